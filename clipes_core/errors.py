@@ -1,0 +1,101 @@
+"""Every error that clipes raises on purpose.
+
+ClipesError
+├── UsageError              the user can mend it before anything runs: exit 2
+│   ├── ConfigError         a key or value of the configuration
+│   ├── PromptError         a template or class words that CLIP cannot read
+│   ├── DatasetError        a split, list or annotation file that cannot be used at all
+│   ├── WeightsError        CLIP weights that are missing, broken or of an unknown layout
+│   └── RunBusyError        a run of this name is going on now
+├── ShapeError              an array or tensor of another shape than documented
+├── PhotoError              one photo cannot be used: becomes a row, never ends a run
+├── ArtifactError           an artifact is missing, broken or belongs to another key
+├── TransientError          worth another attempt
+│   └── WorkerError         a worker process died, hung or ran out of memory
+└── StageError              a stage cannot go on: exit 1
+"""
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Why a row has no result; decides whether trying again can help."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    UNDECODABLE = "undecodable"
+    TOO_SMALL = "too_small"
+    UNREADABLE_LABELS = "unreadable_labels"
+    UNKNOWN_CLASS = "unknown_class"
+    NO_OBJECTS = "no_objects"
+    DUPLICATE = "duplicate"
+    BAD_TRUTH = "bad_truth"
+    UPSTREAM = "upstream"  # an earlier stage already reports this photo
+    NETWORK = "network"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def transient(self) -> bool:
+        """True where the same work may succeed when it is tried again."""
+        return self in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
+
+
+class ClipesError(Exception):
+    """Base of all errors that clipes raises on purpose."""
+
+
+class UsageError(ClipesError):
+    """The user can mend it before anything runs."""
+
+
+class ConfigError(UsageError):
+    """A key or value of the configuration cannot be used; one line per bad key."""
+
+
+class PromptError(UsageError):
+    """A template or class words that CLIP cannot read."""
+
+
+class DatasetError(UsageError):
+    """A split, list or annotation file that cannot be used at all."""
+
+
+class WeightsError(UsageError):
+    """CLIP weights that are missing, broken or of an unknown layout."""
+
+
+class RunBusyError(UsageError):
+    """A run of this name is going on now."""
+
+
+class ShapeError(ClipesError):
+    """An array or tensor of another shape than documented."""
+
+
+class PhotoError(ClipesError):
+    """One photo cannot be used; the pipeline writes a row that says why."""
+
+    def __init__(self, kind: ErrorKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["PhotoError"], tuple[ErrorKind, str]]:
+        return type(self), (self.kind, self.reason)
+
+
+class ArtifactError(ClipesError):
+    """An artifact is missing, broken or belongs to another key."""
+
+
+class TransientError(ClipesError):
+    """The same work may succeed when it is tried again."""
+
+
+class WorkerError(TransientError):
+    """A worker process died, hung or ran out of memory."""
+
+
+class StageError(ClipesError):
+    """A stage cannot go on."""

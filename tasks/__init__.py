@@ -1,0 +1,1 @@
+"""The stages: load, call the core, write atomically, return a small record."""

@@ -1,0 +1,51 @@
+import inspect
+import pickle
+import re
+
+import pytest
+
+from clipes_core import errors
+from clipes_core.errors import ClipesError, ErrorKind, PhotoError
+
+ALL_ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, ClipesError)]
+
+
+def drawn_parents() -> dict[str, str]:
+    """Each error of the docstring's tree with the one it hangs on."""
+    path, parents = ["ClipesError"], {}
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"([│ ]*)[├└]── (\w+)", line):
+            depth = len(match[1]) // 4 + 1
+            path[depth:] = [match[2]]
+            parents[match[2]] = path[depth - 1]
+    return parents
+
+
+def test_the_drawn_tree_is_the_real_one():
+    real = {error.__name__: error.__base__.__name__ for error in ALL_ERRORS if error is not ClipesError}
+    assert drawn_parents() == real
+
+
+@pytest.mark.parametrize("error", [e for e in ALL_ERRORS if e is not PhotoError])
+def test_errors_come_back_from_another_process_as_they_were(error):
+    copy = pickle.loads(pickle.dumps(error("crf.pos_w: too large")))
+    assert type(copy) is error
+    assert str(copy) == "crf.pos_w: too large"
+
+
+def test_a_photo_error_keeps_its_kind_and_reason_between_processes():
+    copy = pickle.loads(pickle.dumps(PhotoError(ErrorKind.TOO_SMALL, "photo is 1 x 1 px")))
+    assert type(copy) is PhotoError
+    assert copy.kind is ErrorKind.TOO_SMALL
+    assert copy.reason == str(copy) == "photo is 1 x 1 px"
+
+
+def test_only_network_time_and_memory_are_worth_another_attempt():
+    transient = {kind.value for kind in ErrorKind if kind.transient}
+    assert transient == {"network", "timeout", "out_of_memory"}
+
+
+def test_kinds_are_written_and_read_as_their_value():
+    for kind in ErrorKind:
+        assert ErrorKind(str(kind)) is kind
+        assert str(kind) == kind.name.lower()
