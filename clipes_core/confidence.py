@@ -1,0 +1,89 @@
+"""How sure a pseudo mask is of each pixel, from the CRF's posterior or from the CAMs."""
+
+import numpy as np
+
+from clipes_core.errors import ShapeError
+
+
+def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
+    """Take each pixel's largest probability.
+
+    Args:
+        posterior: (1 + K, H, W) float, in [0, 1]; channel 0 is background.
+
+    Returns:
+        (H, W) float, in [0, 1].
+
+    Raises:
+        ShapeError: `posterior` has not three axes or no channel.
+
+    Source: the published program's maximum of the CRF's posterior (the paper's eq. 8 takes the CAMs).
+    """
+    if posterior.ndim != 3 or len(posterior) == 0:
+        raise ShapeError(f"posterior must be (1 + K, H, W), got {posterior.shape}")
+    return posterior.max(axis=0)
+
+
+def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
+    """Take the larger of a pixel's strongest CAM and what that CAM leaves to the background.
+
+    Args:
+        cams: (K, H, W) float, in [0, 1]; without classes every pixel is surely background.
+
+    Returns:
+        (H, W) float, in [0.5, 1].
+
+    Raises:
+        ShapeError: `cams` has not three axes.
+
+    Source: CLIP-ES sec. 3.4, eq. (8).
+    """
+    if cams.ndim != 3:
+        raise ShapeError(f"cams must be (K, H, W), got {cams.shape}")
+    peak = cams.max(axis=0, initial=0)
+    return np.maximum(1 - peak, peak)
+
+
+def quantise(confidence: np.ndarray) -> np.ndarray:
+    """Round a confidence map to the 8 bits that are stored and that thresholds act on.
+
+    Args:
+        confidence: (H, W) float, in [0, 1].
+
+    Returns:
+        (H, W) uint8, round(255 c).
+    """
+    return np.rint(255 * confidence).astype(np.uint8)
+
+
+def lowest_sure_level(mu: float) -> int:
+    """Find the smallest stored level that is not strictly below a threshold.
+
+    A quotient of integers rounds to the float that the same decimal has, so level 51 is exactly 0.2.
+
+    Args:
+        mu: threshold, in [0, 1].
+
+    Returns:
+        The level, in [0, 255]; level / 255 < mu holds for all levels below it and for no other.
+
+    Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
+    """
+    return int(np.count_nonzero(np.arange(256) / 255 < mu))
+
+
+def histogram(confidence_u8: np.ndarray) -> np.ndarray:
+    """Count the pixels of each stored level.
+
+    Args:
+        confidence_u8: (H, W) uint8.
+
+    Returns:
+        (256,) int64, pixels per level.
+
+    Raises:
+        ShapeError: `confidence_u8` is not (H, W) uint8.
+    """
+    if confidence_u8.ndim != 2 or confidence_u8.dtype != np.uint8:
+        raise ShapeError(f"confidence must be (H, W) uint8, got {confidence_u8.shape} {confidence_u8.dtype}")
+    return np.bincount(confidence_u8.ravel(), minlength=256)

@@ -1,0 +1,195 @@
+"""Segmentation scores from one pooled confusion matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipes_core.errors import ErrorKind, PhotoError, ShapeError
+from clipes_core.pseudo_mask import IGNORE_INDEX, background_score
+
+
+@dataclass(frozen=True, eq=False)
+class Triplets:
+    """The cells of a confusion matrix that are not zero.
+
+    Attributes:
+        truth: (M,) int16, row: true id.
+        prediction: (M,) int16, column: predicted id.
+        pixels: (M,) int64, count.
+    """
+
+    truth: np.ndarray
+    prediction: np.ndarray
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores in [0, 1] over the classes that the truth holds; nan where it holds none.
+
+    Attributes:
+        miou: mean of `class_iou` without its nan.
+        pixel_accuracy: right pixels / pixels.
+        mean_accuracy: mean over classes of right pixels / true pixels.
+        fwiou: mean of `class_iou` weighted by true pixels.
+        class_iou: (1 + K,) float64, background first; nan for classes without any true pixel.
+    """
+
+    miou: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    fwiou: float
+    class_iou: np.ndarray
+
+
+def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count each pair of true and predicted id in one photo.
+
+    Args:
+        truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
+        prediction: (H, W) uint8, ids 0..K.
+        num_classes: 1 + K.
+
+    Returns:
+        (1 + K, 1 + K) int64, pixels; rows are true, columns predicted ids.
+
+    Raises:
+        ShapeError: not (H, W) uint8, sizes differ, or a counted pixel's prediction is above K.
+        PhotoError: BAD_TRUTH, `truth` holds an id above K other than IGNORE_INDEX.
+    """
+    _check_map("truth", truth)
+    _check_map("prediction", prediction)
+    if truth.shape != prediction.shape:
+        raise ShapeError(f"truth {truth.shape} and prediction {prediction.shape} must have one size")
+    counted = _counted(truth, num_classes)
+    predicted = prediction[counted]
+    if predicted.max(initial=0) >= num_classes:
+        raise ShapeError(f"prediction holds id {predicted.max()}, the classes are 0..{num_classes - 1}")
+    return _count(truth[counted], predicted, num_classes)
+
+
+def _check_map(name: str, ids: np.ndarray) -> None:
+    if ids.ndim != 2 or ids.dtype != np.uint8:
+        raise ShapeError(f"{name} must be (H, W) uint8, got {ids.shape} {ids.dtype}")
+
+
+def _counted(truth: np.ndarray, num_classes: int) -> np.ndarray:
+    counted = truth != IGNORE_INDEX
+    highest = truth.max(where=counted, initial=0)
+    if highest >= num_classes:
+        reason = f"truth holds id {highest}, known are 0..{num_classes - 1} and {IGNORE_INDEX} for ignored"
+        raise PhotoError(ErrorKind.BAD_TRUTH, reason)
+    return counted
+
+
+def _count(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
+    cells = truth.astype(np.int64) * num_classes + prediction
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def cam_confusions(
+    cams: np.ndarray, class_ids: np.ndarray, truth: np.ndarray, powers: Sequence[float], num_classes: int
+) -> np.ndarray:
+    """Count a photo's confusions without CRF, for each of several background powers.
+
+    Args:
+        cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
+        class_ids: (K,) int, data set ids in the order of `cams`.
+        truth: (H, W) uint8, ids and IGNORE_INDEX.
+        powers: background powers p; a pixel is background where (1 - max CAM)^p >= max CAM.
+        num_classes: background and all classes of the data set, not only this photo's.
+
+    Returns:
+        (len(powers), num_classes, num_classes) int64; each as `confusion` of that power's argmax.
+
+    Raises:
+        ShapeError: `truth` is not (H, W) uint8, sizes differ, or an id in `class_ids` is not in
+            [1, num_classes - 1].
+        PhotoError: BAD_TRUTH, as for `confusion`.
+
+    Source: the published program's eval_cam.py: CAMs are scored at the best power.
+    """
+    _check_map("truth", truth)
+    if cams.ndim != 3 or cams.shape != (*class_ids.shape, *truth.shape):
+        raise ShapeError(f"cams must be (K, H, W) for ids {class_ids.shape} and truth {truth.shape}, got {cams.shape}")
+    if not all(1 <= class_id < num_classes for class_id in class_ids.tolist()):
+        raise ShapeError(f"class_ids must be in [1, {num_classes - 1}], got {class_ids.tolist()}")
+    counted = _counted(truth, num_classes)
+    peak = cams.max(axis=0, initial=0)[counted]
+    best_id = _best_ids(cams, class_ids)[counted]
+    predictions = (np.where(background_score(peak, power) >= peak, 0, best_id) for power in powers)
+    return np.stack([_count(truth[counted], ids, num_classes) for ids in predictions])
+
+
+def _best_ids(cams: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+    if len(class_ids) == 0:
+        return np.zeros(cams.shape[1:], np.uint8)
+    return class_ids.astype(np.uint8)[cams.argmax(axis=0)]
+
+
+def to_triplets(matrix: np.ndarray) -> Triplets:
+    """Keep the cells of a confusion matrix that are not zero.
+
+    Args:
+        matrix: (1 + K, 1 + K) int64.
+
+    Returns:
+        Its cells in row order.
+    """
+    truth, prediction = np.nonzero(matrix)
+    return Triplets(truth.astype(np.int16), prediction.astype(np.int16), matrix[truth, prediction])
+
+
+def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
+    """Rebuild a confusion matrix; cells that occur more than once add up, so several photos pool in one call.
+
+    Args:
+        triplets: of one photo, or of several one after the other.
+        num_classes: 1 + K.
+
+    Returns:
+        (1 + K, 1 + K) int64.
+
+    Raises:
+        ShapeError: an id is outside 0..K.
+    """
+    ids = np.concatenate([triplets.truth, triplets.prediction])
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= num_classes:
+        raise ShapeError(f"triplets hold ids {ids.min()}..{ids.max()}, the classes are 0..{num_classes - 1}")
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, (triplets.truth, triplets.prediction), triplets.pixels)
+    return matrix
+
+
+def scores_from_confusion(matrix: np.ndarray) -> Scores:
+    """Score a pooled confusion matrix.
+
+    Args:
+        matrix: (1 + K, 1 + K) int; rows are true, columns predicted ids.
+
+    Returns:
+        The scores; all nan where no pixel was counted.
+
+    Raises:
+        ShapeError: `matrix` is not square.
+
+    Source: the published program: one pooled matrix, classes without any true pixel left out of the means.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")
+    right, true = np.diag(matrix), matrix.sum(axis=1)
+    held = true > 0
+    class_iou = np.full(len(matrix), np.nan)
+    class_iou[held] = right[held] / (true + matrix.sum(axis=0) - right)[held]
+    return Scores(
+        miou=_mean(class_iou[held], np.ones(held.sum())),
+        pixel_accuracy=_mean(right[held] / true[held], true[held]),
+        mean_accuracy=_mean(right[held] / true[held], np.ones(held.sum())),
+        fwiou=_mean(class_iou[held], true[held]),
+        class_iou=class_iou,
+    )
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.average(values, weights=weights)) if len(values) else float("nan")

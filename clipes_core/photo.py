@@ -1,0 +1,141 @@
+"""A photo as the method sees it: 8-bit RGB, upright or not, no larger than asked, cut into patches."""
+
+import math
+import struct
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from clipes_core.errors import ErrorKind, PhotoError
+
+# A line of pixels has no second dimension: no box, no contour and no neighbour across it. In found data such
+# files are spacers and tracking pixels.
+MIN_SIDE = 2
+
+_CONVERTED = {
+    "1": "converted from black and white",
+    "L": "converted from greyscale",
+    "LA": "converted from greyscale",
+    "P": "converted from a palette",
+    "PA": "converted from a palette",
+    "CMYK": "converted from CMYK",
+    "YCbCr": "converted from YCbCr",
+    "LAB": "converted from LAB",
+}
+_DIRECT = ("RGB", "RGBA")
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.Image, tuple[str, ...]]:
+    """Convert any photo to 8-bit RGB and say what was done to it.
+
+    Args:
+        image: as PIL opened it, at its first frame; it is decoded here if it was not yet.
+        exif: whether an EXIF orientation turns the pixels. PIL itself always turns TIFF and AVIF upright.
+
+    Returns:
+        A new image of mode RGB without metadata, and one note in plain words per conversion; no note
+        where the photo was RGB already.
+
+    Raises:
+        PhotoError: TOO_SMALL, a side is shorter than MIN_SIDE; UNDECODABLE, the pixels have no defined
+            conversion (floating point, or integers beyond 16 bits).
+        OSError: PIL's own, the file is truncated or broken.
+    """
+    if min(image.size) < MIN_SIDE:
+        width, height = image.size
+        reason = f"photo is {width} x {height} px (width x height), each side must have at least {MIN_SIDE}"
+        raise PhotoError(ErrorKind.TOO_SMALL, reason)
+    rgb, notes = _converted(image)
+    # Asked only now: PIL turns a TIFF while it decodes, and drops its tag.
+    rgb, turned = _turned(rgb, image.getexif().get(ExifTags.Base.Orientation), exif)
+    rgb.info = {}  # orientation and transparency described the pixels before the conversion
+    return rgb, (*notes, *turned, *_frames(image))
+
+
+def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    if image.mode in _SIXTEEN_BITS:
+        return _scaled_to_8_bits(image).convert("RGB"), ("converted from 16-bit greyscale",)
+    if image.mode not in _CONVERTED and image.mode not in _DIRECT:
+        reason = f"PIL mode {image.mode} has no defined conversion to RGB: save the photo with 8 or 16 bits"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+    notes = (_CONVERTED[image.mode],) if image.mode in _CONVERTED else ()
+    if image.has_transparency_data:
+        return _on_white(image), (*notes, "alpha composited on white")
+    return image.convert("RGB"), notes
+
+
+def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
+    """The upper byte, as PIL reads 16-bit colour; its own conversion of 16-bit greyscale clips at 255."""
+    grey = np.asarray(image)
+    if grey.min() < 0 or grey.max() > 65535:
+        reason = f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save it with 8 or 16"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+    return Image.fromarray((grey >> 8).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _turned(rgb: Image.Image, orientation: object, exif: str) -> tuple[Image.Image, tuple[str, ...]]:
+    if not isinstance(orientation, int) or orientation not in _UPRIGHT:
+        return rgb, ()
+    if exif == "ignore":
+        return rgb, (f"EXIF orientation {orientation} ignored",)
+    return rgb.transpose(_UPRIGHT[orientation]), (f"EXIF orientation {orientation} applied",)
+
+
+def _frames(image: Image.Image) -> tuple[str, ...]:
+    try:
+        several = getattr(image, "is_animated", False)
+    except (IndexError, struct.error):  # PIL looks for a second frame and finds a part of one
+        several = True
+    return ("first of several frames",) if several else ()
+
+
+def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
+    """Reduce a photo whose longer side exceeds `max_side`, keeping its proportions.
+
+    Args:
+        image: any PIL image.
+        max_side: longest side allowed [px].
+
+    Returns:
+        `image` itself where it fits, else a new one (PIL bicubic) whose longer side is `max_side` and whose
+        shorter one is rounded, at least 1 px.
+    """
+    longer = max(image.size)
+    if longer <= max_side:
+        return image
+    width, height = (max(1, round(side * max_side / longer)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) -> tuple[int, int]:
+    """Rows and columns of patches that cover a photo.
+
+    Args:
+        size_hw: height and width [px].
+        patch_size: side of a patch [px].
+        scale: the photo's enlargement before it is cut.
+
+    Returns:
+        (h, w), each the scaled side over `patch_size`, rounded up.
+
+    Source: the published program rounds both sides up to whole patches.
+    """
+    height, width = size_hw
+    return math.ceil(scale * height / patch_size), math.ceil(scale * width / patch_size)

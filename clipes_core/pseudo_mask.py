@@ -1,0 +1,163 @@
+"""From a photo's CAMs to the pseudo mask and confidence map that a segmentation network trains on."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from clipes_core.confidence import (
+    confidence_from_cams,
+    confidence_from_posterior,
+    lowest_sure_level,
+    quantise,
+)
+from clipes_core.config import ConfidenceConfig, CrfConfig
+from clipes_core.dense_crf import dense_crf
+from clipes_core.errors import ShapeError
+
+IGNORE_INDEX = 255  # VOC / COCO-Stuff / MMSegmentation convention: excluded from loss and mIoU
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoMask:
+    """One photo's labels and how sure they are.
+
+    Attributes:
+        mask: (H, W) uint8, 0 for background and the photo's class ids; never IGNORE_INDEX.
+        confidence: (H, W) uint8, round(255 c) of the confidence c in [0, 1].
+    """
+
+    mask: np.ndarray
+    confidence: np.ndarray
+
+
+def pseudo_mask(
+    image_rgb: np.ndarray,
+    refined_cam: np.ndarray,
+    class_ids: np.ndarray,
+    crf: CrfConfig,
+    confidence: ConfidenceConfig,
+) -> PseudoMask:
+    """Label each pixel of a photo with background or one of the photo's classes.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB, [0, 255].
+        refined_cam: (K, h, w) float at grid size, in [0, 1].
+        class_ids: (K,) int, data set ids in [1, 254], in the order of `refined_cam`; may be empty.
+        crf: without `enabled` the mask is the argmax of background score and CAMs.
+        confidence: source `crf` takes the largest posterior (without CRF: the largest of those scores);
+            source `cam` takes eq. (8).
+
+    Returns:
+        Mask and confidence at the photo's size. Equal scores go to background, then to the first class.
+        Without classes: all background, surely, and no CRF.
+
+    Raises:
+        ShapeError: `class_ids` does not fit `refined_cam` or [1, 254], `refined_cam` has no grid, or the CRF
+            gets an `image_rgb` that is not (H, W, 3) uint8.
+
+    Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
+    Differs from the reference: CAMs are stored at grid size and not rounded to float16 after the resize.
+    """
+    _check_ids(class_ids, len(refined_cam))
+    height, width = image_rgb.shape[:2]
+    if len(class_ids) == 0:
+        return PseudoMask(np.zeros((height, width), np.uint8), np.full((height, width), 255, np.uint8))
+    cams = resize_cams(refined_cam, (height, width))
+    probs = scores_with_background(cams, crf.background_power)
+    if crf.enabled:
+        probs = dense_crf(image_rgb, probs, crf)
+    sure = confidence_from_cams(cams) if confidence.source == "cam" else confidence_from_posterior(probs)
+    ids = np.concatenate([[0], class_ids]).astype(np.uint8)
+    return PseudoMask(ids[probs.argmax(axis=0)], quantise(sure))
+
+
+def _check_ids(class_ids: np.ndarray, count: int) -> None:
+    if class_ids.shape != (count,):
+        raise ShapeError(f"class_ids must be ({count},) for {count} CAMs, got {class_ids.shape}")
+    if not all(1 <= class_id < IGNORE_INDEX for class_id in class_ids.tolist()):
+        raise ShapeError(f"class_ids must be in [1, {IGNORE_INDEX - 1}], got {class_ids.tolist()}")
+
+
+def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Resize CAMs bilinearly, for instance from the patch grid to the photo.
+
+    Args:
+        cams: (K, h, w) float, in [0, 1]; K may be 0.
+        size_hw: height and width wanted [px].
+
+    Returns:
+        (K, H, W) float32, in [0, 1].
+
+    Raises:
+        ShapeError: `cams` has not three axes or an empty grid.
+
+    Source: the published program's cv2.INTER_LINEAR.
+    """
+    if cams.ndim != 3 or 0 in cams.shape[1:]:
+        raise ShapeError(f"cams must be (K, h, w) with h, w >= 1, got {cams.shape}")
+    height, width = size_hw
+    resized = np.empty((len(cams), height, width), np.float32)
+    # One at a time: cv2 takes channels last and at most 512 of them.
+    for cam, target in zip(cams.astype(np.float32), resized, strict=True):
+        target[:] = cv2.resize(cam, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def background_score(peak: np.ndarray, power: float) -> np.ndarray:
+    """Score the background where the strongest CAM is `peak`.
+
+    Args:
+        peak: any shape, float; the maximum of the CAMs, in [0, 1].
+        power: p > 0; larger leaves less to the background.
+
+    Returns:
+        (1 - peak)^p, same shape and dtype, in [0, 1].
+
+    Source: the published program: p = 1 for pseudo masks, the best of several where CAMs are scored.
+    """
+    return np.clip(1 - peak, 0, 1) ** power
+
+
+def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
+    """Put the background's score before the classes' CAMs.
+
+    Args:
+        cams: (K, H, W) float, in [0, 1]; K may be 0.
+        power: p > 0 of the background score (1 - max CAM)^p.
+
+    Returns:
+        (1 + K, H, W), dtype of `cams`, in [0, 1]; they do not add up to 1.
+
+    Raises:
+        ShapeError: `cams` has not three axes.
+    """
+    if cams.ndim != 3:
+        raise ShapeError(f"cams must be (K, H, W), got {cams.shape}")
+    peak = cams.max(axis=0, initial=0)
+    return np.concatenate([background_score(peak, power)[None], cams])
+
+
+def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.ndarray:
+    """Mark the pixels that training and exports leave out.
+
+    Args:
+        mask: (H, W) uint8.
+        confidence_u8: (H, W) uint8, round(255 c).
+        mu: threshold in [0, 1], acting on the stored confidence: a pixel is left out where
+            confidence_u8 / 255 < mu. At 0.95 the levels 0..242 are left out and 243 stays.
+
+    Returns:
+        (H, W) uint8, a copy of `mask` with IGNORE_INDEX in unsure pixels.
+
+    Raises:
+        ShapeError: the two arrays are not both (H, W) uint8.
+
+    Source: CLIP-ES sec. 3.4, eq. (9).
+    """
+    if mask.shape != confidence_u8.shape or mask.dtype != np.uint8 or confidence_u8.dtype != np.uint8:
+        raise ShapeError(
+            "mask and confidence must be (H, W) uint8 of one size, "
+            f"got {mask.shape} {mask.dtype} and {confidence_u8.shape} {confidence_u8.dtype}"
+        )
+    return np.where(confidence_u8 < lowest_sure_level(mu), np.uint8(IGNORE_INDEX), mask)

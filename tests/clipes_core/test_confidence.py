@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from clipes_core.confidence import (
+    confidence_from_cams,
+    confidence_from_posterior,
+    histogram,
+    lowest_sure_level,
+    quantise,
+)
+from clipes_core.errors import ShapeError
+
+
+def test_posterior_gives_its_largest_channel():
+    posterior = np.array([[[0.5, 0.1]], [[0.2, 0.6]], [[0.3, 0.3]]], np.float32)
+    assert confidence_from_posterior(posterior) == pytest.approx(np.array([[0.5, 0.6]]))
+
+
+def test_cams_give_the_larger_of_the_peak_and_its_rest():
+    cams = np.array([[[0.0, 0.2, 0.5, 0.1]], [[0.0, 0.3, 0.4, 0.9]]])
+    # peaks 0, 0.3, 0.5, 0.9 leave 1, 0.7, 0.5, 0.1
+    assert confidence_from_cams(cams) == pytest.approx(np.array([[1.0, 0.7, 0.5, 0.9]]))
+
+
+def test_without_classes_every_pixel_is_surely_background():
+    assert confidence_from_cams(np.zeros((0, 2, 3))).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert confidence_from_posterior(np.ones((1, 1, 2))).tolist() == [[1, 1]]
+
+
+def test_quantises_by_rounding():
+    confidence = np.array([[0, 0.0019, 0.0020, 0.5, 0.95, 0.9990, 1]])
+    # times 255: 0, 0.4845, 0.51, 127.5 (to even), 242.25, 254.745, 255
+    quantised = quantise(confidence)
+    assert quantised.dtype == np.uint8
+    assert quantised.tolist() == [[0, 0, 1, 128, 242, 255, 255]]
+
+
+def test_quantised_levels_survive_a_round_trip():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(quantise(levels.astype(np.float32) / 255), levels)
+
+
+@pytest.mark.parametrize(
+    ("mu", "level"),
+    [(0.0, 0), (0.2, 51), (0.4, 102), (0.5, 128), (0.6, 153), (0.8, 204), (0.95, 243), (1.0, 255)],
+)
+def test_lowest_sure_level_is_the_first_not_below_the_threshold(mu, level):
+    # 0.2, 0.4, 0.6, 0.8 are levels exactly (51 / 255 ...); 0.95 * 255 = 242.25, 0.5 * 255 = 127.5
+    assert lowest_sure_level(mu) == level
+
+
+def test_every_level_is_its_own_threshold():
+    assert [lowest_sure_level(level / 255) for level in range(256)] == list(range(256))
+
+
+def test_histogram_counts_each_level():
+    counts = histogram(np.array([[0, 7, 7], [255, 7, 0]], np.uint8))
+    assert counts.dtype == np.int64
+    assert counts.shape == (256,)
+    assert (counts[0], counts[7], counts[255], counts.sum()) == (2, 3, 1, 6)
+    assert histogram(np.zeros((1, 2), np.uint8)).tolist() == [2] + [0] * 255
+
+
+def test_does_not_mutate_its_inputs():
+    values = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
+    before = values.copy()
+    quantise(confidence_from_posterior(values))
+    quantise(confidence_from_cams(values))
+    assert np.array_equal(values, before)
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 2), (2, 2)])
+def test_rejects_a_posterior_without_channels(shape):
+    with pytest.raises(ShapeError, match=r"posterior must be \(1 \+ K, H, W\), got"):
+        confidence_from_posterior(np.ones(shape))
+
+
+def test_rejects_a_single_cam_without_its_axis():
+    with pytest.raises(ShapeError, match=r"cams must be \(K, H, W\), got \(2, 2\)"):
+        confidence_from_cams(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("confidence", [np.ones((2, 2)), np.ones((1, 2, 2), np.uint8)])
+def test_rejects_a_histogram_of_anything_but_stored_maps(confidence):
+    with pytest.raises(ShapeError, match=r"confidence must be \(H, W\) uint8, got"):
+        histogram(confidence)

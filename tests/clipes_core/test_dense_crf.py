@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipes_core.config import CrfConfig
+from clipes_core.dense_crf import crf_image, dense_crf
+from clipes_core.errors import ShapeError
+from clipes_core.pseudo_mask import resize_cams, scores_with_background
+
+GOLDEN_IDS = (
+    *("2007_000063", "2007_000068", "2007_000256", "2007_000363", "2007_000392"),
+    *("2007_000504", "2007_001185", "2007_001340", "2007_001420"),
+)
+WITHOUT_KERNELS = CrfConfig(pos_w=0, bi_w=0)
+
+
+def grey_image(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def crop(real_data) -> np.ndarray:
+    """48 x 64 px of a real photo: the dog's head before a chair."""
+    return np.asarray(Image.open(real_data / "JPEGImages" / "2007_000063.jpg"))[100:148, 200:264]
+
+
+@pytest.fixture(scope="module")
+def crop_probs(crop) -> np.ndarray:
+    """Smooth scores of two classes that cross within the crop."""
+    columns = np.linspace(0.1, 0.8, crop.shape[1])
+    cams = np.stack([np.tile(columns, (len(crop), 1)), np.tile(columns[::-1], (len(crop), 1))])
+    return scores_with_background(cams, 1)
+
+
+def test_without_kernels_the_posterior_is_the_normalised_scores():
+    probs = np.array([0.9, 0.2, 0.3, 0.2]).reshape(2, 1, 2)
+    posterior = dense_crf(grey_image(1, 2), probs, WITHOUT_KERNELS)
+    assert posterior.dtype == np.float32
+    assert posterior == pytest.approx(np.array([0.75, 0.5, 0.25, 0.5]).reshape(2, 1, 2))
+
+
+def test_scores_are_clipped_before_the_logarithm():
+    posterior = dense_crf(grey_image(1, 2), np.array([[[0.0, 3.0]], [[1.0, 1.0]]]), WITHOUT_KERNELS)
+    # 1e-5 / (1 + 1e-5), and 3 counts as 1
+    assert posterior[0] == pytest.approx(np.array([[1e-5, 0.5]]), rel=1e-3)
+
+
+def test_a_lone_pixel_gets_its_own_message_through_a_kernel():
+    config = CrfConfig(pos_w=1, bi_w=0, iter_max=1)
+    posterior = dense_crf(grey_image(1, 1), np.array([0.75, 0.25]).reshape(2, 1, 1), config)
+    # one step of mean field: 0.75 e^0.75 / (0.75 e^0.75 + 0.25 e^0.25) = 1.58775 / 1.90876
+    assert posterior[0].item() == pytest.approx(0.83182, abs=1e-4)
+
+
+def test_a_wrong_pixel_follows_its_colour():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 4:] = 255
+    probs = np.full((2, 8, 8), 0.1)
+    probs[0, :, :4] = probs[1, :, 4:] = 0.9
+    probs[:, 3, 1] = 0.4, 0.6
+
+    labels = dense_crf(image, probs, CrfConfig()).argmax(axis=0)
+
+    assert np.array_equal(labels, (image[..., 0] == 255).astype(int))
+
+
+@pytest.mark.parametrize("labels", [2, 3, 255])
+def test_posterior_adds_up_to_one(labels):
+    rng = np.random.default_rng(labels)
+    image = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+    posterior = dense_crf(image, rng.random((labels, 5, 7)), CrfConfig())
+
+    assert posterior.shape == (labels, 5, 7)
+    assert posterior.min() >= 0
+    assert posterior.max() <= 1
+    assert posterior.sum(axis=0) == pytest.approx(np.ones((5, 7)), abs=1e-5)
+
+
+def test_background_alone_is_certain():
+    posterior = dense_crf(grey_image(2, 3), np.full((1, 2, 3), 0.2), CrfConfig())
+    assert posterior.tolist() == [[[1, 1, 1], [1, 1, 1]]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iter_max": 1},
+        {"pos_w": 30},
+        {"pos_xy_std": 9},
+        {"bi_w": 0.5},
+        {"bi_xy_std": 5},
+        {"bi_rgb_std": 60},
+        {"image": "reference"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_each_setting_changes_the_posterior_of_a_real_photo(crop, crop_probs, change):
+    paper = dense_crf(crop, crop_probs, CrfConfig())
+    changed = dense_crf(crop, crop_probs, CrfConfig(**change))
+    assert np.abs(changed - paper).max() > 0.02
+
+
+@pytest.mark.parametrize("kernels", [{"pos_w": 0}, {"bi_w": 0}])
+def test_a_kernel_left_out_equals_one_of_negligible_weight(crop, crop_probs, kernels):
+    without = dense_crf(crop, crop_probs, CrfConfig(**kernels))
+    negligible = dense_crf(crop, crop_probs, CrfConfig(**dict.fromkeys(kernels, 1e-9)))
+    assert np.abs(without - negligible).max() < 1e-5
+
+
+def test_same_input_gives_the_same_posterior(crop, crop_probs):
+    assert np.array_equal(*(dense_crf(crop, crop_probs, CrfConfig()) for _ in range(2)))
+
+
+def test_memory_layout_does_not_matter(crop, crop_probs):
+    mirrored = dense_crf(crop[:, ::-1], crop_probs[..., ::-1].astype(np.float32), CrfConfig())
+    contiguous = dense_crf(
+        np.ascontiguousarray(crop[:, ::-1]), np.ascontiguousarray(crop_probs[..., ::-1]), CrfConfig()
+    )
+    assert mirrored == pytest.approx(contiguous, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["rgb", "reference"])
+def test_does_not_mutate_its_inputs(crop, crop_probs, mode):
+    image, probs = crop.copy(), crop_probs.astype(np.float32)
+    dense_crf(image, probs, CrfConfig(image=mode))
+    assert np.array_equal(image, crop)
+    assert np.array_equal(probs, crop_probs.astype(np.float32))
+
+
+@pytest.mark.parametrize("std", ["pos_xy_std", "bi_xy_std", "bi_rgb_std"])
+def test_the_smallest_standard_deviations_are_survived(std):
+    image = np.zeros((4, 2000, 3), np.uint8)
+    image[:, 1000:] = 255
+    posterior = dense_crf(image, np.full((2, 4, 2000), 0.5), CrfConfig(iter_max=1, **{std: 0.1}))
+    assert posterior == pytest.approx(np.full((2, 4, 2000), 0.5))
+
+
+def test_rgb_mode_is_the_photo_as_a_copy(crop):
+    image = crf_image(crop, "rgb")
+    assert np.array_equal(image, crop)
+    assert not np.shares_memory(image, crop)
+
+
+def test_reference_mode_is_bgr_minus_mean_truncated_and_wrapped():
+    image_rgb = np.array([[[122, 116, 104], [121, 115, 103]], [[255, 0, 105], [0, 255, 0]]], np.uint8)
+    # B - 104.008, G - 116.669, R - 122.675:
+    #   -0.008 -0.669 -0.675    -1.008 -1.669 -1.675
+    #    0.992 -116.669 132.325    -104.008 138.331 -122.675
+    image = crf_image(image_rgb, "reference")
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert image.tolist() == [[[0, 0, 0], [255, 255, 255]], [[0, 140, 132], [152, 138, 134]]]
+
+
+@pytest.mark.parametrize("image", [np.zeros((2, 2), np.uint8), np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2, 3))])
+def test_rejects_anything_but_8_bit_rgb(image):
+    with pytest.raises(ShapeError, match=r"image_rgb must be \(H, W, 3\) uint8, got"):
+        dense_crf(image, np.ones((2, 2, 2)), CrfConfig())
+    with pytest.raises(ShapeError, match=r"image_rgb must be \(H, W, 3\) uint8, got"):
+        crf_image(image, "reference")
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (0, 2, 3), (2, 3)])
+def test_rejects_scores_of_another_size(shape):
+    with pytest.raises(ShapeError, match=r"probs must be \(1 \+ K, 2, 3\), got"):
+        dense_crf(grey_image(2, 3), np.ones(shape), CrfConfig())
+
+
+@pytest.mark.parametrize("mode", ["rgb", "reference"])
+@pytest.mark.parametrize("image_id", GOLDEN_IDS)
+def test_equals_the_published_program_on_real_photos(real_data, golden, image_id, mode):
+    image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
+    expected = np.load(golden / f"{image_id}.npz")
+    cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
+
+    probs = scores_with_background(cams.astype(np.float32), 1)
+    posterior = dense_crf(image_rgb, probs, CrfConfig(image=mode))
+
+    mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
+    confidence = np.rint(255 * posterior.max(axis=0))
+    assert (mask == expected[f"mask_{mode}"]).mean() >= 0.999
+    assert (np.abs(confidence - expected[f"confidence_{mode}"]) <= 2).mean() >= 0.999
