@@ -1,0 +1,99 @@
+"""Readers of data sets: what photos and labels there are, listed and fingerprinted; no photo is opened."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from clipes_core.config import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.vocabulary import Vocabulary
+from tasks.datasets.coco import read_coco
+from tasks.datasets.entries import Entry, rejected
+from tasks.datasets.listing import read_list
+from tasks.datasets.voc import read_voc
+from tasks.folders import FileFacts, absolute, find_files, list_names
+from tasks.photos import Photo, Reject
+
+READERS = {"voc": read_voc, "list": read_list, "coco": read_coco}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All that a split lists, each line once: as a photo or as a reject.
+
+    Attributes:
+        photos: with unique ids, in the split's order.
+        rejects: in the split's order.
+    """
+
+    photos: tuple[Photo, ...]
+    rejects: tuple[Reject, ...]
+
+
+def read_dataset(config: DatasetConfig, vocabulary: Vocabulary) -> Listing:
+    """List a data set's photos with labels and fingerprints.
+
+    Args:
+        config: root, split and format.
+        vocabulary: the classes that labels may name.
+
+    Returns:
+        Photos and rejects; together as many as the split has lines.
+
+    Raises:
+        DatasetError: the data set as a whole cannot be used: root, split or truth folder missing, a
+            list without photos or without its columns, a broken annotation file, no permission.
+    """
+    entries = list(READERS[config.format](config, vocabulary))
+    if not entries:
+        raise DatasetError(f"dataset.split: {config.split} lists no photo; give a split that has some")
+    rows = list(_first_of_each_id(_with_files(entries, config.empty)))
+    photos = tuple(row for row in rows if isinstance(row, Photo))
+    if not photos:
+        _check_folder("dataset.root", config.root)
+    if not any(photo.truth_uri for photo in photos):
+        _check_folder("dataset.truth", config.truth)
+    return Listing(photos, tuple(row for row in rows if isinstance(row, Reject)))
+
+
+def _with_files(entries: Iterable[Entry | Reject], empty: str) -> Iterator[Photo | Reject]:
+    listed = [entry for entry in entries if isinstance(entry, Entry)]
+    files = find_files(uri for entry in listed for uri in (*entry.photo_uris, *entry.truth_uris))
+    for entry in entries:
+        yield _photo(entry, files, empty) if isinstance(entry, Entry) else entry
+
+
+def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | Reject:
+    uri = next((uri for uri in entry.photo_uris if uri in files), None)
+    if uri is None:
+        reason = f"no file at {' or '.join(entry.photo_uris)}"
+        return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
+    if not entry.class_ids and empty == "reject":
+        return rejected(entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "no labels, and dataset.empty is reject"))
+    truth_uri = next((uri for uri in entry.truth_uris if uri in files), None)
+    truth_fingerprint = files[truth_uri].fingerprint if truth_uri else None
+    facts = files[uri]
+    return Photo(
+        entry.image_id,
+        uri,
+        facts.size_bytes,
+        facts.fingerprint,
+        entry.class_ids,
+        truth_uri,
+        truth_fingerprint,
+    )
+
+
+def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject]:
+    seen: set[str] = set()
+    for row in rows:
+        if row.image_id in seen:
+            reason = "an earlier line has the same id (extensions do not count); the first one is kept"
+            yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
+        else:
+            seen.add(row.image_id)
+            yield row
+
+
+def _check_folder(key: str, folder: str | None) -> None:
+    if folder is not None and list_names(absolute(folder)) is None:
+        raise DatasetError(f"{key}: no folder {absolute(folder)}; give the path or URI of one that exists")

@@ -1,0 +1,167 @@
+"""Photos: as the pipeline lists them, and their pixels."""
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image, UnidentifiedImageError
+
+from clipes_core.config import DatasetConfig
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.photo import reduce_to, to_rgb
+
+LOAD_THREADS = 4
+PHOTOS_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a data set, listed but not opened.
+
+    Attributes:
+        image_id: unique in the data set; for lists the path relative to root without extension.
+        uri: absolute path or URI of the file.
+        size_bytes: of the file.
+        fingerprint: changes when the file's content does: ETag, or size and mtime.
+        class_ids: data set ids 1..K of its labels, unique, in order of first appearance.
+        truth_uri: of the true mask, None where there is none.
+        truth_fingerprint: of the true mask's file, None where there is none.
+    """
+
+    image_id: str
+    uri: str
+    size_bytes: int
+    fingerprint: str
+    class_ids: tuple[int, ...]
+    truth_uri: str | None = None
+    truth_fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A photo that a stage could not use, and why."""
+
+    image_id: str
+    uri: str
+    stage: str
+    kind: ErrorKind
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """A photo's pixels, ready for CAM and CRF.
+
+    Attributes:
+        image: RGB, its longer side at most max_side.
+        size_hw: height and width of the photo itself [px].
+        notes: what had to be converted, in plain words.
+    """
+
+    image: Image.Image
+    size_hw: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
+    """Read and decode a photo, convert it to RGB and reduce it to max_side.
+
+    Raises:
+        PhotoError: missing, unreadable, undecodable or too small; says which file and why.
+    """
+    with _decoded(photo.uri) as encoded:
+        image, notes = to_rgb(encoded, config.exif)
+    reduced = reduce_to(image, config.max_side)
+    if reduced is not image:
+        notes = (*notes, f"reduced from {_size(image)} to {_size(reduced)}")
+    return LoadedPhoto(reduced, (image.height, image.width), notes)
+
+
+def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
+    """Load photos in order, a few ahead, so that reading and decoding hide behind the work.
+
+    Yields:
+        Each photo with its pixels, or with what is wrong with it.
+    """
+
+    def load(photo: Photo) -> LoadedPhoto | PhotoError:
+        try:
+            return load_photo(photo, config)
+        except PhotoError as error:
+            return error
+
+    with ThreadPoolExecutor(LOAD_THREADS, thread_name_prefix="photos") as threads:
+        ahead: deque[tuple[Photo, Future[LoadedPhoto | PhotoError]]] = deque()
+        for photo in photos:
+            ahead.append((photo, threads.submit(load, photo)))
+            if len(ahead) > PHOTOS_AHEAD:
+                yield _result(ahead.popleft())
+        while ahead:
+            yield _result(ahead.popleft())
+
+
+def load_ids(uri: str) -> np.ndarray:
+    """Read an image of ids: a true mask.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        PhotoError: missing, unreadable, undecodable, or not an image of ids.
+    """
+    with _decoded(uri) as image:
+        if image.mode not in ("P", "L"):
+            raise PhotoError(
+                ErrorKind.BAD_TRUTH,
+                f"{uri} has mode {image.mode}: a true mask must be a palette or grey PNG of ids",
+            )
+        return np.array(image)
+
+
+def read_bytes(uri: str) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        PhotoError: MISSING, UNREADABLE (a folder, no permission), TIMEOUT or NETWORK.
+    """
+    fs, path = url_to_fs(uri)
+    try:
+        return fs.cat_file(path)
+    except FileNotFoundError as exc:
+        raise PhotoError(ErrorKind.MISSING, f"{uri} is not there any more") from exc
+    except (PermissionError, IsADirectoryError) as exc:
+        raise PhotoError(ErrorKind.UNREADABLE, f"{uri} cannot be read: {exc}") from exc
+    except TimeoutError as exc:
+        raise PhotoError(ErrorKind.TIMEOUT, f"{uri} was not answered in time") from exc
+    except OSError as exc:
+        local = isinstance(fs, LocalFileSystem)
+        raise PhotoError(ErrorKind.UNREADABLE if local else ErrorKind.NETWORK, f"{uri}: {exc}") from exc
+
+
+@contextmanager
+def _decoded(uri: str) -> Iterator[Image.Image]:
+    """An opened image; PIL's errors, also those of decoding in the block, become a PhotoError."""
+    data = read_bytes(uri)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+        what = "no image of a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
+        raise PhotoError(ErrorKind.UNDECODABLE, f"{uri} ({len(data)} bytes) cannot be decoded: {what}") from exc
+
+
+def _result(
+    pending: tuple[Photo, Future[LoadedPhoto | PhotoError]],
+) -> tuple[Photo, LoadedPhoto | PhotoError]:
+    photo, future = pending
+    return photo, future.result()
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width}x{image.height}"
