@@ -1,0 +1,201 @@
+"""The tensors of a TorchScript archive, read without running anything that it holds.
+
+An archive is a zip: `data.pkl` is a pickle of the module tree, `data/N` are the storages it points to, and
+`code/` is the program, which is never looked at. The unpickler here knows the few names that such a pickle
+needs and refuses every other; the archive's own classes become inert holders of attributes.
+"""
+
+import io
+import pickle
+import struct
+import zipfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from clipes_core.errors import WeightsError
+
+STORAGE_DTYPES = {
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+LIST_BUILDERS = (
+    "build_intlist",
+    "build_doublelist",
+    "build_boollist",
+    "build_tensorlist",
+    "restore_type_tag",
+)
+
+# What reading a damaged zip or pickle raises: a pickle's opcodes act on whatever the stack happens to hold.
+BROKEN_FILE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    zlib.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class ScriptArchive:
+    """What a TorchScript archive holds, apart from its program.
+
+    Attributes:
+        tensors: parameters and buffers on the CPU by dotted name, in the file's own dtypes.
+        classes: names of the module classes, without their packages.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    classes: frozenset[str]
+
+
+def first_line(exc: BaseException) -> str:
+    """What a third party's error says, fit for a message of one line."""
+    return (str(exc).splitlines() or [type(exc).__name__])[0]
+
+
+def damaged_file(path: Path, exc: BaseException) -> WeightsError:
+    """The error for a weights file that breaks off or makes no sense."""
+    return WeightsError(
+        f"{path}: expected whole CLIP weights, found a damaged file ({first_line(exc)}); fetch it again"
+    )
+
+
+def is_torchscript(path: Path) -> bool:
+    """True where a zip is a TorchScript archive and not one of torch.save.
+
+    Args:
+        path: of a local zip.
+
+    Raises:
+        zipfile.BadZipFile: the file is not a whole zip.
+    """
+    with zipfile.ZipFile(path) as archive:
+        return _root(archive) is not None
+
+
+def read_torchscript(path: Path) -> ScriptArchive:
+    """Read the tensors of a TorchScript archive and execute nothing.
+
+    Args:
+        path: of a local TorchScript archive.
+
+    Returns:
+        All tensors in its tree of modules; other attributes (training flags, lists) are left out.
+
+    Raises:
+        WeightsError: the archive is damaged, or asks for a name that tensors do not need.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpickler = _ArchiveUnpickler(archive, path)
+            tensors = _tensors(unpickler.load())
+    except BROKEN_FILE as exc:
+        raise damaged_file(path, exc) from exc
+    return ScriptArchive(tensors, frozenset(unpickler.classes))
+
+
+def _root(archive: zipfile.ZipFile) -> str | None:
+    """The folder inside the zip, with its slash; None where no TorchScript lies in it."""
+    names = [name for name in archive.namelist() if name.endswith("/constants.pkl") and name.count("/") == 1]
+    return names[0].removesuffix("constants.pkl") if names else None
+
+
+class _ScriptObject:
+    """Stands for a module of the archive: its attributes and nothing that acts."""
+
+    attributes: dict[str, Any]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.attributes = dict(state)
+
+
+class _ArchiveUnpickler(pickle.Unpickler):
+    """Unpickles `data.pkl`; whatever it hands out is inert or made for this one file.
+
+    A pickle may set attributes on the objects it gets, so no function or class of torch is among them.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._folder = _root(archive)
+        super().__init__(io.BytesIO(archive.read(f"{self._folder}data.pkl")))
+        self._archive = archive
+        self._path = path
+        self._storages: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+        self.classes: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a global of the pickle."""
+        if module.split(".")[0] == "__torch__":
+            self.classes.add(name)
+            return type("ScriptObject", (_ScriptObject,), {})
+        if module == "torch" and name in STORAGE_DTYPES:
+            return STORAGE_DTYPES[name]
+        if module == "torch.jit._pickle" and name in LIST_BUILDERS:
+            return self._list
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        return self._refuse(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        """The storage that a tensor lies in, as a 1-d tensor."""
+        _kind, dtype, key, _device, _count = pid
+        if (key, dtype) not in self._storages:
+            content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
+            raw = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+            self._storages[key, dtype] = raw.view(dtype)
+        return self._storages[key, dtype]
+
+    def _tensor(self, storage: torch.Tensor, offset: int, size: Any, stride: Any, *_: Any) -> torch.Tensor:
+        return storage.as_strided(size, stride, offset)
+
+    def _list(self, values: list[Any], *_type: str) -> list[Any]:
+        return values
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise WeightsError(
+            f"{self._path}: expected an archive of tensors only, found a pickle that asks for {name!r}; "
+            "nothing of it was executed: fetch the weights from a source you trust"
+        )
+
+
+def _tensors(root: Any) -> dict[str, torch.Tensor]:
+    """Dotted names and tensors of a tree of modules."""
+    if not isinstance(root, _ScriptObject):
+        raise pickle.UnpicklingError(f"its root is of type {type(root).__name__}, not a module")
+    tensors = {}
+    waiting: list[tuple[str, _ScriptObject]] = [("", root)]
+    seen = {id(root)}  # a forged tree may run in circles
+    while waiting:
+        prefix, module = waiting.pop()
+        for name, value in module.attributes.items():
+            if isinstance(value, torch.Tensor):
+                tensors[prefix + name] = value
+            elif isinstance(value, _ScriptObject) and id(value) not in seen:
+                seen.add(id(value))
+                waiting.append((f"{prefix}{name}.", value))
+    return tensors

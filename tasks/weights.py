@@ -1,0 +1,202 @@
+"""CLIP weights, from wherever `clip.pretrained` points, in a frozen OpenCLIP model."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import open_clip
+import torch
+from aiohttp import ClientError
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from fsspec.implementations.local import LocalFileSystem
+from open_clip.constants import OPENAI_DATASET_MEAN
+from open_clip.factory import get_model_config
+from open_clip.model import CLIP
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+from clipes_core.config import ClipConfig
+from clipes_core.errors import WeightsError
+from tasks.architecture import fitting_architecture, named_architecture
+from tasks.state_dicts import read_state_dict
+from tasks.torchscript import first_line
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A frozen CLIP.
+
+    Attributes:
+        model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, eval, without gradients.
+        tokenizer: N sentences to (N, context_length) int64 tokens.
+        digest: 16 hex characters that change with the weights.
+    """
+
+    model: CLIP
+    tokenizer: Callable[[list[str]], torch.Tensor]
+    digest: str
+
+
+def load_clip(config: ClipConfig) -> Clip:
+    """Build the CLIP that a configuration names and load its weights.
+
+    For files, `fitting_architecture` says which network they go into: OpenAI's own archives, and networks of
+    sizes that OpenCLIP has no name for, decide by their sizes, with QuickGELU; every other file has to fit
+    `clip.model`.
+
+    Args:
+        config: `model` and `pretrained` are read: an OpenCLIP tag, a path, an fsspec URI, or `random:SEED`.
+
+    Returns:
+        The model with its tokenizer. The global random state stays as it was.
+
+    Raises:
+        WeightsError: `clip.model` is no plain ViT, or the weights are missing, damaged or of another network.
+    """
+    architecture = named_architecture(config.model)
+    seed = _seed(config)
+    if seed is not None:
+        return _clip(_random_model(architecture, seed), _random_digest(config.model, seed))
+    path = _weights_file(config)
+    return _clip(_loaded_model(config.model, path), _file_digest(path))
+
+
+def weights_digest(config: ClipConfig) -> str:
+    """The digest that `load_clip` gives, without building the model.
+
+    Args:
+        config: as for `load_clip`; a tag or URI is fetched when it is not on this machine yet.
+
+    Returns:
+        16 hex characters: of the SHA-256 of the file's bytes; for `random:SEED` of the model's name, the seed
+        and the versions of torch and OpenCLIP. The network that a file is loaded into is not part of it.
+
+    Raises:
+        WeightsError: `clip.model` is no plain ViT, or there is no such file or tag.
+    """
+    named_architecture(config.model)
+    seed = _seed(config)
+    return _file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
+
+
+def _clip(model: CLIP, digest: str) -> Clip:
+    tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    return Clip(model.eval().requires_grad_(False), tokenizer, digest)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _random_digest(model_name: str, seed: int) -> str:
+    parts = (model_name, seed, str(torch.__version__), open_clip.__version__)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _seed(config: ClipConfig) -> int | None:
+    """The seed of `random:SEED`, None for weights that exist."""
+    if not config.pretrained.startswith("random:"):
+        return None
+    if match := re.fullmatch(r"random:(\d{1,18})", config.pretrained):
+        return int(match[1])
+    raise WeightsError(
+        f"clip.pretrained {config.pretrained}: expected random:SEED, found no whole number; write random:0"
+    )
+
+
+def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
+    """OpenCLIP's initial weights; only the CPU's generator is seeded, and set back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return CLIP(**architecture)
+
+
+def _loaded_model(model_name: str, path: Path) -> CLIP:
+    """The network that a file belongs to, with the file's tensors as float32."""
+    state = read_state_dict(path)
+    model = _random_model(fitting_architecture(state, model_name, path), seed=0)
+    try:
+        model.load_state_dict(state.tensors)
+    except RuntimeError as exc:
+        raise WeightsError(f"{path}: expected dense tensors, found others; save them as safetensors") from exc
+    return model
+
+
+def _weights_file(config: ClipConfig) -> Path:
+    """The local file of a tag, path or URI; tags go first, as in OpenCLIP."""
+    if get_pretrained_cfg(config.model, config.pretrained):
+        return _tag_file(config.model, config.pretrained)
+    if "://" in config.pretrained:
+        return _local_copy(config.pretrained)
+    path = Path(config.pretrained).expanduser()
+    if path.is_file():
+        return path
+    raise WeightsError(
+        f"clip.pretrained {config.pretrained}: expected a file or a tag of {config.model}, found neither; "
+        + _tag_hint(config.model, config.pretrained)
+    )
+
+
+def _tag_hint(model_name: str, tag: str) -> str:
+    plain = model_name.removesuffix("-quickgelu")
+    if get_pretrained_cfg(plain, tag):
+        return f"{plain} has this tag, trained with GELU: set clip.model to {plain}"
+    tags = open_clip.list_pretrained_tags_by_model(model_name)
+    return f"its tags: {', '.join(tags) or 'none'}"
+
+
+def _tag_file(model_name: str, tag: str) -> Path:
+    """The file of a tag, from OpenCLIP's download or its cache."""
+    trained = get_pretrained_cfg(model_name, tag)
+    if trained.get("quick_gelu", False) != get_model_config(model_name).get("quick_gelu", False):
+        raise WeightsError(
+            f"clip.pretrained {tag}: was trained with QuickGELU, expected GELU for {model_name}; "
+            f"set clip.model to {model_name}-quickgelu"
+        )
+    if trained["mean"] != OPENAI_DATASET_MEAN:
+        raise WeightsError(
+            f"clip.pretrained {tag}: expected weights for photos normalised with CLIP's mean, found mean "
+            f"{trained['mean']}; choose another tag of {model_name}"
+        )
+    try:
+        return Path(download_pretrained(trained))
+    except (OSError, RuntimeError) as exc:
+        raise WeightsError(
+            f"clip.pretrained {tag}: weights of {model_name} could not be downloaded ({first_line(exc)}); "
+            "connect to the network, or download them elsewhere and give the file"
+        ) from exc
+
+
+def _local_copy(uri: str) -> Path:
+    """Fetch a URI once per version of its content, into torch's own cache folder."""
+    try:
+        filesystem, path = fsspec.url_to_fs(uri)
+        info = filesystem.info(path)
+        if info["type"] == "directory":
+            raise IsADirectoryError(f"{path} is a folder")
+        if isinstance(filesystem, LocalFileSystem):
+            return Path(path)
+        version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
+        target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
+        if not target.is_file():
+            _fetch(filesystem, path, target)
+    except (OSError, ValueError, ImportError, BotoCoreError, ClientError) as exc:
+        raise WeightsError(
+            f"clip.pretrained {uri}: expected a readable file, found none ({first_line(exc)}); "
+            "check the URI and your access to it"
+        ) from exc
+    return target
+
+
+def _fetch(filesystem: fsspec.AbstractFileSystem, path: str, target: Path) -> None:
+    """Copy to a temporary name and rename: several workers may fetch the same file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        part = Path(folder) / "part"
+        filesystem.get_file(path, str(part))
+        part.replace(target)
