@@ -1,0 +1,258 @@
+"""The image network of CLIP, opened up: patch features, attention and a differentiable last block."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from clipes_core.errors import ShapeError, WeightsError
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # a CPU core's cache; enough to fill a GPU
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a batch of photos leaves behind in the network.
+
+    Attributes:
+        features: (B, 1 + hw, C) float32 A of eq. (2) behind the class token: the last block's ln_1
+            output, the leaf that gradients are taken at.
+        embedding: (B, D) float32 image embeddings before L2 normalisation; a function of `features`.
+        attn_weights: (B, hw, hw) float32, mean over heads and the last blocks, rows are queries;
+            None unless asked for.
+        grid_hw: (h, w) patches.
+    """
+
+    features: torch.Tensor
+    embedding: torch.Tensor
+    attn_weights: torch.Tensor | None
+    grid_hw: tuple[int, int]
+
+
+class Backbone:
+    """The visual tower of an OpenCLIP ViT, in one precision on one device.
+
+    Everything (patch size, width, depth, heads, activation, norms, mean and std) is read from the
+    model. Half precision is that of the blocks' matrix products, in bfloat16 of the MLPs alone;
+    the patch and positional embedding, residual stream, norms and softmax are always float32. The
+    given module stays as it is; weights that need no conversion share its memory.
+
+    Raises:
+        WeightsError: `visual` is no OpenCLIP ViT with plain attention.
+
+    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: which it runs wholly in half
+    precision, and rounds the positional embedding in any case.
+    """
+
+    def __init__(
+        self,
+        visual: Any,
+        pooling: str = "patch_mean",
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        _check_layout(visual)
+        self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
+        for block in self.visual.transformer.resblocks:
+            block.mlp.to(dtype)
+            if dtype == torch.float16:  # bfloat16's 7 bits of mantissa blur the attention that CAA reads
+                block.attn.to(dtype)
+        self.pooling = pooling
+        self.device = torch.device(device)
+        self.patch_size = int(visual.conv1.kernel_size[0])
+        self.mean = tuple(getattr(visual, "image_mean", None) or OPENAI_MEAN)
+        self.std = tuple(getattr(visual, "image_std", None) or OPENAI_STD)
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.visual.transformer.resblocks)
+
+    def pixels(self, image: Image.Image, scale: float = 1.0, flip: bool = False) -> torch.Tensor:
+        """Resize a photo up to whole patches and normalise its colours; no crop.
+
+        Args:
+            image: RGB.
+            scale: of both sides, before rounding up to a multiple of the patch size.
+            flip: mirror left to right.
+
+        Returns:
+            (3, H', W') float32 on the CPU, H' and W' multiples of the patch size.
+        """
+        p = self.patch_size
+        width, height = (math.ceil(scale * side / p) * p for side in image.size)
+        if flip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
+        rgb = np.asarray(image, dtype=np.float32) / 255
+        mean, std = np.array([self.mean, self.std], dtype=np.float32)
+        normalised = (rgb - mean) / std
+        return torch.from_numpy(normalised).permute(2, 0, 1)
+
+    def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
+        """Run a batch; only the last block keeps a graph for gradients.
+
+        Args:
+            pixels: (B, 3, H', W') float32, sides multiples of the patch size.
+            attention_blocks: how many last blocks to average the attention of, the last one
+                included; more than the depth means all; 0 for none.
+
+        Returns:
+            Features, embedding (with graph) and attention; see `Encoded`.
+
+        Raises:
+            ShapeError: pixels are not (B, 3, H', W') with sides in multiples of the patch size.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or any(side % self.patch_size for side in pixels.shape[2:]):
+            raise ShapeError(
+                f"pixels must be (B, 3, H, W) with sides in multiples of {self.patch_size}, got {tuple(pixels.shape)}"
+            )
+        grid_hw = (pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size)
+        *first_blocks, last_block = self.visual.transformer.resblocks
+        attention = _AttentionMean(min(attention_blocks, self.depth))
+        with torch.no_grad():
+            tokens = self._embed(pixels.to(self.device), grid_hw)
+            for position, block in enumerate(first_blocks):
+                wanted = self.depth - position <= attention_blocks
+                tokens = _block(block, block.ln_1(tokens), tokens, attention.add if wanted else None)
+            features = last_block.ln_1(tokens)
+        features.requires_grad_(True)
+        tokens = _block(last_block, features, tokens, attention.add if attention_blocks else None)
+        return Encoded(features, self._pool(tokens), attention.patches, grid_hw)
+
+    def _embed(self, pixels: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
+        patches = self.visual.conv1(pixels).flatten(2).transpose(1, 2)
+        class_token = self.visual.class_embedding.expand(len(patches), 1, -1)
+        tokens = torch.cat([class_token, patches], dim=1)
+        positions = resize_positional_embedding(self.visual.positional_embedding, self.visual.grid_size, grid_hw)
+        return self.visual.ln_pre(tokens + positions)
+
+    def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
+        pick = _class_token if self.pooling == "cls" else _patch_mean
+        if self.visual.final_ln_after_pool:
+            pooled = self.visual.ln_post(pick(tokens))
+        else:
+            pooled = pick(self.visual.ln_post(tokens))
+        return pooled if self.visual.proj is None else pooled @ self.visual.proj
+
+
+def resize_positional_embedding(
+    embedding: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int]
+) -> torch.Tensor:
+    """Stretch the patch part of a positional embedding to another grid.
+
+    Args:
+        embedding: (1 + native h * native w, C), class token first.
+        native_hw: (h, w) patches the network was trained with.
+        grid_hw: (h, w) patches.
+
+    Returns:
+        (1 + h * w, C) float32; bilinear, align_corners=False; the class token's part as it was.
+    """
+    class_part, patch_part = embedding.float().split([1, len(embedding) - 1])
+    native = patch_part.T.reshape(1, -1, *native_hw)
+    resized = F.interpolate(native, grid_hw, mode="bilinear", align_corners=False)
+    return torch.cat([class_part, resized.flatten(2)[0].T])
+
+
+class _AttentionMean:
+    """Running mean of attention over blocks and heads."""
+
+    def __init__(self, blocks: int) -> None:
+        self._blocks = blocks
+        self._sum: torch.Tensor | None = None
+
+    def add(self, head_mean: torch.Tensor) -> None:
+        self._sum = head_mean if self._sum is None else self._sum.add_(head_mean)
+
+    @property
+    def patches(self) -> torch.Tensor | None:
+        """(B, hw, hw): the class token's row and column dropped."""
+        return None if self._sum is None else self._sum[:, 1:, 1:] / self._blocks
+
+
+def _block(
+    block: Any,
+    normed: torch.Tensor,
+    tokens: torch.Tensor,
+    watch: Callable[[torch.Tensor], None] | None,
+) -> torch.Tensor:
+    """One residual block whose ln_1 is already done; `watch` is handed the attention."""
+    q, k, v = _heads(block.attn, normed)
+    if watch is None:
+        mixed = F.scaled_dot_product_attention(q, k, v)
+    elif torch.is_grad_enabled():
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        with torch.no_grad():
+            watch(_attention(q, k, v)[1])
+    else:
+        mixed, head_mean = _attention(q, k, v)
+        watch(head_mean)
+    mixed = block.attn.out_proj(mixed.transpose(1, 2).flatten(2))
+    tokens = tokens + block.ls_1(mixed.float())
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens).to(block.mlp.c_fc.weight.dtype)).float())
+
+
+def _heads(attn: torch.nn.MultiheadAttention, normed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values, each (B, heads, N, C / heads)."""
+    qkv = F.linear(normed.to(attn.in_proj_weight.dtype), attn.in_proj_weight, attn.in_proj_bias)
+    return tuple(part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
+
+
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention whose weights are seen: a few heads at a time, so that they stay in the cache.
+
+    Returns:
+        (B, heads, N, d) mixed values and (B, N, N) float32 mean of the weights over the heads.
+    """
+    batch, heads, tokens, width = q.shape
+    at_once = max(1, ATTENTION_BYTES_AT_ONCE.get(q.device.type, 64 << 20) // (4 * batch * tokens**2))
+    total = q.new_zeros((batch, tokens, tokens), dtype=torch.float32)
+    mixed = torch.empty_like(q)
+    for part in torch.arange(heads).split(at_once):
+        span = slice(int(part[0]), int(part[-1]) + 1)
+        logits = (q[:, span] * width**-0.5) @ k[:, span].transpose(-1, -2)
+        weights = logits.float().softmax(dim=-1)
+        mixed[:, span] = weights.to(v.dtype) @ v[:, span]
+        total += weights[:, 0] if at_once == 1 else weights.sum(dim=1)
+    return mixed, total.div_(heads)
+
+
+def _class_token(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens[:, 0]
+
+
+def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens[:, 1:].mean(dim=1)
+
+
+def _frozen(visual: Any) -> Any:
+    """A copy whose parameters take no gradients and share the given ones' memory until converted."""
+    shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
+    return copy.deepcopy(visual, shared)
+
+
+def _check_layout(visual: Any) -> None:
+    """Refuse what is not a plain OpenCLIP ViT, before any number could be wrong in silence."""
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    plain = (
+        hasattr(visual, "conv1")
+        and hasattr(visual, "class_embedding")
+        and getattr(visual, "attn_pool", None) is None
+        and blocks is not None
+        and all(isinstance(getattr(block, "attn", None), torch.nn.MultiheadAttention) for block in blocks)
+    )
+    if not plain:
+        raise WeightsError(
+            f"expected an OpenCLIP ViT with plain attention, got {type(visual).__name__}: "
+            "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
+        )

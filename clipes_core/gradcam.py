@@ -1,0 +1,109 @@
+"""Softmax-GradCAM: where a photo supports one class against the others and the background."""
+
+import torch
+
+from clipes_core.backbone import Encoded
+from clipes_core.errors import ShapeError
+
+EPSILON = 1e-7
+# A patch's share of the mean is 1 / hw: from a peak of 1 it would underflow float16 on large photos.
+GRADIENT_PEAK = 256
+
+
+def class_scores(
+    embedding: torch.Tensor, text_features: torch.Tensor, logit_scale: float, softmax: bool = True
+) -> torch.Tensor:
+    """Score an image embedding against texts.
+
+    Args:
+        embedding: (D,) not normalised.
+        text_features: (T, D) L2-normalised.
+        logit_scale: CLIP's, after exp; 100 for OpenAI's weights.
+        softmax: over the T texts (eq. 3); without it the logits.
+
+    Returns:
+        (T,) probabilities or logits.
+
+    Source: CLIP-ES sec. 3.1, eq. (1), (3).
+    """
+    logits = logit_scale * text_features @ (embedding / embedding.norm())
+    return logits.softmax(dim=0) if softmax else logits
+
+
+def score_gradients(
+    embedding: torch.Tensor,
+    text_features: torch.Tensor,
+    logit_scale: float,
+    classes: int,
+    softmax: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of the first texts and their gradients at the embedding, in float64.
+
+    Args:
+        embedding: (D,) not normalised.
+        text_features: (T, D) L2-normalised; the classes first, then the background words.
+        logit_scale: CLIP's, after exp.
+        classes: K <= T, how many of the texts are classes.
+        softmax: as in `class_scores`.
+
+    Returns:
+        (K,) scores and (K, D) gradients.
+
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64, where a saturated softmax
+    still has a gradient; in float32 its 1 - s is rounded away.
+    """
+    texts = text_features.double()
+
+    def first_scores(point: torch.Tensor) -> torch.Tensor:
+        return class_scores(point, texts, logit_scale, softmax)[:classes]
+
+    point = embedding.detach().double()
+    return first_scores(point), torch.autograd.functional.jacobian(first_scores, point)
+
+
+def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
+    """Pull gradients at the embedding back to the feature map and weigh its channels by them.
+
+    Args:
+        encoded: a batch of B photos, its graph alive; it is kept.
+        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not
+            matter: each is brought to a largest entry of GRADIENT_PEAK, which keeps half
+            precision from underflowing. An all-zero gradient gives an all-zero CAM.
+
+    Returns:
+        (B, K, h, w) float32 in [0, 1], normalised.
+
+    Raises:
+        ShapeError: `gradients` is not (B, K, D).
+
+    Source: CLIP-ES eq. (1), (2); the normalisation twice in a row is the program's.
+    Differs from the reference: the scale of the gradients.
+    """
+    batch, dim = encoded.embedding.shape
+    if gradients.ndim != 3 or gradients.shape[0] != batch or gradients.shape[2] != dim:
+        raise ShapeError(f"gradients must be ({batch}, K, {dim}), got {tuple(gradients.shape)}")
+    largest = gradients.abs().amax(dim=-1, keepdim=True)
+    scaled = (GRADIENT_PEAK * gradients / torch.where(largest > 0, largest, 1.0)).to(encoded.embedding)
+    patches = encoded.features.detach()[:, 1:]
+    cams = []
+    for slot in range(gradients.shape[1]):
+        (at_features,) = torch.autograd.grad(
+            encoded.embedding, encoded.features, grad_outputs=scaled[:, slot], retain_graph=True
+        )
+        channel_weights = at_features[:, 1:].mean(dim=1)
+        cams.append((patches @ channel_weights[:, :, None])[..., 0].relu())
+    raw = torch.stack(cams, dim=1).unflatten(-1, encoded.grid_hw)
+    return normalise_cam(normalise_cam(raw))
+
+
+def normalise_cam(cam: torch.Tensor) -> torch.Tensor:
+    """Min-max normalise each map.
+
+    Args:
+        cam: (..., h, w) float.
+
+    Returns:
+        (..., h, w) in [0, 1]: (x - min) / (max' + 1e-7), max' after subtracting the minimum.
+    """
+    above = cam - cam.amin(dim=(-2, -1), keepdim=True)
+    return above / (above.amax(dim=(-2, -1), keepdim=True) + EPSILON)

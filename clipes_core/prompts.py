@@ -1,0 +1,165 @@
+"""The texts: sentences for the classes, synonym fusion, and the sharpness of a template."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from clipes_core.config import PromptsConfig
+from clipes_core.errors import PromptError, ShapeError
+from clipes_core.vocabulary import Vocabulary
+
+BACKGROUND_ID = 0
+
+Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: texts, and a context length unless it is CLIP's
+
+
+@dataclass(frozen=True)
+class Text:
+    """What one text feature is made of.
+
+    Attributes:
+        class_id: data set id 1..K, or 0 for a background word.
+        name: the class's name, or the background word.
+        phrases: the words whose features are averaged: one, or the synonyms of feature fusion.
+    """
+
+    class_id: int
+    name: str
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Text features of a vocabulary.
+
+    Attributes:
+        class_ids: (T,) int; 0 is a background word; a class occurs once per synonym in CAM fusion.
+        features: (T, D) float32, L2-normalised.
+        logit_scale: CLIP's factor of the cosine, after exp.
+    """
+
+    class_ids: np.ndarray
+    features: np.ndarray
+    logit_scale: float
+
+    def passes(self, class_ids: Sequence[int]) -> np.ndarray:
+        """The texts that compete in one photo.
+
+        Args:
+            class_ids: (K,) data set ids present in the photo.
+
+        Returns:
+            (P, K + M, D) float32: the classes in the given order, then the M background words.
+            P is the largest number of texts any of these classes has (1 but for CAM fusion);
+            a class with fewer starts over.
+
+        Raises:
+            ShapeError: no class, or one without texts.
+        """
+        own = [self.features[self.class_ids == class_id] for class_id in class_ids]
+        if not own or not all(len(features) for features in own):
+            raise ShapeError(
+                f"class_ids must be one or more of 1..{self.class_ids.max()}, which have texts, got {list(class_ids)}"
+            )
+        background = self.features[self.class_ids == BACKGROUND_ID]
+        rounds = max(len(features) for features in own)
+        return np.stack(
+            [np.stack([*(texts[turn % len(texts)] for texts in own), *background]) for turn in range(rounds)]
+        )
+
+
+def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
+    """List the text features a vocabulary needs: classes by id, then background words.
+
+    Source: CLIP-ES sec. 3.2 (synonym fusion at the level of sentence, feature or CAM), 3.1 (background).
+    """
+    texts: list[Text] = []
+    for class_id, entry in enumerate(vocabulary.classes, start=1):
+        if config.fusion == "sentence":
+            texts.append(Text(class_id, entry.name, (entry.sentence_words,)))
+        elif config.fusion == "feature":
+            texts.append(Text(class_id, entry.name, entry.separate_words))
+        else:
+            texts.extend(Text(class_id, entry.name, (word,)) for word in entry.separate_words)
+    if config.background:
+        texts.extend(Text(BACKGROUND_ID, word, (word,)) for word in vocabulary.background_words)
+    return tuple(texts)
+
+
+def sentences(phrase: str, templates: Sequence[str]) -> list[str]:
+    """Put a phrase into each template, at its {}."""
+    return [template.replace("{}", phrase) for template in templates]
+
+
+@torch.no_grad()
+def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
+    """Encode phrases in all templates and average.
+
+    Args:
+        clip: an OpenCLIP model.
+        tokenizer: list of N texts, and a context length unless it is CLIP's -> (N, context length) int64,
+            padded with zeros.
+        phrases: at least one; each is averaged over the templates, then over the phrases.
+        templates: at least one, with {} in each.
+
+    Returns:
+        (D,) float32, L2-normalised after each average.
+
+    Raises:
+        PromptError: a sentence is longer than CLIP reads.
+
+    Source: CLIP-ES sec. 3.2.
+    """
+    means = []
+    for phrase in phrases:
+        texts = sentences(phrase, templates)
+        tokens = checked_tokens(tokenizer, texts)
+        device = next(clip.parameters()).device
+        features = clip.encode_text(tokens.to(device), normalize=True).float()
+        means.append(_unit(features.mean(dim=0)))
+    return _unit(torch.stack(means).mean(dim=0))
+
+
+def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+    """Tokenize, and refuse a text that would lose its end.
+
+    Raises:
+        PromptError: names the text and CLIP's limit.
+    """
+    tokens = tokenizer(texts)
+    context_length = tokens.shape[1]
+    # The tokenizer cuts in silence; with one place more, only a text that is cut reaches the last place.
+    for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
+        if row[-1] != 0:
+            raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
+    return tokens
+
+
+def sharpness(scores: Sequence[np.ndarray]) -> float:
+    """How unevenly a template scores the classes present in a photo; lower is better.
+
+    Args:
+        scores: per photo (K,) softmax scores of the K classes present, the softmax taken over
+            them and the background words.
+
+    Returns:
+        Sum over photos of the variance of a photo's scores / sum over photos of their mean;
+        the population variance, so a photo with one class adds 0 above and its score below.
+
+    Raises:
+        ValueError: no photo has a class.
+
+    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: population variance and
+    the softmax over present classes and background are choices made here.
+    """
+    labelled = [np.asarray(photo, dtype=np.float64) for photo in scores if len(photo)]
+    if not labelled:
+        raise ValueError("sharpness needs at least one photo with a class, got none")
+    return float(sum(photo.var() for photo in labelled) / sum(photo.mean() for photo in labelled))
+
+
+def _unit(vector: torch.Tensor) -> torch.Tensor:
+    return vector / vector.norm()

@@ -1,0 +1,336 @@
+import math
+
+import numpy as np
+import open_clip
+import oracle
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import QuickGELU, VisionTransformer
+from PIL import Image
+from torch.overrides import TorchFunctionMode
+
+from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding
+from clipes_core.errors import ShapeError, WeightsError
+
+
+def tiny_visual(**changes):
+    """A ViT of four blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
+    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 4, "heads": 2, "mlp_ratio": 4.0}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
+        for weight in visual.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    return visual.eval()
+
+
+def random_pixels(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def random_photo(width, height):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+VARIANTS = {
+    "quick gelu": {},
+    "gelu": {"act_layer": torch.nn.GELU},
+    "layer scale": {"ls_init_value": 0.5},
+    "no ln_pre": {"no_ln_pre": True},
+    "norm after pooling": {"final_ln_after_pool": True},
+    "one head of 64": {"heads": 1},
+    "narrow mlp": {"mlp_ratio": 1.5},
+    "patch 16": {"patch_size": 16},
+    "wide grid": {"image_size": (16, 48)},
+    "tall grid": {"image_size": (40, 8)},
+    "one block": {"layers": 1},
+}
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_embeddings_are_open_clip_s(variant, pooling):
+    visual = tiny_visual(**VARIANTS[variant], pool_type={"cls": "tok", "patch_mean": "avg"}[pooling])
+    pixels = random_pixels(2, 3, *visual.image_size)
+    encoded = Backbone(visual, pooling).encode(pixels)
+    assert encoded.grid_hw == visual.grid_size
+    with torch.no_grad():
+        assert_allclose(encoded.embedding.detach(), visual(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_an_embedding_without_projection_is_the_pooled_token():
+    visual = tiny_visual()
+    visual.proj = None
+    pixels = random_pixels(1, 3, 32, 32)
+    with torch.no_grad():
+        assert_allclose(Backbone(visual, "cls").encode(pixels).embedding, visual(pixels), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("side_hw", [(32, 32), (200, 208), (256, 256)])
+@pytest.mark.parametrize("blocks", [1, 3, 4, 9])
+def test_attention_is_the_mean_over_heads_and_last_blocks(side_hw, blocks):
+    # 16, 650 and 1024 patches: on a CPU all three heads at once, two and one, one by one
+    visual = tiny_visual(width=96, heads=3)
+    backbone = Backbone(visual)
+    pixels = random_pixels(1, 3, *side_hw)
+    encoded = backbone.encode(pixels, attention_blocks=blocks)
+    grid_h, grid_w = encoded.grid_hw
+    assert encoded.attn_weights.shape == (1, grid_h * grid_w, grid_h * grid_w)
+    assert not encoded.attn_weights.requires_grad
+    expected = open_clip_attention(visual, backbone, pixels)[-blocks:]
+    assert_allclose(encoded.attn_weights[0], torch.stack(expected).mean(dim=0), rtol=1e-3, atol=1e-6)
+
+
+def open_clip_attention(visual, backbone, pixels):
+    """(n, n) attention between the patches, of each block in turn, by torch's own attention module."""
+    positions = resize_positional_embedding(visual.positional_embedding, visual.grid_size, grid_of(backbone, pixels))
+    seen = []
+    with torch.no_grad():
+        patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        tokens = torch.cat([visual.class_embedding.expand(1, 1, -1), patches], dim=1)
+        tokens = visual.ln_pre(tokens + positions)
+        for block in visual.transformer.resblocks:
+            normed = block.ln_1(tokens)
+            seen.append(block.attn(normed, normed, normed, need_weights=True)[1][0, 1:, 1:])
+            tokens = block(tokens)
+    return seen
+
+
+def grid_of(backbone, pixels):
+    return tuple(side // backbone.patch_size for side in pixels.shape[2:])
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+def test_the_golden_network_sees_what_the_oracle_sees(golden, real_data, pooling):
+    model = oracle.oracle_model(golden / "small_vit.pt")
+    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB").resize((150, 100))
+    backbone = Backbone(model.visual, pooling)
+    encoded = backbone.encode(backbone.pixels(photo)[None], attention_blocks=8)
+    seen = oracle.visual_pass(model, oracle.view_pixels(photo, 1.0, 16, mirrored=False), pooling)
+    assert_allclose(encoded.features.detach()[0, 1:], seen.patches.detach(), atol=1e-4)
+    assert_allclose(encoded.embedding.detach()[0], seen.embedding.detach(), rtol=1e-4, atol=1e-4)
+    assert_allclose(encoded.attn_weights[0], torch.stack(seen.attentions[-8:]).mean(dim=0), rtol=1e-3, atol=1e-6)
+
+
+def test_a_batch_is_its_photos():
+    backbone, pixels = Backbone(tiny_visual()), random_pixels(3, 3, 40, 24)
+    batch = backbone.encode(pixels, attention_blocks=2)
+    singles = [backbone.encode(pixels[i : i + 1], attention_blocks=2) for i in range(3)]
+    for name in ("features", "embedding", "attn_weights"):
+        expected = torch.cat([getattr(single, name).detach() for single in singles])
+        assert_allclose(getattr(batch, name).detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_settings_are_read_from_the_network():
+    backbone = Backbone(tiny_visual(patch_size=16, layers=3))
+    assert (backbone.patch_size, backbone.depth) == (16, 3)
+    assert (backbone.mean, backbone.std) == (OPENAI_MEAN, OPENAI_STD)
+    visual = tiny_visual()
+    visual.image_mean, visual.image_std = (0.5, 0.25, 0.0), (0.5, 1.0, 2.0)
+    pixels = Backbone(visual).pixels(Image.new("RGB", (8, 8), (255, 51, 102)))
+    assert_allclose(pixels[:, 0, 0], [(1 - 0.5) / 0.5, 0.2 - 0.25, 0.4 / 2], atol=1e-6)
+
+
+def test_open_clip_s_own_preprocessing_is_read():
+    model = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-32") | small_sizes())
+    open_clip.model.set_model_preprocess_cfg(model, {"mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)})
+    backbone = Backbone(model.visual)
+    assert (backbone.mean, backbone.std) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+
+
+def small_sizes():
+    vision = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8}
+    text = {"context_length": 8, "vocab_size": 16, "width": 64, "heads": 1, "layers": 1}
+    return {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
+
+
+def test_pixels_of_a_photo_that_fits_are_only_normalised():
+    photo = random_photo(16, 24)
+    pixels = Backbone(tiny_visual()).pixels(photo)
+    assert pixels.shape == (3, 24, 16)
+    assert pixels.dtype == torch.float32
+    expected = (np.array(photo) / 255 - OPENAI_MEAN) / OPENAI_STD
+    assert_allclose(pixels.permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_pixels_of_other_photos_are_resized_up_to_whole_patches():
+    photo = random_photo(17, 24)
+    backbone = Backbone(tiny_visual())
+    resized = photo.resize((24, 24), Image.Resampling.BICUBIC)
+    assert torch.equal(backbone.pixels(photo), backbone.pixels(resized))
+    assert backbone.pixels(random_photo(1, 9)).shape == (3, 16, 8)
+
+
+@pytest.mark.parametrize(
+    ("scale", "size_hw"),
+    [(0.5, (16, 8)), (1.0, (24, 16)), (1.5, (40, 24)), (0.01, (8, 8)), (2.0, (48, 32))],
+)
+def test_scales_are_taken_before_rounding_up(scale, size_hw):
+    # 24 x 16 px: half is 12 x 8, one and a half 36 x 24
+    photo = random_photo(16, 24)
+    backbone = Backbone(tiny_visual())
+    assert backbone.pixels(photo, scale).shape == (3, *size_hw)
+    resized = photo.resize(size_hw[::-1], Image.Resampling.BICUBIC)
+    assert torch.equal(backbone.pixels(photo, scale), backbone.pixels(resized))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
+def test_flip_mirrors_left_to_right(size):
+    photo, backbone = random_photo(*size), Backbone(tiny_visual())
+    plain, flipped = backbone.pixels(photo), backbone.pixels(photo, flip=True)
+    assert torch.equal(flipped, plain.flip(-1))
+    assert not torch.equal(flipped, plain)
+
+
+def test_pixels_mutate_no_photo():
+    photo = random_photo(17, 23)
+    before = np.array(photo)
+    Backbone(tiny_visual()).pixels(photo, 1.5, flip=True).fill_(0)
+    assert np.array_equal(np.array(photo), before)
+
+
+def test_positional_embedding_of_the_native_grid_is_kept():
+    embedding = random_pixels(1 + 2 * 3, 5)
+    assert_allclose(resize_positional_embedding(embedding, (2, 3), (2, 3)), embedding, atol=1e-6)
+
+
+def test_positional_embedding_is_stretched_bilinearly_without_the_class_token():
+    embedding = torch.tensor([[99.0, -99.0], [0.0, 1.0], [4.0, 1.0], [8.0, 1.0], [12.0, 1.0]])
+    resized = resize_positional_embedding(embedding, (2, 2), (4, 4))
+    # Centres of the new cells lie at -0.25, 0.25, 0.75, 1.25 of the old ones, held at the border.
+    expected = [[0, 1, 3, 4], [2, 3, 5, 6], [6, 7, 9, 10], [8, 9, 11, 12]]
+    assert resized[0].tolist() == [99, -99]
+    assert_allclose(resized[1:, 0].reshape(4, 4), expected)
+    assert_allclose(resized[1:, 1], np.ones(16))
+    assert embedding.shape == (5, 2)
+
+
+def test_positional_embedding_of_an_oblong_grid_keeps_its_rows():
+    rows = torch.tensor([[0.0], [1.0], [1.0], [1.0], [5.0], [5.0], [5.0]])  # 2 rows of 3
+    assert resize_positional_embedding(rows, (2, 3), (2, 2)).flatten().tolist() == [0, 1, 1, 5, 5]
+    assert resize_positional_embedding(rows.half(), (2, 3), (1, 1)).tolist() == [[0], [3]]
+
+
+def test_only_the_last_block_keeps_a_graph():
+    backbone = Backbone(tiny_visual())
+    with_graph = []
+    for block in backbone.visual.transformer.resblocks:
+        block.mlp.register_forward_hook(lambda _module, _inputs, output: with_graph.append(output.requires_grad))
+    encoded = backbone.encode(random_pixels(2, 3, 32, 32).requires_grad_(), attention_blocks=4)
+    assert with_graph == [False, False, False, True]
+    assert encoded.features.is_leaf
+    assert encoded.features.requires_grad
+    assert encoded.features.grad_fn is None
+    assert encoded.embedding.requires_grad
+    assert encoded.features.shape == (2, 17, 64)
+
+
+class AttentionCalls(TorchFunctionMode):
+    """Counts fused attention and softmaxes that show their weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.fused = self.shown = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.fused += function is torch.nn.functional.scaled_dot_product_attention
+        self.shown += function is torch.Tensor.softmax
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(("blocks", "shown", "fused"), [(0, 0, 4), (1, 1, 4), (3, 3, 2), (4, 4, 1), (40, 4, 1)])
+def test_attention_is_shown_by_the_blocks_asked_for_only(blocks, shown, fused):
+    # The last block always runs fused attention for its gradients.
+    with AttentionCalls() as calls:
+        encoded = Backbone(tiny_visual()).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
+    assert (calls.shown, calls.fused) == (shown, fused)
+    assert (encoded.attn_weights is None) == (blocks == 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_network_given_stays_as_it_is(dtype):
+    visual = tiny_visual().train().requires_grad_()
+    before = {name: weight.clone() for name, weight in visual.state_dict().items()}
+    backbone, pixels = Backbone(visual, dtype=dtype), random_pixels(1, 3, 32, 32)
+    given = pixels.clone()
+    encoded = backbone.encode(pixels, attention_blocks=2)
+    encoded.embedding.sum().backward()
+    assert all(torch.equal(weight, before[name]) for name, weight in visual.state_dict().items())
+    assert {weight.dtype for weight in visual.parameters()} == {torch.float32}
+    assert all(weight.requires_grad and weight.grad is None for weight in visual.parameters())
+    assert visual.training
+    assert not backbone.visual.training
+    assert torch.equal(pixels, given)
+
+
+def test_weights_that_need_no_conversion_are_shared():
+    visual = tiny_visual()
+    for dtype, shared in ((torch.float32, True), (torch.bfloat16, False)):
+        backbone = Backbone(visual, dtype=dtype)
+        assert backbone.visual.conv1.weight.data_ptr() == visual.conv1.weight.data_ptr()
+        last, given = (network.transformer.resblocks[-1].mlp.c_fc.weight for network in (backbone.visual, visual))
+        assert (last.data_ptr() == given.data_ptr()) == shared
+
+
+def test_encoding_is_not_random_and_leaves_the_random_state():
+    backbone, pixels = Backbone(tiny_visual(patch_dropout=0.5).train()), random_pixels(1, 3, 32, 32)
+    before = torch.random.get_rng_state()
+    first, second = (backbone.encode(pixels).embedding for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("dtype", "attention"), [(torch.bfloat16, torch.float32), (torch.float16, torch.float16)])
+def test_half_precision_is_that_of_some_weights(dtype, attention):
+    visual = Backbone(tiny_visual(), dtype=dtype).visual
+    in_half = {name for name, weight in visual.named_parameters() if weight.dtype == dtype}
+    blocks = {name for name, _ in visual.named_parameters() if "resblocks" in name}
+    assert in_half == {name for name in blocks if ".mlp." in name or (attention == dtype and ".attn." in name)}
+    assert {weight.dtype for name, weight in visual.named_parameters() if name not in in_half} == {torch.float32}
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
+def test_half_precision_is_that_of_the_products_alone(dtype, atol):
+    visual, pixels = tiny_visual(), random_pixels(1, 3, 40, 40)
+    exact, half = (Backbone(visual, dtype=d).encode(pixels, 4) for d in (torch.float32, dtype))
+    assert {half.features.dtype, half.embedding.dtype, half.attn_weights.dtype} == {torch.float32}
+    embedding = exact.embedding.detach()
+    assert_allclose(half.embedding.detach(), embedding, atol=atol * float(embedding.std()))
+    assert_allclose(half.attn_weights.sum(dim=2), exact.attn_weights.sum(dim=2), atol=0.01)
+    assert not torch.equal(half.embedding, exact.embedding)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_attention_of_very_sure_heads_stays_finite(dtype):
+    visual = tiny_visual()
+    with torch.no_grad():
+        visual.transformer.resblocks[-1].attn.in_proj_weight *= 30
+    encoded = Backbone(visual, dtype=dtype).encode(random_pixels(1, 3, 40, 40), attention_blocks=1)
+    assert encoded.attn_weights.isfinite().all()
+    assert math.isclose(encoded.attn_weights.max(), 1, abs_tol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 33), (1, 3, 31, 32), (3, 32, 32), (1, 1, 32, 32), (32,)])
+def test_refuses_pixels_that_are_no_whole_patches(shape):
+    got = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    expected = rf"pixels must be \(B, 3, H, W\) with sides in multiples of 8, got \({got}\)"
+    with pytest.raises(ShapeError, match=expected):
+        Backbone(tiny_visual()).encode(torch.zeros(shape))
+
+
+def test_refuses_networks_that_are_no_plain_vit():
+    advice = "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
+    resnet = ModifiedResNet(layers=[1, 1, 1, 1], output_dim=8, heads=1, image_size=32, width=8)
+    expected = f"expected an OpenCLIP ViT with plain attention, got ModifiedResNet: {advice}"
+    with pytest.raises(WeightsError, match=expected):
+        Backbone(resnet)
+
+
+@pytest.mark.parametrize(
+    "unlike", [{"attentional_pool": True, "attn_pooler_heads": 2}, {"block_type": "custom", "qk_norm": True}]
+)
+def test_refuses_vits_that_pool_or_attend_otherwise(unlike):
+    with pytest.raises(WeightsError, match="plain attention, got VisionTransformer: choose"):
+        Backbone(tiny_visual(**unlike))

@@ -1,0 +1,239 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from open_clip.transformer import QuickGELU, VisionTransformer
+
+from clipes_core.backbone import Backbone, Encoded
+from clipes_core.errors import ShapeError
+from clipes_core.gradcam import GRADIENT_PEAK, class_scores, gradcam, normalise_cam, score_gradients
+
+E1, E2 = [1.0, 0.0], [0.0, 1.0]
+
+
+def tiny_visual(seed=0, **changes):
+    """A ViT of three blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
+    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "heads": 2, "mlp_ratio": 4.0}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
+        for weight in visual.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    return visual.eval()
+
+
+def random(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def directions(texts, width):
+    vectors = random(texts, width, seed=2)
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+def encoded_by_hand(patches, weights, class_token=(0.0, 0.0), class_weights=(0.0, 0.0)):
+    """2 x 2 patches of two channels; the embedding's one entry is a weighted sum of all features."""
+    features = torch.tensor([[class_token, *patches]]).requires_grad_()
+    weighted = features * torch.tensor([class_weights, *weights])
+    return Encoded(features, weighted.sum(dim=(1, 2))[:, None], None, (2, 2))
+
+
+def test_scores_are_the_softmax_of_scaled_cosines():
+    embedding = torch.tensor([3.0, 4.0])  # of length 5: cosines 0.6 and 0.8
+    texts = torch.tensor([E1, E2])
+    assert_allclose(class_scores(embedding, texts, 10, softmax=False), [6, 8], rtol=1e-6)
+    odds = [math.exp(6), math.exp(8)]
+    assert_allclose(class_scores(embedding, texts, 10), np.array(odds) / sum(odds), rtol=1e-6)
+    assert_allclose(class_scores(1000 * embedding, texts, 10), class_scores(embedding, texts, 10), rtol=1e-6)
+
+
+def test_logits_know_nothing_of_the_other_texts_and_probabilities_do():
+    embedding, texts = random(16), directions(5, 16)
+    alone, among = (class_scores(embedding, some, 20, softmax=False) for some in (texts[:2], texts))
+    assert_allclose(alone, among[:2], rtol=1e-5)
+    assert class_scores(embedding, texts[:2], 20).sum() == pytest.approx(1)
+    assert class_scores(embedding, texts, 20)[:2].sum() < 0.95
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_gradients_are_those_of_finite_differences(softmax):
+    embedding, texts, step = random(16), directions(6, 16), 1e-6
+    scores, gradients = score_gradients(embedding, texts, 20, classes=2, softmax=softmax)
+    assert_allclose(scores, class_scores(embedding, texts, 20, softmax)[:2], rtol=1e-5)
+    assert gradients.shape == (2, 16)
+    point, exact_texts = embedding.double(), texts.double()
+    for entry, axis in enumerate(torch.eye(16, dtype=torch.float64)):
+        above, below = (class_scores(point + side * step * axis, exact_texts, 20, softmax)[:2] for side in (1, -1))
+        assert_allclose(gradients[:, entry], (above - below) / (2 * step), rtol=1e-4, atol=1e-8)
+
+
+def test_gradients_by_hand():
+    # At (2, 0): cosines 1, 0, whose gradients are (0, 0), (0, 1/2); scores s, 1 - s of logits 3, 0.
+    _, logits = score_gradients(torch.tensor([2.0, 0.0]), torch.tensor([E1, E2]), 3, classes=2, softmax=False)
+    assert_allclose(logits, [[0, 0], [0, 1.5]], atol=1e-12)
+    _, probs = score_gradients(torch.tensor([2.0, 0.0]), torch.tensor([E1, E2]), 3, classes=2)
+    s = math.exp(3) / (math.exp(3) + 1)
+    assert_allclose(probs, [[0, -1.5 * s * (1 - s)], [0, 1.5 * s * (1 - s)]], atol=1e-12)
+
+
+def test_a_saturated_softmax_still_has_a_gradient():
+    embedding, texts = torch.tensor([1.0, 0.1]), torch.tensor([E1, E2])
+    scores, gradients = score_gradients(embedding, texts, 30, classes=1)
+    assert scores.float().item() == 1
+    point = embedding.clone().requires_grad_()
+    (rounded,) = torch.autograd.grad(class_scores(point, texts, 30)[0], point)
+    assert rounded.abs().max() < 1e-9 < gradients.abs().max() * 1e4
+    # ds/de = s (1 - s) (dl_1 - dl_2): the direction in which the logits part
+    _, logits = score_gradients(embedding, texts, 30, classes=2, softmax=False)
+    parting = logits[0] - logits[1]
+    assert_allclose(gradients[0] / gradients.norm(), parting / parting.norm(), rtol=1e-4)
+
+
+def test_a_class_without_competitors_has_no_gradient():
+    scores, gradients = score_gradients(random(16), directions(1, 16), 100, classes=1)
+    assert scores.tolist() == [1]
+    assert not gradients.any()
+
+
+def test_scores_and_gradients_mutate_nothing():
+    embedding, texts = random(16).requires_grad_(), directions(3, 16)
+    before = embedding.detach().clone(), texts.clone()
+    scores, gradients = score_gradients(embedding, texts, 20, classes=2)
+    assert torch.equal(embedding, before[0])
+    assert torch.equal(texts, before[1])
+    assert embedding.requires_grad
+    assert embedding.grad is None
+    assert not scores.requires_grad
+    assert (scores.dtype, gradients.dtype) == (torch.float64, torch.float64)
+
+
+def test_channels_are_weighed_by_the_mean_gradient_over_the_patches():
+    patches = [[1.0, 2.0], [3.0, 0.0], [0.0, 4.0], [2.0, 2.0]]
+    gradients = [[8.0, 0.0], [0.0, 0.0], [0.0, -4.0], [0.0, 0.0]]  # of means 2, -1
+    cam = gradcam(encoded_by_hand(patches, gradients), torch.ones(1, 1, 1))
+    # 2 A_1 - A_2 = (0, 6, -4, 2), then ReLU
+    assert_allclose(cam, [[[[0, 1], [0, 1 / 3]]]], atol=1e-6)
+
+
+def test_the_class_token_and_its_gradient_are_not_used():
+    patches, gradients = [[1.0, 2.0], [3.0, 0.0], [0.0, 4.0], [2.0, 2.0]], [[2.0, -1.0]] * 4
+    plain = gradcam(encoded_by_hand(patches, gradients), torch.ones(1, 1, 1))
+    with_class_token = encoded_by_hand(patches, gradients, class_token=(9.0, -9.0), class_weights=(-700.0, 500.0))
+    assert_allclose(gradcam(with_class_token, torch.ones(1, 1, 1)), plain, atol=1e-7)
+
+
+def test_a_map_without_positive_values_is_empty():
+    negative = encoded_by_hand([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]], [[-1.0, 0.0]] * 4)
+    assert gradcam(negative, torch.ones(1, 1, 1)).tolist() == torch.zeros(1, 1, 2, 2).tolist()
+
+
+def test_a_map_is_normalised_twice():
+    # One pass leaves a peak of x / (x + 1e-7), the second one lifts it to 1.
+    faint = encoded_by_hand([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0]], [[4e-10, 0.0]] * 4)
+    raw = GRADIENT_PEAK * 4e-10
+    once = raw / (raw + 1e-7)
+    assert once == pytest.approx(0.506, abs=1e-3)
+    assert gradcam(faint, torch.ones(1, 1, 1)).max() == pytest.approx(once / (once + 1e-7), abs=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+def test_cams_are_those_of_autograd_through_open_clip(pooling):
+    visual = tiny_visual(pool_type="tok" if pooling == "cls" else "avg")
+    pixels, texts = random(2, 3, 32, 32), directions(6, 16)
+    encoded = Backbone(visual, pooling).encode(pixels)
+    gradients = torch.stack([score_gradients(one, texts, 20, classes=4)[1] for one in encoded.embedding])
+    cams = gradcam(encoded, gradients)
+    assert (cams.amax(dim=(2, 3)) > 0.99).sum() >= 4  # the others are empty
+    for photo, class_cams in enumerate(cams):
+        expected = [cam_through_open_clip(visual, pixels[photo : photo + 1], texts, k) for k in range(4)]
+        assert_allclose(class_cams.flatten(1), torch.stack(expected), atol=1e-4)
+
+
+def cam_through_open_clip(visual, pixels, texts, k):
+    """OpenCLIP's own forward, its last ln_1 replaced by a leaf that only the attention branch sees."""
+    leaves = []
+
+    def cut(_module, _inputs, output):
+        leaves.append(output.detach().requires_grad_())
+        return leaves[0]
+
+    hook = visual.transformer.resblocks[-1].ln_1.register_forward_hook(cut)
+    logits = 20 * texts @ torch.nn.functional.normalize(visual(pixels)[0], dim=0)
+    hook.remove()
+    (gradient,) = torch.autograd.grad(logits.softmax(dim=0)[k], leaves)
+    raw = (leaves[0].detach()[0, 1:] @ gradient[0, 1:].mean(dim=0)).relu()
+    return (raw - raw.min()) / (raw.max() - raw.min()).clamp_min(1e-12)
+
+
+def test_the_scale_of_the_gradients_does_not_matter():
+    encoded = Backbone(tiny_visual()).encode(random(1, 3, 32, 32))
+    gradients = random(1, 2, 16, dtype=torch.float64)
+    cams = gradcam(encoded, gradients)
+    for scale in (1e-30, 1e-9, 1e30):
+        assert_allclose(gradcam(encoded, scale * gradients), cams, atol=1e-6)
+    assert not torch.allclose(gradcam(encoded, -gradients), cams)
+
+
+def test_a_gradient_of_zero_gives_an_empty_cam_and_leaves_the_others_alone():
+    encoded = Backbone(tiny_visual()).encode(random(2, 3, 32, 32))
+    gradients = random(2, 3, 16)
+    full = gradcam(encoded, gradients)
+    gradients[0, 2] = 0
+    padded = gradcam(encoded, gradients)
+    assert not padded[0, 2].any()
+    padded[0, 2] = full[0, 2]
+    assert_allclose(padded, full, atol=1e-6)
+
+
+def test_photos_of_a_batch_do_not_see_each_other_s_gradients():
+    visual, pixels, gradients = tiny_visual(), random(2, 3, 32, 32), random(2, 2, 16)
+    together = gradcam(Backbone(visual).encode(pixels), gradients)
+    for photo in (slice(0, 1), slice(1, 2)):
+        assert_allclose(gradcam(Backbone(visual).encode(pixels[photo]), gradients[photo]), together[photo], atol=1e-5)
+
+
+def test_the_graph_is_kept_and_nothing_mutated():
+    encoded = Backbone(tiny_visual()).encode(random(1, 3, 32, 32))
+    gradients = random(1, 2, 16)
+    before = gradients.clone(), encoded.features.detach().clone()
+    first = gradcam(encoded, gradients)
+    assert torch.equal(gradcam(encoded, gradients), first)
+    assert torch.equal(gradients, before[0])
+    assert torch.equal(encoded.features, before[1])
+    assert encoded.features.grad is None
+    assert not first.requires_grad
+    assert first.dtype == torch.float32
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+@pytest.mark.parametrize("side", [16, 448])
+def test_half_precision_neither_underflows_on_large_photos_nor_overflows(pooling, side):
+    visual, pixels, gradients = tiny_visual(), random(1, 3, side, side), random(1, 2, 16)
+    exact, half = (
+        gradcam(Backbone(visual, pooling, dtype=dtype).encode(pixels), gradients)
+        for dtype in (torch.float32, torch.float16)
+    )
+    assert_allclose(half, exact, atol=0.005)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 5), (2, 2, 16), (1, 16)])
+def test_refuses_gradients_of_another_shape(shape):
+    encoded = Backbone(tiny_visual()).encode(random(1, 3, 32, 32))
+    expected = rf"gradients must be \(1, K, 16\), got \({', '.join(map(str, shape))}\)"
+    with pytest.raises(ShapeError, match=expected):
+        gradcam(encoded, torch.zeros(shape))
+
+
+def test_normalising_subtracts_the_minimum_and_divides_by_what_is_left():
+    maps = torch.tensor([[[1.0, 3.0], [2.0, 5.0]], [[-4.0, -2.0], [-3.0, -3.0]]])
+    expected = [[[0, 0.5], [0.25, 1]], [[0, 1], [0.5, 0.5]]]
+    assert_allclose(normalise_cam(maps), expected, atol=1e-6)
+    assert maps[0, 0, 0] == 1
+
+
+def test_normalising_adds_epsilon_to_the_maximum():
+    faint = torch.tensor([[0.0, 1e-7], [0.0, 3e-7]], dtype=torch.float64)
+    assert_allclose(normalise_cam(faint), [[0, 0.25], [0, 0.75]])
+    assert normalise_cam(torch.full((1, 2, 2), 7.0)).tolist() == [[[0, 0], [0, 0]]]

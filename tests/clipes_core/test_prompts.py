@@ -1,0 +1,225 @@
+import numpy as np
+import open_clip
+import oracle
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from clipes_core.config import PromptsConfig
+from clipes_core.errors import PromptError, ShapeError
+from clipes_core.prompts import (
+    Text,
+    TextFeatures,
+    checked_tokens,
+    sentences,
+    sharpness,
+    text_feature,
+    vocabulary_texts,
+)
+from clipes_core.vocabulary import Vocabulary
+from tasks.vocabularies import load_vocabulary
+
+TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+VOCABULARY = Vocabulary.model_validate(
+    {
+        "classes": [
+            {"name": "bird", "words": "bird avian", "synonyms": ["bird", "avian"]},
+            {"name": "dog"},
+            {"name": "tv", "words": "tv screen"},
+        ],
+        "background_words": ["sky", "sea"],
+    }
+)
+TEMPLATE = "a clean origami {}."
+
+
+@pytest.fixture(scope="module")
+def model(golden):
+    return oracle.oracle_model(golden / "small_vit.pt")
+
+
+def texts_of(**prompts):
+    return vocabulary_texts(VOCABULARY, PromptsConfig(**prompts))
+
+
+BACKGROUND = (Text(0, "sky", ("sky",)), Text(0, "sea", ("sea",)))
+
+
+def test_sentence_fusion_joins_the_synonyms_in_one_text():
+    classes = (Text(1, "bird", ("bird avian",)), Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)))
+    assert texts_of(fusion="sentence") == classes + BACKGROUND
+    assert texts_of() == classes + BACKGROUND
+
+
+def test_feature_fusion_has_one_text_of_several_phrases():
+    classes = (Text(1, "bird", ("bird", "avian")), Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)))
+    assert texts_of(fusion="feature") == classes + BACKGROUND
+
+
+def test_cam_fusion_has_one_text_per_synonym():
+    birds = (Text(1, "bird", ("bird",)), Text(1, "bird", ("avian",)))
+    assert texts_of(fusion="cam") == (*birds, Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)), *BACKGROUND)
+
+
+@pytest.mark.parametrize("fusion", ["sentence", "feature", "cam"])
+def test_background_words_can_be_left_out(fusion):
+    assert texts_of(fusion=fusion, background=False) == texts_of(fusion=fusion)[:-2]
+
+
+def test_the_voc_texts_are_the_published_program_s():
+    texts = vocabulary_texts(load_vocabulary("voc12"), PromptsConfig())
+    words = [text.phrases[0] for text in texts]
+    assert words == [*oracle.VOC_WORDS, *oracle.VOC_BACKGROUND_WORDS]
+    assert [text.class_id for text in texts] == [*range(1, 21), *[0] * 25]
+
+
+def test_sentences_are_the_templates_with_the_phrase_in_place():
+    assert sentences("bird avian", ["a {}.", "{} of origami"]) == ["a bird avian.", "bird avian of origami"]
+    assert sentences("{0} %s", ["a {}."]) == ["a {0} %s."]
+
+
+@pytest.mark.parametrize("templates", [(TEMPLATE,), ("a {}.", "a rendering of a weird {}.", "{}")])
+@pytest.mark.parametrize("phrases", [("dog",), ("person with clothes", "people", "human")])
+def test_text_features_are_the_oracle_s(model, phrases, templates):
+    feature = text_feature(model, TOKENIZER, phrases, templates)
+    assert feature.dtype == torch.float32
+    assert not feature.requires_grad
+    assert feature.norm().item() == pytest.approx(1)
+    assert_allclose(feature, oracle.oracle_text_feature(model, phrases, templates), atol=2e-6)
+
+
+def test_a_text_feature_is_a_mean_of_directions_at_each_level(model):
+    raw = {text: model.encode_text(TOKENIZER([text]))[0].detach() for text in ("a dog", "dogs", "a pup", "pups")}
+    unit = {text: vector / vector.norm() for text, vector in raw.items()}
+    dog, pup = unit["a dog"] + unit["dogs"], unit["a pup"] + unit["pups"]
+    expected = dog / dog.norm() + pup / pup.norm()
+    feature = text_feature(model, TOKENIZER, ["dog", "pup"], ["a {}", "{}s"])
+    assert_allclose(feature, expected / expected.norm(), atol=1e-6)
+
+
+def test_phrases_and_templates_change_the_feature(model):
+    features = [
+        text_feature(model, TOKENIZER, phrases, templates)
+        for phrases in (["bird"], ["bird", "avian"])
+        for templates in ([TEMPLATE], [TEMPLATE, "a {}."])
+    ]
+    off = torch.stack(features) @ torch.stack(features).T
+    assert off.fill_diagonal_(0).max() < 0.999
+
+
+def test_encoding_texts_leaves_the_network_as_it_is(model):
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    text_feature(model, TOKENIZER, ["dog"], [TEMPLATE])
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_tokens_are_the_tokenizer_s():
+    texts = ["a dog", "a clean origami bird avian."]
+    assert torch.equal(checked_tokens(TOKENIZER, texts), TOKENIZER(texts))
+
+
+def words(count):
+    return " ".join(["dog"] * count)  # of one token each; a start and an end token come on top
+
+
+@pytest.mark.parametrize("count", [0, 1, 74, 75])
+def test_a_text_of_up_to_77_tokens_passes(count):
+    tokens = checked_tokens(TOKENIZER, [words(count)])
+    assert tokens.shape == (1, 77)
+    assert (tokens != 0).sum() == count + 2
+
+
+@pytest.mark.parametrize("count", [76, 77, 200])
+def test_a_text_of_more_than_77_tokens_is_refused(count):
+    text = words(count)
+    with pytest.raises(PromptError) as caught:
+        checked_tokens(TOKENIZER, ["a cat", text])
+    assert str(caught.value) == f"{text!r} has more than the 77 tokens that CLIP reads: shorten it"
+
+
+def test_a_long_word_at_the_limit_is_counted_in_tokens():
+    assert checked_tokens(TOKENIZER, [words(74) + "!"])[0, -2] != 0
+    with pytest.raises(PromptError, match=r"dog dog!!!\?\?!' has more than the 77 tokens"):
+        checked_tokens(TOKENIZER, [words(74) + "!!!??!"])
+    with pytest.raises(PromptError, match="77 tokens"):
+        checked_tokens(TOKENIZER, ["x1" * 38])
+
+
+def test_the_limit_is_the_tokenizer_s():
+    short = open_clip.SimpleTokenizer(context_length=5)
+    assert checked_tokens(short, ["a big dog"]).shape == (1, 5)
+    with pytest.raises(PromptError, match="'a very big dog' has more than the 5 tokens"):
+        checked_tokens(short, ["a very big dog"])
+
+
+def test_a_phrase_that_makes_a_sentence_too_long_is_named(model):
+    with pytest.raises(PromptError, match=r"'a photo of dog .* dog\.' has more than the 77 tokens"):
+        text_feature(model, TOKENIZER, ["dog", words(72)], ["{}", "a photo of {}."])
+
+
+# Two synonyms of class 1, one text of class 2, three of class 4, two background words.
+FEATURES = TextFeatures(np.array([1, 1, 2, 4, 4, 4, 0, 0]), 10.0 * np.arange(8)[:, None] + np.arange(2), 100.0)
+
+
+def starts(passes):
+    """The first entry of each feature, which tells it from the others."""
+    return passes[..., 0].tolist()
+
+
+def test_the_classes_of_a_photo_compete_with_the_background_in_the_order_given():
+    passes = FEATURES.passes([2])
+    assert passes.shape == (1, 3, 2)
+    assert passes.tolist() == [[[20, 21], [60, 61], [70, 71]]]
+    assert starts(FEATURES.passes([2, 1])) == [[20, 0, 60, 70], [20, 10, 60, 70]]
+    assert starts(FEATURES.passes([1, 2])) == [[0, 20, 60, 70], [10, 20, 60, 70]]
+
+
+def test_a_class_with_fewer_texts_starts_over():
+    assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
+
+
+def test_without_background_words_the_classes_compete_alone():
+    alone = TextFeatures(FEATURES.class_ids[:6], FEATURES.features[:6], 100.0)
+    assert starts(alone.passes([1, 2])) == [[0, 20], [10, 20]]
+
+
+def test_passes_share_nothing_with_the_features():
+    features = TextFeatures(FEATURES.class_ids, FEATURES.features.astype(np.float32), 100.0)
+    passes = features.passes([2, 4])
+    assert passes.dtype == np.float32
+    passes.fill(-1)
+    assert np.array_equal(features.features, FEATURES.features)
+
+
+@pytest.mark.parametrize("class_ids", [[], [3], [1, 5]])
+def test_refuses_classes_without_texts(class_ids):
+    got = str(class_ids).replace("[", r"\[")
+    with pytest.raises(ShapeError, match=rf"one or more of 1..4, which have texts, got {got}"):
+        FEATURES.passes(class_ids)
+
+
+def test_sharpness_is_the_summed_variance_over_the_summed_mean():
+    # variances 0.01, 0.04 and means 0.2, 0.3; a single score has no variance
+    scores = [np.array([0.1, 0.3]), np.array([0.1, 0.5])]
+    assert sharpness(scores) == pytest.approx(0.05 / 0.5)
+    assert sharpness([*scores, np.array([0.5])]) == pytest.approx(0.05 / 1.0)
+    assert sharpness([np.array([0.4])]) == 0
+
+
+def test_sharpness_counts_photos_alike_whatever_their_classes():
+    # population variance of (0, 0, 0.3): 0.02, mean 0.1
+    assert sharpness([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
+
+
+def test_sharpness_is_the_oracle_s():
+    generator = np.random.default_rng(0)
+    scores = [generator.random(count, dtype=np.float32) for count in (1, 2, 5, 3)]
+    assert sharpness(scores) == pytest.approx(oracle.oracle_sharpness([one.astype(float) for one in scores]))
+
+
+def test_sharpness_leaves_out_photos_without_classes():
+    assert sharpness([np.array([]), np.array([0.1, 0.3])]) == pytest.approx(0.01 / 0.2)
+    for none in ([], [np.array([])]):
+        with pytest.raises(ValueError, match="sharpness needs at least one photo with a class, got none"):
+            sharpness(none)
