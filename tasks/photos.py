@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from aiohttp import ClientError, ClientResponseError
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image, UnidentifiedImageError
@@ -128,7 +130,7 @@ def read_bytes(uri: str) -> bytes:
     """Read a whole file.
 
     Raises:
-        PhotoError: MISSING, UNREADABLE (a folder, no permission), TIMEOUT or NETWORK.
+        PhotoError: MISSING, UNREADABLE (a folder, no permission, refused by the server), TIMEOUT or NETWORK.
     """
     fs, path = url_to_fs(uri)
     try:
@@ -139,9 +141,16 @@ def read_bytes(uri: str) -> bytes:
         raise PhotoError(ErrorKind.UNREADABLE, f"{uri} cannot be read: {exc}") from exc
     except TimeoutError as exc:
         raise PhotoError(ErrorKind.TIMEOUT, f"{uri} was not answered in time") from exc
+    except (ClientError, BotoCoreError) as exc:
+        raise PhotoError(ErrorKind.UNREADABLE if _refused(exc) else ErrorKind.NETWORK, f"{uri}: {exc}") from exc
     except OSError as exc:
         local = isinstance(fs, LocalFileSystem)
         raise PhotoError(ErrorKind.UNREADABLE if local else ErrorKind.NETWORK, f"{uri}: {exc}") from exc
+
+
+def _refused(error: Exception) -> bool:
+    """Whether a server would say no again: 4xx, but for a slow request and too many of them."""
+    return isinstance(error, ClientResponseError) and 400 <= error.status < 500 and error.status not in (408, 429)
 
 
 @contextmanager
@@ -151,7 +160,7 @@ def _decoded(uri: str) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as exc:
         what = "no image of a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
         raise PhotoError(ErrorKind.UNDECODABLE, f"{uri} ({len(data)} bytes) cannot be decoded: {what}") from exc
 
