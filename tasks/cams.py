@@ -1,0 +1,135 @@
+"""Stage cams: initial and refined CAM of each class present in a photo, at grid size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from clipes_core.backbone import Backbone
+from clipes_core.cams import PhotoCams, photo_cams
+from clipes_core.config import CamConfig, ClipConfig
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.photo import patch_grid
+from clipes_core.prompts import TextFeatures
+from tasks.cam_rows import STORED_DTYPE
+from tasks.devices import resolve_precision, token_budget
+from tasks.photos import LoadedPhoto, Photo, load_photos
+from tasks.shards import ShardJob
+from tasks.texts import loaded_clip, read_texts
+from tasks.workers import current_worker
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class CamsRow:
+    """A photo's CAMs as the artifact holds them; see the schema in tasks/stages.py."""
+
+    image_id: str
+    class_ids: tuple[int, ...]
+    status: str = "ok"
+    error: str | None = None
+    error_kind: str | None = None
+    notes: tuple[str, ...] = ()
+    height: int | None = None
+    width: int | None = None
+    work_height: int | None = None
+    work_width: int | None = None
+    grid_h: int | None = None
+    grid_w: int | None = None
+    scores: tuple[float, ...] = ()
+    cam: bytes = b""
+    refined_cam: bytes = b""
+
+
+Loaded = tuple[Photo, LoadedPhoto]
+
+
+def rows(job: ShardJob) -> Iterator[CamsRow]:
+    """Make the CAMs of a shard's photos, photos of one size in batches."""
+    config = job.config
+    backbone = loaded_backbone(config.clip)
+    texts = read_texts(job.store, job.plan.upstream["texts"], config.clip)
+    batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
+    for photo, loaded in load_photos(job.photos, config.dataset):
+        if isinstance(loaded, PhotoError):
+            yield CamsRow(photo.image_id, photo.class_ids, "error", loaded.reason, loaded.kind)
+        elif not photo.class_ids:
+            yield _row(photo, loaded, backbone.patch_size, None)
+        elif batch := batches.add(photo, loaded):
+            yield from batch_rows(backbone, texts, batch, config.cam)
+    for batch in batches.rest():
+        yield from batch_rows(backbone, texts, batch, config.cam)
+
+
+@cache
+def loaded_backbone(config: ClipConfig) -> Backbone:
+    """The image network of this process, on its device, loaded once."""
+    visual = loaded_clip(config).model.visual
+    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[resolve_precision(config)])
+
+
+class Batches:
+    """Gathers photos of one size until their patches fill a device's budget."""
+
+    def __init__(self, token_budget: int, patch_size: int) -> None:
+        self._budget, self._patch_size = token_budget, patch_size
+        self._waiting: dict[tuple[int, int], list[Loaded]] = {}
+
+    def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
+        """Take a photo; a batch that is full comes back."""
+        size = loaded.image.size
+        batch = self._waiting.setdefault(size, [])
+        batch.append((photo, loaded))
+        grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), self._patch_size)
+        if (len(batch) + 1) * grid_h * grid_w > self._budget:
+            return self._waiting.pop(size)
+        return None
+
+    def rest(self) -> Iterator[list[Loaded]]:
+        """The batches that did not fill up."""
+        yield from self._waiting.values()
+
+
+def batch_rows(backbone: Backbone, texts: TextFeatures, batch: list[Loaded], config: CamConfig) -> Iterator[CamsRow]:
+    """Make the CAMs of photos of one size; a batch that does not fit into memory is halved.
+
+    Yields:
+        One row per photo; a photo that does not fit alone has an error.
+    """
+    images = [loaded.image for _, loaded in batch]
+    try:
+        made = photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in batch], config)
+    except (torch.OutOfMemoryError, MemoryError) as exc:
+        if len(batch) == 1:
+            photo = batch[0][0]
+            yield CamsRow(photo.image_id, photo.class_ids, "error", str(exc), ErrorKind.OUT_OF_MEMORY)
+            return
+        made = None
+    if made is None:
+        middle = len(batch) // 2
+        yield from batch_rows(backbone, texts, batch[:middle], config)
+        yield from batch_rows(backbone, texts, batch[middle:], config)
+        return
+    for (photo, loaded), cams in zip(batch, made, strict=True):
+        yield _row(photo, loaded, backbone.patch_size, cams)
+
+
+def _row(photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: PhotoCams | None) -> CamsRow:
+    height, width = loaded.size_hw
+    grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), patch_size)
+    return CamsRow(
+        photo.image_id,
+        photo.class_ids,
+        notes=loaded.notes,
+        height=height,
+        width=width,
+        work_height=loaded.image.height,
+        work_width=loaded.image.width,
+        grid_h=grid_h,
+        grid_w=grid_w,
+        scores=() if cams is None else tuple(cams.scores.tolist()),
+        cam=b"" if cams is None else cams.cam.astype(STORED_DTYPE).tobytes(),
+        refined_cam=b"" if cams is None else cams.refined_cam.astype(STORED_DTYPE).tobytes(),
+    )

@@ -1,0 +1,101 @@
+"""Configurations from YAML files and the command line."""
+
+import posixpath
+from collections.abc import Sequence
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from clipes_core.config import DatasetConfig, RunConfig, parse_config
+from clipes_core.errors import ConfigError, DatasetError
+from tasks.folders import read_text
+
+LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML, lay overrides over it, check it, and resolve its name and paths.
+
+    Args:
+        path: of the YAML; any fsspec URI.
+        overrides: `key=value` with a dotted key and a YAML value; the last one wins.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, an override has no `=`, or a key or value
+            cannot be used; one line per bad key.
+    """
+    try:
+        merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as exc:
+        raise ConfigError(f"{path}: {_one_line(exc)}") from exc
+    assert isinstance(values, dict)  # both sides of the merge are
+    return resolved(parse_config({str(key): value for key, value in values.items()}))
+
+
+def _from_file(path: str) -> DictConfig:
+    try:
+        values = OmegaConf.load(StringIO(read_text(path)))
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{path}: there is no such config file") from exc
+    except DatasetError as exc:
+        raise ConfigError(str(exc)) from exc
+    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as exc:
+        raise ConfigError(f"{path}: {_one_line(exc)}") from exc
+    if not isinstance(values, DictConfig):
+        raise ConfigError(f"{path}: expected keys and values, got a list")
+    return values
+
+
+def _from_override(override: str) -> DictConfig:
+    key, separator, _ = override.partition("=")
+    if not key or not separator:
+        raise ConfigError(f"--set {override}: write it as key=value, for example --set cam.power=1")
+    try:
+        return OmegaConf.from_dotlist([override])
+    except (OmegaConfBaseException, YAMLError) as exc:
+        raise ConfigError(f"--set {override}: {_one_line(exc)}; put the value in quotes: '{key}=\"...\"'") from exc
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The same configuration, {date} and {time} filled in and paths made absolute against the working directory."""
+    dataset, now = config.dataset, datetime.now()
+    paths: dict[str, Any] = {
+        "root": _absolute(dataset.root),
+        "truth": _absolute(dataset.truth),
+        "split": _absolute(dataset.split) if _is_list(dataset) else dataset.split,
+        "classes": _absolute(dataset.classes) if _is_path(dataset.classes, (".yaml", ".yml")) else dataset.classes,
+    }
+    weights = config.clip.pretrained
+    pretrained = _absolute(weights) if Path(weights).expanduser().is_file() else weights
+    return config.model_copy(
+        update={
+            "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
+            "store": _absolute(config.store),
+            "dataset": dataset.model_copy(update=paths),
+            "clip": config.clip.model_copy(update={"pretrained": pretrained}),
+        }
+    )
+
+
+def _is_list(dataset: DatasetConfig) -> bool:
+    return dataset.format == "list" or _is_path(dataset.split, LIST_SUFFIXES)
+
+
+def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
+    return "/" in text or posixpath.splitext(text)[1].lower() in suffixes
+
+
+def _absolute(uri: str | None) -> str | None:
+    if uri is None or "://" in uri:
+        return uri
+    return str(Path(uri).expanduser().absolute())

@@ -1,0 +1,191 @@
+"""What became of each shard of a run: counted as it happens, from many threads."""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import pyarrow as pa
+
+from clipes_core.errors import ClipesError, StageError, UsageError
+from tasks.photos import Reject
+from tasks.shards import ShardRecord
+
+STATUS_SCHEMA = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("shard", pa.int32()),
+        ("state", pa.string()),
+        ("images", pa.int64()),
+        ("errors", pa.int64()),
+        ("seconds", pa.float64()),
+        ("attempt", pa.int32()),
+        ("artifact", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ShardStatus:
+    """A row of status.parquet."""
+
+    stage: str
+    shard: int
+    state: Literal["running", "cached", "completed", "failed"]
+    images: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    attempt: int = 1
+    artifact: str = ""
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A stage's counts in metrics.json; seconds are this run's."""
+
+    images: int
+    shards: int
+    cached_shards: int
+    computed_shards: int
+    failed_shards: int
+    copied_rows: int
+    computed_rows: int
+    wall_seconds: float
+    busy_seconds: float
+    peak_memory_mib: int
+
+
+class Ledger:
+    """The state of every shard a run has touched.
+
+    Args:
+        photos: in the whole run, what failure rates are measured against.
+        max_failure_rate: permanent failures / photos that a stage bears.
+    """
+
+    def __init__(self, photos: int, max_failure_rate: float) -> None:
+        self._photos, self._max_failure_rate = photos, max_failure_rate
+        self._lock = threading.Lock()
+        self._status: dict[tuple[str, int], ShardStatus] = {}
+        self._records: dict[tuple[str, int], ShardRecord] = {}
+        self._failures: dict[tuple[str, int], Exception] = {}
+        self._spans: dict[str, tuple[float, float]] = {}
+        self._busy: dict[str, float] = {}
+
+    def started(self, stage: str, shard: int, attempt: int) -> None:
+        """A shard is being worked on."""
+        with self._lock:
+            self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
+            self._stretch(stage)
+
+    def finished(self, record: ShardRecord, attempt: int) -> None:
+        """A shard has an artifact."""
+        state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
+        place = (record.stage, record.shard)
+        with self._lock:
+            self._records[place] = record
+            self._status[place] = ShardStatus(
+                *place,
+                state,
+                record.images,
+                len(record.rejects),
+                record.seconds,
+                attempt,
+                record.uri,
+            )
+            self._busy[record.stage] = self._busy.get(record.stage, 0.0) + record.seconds
+            self._failures.pop(place, None)
+            self._stretch(record.stage)
+
+    def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
+        """A shard has no artifact, or no whole one, and why."""
+        with self._lock:
+            before = self._status[stage, shard]
+            self._status[stage, shard] = replace(before, state="failed", attempt=attempt)
+            self._failures[stage, shard] = failure
+            self._stretch(stage)
+
+    def check(self, stage: str) -> None:
+        """Stop a stage in which too many photos failed for good.
+
+        Raises:
+            StageError: says how many, how many are borne, and the first reason.
+        """
+        rejects = [reject for reject in self.rejects(stage) if not reject.kind.transient]
+        if len(rejects) > self._max_failure_rate * self._photos:
+            raise StageError(
+                f"{stage}: {len(rejects)} of {self._photos} photos failed, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} bears; the first: {rejects[0].image_id}: {rejects[0].reason}"
+            )
+
+    def check_shards(self) -> None:
+        """Fail a run that has shards without a whole artifact.
+
+        Raises:
+            UsageError: where that is why a shard failed.
+            StageError: one line per failed shard, with its reason.
+        """
+        with self._lock:
+            failures = sorted(self._failures.items(), key=lambda item: item[0])
+        for _, failure in failures:
+            if isinstance(failure, UsageError):
+                raise failure
+        if failures:
+            raise StageError("\n".join(f"{stage} shard {shard}: {_reason(exc)}" for (stage, shard), exc in failures))
+
+    def rejects(self, stage: str | None = None) -> list[Reject]:
+        """Photos that failed in a stage, or in all."""
+        return [reject for record in self.records(stage) for reject in record.rejects]
+
+    def records(self, stage: str | None = None) -> list[ShardRecord]:
+        """The shards of a stage (or of all) that have an artifact, by shard."""
+        with self._lock:
+            return [record for place, record in sorted(self._records.items()) if stage in (None, place[0])]
+
+    def record(self, stage: str, shard: int) -> ShardRecord:
+        """What became of a shard that has an artifact."""
+        with self._lock:
+            return self._records[stage, shard]
+
+    def reused_rows(self, stage: str) -> int:
+        """Rows of a stage that were there already: of cached shards, or copied."""
+        return sum(record.images if record.cached else record.copied for record in self.records(stage))
+
+    def table(self) -> pa.Table:
+        """The content of status.parquet."""
+        with self._lock:
+            rows = [asdict(status) for _, status in sorted(self._status.items())]
+        return pa.Table.from_pylist(rows, schema=STATUS_SCHEMA)
+
+    def summaries(self, stages: Iterable[str]) -> dict[str, StageSummary]:
+        """Counts of the stages that were begun."""
+        return {stage: self._summary(stage) for stage in stages if stage in self._spans}
+
+    def _summary(self, stage: str) -> StageSummary:
+        records = self.records(stage)
+        with self._lock:
+            states = [status.state for (name, _), status in self._status.items() if name == stage]
+            first, last = self._spans[stage]
+            busy = self._busy.get(stage, 0.0)
+        return StageSummary(
+            images=sum(record.images for record in records),
+            shards=len(states),
+            cached_shards=states.count("cached"),
+            computed_shards=states.count("completed"),
+            failed_shards=states.count("failed"),
+            copied_rows=sum(record.copied for record in records),
+            computed_rows=sum(record.computed for record in records),
+            wall_seconds=last - first,
+            busy_seconds=busy,
+            peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
+        )
+
+    def _stretch(self, stage: str) -> None:
+        now = time.monotonic()
+        first, _ = self._spans.get(stage, (now, now))
+        self._spans[stage] = (first, now)
+
+
+def _reason(failure: Exception) -> str:
+    return str(failure) if isinstance(failure, ClipesError) else f"{type(failure).__name__}: {failure}"

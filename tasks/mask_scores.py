@@ -1,0 +1,137 @@
+"""Stage mask_scores: confusion of CAMs and pseudo mask with the true mask, per photo; and its pooled scores."""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.metrics import Scores, cam_confusions, confusion, scores_from_confusion, to_triplets
+from clipes_core.pseudo_mask import resize_cams
+from tasks.artifact_store import ArtifactStore
+from tasks.cam_rows import stored_cams
+from tasks.photos import load_ids
+from tasks.shards import ShardJob
+
+CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
+SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
+PSEUDO_MASK = "pseudo_mask"
+MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
+
+
+@dataclass(frozen=True)
+class MaskScoresRow:
+    """A photo's confusions as sparse triplets, five lists of one length; see tasks/stages.py."""
+
+    image_id: str
+    status: str = "ok"
+    error: str | None = None
+    error_kind: str | None = None
+    scored: tuple[str, ...] = ()
+    background_power: tuple[float, ...] = ()
+    truth: tuple[int, ...] = ()
+    prediction: tuple[int, ...] = ()
+    pixels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PooledScores:
+    """Scores over all photos.
+
+    Attributes:
+        scores: at the best background power, or the configured one for pseudo masks.
+        background_power: which it is.
+        images: photos with truth that count.
+    """
+
+    scores: Scores
+    background_power: float
+    images: int
+
+
+def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
+    """Compare a shard's CAMs and masks with the truth."""
+    photos = {photo.image_id: photo for photo in job.photos}
+    masks = {row["image_id"]: row for row in job.upstream_rows("masks", MASK_COLUMNS)}
+    for cams in job.upstream_rows("cams"):
+        image_id = cams["image_id"]
+        mask = masks.pop(image_id)
+        if mask["status"] != "ok":
+            yield MaskScoresRow(image_id, "error", f"no mask: {mask['error']}", ErrorKind.UPSTREAM)
+            continue
+        try:
+            truth = load_ids(str(photos[image_id].truth_uri))
+            yield _row(job, cams, mask, truth)
+        except PhotoError as error:
+            yield MaskScoresRow(image_id, "error", error.reason, error.kind)
+
+
+def pooled_scores(
+    store: ArtifactStore, uris: Iterable[str], num_classes: int, mask_power: float
+) -> dict[str, PooledScores]:
+    """Pool the confusions of artifacts and score them.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards.
+        num_classes: 1 + K.
+        mask_power: the background power that the pseudo masks were made with.
+
+    Returns:
+        Per initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
+    """
+    pooled: dict[tuple[str, float], np.ndarray] = {}
+    images = 0
+    for uri in uris:
+        for row in store.read_rows(uri):
+            images += row["status"] == "ok"
+            for scored, power, *cell in _triplets(row):
+                matrix = pooled.setdefault((scored, power), np.zeros((num_classes, num_classes), np.int64))
+                truth, prediction, pixels = cell
+                matrix[truth, prediction] += pixels
+    best: dict[str, PooledScores] = {}
+    for (scored, power), matrix in sorted(pooled.items()):
+        scores = scores_from_confusion(matrix)
+        if scored not in best or scores.miou > best[scored].scores.miou:
+            best[scored] = PooledScores(scores, mask_power if scored == PSEUDO_MASK else power, images)
+    return best
+
+
+def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
+    size_hw = (cams["height"], cams["width"])
+    if truth.shape != size_hw:
+        reason = f"its truth is {truth.shape[1]}x{truth.shape[0]}, the photo {size_hw[1]}x{size_hw[0]}"
+        raise PhotoError(ErrorKind.BAD_TRUTH, reason)
+    num_classes = 1 + len(job.vocabulary.classes)
+    class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
+    found: list[tuple[str, float, np.ndarray]] = []
+    for column, powers in CAM_POWERS.items():
+        maps = resize_cams(stored_cams(cams, column), size_hw)  # type: ignore[arg-type]
+        matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
+        found += [(SCORED_AS[column], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
+    with Image.open(io.BytesIO(mask["mask_png"])) as image:
+        found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
+    cells = [cell for scored, power, matrix in found for cell in _cells(scored, power, matrix)]
+    scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
+    return MaskScoresRow(
+        cams["image_id"],
+        scored=scored,
+        background_power=powers,
+        truth=truths,
+        prediction=predictions,
+        pixels=pixels,
+    )
+
+
+def _cells(scored: str, power: float, matrix: np.ndarray) -> Iterator[tuple[str, float, int, int, int]]:
+    sparse = to_triplets(matrix)
+    for cell in zip(sparse.truth.tolist(), sparse.prediction.tolist(), sparse.pixels.tolist(), strict=True):
+        yield scored, float(power), *cell
+
+
+def _triplets(row: Mapping[str, Any]) -> Iterator[tuple[str, float, int, int, int]]:
+    columns = ("scored", "background_power", "truth", "prediction", "pixels")
+    return zip(*(row[column] for column in columns), strict=True)

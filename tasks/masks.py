@@ -1,0 +1,98 @@
+"""Stage masks: pseudo mask and confidence map of each photo."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from clipes_core.confidence import histogram
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.pseudo_mask import PseudoMask, pseudo_mask
+from tasks.cam_rows import stored_cams
+from tasks.photos import LoadedPhoto, load_photos
+from tasks.shards import ShardJob
+
+
+@dataclass(frozen=True)
+class MasksRow:
+    """A photo's pseudo mask as the artifact holds it; see the schema in tasks/stages.py."""
+
+    image_id: str
+    class_ids: tuple[int, ...]
+    status: str = "ok"
+    error: str | None = None
+    error_kind: str | None = None
+    mask_png: bytes = b""
+    confidence_png: bytes = b""
+    class_pixels: tuple[int, ...] = ()
+    confidence_histogram: tuple[int, ...] = ()
+
+
+def rows(job: ShardJob) -> Iterator[MasksRow]:
+    """Make the pseudo masks of a shard's photos from their refined CAMs."""
+    photos = {photo.image_id: photo for photo in job.photos}
+    palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
+    cams: dict[str, Mapping[str, Any]] = {}  # of the few photos that are being loaded ahead
+
+    def usable() -> Iterator[Any]:
+        for row in job.upstream_rows("cams"):
+            cams[row["image_id"]] = row
+            yield photos[row["image_id"]]
+
+    for photo, loaded in load_photos(usable(), job.config.dataset):
+        row = cams.pop(photo.image_id)
+        if row["status"] != "ok":
+            reason = f"no CAMs: {row['error']}"
+            yield MasksRow(photo.image_id, photo.class_ids, "error", reason, ErrorKind.UPSTREAM)
+        elif isinstance(loaded, PhotoError):
+            yield MasksRow(photo.image_id, photo.class_ids, "error", loaded.reason, loaded.kind)
+        else:
+            yield _row(job, row, loaded, palette)
+
+
+def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np.ndarray) -> MasksRow:
+    image_rgb = np.asarray(loaded.image)
+    class_ids = np.asarray(row["class_ids"], dtype=np.int64)
+    made = pseudo_mask(image_rgb, stored_cams(row, "refined_cam"), class_ids, job.config.crf, job.config.confidence)
+    made = _enlarged(made, loaded.size_hw)
+    return MasksRow(
+        row["image_id"],
+        tuple(row["class_ids"]),
+        mask_png=palette_png(made.mask, palette),
+        confidence_png=_png(Image.fromarray(made.confidence)),
+        class_pixels=tuple(int((made.mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
+        confidence_histogram=tuple(histogram(made.confidence).tolist()),
+    )
+
+
+def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
+    """Encode ids as a palette PNG.
+
+    Args:
+        ids: (H, W) uint8.
+        palette: (256, 3) uint8 RGB.
+    """
+    image = Image.fromarray(ids)
+    image.putpalette(palette.tobytes())
+    return _png(image)
+
+
+def _enlarged(made: PseudoMask, size_hw: tuple[int, int]) -> PseudoMask:
+    """Bring the mask of a reduced photo back to the photo's size, by nearest neighbour."""
+    if made.mask.shape == size_hw:
+        return made
+    size = (size_hw[1], size_hw[0])
+    return PseudoMask(
+        cv2.resize(made.mask, size, interpolation=cv2.INTER_NEAREST_EXACT),
+        cv2.resize(made.confidence, size, interpolation=cv2.INTER_NEAREST_EXACT),
+    )
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,287 @@
+"""The files of a run under <store>/runs/<name>: what was asked, what became of it, and the numbers."""
+
+import math
+import os
+import platform
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+import psutil
+import pyarrow as pa
+
+from clipes_core.errors import RunBusyError, UsageError
+from tasks.artifact_store import ArtifactStore
+from tasks.ledger import Ledger
+from tasks.mask_scores import PooledScores, pooled_scores
+from tasks.photos import Reject
+from tasks.preparation import PreparedRun
+from tasks.stages import STAGES
+
+STATUS_SECONDS = 10.0
+FILES = ("run.json", "manifest.parquet", "rejects.parquet", "status.parquet", "metrics.json")
+REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python-headless", "prefect")
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("class_ids", pa.list_(pa.int16())),
+        ("shard", pa.int32()),
+        ("truth_uri", pa.string()),
+        ("truth_fingerprint", pa.string()),
+    ]
+)
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
+
+State = Literal["running", "completed", "failed", "cancelled"]
+
+
+def open_run(run: PreparedRun) -> tuple[str, ...]:
+    """Write run.json and the manifest; put the files of a run of another config into history.
+
+    Returns:
+        The config keys that differ from the last run of this name, dotted.
+
+    Raises:
+        RunBusyError: a run of this name is going on now.
+    """
+    last = run.store.read_run_json(run.config.name, "run.json")
+    changed: tuple[str, ...] = ()
+    if last is not None:
+        _check_not_running(run, last)
+        changed = tuple(_changed_keys(last["config"], run.config.model_dump(mode="json")))
+        if changed:
+            run.store.archive_run(run.config.name, last["started"].replace(":", ""), FILES)
+    run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run))
+    run.store.write_run_json(run.config.name, "run.json", _run_json(run))
+    return changed
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run came to.
+
+    Attributes:
+        name: of the run.
+        uri: its folder in the store.
+        changed_keys: config keys that differ from the last run of this name.
+        metrics: the content of metrics.json.
+    """
+
+    name: str
+    uri: str
+    changed_keys: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
+class RunRecord:
+    """A run that is being written down.
+
+    Attributes:
+        ledger: what becomes of its shards.
+    """
+
+    def __init__(self, run: PreparedRun) -> None:
+        self._run = run
+        self.ledger = Ledger(run.photos, run.config.execution.max_failure_rate)
+        self._changed_keys = open_run(run)
+        self._metrics: dict[str, Any] = {}
+
+    def close(self, state: State, error: str | None = None) -> None:
+        """Write how the run ended."""
+        self._metrics = close_run(self._run, self.ledger, state, error)
+
+    def summary(self) -> RunSummary:
+        """What the run came to, once it is closed."""
+        name = self._run.config.name
+        return RunSummary(name, self._run.store.run_uri(name), self._changed_keys, self._metrics)
+
+
+@contextmanager
+def recorded_run(run: PreparedRun) -> Iterator[RunRecord]:
+    """Write run.json and the manifest before the block, and what became of the run after it, in any case.
+
+    Raises:
+        RunBusyError: a run of this name is going on now.
+    """
+    record = RunRecord(run)
+    try:
+        with _written_from_time_to_time(run, record.ledger):
+            yield record
+    except Exception as exc:
+        record.close("failed", str(exc))
+        raise
+    except BaseException:
+        record.close("cancelled")
+        raise
+    record.close("completed")
+
+
+@contextmanager
+def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[None]:
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(STATUS_SECONDS):
+            write_status(run, ledger)
+
+    thread = threading.Thread(target=write, daemon=True, name="status")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def close_run(run: PreparedRun, ledger: Ledger, state: State, error: str | None) -> dict[str, Any]:
+    """Write what became of the run: status, rejects, metrics, and its end in run.json.
+
+    Returns:
+        The content of metrics.json.
+    """
+    name, store = run.config.name, run.store
+    write_status(run, ledger)
+    store.write_run_table(name, "rejects.parquet", _rejects((*run.rejects, *ledger.rejects())))
+    metrics = _metrics(run, ledger)
+    store.write_run_json(name, "metrics.json", metrics)
+    begun = store.read_run_json(name, "run.json") or _run_json(run)
+    store.write_run_json(name, "run.json", {**begun, "state": state, "finished": _now(), "error": error})
+    return metrics
+
+
+def write_status(run: PreparedRun, ledger: Ledger) -> None:
+    """Write status.parquet as things stand."""
+    run.store.write_run_table(run.config.name, "status.parquet", ledger.table())
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What `clipes status` shows.
+
+    Attributes:
+        run: run.json.
+        shards: rows of status.parquet.
+        metrics: metrics.json, None before the run's end.
+        rejects: how many photos have no result.
+        interrupted: the run stopped without saying so.
+    """
+
+    run: dict[str, Any]
+    shards: list[dict[str, Any]]
+    metrics: dict[str, Any] | None
+    rejects: int
+    interrupted: bool
+
+
+def read_run(store_uri: str, name: str) -> RunStatus:
+    """What is known of a run.
+
+    Raises:
+        UsageError: no run of this name is in the store.
+    """
+    store = ArtifactStore(store_uri)
+    run = store.read_run_json(name, "run.json")
+    if run is None:
+        known = ", ".join(store.run_names()) or "none"
+        raise UsageError(f"no run {name} in {store_uri}; there are: {known}. Name another store with --store")
+    return RunStatus(
+        run,
+        _run_rows(store, name, "status.parquet"),
+        store.read_run_json(name, "metrics.json"),
+        len(_run_rows(store, name, "rejects.parquet")),
+        interrupted=run["state"] == "running" and not _is_alive(run),
+    )
+
+
+def _run_rows(store: ArtifactStore, name: str, file: str) -> list[dict[str, Any]]:
+    if not store.has_run_file(name, file):
+        return []
+    return store.read(store.run_uri(name, file)).to_pylist()
+
+
+def _run_json(run: PreparedRun) -> dict[str, Any]:
+    return {
+        "name": run.config.name,
+        "state": "running",
+        "started": _now(),
+        "finished": None,
+        "error": None,
+        "until": run.until,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": psutil.Process().create_time(),
+        "model_digest": run.inputs.model_digest,
+        "precision": run.inputs.precision,
+        "stage_keys": dict(run.keys),
+        "photos": run.photos,
+        "rejected": len(run.rejects),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
+        "config": run.config.model_dump(mode="json"),
+    }
+
+
+def _manifest(run: PreparedRun) -> pa.Table:
+    rows = [{**asdict(photo), "shard": shard} for shard, photos in run.shards.items() for photo in photos]
+    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def _rejects(rejects: Iterable[Reject]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECTS_SCHEMA)
+
+
+def _metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
+    names = ["background", *(entry.name for entry in run.vocabulary.classes)]
+    uris = [record.uri for record in ledger.records("mask_scores")]
+    pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
+    scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
+    stages = {name: asdict(summary) for name, summary in ledger.summaries(STAGES).items()}
+    return {**scored, "stages": stages}
+
+
+def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:
+    scores = pooled.scores
+    ious = zip(names, scores.class_iou.tolist(), strict=True)
+    return {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "mean_accuracy": scores.mean_accuracy,
+        "fwiou": scores.fwiou,
+        "class_iou": {name: None if math.isnan(iou) else iou for name, iou in ious},
+        "background_power": pooled.background_power,
+        "images": pooled.images,
+    }
+
+
+def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:
+    if last["state"] == "running" and last["pid"] != os.getpid() and _is_alive(last):
+        raise RunBusyError(
+            f"run {run.config.name} is going on now (process {last['pid']} on {last['host']}): "
+            "wait for it, stop it, or give this one another --name"
+        )
+
+
+def _is_alive(run: Mapping[str, Any]) -> bool:
+    """Whether the process of a run still is; only this machine's can be seen."""
+    if run["host"] != socket.gethostname() or not psutil.pid_exists(run["pid"]):
+        return False
+    return abs(psutil.Process(run["pid"]).create_time() - run["pid_started"]) < 1
+
+
+def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            yield from _changed_keys(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif before != after:
+        yield prefix
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

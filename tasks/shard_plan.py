@@ -1,0 +1,131 @@
+"""What there is to do for one shard of one stage: what is cached, copied and computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clipes_core.errors import ArtifactError, ErrorKind
+from tasks.artifact_store import ArtifactKey, ArtifactStore
+from tasks.keys import content_key, digest, photo_digest
+from tasks.photos import Photo
+from tasks.stages import Stage
+
+OutputDigests = Mapping[str, str]  # image_id -> digest of its row; photos whose row is not made yet are left out
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What there is to do for a shard.
+
+    Attributes:
+        key: of the artifact it will be.
+        photos: all photos of the shard that have a row in this stage.
+        input_digests: per image_id, of what its row is made from; without photos whose upstream
+            row is not made yet.
+        cached: the artifact is there and whole; nothing to do.
+        copies: URI of an earlier artifact -> image ids whose rows are taken from it.
+        upstream: stage -> URI of the artifact it reads.
+    """
+
+    key: ArtifactKey
+    photos: tuple[Photo, ...]
+    input_digests: Mapping[str, str]
+    cached: bool
+    copies: Mapping[str, tuple[str, ...]]
+    upstream: Mapping[str, str]
+
+    @property
+    def to_compute(self) -> tuple[Photo, ...]:
+        """Photos whose rows must be made."""
+        if self.cached:
+            return ()
+        copied = {image_id for ids in self.copies.values() for image_id in ids}
+        return tuple(photo for photo in self.photos if photo.image_id not in copied)
+
+    @property
+    def copied(self) -> int:
+        """How many rows are taken from earlier artifacts."""
+        return sum(len(ids) for ids in self.copies.values())
+
+
+def plan_shard(
+    stage: Stage,
+    key: ArtifactKey,
+    photos: tuple[Photo, ...],
+    store: ArtifactStore,
+    upstream: Mapping[str, str],
+    above: Mapping[str, OutputDigests],
+    fresh: bool = False,
+) -> ShardPlan:
+    """Find out what a shard needs.
+
+    Args:
+        stage: which stage.
+        key: its stage_key in this run and the shard; the content key is found here.
+        photos: of this shard, with a row in this stage.
+        store: where artifacts are.
+        upstream: upstream stage -> URI of the artifact of this shard.
+        above: sharded upstream stage -> digests of its rows.
+        fresh: use nothing that is there.
+    """
+    input_digests = _input_digests(stage, photos, above)
+    key = ArtifactKey(key.stage, key.stage_key, key.shard, content_key(input_digests))
+    known = len(input_digests) == len(photos)
+    cached = known and not fresh and store.is_complete(key, len(photos))
+    copies = {} if cached or fresh else _copies(key, input_digests, store)
+    return ShardPlan(key, photos, input_digests, cached, copies, upstream)
+
+
+def output_digests(store: ArtifactStore, uri: str) -> dict[str, str]:
+    """Digest of each row of an artifact.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    columns = store.read(uri, ["image_id", "output_digest"]).to_pydict()
+    return dict(zip(columns["image_id"], columns["output_digest"], strict=True))
+
+
+def planned_digests(plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
+    """Digests of the rows that are there before the shard is made: of its artifact, or of the rows it will copy."""
+    if plan.cached:
+        return output_digests(store, store.artifact_uri(plan.key))
+    copied: dict[str, str] = {}
+    for uri, image_ids in plan.copies.items():
+        there = output_digests(store, uri)
+        copied.update({image_id: there[image_id] for image_id in image_ids})
+    return copied
+
+
+def _input_digests(stage: Stage, photos: tuple[Photo, ...], above: Mapping[str, OutputDigests]) -> dict[str, str]:
+    digests = {}
+    for photo in photos:
+        rows = [above[name].get(photo.image_id) for name in stage.sharded_upstream]
+        if None not in rows:
+            truth = [photo.truth_fingerprint] if stage.needs_truth else []
+            digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows])
+    return digests
+
+
+def _copies(key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore) -> dict[str, tuple[str, ...]]:
+    """Rows that earlier artifacts of the shard already hold, the newest artifact first."""
+    missing = set(input_digests)
+    copies: dict[str, tuple[str, ...]] = {}
+    for uri in store.shard_artifacts(key.stage, key.stage_key, key.shard):
+        if not missing:
+            break
+        try:
+            rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
+        except ArtifactError:  # nothing can be copied from a broken artifact; its rows are computed
+            continue
+        reusable = tuple(row["image_id"] for row in rows if _reusable(row, missing, input_digests))
+        if reusable:
+            copies[uri] = reusable
+            missing.difference_update(reusable)
+    return copies
+
+
+def _reusable(row: Mapping[str, Any], missing: set[str], input_digests: Mapping[str, str]) -> bool:
+    image_id, kind = row["image_id"], row["error_kind"]
+    may_pass = kind is not None and ErrorKind(kind).transient
+    return image_id in missing and row["input_digest"] == input_digests[image_id] and not may_pass

@@ -1,0 +1,194 @@
+"""Long-lived worker processes: pinned to a device, one shard at a time, replaced when they die or hang."""
+
+import multiprocessing
+import os
+import queue
+import resource
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import parent_process
+from typing import Any, TypeVar
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from clipes_core.errors import StageError, WorkerError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class WorkerSlot:
+    """Where one worker process computes.
+
+    Attributes:
+        device: cpu, cuda:0, mps.
+        threads: of the processor it may use.
+    """
+
+    device: str
+    threads: int
+
+
+CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not survive a fork
+
+
+class WorkerPool:
+    """One process per slot. A call takes an idle one, so a slot does one thing at a time."""
+
+    def __init__(self, slots: Sequence[WorkerSlot], counters: "Counters") -> None:
+        self._slots, self._counters = tuple(slots), counters
+        self._pools = [self._new_pool(slot) for slot in self._slots]
+        self._running: set[ProcessFuture] = set()
+        self._lock, self._closed = threading.Lock(), False
+        self._idle: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for place in range(len(self._slots)):
+            self._idle.put(place)
+
+    @property
+    def size(self) -> int:
+        """Number of workers."""
+        return len(self._slots)
+
+    def run(self, function: Callable[..., Result], *args: Any, timeout_s: float) -> Result:
+        """Run a function in an idle worker and wait for it.
+
+        Raises:
+            WorkerError: the worker died or took longer than `timeout_s`; it is replaced.
+            StageError: the pool was closed meanwhile.
+            Exception: whatever `function` raises.
+        """
+        place = self._idle.get()
+        try:
+            return self._result(self._pool(place).schedule(function, args=args, timeout=timeout_s))
+        except BrokenProcessPool as exc:
+            raise WorkerError("its worker process died before it began (often for lack of memory)") from exc
+        except (CancelledError, RuntimeError) as exc:
+            if self._closed:
+                raise StageError("stopped before it was done") from exc
+            raise
+        except FutureTimeoutError as exc:
+            if exc.__cause__ is not None:  # pebble's own has none: the function has raised this one
+                raise
+            raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s or shards") from exc
+        except ProcessExpired as exc:
+            raise WorkerError(
+                f"its worker process died with exit code {exc.exitcode} (-9: killed, often for lack of memory)"
+            ) from exc
+        finally:
+            self._idle.put(place)
+
+    def close(self) -> None:
+        """End the processes; what they are doing is lost, and who waits for it is told."""
+        with self._lock:
+            self._closed = True
+        for future in tuple(self._running):
+            future.cancel()
+        for pool in self._pools:
+            pool.stop()
+        for pool in self._pools:
+            pool.join()
+
+    def _pool(self, place: int) -> ProcessPool:
+        """The pool of a slot; a new one where its process died idle, which pebble takes for the pool's end."""
+        with self._lock:
+            pool = self._pools[place]
+            if not pool.active and not self._closed:
+                pool.stop()
+                pool.join()
+                self._pools[place] = self._new_pool(self._slots[place])
+            return self._pools[place]
+
+    def _new_pool(self, slot: WorkerSlot) -> ProcessPool:
+        initargs = (slot, self._counters)
+        return ProcessPool(max_workers=1, initializer=_start_worker, initargs=initargs, context=CONTEXT)
+
+    def _result(self, future: ProcessFuture) -> Any:
+        self._running.add(future)
+        try:
+            if self._closed:
+                future.cancel()
+            return future.result()
+        finally:
+            self._running.discard(future)
+
+
+class Counters:
+    """How many rows the workers of this run have computed per stage, shared between processes."""
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._values = {stage: CONTEXT.Value("q", 0) for stage in stages}
+
+    def add(self, stage: str) -> None:
+        """Count one row."""
+        value = self._values[stage]
+        with value.get_lock():
+            value.value += 1
+
+    def count(self, stage: str) -> int:
+        """Rows so far."""
+        return self._values[stage].value
+
+
+@contextmanager
+def worker_pool(slots: Sequence[WorkerSlot], counters: Counters) -> Iterator[WorkerPool]:
+    """A pool that is closed at the end of the block."""
+    pool = WorkerPool(slots, counters)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class Worker:
+    """What a worker process knows of itself."""
+
+    def __init__(self, slot: WorkerSlot, counters: Counters) -> None:
+        self.slot, self.counters = slot, counters
+
+    @property
+    def name(self) -> str:
+        """device:pid."""
+        return f"{self.slot.device}:{os.getpid()}"
+
+    @property
+    def peak_memory_mib(self) -> int:
+        """The most resident memory this process has had."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def current_worker() -> Worker:
+    """The worker that this process is.
+
+    Raises:
+        RuntimeError: this process is none.
+    """
+    if _worker is None:
+        raise RuntimeError("only worker processes have a device; call through WorkerPool.run")
+    return _worker
+
+
+_worker: Worker | None = None  # one per process, set once when it starts
+
+
+def _start_worker(slot: WorkerSlot, counters: Counters) -> None:
+    global _worker
+    _worker = Worker(slot, counters)
+    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(slot.threads)
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # a thread that waits leaves its core to the other workers
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers; they end themselves."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

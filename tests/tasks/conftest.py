@@ -1,0 +1,48 @@
+"""What the tests of the stages share: a worker process, the golden photos' artifacts, a data set of tiny photos."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import Made, TinyPhotos, make_run
+
+from clipes_core.config import parse_config
+from tasks.preparation import prepare_run
+from tasks.stages import STAGES
+from tasks.workers import Counters, WorkerPool, WorkerSlot, worker_pool
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[WorkerPool]:
+    """One worker on the CPU with one thread; it loads the small CLIP once for all tests."""
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def golden_outputs(golden) -> dict[str, dict[str, np.ndarray]]:
+    """image_id -> the published program's outputs."""
+    return {path.stem: dict(np.load(path)) for path in sorted(golden.glob("*.npz"))}
+
+
+@pytest.fixture(scope="session")
+def golden_made(tmp_path_factory, golden, golden_outputs, real_data, pool) -> Made:
+    """All stages of the nine golden photos with the weights they were made with, in fp32 and two shards."""
+    folder = tmp_path_factory.mktemp("golden")
+    (folder / "nine.txt").write_text("\n".join(golden_outputs) + "\n")
+    config = {
+        "name": "golden",
+        "store": str(folder / "store"),
+        "dataset": {"root": str(real_data), "split": str(folder / "nine.txt")},
+        "clip": {"pretrained": str(golden / "small_vit.pt"), "precision": "fp32", "device": "cpu"},
+        "execution": {"shards": 2},
+    }
+    return make_run(prepare_run(parse_config(config), "mask_scores"), pool)
+
+
+@pytest.fixture
+def tiny(tmp_path, real_data, golden) -> TinyPhotos:
+    """An empty list data set; its photos are added by the test."""
+    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+    return TinyPhotos(tmp_path, photo, golden / "small_vit.pt")

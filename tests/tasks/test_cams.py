@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import make_run
+
+from clipes_core.backbone import Backbone
+from clipes_core.config import CamConfig, ClipConfig
+from clipes_core.errors import ShapeError
+from clipes_core.prompts import TextFeatures
+from tasks.cam_rows import stored_cams
+from tasks.cams import Batches, batch_rows
+from tasks.photos import LoadedPhoto, Photo
+from tasks.preparation import prepare_run
+from tasks.weights import load_clip
+
+
+def cams_of(tiny, pool, **sections):
+    return make_run(prepare_run(tiny.config(**sections), "cams"), pool).rows("cams")
+
+
+def test_cams_and_scores_are_the_published_program_s(golden_made, golden_outputs):
+    rows = golden_made.rows("cams")
+
+    assert rows.keys() == golden_outputs.keys()
+    for image_id, expected in golden_outputs.items():
+        row = rows[image_id]
+        assert row["class_ids"] == expected["class_ids"].tolist()
+        np.testing.assert_allclose(row["scores"], expected["softmax_scores"], rtol=0, atol=1e-5)
+        for column in ("cam", "refined_cam"):
+            np.testing.assert_allclose(stored_cams(row, column), expected[column], rtol=0, atol=1e-3)
+
+
+def test_a_row_tells_the_photos_size_and_its_grid(golden_made):
+    row = golden_made.rows("cams")["2007_000256"]
+
+    assert (row["height"], row["width"]) == (row["work_height"], row["work_width"]) == (343, 500)
+    assert (row["grid_h"], row["grid_w"]) == (22, 32)  # 343 / 16 = 21.4, 500 / 16 = 31.25
+    assert (row["status"], row["error"], row["error_kind"], row["notes"]) == ("ok", None, None, [])
+
+
+def test_maps_are_half_precision_at_grid_size(golden_made):
+    row = golden_made.rows("cams")["2007_001185"]
+
+    assert len(row["cam"]) == len(row["refined_cam"]) == 4 * 24 * 32 * 2
+    by_hand = np.frombuffer(row["cam"], "<f2").reshape(4, 24, 32)
+    assert (stored_cams(row, "cam") == by_hand).all()
+    assert stored_cams(row, "cam").dtype == np.float32
+    assert stored_cams(row, "cam").max(axis=(1, 2)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_map_without_a_positive_value_is_zero(golden_made):
+    row = golden_made.rows("cams")["2007_000504"]
+    person = row["class_ids"].index(15)
+    assert not stored_cams(row, "cam")[person].any()
+    assert not stored_cams(row, "refined_cam")[person].any()
+
+
+def test_a_photo_without_objects_has_a_size_and_no_maps(tiny, pool):
+    tiny.add("a", "")
+
+    row = cams_of(tiny, pool)["a"]
+
+    assert row["status"] == "ok"
+    assert (row["height"], row["width"], row["grid_h"], row["grid_w"]) == (48, 64, 3, 4)
+    assert (row["class_ids"], row["scores"], row["cam"], row["refined_cam"]) == ([], [], b"", b"")
+    assert stored_cams(row, "cam").shape == (0, 3, 4)
+
+
+def test_maps_come_in_the_order_of_the_labels(tiny, pool):
+    tiny.add("a", "cat;dog;bird")
+    one = cams_of(tiny, pool)["a"]
+    tiny.label("a", "bird;cat;dog")
+    other = cams_of(tiny, pool)["a"]
+
+    assert (one["class_ids"], other["class_ids"]) == ([8, 12, 3], [3, 8, 12])
+    assert np.roll(one["scores"], 1) == pytest.approx(other["scores"], abs=1e-6)
+    np.testing.assert_allclose(np.roll(stored_cams(one, "cam"), 1, axis=0), stored_cams(other, "cam"), atol=1e-3)
+
+
+def test_a_large_photo_is_worked_on_reduced(tiny, pool):
+    tiny.add("a", size=(300, 200))
+
+    row = cams_of(tiny, pool, dataset={"max_side": 96})["a"]
+
+    assert (row["height"], row["width"]) == (200, 300)
+    assert (row["work_height"], row["work_width"]) == (64, 96)
+    assert (row["grid_h"], row["grid_w"]) == (4, 6)
+    assert row["notes"] == ["reduced from 300x200 to 96x64"]
+
+
+def test_settings_of_the_cams_reach_them(tiny, pool):
+    tiny.add("a", "cat;dog")
+    plain = cams_of(tiny, pool)["a"]
+
+    unrefined = cams_of(tiny, pool, cam={"refine": "none"})["a"]
+    logits = cams_of(tiny, pool, cam={"softmax": False})["a"]
+    pooled = cams_of(tiny, pool, clip={"pooling": "cls"})["a"]
+
+    assert unrefined["refined_cam"] == unrefined["cam"] == plain["cam"]
+    assert plain["refined_cam"] != plain["cam"]
+    assert sum(plain["scores"]) < 1 < max(map(abs, logits["scores"]))
+    assert plain["scores"] != pooled["scores"]
+
+
+def loaded(size, name="a"):
+    image = Image.new("RGB", size, (90, 120, 30))
+    return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(image, (size[1], size[0]), ())
+
+
+def test_a_budget_of_one_token_is_one_photo_at_a_time():
+    batches = Batches(1, 16)
+    for name in "ab":
+        assert [photo.image_id for photo, _ in batches.add(*loaded((500, 375), name))] == [name]
+    assert list(batches.rest()) == []
+
+
+def test_a_batch_holds_as_many_photos_as_fit_the_budget():
+    batches = Batches(3 * 24 * 32, 16)  # three photos of 500 x 375: 24 x 32 patches each
+
+    sizes = [len(batches.add(*loaded((500, 375))) or []) for _ in range(7)]
+
+    assert sizes == [0, 0, 3, 0, 0, 3, 0]
+    assert [len(batch) for batch in batches.rest()] == [1]
+
+
+def test_a_token_too_few_is_a_photo_less():
+    batches = Batches(3 * 24 * 32 - 1, 16)
+    assert [len(batches.add(*loaded((500, 375))) or []) for _ in range(3)] == [0, 2, 0]
+
+
+def test_photos_of_one_size_go_together():
+    batches = Batches(2 * 24 * 32, 16)
+    sizes = {"a": (500, 375), "b": (375, 500), "c": (500, 376), "d": (500, 375), "e": (375, 500)}
+
+    full = [batches.add(*loaded(size, name)) for name, size in sizes.items()]
+
+    assert full[:3] == [None, None, None]
+    assert [[photo.image_id for photo, _ in batch] for batch in full[3:]] == [["a", "d"], ["b", "e"]]
+    assert [[photo.image_id for photo, _ in batch] for batch in batches.rest()] == [["c"]]
+
+
+class SmallMemory(Backbone):
+    """The image network on a device that has room for a few photos only."""
+
+    room = 2
+
+    def encode(self, pixels, attention_blocks=0):
+        if len(pixels) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().encode(pixels, attention_blocks)
+
+
+@pytest.fixture(scope="module")
+def backbone(golden):
+    return SmallMemory(load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual)
+
+
+@pytest.fixture(scope="module")
+def texts(golden_made):
+    columns = golden_made.run.store.read(golden_made.of("texts")[0].uri, ["class_id", "feature"]).to_pydict()
+    return TextFeatures(np.array(columns["class_id"]), np.array(columns["feature"], np.float32), 20.0)
+
+
+@pytest.fixture
+def seven(real_data):
+    """Seven crops of one size with different labels."""
+    whole = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+    crops = [whole.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
+    labels = [(3,), (3, 8), (12,), (8, 3, 12), (1,), (20, 3), (15,)]
+    return [
+        (Photo(str(i), "", 1, "1", class_ids), LoadedPhoto(crop, (48, 64), ()))
+        for i, (crop, class_ids) in enumerate(zip(crops, labels, strict=True))
+    ]
+
+
+def made(backbone, texts, batch, room):
+    backbone.room = room
+    return list(batch_rows(backbone, texts, batch, CamConfig()))
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 6, 7])
+def test_a_batch_that_does_not_fit_is_halved(backbone, texts, seven, room):
+    rows = made(backbone, texts, seven, room)
+
+    assert [row.image_id for row in rows] == list("0123456")
+    assert {row.status for row in rows} == {"ok"}
+    alone = [made(backbone, texts, [each], 1)[0] for each in seven]
+    for row, single in zip(rows, alone, strict=True):
+        assert row.class_ids == single.class_ids
+        assert row.scores == pytest.approx(single.scores, abs=1e-5)
+        both = (np.frombuffer(each.refined_cam, "<f2") for each in (row, single))
+        np.testing.assert_allclose(*both, atol=2e-3)
+
+
+def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts, seven):
+    rows = made(backbone, texts, seven[:3], 0)
+
+    assert [row.image_id for row in rows] == list("012")
+    assert {row.error_kind for row in rows} == {"out_of_memory"}
+    assert rows[0].error == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert rows[1].class_ids == (3, 8)
+    assert rows[0].error_kind.transient
+
+
+def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, texts, seven):
+    unknown = (Photo("x", "", 1, "1", (99,)), seven[0][1])
+    with pytest.raises(ShapeError, match="which have texts"):
+        made(backbone, texts, [unknown], 7)

@@ -1,0 +1,289 @@
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from small_runs import make_run
+
+from clipes_core.errors import ArtifactError, RunBusyError, StageError, UsageError
+from tasks import run_files
+from tasks.keys import shard_of
+from tasks.preparation import prepare_run
+from tasks.run_files import open_run, read_run, recorded_run
+
+
+@pytest.fixture
+def prepared(tiny):
+    """Two photos in two shards, as a run with some settings; nothing is made."""
+    tiny.add("a", "cat;dog")
+    tiny.add("d", "")
+
+    def prepared(**sections):
+        return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), "masks")
+
+    return prepared
+
+
+def folder_of(run):
+    return Path(run.store.run_uri(run.config.name))
+
+
+def write_down(record, made):
+    for each in made.records.values():
+        record.ledger.started(each.stage, each.shard, 1)
+        record.ledger.finished(each, 1)
+
+
+def pretend(run, **values):
+    """Change what a run says of itself."""
+    begun = run.store.read_run_json(run.config.name, "run.json")
+    run.store.write_run_json(run.config.name, "run.json", {**begun, **values})
+
+
+@pytest.fixture
+def process():
+    """Another process, which lives until it is killed."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def of(process):
+    return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
+
+
+def test_a_run_says_at_its_start_what_it_is(prepared):
+    run = prepared()
+    assert open_run(run) == ()
+
+    begun = json.loads((folder_of(run) / "run.json").read_text())
+
+    assert (begun["name"], begun["state"], begun["until"], begun["finished"]) == ("tiny", "running", "masks", None)
+    assert (begun["photos"], begun["rejected"], begun["precision"]) == (2, 0, "fp32")
+    assert begun["config"] == run.config.model_dump(mode="json")
+    assert begun["stage_keys"] == run.keys
+    assert begun["model_digest"] == run.inputs.model_digest
+    assert begun["versions"]["clipes"] == "0.1.0"
+    assert datetime.fromisoformat(begun["started"]).utcoffset().total_seconds() == 0
+
+
+def test_the_manifest_lists_every_photo_with_its_shard(prepared):
+    run = prepared()
+    open_run(run)
+
+    rows = {row["image_id"]: row for row in pq.read_table(folder_of(run) / "manifest.parquet").to_pylist()}
+
+    assert {name: row["shard"] for name, row in rows.items()} == {name: shard_of(name, 2) for name in "ad"}
+    assert {name: row["class_ids"] for name, row in rows.items()} == {"a": [8, 12], "d": []}
+    (photo,) = [photo for photos in run.shards.values() for photo in photos if photo.image_id == "a"]
+    facts = {name: rows["a"][name] for name in ("uri", "size_bytes", "fingerprint", "truth_uri")}
+    assert facts == {name: getattr(photo, name) for name in facts}
+
+
+def test_the_same_config_again_changes_nothing(prepared):
+    open_run(prepared())
+    assert open_run(prepared()) == ()
+    assert not (folder_of(prepared()) / "history").exists()
+
+
+def test_changed_keys_are_named_and_the_old_files_kept(prepared):
+    run = prepared()
+    with recorded_run(run):
+        pass
+    files = {path.name: path.read_bytes() for path in folder_of(run).iterdir()}
+
+    changed = open_run(prepared(crf={"iter_max": 3}, cam={"scales": [1.0, 0.5], "power": 1}))
+
+    assert changed == ("cam.power", "cam.scales", "crf.iter_max")
+    (history,) = (folder_of(run) / "history").iterdir()
+    assert history.name == json.loads(files["run.json"])["started"].replace(":", "")
+    assert {path.name: path.read_bytes() for path in history.iterdir()} == files
+    assert files.keys() == {"run.json", "manifest.parquet", "rejects.parquet", "status.parquet", "metrics.json"}
+    left = {path.name for path in folder_of(run).iterdir()}
+    assert left == {"run.json", "manifest.parquet", "history"}
+
+
+def test_a_run_that_ended_says_how(prepared):
+    run = prepared()
+    with recorded_run(run) as record:
+        assert read_run(run.config.store, "tiny").run["state"] == "running"
+    status = read_run(run.config.store, "tiny")
+
+    assert (status.run["state"], status.run["error"], status.interrupted) == ("completed", None, False)
+    assert datetime.fromisoformat(status.run["finished"]) >= datetime.fromisoformat(status.run["started"])
+    assert (status.shards, status.rejects) == ([], 0)
+    assert record.summary().metrics == status.metrics == {"stages": {}}
+
+
+def test_a_run_that_failed_says_why(prepared):
+    run = prepared()
+    with pytest.raises(StageError), recorded_run(run):
+        raise StageError("masks shard 0: no")
+
+    status = read_run(run.config.store, "tiny")
+    assert (status.run["state"], status.run["error"]) == ("failed", "masks shard 0: no")
+    assert status.metrics == {"stages": {}}
+
+
+def test_a_run_that_was_stopped_says_so(prepared):
+    run = prepared()
+    with pytest.raises(KeyboardInterrupt), recorded_run(run):
+        raise KeyboardInterrupt
+    assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
+
+
+def test_what_became_of_a_run_is_written_down(tiny, prepared, pool):
+    run = prepared()
+    (tiny.folder / "d.png").unlink()
+
+    with recorded_run(run) as record:
+        write_down(record, make_run(run, pool))
+
+    status = read_run(run.config.store, "tiny")
+    assert [(row["stage"], row["state"], row["images"], row["errors"]) for row in status.shards] == [
+        ("cams", "completed", 1, 0),
+        ("cams", "completed", 1, 1),
+        ("masks", "completed", 1, 0),
+        ("masks", "completed", 1, 0),
+        ("texts", "completed", 45, 0),
+    ]
+    assert all(Path(row["artifact"]).is_file() for row in status.shards)
+    assert status.rejects == 1
+    (reject,) = pq.read_table(folder_of(run) / "rejects.parquet").to_pylist()
+    assert (reject["image_id"], reject["stage"], reject["kind"]) == ("d", "cams", "missing")
+    assert reject["reason"] == f"{tiny.folder}/d.png is not there any more"
+    stages = status.metrics["stages"]
+    assert list(stages) == ["texts", "cams", "masks"]
+    assert (stages["cams"]["shards"], stages["cams"]["images"], stages["cams"]["computed_rows"]) == (2, 2, 2)
+    assert stages["cams"]["busy_seconds"] > 0
+
+
+def test_photos_that_could_not_be_listed_are_rejects_of_the_run(tiny, prepared):
+    prepared()
+    (tiny.folder / "d.png").unlink()
+    run = prepared(execution={"max_failure_rate": 1})
+
+    with recorded_run(run):
+        pass
+
+    assert read_run(run.config.store, "tiny").run["rejected"] == 1
+    (reject,) = pq.read_table(folder_of(run) / "rejects.parquet").to_pylist()
+    assert (reject["image_id"], reject["stage"]) == ("d", "manifest")
+
+
+def test_scores_are_written_with_the_names_of_the_classes(golden_made):
+    with recorded_run(golden_made.run) as record:
+        write_down(record, golden_made)
+
+    metrics = record.summary().metrics
+    written = json.loads((folder_of(golden_made.run) / "metrics.json").read_text())
+    assert metrics == written
+    assert list(metrics) == ["initial_cam", "pseudo_mask", "refined_cam", "stages"]
+    for what in ("initial_cam", "refined_cam", "pseudo_mask"):
+        scores = metrics[what]
+        ious = scores["class_iou"]
+        assert list(ious)[:4] == ["background", "aeroplane", "bicycle", "bird"]
+        assert len(ious) == 21
+        assert ious["sofa"] is None  # in none of the nine photos
+        assert scores["miou"] == pytest.approx(np.mean([iou for iou in ious.values() if iou is not None]))
+        assert 0 < scores["miou"] < scores["pixel_accuracy"] < 1
+        assert scores["images"] == 9
+    assert metrics["pseudo_mask"]["background_power"] == 1
+    assert metrics["refined_cam"]["background_power"] in (1, 2)
+    assert metrics["stages"]["mask_scores"]["images"] == 9
+
+
+def test_a_summary_tells_where_the_run_is(prepared):
+    with recorded_run(prepared()):
+        pass
+    run = prepared(crf={"iter_max": 2})
+    with recorded_run(run) as record:
+        pass
+
+    summary = record.summary()
+    assert (summary.name, summary.uri) == ("tiny", str(folder_of(run)))
+    assert summary.changed_keys == ("crf.iter_max",)
+
+
+def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
+    monkeypatch.setattr(run_files, "STATUS_SECONDS", 0.05)
+    run = prepared()
+    with recorded_run(run) as record:
+        record.ledger.started("cams", 1, 1)
+        until = time.monotonic() + 5
+        while not read_run(run.config.store, "tiny").shards and time.monotonic() < until:
+            time.sleep(0.02)
+        (shard,) = read_run(run.config.store, "tiny").shards
+    assert (shard["stage"], shard["shard"], shard["state"]) == ("cams", 1, "running")
+
+
+def test_a_run_that_another_process_is_at_is_left_alone(prepared, process):
+    run = prepared()
+    open_run(run)
+    pretend(run, **of(process))
+    before = (folder_of(run) / "run.json").read_bytes()
+
+    assert not read_run(run.config.store, "tiny").interrupted
+    with pytest.raises(RunBusyError, match=rf"^run tiny is going on now \(process {process.pid} on .*\): wait for it"):
+        open_run(prepared(crf={"iter_max": 2}))
+    with pytest.raises(RunBusyError), recorded_run(run):
+        pytest.fail("must not begin")
+    assert (folder_of(run) / "run.json").read_bytes() == before
+
+
+def test_a_run_whose_process_was_killed_is_interrupted_and_may_go_on(prepared, process):
+    run = prepared()
+    open_run(run)
+    pretend(run, **of(process))
+    process.kill()
+    process.wait()
+
+    assert read_run(run.config.store, "tiny").interrupted
+    assert open_run(run) == ()
+
+
+def test_a_process_that_got_the_same_number_is_another_one(prepared, process):
+    run = prepared()
+    open_run(run)
+    pretend(run, **{**of(process), "pid_started": of(process)["pid_started"] - 100})
+
+    assert read_run(run.config.store, "tiny").interrupted
+    assert open_run(run) == ()
+
+
+def test_a_process_of_another_machine_cannot_be_seen(prepared, process):
+    run = prepared()
+    open_run(run)
+    pretend(run, **of(process), host="elsewhere")
+    assert read_run(run.config.store, "tiny").interrupted
+
+
+def test_a_run_that_ended_is_not_interrupted(prepared, process):
+    run = prepared()
+    with recorded_run(run):
+        pass
+    pretend(run, **of(process))
+    process.kill()
+    process.wait()
+    assert not read_run(run.config.store, "tiny").interrupted
+
+
+def test_an_unknown_run_is_told_so_with_those_there_are(prepared):
+    store = prepared().config.store
+    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; there are: none\. Name another store with"):
+        read_run(store, "tiny")
+    open_run(prepared())
+    with pytest.raises(UsageError, match=r"there are: tiny\."):
+        read_run(store, "huge")
+
+
+def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, prepared):
+    (tiny.folder / "store").write_text("no folder")
+    with pytest.raises(ArtifactError, match=r"run\.json cannot be read .*name another with --store"):
+        open_run(prepared())

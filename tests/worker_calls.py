@@ -1,0 +1,29 @@
+"""What tests of the workers have them do; a module that worker processes can import."""
+
+import time
+
+from tasks.workers import current_worker
+
+
+def name_of_worker(seconds=0.0):
+    """device:pid, after a while."""
+    time.sleep(seconds)
+    return current_worker().name
+
+
+def count(stage, rows):
+    """Count rows as a stage does."""
+    for _ in range(rows):
+        current_worker().counters.add(stage)
+
+
+def be_too_late():
+    """Raise what a slow store raises."""
+    raise TimeoutError("the store did not answer")
+
+
+def models_loaded():
+    """How often this worker has loaded a CLIP."""
+    from tasks.texts import loaded_clip  # seconds of imports that the other calls do without
+
+    return loaded_clip.cache_info().misses
