@@ -1,0 +1,134 @@
+"""The command line: clipes run, status, export, doctor."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from clipes_core.errors import ClipesError, UsageError
+
+# Read by Prefect when it is imported; what the user sets goes first.
+for _name, _value in {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # failures are told by the command itself
+}.items():
+    os.environ.setdefault(_name, _value)
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="From photos with image-level labels to segmentation masks with a frozen CLIP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file of the run.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. cam.power=1.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
+Store = Annotated[str, typer.Option("--store", metavar="URI", help="Where artifacts and runs are.")]
+DEFAULT_STORE = "./clipes-store"
+
+
+@app.command()
+def run(
+    config: Config,
+    overrides: Set = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run, instead of the config's.")] = None,
+    store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage to run.")] = "mask_scores",
+    plan: Annotated[bool, typer.Option("--plan", help="Show what is cached, copied and computed; do nothing.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Recompute the stages of this run.")] = False,
+) -> None:
+    """Make pseudo masks and score them. What is there already is reused, so this also resumes."""
+    from tasks.config_files import load_config
+
+    named = [f"{key}={value}" for key, value in {"name": name, "store": store}.items() if value is not None]
+    loaded = load_config(config, [*(overrides or []), *named])
+    if plan:
+        from flows.tables import plan_table
+        from tasks.preparation import plan_run, prepare_run
+
+        out.print(plan_table(plan_run(prepare_run(loaded, until, fresh))))
+        return
+    from flows.pipeline import pipeline
+    from flows.server import prefect_server
+    from flows.tables import print_summary
+
+    with prefect_server():
+        summary = pipeline(loaded, until, fresh)
+    print_summary(out, summary)
+
+
+@app.command()
+def status(name: Name, store: Store = DEFAULT_STORE) -> None:
+    """Show how far a run is, or how it ended."""
+    from flows.tables import print_status
+    from tasks.run_files import read_run
+
+    print_status(out, read_run(store, name))
+
+
+@app.command()
+def export(
+    name: Name,
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the PNGs go to.")],
+    ignore_below: Annotated[
+        float, typer.Option(min=0, max=1, help="Confidence below which a pixel becomes 255; 0 keeps all.")
+    ] = 0.95,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write a run's pseudo masks as VOC palette PNGs."""
+    from tasks.export import export_masks
+
+    exported = export_masks(store, name, to, ignore_below)
+    out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
+
+
+@app.command()
+def doctor(
+    store: Store = DEFAULT_STORE,
+    pretrained: Annotated[str, typer.Option(help="Weights to look for, as clip.pretrained.")] = "openai",
+) -> None:
+    """Say what works here, what does not, and what to do."""
+    from flows.tables import print_findings
+    from tasks.doctor import examine
+
+    if not print_findings(out, examine(store, pretrained)):
+        raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """The clipes command: errors become a message and an exit code."""
+    with _exit_codes():
+        app()
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as exc:
+        _end(BAD_USAGE, str(exc))
+    except ClipesError as exc:
+        _end(FAILED, f"{exc}\nWhat is done is kept: run the same command again to resume.")
+    except SystemExit as exc:
+        if exc.code == INTERRUPTED:
+            _end(INTERRUPTED, "interrupted; what is done is kept: run the same command again to resume")
+        raise
+
+
+def _end(code: int, message: str) -> None:
+    for line in message.splitlines():
+        err.print(f"clipes: {line}", markup=False)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

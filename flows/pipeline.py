@@ -1,0 +1,36 @@
+"""The pipeline: photos and labels in, pseudo masks and their scores out."""
+
+from prefect import flow
+
+from clipes_core.config import RunConfig
+from tasks.config_files import resolved
+from tasks.crew import hired_crew
+from tasks.preparation import prepare_run
+from tasks.run_files import RunSummary, recorded_run
+
+
+@flow(name="clipes", flow_run_name="{config.name}")
+def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False) -> RunSummary:
+    """Make pseudo masks for a data set and score them; what is there already is reused.
+
+    Args:
+        config: everything that decides the run.
+        until: the last stage to run.
+        fresh: recompute the run's stages.
+
+    Returns:
+        Where the run's files are, and its numbers.
+
+    Raises:
+        UsageError: something the user can mend before anything runs.
+        StageError: shards failed; the others are done.
+    """
+    run = prepare_run(resolved(config), until, fresh)
+    with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
+        crew.submit("texts")
+        crew.submit("cams")
+        crew.submit("masks")
+        crew.submit("mask_scores")
+        crew.wait()
+        record.ledger.check_shards()
+    return record.summary()

@@ -1,0 +1,102 @@
+"""What the command line shows, as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.doctor import Finding
+from tasks.preparation import StagePlan
+from tasks.run_files import RunStatus, RunSummary
+
+SCORED = ("initial_cam", "refined_cam", "pseudo_mask")
+STAGE_COLUMNS = {
+    "shards": "shards",
+    "cached": "cached_shards",
+    "failed": "failed_shards",
+    "rows": "images",
+    "copied": "copied_rows",
+    "computed": "computed_rows",
+}
+
+
+def plan_table(plans: Sequence[StagePlan]) -> Table:
+    """What a run would do."""
+    table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
+    for plan in plans:
+        counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
+        table.add_row(plan.stage, *(str(count) for count in counts))
+    return table
+
+
+def print_summary(console: Console, summary: RunSummary) -> None:
+    """What a run did, what it scored, and where it is."""
+    if summary.changed_keys:
+        console.print(f"changed since the last run of this name: {', '.join(summary.changed_keys)}")
+    print_metrics(console, summary.metrics)
+    stages = summary.metrics["stages"].values()
+    if all(stage["cached_shards"] == stage["shards"] for stage in stages):
+        console.print(f"nothing to compute: all {sum(stage['shards'] for stage in stages)} shards were there")
+    console.print(f"run {summary.name}: {summary.uri}")
+
+
+def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
+    """Counts by stage, then scores."""
+    table = _table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
+    for name, stage in metrics["stages"].items():
+        wall, rows = stage["wall_seconds"], stage["computed_rows"]
+        speed = f"{rows / wall:.2f}" if rows and wall else ""
+        counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
+        table.add_row(name, *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
+    console.print(table)
+    if any(what in metrics for what in SCORED):
+        console.print(_scores_table(metrics))
+
+
+def print_status(console: Console, status: RunStatus) -> None:
+    """How far a run is, or how it ended."""
+    run = status.run
+    state = "interrupted: run it again to resume" if status.interrupted else run["state"]
+    console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
+    if run["error"]:
+        console.print(run["error"], markup=False)
+    if status.rejects:
+        console.print(f"{status.rejects} photos without result: see rejects.parquet")
+    if status.metrics is not None and not status.interrupted and run["state"] != "running":
+        print_metrics(console, status.metrics)
+        return
+    table = _table("stage", "running", "cached", "completed", "failed", "images")
+    for stage in dict.fromkeys(row["stage"] for row in status.shards):
+        rows = [row for row in status.shards if row["stage"] == stage]
+        states = [row["state"] for row in rows]
+        counts = [str(states.count(state)) for state in ("running", "cached", "completed", "failed")]
+        table.add_row(stage, *counts, str(sum(row["images"] for row in rows)))
+    console.print(table)
+
+
+def print_findings(console: Console, findings: Sequence[Finding]) -> bool:
+    """What the doctor found; False where something does not work."""
+    table = _table("what", "works", "found", numbers=False)
+    for finding in findings:
+        table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
+    console.print(table)
+    return all(finding.works for finding in findings)
+
+
+def _scores_table(metrics: Mapping[str, Any]) -> Table:
+    table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "background power", "photos")
+    for what in SCORED:
+        if what in metrics:
+            scores = metrics[what]
+            shares = (f"{scores[key]:.4f}" for key in ("miou", "pixel_accuracy", "mean_accuracy"))
+            table.add_row(what, *shares, f"{scores['background_power']:g}", str(scores["images"]))
+    return table
+
+
+def _table(first: str, *others: str, numbers: bool = True) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for column in others:
+        table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return table

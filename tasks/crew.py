@@ -1,0 +1,86 @@
+"""The workers of a run, and the threads in which its task runs wait for them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks.devices import cpu_slots, gpu_slots
+from tasks.ledger import Ledger
+from tasks.preparation import PreparedRun
+from tasks.progress import shown_progress
+from tasks.shard_task import StageWork, named_task
+from tasks.stages import SHARDED_STAGES, STAGES, Stage
+from tasks.workers import Counters, WorkerPool, worker_pool
+
+
+class Crew:
+    """Submits shards to GPU or CPU workers, as each stage wants.
+
+    Each kind of worker has as many waiting threads as workers, so a task run is Running only
+    while a worker is on it, and stages go on side by side.
+    """
+
+    def __init__(
+        self,
+        run: PreparedRun,
+        ledger: Ledger,
+        pools: dict[str, WorkerPool],
+        runners: dict[str, ThreadPoolTaskRunner[Any]],
+    ) -> None:
+        self._run, self._ledger, self._pools, self._runners = run, ledger, pools, runners
+        self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
+
+    def submit(self, stage: str) -> None:
+        """Submit all shards of a stage; each waits for what it reads. Nothing after the run's last stage."""
+        shards = self._shards(STAGES[stage]) if self._run.includes(stage) else []
+        self._futures[stage] = {shard: self._submit(STAGES[stage], shard) for shard in shards}
+
+    def wait(self) -> None:
+        """Wait until all that was submitted has come to an end, good or bad."""
+        for futures in self._futures.values():
+            for future in futures.values():
+                future.wait()
+
+    def _shards(self, stage: Stage) -> list[int]:
+        return [0] if stage.name == "texts" else list(self._run.stage_shards(stage))
+
+    def _submit(self, stage: Stage, shard: int) -> PrefectFuture[Any]:
+        count = 1 if stage.name == "texts" else self._run.config.execution.shards
+        work = StageWork(self._run, self._ledger, stage, self._pools[stage.workers])
+        parameters = {"work": work, "shard": shard, "label": f"{shard:03d}/{count:03d}"}
+        after = [self._futures[name][0 if name == "texts" else shard] for name in stage.upstream]
+        return self._runners[stage.workers].submit(named_task(work), parameters, wait_for=after)
+
+
+@contextmanager
+def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
+    """A crew for the block, its progress shown.
+
+    When the block ends early, the workers end first, then the threads that wait for GPU workers, then those that
+    wait for CPU workers and for the former: the reverse of the order here.
+    """
+    slots = {"cpu": cpu_slots(run.config.execution), "gpu": gpu_slots(run.config.clip, run.config.execution)}
+    counters = Counters(tuple(STAGES))
+
+    def done(stage: str) -> int:
+        return counters.count(stage) + ledger.reused_rows(stage)
+
+    with ExitStack() as stack:
+        runners: dict[str, ThreadPoolTaskRunner[Any]] = {
+            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(slots[kind]))) for kind in slots
+        }
+        pools = {kind: stack.enter_context(worker_pool(slots[kind], counters)) for kind in slots}
+        stack.enter_context(shown_progress(_totals(run), done))
+        yield Crew(run, ledger, pools, runners)
+
+
+def _totals(run: PreparedRun) -> dict[str, int]:
+    """Rows that each sharded stage of the run will have."""
+    return {
+        stage.name: sum(len(photos) for photos in run.stage_shards(stage).values())
+        for stage in SHARDED_STAGES
+        if run.includes(stage.name)
+    }

@@ -1,0 +1,113 @@
+"""A real Prefect server for all tests of the flows, and the clipes command as a user calls it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prefect.server.api.server import SubprocessASGIServer
+
+ROOT = Path(__file__).parents[2]
+CLIPES = Path(sys.executable).with_name("clipes")
+
+
+@pytest.fixture(scope="session")
+def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """Environment variables that name a running Prefect server with a database of its own."""
+    home = tmp_path_factory.mktemp("prefect")
+    ours = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        server = SubprocessASGIServer()
+        server.start(timeout=180)
+        try:
+            yield {**ours, "PREFECT_API_URL": server.api_url}
+        finally:
+            server.stop()
+
+
+@dataclass(frozen=True)
+class Clipes:
+    """The clipes command in a folder of its own.
+
+    Attributes:
+        folder: where it is called.
+        environment: added to the process's.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(CLIPES), *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(CLIPES), *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def clipes(tmp_path, server_environment) -> Clipes:
+    return Clipes(tmp_path, server_environment)
+
+
+@pytest.fixture(scope="session")
+def configs() -> Path:
+    """The configs that are shipped."""
+    return ROOT / "configs"
+
+
+@dataclass(frozen=True)
+class GoldenPhoto:
+    """The published program's outputs on one photo."""
+
+    class_ids: np.ndarray
+    softmax_scores: np.ndarray
+    cam: np.ndarray
+    refined_cam: np.ndarray
+    mask_rgb: np.ndarray
+    confidence_rgb: np.ndarray
+    mask_reference: np.ndarray
+    confidence_reference: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def golden_photos(golden) -> dict[str, GoldenPhoto]:
+    return {path.stem: GoldenPhoto(**np.load(path)) for path in sorted(golden.glob("*.npz"))}
+
+
+@pytest.fixture
+def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> list[str]:
+    """`clipes run` on the nine golden photos with the weights they were made with, in two shards."""
+    split = tmp_path / "nine.txt"
+    split.write_text("\n".join(golden_photos) + "\n")
+    return [
+        "run",
+        str(configs / "voc12.yaml"),
+        *("--set", f"dataset.root={real_data}"),
+        *("--set", f"dataset.split={split}"),
+        *("--set", f"clip.pretrained={golden / 'small_vit.pt'}"),
+        *("--set", "execution.shards=2"),
+    ]

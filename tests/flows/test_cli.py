@@ -1,0 +1,116 @@
+"""The other commands, exit codes, and what is left behind."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+FAST = ("--set", "crf.enabled=false")
+
+
+@pytest.fixture
+def finished(clipes, golden_arguments):
+    """A folder with a finished run."""
+    done = clipes(*golden_arguments, *FAST)
+    assert done.returncode == 0, done.stderr
+    return clipes
+
+
+def test_status_and_export_of_a_run(finished, golden_photos):
+    status = finished("status", "voc12")
+    assert status.returncode == 0, status.stderr
+    assert "run voc12: completed" in status.stdout
+    assert "pseudo_mask" in status.stdout
+
+    exported = finished("export", "voc12", "--to", "pngs", "--ignore-below", "0.95")
+    assert exported.returncode == 0, exported.stderr
+    pngs = sorted((finished.folder / "pngs").glob("*.png"))
+    assert [path.stem for path in pngs] == sorted(golden_photos)
+    for path in pngs:
+        image = Image.open(path)
+        photo = golden_photos[path.stem]
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [128, 0, 0]
+        assert np.array(image).shape == photo.mask_rgb.shape
+        assert set(np.unique(np.array(image))) <= {0, 255, *photo.class_ids.tolist()}
+    all_kept = finished("export", "voc12", "--to", "all", "--ignore-below", "0")
+    assert all_kept.returncode == 0
+    assert all(255 not in np.array(Image.open(path)) for path in (finished.folder / "all").glob("*.png"))
+
+
+def test_a_run_that_is_not_there_is_named_with_those_that_are(finished):
+    done = finished("status", "voc13")
+    assert done.returncode == 2
+    assert "no run voc13 in ./clipes-store; there are: voc12" in done.stderr
+
+
+def test_doctor_says_what_does_not_work(clipes):
+    done = clipes("doctor", "--pretrained", "nothing.pt")
+    assert done.returncode == 1
+    assert "nothing.pt" in done.stdout
+    assert "can be written" in done.stdout
+    assert "answers" in done.stdout
+
+
+def test_help_names_the_commands(clipes):
+    done = clipes("--help")
+    assert done.returncode == 0
+    for command in ("run", "status", "export", "doctor"):
+        assert command in done.stdout
+
+
+def test_without_a_server_a_run_starts_one_and_leaves_none(clipes, golden_arguments, tmp_path):
+    alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
+    done = alone(*golden_arguments, "--until", "texts")
+    assert done.returncode == 0, done.stderr
+    left = [
+        process.pid
+        for process in psutil.process_iter(["environ"])
+        if belongs_to(process, "PREFECT_HOME", str(tmp_path))
+    ]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_exits_130_leaves_no_process_and_resumes(clipes, golden_arguments):
+    process = clipes.start(*golden_arguments)
+    wait_for(lambda: running_stage(clipes) == "masks")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "interrupted" in error
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    run = json.loads((clipes.folder / "clipes-store" / "runs" / "voc12" / "run.json").read_text())
+    assert run["state"] == "cancelled"
+
+    again = clipes(*golden_arguments)
+    assert again.returncode == 0, again.stderr
+    metrics = json.loads((clipes.folder / "clipes-store" / "runs" / "voc12" / "metrics.json").read_text())
+    assert metrics["stages"]["texts"]["cached_shards"] == 1
+    assert metrics["stages"]["masks"]["images"] == 9
+
+
+def running_stage(clipes):
+    """The stage whose first artifact is being written, by the folders in the store."""
+    folders = clipes.folder / "clipes-store" / "artifacts"
+    return "masks" if any(folders.glob("cams/*/*.parquet")) else None
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def belongs_to(process, variable, value):
+    """Whether a process that still lives was started with this environment."""
+    environment = process.info["environ"] or {}
+    return process.pid != os.getpid() and environment.get(variable) == value

@@ -1,0 +1,104 @@
+"""The real network on all real photos: what a user of VOC sees, and what it costs in memory."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tasks.artifact_store import ArtifactStore
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+GIB = 1024  # MiB
+
+
+def store_of(clipes):
+    return ArtifactStore(str(clipes.folder / "clipes-store"))
+
+
+def run_file(clipes, file):
+    return clipes.folder / "clipes-store" / "runs" / "voc12" / file
+
+
+def rows_of(clipes, stage):
+    status = pq.read_table(run_file(clipes, "status.parquet")).to_pylist()
+    for row in status:
+        if row["stage"] == stage:
+            yield from store_of(clipes).read_rows(row["artifact"])
+
+
+def ids(png):
+    return np.array(Image.open(io.BytesIO(png)))
+
+
+def test_all_photos_become_masks_once(clipes, real_data, configs):
+    arguments = (
+        *("run", str(configs / "voc12.yaml")),
+        *("--set", f"dataset.root={real_data}", "--set", "dataset.split=train", "--set", "clip.pretrained=random:0"),
+    )
+    done = clipes(*arguments, timeout=1400)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    masks = {row["image_id"]: row for row in rows_of(clipes, "masks")}
+    assert sorted(masks) == sorted((real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split())
+    assert len(masks) == 228
+    for image_id, row in masks.items():
+        assert row["status"] == "ok", row["error"]
+        with Image.open(real_data / "JPEGImages" / f"{image_id}.jpg") as photo:
+            mask = ids(row["mask_png"])
+            assert mask.shape == ids(row["confidence_png"]).shape == (photo.height, photo.width)
+        assert set(np.unique(mask)) <= {0, *row["class_ids"]}
+    metrics = json.loads(run_file(clipes, "metrics.json").read_text())
+    for scored in ("initial_cam", "refined_cam", "pseudo_mask"):
+        assert metrics[scored]["images"] == 228
+        assert len(metrics[scored]["class_iou"]) == 21
+        assert all(0 <= iou <= 1 for iou in metrics[scored]["class_iou"].values())
+    for stage in ("cams", "masks", "mask_scores"):
+        assert metrics["stages"][stage]["computed_rows"] == 228
+    assert metrics["stages"]["cams"]["peak_memory_mib"] < 3 * GIB
+
+    again = clipes(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to compute" in again.stdout
+    metrics = json.loads(run_file(clipes, "metrics.json").read_text())
+    assert all(stage["computed_rows"] == 0 for stage in metrics["stages"].values())
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(clipes, real_data, configs):
+    ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    split = clipes.folder / "some.txt"
+
+    def peak_memory(count):
+        split.write_text("\n".join(ids_listed[:count]) + "\n")
+        done = clipes(
+            *("run", str(configs / "voc12.yaml"), "--fresh", "--until", "cams"),
+            *("--set", f"dataset.root={real_data}", "--set", f"dataset.split={split}"),
+            *("--set", "clip.pretrained=random:0", "--set", "clip.precision=bf16", "--set", "execution.shards=1"),
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(run_file(clipes, "metrics.json").read_text())["stages"]["cams"]["peak_memory_mib"]
+
+    assert peak_memory(120) < peak_memory(30) + 150
+
+
+def test_a_photo_of_24_megapixels_goes_through(clipes, configs):
+    generator = np.random.default_rng(0)
+    tile = generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(tile).resize((6000, 4000), Image.Resampling.BICUBIC).save(clipes.folder / "large.jpg")
+    (clipes.folder / "one.csv").write_text("image,labels\nlarge.jpg,dog;sofa\n")
+    done = clipes(
+        *("run", str(configs / "voc12.yaml"), "--set", "dataset.format=list", "--set", "dataset.split=one.csv"),
+        *("--set", f"dataset.root={clipes.folder}", "--set", "clip.pretrained=random:0"),
+    )
+    assert done.returncode == 0, done.stderr
+    (cams,) = rows_of(clipes, "cams")
+    assert (cams["height"], cams["width"]) == (4000, 6000)
+    assert (cams["work_height"], cams["work_width"]) == (683, 1024)
+    assert cams["notes"] == ["reduced from 6000x4000 to 1024x683"]
+    (mask,) = rows_of(clipes, "masks")
+    assert ids(mask["mask_png"]).shape == (4000, 6000)
+    metrics = json.loads(run_file(clipes, "metrics.json").read_text())
+    assert metrics["stages"]["cams"]["peak_memory_mib"] < 3 * GIB
