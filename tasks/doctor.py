@@ -1,0 +1,92 @@
+"""What works on this machine, what does not, and what to do."""
+
+import os
+import platform
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from aiohttp import ClientError
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from fsspec.core import url_to_fs
+
+from clipes_core.config import ClipConfig
+from clipes_core.errors import WeightsError
+from tasks.devices import available_devices, cores, resolve_precision
+from tasks.run_files import REPORTED_PACKAGES
+from tasks.weights import weights_digest
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: versions, devices, weights, server, store.
+        works: whether it can be used.
+        detail: what was found, and where it does not work what to do.
+    """
+
+    what: str
+    works: bool
+    detail: str
+
+
+def examine(store_uri: str, pretrained: str) -> list[Finding]:
+    """Look at versions, devices, weights, server and store; a weights tag is downloaded if it is not there yet."""
+    return [*_versions(), _devices(), _weights(pretrained), _server(), _store(store_uri)]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("python", True, platform.python_version())
+    for package in REPORTED_PACKAGES:
+        try:
+            yield Finding(package, True, version(package))
+        except PackageNotFoundError:
+            yield Finding(package, False, f"not installed: pip install {package}")
+
+
+def _devices() -> Finding:
+    devices = ", ".join(available_devices("auto"))
+    detail = f"{devices} in {resolve_precision(ClipConfig())}, {cores()} cores for masks"
+    if devices == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        detail += "; this processor is faster with clip.precision=bf16"
+    return Finding("devices", True, detail)
+
+
+def _weights(pretrained: str) -> Finding:
+    clip = ClipConfig(pretrained=pretrained)
+    try:
+        return Finding("weights", True, f"{clip.model} {pretrained}, digest {weights_digest(clip)}")
+    except WeightsError as exc:
+        return Finding("weights", False, str(exc))
+
+
+def _server() -> Finding:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return Finding("server", True, "PREFECT_API_URL is not set: each run starts a server of its own")
+    return Finding("server", *_answer(url))
+
+
+def _answer(url: str) -> tuple[bool, str]:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        fault = client.api_healthcheck()
+    if fault is None:
+        return True, f"{url} answers"
+    return False, f"{url} does not answer ({fault}): start it with `prefect server start`, or unset PREFECT_API_URL"
+
+
+def _store(uri: str) -> Finding:
+    try:
+        fs, path = url_to_fs(f"{uri.rstrip('/')}/.doctor-{uuid.uuid4().hex}")
+        fs.makedirs(fs._parent(path), exist_ok=True)
+        fs.pipe_file(path, b"clipes")
+        fs.rm_file(path)
+    except (OSError, ValueError, ImportError, BotoCoreError, ClientError) as exc:
+        return Finding("store", False, f"{uri} cannot be written ({exc}): name another with --store")
+    return Finding("store", True, f"{uri} can be written")

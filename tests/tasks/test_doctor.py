@@ -1,0 +1,108 @@
+import platform
+
+import pytest
+
+from tasks.devices import cores
+from tasks.doctor import examine
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def found(tmp_path, golden):
+    """What the doctor says of a store and weights, by what."""
+
+    def found(store=tmp_path / "store", pretrained=golden / "small_vit.pt"):
+        return {finding.what: finding for finding in examine(str(store), str(pretrained))}
+
+    return found
+
+
+def test_all_is_well_with_a_store_and_weights(found):
+    findings = found()
+
+    assert all(finding.works for finding in findings.values())
+    assert findings["python"].detail == platform.python_version()
+    assert findings["clipes"].detail == "0.1.0"
+    assert {"torch", "prefect", "devices", "weights", "server", "store"} <= findings.keys()
+
+
+def test_devices_are_named_with_their_precision(found):
+    detail = found()["devices"].detail
+    assert detail.split(" in ")[0] in ("cpu", "mps") or detail.startswith("cuda:0")
+    assert f"{cores()} cores for masks" in detail
+
+
+def test_a_store_that_can_be_written_is_left_empty(found, tmp_path):
+    finding = found(tmp_path / "a b")["store"]
+    assert (finding.works, finding.detail) == (True, f"{tmp_path}/a b can be written")
+    assert list((tmp_path / "a b").iterdir()) == []
+
+
+def test_a_store_in_memory_can_be_written(found):
+    assert found("memory://store")["store"].works
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("{folder}/file/store", "Not a directory"),
+        ("nowhere://store", "Protocol not known: nowhere"),
+        ("gs://bucket/store", "install gcsfs"),
+    ],
+)
+def test_a_store_that_cannot_be_written_is_told_so(found, tmp_path, store, expected):
+    (tmp_path / "file").write_text("no folder")
+    uri = store.format(folder=tmp_path)
+
+    finding = found(uri)["store"]
+
+    assert not finding.works
+    assert finding.detail.startswith(f"{uri} cannot be written (")
+    assert expected in finding.detail
+    assert finding.detail.endswith("): name another with --store")
+
+
+def test_an_object_store_without_credentials_is_told_so(found, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+    finding = found("s3://clipes-doctor/store")["store"]
+
+    assert not finding.works
+    assert "Unable to locate credentials" in finding.detail
+
+
+def test_weights_are_named_with_their_digest(found, golden):
+    detail = found()["weights"].detail
+    assert detail.startswith(f"ViT-B-16-quickgelu {golden / 'small_vit.pt'}, digest ")
+    assert len(detail.rpartition(" ")[2]) == 16
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "expected"),
+    [("/nowhere/vit.pt", "expected a file or a tag"), ("random:x", "expected random:SEED")],
+)
+def test_weights_that_cannot_be_used_are_told_so(found, pretrained, expected):
+    finding = found(pretrained=pretrained)["weights"]
+    assert not finding.works
+    assert finding.detail.startswith(f"clip.pretrained {pretrained}: {expected}")
+
+
+def test_without_a_server_each_run_starts_its_own(found):
+    finding = found()["server"]
+    assert (finding.works, finding.detail) == (True, "PREFECT_API_URL is not set: each run starts a server of its own")
+
+
+def test_a_server_that_does_not_answer_is_told_so(found, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    finding = found()["server"]
+    assert not finding.works
+    assert finding.detail.startswith("http://127.0.0.1:9/api does not answer (")
+    assert finding.detail.endswith("start it with `prefect server start`, or unset PREFECT_API_URL")
