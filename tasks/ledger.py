@@ -124,15 +124,19 @@ class Ledger:
 
         Raises:
             UsageError: where that is why a shard failed.
-            StageError: one line per failed shard, with its reason.
+            StageError: one line per reason, with the shards that failed for it.
         """
         with self._lock:
             failures = sorted(self._failures.items(), key=lambda item: item[0])
         for _, failure in failures:
             if isinstance(failure, UsageError):
                 raise failure
-        if failures:
-            raise StageError("\n".join(f"{stage} shard {shard}: {_reason(exc)}" for (stage, shard), exc in failures))
+        shards: dict[tuple[str, str], list[str]] = {}
+        for (stage, shard), failure in failures:
+            shards.setdefault((stage, _reason(failure)), []).append(str(shard))
+        if shards:
+            lines = (f"{stage} shard {', '.join(failed)}: {reason}" for (stage, reason), failed in shards.items())
+            raise StageError("\n".join(lines))
 
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Photos that failed in a stage, or in all."""

@@ -80,14 +80,14 @@ def test_an_error_of_another_kind_is_named():
         ledger.check_shards()
 
 
-def test_every_failed_shard_has_a_line():
+def test_every_reason_has_a_line_with_its_shards():
     ledger = Ledger(10, 0)
-    for shard in (10, 2):
+    for shard, reason in ((10, "no"), (3, "never"), (2, "no")):
         ledger.started("cams", shard, 1)
-        ledger.failed("cams", shard, 1, StageError("no"))
+        ledger.failed("cams", shard, 1, StageError(reason))
     with pytest.raises(StageError) as caught:
         ledger.check_shards()
-    assert str(caught.value) == "cams shard 2: no\ncams shard 10: no"
+    assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
 
 
 def test_what_the_user_can_mend_goes_first():
