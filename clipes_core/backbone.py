@@ -1,7 +1,6 @@
 """The image network of CLIP, opened up: patch features, attention and a differentiable last block."""
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
+from clipes_core.photo import patch_grid
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -87,8 +87,8 @@ class Backbone:
         Returns:
             (3, H', W') float32 on the CPU, H' and W' multiples of the patch size.
         """
-        p = self.patch_size
-        width, height = (math.ceil(scale * side / p) * p for side in image.size)
+        h, w = patch_grid((image.height, image.width), self.patch_size, scale)
+        width, height = w * self.patch_size, h * self.patch_size
         if flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if image.size != (width, height):

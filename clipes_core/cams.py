@@ -14,6 +14,7 @@ from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
+from clipes_core.photo import patch_grid
 from clipes_core.prompts import TextFeatures
 
 
@@ -49,12 +50,13 @@ def photo_cams(
         config: softmax, refinement, scales and mirrors.
 
     Returns:
-        Per photo the CAMs on the grid of scale 1, mean over scales and mirrors.
+        Per photo the CAMs on the grid of scale 1, mean over scales and mirrors. The CAM and score
+        of a class are the means over its texts: one CAM per synonym in CAM fusion.
 
     Raises:
         ShapeError: photos of several sizes, or not one list of class ids each, or a photo without classes.
 
-    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: several scales are averaged on
+    Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on
     the grid of scale 1, not at the photo's size.
     """
     sizes = {image.size for image in images}
@@ -64,14 +66,14 @@ def photo_cams(
             f"with {len(class_ids)} lists of class ids"
         )
     competitors = [texts.passes(ids) for ids in class_ids]
-    width, height = images[0].size
-    grid_hw = (-(-height // backbone.patch_size), -(-width // backbone.patch_size))
+    counts = [texts.text_counts(ids) for ids in class_ids]
+    grid_hw = patch_grid((images[0].height, images[0].width), backbone.patch_size)
     views = list(product(config.scales, (False, True) if config.flip else (False,)))
     totals: list[PhotoCams] | None = None
     for scale, flip in views:
         pixels = torch.stack([backbone.pixels(image, scale, flip) for image in images])
         encoded = backbone.encode(pixels, 0 if config.refine == "none" else config.attention_blocks)
-        view = _view_cams(encoded, competitors, [len(ids) for ids in class_ids], texts.logit_scale, config)
+        view = _view_cams(encoded, competitors, counts, texts.logit_scale, config)
         brought = [_to_grid(cams, grid_hw, flip) for cams in view]
         totals = brought if totals is None else [_plus(a, b) for a, b in zip(totals, brought, strict=True)]
     assert totals is not None  # config.scales holds at least one scale
@@ -81,42 +83,50 @@ def photo_cams(
 def _view_cams(
     encoded: Encoded,
     competitors: Sequence[np.ndarray],
-    counts: Sequence[int],
+    counts: Sequence[list[int]],
     logit_scale: float,
     config: CamConfig,
 ) -> list[PhotoCams]:
-    """CAMs of one scale and mirror; the texts' passes and classes share the last block's forward."""
+    """CAMs of one scale and mirror; all texts of the classes share the last block's forward."""
     embeddings = _where_float64_is(encoded.embedding.detach())
     scored = [
-        _scores_and_gradients(embedding, passes, count, logit_scale, config.softmax)
-        for embedding, passes, count in zip(embeddings, competitors, counts, strict=True)
+        _scores_and_gradients(embedding, passes, own, logit_scale, config.softmax)
+        for embedding, passes, own in zip(embeddings, competitors, counts, strict=True)
     ]
     slots = max(len(gradients) for _, gradients in scored)
     padded = torch.stack([F.pad(gradients, (0, 0, 0, slots - len(gradients))) for _, gradients in scored])
     maps = _where_float64_is(gradcam(encoded, padded))
     return [
-        _refined(photo_maps, scores, count, _photo_attention(encoded, index), config)
-        for index, (photo_maps, (scores, _), count) in enumerate(zip(maps, scored, counts, strict=True))
+        _refined(photo_maps[: len(scores)], scores, own, _photo_attention(encoded, index), config)
+        for index, (photo_maps, (scores, _), own) in enumerate(zip(maps, scored, counts, strict=True))
     ]
 
 
 def _scores_and_gradients(
-    embedding: torch.Tensor, passes: np.ndarray, count: int, logit_scale: float, softmax: bool
+    embedding: torch.Tensor, passes: np.ndarray, counts: list[int], logit_scale: float, softmax: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (P, K) and gradients (P * K, D) of one photo over all passes."""
+    """Scores (S,) and gradients (S, D) of one photo's S class texts, class by class.
+
+    A class takes part in all passes; those after its own texts do not count for it and need no CAM.
+    """
     per_pass = [
-        score_gradients(embedding, torch.from_numpy(texts).to(embedding.device), logit_scale, count, softmax)
+        score_gradients(embedding, torch.from_numpy(texts).to(embedding.device), logit_scale, len(counts), softmax)
         for texts in passes
     ]
-    return torch.stack([scores for scores, _ in per_pass]), torch.cat([gradients for _, gradients in per_pass])
+    scores, gradients = (torch.stack(parts, dim=1) for parts in zip(*per_pass, strict=True))
+    own = [(place, slice(count)) for place, count in enumerate(counts)]
+    return torch.cat([scores[each] for each in own]), torch.cat([gradients[each] for each in own])
 
 
 def _refined(
-    maps: torch.Tensor, scores: torch.Tensor, count: int, attn_weights: torch.Tensor | None, config: CamConfig
+    maps: torch.Tensor,
+    scores: torch.Tensor,
+    counts: list[int],
+    attn_weights: torch.Tensor | None,
+    config: CamConfig,
 ) -> PhotoCams:
-    """Average a photo's passes and refine the result."""
-    rounds = len(scores)
-    cams = maps[: rounds * count].unflatten(0, (rounds, count)).mean(dim=0)
+    """Average each class's texts and refine the result."""
+    cams = _class_means(maps, counts)
     cam = cams.cpu().numpy()
     refined = cam
     if attn_weights is not None:
@@ -125,7 +135,12 @@ def _refined(
             masks = np.stack([box_mask(one, config.box_threshold) for one in cam])
         on_device = torch.from_numpy(masks).to(cams.device)
         refined = refine_cams(cams, attn_weights, on_device, config.sinkhorn_rounds, config.power).cpu().numpy()
-    return PhotoCams(scores.mean(dim=0).float().cpu().numpy(), cam, refined)
+    return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cam, refined)
+
+
+def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """(S, ...) values of the class texts, class by class -> (K, ...)."""
+    return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
 def _photo_attention(encoded: Encoded, index: int) -> torch.Tensor | None:

@@ -53,22 +53,37 @@ class TextFeatures:
 
         Returns:
             (P, K + M, D) float32: the classes in the given order, then the M background words.
-            P is the largest number of texts any of these classes has (1 but for CAM fusion);
-            a class with fewer starts over.
+            P is the largest of `text_counts` (1 but for CAM fusion); a class with fewer texts
+            starts over, so that it competes in every pass.
 
         Raises:
             ShapeError: no class, or one without texts.
         """
+        rounds = max(self.text_counts(class_ids))
         own = [self.features[self.class_ids == class_id] for class_id in class_ids]
-        if not own or not all(len(features) for features in own):
-            raise ShapeError(
-                f"class_ids must be one or more of 1..{self.class_ids.max()}, which have texts, got {list(class_ids)}"
-            )
         background = self.features[self.class_ids == BACKGROUND_ID]
-        rounds = max(len(features) for features in own)
         return np.stack(
             [np.stack([*(texts[turn % len(texts)] for texts in own), *background]) for turn in range(rounds)]
         )
+
+    def text_counts(self, class_ids: Sequence[int]) -> list[int]:
+        """How many texts each class has: so many first `passes` make its CAM and score.
+
+        Args:
+            class_ids: (K,) data set ids present in the photo.
+
+        Returns:
+            K numbers; each 1 but for CAM fusion, there the number of synonyms.
+
+        Raises:
+            ShapeError: no class, or one without texts.
+        """
+        counts = [int((self.class_ids == class_id).sum()) for class_id in class_ids]
+        if not counts or not all(counts):
+            raise ShapeError(
+                f"class_ids must be one or more of 1..{self.class_ids.max()}, which have texts, got {list(class_ids)}"
+            )
+        return counts
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:

@@ -132,11 +132,12 @@ def oracle_cams(
     """
     chosen = CamSwitches(**switches)
     rounds = text_rounds(model, classes, background, chosen)
+    turns = [len(words) if chosen.fusion == "cam" else 1 for words in classes]
     views = []
     for scale in chosen.scales:
         for mirrored in (False, True) if chosen.flip else (False,):
             pixels = view_pixels(photo, scale, patch_size(model), mirrored)
-            view = view_cams(model, pixels, rounds, len(classes), chosen)
+            view = view_cams(model, pixels, rounds, turns, chosen)
             views.append(mirrored_back(view) if mirrored else view)
     size_hw = grid_hw(photo, 1.0, patch_size(model))
     return Cams(
@@ -147,14 +148,18 @@ def oracle_cams(
 
 
 def view_cams(
-    model: open_clip.CLIP, pixels: np.ndarray, rounds: list[Tensor], n_classes: int, chosen: CamSwitches
+    model: open_clip.CLIP, pixels: np.ndarray, rounds: list[Tensor], turns: list[int], chosen: CamSwitches
 ) -> Cams:
-    """Scores and CAMs of one view of the photo, on the view's own grid and as the view lies."""
+    """Scores and CAMs of one view of the photo, on the view's own grid and as the view lies.
+
+    Class k is averaged over the first turns[k] rounds: those in which its synonyms come up first.
+    """
     h, w = pixels.shape[0] // patch_size(model), pixels.shape[1] // patch_size(model)
     seen = visual_pass(model, pixels, chosen.pooling)
-    results = [texts_scores_cams(model, seen, texts, n_classes, chosen.softmax) for texts in rounds]
-    scores = np.mean([scores for scores, _ in results], axis=0)
-    cam = np.mean([cams for _, cams in results], axis=0).reshape(n_classes, h, w)
+    results = [texts_scores_cams(model, seen, texts, len(turns), chosen.softmax) for texts in rounds]
+    scores = np.array([np.mean([scores[k] for scores, _ in results[:n]]) for k, n in enumerate(turns)])
+    cam = np.stack([np.mean([cams[k] for _, cams in results[:n]], axis=0) for k, n in enumerate(turns)])
+    cam = cam.reshape(len(turns), h, w)
     return Cams(scores, cam, np.stack([refined_cam(one, seen.attentions, chosen) for one in cam]))
 
 
@@ -175,7 +180,10 @@ def _words_feature(model: open_clip.CLIP, words: str, templates: Sequence[str]) 
 def text_rounds(
     model: open_clip.CLIP, classes: Sequence[Sequence[str]], background: Sequence[str], chosen: CamSwitches
 ) -> list[Tensor]:
-    """Text features (K + M, E) of each round of competition: several only where CAMs are fused."""
+    """Text features (K + M, E) of each round of competition: several only where CAMs are fused.
+
+    A class with fewer synonyms than there are rounds begins again, to compete in every round.
+    """
     words_of_rounds = [classes]
     if chosen.fusion == "cam":
         n_rounds = max(len(synonyms) for synonyms in classes)

@@ -127,14 +127,18 @@ def test_feature_fusion_scores_the_fused_feature(model: open_clip.CLIP, photo: I
     assert_allclose(fused.scores, [float(model.logit_scale.detach().double().exp() * cosine)], rtol=1e-6)
 
 
-def test_cam_fusion_averages_rounds_of_synonyms_and_begins_again_where_they_end(
+def test_cam_fusion_averages_one_cam_per_synonym_while_all_classes_compete(
     model: open_clip.CLIP, photo: Image.Image
 ) -> None:
     settings = {"background": ("sky",), "refine": "none"}
-    fused = oracle_cams(model, photo, [["bird", "avian"], ["dog"]], fusion="cam", **settings)
-    rounds = [oracle_cams(model, photo, [[word], ["dog"]], **settings) for word in ("bird", "avian")]
-    assert_allclose(fused.scores, (rounds[0].scores + rounds[1].scores) / 2, atol=1e-12)
-    assert_allclose(fused.cam, (rounds[0].cam + rounds[1].cam) / 2, atol=1e-12)
+    synonyms = [["bird", "avian"], ["dog"], ["person", "people", "human"]]
+    fused = oracle_cams(model, photo, synonyms, fusion="cam", **settings)
+    words = [("bird", "dog", "person"), ("avian", "dog", "people"), ("bird", "dog", "human")]
+    first, second, third = (oracle_cams(model, photo, [[word] for word in one], **settings) for one in words)
+    for name in ("scores", "cam"):
+        one, two, three = (getattr(each, name) for each in (first, second, third))
+        expected = [(one[0] + two[0]) / 2, one[1], (one[2] + two[2] + three[2]) / 3]
+        assert_allclose(getattr(fused, name), expected, atol=1e-12)
     assert_allclose(fused.refined, fused.cam, atol=0)
 
 

@@ -392,6 +392,37 @@ def test_networks_of_open_clip_s_sizes(photo, name, size):
     assert_like_the_oracle(named_clip(name), photo.resize(size), PromptsConfig())
 
 
+# One CAM per synonym
+
+
+def pass_of(texts, places):
+    """Texts of which each class has one: those at some places, and the background words."""
+    chosen = [*places, *np.flatnonzero(texts.class_ids == 0)]
+    return TextFeatures(texts.class_ids[chosen], texts.features[chosen], texts.logit_scale)
+
+
+def test_cam_fusion_is_the_mean_of_one_cam_per_synonym(model, photo):
+    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    assert texts.class_ids[:6].tolist() == [1, 1, 2, 3, 3, 3]  # bird avian, dog, person people human
+
+    fused = cams_of(backbone, texts, photo, [3, 1, 2])
+
+    alone = [cams_of(backbone, pass_of(texts, at), photo, [3, 1, 2]) for at in ((3, 0, 2), (4, 1, 2), (5, 0, 2))]
+    for name in ("scores", "cam"):
+        first, second, third = (getattr(each, name) for each in alone)
+        expected = [(first[0] + second[0] + third[0]) / 3, (first[1] + second[1]) / 2, first[2]]
+        assert_allclose(getattr(fused, name), expected, rtol=0, atol=1e-5)
+        assert np.abs(first[1] + second[1] - 2 * third[1]).max() > 1e-3  # a third pass would be seen
+
+
+def test_a_synonym_costs_one_backward_pass(model, photo):
+    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    passes = []
+    backbone.visual.ln_post.register_full_backward_hook(lambda *_: passes.append(1))
+    cams_of(backbone, texts, photo, [3, 1, 2])
+    assert len(passes) == 3 + 2 + 1
+
+
 # Batches, cost and care
 
 

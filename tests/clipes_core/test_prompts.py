@@ -179,6 +179,12 @@ def test_a_class_with_fewer_texts_starts_over():
     assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
 
 
+@pytest.mark.parametrize(("class_ids", "counts"), [([1, 4, 2], [2, 3, 1]), ([2], [1]), ([4, 1], [3, 2])])
+def test_a_class_counts_as_many_passes_as_it_has_texts(class_ids, counts):
+    assert FEATURES.text_counts(class_ids) == counts
+    assert len(FEATURES.passes(class_ids)) == max(counts)
+
+
 def test_without_background_words_the_classes_compete_alone():
     alone = TextFeatures(FEATURES.class_ids[:6], FEATURES.features[:6], 100.0)
     assert starts(alone.passes([1, 2])) == [[0, 20], [10, 20]]
@@ -197,6 +203,8 @@ def test_refuses_classes_without_texts(class_ids):
     got = str(class_ids).replace("[", r"\[")
     with pytest.raises(ShapeError, match=rf"one or more of 1..4, which have texts, got {got}"):
         FEATURES.passes(class_ids)
+    with pytest.raises(ShapeError, match=rf"one or more of 1..4, which have texts, got {got}"):
+        FEATURES.text_counts(class_ids)
 
 
 def test_sharpness_is_the_summed_variance_over_the_summed_mean():
