@@ -1,5 +1,6 @@
 """Stage cams: initial and refined CAM of each class present in a photo, at grid size."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,7 @@ from clipes_core.cams import PhotoCams, photo_cams
 from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import patch_grid
-from clipes_core.prompts import TextFeatures
+from clipes_core.prompts import BACKGROUND_ID, TextFeatures
 from tasks.cam_rows import STORED_DTYPE
 from tasks.devices import resolve_precision, token_budget
 from tasks.photos import LoadedPhoto, Photo, load_photos
@@ -20,6 +21,10 @@ from tasks.texts import loaded_clip, read_texts
 from tasks.workers import current_worker
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PHOTOS_WAITING = 64  # of all sizes together; bounds a worker's memory however many sizes a shard has
+NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ def rows(job: ShardJob) -> Iterator[CamsRow]:
     """Make the CAMs of a shard's photos, photos of one size in batches."""
     config = job.config
     backbone = loaded_backbone(config.clip)
+    if config.cam.refine != "none" and config.cam.attention_blocks > backbone.depth:
+        _warn_of_depth(config.cam.attention_blocks, backbone.depth)
     texts = read_texts(job.store, job.plan.upstream["texts"], config.clip)
     batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
     for photo, loaded in load_photos(job.photos, config.dataset):
@@ -70,21 +77,29 @@ def loaded_backbone(config: ClipConfig) -> Backbone:
     return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[resolve_precision(config)])
 
 
+@cache
+def _warn_of_depth(attention_blocks: int, depth: int) -> None:
+    """Said once per process, which makes many shards."""
+    logger.warning("cam.attention_blocks is %d, the network has %d blocks: all are used", attention_blocks, depth)
+
+
 class Batches:
-    """Gathers photos of one size until their patches fill a device's budget."""
+    """Gathers photos of one size until their patches fill a device's budget, or too many photos wait."""
 
     def __init__(self, token_budget: int, patch_size: int) -> None:
         self._budget, self._patch_size = token_budget, patch_size
         self._waiting: dict[tuple[int, int], list[Loaded]] = {}
 
     def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
-        """Take a photo; a batch that is full comes back."""
+        """Take a photo; a batch that is full comes back, or the largest one when PHOTOS_WAITING is reached."""
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])
         batch.append((photo, loaded))
         grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), self._patch_size)
         if (len(batch) + 1) * grid_h * grid_w > self._budget:
             return self._waiting.pop(size)
+        if sum(map(len, self._waiting.values())) >= PHOTOS_WAITING:
+            return self._waiting.pop(max(self._waiting, key=lambda waiting: len(self._waiting[waiting])))
         return None
 
     def rest(self) -> Iterator[list[Loaded]]:
@@ -101,7 +116,9 @@ def batch_rows(backbone: Backbone, texts: TextFeatures, batch: list[Loaded], con
     images = [loaded.image for _, loaded in batch]
     try:
         made = photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in batch], config)
-    except (torch.OutOfMemoryError, MemoryError) as exc:
+    except (RuntimeError, MemoryError) as exc:
+        if not _lacks_memory(exc):
+            raise
         if len(batch) == 1:
             photo = batch[0][0]
             yield CamsRow(photo.image_id, photo.class_ids, "error", str(exc), ErrorKind.OUT_OF_MEMORY)
@@ -113,16 +130,29 @@ def batch_rows(backbone: Backbone, texts: TextFeatures, batch: list[Loaded], con
         yield from batch_rows(backbone, texts, batch[middle:], config)
         return
     for (photo, loaded), cams in zip(batch, made, strict=True):
-        yield _row(photo, loaded, backbone.patch_size, cams)
+        notes = () if _competes(photo, texts, config) else (NO_COMPETITOR,)
+        yield _row(photo, loaded, backbone.patch_size, cams, notes)
 
 
-def _row(photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: PhotoCams | None) -> CamsRow:
+def _lacks_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether memory ran out; on the CPU torch has no type for that, only the words of its allocator."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
+    """False where the softmax is taken over one text: its score is 1 whatever the photo shows."""
+    return not config.softmax or len(photo.class_ids) > 1 or BACKGROUND_ID in texts.class_ids
+
+
+def _row(
+    photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: PhotoCams | None, notes: tuple[str, ...] = ()
+) -> CamsRow:
     height, width = loaded.size_hw
     grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), patch_size)
     return CamsRow(
         photo.image_id,
         photo.class_ids,
-        notes=loaded.notes,
+        notes=(*loaded.notes, *notes),
         height=height,
         width=width,
         work_height=loaded.image.height,

@@ -5,21 +5,34 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.metrics import Scores, cam_confusions, confusion, scores_from_confusion, to_triplets
+from clipes_core.metrics import (
+    Scores,
+    Triplets,
+    cam_confusions,
+    confusion,
+    from_triplets,
+    scores_from_confusion,
+    to_triplets,
+)
 from clipes_core.pseudo_mask import resize_cams
 from tasks.artifact_store import ArtifactStore
 from tasks.cam_rows import stored_cams
 from tasks.photos import load_ids
 from tasks.shards import ShardJob
+from tasks.workers import current_worker
 
 CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
 SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
 PSEUDO_MASK = "pseudo_mask"
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
+CELL_COLUMNS = ("scored", "background_power", "truth", "prediction", "pixels")
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class PooledScores:
 
 def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
     """Compare a shard's CAMs and masks with the truth."""
+    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     photos = {photo.image_id: photo for photo in job.photos}
     masks = {row["image_id"]: row for row in job.upstream_rows("masks", MASK_COLUMNS)}
     for cams in job.upstream_rows("cams"):
@@ -86,12 +100,10 @@ def pooled_scores(
     pooled: dict[tuple[str, float], np.ndarray] = {}
     images = 0
     for uri in uris:
-        for row in store.read_rows(uri):
-            images += row["status"] == "ok"
-            for scored, power, *cell in _triplets(row):
-                matrix = pooled.setdefault((scored, power), np.zeros((num_classes, num_classes), np.int64))
-                truth, prediction, pixels = cell
-                matrix[truth, prediction] += pixels
+        table = store.read(uri, ("status", *CELL_COLUMNS))
+        images += table["status"].to_pylist().count("ok")
+        for key, triplets in _triplets(table):
+            pooled[key] = pooled.get(key, 0) + from_triplets(triplets, num_classes)
     best: dict[str, PooledScores] = {}
     for (scored, power), matrix in sorted(pooled.items()):
         scores = scores_from_confusion(matrix)
@@ -132,6 +144,10 @@ def _cells(scored: str, power: float, matrix: np.ndarray) -> Iterator[tuple[str,
         yield scored, float(power), *cell
 
 
-def _triplets(row: Mapping[str, Any]) -> Iterator[tuple[str, float, int, int, int]]:
-    columns = ("scored", "background_power", "truth", "prediction", "pixels")
-    return zip(*(row[column] for column in columns), strict=True)
+def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
+    """The cells of all rows together, per what was scored and background power."""
+    columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
+    scored, power, truth, prediction, pixels = columns
+    for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
+        here = (scored == what) & (power == at)
+        yield (what, at), Triplets(truth[here].astype(np.int16), prediction[here].astype(np.int16), pixels[here])

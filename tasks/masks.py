@@ -13,8 +13,11 @@ from clipes_core.confidence import histogram
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.pseudo_mask import PseudoMask, pseudo_mask
 from tasks.cam_rows import stored_cams
-from tasks.photos import LoadedPhoto, load_photos
+from tasks.photos import LoadedPhoto, Photo, load_photos
 from tasks.shards import ShardJob
+from tasks.workers import current_worker
+
+CAMS_COLUMNS = ("image_id", "status", "error", "class_ids", "grid_h", "grid_w", "refined_cam")
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,29 @@ class MasksRow:
 
 def rows(job: ShardJob) -> Iterator[MasksRow]:
     """Make the pseudo masks of a shard's photos from their refined CAMs."""
+    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     photos = {photo.image_id: photo for photo in job.photos}
     palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
     cams: dict[str, Mapping[str, Any]] = {}  # of the few photos that are being loaded ahead
+    without_cams: list[MasksRow] = []
 
-    def usable() -> Iterator[Any]:
-        for row in job.upstream_rows("cams"):
-            cams[row["image_id"]] = row
-            yield photos[row["image_id"]]
+    def photos_with_cams() -> Iterator[Photo]:
+        for row in job.upstream_rows("cams", CAMS_COLUMNS):
+            photo = photos[row["image_id"]]
+            if row["status"] == "ok":
+                cams[photo.image_id] = row
+                yield photo
+            else:
+                reason = f"no CAMs: {row['error']}"
+                without_cams.append(MasksRow(photo.image_id, photo.class_ids, "error", reason, ErrorKind.UPSTREAM))
 
-    for photo, loaded in load_photos(usable(), job.config.dataset):
+    for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
         row = cams.pop(photo.image_id)
-        if row["status"] != "ok":
-            reason = f"no CAMs: {row['error']}"
-            yield MasksRow(photo.image_id, photo.class_ids, "error", reason, ErrorKind.UPSTREAM)
-        elif isinstance(loaded, PhotoError):
+        if isinstance(loaded, PhotoError):
             yield MasksRow(photo.image_id, photo.class_ids, "error", loaded.reason, loaded.kind)
         else:
             yield _row(job, row, loaded, palette)
+    yield from without_cams
 
 
 def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np.ndarray) -> MasksRow:

@@ -42,18 +42,13 @@ class WorkerPool:
     """One process per slot. A call takes an idle one, so a slot does one thing at a time."""
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: "Counters") -> None:
-        self._slots, self._counters = tuple(slots), counters
-        self._pools = [self._new_pool(slot) for slot in self._slots]
+        self._slots = tuple((slot, counters.of_slot()) for slot in slots)
+        self._pools = [self._new_pool(*slot) for slot in self._slots]
         self._running: set[ProcessFuture] = set()
         self._lock, self._closed = threading.Lock(), False
         self._idle: queue.SimpleQueue[int] = queue.SimpleQueue()
         for place in range(len(self._slots)):
             self._idle.put(place)
-
-    @property
-    def size(self) -> int:
-        """Number of workers."""
-        return len(self._slots)
 
     def run(self, function: Callable[..., Result], *args: Any, timeout_s: float) -> Result:
         """Run a function in an idle worker and wait for it.
@@ -75,7 +70,7 @@ class WorkerPool:
         except FutureTimeoutError as exc:
             if exc.__cause__ is not None:  # pebble's own has none: the function has raised this one
                 raise
-            raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s or shards") from exc
+            raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s") from exc
         except ProcessExpired as exc:
             raise WorkerError(
                 f"its worker process died with exit code {exc.exitcode} (-9: killed, often for lack of memory)"
@@ -101,11 +96,11 @@ class WorkerPool:
             if not pool.active and not self._closed:
                 pool.stop()
                 pool.join()
-                self._pools[place] = self._new_pool(self._slots[place])
+                self._pools[place] = self._new_pool(*self._slots[place])
             return self._pools[place]
 
-    def _new_pool(self, slot: WorkerSlot) -> ProcessPool:
-        initargs = (slot, self._counters)
+    def _new_pool(self, slot: WorkerSlot, counters: "SlotCounters") -> ProcessPool:
+        initargs = (slot, counters)
         return ProcessPool(max_workers=1, initializer=_start_worker, initargs=initargs, context=CONTEXT)
 
     def _result(self, future: ProcessFuture) -> Any:
@@ -119,20 +114,38 @@ class WorkerPool:
 
 
 class Counters:
-    """How many rows the workers of this run have computed per stage, shared between processes."""
+    """How many rows the workers of this run have computed per stage: the sum over their slots."""
 
     def __init__(self, stages: Sequence[str]) -> None:
-        self._values = {stage: CONTEXT.Value("q", 0) for stage in stages}
+        self._stages = tuple(stages)
+        self._slots: list[SlotCounters] = []
 
-    def add(self, stage: str) -> None:
-        """Count one row."""
-        value = self._values[stage]
-        with value.get_lock():
-            value.value += 1
+    def of_slot(self) -> "SlotCounters":
+        """The counters of one more slot; its workers, one after the other, count there."""
+        self._slots.append(SlotCounters(self._stages))
+        return self._slots[-1]
 
     def count(self, stage: str) -> int:
         """Rows so far."""
-        return self._values[stage].value
+        return sum(slot.count(stage) for slot in self._slots)
+
+
+class SlotCounters:
+    """How many rows the workers of one slot have computed per stage, shared with the parent.
+
+    Without a lock: only one process writes, and one that is killed in the middle leaves nobody waiting.
+    """
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        self._rows = {stage: CONTEXT.RawValue("q", 0) for stage in stages}
+
+    def add(self, stage: str) -> None:
+        """Count one row."""
+        self._rows[stage].value += 1
+
+    def count(self, stage: str) -> int:
+        """Rows so far."""
+        return self._rows[stage].value
 
 
 @contextmanager
@@ -148,7 +161,7 @@ def worker_pool(slots: Sequence[WorkerSlot], counters: Counters) -> Iterator[Wor
 class Worker:
     """What a worker process knows of itself."""
 
-    def __init__(self, slot: WorkerSlot, counters: Counters) -> None:
+    def __init__(self, slot: WorkerSlot, counters: SlotCounters) -> None:
         self.slot, self.counters = slot, counters
 
     @property
@@ -177,7 +190,7 @@ def current_worker() -> Worker:
 _worker: Worker | None = None  # one per process, set once when it starts
 
 
-def _start_worker(slot: WorkerSlot, counters: Counters) -> None:
+def _start_worker(slot: WorkerSlot, counters: SlotCounters) -> None:
     global _worker
     _worker = Worker(slot, counters)
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()

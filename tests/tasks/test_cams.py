@@ -9,10 +9,12 @@ from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.errors import ShapeError
 from clipes_core.prompts import TextFeatures
 from tasks.cam_rows import stored_cams
-from tasks.cams import Batches, batch_rows
+from tasks.cams import PHOTOS_WAITING, Batches, batch_rows
 from tasks.photos import LoadedPhoto, Photo
 from tasks.preparation import prepare_run
+from tasks.stages import STAGES
 from tasks.weights import load_clip
+from tasks.workers import Counters, WorkerSlot, worker_pool
 
 
 def cams_of(tiny, pool, **sections):
@@ -103,6 +105,51 @@ def test_settings_of_the_cams_reach_them(tiny, pool):
     assert plain["scores"] != pooled["scores"]
 
 
+NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
+
+
+@pytest.mark.parametrize("fusion", ["sentence", "cam"])
+def test_a_photo_whose_only_class_competes_with_nothing_is_noted(tiny, pool, fusion):
+    tiny.add("one", "bird", size=(80, 48))
+    tiny.add("two", "bird;dog")
+    tiny.add("none", "")
+
+    rows = cams_of(tiny, pool, prompts={"background": False, "fusion": fusion}, dataset={"max_side": 64})
+
+    assert {name: row["notes"] for name, row in rows.items()} == {
+        "one": ["reduced from 80x48 to 64x38", NO_COMPETITOR],
+        "two": [],
+        "none": [],
+    }
+    assert rows["one"]["scores"] == [1]
+    assert not stored_cams(rows["one"], "cam").any()
+
+
+@pytest.mark.parametrize("sections", [{}, {"prompts": {"background": False}, "cam": {"softmax": False}}])
+def test_a_photo_of_one_class_has_no_note_where_its_score_says_something(tiny, pool, sections):
+    tiny.add("one", "bird")
+    row = cams_of(tiny, pool, **sections)["one"]
+    assert row["notes"] == []
+    assert row["scores"] != [1]
+
+
+def test_too_many_attention_blocks_are_told_once_per_worker(tiny, capfd):
+    for name in "abcd":
+        tiny.add(name, "cat;dog")
+    cam = {"attention_blocks": 13}
+    run = prepare_run(tiny.config(cam=cam, execution={"shards": 2}), "cams")
+    plain = prepare_run(tiny.config(cam=cam | {"refine": "none"}), "cams")
+
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
+        make_run(plain, own)
+        assert "attention_blocks" not in capfd.readouterr().err
+        records = make_run(run, own).of("cams")
+
+    assert [record.computed > 0 for record in records] == [True, True]
+    told = "cam.attention_blocks is 13, the network has 12 blocks: all are used"
+    assert capfd.readouterr().err.count(told) == 1
+
+
 def loaded(size, name="a"):
     image = Image.new("RGB", size, (90, 120, 30))
     return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(image, (size[1], size[0]), ())
@@ -140,6 +187,22 @@ def test_photos_of_one_size_go_together():
     assert [[photo.image_id for photo, _ in batch] for batch in batches.rest()] == [["c"]]
 
 
+def test_too_many_waiting_photos_bring_back_the_largest_batch():
+    batches = Batches(10**9, 16)
+    sizes = [(32 + number, 32) for number in range(PHOTOS_WAITING - 2)]
+
+    waiting = [batches.add(*loaded(size, str(size[0]))) for size in [*sizes, sizes[7]]]
+    back = batches.add(*loaded(sizes[0], "last"))
+    again = batches.add(*loaded((999, 32), "next"))
+
+    assert waiting == [None] * (PHOTOS_WAITING - 1)
+    assert [photo.image_id for photo, _ in back] == ["32", "last"]  # as many as of the other size, but first
+    assert again is None
+    rest = [[photo.image_id for photo, _ in batch] for batch in batches.rest()]
+    assert len(rest) == PHOTOS_WAITING - 2
+    assert ["39", "39"] in rest
+
+
 class SmallMemory(Backbone):
     """The image network on a device that has room for a few photos only."""
 
@@ -147,13 +210,28 @@ class SmallMemory(Backbone):
 
     def encode(self, pixels, attention_blocks=0):
         if len(pixels) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            self.run_out()
         return super().encode(pixels, attention_blocks)
+
+    def run_out(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+class SmallMachine(SmallMemory):
+    """The same on a CPU, whose allocator refuses an exbibyte."""
+
+    def run_out(self):
+        torch.empty(1 << 60, dtype=torch.uint8)
 
 
 @pytest.fixture(scope="module")
-def backbone(golden):
-    return SmallMemory(load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual)
+def visual(golden):
+    return load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
+
+
+@pytest.fixture(scope="module")
+def backbone(visual):
+    return SmallMemory(visual)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +279,22 @@ def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts,
     assert rows[0].error == "CUDA out of memory. Tried to allocate 2.00 GiB"
     assert rows[1].class_ids == (3, 8)
     assert rows[0].error_kind.transient
+
+
+def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
+    machine = SmallMachine(visual)
+
+    halved, alone = made(machine, texts, seven[:3], 1), made(machine, texts, seven[:2], 0)
+
+    assert halved == made(backbone, texts, seven[:3], 1)
+    assert [row.error_kind for row in alone] == ["out_of_memory"] * 2
+    assert "can't allocate memory: you tried to allocate 1152921504606846976 bytes" in alone[0].error
+
+
+def test_another_runtime_error_passes(backbone, texts, seven):
+    narrow = TextFeatures(texts.class_ids, texts.features[:, :-1], 20.0)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        made(backbone, narrow, seven, 7)
 
 
 def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, texts, seven):

@@ -1,5 +1,6 @@
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -212,6 +213,14 @@ def test_a_mended_truth_is_scored_and_nothing_else_is_done(tiny, scored):
 
     assert again.counts() == {"cams": (2, 0, 0), "masks": (2, 0, 0), "mask_scores": (2, 1, 1)}
     assert again.rows("mask_scores")["a"]["status"] == "ok"
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+    make_run(prepare_run(tiny.config(), "masks"), pool)
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    make_run(prepare_run(tiny.config(), "mask_scores"), pool)
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
 
 
 def test_without_artifacts_there_are_no_scores(tmp_path):

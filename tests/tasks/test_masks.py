@@ -1,7 +1,10 @@
 import io
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
@@ -143,6 +146,37 @@ def test_a_photo_that_vanished_after_its_cams_is_a_reject_of_this_stage(tiny, po
     assert (reject.image_id, reject.stage, reject.kind) == ("b", "masks", "missing")
     assert Path(reject.uri) == tiny.folder / "b.png"
     assert masks.rows("masks")["a"]["status"] == "ok"
+
+
+def test_a_photo_without_cams_is_not_loaded(tiny, pool):
+    tiny.add("a")
+    path = tiny.add("b", "cat;dog")
+    run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "masks"))
+    path.unlink()
+    make_run(run, pool)
+    os.mkfifo(path)  # who opens it waits for ever
+
+    rows = make_run(listed, pool).rows("masks")
+
+    assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "upstream")
+    assert rows["b"]["error"] == f"no CAMs: {path} is not there any more"
+    assert (rows["b"]["class_ids"], rows["b"]["mask_png"]) == ([8, 12], b"")
+
+
+def test_masks_do_not_read_the_initial_cams(tiny, pool):
+    tiny.add("a", "cat;dog")
+    made = make_run(prepare_run(tiny.config(), "cams"), pool)
+    (path,) = (record.uri.removeprefix("file://") for record in made.of("cams"))
+    pq.write_table(pq.read_table(path).drop_columns(["cam"]), path, write_page_checksum=True)
+
+    assert make_run(prepare_run(tiny.config(), "masks"), pool).rows("masks")["a"]["status"] == "ok"
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, pool, masks_of):
+    tiny.add("a")
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    masks_of()
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
 
 
 def test_more_photos_than_are_loaded_ahead_keep_their_own_cams(tiny, pool):
