@@ -125,11 +125,22 @@ class ConfidenceConfig(Section):
 class ExecutionConfig(Section):
     """How the work is cut and who does it; changes no result."""
 
-    shards: int = Field(32, ge=1, le=100_000, description="Parts a stage is cut into.")
+    shards: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="Parts a stage is cut into. Changes no result, but another number moves photos between shards, "
+        "whose rows are then computed again.",
+    )
     gpu_workers: int | Literal["auto"] = Field("auto", description="Processes for CAMs; auto: one per device.")
     cpu_workers: int | Literal["auto"] = Field("auto", description="Processes for masks; auto: one per core.")
     max_failure_rate: float = Field(0.01, ge=0, le=1, description="Permanent failures / photos a stage bears.")
-    retries: int = Field(2, ge=0, le=100, description="Further attempts of a shard, for transient causes only.")
+    retries: int = Field(
+        2,
+        ge=0,
+        le=50,
+        description="Further attempts of a shard, for transient causes only; Prefect keeps at most 50 delays.",
+    )
     shard_timeout_s: float = Field(3600, gt=0, description="A shard that takes longer is stopped [s].")
 
     @field_validator("gpu_workers", "cpu_workers")

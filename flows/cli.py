@@ -1,5 +1,6 @@
 """The command line: clipes run, status, export, doctor."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from clipes_core.errors import ClipesError, UsageError
+from clipes_core.errors import ClipesError, StageError, UsageError
 
 # Read by Prefect when it is imported; what the user sets goes first.
 for _name, _value in {
@@ -49,8 +50,8 @@ def run(
     """Make pseudo masks and score them. What is there already is reused, so this also resumes."""
     from tasks.config_files import load_config
 
-    named = [f"{key}={value}" for key, value in {"name": name, "store": store}.items() if value is not None]
-    loaded = load_config(config, [*(overrides or []), *named])
+    given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
+    loaded = load_config(config, overrides or (), given)
     if plan:
         from flows.tables import plan_table
         from tasks.preparation import plan_run, prepare_run
@@ -62,7 +63,10 @@ def run(
     from flows.tables import print_summary
 
     with prefect_server():
-        summary = pipeline(loaded, until, fresh)
+        try:
+            summary = pipeline(loaded, until, fresh)
+        except StageError as exc:
+            raise StageError(f"{exc}\nWhat is done is kept: run the same command again to resume.") from exc
     print_summary(out, summary)
 
 
@@ -106,8 +110,18 @@ def doctor(
 
 def main() -> None:
     """The clipes command: errors become a message and an exit code."""
+    _show_log()
     with _exit_codes():
         app()
+
+
+def _show_log() -> None:
+    """What the tasks log goes to standard error, beside Prefect's own logging."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("clipes: %(message)s"))
+    logger = logging.getLogger("tasks")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
 
 
 @contextmanager
@@ -117,7 +131,7 @@ def _exit_codes() -> Iterator[None]:
     except UsageError as exc:
         _end(BAD_USAGE, str(exc))
     except ClipesError as exc:
-        _end(FAILED, f"{exc}\nWhat is done is kept: run the same command again to resume.")
+        _end(FAILED, str(exc))
     except SystemExit as exc:
         if exc.code == INTERRUPTED:
             _end(INTERRUPTED, "interrupted; what is done is kept: run the same command again to resume")

@@ -1,7 +1,7 @@
 """Configurations from YAML files and the command line."""
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
@@ -18,19 +18,20 @@ from tasks.folders import read_text
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
-def load_config(path: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a YAML, lay overrides over it, check it, and resolve its name and paths.
+def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+    """Read a YAML, lay overrides and given values over it, check it, and resolve its name and paths.
 
     Args:
         path: of the YAML; any fsspec URI.
         overrides: `key=value` with a dotted key and a YAML value; the last one wins.
+        given: texts of top-level keys, such as `name` and `store`, taken as they are; they win over all.
 
     Raises:
         ConfigError: the file is missing or no YAML, an override has no `=`, or a key or value
             cannot be used; one line per bad key.
     """
     try:
-        merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides))
+        merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
         values = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as exc:
         raise ConfigError(f"{path}: {_one_line(exc)}") from exc

@@ -1,6 +1,5 @@
 """What works on this machine, what does not, and what to do."""
 
-import os
 import platform
 import uuid
 from collections.abc import Iterator
@@ -9,14 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from aiohttp import ClientError
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError
 from fsspec.core import url_to_fs
 
 from clipes_core.config import ClipConfig
 from clipes_core.errors import WeightsError
 from tasks.devices import available_devices, cores, resolve_precision
 from tasks.run_files import REPORTED_PACKAGES
-from tasks.weights import weights_digest
+from tasks.weights import load_clip
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,10 @@ class Finding:
 
 
 def examine(store_uri: str, pretrained: str) -> list[Finding]:
-    """Look at versions, devices, weights, server and store; a weights tag is downloaded if it is not there yet."""
+    """Look at versions, devices, weights, server and store.
+
+    The weights are loaded, and downloaded first if a tag or URI is not here yet.
+    """
     return [*_versions(), _devices(), _weights(pretrained), _server(), _store(store_uri)]
 
 
@@ -59,13 +61,17 @@ def _devices() -> Finding:
 def _weights(pretrained: str) -> Finding:
     clip = ClipConfig(pretrained=pretrained)
     try:
-        return Finding("weights", True, f"{clip.model} {pretrained}, digest {weights_digest(clip)}")
+        return Finding("weights", True, f"{clip.model} {pretrained}, digest {load_clip(clip).digest}")
     except WeightsError as exc:
         return Finding("weights", False, str(exc))
 
 
 def _server() -> Finding:
-    url = os.environ.get("PREFECT_API_URL")
+    try:
+        from prefect.settings import PREFECT_API_URL
+    except ImportError as exc:
+        return Finding("server", False, f"prefect cannot be imported ({exc}): pip install prefect")
+    url = PREFECT_API_URL.value()
     if not url:
         return Finding("server", True, "PREFECT_API_URL is not set: each run starts a server of its own")
     return Finding("server", *_answer(url))

@@ -10,23 +10,21 @@ from PIL import Image
 
 from clipes_core.errors import StageError
 from clipes_core.pseudo_mask import ignore_unsure
-from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactStore
 from tasks.masks import palette_png
 from tasks.run_files import read_run
-from tasks.vocabularies import load_vocabulary
 
 
 @dataclass(frozen=True)
 class Exported:
-    """How many masks were written, and how many photos have none."""
+    """How many masks were written, and how many photos of the run have none, for whatever reason."""
 
     written: int
     left_out: int
 
 
 def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exported:
-    """Write a run's pseudo masks as `<to>/<image_id>.png`.
+    """Write a run's pseudo masks as `<to>/<image_id>.png`, in the colours they were made with.
 
     Args:
         store_uri: of the run.
@@ -43,26 +41,20 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
     uris = [row["artifact"] for row in status.shards if row["stage"] == "masks" and row["artifact"]]
     if not uris:
         raise StageError(f"run {name} has no masks yet: run it up to the stage masks")
-    palette = _palette(load_vocabulary(status.run["config"]["dataset"]["classes"]))
-    written = left_out = 0
+    written = 0
     for uri in uris:
         for row in store.read_rows(uri, ["image_id", "status", "mask_png", "confidence_png"]):
-            if row["status"] != "ok":
-                left_out += 1
-                continue
-            mask = ignore_unsure(_ids(row["mask_png"]), _ids(row["confidence_png"]), ignore_below)
-            _write(posixpath.join(to, f"{row['image_id']}.png"), palette_png(mask, palette))
-            written += 1
-    return Exported(written, left_out)
+            if row["status"] == "ok":
+                png = _exported_png(row["mask_png"], row["confidence_png"], ignore_below)
+                _write(posixpath.join(to, f"{row['image_id']}.png"), png)
+                written += 1
+    return Exported(written, left_out=status.run["photos"] - written)
 
 
-def _palette(vocabulary: Vocabulary) -> np.ndarray:
-    return np.asarray(vocabulary.palette, dtype=np.uint8)
-
-
-def _ids(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as image:
-        return np.array(image)
+def _exported_png(mask_png: bytes, confidence_png: bytes, ignore_below: float) -> bytes:
+    with Image.open(io.BytesIO(mask_png)) as mask, Image.open(io.BytesIO(confidence_png)) as confidence:
+        palette = np.array(mask.getpalette(), dtype=np.uint8).reshape(-1, 3)
+        return palette_png(ignore_unsure(np.array(mask), np.array(confidence), ignore_below), palette)
 
 
 def _write(uri: str, data: bytes) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from aiohttp import ClientError, ClientResponseError
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image, UnidentifiedImageError

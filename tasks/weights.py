@@ -12,7 +12,7 @@ import fsspec
 import open_clip
 import torch
 from aiohttp import ClientError
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.factory import get_model_config

@@ -198,6 +198,7 @@ def test_devices_are_known_by_their_torch_names(device):
         ("execution", "shards", 0),
         ("execution", "max_failure_rate", 1.1),
         ("execution", "retries", -1),
+        ("execution", "retries", 51),
         ("execution", "shard_timeout_s", 0),
     ],
 )
@@ -205,6 +206,10 @@ def test_values_out_of_bounds_are_refused_by_name(section, key, value):
     line = complaint(**{section: {**SMALLEST.get(section, {}), key: value}})
     assert line.startswith(f"{section}.{key}: ")
     assert line.endswith(f"(got {value!r})")
+
+
+def test_a_shard_may_be_tried_again_as_often_as_prefect_bears():
+    assert parsed(execution={"retries": 50}).execution.retries == 50
 
 
 def test_a_bad_scale_is_named_by_its_place():

@@ -22,9 +22,9 @@ def here(tmp_path, monkeypatch):
 def load(here):
     """Load a YAML of some text with overrides."""
 
-    def load(*overrides, text=YAML):
+    def load(*overrides, text=YAML, given=None):
         (here / "run.yaml").write_text(text)
-        return load_config("run.yaml", overrides)
+        return load_config("run.yaml", overrides, given)
 
     return load
 
@@ -71,6 +71,38 @@ def test_the_last_override_wins_and_the_others_stay(load):
 def test_an_override_goes_over_the_file_and_leaves_its_neighbours(load):
     config = load("cam.power=1", text=YAML + "cam: {power: 4, box_threshold: 0.7}\n")
     assert (config.cam.power, config.cam.box_threshold) == (1, 0.7)
+
+
+@pytest.mark.parametrize("name", ["20240501", "1e5", "true", "null", "0x10", "2024-05-01"])
+def test_a_given_text_stays_a_text_where_yaml_would_see_another_value(load, name):
+    assert load(given={"name": name}).name == name
+
+
+@pytest.mark.parametrize("store", ["/a: b", "/a #b", "/[a]", "/a=b", "/{a}", "s3://bucket/a, b"])
+def test_given_texts_may_hold_what_yaml_gives_a_meaning(load, store):
+    assert load(given={"store": store}).store == store
+
+
+def test_a_given_name_may_hold_the_date(load):
+    before, name, after = datetime.now().date(), load(given={"name": "{date}"}).name, datetime.now().date()
+    assert name in (str(before), str(after))
+
+
+def test_given_texts_win_over_file_and_overrides_and_leave_the_rest(load):
+    config = load("name=second", "store=/second", "cam.power=1", given={"name": "third"})
+    assert (config.name, config.store, config.cam.power) == ("third", "/second", 1)
+
+
+def test_values_that_name_another_one_see_the_given_text(load):
+    text = "name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n"
+    assert load(text=text, given={"name": "007"}).store == "/data/007"
+
+
+def test_a_given_text_that_cannot_be_used_has_its_line(load):
+    assert fault(load, given={"name": "a b", "nam": "c"}).splitlines() == [
+        "nam: unknown key",
+        "name: String should match pattern '^[A-Za-z0-9{][A-Za-z0-9._{}-]*$' (got 'a b')",
+    ]
 
 
 def test_a_list_replaces_a_list(load):

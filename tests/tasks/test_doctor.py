@@ -1,14 +1,19 @@
 import platform
+import sys
 
 import pytest
+import torch
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tasks.devices import cores
 from tasks.doctor import examine
 
 
 @pytest.fixture(autouse=True)
-def no_server(monkeypatch):
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+def no_server():
+    """No server is named, whatever the environment says."""
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
 
 
 @pytest.fixture
@@ -95,14 +100,36 @@ def test_weights_that_cannot_be_used_are_told_so(found, pretrained, expected):
     assert finding.detail.startswith(f"clip.pretrained {pretrained}: {expected}")
 
 
+def test_weights_that_are_there_but_cannot_be_loaded_are_told_so(found, golden, tmp_path):
+    short, other = tmp_path / "short.pt", tmp_path / "other.pt"
+    short.write_bytes((golden / "small_vit.pt").read_bytes()[:1000])
+    torch.save({"weight": torch.zeros(2, 2)}, other)
+
+    for path in (short, other):
+        finding = found(pretrained=path)["weights"]
+        assert not finding.works
+        assert finding.detail.startswith(f"{path}: expected ")
+
+
 def test_without_a_server_each_run_starts_its_own(found):
     finding = found()["server"]
     assert (finding.works, finding.detail) == (True, "PREFECT_API_URL is not set: each run starts a server of its own")
 
 
-def test_a_server_that_does_not_answer_is_told_so(found, monkeypatch):
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    finding = found()["server"]
+def test_a_server_that_does_not_answer_is_told_so(found):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        finding = found()["server"]
     assert not finding.works
     assert finding.detail.startswith("http://127.0.0.1:9/api does not answer (")
     assert finding.detail.endswith("start it with `prefect server start`, or unset PREFECT_API_URL")
+
+
+def test_without_prefect_the_rest_is_still_looked_at(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect.settings", None)  # as Python marks a module that cannot be imported
+
+    findings = found()
+
+    assert not findings["server"].works
+    assert findings["server"].detail.startswith("prefect cannot be imported (")
+    assert findings["server"].detail.endswith("): pip install prefect")
+    assert findings["store"].works

@@ -93,6 +93,19 @@ def test_photos_without_a_mask_are_left_out_and_counted(tiny, run_of):
     assert sorted(path.name for path in (tiny.folder / "out").iterdir()) == ["a.png", "c.png"]
 
 
+def test_photos_of_shards_that_were_not_made_are_left_out_and_counted(tiny, pool):
+    for name in "abcdef":
+        tiny.add(name)
+    made = make_run(prepare_run(tiny.config(execution={"shards": 3}), "masks"), pool)
+    missing = made.of("masks")[0]
+    assert 0 < missing.images < 6
+    del made.records["masks", missing.shard]
+
+    exported = export_masks(*write_down(made), str(tiny.folder / "out"), 0)
+
+    assert exported == Exported(written=6 - missing.images, left_out=missing.images)
+
+
 def test_ids_with_folders_make_folders(tiny, run_of):
     (tiny.folder / "cats").mkdir()
     tiny.add("cats/a ä")
@@ -136,11 +149,12 @@ def test_artifacts_that_are_gone_are_told_so(tiny, run_of):
         export_masks(store, name, str(tiny.folder / "out"), 0)
 
 
-def test_the_runs_own_vocabulary_gives_the_colours(tiny, run_of):
+def test_the_colours_are_those_of_the_run_also_when_its_vocabulary_is_gone(tiny, run_of):
     own = tiny.folder / "own.yaml"
     own.write_text("classes: [{name: cat, colour: [9, 8, 7]}]\nbackground_words: [sky]\n")
     tiny.add("a")
     store, name = run_of(dataset={"classes": str(own)})
+    own.unlink()
 
     export_masks(store, name, str(tiny.folder / "out"), 0)
 
