@@ -27,6 +27,7 @@ def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False)
     """
     run = prepare_run(resolved(config), until, fresh)
     with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
+        record.ledger.check("manifest")
         crew.submit("texts")
         crew.submit("cams")
         crew.submit("masks")

@@ -10,6 +10,7 @@ from tasks.doctor import Finding
 from tasks.preparation import StagePlan
 from tasks.run_files import RunStatus, RunSummary
 
+SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
 SCORED = ("initial_cam", "refined_cam", "pseudo_mask")
 STAGE_COLUMNS = {
     "shards": "shards",
@@ -31,13 +32,13 @@ def plan_table(plans: Sequence[StagePlan]) -> Table:
 
 
 def print_summary(console: Console, summary: RunSummary) -> None:
-    """What a run did, what it scored, and where it is."""
-    if summary.changed_keys:
-        console.print(f"changed since the last run of this name: {', '.join(summary.changed_keys)}")
+    """What a run did, what it scored, what has no result, and where it is."""
     print_metrics(console, summary.metrics)
-    stages = summary.metrics["stages"].values()
-    if all(stage["cached_shards"] == stage["shards"] for stage in stages):
-        console.print(f"nothing to compute: all {sum(stage['shards'] for stage in stages)} shards were there")
+    shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != "manifest"]
+    if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
+        console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards were there")
+    if summary.rejects:
+        console.print(f"{summary.rejects} photos without result: see {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
 
 
@@ -66,12 +67,12 @@ def print_status(console: Console, status: RunStatus) -> None:
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
         print_metrics(console, status.metrics)
         return
-    table = _table("stage", "running", "cached", "completed", "failed", "images")
+    table = _table("stage", "shards", *SHARD_STATES, "rows")
     for stage in dict.fromkeys(row["stage"] for row in status.shards):
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
-        counts = [str(states.count(state)) for state in ("running", "cached", "completed", "failed")]
-        table.add_row(stage, *counts, str(sum(row["images"] for row in rows)))
+        counts = [str(states.count(state)) for state in SHARD_STATES]
+        table.add_row(stage, str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     console.print(table)
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.errors import ArtifactError
+from clipes_core.errors import ArtifactError, TransientError
 
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
@@ -178,6 +178,13 @@ class ArtifactStore:
             return []
         return sorted(posixpath.basename(path.rstrip("/")) for path in fs.ls(folder, detail=False))
 
+    def remove_run_files(self, name: str, files: Sequence[str]) -> None:
+        """Remove files of a run; those that are not there are passed over."""
+        for file in files:
+            fs, path = url_to_fs(self.run_uri(name, file))
+            if fs.exists(path):
+                fs.rm_file(path)
+
     def archive_run(self, name: str, folder: str, files: Sequence[str]) -> None:
         """Move files of a run to runs/<name>/history/<folder>; those that are not there are passed over."""
         for file in files:
@@ -233,6 +240,8 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
             yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
         raise ArtifactError(f"{uri} is missing: run again, it will be made") from exc
+    except (ConnectionError, TimeoutError) as exc:
+        raise TransientError(f"{uri} could not be read: {exc}") from exc
     except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
         raise ArtifactError(f"{uri} cannot be read ({exc}): delete it and run again, it will be made") from exc
 

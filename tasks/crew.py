@@ -36,6 +36,8 @@ class Crew:
     def submit(self, stage: str) -> None:
         """Submit all shards of a stage; each waits for what it reads. Nothing after the run's last stage."""
         shards = self._shards(STAGES[stage]) if self._run.includes(stage) else []
+        for shard in shards:
+            self._ledger.planned(stage, shard)
         self._futures[stage] = {shard: self._submit(STAGES[stage], shard) for shard in shards}
 
     def wait(self) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from clipes_core.errors import ClipesError, StageError, UsageError
 from tasks.photos import Reject
 from tasks.shards import ShardRecord
+from tasks.stages import ALL_STAGES
 
 STATUS_SCHEMA = pa.schema(
     [
@@ -32,7 +33,7 @@ class ShardStatus:
 
     stage: str
     shard: int
-    state: Literal["running", "cached", "completed", "failed"]
+    state: Literal["pending", "running", "cached", "completed", "failed"]
     images: int = 0
     errors: int = 0
     seconds: float = 0.0
@@ -72,6 +73,11 @@ class Ledger:
         self._failures: dict[tuple[str, int], Exception] = {}
         self._spans: dict[str, tuple[float, float]] = {}
         self._busy: dict[str, float] = {}
+
+    def planned(self, stage: str, shard: int) -> None:
+        """A shard is part of the run."""
+        with self._lock:
+            self._status[stage, shard] = ShardStatus(stage, shard, "pending", attempt=0)
 
     def started(self, stage: str, shard: int, attempt: int) -> None:
         """A shard is being worked on."""
@@ -127,7 +133,7 @@ class Ledger:
             StageError: one line per reason, with the shards that failed for it.
         """
         with self._lock:
-            failures = sorted(self._failures.items(), key=lambda item: item[0])
+            failures = [(place, self._failures[place]) for place in sorted(self._failures, key=_in_order)]
         for _, failure in failures:
             if isinstance(failure, UsageError):
                 raise failure
@@ -145,7 +151,8 @@ class Ledger:
     def records(self, stage: str | None = None) -> list[ShardRecord]:
         """The shards of a stage (or of all) that have an artifact, by shard."""
         with self._lock:
-            return [record for place, record in sorted(self._records.items()) if stage in (None, place[0])]
+            places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
+            return [self._records[place] for place in places]
 
     def record(self, stage: str, shard: int) -> ShardRecord:
         """What became of a shard that has an artifact."""
@@ -159,18 +166,20 @@ class Ledger:
     def table(self) -> pa.Table:
         """The content of status.parquet."""
         with self._lock:
-            rows = [asdict(status) for _, status in sorted(self._status.items())]
+            rows = [asdict(self._status[place]) for place in sorted(self._status, key=_in_order)]
         return pa.Table.from_pylist(rows, schema=STATUS_SCHEMA)
 
     def summaries(self, stages: Iterable[str]) -> dict[str, StageSummary]:
-        """Counts of the stages that were begun."""
-        return {stage: self._summary(stage) for stage in stages if stage in self._spans}
+        """Counts of the stages that are part of the run."""
+        with self._lock:
+            planned = {stage for stage, _ in self._status}
+        return {stage: self._summary(stage) for stage in stages if stage in planned}
 
     def _summary(self, stage: str) -> StageSummary:
         records = self.records(stage)
         with self._lock:
             states = [status.state for (name, _), status in self._status.items() if name == stage]
-            first, last = self._spans[stage]
+            first, last = self._spans.get(stage, (0.0, 0.0))
             busy = self._busy.get(stage, 0.0)
         return StageSummary(
             images=sum(record.images for record in records),
@@ -189,6 +198,11 @@ class Ledger:
         now = time.monotonic()
         first, _ = self._spans.get(stage, (now, now))
         self._spans[stage] = (first, now)
+
+
+def _in_order(place: tuple[str, int]) -> tuple[int, int]:
+    """Stages as they run, shards by number."""
+    return ALL_STAGES.index(place[0]), place[1]
 
 
 def _reason(failure: Exception) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clipes_core.config import RunConfig
-from clipes_core.errors import ConfigError, StageError
+from clipes_core.errors import ConfigError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.datasets import read_dataset
@@ -67,12 +67,13 @@ class PreparedRun:
         """Whether a stage is part of the run."""
         return ALL_STAGES.index(stage) <= ALL_STAGES.index(self.until)
 
+    def stage_photos(self, stage: Stage, shard: int) -> tuple[Photo, ...]:
+        """The photos of a shard that have a row in a stage."""
+        return tuple(photo for photo in self.shards[shard] if photo.truth_uri is not None or not stage.needs_truth)
+
     def stage_shards(self, stage: Stage) -> dict[int, tuple[Photo, ...]]:
         """The photos of each shard that have a row in a stage; shards without any are left out."""
-        kept = {
-            shard: tuple(photo for photo in photos if photo.truth_uri is not None or not stage.needs_truth)
-            for shard, photos in self.shards.items()
-        }
+        kept = {shard: self.stage_photos(stage, shard) for shard in self.shards}
         return {shard: photos for shard, photos in kept.items() if photos}
 
     def plan(
@@ -80,8 +81,7 @@ class PreparedRun:
     ) -> ShardPlan:
         """What there is to do for a shard; see `plan_shard`."""
         key = ArtifactKey(stage.name, self.keys[stage.name], shard, "")
-        photos = self.stage_shards(stage)[shard]
-        return plan_shard(stage, key, photos, self.store, upstream, above, self.fresh)
+        return plan_shard(stage, key, self.stage_photos(stage, shard), self.store, upstream, above, self.fresh)
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,13 @@ def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedR
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
-        StageError: more photos could not be listed than max_failure_rate bears.
     """
     if until not in ALL_STAGES:
         raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(ALL_STAGES)}")
     vocabulary = load_vocabulary(config.dataset.classes)
+    _check_competition(config, vocabulary)
     inputs = Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip))
     listing = read_dataset(config.dataset, vocabulary)
-    _check_rejects(listing.rejects, len(listing.photos), config.execution.max_failure_rate)
     shards = _shards(listing.photos, config.execution.shards)
     store = ArtifactStore(config.store)
     return PreparedRun(config, inputs, store, stage_keys(inputs), shards, listing.rejects, until, fresh)
@@ -151,10 +150,9 @@ def _shards(photos: Iterable[Photo], count: int) -> dict[int, tuple[Photo, ...]]
     return {shard: tuple(found[shard]) for shard in sorted(found)}
 
 
-def _check_rejects(rejects: tuple[Reject, ...], photos: int, max_failure_rate: float) -> None:
-    listed = photos + len(rejects)
-    if len(rejects) > max_failure_rate * listed:
-        raise StageError(
-            f"manifest: {len(rejects)} of {listed} photos cannot be used, more than execution.max_failure_rate "
-            f"{max_failure_rate:g} bears; the first: {rejects[0].image_id}: {rejects[0].reason}"
+def _check_competition(config: RunConfig, vocabulary: Vocabulary) -> None:
+    if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
+        raise ConfigError(
+            f"dataset.classes: {config.dataset.classes} has no background_words, and without any the softmax leaves a "
+            "photo with one class an empty CAM: add some, or set prompts.background=false or cam.softmax=false"
         )

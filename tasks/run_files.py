@@ -1,5 +1,6 @@
 """The files of a run under <store>/runs/<name>: what was asked, what became of it, and the numbers."""
 
+import logging
 import math
 import os
 import platform
@@ -15,16 +16,20 @@ from typing import Any, Literal
 import psutil
 import pyarrow as pa
 
-from clipes_core.errors import RunBusyError, UsageError
+from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.mask_scores import PooledScores, pooled_scores
 from tasks.photos import Reject
 from tasks.preparation import PreparedRun
-from tasks.stages import STAGES
+from tasks.shards import ShardRecord
+from tasks.stages import ALL_STAGES
+
+logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
-FILES = ("run.json", "manifest.parquet", "rejects.parquet", "status.parquet", "metrics.json")
+WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json")
+FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
 REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python-headless", "prefect")
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -44,10 +49,10 @@ State = Literal["running", "completed", "failed", "cancelled"]
 
 
 def open_run(run: PreparedRun) -> tuple[str, ...]:
-    """Write run.json and the manifest; put the files of a run of another config into history.
+    """Write run.json and the manifest; put the files of a run of other keys or another extent into history.
 
     Returns:
-        The config keys that differ from the last run of this name, dotted.
+        The config keys that differ from the last run of this name, dotted, `until` among them; they are logged.
 
     Raises:
         RunBusyError: a run of this name is going on now.
@@ -56,9 +61,8 @@ def open_run(run: PreparedRun) -> tuple[str, ...]:
     changed: tuple[str, ...] = ()
     if last is not None:
         _check_not_running(run, last)
-        changed = tuple(_changed_keys(last["config"], run.config.model_dump(mode="json")))
-        if changed:
-            run.store.archive_run(run.config.name, last["started"].replace(":", ""), FILES)
+        changed = _put_into_history(run, last)
+    run.store.remove_run_files(run.config.name, WRITTEN_AT_THE_END)
     run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run))
     run.store.write_run_json(run.config.name, "run.json", _run_json(run))
     return changed
@@ -71,13 +75,13 @@ class RunSummary:
     Attributes:
         name: of the run.
         uri: its folder in the store.
-        changed_keys: config keys that differ from the last run of this name.
+        rejects: how many photos have no result.
         metrics: the content of metrics.json.
     """
 
     name: str
     uri: str
-    changed_keys: tuple[str, ...]
+    rejects: int
     metrics: dict[str, Any]
 
 
@@ -90,9 +94,12 @@ class RunRecord:
 
     def __init__(self, run: PreparedRun) -> None:
         self._run = run
-        self.ledger = Ledger(run.photos, run.config.execution.max_failure_rate)
-        self._changed_keys = open_run(run)
+        self.ledger = Ledger(run.photos + len(run.rejects), run.config.execution.max_failure_rate)
+        open_run(run)
         self._metrics: dict[str, Any] = {}
+        self.ledger.planned("manifest", 0)
+        self.ledger.finished(_manifest_record(run), attempt=1)
+        write_status(run, self.ledger)
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write how the run ended."""
@@ -101,7 +108,7 @@ class RunRecord:
     def summary(self) -> RunSummary:
         """What the run came to, once it is closed."""
         name = self._run.config.name
-        return RunSummary(name, self._run.store.run_uri(name), self._changed_keys, self._metrics)
+        return RunSummary(name, self._run.store.run_uri(name), len(self.ledger.rejects()), self._metrics)
 
 
 @contextmanager
@@ -130,7 +137,10 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
 
     def write() -> None:
         while not stop.wait(STATUS_SECONDS):
-            write_status(run, ledger)
+            try:
+                write_status(run, ledger)
+            except (ArtifactError, OSError) as exc:
+                logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
 
     thread = threading.Thread(target=write, daemon=True, name="status")
     thread.start()
@@ -142,18 +152,18 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
 
 
 def close_run(run: PreparedRun, ledger: Ledger, state: State, error: str | None) -> dict[str, Any]:
-    """Write what became of the run: status, rejects, metrics, and its end in run.json.
+    """Write what became of the run: its end in run.json first, then status, rejects and metrics.
 
     Returns:
         The content of metrics.json.
     """
     name, store = run.config.name, run.store
-    write_status(run, ledger)
-    store.write_run_table(name, "rejects.parquet", _rejects((*run.rejects, *ledger.rejects())))
-    metrics = _metrics(run, ledger)
-    store.write_run_json(name, "metrics.json", metrics)
     begun = store.read_run_json(name, "run.json") or _run_json(run)
     store.write_run_json(name, "run.json", {**begun, "state": state, "finished": _now(), "error": error})
+    write_status(run, ledger)
+    store.write_run_table(name, "rejects.parquet", _rejects(ledger.rejects()))
+    metrics = _metrics(run, ledger)
+    store.write_run_json(name, "metrics.json", metrics)
     return metrics
 
 
@@ -233,6 +243,11 @@ def _manifest(run: PreparedRun) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
 
 
+def _manifest_record(run: PreparedRun) -> ShardRecord:
+    uri = run.store.run_uri(run.config.name, "manifest.parquet")
+    return ShardRecord("manifest", 0, uri, run.photos, cached=False, rejects=run.rejects)
+
+
 def _rejects(rejects: Iterable[Reject]) -> pa.Table:
     return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECTS_SCHEMA)
 
@@ -242,7 +257,7 @@ def _metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
     uris = [record.uri for record in ledger.records("mask_scores")]
     pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
-    stages = {name: asdict(summary) for name, summary in ledger.summaries(STAGES).items()}
+    stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
     return {**scored, "stages": stages}
 
 
@@ -258,6 +273,19 @@ def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:
         "background_power": pooled.background_power,
         "images": pooled.images,
     }
+
+
+def _put_into_history(run: PreparedRun, last: Mapping[str, Any]) -> tuple[str, ...]:
+    before = {**last["config"], "until": last["until"]}
+    changed = tuple(_changed_keys(before, {**run.config.model_dump(mode="json"), "until": run.until}))
+    if changed:
+        folder = last["started"].replace(":", "")
+        run.store.archive_run(run.config.name, folder, FILES)
+        logger.info(
+            "changed since the last run named %s, whose files are now in history/%s: %s",
+            *(run.config.name, folder, ", ".join(changed)),
+        )
+    return changed
 
 
 def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:

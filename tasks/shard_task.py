@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.states import Completed
-from prefect.tasks import Task, exponential_backoff
+from prefect.tasks import Task
 
 from clipes_core.errors import TransientError
 from tasks.ledger import Ledger
@@ -18,7 +18,7 @@ from tasks.stages import Stage
 from tasks.texts import make_texts, text_count
 from tasks.workers import WorkerPool
 
-RETRY_BACKOFF_S = 2
+FIRST_RETRY_S, LAST_RETRY_S, RETRY_JITTER = 2, 120, 0.5
 
 
 class StageWork:
@@ -72,8 +72,6 @@ def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> 
 @task(
     cache_policy=NO_CACHE,
     persist_result=False,
-    retry_delay_seconds=exponential_backoff(RETRY_BACKOFF_S),
-    retry_jitter_factor=0.5,
     retry_condition_fn=_worth_retrying,
 )
 def shard_task(work: StageWork, shard: int, label: str) -> ShardRecord | State[ShardRecord]:
@@ -105,18 +103,20 @@ def shard_task(work: StageWork, shard: int, label: str) -> ShardRecord | State[S
 
 def named_task(work: StageWork) -> Task[Any, Any]:
     """The task of a stage, with its name, tags and retries."""
-    stage = work.stage.name
+    stage, retries = work.stage.name, work.run.config.execution.retries
     return shard_task.with_options(
         name=stage,
         task_run_name=f"{stage} {{label}}",
         tags=[stage, work.run.config.name],
-        retries=work.run.config.execution.retries,
+        retries=retries,
+        retry_delay_seconds=[min(FIRST_RETRY_S * 2**attempt, LAST_RETRY_S) for attempt in range(retries)],
+        retry_jitter_factor=RETRY_JITTER,
     )
 
 
 def _check(record: ShardRecord) -> None:
-    passing = [reject for reject in record.rejects if reject.kind.transient]
-    if passing:
+    if not record.complete:
+        passing = [reject for reject in record.rejects if reject.kind.transient]
         raise TransientError(f"{len(passing)} photos failed for a cause that may pass; the first: {passing[0].reason}")
 
 

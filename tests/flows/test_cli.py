@@ -57,6 +57,14 @@ def test_doctor_says_what_does_not_work(clipes):
     assert "answers" in done.stdout
 
 
+def test_a_server_that_does_not_answer_is_named(clipes, golden_arguments):
+    nobody = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    done = nobody(*golden_arguments)
+    assert done.returncode == 2
+    assert "PREFECT_API_URL: http://127.0.0.1:9/api does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_help_names_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
@@ -77,11 +85,15 @@ def test_without_a_server_a_run_starts_one_and_leaves_none(clipes, golden_argume
 
 
 @pytest.mark.slow
-def test_ctrl_c_exits_130_leaves_no_process_and_resumes(clipes, golden_arguments):
+@pytest.mark.parametrize("own_server", [False, True])
+def test_ctrl_c_exits_130_leaves_no_process_and_resumes(clipes, golden_arguments, own_server):
+    if own_server:
+        environment = {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(clipes.folder / "prefect")}
+        clipes = type(clipes)(clipes.folder, environment)
     process = clipes.start(*golden_arguments)
     wait_for(lambda: running_stage(clipes) == "masks")
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the job
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "interrupted" in error

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from small_runs import make_run
 
-from clipes_core.errors import ConfigError, DatasetError, StageError, WeightsError
+from clipes_core.errors import ConfigError, DatasetError, WeightsError
 from tasks.keys import shard_of
 from tasks.preparation import plan_run, prepare_run
 from tasks.stages import STAGES
@@ -75,30 +75,27 @@ def test_an_unknown_stage_is_told_so(six):
         prepared(six, until="mask")
 
 
-def test_too_many_photos_that_cannot_be_listed_stop_the_run(six):
+def test_photos_that_cannot_be_listed_are_rejects(six):
     for name in "ef":
         (six.folder / f"{name}.png").unlink()
 
-    with pytest.raises(StageError) as caught:
-        prepared(six, execution={"max_failure_rate": 0.3})
-
-    assert str(caught.value).startswith(
-        "manifest: 2 of 6 photos cannot be used, more than execution.max_failure_rate 0.3 bears; the first: e: no file"
-    )
-
-
-@pytest.mark.parametrize("rate", [0.34, 1 / 3])
-def test_photos_that_cannot_be_listed_are_borne_up_to_the_rate(six, rate):
-    for name in "ef":
-        (six.folder / f"{name}.png").unlink()
-
-    run = prepared(six, execution={"max_failure_rate": rate})
+    run = prepared(six, execution={"max_failure_rate": 0})
 
     assert run.photos == 4
     assert [(reject.image_id, reject.stage, reject.kind) for reject in run.rejects] == [
         ("e", "manifest", "missing"),
         ("f", "manifest", "missing"),
     ]
+
+
+def test_a_vocabulary_that_leaves_the_softmax_without_competition_is_refused(six):
+    vocabulary = six.folder / "bare.yaml"
+    vocabulary.write_text("classes: [{name: cat}, {name: dog}]\n")
+    bare = {"dataset": {"classes": str(vocabulary)}}
+    with pytest.raises(ConfigError, match=r"bare\.yaml has no background_words"):
+        prepared(six, **bare)
+    assert prepared(six, **bare, cam={"softmax": False}).photos == 6
+    assert prepared(six, **bare, prompts={"background": False}).photos == 6
 
 
 @pytest.mark.parametrize(

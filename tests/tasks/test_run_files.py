@@ -24,8 +24,8 @@ def prepared(tiny):
     tiny.add("a", "cat;dog")
     tiny.add("d", "")
 
-    def prepared(**sections):
-        return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), "masks")
+    def prepared(until="masks", **sections):
+        return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until)
 
     return prepared
 
@@ -92,6 +92,23 @@ def test_the_same_config_again_changes_nothing(prepared):
     assert not (folder_of(prepared()) / "history").exists()
 
 
+def test_a_shorter_run_keeps_the_files_of_the_longer_one(prepared):
+    with recorded_run(prepared()):
+        pass
+    assert open_run(prepared(until="cams")) == ("until",)
+    assert len(list((folder_of(prepared()) / "history").iterdir())) == 1
+
+
+def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_written_down(tiny, prepared):
+    (tiny.folder / "d.png").unlink()
+    run = prepared(execution={"max_failure_rate": 0.3})
+    with pytest.raises(StageError) as caught, recorded_run(run) as record:
+        record.ledger.check("manifest")
+    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 bears; the first: d: "
+    assert str(caught.value).startswith(expected)
+    assert read_run(run.config.store, "tiny").rejects == 1
+
+
 def test_changed_keys_are_named_and_the_old_files_kept(prepared):
     run = prepared()
     with recorded_run(run):
@@ -117,8 +134,10 @@ def test_a_run_that_ended_says_how(prepared):
 
     assert (status.run["state"], status.run["error"], status.interrupted) == ("completed", None, False)
     assert datetime.fromisoformat(status.run["finished"]) >= datetime.fromisoformat(status.run["started"])
-    assert (status.shards, status.rejects) == ([], 0)
-    assert record.summary().metrics == status.metrics == {"stages": {}}
+    assert [(row["stage"], row["state"], row["images"]) for row in status.shards] == [("manifest", "completed", 2)]
+    assert status.rejects == 0
+    assert record.summary().metrics == status.metrics
+    assert status.metrics["stages"].keys() == {"manifest"}
 
 
 def test_a_run_that_failed_says_why(prepared):
@@ -128,7 +147,7 @@ def test_a_run_that_failed_says_why(prepared):
 
     status = read_run(run.config.store, "tiny")
     assert (status.run["state"], status.run["error"]) == ("failed", "masks shard 0: no")
-    assert status.metrics == {"stages": {}}
+    assert status.metrics["stages"].keys() == {"manifest"}
 
 
 def test_a_run_that_was_stopped_says_so(prepared):
@@ -147,11 +166,12 @@ def test_what_became_of_a_run_is_written_down(tiny, prepared, pool):
 
     status = read_run(run.config.store, "tiny")
     assert [(row["stage"], row["state"], row["images"], row["errors"]) for row in status.shards] == [
+        ("manifest", "completed", 2, 0),
+        ("texts", "completed", 45, 0),
         ("cams", "completed", 1, 0),
         ("cams", "completed", 1, 1),
         ("masks", "completed", 1, 0),
         ("masks", "completed", 1, 0),
-        ("texts", "completed", 45, 0),
     ]
     assert all(Path(row["artifact"]).is_file() for row in status.shards)
     assert status.rejects == 1
@@ -159,7 +179,7 @@ def test_what_became_of_a_run_is_written_down(tiny, prepared, pool):
     assert (reject["image_id"], reject["stage"], reject["kind"]) == ("d", "cams", "missing")
     assert reject["reason"] == f"{tiny.folder}/d.png is not there any more"
     stages = status.metrics["stages"]
-    assert list(stages) == ["texts", "cams", "masks"]
+    assert list(stages) == ["manifest", "texts", "cams", "masks"]
     assert (stages["cams"]["shards"], stages["cams"]["images"], stages["cams"]["computed_rows"]) == (2, 2, 2)
     assert stages["cams"]["busy_seconds"] > 0
 
@@ -208,7 +228,7 @@ def test_a_summary_tells_where_the_run_is(prepared):
 
     summary = record.summary()
     assert (summary.name, summary.uri) == ("tiny", str(folder_of(run)))
-    assert summary.changed_keys == ("crf.iter_max",)
+    assert summary.rejects == 0
 
 
 def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
@@ -217,9 +237,9 @@ def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
     with recorded_run(run) as record:
         record.ledger.started("cams", 1, 1)
         until = time.monotonic() + 5
-        while not read_run(run.config.store, "tiny").shards and time.monotonic() < until:
+        while len(read_run(run.config.store, "tiny").shards) < 2 and time.monotonic() < until:
             time.sleep(0.02)
-        (shard,) = read_run(run.config.store, "tiny").shards
+        _, shard = read_run(run.config.store, "tiny").shards
     assert (shard["stage"], shard["shard"], shard["state"]) == ("cams", 1, "running")
 
 
