@@ -1,7 +1,6 @@
 """The files of a run under <store>/runs/<name>: what was asked, what became of it, and the numbers."""
 
 import logging
-import math
 import os
 import platform
 import socket
@@ -19,11 +18,10 @@ import pyarrow as pa
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
-from tasks.mask_scores import PooledScores, pooled_scores
 from tasks.photos import Reject
 from tasks.preparation import PreparedRun
+from tasks.run_metrics import run_metrics
 from tasks.shards import ShardRecord
-from tasks.stages import ALL_STAGES
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +160,7 @@ def close_run(run: PreparedRun, ledger: Ledger, state: State, error: str | None)
     store.write_run_json(name, "run.json", {**begun, "state": state, "finished": _now(), "error": error})
     write_status(run, ledger)
     store.write_run_table(name, "rejects.parquet", _rejects(ledger.rejects()))
-    metrics = _metrics(run, ledger)
+    metrics = run_metrics(run, ledger)
     store.write_run_json(name, "metrics.json", metrics)
     return metrics
 
@@ -250,29 +248,6 @@ def _manifest_record(run: PreparedRun) -> ShardRecord:
 
 def _rejects(rejects: Iterable[Reject]) -> pa.Table:
     return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECTS_SCHEMA)
-
-
-def _metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
-    names = ["background", *(entry.name for entry in run.vocabulary.classes)]
-    uris = [record.uri for record in ledger.records("mask_scores")]
-    pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
-    scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
-    stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
-    return {**scored, "stages": stages}
-
-
-def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:
-    scores = pooled.scores
-    ious = zip(names, scores.class_iou.tolist(), strict=True)
-    return {
-        "miou": scores.miou,
-        "pixel_accuracy": scores.pixel_accuracy,
-        "mean_accuracy": scores.mean_accuracy,
-        "fwiou": scores.fwiou,
-        "class_iou": {name: None if math.isnan(iou) else iou for name, iou in ious},
-        "background_power": pooled.background_power,
-        "images": pooled.images,
-    }
 
 
 def _put_into_history(run: PreparedRun, last: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,45 @@
+"""The numbers of a run: scores of what could be scored, and counts of every stage."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from tasks.ledger import Ledger
+from tasks.mask_scores import PooledScores, pooled_scores
+from tasks.preparation import PreparedRun
+from tasks.stages import ALL_STAGES
+
+
+def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
+    """What metrics.json holds.
+
+    Args:
+        run: which photos and classes.
+        ledger: what became of its shards.
+
+    Returns:
+        Scores in [0, 1] of initial CAM, refined CAM and pseudo mask where there is truth, and counts per stage.
+
+    Raises:
+        ArtifactError: an artifact of mask_scores cannot be read.
+    """
+    names = ["background", *(entry.name for entry in run.vocabulary.classes)]
+    uris = [record.uri for record in ledger.records("mask_scores")]
+    pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
+    scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
+    stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
+    return {**scored, "stages": stages}
+
+
+def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:
+    scores = pooled.scores
+    ious = zip(names, scores.class_iou.tolist(), strict=True)
+    return {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "mean_accuracy": scores.mean_accuracy,
+        "fwiou": scores.fwiou,
+        "class_iou": {name: None if math.isnan(iou) else iou for name, iou in ious},
+        "background_power": pooled.background_power,
+        "images": pooled.images,
+    }
