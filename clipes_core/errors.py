@@ -9,7 +9,8 @@ ClipesError
 │   └── RunBusyError        a run of this name is going on now
 ├── ShapeError              an array or tensor of another shape than documented
 ├── PhotoError              one photo cannot be used: becomes a row, never ends a run
-├── ArtifactError           an artifact is missing, broken or belongs to another key
+├── ArtifactError           the store cannot be used, or holds what it should not
+│   └── BrokenArtifactError an artifact is missing, broken or of other photos: it can be made again
 ├── TransientError          worth another attempt
 │   └── WorkerError         a worker process died, hung or ran out of memory
 └── StageError              a stage cannot go on: exit 1
@@ -86,7 +87,20 @@ class PhotoError(ClipesError):
 
 
 class ArtifactError(ClipesError):
-    """An artifact is missing, broken or belongs to another key."""
+    """The store cannot be used, or holds what it should not."""
+
+
+class BrokenArtifactError(ArtifactError):
+    """An artifact is missing, broken or of other photos; it can be made again."""
+
+    def __init__(self, uri: str, reason: str, advice: str = "delete it and run again") -> None:
+        super().__init__(f"{uri} {reason}: {advice}, it will be made")
+        self.uri = uri
+        self.reason = reason
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[type["BrokenArtifactError"], tuple[str, str, str]]:
+        return type(self), (self.uri, self.reason, self.advice)
 
 
 class TransientError(ClipesError):

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.errors import ArtifactError, TransientError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientError
 
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
@@ -72,11 +72,17 @@ class ArtifactStore:
         }
         return wanted.items() <= footer.metadata.items() and footer.rows == rows
 
+    def discard(self, uri: str) -> None:
+        """Remove an artifact; one that is not there is passed over."""
+        fs, path = url_to_fs(uri)
+        if fs.exists(path):
+            fs.rm_file(path)
+
     def footer(self, uri: str) -> "Footer":
         """Row count and metadata of an artifact.
 
         Raises:
-            ArtifactError: it is missing or does not open.
+            BrokenArtifactError: it is missing or does not open.
         """
         with _opened(uri) as parquet:
             pairs = (parquet.metadata.metadata or {}).items()
@@ -239,17 +245,17 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
         with fs.open(path, "rb") as file:
             yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
-        raise ArtifactError(f"{uri} is missing: run again, it will be made") from exc
+        raise BrokenArtifactError(uri, "is missing", "run again") from exc
     except (ConnectionError, TimeoutError) as exc:
         raise TransientError(f"{uri} could not be read: {exc}") from exc
     except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
-        raise ArtifactError(f"{uri} cannot be read ({exc}): delete it and run again, it will be made") from exc
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc
 
 
 def _check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
     missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
     if missing:
-        raise ArtifactError(f"{uri} lacks the columns {missing}: delete it and run again, it will be made")
+        raise BrokenArtifactError(uri, f"lacks the columns {missing}")
 
 
 @contextmanager

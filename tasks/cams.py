@@ -13,7 +13,7 @@ from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import patch_grid
 from clipes_core.prompts import BACKGROUND_ID, TextFeatures
-from tasks.cam_rows import STORED_DTYPE
+from tasks.cam_rows import encoded_cams, encoded_residual
 from tasks.devices import resolve_precision, token_budget
 from tasks.photos import LoadedPhoto, Photo, load_photos
 from tasks.shards import ShardJob
@@ -46,6 +46,7 @@ class CamsRow:
     scores: tuple[float, ...] = ()
     cam: bytes = b""
     refined_cam: bytes = b""
+    refined_residual: bytes = b""
 
 
 Loaded = tuple[Photo, LoadedPhoto]
@@ -160,6 +161,7 @@ def _row(
         grid_h=grid_h,
         grid_w=grid_w,
         scores=() if cams is None else tuple(cams.scores.tolist()),
-        cam=b"" if cams is None else cams.cam.astype(STORED_DTYPE).tobytes(),
-        refined_cam=b"" if cams is None else cams.refined_cam.astype(STORED_DTYPE).tobytes(),
+        cam=b"" if cams is None else encoded_cams(cams.cam),
+        refined_cam=b"" if cams is None else encoded_cams(cams.refined_cam),
+        refined_residual=b"" if cams is None else encoded_residual(cams.refined_cam),
     )

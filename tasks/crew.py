@@ -11,7 +11,8 @@ from tasks.devices import cpu_slots, gpu_slots
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.progress import shown_progress
-from tasks.shard_task import StageWork, named_task
+from tasks.shard_task import named_task
+from tasks.stage_work import StageWork
 from tasks.stages import SHARDED_STAGES, STAGES, Stage
 from tasks.workers import Counters, WorkerPool, worker_pool
 
@@ -31,14 +32,18 @@ class Crew:
         runners: dict[str, ThreadPoolTaskRunner[Any]],
     ) -> None:
         self._run, self._ledger, self._pools, self._runners = run, ledger, pools, runners
+        self._work: dict[str, StageWork] = {}
         self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
 
     def submit(self, stage: str) -> None:
         """Submit all shards of a stage; each waits for what it reads. Nothing after the run's last stage."""
-        shards = self._shards(STAGES[stage]) if self._run.includes(stage) else []
+        declared = STAGES[stage]
+        upstream = {name: self._work[name] for name in declared.upstream}
+        self._work[stage] = StageWork(self._run, self._ledger, declared, self._pools[declared.workers], upstream)
+        shards = self._shards(declared) if self._run.includes(stage) else []
         for shard in shards:
             self._ledger.planned(stage, shard)
-        self._futures[stage] = {shard: self._submit(STAGES[stage], shard) for shard in shards}
+        self._futures[stage] = {shard: self._submit(declared, shard) for shard in shards}
 
     def wait(self) -> None:
         """Wait until all that was submitted has come to an end, good or bad."""
@@ -51,7 +56,7 @@ class Crew:
 
     def _submit(self, stage: Stage, shard: int) -> PrefectFuture[Any]:
         count = 1 if stage.name == "texts" else self._run.config.execution.shards
-        work = StageWork(self._run, self._ledger, stage, self._pools[stage.workers])
+        work = self._work[stage.name]
         parameters = {"work": work, "shard": shard, "label": f"{shard:03d}/{count:03d}"}
         after = [self._futures[name][0 if name == "texts" else shard] for name in stage.upstream]
         return self._runners[stage.workers].submit(named_task(work), parameters, wait_for=after)

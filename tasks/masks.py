@@ -17,7 +17,7 @@ from tasks.photos import LoadedPhoto, Photo, load_photos
 from tasks.shards import ShardJob
 from tasks.workers import current_worker
 
-CAMS_COLUMNS = ("image_id", "status", "error", "class_ids", "grid_h", "grid_w", "refined_cam")
+CAMS_COLUMNS = ("image_id", "status", "error", "class_ids", "grid_h", "grid_w", "refined_cam", "refined_residual")
 
 
 @dataclass(frozen=True)

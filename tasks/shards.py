@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from clipes_core.config import RunConfig
-from clipes_core.errors import ArtifactError, ErrorKind
+from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactStore
 from tasks.keys import row_digest
@@ -124,7 +124,7 @@ def cached_record(plan: ShardPlan, store: ArtifactStore) -> ShardRecord:
     uris = {photo.image_id: photo.uri for photo in plan.photos}
     table = store.read(uri, ["image_id", "status", "error", "error_kind"])
     if set(table["image_id"].to_pylist()) != uris.keys():
-        raise ArtifactError(f"{uri} holds other photos than the manifest: delete it and run again, it will be made")
+        raise BrokenArtifactError(uri, "holds other photos than the manifest")
     rejects = [reject for row in table.to_pylist() for reject in _reject(plan.key.stage, row, uris)]
     return ShardRecord(plan.key.stage, plan.key.shard, uri, len(uris), cached=True, rejects=tuple(rejects))
 

@@ -140,6 +140,7 @@ _CAMS_SCHEMA = pa.schema(
         ("scores", pa.list_(pa.float32())),
         ("cam", pa.binary()),  # float16 little-endian (K, grid_h, grid_w)
         ("refined_cam", pa.binary()),
+        ("refined_residual", pa.binary()),  # what float16 rounds off refined_cam
     ]
 )
 _MASKS_SCHEMA = pa.schema(

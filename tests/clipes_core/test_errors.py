@@ -5,7 +5,7 @@ import re
 import pytest
 
 from clipes_core import errors
-from clipes_core.errors import ClipesError, ErrorKind, PhotoError
+from clipes_core.errors import BrokenArtifactError, ClipesError, ErrorKind, PhotoError
 
 ALL_ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, ClipesError)]
 
@@ -26,7 +26,7 @@ def test_the_drawn_tree_is_the_real_one():
     assert drawn_parents() == real
 
 
-@pytest.mark.parametrize("error", [e for e in ALL_ERRORS if e is not PhotoError])
+@pytest.mark.parametrize("error", [e for e in ALL_ERRORS if e not in (PhotoError, BrokenArtifactError)])
 def test_errors_come_back_from_another_process_as_they_were(error):
     copy = pickle.loads(pickle.dumps(error("crf.pos_w: too large")))
     assert type(copy) is error
@@ -38,6 +38,13 @@ def test_a_photo_error_keeps_its_kind_and_reason_between_processes():
     assert type(copy) is PhotoError
     assert copy.kind is ErrorKind.TOO_SMALL
     assert copy.reason == str(copy) == "photo is 1 x 1 px"
+
+
+def test_a_broken_artifact_keeps_its_uri_reason_and_advice_between_processes():
+    copy = pickle.loads(pickle.dumps(BrokenArtifactError("s3://store/a.parquet", "is missing", "run again")))
+    assert type(copy) is BrokenArtifactError
+    assert (copy.uri, copy.reason) == ("s3://store/a.parquet", "is missing")
+    assert str(copy) == "s3://store/a.parquet is missing: run again, it will be made"
 
 
 def test_only_network_time_and_memory_are_worth_another_attempt():

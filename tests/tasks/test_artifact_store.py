@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import flip, flip_in_page
 
 from clipes_core.errors import ArtifactError
 from tasks.artifact_store import ROWS_AT_ONCE, ArtifactKey, ArtifactStore
@@ -54,21 +55,6 @@ def names(store):
 def path_of(store, key=KEY):
     """A local artifact's file."""
     return Path(store.artifact_uri(key))
-
-
-def flip(path, place, bit=0):
-    """Flip a bit of a file; a negative place counts from its end."""
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1 << bit
-    path.write_bytes(content)
-
-
-def flip_in_page(path, group, column):
-    """Flip the last bit of the last page of a column."""
-    with pq.ParquetFile(path) as parquet:
-        chunk = parquet.metadata.row_group(group).column(column)
-    start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
-    flip(path, start + chunk.total_compressed_size - 1)
 
 
 def footer_length(path):

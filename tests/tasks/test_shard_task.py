@@ -4,7 +4,8 @@ from prefect.states import Failed
 from clipes_core.errors import StageError, TransientError, WorkerError
 from tasks.ledger import Ledger
 from tasks.preparation import prepare_run
-from tasks.shard_task import StageWork, named_task
+from tasks.shard_task import named_task
+from tasks.stage_work import StageWork
 from tasks.stages import STAGES
 
 
@@ -15,7 +16,7 @@ def work_of(tiny, pool):
 
     def work_of(retries):
         run = prepare_run(tiny.config(execution={"retries": retries}), "cams")
-        return StageWork(run, Ledger(1, 0), STAGES["cams"], pool)
+        return StageWork(run, Ledger(1, 0), STAGES["cams"], pool, {})
 
     return work_of
 

@@ -1,0 +1,100 @@
+"""The work of one stage: reuse or make each of its shards, and mend what was found broken on the way."""
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from clipes_core.errors import BrokenArtifactError
+from tasks.ledger import Ledger
+from tasks.preparation import PreparedRun
+from tasks.shard_plan import output_digests
+from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
+from tasks.stages import Stage
+from tasks.texts import make_texts, text_count
+from tasks.workers import WorkerPool
+
+MENDINGS = 8  # of one shard: what it reads, what it copies from, and what it left itself
+
+logger = logging.getLogger(__name__)
+
+
+class StageWork:
+    """What the task runs of one stage share.
+
+    Args:
+        run: what is to be done.
+        ledger: where it is written down.
+        stage: which stage.
+        pool: who does it.
+        upstream: the work of the stages it reads.
+    """
+
+    def __init__(
+        self,
+        run: PreparedRun,
+        ledger: Ledger,
+        stage: Stage,
+        pool: WorkerPool,
+        upstream: Mapping[str, "StageWork"],
+    ) -> None:
+        self.run, self.ledger, self.stage, self.pool, self.upstream = run, ledger, stage, pool, upstream
+        self._mending, self._mended = threading.Lock(), set[str]()
+
+    def make(self, shard: int) -> ShardRecord:
+        """Reuse or make a shard's artifact; a broken one that it meets is dropped, and made again where it is read.
+
+        Raises:
+            TransientError: worth another attempt.
+            StageError: too many photos of this stage or the one before failed.
+            BrokenArtifactError: there is no end of broken artifacts.
+        """
+        for name in (*self.stage.sharded_upstream, self.stage.name):
+            self.ledger.check(name)
+        for _ in range(MENDINGS):
+            try:
+                return self._reused_or_made(shard)
+            except BrokenArtifactError as broken:
+                self._mend(broken, shard)
+        return self._reused_or_made(shard)
+
+    def _reused_or_made(self, shard: int) -> ShardRecord:
+        run = self.run
+        if self.stage.name == "texts":
+            return self._texts()
+        uris = {name: self.upstream[name].uri(shard) for name in self.stage.upstream}
+        above = {name: output_digests(run.store, uris[name]) for name in self.stage.sharded_upstream}
+        plan = run.plan(self.stage, shard, uris, above)
+        if plan.cached:
+            return cached_record(plan, run.store)
+        return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary))
+
+    def _texts(self) -> ShardRecord:
+        run = self.run
+        if run.texts_cached:
+            rows = text_count(run.config, run.vocabulary)
+            return ShardRecord("texts", 0, run.store.artifact_uri(run.texts), rows, cached=True)
+        return self._in_worker(make_texts, run.texts, run.store, run.config, run.vocabulary)
+
+    def uri(self, shard: int) -> str:
+        """URI of the artifact of a shard that is done."""
+        return self.ledger.record(self.stage.name, self._own(shard)).uri
+
+    def _own(self, shard: int) -> int:
+        return 0 if self.stage.name == "texts" else shard
+
+    def _mend(self, broken: BrokenArtifactError, shard: int) -> None:
+        """Drop a broken artifact; make it again where it is one that this shard reads."""
+        producers = [work for work in self.upstream.values() if work.uri(shard) == broken.uri]
+        for work in producers or [self]:
+            with work._mending:
+                if broken.uri in work._mended:
+                    return  # another shard met it too, and was first
+                work._mended.add(broken.uri)
+                logger.warning("%s %s: it is dropped and made again", broken.uri, broken.reason)
+                self.run.store.discard(broken.uri)
+                if work is not self:
+                    work.ledger.finished(work.make(work._own(shard)), attempt=1)
+
+    def _in_worker(self, function: Any, *args: Any) -> ShardRecord:
+        return self.pool.run(function, *args, timeout_s=self.run.config.execution.shard_timeout_s)

@@ -1,0 +1,118 @@
+import logging
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from damage import flip_in_page
+
+from tasks.ledger import Ledger
+from tasks.preparation import prepare_run
+from tasks.stage_work import StageWork
+from tasks.stages import SHARDED_STAGES, STAGES
+
+NAMES = ("texts", *(stage.name for stage in SHARDED_STAGES))
+
+
+@pytest.fixture
+def three(tiny):
+    """Three photos in one shard."""
+    for name in "abc":
+        tiny.add(name, "cat;dog")
+    return tiny
+
+
+@pytest.fixture
+def made(three, pool):
+    """A call that makes a run, stage after stage, and gives stage -> record."""
+
+    def made(until="masks", **sections):
+        run = prepare_run(three.config(**sections), until)
+        ledger, works = Ledger(run.photos, 1), {}
+        for name in NAMES[: NAMES.index(until) + 1]:
+            stage = STAGES[name]
+            upstream = {above: works[above] for above in stage.upstream}
+            works[name] = StageWork(run, ledger, stage, pool, upstream)
+            ledger.planned(name, 0)
+            ledger.started(name, 0, 1)
+            ledger.finished(works[name].make(0), 1)
+        return {name: ledger.record(name, 0) for name in works}
+
+    return made
+
+
+def column(stage, name):
+    return STAGES[stage].schema.names.index(name)
+
+
+def test_a_run_is_made_once(made):
+    first, again = made(), made()
+    assert [(first[name].cached, again[name].cached) for name in first] == [(False, True)] * 3
+    assert [record.uri for record in first.values()] == [record.uri for record in again.values()]
+
+
+def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, caplog):
+    cams = Path(made()["cams"].uri)
+    whole = pq.read_table(cams)
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+
+    with caplog.at_level(logging.WARNING):
+        second = made(crf={"iter_max": 2})
+
+    assert not second["masks"].cached
+    assert (second["masks"].computed, second["masks"].rejects) == (3, ())
+    assert (second["cams"].cached, second["cams"].computed) == (False, 3)
+    assert pq.read_table(cams).equals(whole)
+    assert f"{cams} cannot be read" in caplog.text
+    assert "it is dropped and made again" in caplog.text
+
+
+def test_digests_that_fail_are_made_again_too(made):
+    cams = Path(made()["cams"].uri)
+    flip_in_page(cams, group=0, column=column("cams", "output_digest"))
+    second = made(crf={"iter_max": 2})
+    assert (second["cams"].computed, second["masks"].computed) == (3, 3)
+
+
+def test_a_cached_artifact_whose_ids_fail_is_made_again(made):
+    masks = Path(made()["masks"].uri)
+    flip_in_page(masks, group=0, column=column("masks", "image_id"))
+    second = made()
+    assert (second["cams"].cached, second["masks"].cached, second["masks"].computed) == (True, False, 3)
+
+
+def test_texts_that_fail_are_made_again(made):
+    texts = Path(made()["texts"].uri)
+    flip_in_page(texts, group=0, column=column("texts", "feature"))
+    second = made(cam={"power": 1})
+    assert (second["texts"].computed, second["cams"].computed) == (45, 3)
+
+
+def test_rows_that_cannot_be_copied_are_computed(made, three):
+    cams = Path(made()["cams"].uri)
+    three.add("d", "dog")
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+    second = made()
+    assert (second["cams"].copied, second["cams"].computed) == (0, 4)
+    assert not cams.exists()
+
+
+def test_an_artifact_of_other_photos_is_made_again(made, three):
+    cams = Path(made()["cams"].uri)
+    stranger = cams.read_bytes()
+    three.remove("c")
+    three.add("d", "dog")
+    cams.unlink()
+    other = Path(made()["cams"].uri)
+    expected = other.read_bytes()
+    forged = replaced_key(stranger, cams, other)
+    other.write_bytes(forged)
+    second = made()
+    assert not second["cams"].cached
+    assert other.read_bytes() == expected
+
+
+def replaced_key(data, old, new):
+    """The bytes of an artifact that claims another content key, of the same length."""
+    old_key, new_key = (path.stem.partition("-")[2].encode() for path in (old, new))
+    assert data.count(old_key) >= 1
+    return data.replace(old_key, new_key)
