@@ -136,7 +136,7 @@ def test_two_workers_give_what_one_gives(clipes, golden_arguments):
         np.testing.assert_allclose(two[image_id]["scores"], row["scores"], atol=1e-5)
 
 
-@pytest.mark.parametrize(("rate", "code"), [("0.2", 0), ("0.05", 1)])
+@pytest.mark.parametrize(("rate", "code"), [("0.5", 0), ("0.05", 1)])
 def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_arguments, real_data, rate, code):
     folder = clipes.folder / "photos"
     folder.mkdir()
@@ -149,7 +149,7 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_argumen
     done = clipes(
         *golden_arguments,
         *("--set", "dataset.format=list", "--set", "dataset.split=photos.csv", "--set", f"dataset.root={folder}"),
-        *("--set", f"execution.max_failure_rate={rate}" if code else "execution.max_failure_rate=0.5"),
+        *("--set", f"execution.max_failure_rate={rate}"),
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -158,7 +158,7 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_argumen
     if code:
         assert "cams: 1 of 3 photos failed, more than execution.max_failure_rate 0.05 bears" in done.stderr
         assert "run the same command again to resume" in done.stderr
-        assert computed(metrics_of(clipes))["mask_scores"] == 0
+        assert computed(metrics_of(clipes))["masks"] < 3
     else:
         assert "1 photos without result" in done.stdout
         rows = rows_of(clipes, "masks")
