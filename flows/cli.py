@@ -132,6 +132,8 @@ def _exit_codes() -> Iterator[None]:
         _end(BAD_USAGE, str(exc))
     except ClipesError as exc:
         _end(FAILED, str(exc))
+    except OSError as exc:
+        _end(FAILED, f"{type(exc).__name__}: {exc}")
     except SystemExit as exc:
         if exc.code == INTERRUPTED:
             _end(INTERRUPTED, "interrupted; what is done is kept: run the same command again to resume")

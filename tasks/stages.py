@@ -70,7 +70,10 @@ def stage_keys(inputs: Inputs) -> dict[str, str]:
 
 
 def _texts_read(inputs: Inputs) -> dict[str, Any]:
-    words = [[entry.name, entry.sentence_words, entry.separate_words] for entry in inputs.vocabulary.classes]
+    joined = inputs.config.prompts.fusion == "sentence"
+    words = [
+        [entry.name, entry.sentence_words if joined else entry.separate_words] for entry in inputs.vocabulary.classes
+    ]
     return {
         "model": [inputs.config.clip.model, inputs.model_digest],
         "templates": inputs.config.prompts.templates,

@@ -75,7 +75,7 @@ VOCABULARY = {"classes": [BIRD, {"name": "cat"}], "background_words": ["sky"]}
 MOVED_BY_VOCABULARY = {
     "classes.name": ("hawk", TEXTS_ON),
     "classes.words": ("bird", TEXTS_ON),
-    "classes.synonyms": (["bird"], TEXTS_ON),
+    "classes.synonyms": (["bird"], NOTHING),  # sentence fusion reads the words
     "classes.aliases": (["crow"], NOTHING),
     "classes.colour": ([1, 2, 3], MASKS_ON),
     "background_words": (["sky", "sea"], TEXTS_ON),
@@ -132,6 +132,16 @@ def test_a_part_of_the_vocabulary_moves_exactly_the_stages_that_read_it(key):
     other = {key: value} if part == key else {"classes": [{**BIRD, part: value}, {"name": "cat"}]}
     before, after = (Vocabulary.model_validate(each) for each in (VOCABULARY, {**VOCABULARY, **other}))
     config = parse_config(BASE)
+
+    assert moved(keys_of(config, before), keys_of(config, after)) == expected
+
+
+@pytest.mark.parametrize("fusion", ["feature", "cam"])
+@pytest.mark.parametrize(("part", "value", "expected"), [("synonyms", ["bird"], TEXTS_ON), ("words", "fowl", NOTHING)])
+def test_a_fusion_of_synonyms_reads_them_and_not_the_joined_words(fusion, part, value, expected):
+    config = parse_config(changed(BASE, "prompts.fusion", fusion))
+    other = {**VOCABULARY, "classes": [{**BIRD, part: value}, {"name": "cat"}]}
+    before, after = (Vocabulary.model_validate(each) for each in (VOCABULARY, other))
 
     assert moved(keys_of(config, before), keys_of(config, after)) == expected
 
