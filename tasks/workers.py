@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import parent_process
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -35,6 +36,7 @@ class WorkerSlot:
     threads: int
 
 
+PROCESS_STATUS = Path("/proc/self/status")
 CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not survive a fork
 
 
@@ -172,8 +174,11 @@ class Worker:
     @property
     def peak_memory_mib(self) -> int:
         """The most resident memory this process has had."""
+        if PROCESS_STATUS.exists():  # on Linux ru_maxrss of a spawned process begins at its parent's
+            lines = PROCESS_STATUS.read_text().splitlines()
+            return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def current_worker() -> Worker:

@@ -27,3 +27,8 @@ def models_loaded():
     from tasks.texts import loaded_clip  # seconds of imports that the other calls do without
 
     return loaded_clip.cache_info().misses
+
+
+def peak_memory():
+    """MiB this worker says it has had at most."""
+    return current_worker().peak_memory_mib

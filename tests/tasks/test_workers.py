@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from small_runs import made_shard, make_run, planned
-from worker_calls import be_too_late, count, models_loaded, name_of_worker
+from worker_calls import be_too_late, count, models_loaded, name_of_worker, peak_memory
 
 from clipes_core.config import ClipConfig, DatasetConfig, ExecutionConfig
 from clipes_core.errors import PhotoError, StageError, WorkerError
@@ -259,7 +259,7 @@ PARENT = """
 import time
 from concurrent.futures import ThreadPoolExecutor
 from tasks.workers import Counters, WorkerPool, WorkerSlot
-from worker_calls import be_too_late, count, models_loaded, name_of_worker
+from worker_calls import be_too_late, count, models_loaded, name_of_worker, peak_memory
 
 if __name__ == "__main__":
     pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
@@ -285,3 +285,11 @@ def test_workers_end_with_their_parent(tmp_path, number):
 
         assert parent.wait(timeout=10) == -number
         assert gone(family, 10)  # one is in the middle of a call, one idle
+
+
+def test_a_worker_counts_its_own_memory_and_not_its_parent_s():
+    held = np.ones(600 << 20, dtype=np.uint8)
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(("cams",))) as pool:
+        peak = pool.run(peak_memory, timeout_s=60)
+    assert held.nbytes >> 20 == 600
+    assert 10 < peak < 500
