@@ -62,7 +62,7 @@ class ArtifactStore:
         """Whether the artifact is there, opens, and is whole: the cheap check of a resume."""
         try:
             footer = self.footer(self.artifact_uri(key))
-        except ArtifactError:
+        except BrokenArtifactError:
             return False
         wanted = {
             "stage": key.stage,
@@ -246,9 +246,11 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
             yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, "is missing", "run again") from exc
-    except (ConnectionError, TimeoutError) as exc:
-        raise TransientError(f"{uri} could not be read: {exc}") from exc
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as exc:
+        raise ArtifactError(f"{uri} cannot be read ({exc}): mend the store, or name another with --store") from exc
     except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:  # the system's or the network's, not pyarrow's own
+            raise TransientError(f"{uri} could not be read: {exc}") from exc
         raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc
 
 

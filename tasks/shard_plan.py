@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipes_core.errors import ArtifactError, ErrorKind
+from clipes_core.errors import BrokenArtifactError, ErrorKind
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.keys import content_key, digest, photo_digest
 from tasks.photos import Photo
@@ -116,7 +116,7 @@ def _copies(key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactS
             break
         try:
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
-        except ArtifactError:  # nothing can be copied from a broken artifact; its rows are computed
+        except BrokenArtifactError:  # nothing can be copied from a broken artifact; its rows are computed
             continue
         reusable = tuple(row["image_id"] for row in rows if _reusable(row, missing, input_digests))
         if reusable:

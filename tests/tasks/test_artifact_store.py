@@ -307,9 +307,10 @@ def test_a_missing_artifact_is_told_so(store):
             read(uri)
 
 
-def test_a_folder_in_an_artifacts_place_counts_as_missing(local):
+def test_a_folder_in_an_artifacts_place_is_told_so_and_nothing_is_computed_for_it(local):
     path_of(local).mkdir(parents=True)
-    assert not local.is_complete(KEY, 0)
+    with pytest.raises(ArtifactError, match="mend the store"):
+        local.is_complete(KEY, 0)
 
 
 def with_content(key, content_key):
@@ -424,7 +425,8 @@ def test_a_store_beneath_a_file_is_told_so(tmp_path):
         store.write_run_json("a", "run.json", {})
     with pytest.raises(ArtifactError, match=r"parquet cannot be written"):
         write(store)
-    assert not store.is_complete(KEY, 3)
+    with pytest.raises(ArtifactError, match=r"parquet cannot be read"):
+        store.is_complete(KEY, 3)
     assert store.shard_artifacts("masks", "5" * 16, 7) == []
 
 

@@ -1,10 +1,15 @@
+import errno
 import logging
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from damage import flip_in_page
+from fsspec import register_implementation
+from fsspec.implementations.local import LocalFileSystem
 
+from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientError
+from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.preparation import prepare_run
 from tasks.stage_work import StageWork
@@ -116,3 +121,33 @@ def replaced_key(data, old, new):
     old_key, new_key = (path.stem.partition("-")[2].encode() for path in (old, new))
     assert data.count(old_key) >= 1
     return data.replace(old_key, new_key)
+
+
+class OutOfReach(LocalFileSystem):
+    """A store on a disk or network that does not answer a read just now."""
+
+    protocol = "outofreach"
+
+    def _open(self, path, mode="rb", **options):
+        if mode == "rb" and path.endswith(".parquet"):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return super()._open(path, mode, **options)
+
+
+def test_an_artifact_that_cannot_be_reached_is_not_dropped(made):
+    cams = Path(made()["cams"].uri)
+    register_implementation("outofreach", OutOfReach, clobber=True)
+    store = ArtifactStore(f"outofreach://{cams.parents[3]}")
+    with pytest.raises(TransientError, match=r"could not be read: .*Input/output error"):
+        store.footer(f"outofreach://{cams}")
+    assert cams.exists()
+
+
+def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
+    cams = Path(made()["cams"].uri)
+    cams.unlink()
+    cams.mkdir()
+    with pytest.raises(ArtifactError, match="mend the store") as caught:
+        made(crf={"iter_max": 2})
+    assert not isinstance(caught.value, BrokenArtifactError)
+    assert cams.is_dir()
