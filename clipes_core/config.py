@@ -19,8 +19,13 @@ class Section(BaseModel):
 class DatasetConfig(Section):
     """Which photos, which labels, and how a photo is read."""
 
-    format: Literal["voc", "list", "coco"] = Field("voc", description="How the photos and labels are laid out.")
-    root: str | None = Field(None, description="Folder of the data set: a path or any fsspec URI.")
+    format: Literal["voc", "list", "coco", "scenes"] = Field(
+        "voc", description="How the photos and labels are laid out; scenes: generated ones, in VOC's layout."
+    )
+    root: str | None = Field(
+        None,
+        description="Folder of the data set: a path or any fsspec URI; scenes are made there (null: in the store).",
+    )
     split: str = Field(
         "train_aug",
         description="A split's name (voc, coco), or the path or URI of a list: .txt, .csv, .parquet, .json.",
@@ -36,6 +41,8 @@ class DatasetConfig(Section):
         "background", description="Photos without objects: all background, or rejects."
     )
     max_side: int = Field(1024, ge=32, description="A longer side above this is reduced for CAM and CRF [px].")
+    seed: int = Field(0, ge=0, description="Of generated scenes; another seed, other scenes.")
+    count: int = Field(200, ge=1, le=100_000, description="How many scenes are generated.")
 
 
 class ClipConfig(Section):
@@ -43,7 +50,8 @@ class ClipConfig(Section):
 
     model: str = Field("ViT-B-16-quickgelu", description="OpenCLIP's name of a ViT (sec. 4.1: ViT-B/16).")
     pretrained: str = Field(
-        "openai", description="An OpenCLIP tag, a weights file or URI, or random:SEED for a dry run."
+        "openai",
+        description="An OpenCLIP tag, a name under configs/models, a weights file or URI, or random:SEED to try out.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Of the image network; auto: fp32 on a CPU, half precision on a GPU."
@@ -168,7 +176,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _root_where_the_format_needs_it(self) -> Self:
-        if self.dataset.root is None and self.dataset.format != "list":
+        if self.dataset.root is None and self.dataset.format not in ("list", "scenes"):
             raise ValueError(f"dataset.root: must be set for format {self.dataset.format}: the data set's folder")
         return self
 

@@ -7,13 +7,18 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.factory import get_model_config
+from open_clip.factory import add_model_config, get_model_config
 from open_clip.model import CLIP
 
 from clipes_core.errors import WeightsError
 from tasks.state_dicts import StateDict
 
 logger = logging.getLogger(__name__)
+
+SHIPPED = (
+    Path(__file__).parents[1] / "configs" / "models"
+)  # our own networks: OpenCLIP configs, and weights beside them
+add_model_config(SHIPPED)
 
 HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
 VOCAB_SIZE = 49408  # of CLIP's tokenizer

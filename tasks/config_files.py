@@ -13,6 +13,7 @@ from yaml import YAMLError
 
 from clipes_core.config import DatasetConfig, RunConfig, parse_config
 from clipes_core.errors import ConfigError, DatasetError
+from tasks.datasets.scenes import scenes_folder
 from tasks.folders import read_text
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
@@ -69,9 +70,10 @@ def _one_line(error: Exception) -> str:
 
 def resolved(config: RunConfig) -> RunConfig:
     """The same configuration, {date} and {time} filled in and paths made absolute against the working directory."""
-    dataset, now = config.dataset, datetime.now()
+    dataset, now, store = config.dataset, datetime.now(), _absolute(config.store)
+    made_here = f"{store}/{scenes_folder(dataset)}" if dataset.format == "scenes" else None
     paths: dict[str, Any] = {
-        "root": _absolute(dataset.root),
+        "root": _absolute(dataset.root) or made_here,
         "truth": _absolute(dataset.truth),
         "split": _absolute(dataset.split) if _is_list(dataset) else dataset.split,
         "classes": _absolute(dataset.classes) if _is_path(dataset.classes, (".yaml", ".yml")) else dataset.classes,
@@ -81,7 +83,7 @@ def resolved(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
-            "store": _absolute(config.store),
+            "store": store,
             "dataset": dataset.model_copy(update=paths),
             "clip": config.clip.model_copy(update={"pretrained": pretrained}),
         }

@@ -21,7 +21,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipes_core.config import ClipConfig
 from clipes_core.errors import WeightsError
-from tasks.architecture import fitting_architecture, named_architecture
+from tasks.architecture import SHIPPED, fitting_architecture, named_architecture
 from tasks.state_dicts import read_state_dict
 from tasks.torchscript import first_line
 
@@ -49,7 +49,8 @@ def load_clip(config: ClipConfig) -> Clip:
     `clip.model`.
 
     Args:
-        config: `model` and `pretrained` are read: an OpenCLIP tag, a path, an fsspec URI, or `random:SEED`.
+        config: `model` and `pretrained` are read: an OpenCLIP tag, the name of weights under configs/models, a path, an
+            fsspec URI, or `random:SEED`.
 
     Returns:
         The model with its tokenizer. The global random state stays as it was.
@@ -128,9 +129,12 @@ def _loaded_model(model_name: str, path: Path) -> CLIP:
 
 
 def _weights_file(config: ClipConfig) -> Path:
-    """The local file of a tag, path or URI; tags go first, as in OpenCLIP."""
+    """The local file of a tag, shipped name, path or URI; tags go first, as in OpenCLIP."""
     if get_pretrained_cfg(config.model, config.pretrained):
         return _tag_file(config.model, config.pretrained)
+    shipped = SHIPPED / f"{config.pretrained}.safetensors"
+    if shipped.parent == SHIPPED and shipped.is_file():
+        return shipped
     if "://" in config.pretrained:
         return _local_copy(config.pretrained)
     path = Path(config.pretrained).expanduser()

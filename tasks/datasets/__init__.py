@@ -9,11 +9,12 @@ from clipes_core.vocabulary import Vocabulary
 from tasks.datasets.coco import read_coco
 from tasks.datasets.entries import Entry, rejected
 from tasks.datasets.listing import read_list
+from tasks.datasets.scenes import read_scenes
 from tasks.datasets.voc import read_voc
 from tasks.folders import FileFacts, absolute, find_files, list_names
 from tasks.photos import Photo, Reject
 
-READERS = {"voc": read_voc, "list": read_list, "coco": read_coco}
+READERS = {"voc": read_voc, "list": read_list, "coco": read_coco, "scenes": read_scenes}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Captions of scenes: what a person might write under a picture, never all that it shows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clipes_core.demo.scenes import Scene, SceneObject
+
+CLASS_WORDS = {
+    "car": ("car", "automobile"),
+    "bus": ("bus", "coach"),
+    "boat": ("boat", "ship"),
+    "house": ("house", "cottage"),
+    "bird": ("bird", "avian"),
+    "fish": ("fish", "goldfish"),
+    "balloon": ("balloon", "airship"),
+    "cat": ("cat", "kitten"),
+}
+BACKGROUND_WORDS = {
+    "water": ("water", "sea"),
+    "road": ("road", "street"),
+    "grass": ("grass", "meadow"),
+    "sky": ("sky", "clouds"),
+    "sand": ("sand", "beach"),
+    "wall": ("wall", "bricks"),
+}
+OBJECTS_RATE = 0.85  # captions that name objects; the others name the background alone
+BACKGROUND_RATE = 0.35  # of the captions with objects
+COLOUR_RATE = 0.3  # per object named
+BARE_RATE = 0.1  # captions without a template
+JOINTS = (" and ", ", ", " with ", " next to ")
+
+Rng = np.random.Generator
+
+
+def make_caption(rng: Rng, scene: Scene, templates: Sequence[str]) -> str:
+    """Write a caption: some of the objects or all, with or without colour and background, in one of the templates.
+
+    Args:
+        rng: source of all randomness.
+        scene: what is described.
+        templates: each with {} where the words go.
+    """
+    words = _phrase(rng, scene)
+    return words if rng.random() < BARE_RATE else _one_of(rng, templates).replace("{}", words)
+
+
+def _phrase(rng: Rng, scene: Scene) -> str:
+    place = _one_of(rng, BACKGROUND_WORDS[scene.background])
+    if rng.random() >= OBJECTS_RATE:
+        return place
+    count = int(rng.integers(1, len(scene.objects) + 1))
+    chosen = rng.permutation(len(scene.objects))[:count]
+    named = list(dict.fromkeys(_named(rng, scene.objects[index]) for index in chosen))
+    phrase = _one_of(rng, JOINTS).join(named)
+    if rng.random() < BACKGROUND_RATE:
+        phrase += _one_of(rng, (" on ", " in front of ", " and ")) + place
+    return phrase
+
+
+def _named(rng: Rng, one: SceneObject) -> str:
+    word = _one_of(rng, CLASS_WORDS[one.name])
+    return f"{one.colour} {word}" if rng.random() < COLOUR_RATE else word
+
+
+def _one_of(rng: Rng, choices: Sequence[str]) -> str:
+    return choices[int(rng.integers(len(choices)))]

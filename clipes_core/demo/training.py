@@ -1,0 +1,136 @@
+"""Training a small CLIP: the contrastive loss on two image embeddings, and its schedule."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+
+from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD
+from clipes_core.config import Section
+
+LOGIT_SCALE_MAX = math.log(100)
+
+
+class TrainingConfig(Section):
+    """How the demo's CLIP is trained."""
+
+    seed: int = Field(0, ge=0, description="Of scenes, captions, initial weights and patch dropout.")
+    samples: int = Field(300_000, ge=1, description="Scenes seen in all.")
+    batch: int = Field(64, ge=2, description="Scenes per step.")
+    captions: int = Field(4, ge=1, description="Captions per scene and step.")
+    learning_rate: float = Field(2e-3, gt=0, description="At its peak.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps in which it rises; then a cosine to 0.")
+    weight_decay: float = Field(0.05, ge=0, description="Of matrices; AdamW.")
+    patch_dropout: float = Field(0.5, ge=0, lt=1, description="Share of patches left out, which saves time (FLIP).")
+    whole_share: float = Field(0.1, ge=0, le=1, description="Share of the steps, the last ones, that see all patches.")
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return math.ceil(self.samples / self.batch)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of a step, from 0."""
+        warm = self.warmup * self.steps
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
+
+    def patch_dropout_at(self, step: int) -> float:
+        """The share of patches left out in a step, from 0."""
+        return self.patch_dropout if step < (1 - self.whole_share) * self.steps else 0.0
+
+
+class ClipTrainer:
+    """A CLIP and its optimizer.
+
+    Args:
+        model: OpenCLIP's CLIP whose visual tower has a PatchDropout and gives its tokens (`output_tokens`).
+        config: of the training.
+    """
+
+    def __init__(self, model: Any, config: TrainingConfig) -> None:
+        self.model, self.config, self.step = model.train(), config, 0
+        matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
+        others = [weight for weight in model.parameters() if weight.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+
+    def train_step(self, images_rgb: torch.Tensor, captions: list[torch.Tensor]) -> float:
+        """One step of AdamW.
+
+        Args:
+            images_rgb: (B, 3, S, S) uint8.
+            captions: per set of captions (B, L) int64 tokens.
+
+        Returns:
+            The loss.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate_at(self.step)
+        self.model.visual.patch_dropout.prob = self.config.patch_dropout_at(self.step)
+        loss = clip_loss(self.model, normalised(images_rgb), captions)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0, LOGIT_SCALE_MAX)
+        self.step += 1
+        return loss.item()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training needs to go on."""
+        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
+    """(B, 3, S, S) uint8 to float32 with CLIP's mean and standard deviation."""
+    mean, std = torch.tensor([OPENAI_MEAN, OPENAI_STD]).reshape(2, 1, 3, 1, 1)
+    return (images_rgb.float() / 255 - mean) / std
+
+
+def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
+    """The contrastive loss of CLIP, for the class token's embedding and for the patch mean's, averaged.
+
+    The method reads the patch mean; a loss on it alone gives inverted CAMs.
+
+    Args:
+        model: as for `ClipTrainer`.
+        pixels: (B, 3, S, S) float32, normalised.
+        captions: per set (B, L) int64 tokens.
+    """
+    class_token, tokens = model.visual(pixels)
+    embeddings = [F.normalize(embedding, dim=-1) for embedding in (class_token, tokens.mean(dim=1) @ model.visual.proj)]
+    scale = model.logit_scale.exp()
+    losses = []
+    for tokenised in captions:
+        unique, of_image = torch.unique(tokenised, dim=0, return_inverse=True)
+        texts = model.encode_text(unique, normalize=True)
+        losses += [contrastive_loss(scale * embedding @ texts.T, of_image) for embedding in embeddings]
+    return torch.stack(losses).mean()
+
+
+def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
+    """Symmetric cross entropy in which equal captions are one.
+
+    Args:
+        logits: (B, U) scaled cosines of B images and U different captions.
+        of_image: (B,) int64, which caption each image has; every caption is some image's.
+
+    Returns:
+        The mean of both directions: which caption an image has, a caption that n images have counting n times, and
+        which images a caption has, all of its images being right.
+    """
+    counts = torch.bincount(of_image, minlength=logits.shape[1])
+    to_text = F.cross_entropy(logits + counts.log(), of_image)
+    to_image = -logits.log_softmax(dim=0)[torch.arange(len(logits)), of_image].mean()
+    return (to_text + to_image) / 2

@@ -1,0 +1,23 @@
+"""Train the demo's small CLIP: python -m flows.demo_clip FOLDER. Interrupted, it goes on from its checkpoint."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.clip_training import train_demo_clip
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="For checkpoint.pt, log.txt and weights.safetensors.")],
+    seed: Annotated[int, typer.Option(help="Of scenes, captions and initial weights.")] = 0,
+    samples: Annotated[int | None, typer.Option(help="Scenes seen in all, instead of the usual number.")] = None,
+) -> None:
+    """Train the demo's small CLIP on generated scenes, on the CPU; it may be interrupted at any time."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(train_demo_clip(folder, seed, samples))
+
+
+if __name__ == "__main__":
+    typer.run(main)

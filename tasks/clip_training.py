@@ -1,0 +1,148 @@
+"""Training the demo's small CLIP from a seed: fresh scenes, a checkpoint that it goes on from, weights at the end."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from safetensors.torch import save_file
+
+from clipes_core.demo.captions import make_caption
+from clipes_core.demo.scenes import Scene, scene_of_seed
+from clipes_core.demo.training import ClipTrainer, TrainingConfig
+from clipes_core.errors import ConfigError
+from tasks.architecture import named_architecture
+from tasks.devices import cores
+from tasks.templates import shipped_templates
+
+DEMO_MODEL = "clipes-demo"
+ROUND = 4096  # scenes that are made at once
+PASSES = 3  # over them, each time with other captions, mirrors and patches
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # of the streams of random numbers; no data set's seed begins with them
+CHECKPOINT_STEPS, LOG_STEPS = 200, 50
+
+logger = logging.getLogger(__name__)
+
+
+def train_demo_clip(folder: Path, seed: int, samples: int | None = None) -> Path:
+    """Train the CLIP that the demo ships, with the candidate templates; see `train_clip`."""
+    given = {} if samples is None else {"samples": samples}
+    return train_clip(DEMO_MODEL, TrainingConfig(seed=seed, **given), shipped_templates(), folder)
+
+
+def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> Path:
+    """Train a CLIP on generated scenes and captions, or go on where it was interrupted.
+
+    Args:
+        model_name: of a model config that OpenCLIP knows.
+        config: of the training.
+        templates: of the captions, with {} in each.
+        folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); made where it is not there.
+
+    Returns:
+        The weights' path.
+
+    Raises:
+        ConfigError: the folder's checkpoint is of another training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    trainer = ClipTrainer(_model(model_name), config)
+    settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
+    _resume(trainer, folder / "checkpoint.pt", settings)
+    tokenizer = open_clip.SimpleTokenizer(context_length=trainer.model.context_length)
+    _compile(trainer.model)
+    losses: list[float] = []
+    started, first = time.monotonic(), trainer.step
+    for images, captions in _batches(trainer, templates):
+        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # of the patch dropout
+        losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
+        if trainer.step % LOG_STEPS == 0 or trainer.step == config.steps:
+            speed = (trainer.step - first) * config.batch / (time.monotonic() - started)
+            _log(folder / "log.txt", trainer, float(np.mean(losses)), speed)
+            losses.clear()
+        if trainer.step % CHECKPOINT_STEPS == 0 or trainer.step == config.steps:
+            _save(folder / "checkpoint.pt", {"settings": settings, **trainer.state_dict()})
+            logger.info("checkpoint after step %d", trainer.step)
+    weights = folder / "weights.safetensors"
+    tensors = {name: tensor.half().contiguous() for name, tensor in trainer.model.state_dict().items()}
+    save_file(tensors, weights, {"trained": f"{config.samples} samples, seed {config.seed}"})
+    return weights
+
+
+def _model(model_name: str) -> CLIP:
+    """The network with initial weights, as the trainer needs it."""
+    architecture = named_architecture(model_name)
+    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer sets the rate
+    return CLIP(**{**architecture, "vision_cfg": vision})
+
+
+def _compile(model: Any) -> None:
+    """A third faster on a CPU; in place, so that the names of the weights stay."""
+    model.visual.transformer.forward = torch.compile(model.visual.transformer.forward, dynamic=False)
+
+
+def _batches(trainer: ClipTrainer, templates: Sequence[str]) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
+    """Images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on; a function of seed and step."""
+    config, size = trainer.config, trainer.model.visual.image_size[0]
+    steps = ROUND // config.batch
+    scenes: list[Scene] = []
+    made = -1
+    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
+        while trainer.step < config.steps:
+            turn, inside = divmod(trainer.step, steps * PASSES)
+            if turn != made:
+                seeds = [(SCENES, config.seed, index) for index in range(turn * ROUND, (turn + 1) * ROUND)]
+                scenes, made = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
+            in_pass, place = divmod(inside, steps)
+            order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(ROUND)
+            chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]
+            yield _batch(np.random.default_rng([CAPTIONS, config.seed, trainer.step]), chosen, config, templates)
+
+
+def _batch(
+    rng: np.random.Generator, scenes: list[Scene], config: TrainingConfig, templates: Sequence[str]
+) -> tuple[torch.Tensor, list[list[str]]]:
+    images, captions = [], []
+    for scene in scenes:
+        images.append(scene.image_rgb[:, ::-1] if rng.random() < 0.5 else scene.image_rgb)
+        captions.append([make_caption(rng, scene, templates) for _ in range(config.captions)])
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return pixels, [list(one_of_each) for one_of_each in zip(*captions, strict=True)]
+
+
+def _resume(trainer: ClipTrainer, checkpoint: Path, settings: dict[str, Any]) -> None:
+    if not checkpoint.exists():
+        return
+    state = torch.load(checkpoint, weights_only=True)
+    if state["settings"] != settings:
+        raise ConfigError(f"{checkpoint} is of another training: name another folder, or delete it")
+    trainer.load_state_dict(state)
+    logger.info("going on after step %d of %d", trainer.step, trainer.config.steps)
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)  # noqa: PTH105 - one call, atomic, as the name says
+
+
+def _log(path: Path, trainer: ClipTrainer, loss: float, speed: float) -> None:
+    config, scale = trainer.config, trainer.model.logit_scale.exp().item()
+    line = (
+        f"step {trainer.step}/{config.steps} samples {trainer.step * config.batch} "
+        f"loss {loss:.4f} logit_scale {scale:.1f} {speed:.0f} samples/s"
+    )
+    logger.info(line)
+    with path.open("a") as file:
+        file.write(line + "\n")
