@@ -11,7 +11,12 @@ from tasks.preparation import StagePlan
 from tasks.run_files import RunStatus, RunSummary
 
 SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
-SCORED = ("initial_cam", "refined_cam", "pseudo_mask")
+SCORED = {
+    "centre_box": "centre box (baseline)",
+    "initial_cam": "initial_cam",
+    "refined_cam": "refined_cam",
+    "pseudo_mask": "pseudo_mask",
+}
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -87,11 +92,11 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> bool:
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
     table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "background power", "photos")
-    for what in SCORED:
+    for what, title in SCORED.items():
         if what in metrics:
-            scores = metrics[what]
+            scores, power = metrics[what], metrics[what]["background_power"]
             shares = (f"{scores[key]:.4f}" for key in ("miou", "pixel_accuracy", "mean_accuracy"))
-            table.add_row(what, *shares, f"{scores['background_power']:g}", str(scores["images"]))
+            table.add_row(title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Stage mask_scores: confusion of CAMs and pseudo mask with the true mask, per photo; and its pooled scores."""
+"""Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo; their pooled scores."""
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from clipes_core.baseline import centre_box
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.metrics import (
     Scores,
@@ -31,6 +32,7 @@ from tasks.workers import current_worker
 CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
 SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
 PSEUDO_MASK = "pseudo_mask"
+CENTRE_BOX = "centre_box"  # the baseline, which has no background power
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
 CELL_COLUMNS = ("scored", "background_power", "truth", "prediction", "pixels")
 
@@ -56,12 +58,12 @@ class PooledScores:
 
     Attributes:
         scores: at the best background power, or the configured one for pseudo masks.
-        background_power: which it is.
+        background_power: which it is; None for the baseline, which has none.
         images: photos with truth that count.
     """
 
     scores: Scores
-    background_power: float
+    background_power: float | None
     images: int
 
 
@@ -95,8 +97,9 @@ def pooled_scores(
         mask_power: the background power that the pseudo masks were made with.
 
     Returns:
-        Per initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
+        Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
     """
+    stated: dict[str, float | None] = {PSEUDO_MASK: mask_power, CENTRE_BOX: None}
     pooled: dict[tuple[str, float], np.ndarray] = {}
     images = 0
     for uri in uris:
@@ -108,7 +111,7 @@ def pooled_scores(
     for (scored, power), matrix in sorted(pooled.items()):
         scores = scores_from_confusion(matrix)
         if scored not in best or scores.miou > best[scored].scores.miou:
-            best[scored] = PooledScores(scores, mask_power if scored == PSEUDO_MASK else power, images)
+            best[scored] = PooledScores(scores, stated.get(scored, power), images)
     return best
 
 
@@ -126,6 +129,7 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
         found += [(SCORED_AS[column], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
     with Image.open(io.BytesIO(mask["mask_png"])) as image:
         found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
+    found.append((CENTRE_BOX, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [cell for scored, power, matrix in found for cell in _cells(scored, power, matrix)]
     scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
     return MaskScoresRow(

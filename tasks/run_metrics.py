@@ -18,7 +18,7 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         ledger: what became of its shards.
 
     Returns:
-        Scores in [0, 1] of initial CAM, refined CAM and pseudo mask where there is truth, and counts per stage.
+        Scores in [0, 1] of baseline, initial CAM, refined CAM and pseudo mask where there is truth; counts per stage.
 
     Raises:
         ArtifactError: an artifact of mask_scores cannot be read.

@@ -159,8 +159,8 @@ _MASKS_SCHEMA = pa.schema(
 _MASK_SCORES_SCHEMA = pa.schema(
     [
         *_PHOTO_COLUMNS,
-        ("scored", pa.list_(pa.string())),  # initial_cam | refined_cam | pseudo_mask, per triplet
-        ("background_power", pa.list_(pa.float32())),
+        ("scored", pa.list_(pa.string())),  # centre_box | initial_cam | refined_cam | pseudo_mask, per triplet
+        ("background_power", pa.list_(pa.float32())),  # 0 for centre_box, which has none
         ("truth", pa.list_(pa.uint8())),
         ("prediction", pa.list_(pa.uint8())),
         ("pixels", pa.list_(pa.int64())),
@@ -173,7 +173,7 @@ STAGES = {
         Stage("texts", 1, (), "gpu", False, _texts_read, _TEXTS_SCHEMA),
         Stage("cams", 1, ("texts",), "gpu", False, _cams_read, _CAMS_SCHEMA),
         Stage("masks", 1, ("cams",), "cpu", False, _masks_read, _MASKS_SCHEMA),
-        Stage("mask_scores", 1, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA),
+        Stage("mask_scores", 2, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA),
     )
 }
 SHARDED_STAGES = tuple(STAGES[name] for name in ("cams", "masks", "mask_scores"))

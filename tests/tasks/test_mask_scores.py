@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from small_runs import make_run
 
+from clipes_core.baseline import centre_box
 from clipes_core.metrics import cam_confusions, confusion, scores_from_confusion
 from clipes_core.pseudo_mask import resize_cams
 from tasks.artifact_store import ArtifactStore
@@ -54,10 +55,12 @@ def test_pooled_scores_are_those_of_all_pixels_together(golden_made, real_data):
                 direct[what, power] = direct.get((what, power), 0) + matrix
         mask = np.array(Image.open(io.BytesIO(masks[image_id]["mask_png"])))
         direct["pseudo_mask", 1] = direct.get(("pseudo_mask", 1), 0) + confusion(truth, mask, CLASSES)
+        box = centre_box(truth.shape, class_ids)
+        direct["centre_box", None] = direct.get(("centre_box", None), 0) + confusion(truth, box, CLASSES)
 
     pooled = pooled_scores(golden_made.run.store, uris(golden_made), CLASSES, mask_power=1.0)
 
-    assert pooled.keys() == {"initial_cam", "refined_cam", "pseudo_mask"}
+    assert pooled.keys() == {"centre_box", "initial_cam", "refined_cam", "pseudo_mask"}
     for what, found in pooled.items():
         mious = {power: scores_from_confusion(matrix).miou for (name, power), matrix in direct.items() if name == what}
         assert found.background_power == max(mious, key=mious.get)
@@ -72,7 +75,7 @@ def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(golden_made, re
     for image_id, row in golden_made.rows("mask_scores").items():
         truth = np.array(Image.open(real_data / "SegmentationClass" / f"{image_id}.png"))
         found = confusions(row)
-        assert len(found) == 10 + 2 + 1
+        assert len(found) == 10 + 2 + 1 + 1
         assert {matrix.sum() for matrix in found.values()} == {(truth != 255).sum()}
         rows = [np.bincount(truth[truth != 255], minlength=CLASSES).tolist() for _ in found]
         assert [matrix.sum(axis=1).tolist() for matrix in found.values()] == rows
@@ -115,7 +118,19 @@ def test_equal_scores_take_the_lowest_background_power(tiny, scored):
     tiny.add("a", "", truth=write_truth(tiny, "a", np.zeros((48, 64))))
     made = scored()
     pooled = pooled_scores(made.run.store, uris(made), CLASSES, 1.0)
-    assert {what: found.background_power for what, found in pooled.items()} == dict.fromkeys(pooled, 1)
+    powers = {what: found.background_power for what, found in pooled.items()}
+    assert powers == {"centre_box": None, "initial_cam": 1, "refined_cam": 1, "pseudo_mask": 1}
+
+
+def test_the_baseline_sees_the_labels_only(tiny, scored):
+    truth = np.zeros((48, 64))
+    truth[12:36, 16:32] = 8  # the left half of the box is right, the right half is a dog's
+    tiny.add("a", "cat;dog", truth=write_truth(tiny, "a", truth))
+
+    made = scored()
+
+    box = confusions(made.rows("mask_scores")["a"])["centre_box", 0]
+    assert (box[8, 8], box[0, 12], box[0, 0], box.sum()) == (24 * 16, 24 * 16, 48 * 64 - 24 * 32, 48 * 64)
 
 
 def test_a_pseudo_mask_is_scored_at_the_power_it_was_made_with(tiny, scored):

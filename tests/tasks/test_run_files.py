@@ -204,8 +204,8 @@ def test_scores_are_written_with_the_names_of_the_classes(golden_made):
     metrics = record.summary().metrics
     written = json.loads((folder_of(golden_made.run) / "metrics.json").read_text())
     assert metrics == written
-    assert list(metrics) == ["initial_cam", "pseudo_mask", "refined_cam", "stages"]
-    for what in ("initial_cam", "refined_cam", "pseudo_mask"):
+    assert list(metrics) == ["centre_box", "initial_cam", "pseudo_mask", "refined_cam", "stages"]
+    for what in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask"):
         scores = metrics[what]
         ious = scores["class_iou"]
         assert list(ious)[:4] == ["background", "aeroplane", "bicycle", "bird"]
@@ -214,6 +214,7 @@ def test_scores_are_written_with_the_names_of_the_classes(golden_made):
         assert scores["miou"] == pytest.approx(np.mean([iou for iou in ious.values() if iou is not None]))
         assert 0 < scores["miou"] < scores["pixel_accuracy"] < 1
         assert scores["images"] == 9
+    assert metrics["centre_box"]["background_power"] is None
     assert metrics["pseudo_mask"]["background_power"] == 1
     assert metrics["refined_cam"]["background_power"] in (1, 2)
     assert metrics["stages"]["mask_scores"]["images"] == 9
