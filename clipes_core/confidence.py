@@ -1,8 +1,12 @@
 """How sure a pseudo mask is of each pixel, from the CRF's posterior or from the CAMs."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from clipes_core.errors import ShapeError
+
+PAPER_MU = 0.95  # CLIP-ES eq. (9): pixels below it are not trained on
 
 
 def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
@@ -87,3 +91,43 @@ def histogram(confidence_u8: np.ndarray) -> np.ndarray:
     if confidence_u8.ndim != 2 or confidence_u8.dtype != np.uint8:
         raise ShapeError(f"confidence must be (H, W) uint8, got {confidence_u8.shape} {confidence_u8.dtype}")
     return np.bincount(confidence_u8.ravel(), minlength=256)
+
+
+def share_from(counts: np.ndarray, mu: float) -> float:
+    """Find the share of pixels that a threshold keeps.
+
+    Args:
+        counts: (256,) int, pixels per stored level, at least one pixel.
+        mu: threshold, in [0, 1].
+
+    Returns:
+        Share in [0, 1] of the pixels that are not strictly below it.
+    """
+    return float(counts[lowest_sure_level(mu) :].sum() / counts.sum())
+
+
+def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
+    """Part the pixels by confidence.
+
+    Args:
+        counts: (256,) int, pixels per stored level, at least one pixel.
+        bins: how many parts of [0, 1] of equal width; a value between two parts is in the upper one.
+
+    Returns:
+        (bins,) float, shares in [0, 1] that add up to 1.
+    """
+    edges = [lowest_sure_level(part / bins) for part in range(bins)] + [256]
+    parts = [counts[start:end].sum() for start, end in pairwise(edges)]
+    return np.array(parts) / counts.sum()
+
+
+def mean_confidence(counts: np.ndarray) -> float:
+    """Average the confidence of pixels.
+
+    Args:
+        counts: (256,) int, pixels per stored level, at least one pixel.
+
+    Returns:
+        In [0, 1].
+    """
+    return float(np.average(np.arange(256) / 255, weights=counts))

@@ -159,6 +159,12 @@ class ExecutionConfig(Section):
         return workers
 
 
+class ReportConfig(Section):
+    """What report.html shows; changes no result."""
+
+    gallery: int = Field(24, ge=0, le=500, description="Photos shown: best, worst and random ones; 0: none.")
+
+
 class RunConfig(Section):
     """Everything that decides a run."""
 
@@ -173,6 +179,7 @@ class RunConfig(Section):
     crf: CrfConfig = Field(default_factory=CrfConfig)
     confidence: ConfidenceConfig = Field(default_factory=ConfidenceConfig)
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
 
     @model_validator(mode="after")
     def _root_where_the_format_needs_it(self) -> Self:

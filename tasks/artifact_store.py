@@ -1,7 +1,7 @@
 """Where artifacts and run files live: the only module that knows their URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
-<store>/runs/<name>/{run.json, manifest.parquet, rejects.parquet, status.parquet, metrics.json}
+<store>/runs/<name>/{run.json, manifest.parquet, rejects.parquet, status.parquet, metrics.json, report.html}
 """
 
 import json
@@ -171,6 +171,11 @@ class ArtifactStore:
         """Write a Parquet file of a run, whole or not at all."""
         with _appears_whole(self.run_uri(name, file)) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+    def write_run_text(self, name: str, file: str, text: str) -> None:
+        """Write a text file of a run in UTF-8, whole or not at all."""
+        with _appears_whole(self.run_uri(name, file)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def has_run_file(self, name: str, file: str) -> bool:
         """Whether a run has this file."""

@@ -2,11 +2,15 @@ import numpy as np
 import pytest
 
 from clipes_core.confidence import (
+    PAPER_MU,
     confidence_from_cams,
     confidence_from_posterior,
     histogram,
     lowest_sure_level,
+    mean_confidence,
     quantise,
+    share_from,
+    shares_by_confidence,
 )
 from clipes_core.errors import ShapeError
 
@@ -84,3 +88,35 @@ def test_rejects_a_single_cam_without_its_axis():
 def test_rejects_a_histogram_of_anything_but_stored_maps(confidence):
     with pytest.raises(ShapeError, match=r"confidence must be \(H, W\) uint8, got"):
         histogram(confidence)
+
+
+def counted(**pixels):
+    """Histogram with some levels, as level_7=3."""
+    counts = np.zeros(256, np.int64)
+    for level, count in pixels.items():
+        counts[int(level.removeprefix("level_"))] = count
+    return counts
+
+
+def test_share_above_a_threshold_takes_the_threshold_in():
+    counts = counted(level_0=1, level_242=2, level_243=3, level_255=4)
+    assert share_from(counts, 0.95) == pytest.approx(0.7)
+    assert share_from(counts, 0) == 1
+    assert share_from(counts, 1) == pytest.approx(0.4)
+
+
+def test_pixels_are_parted_by_confidence():
+    # quarters begin at the levels 0, 64, 128, 192 (63.75, 127.5, 191.25 rounded up)
+    counts = counted(level_0=1, level_63=1, level_64=2, level_127=1, level_192=1, level_255=4)
+    assert shares_by_confidence(counts, 4).tolist() == pytest.approx([0.2, 0.3, 0, 0.5])
+
+
+def test_the_last_twentieth_is_what_mu_keeps():
+    counts = np.arange(256)
+    shares = shares_by_confidence(counts, 20)
+    assert shares[-1] == pytest.approx(share_from(counts, PAPER_MU))
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_mean_confidence_weighs_levels_by_their_pixels():
+    assert mean_confidence(counted(level_0=1, level_51=2, level_255=1)) == pytest.approx((0 + 0.2 * 2 + 1) / 4)

@@ -373,6 +373,14 @@ def test_run_files_are_read_again(store):
     assert store.run_names() == ["my run"]
 
 
+def test_a_text_is_written_whole_in_utf_8(store):
+    store.write_run_text("a", "report.html", "alt")
+    store.write_run_text("a", "report.html", "neu: ä\n")
+    fs, path = fsspec.core.url_to_fs(store.run_uri("a", "report.html"))
+    assert fs.cat_file(path) == "neu: ä\n".encode()
+    assert names(store) == ["report.html"]
+
+
 def test_run_json_is_readable_text(local):
     local.write_run_json("a", "run.json", {"name": "läuf"})
     assert Path(local.run_uri("a", "run.json")).read_text() == '{\n  "name": "läuf"\n}\n'

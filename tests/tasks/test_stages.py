@@ -53,6 +53,7 @@ MOVED_BY = {
     "cam.power": (1, CAMS_ON),
     "cam.scales": ([1.0, 0.5], CAMS_ON),
     "cam.flip": (True, CAMS_ON),
+    "report.gallery": (0, NOTHING),
     "crf.enabled": (False, MASKS_ON),
     "crf.iter_max": (5, MASKS_ON),
     "crf.pos_w": (2, MASKS_ON),

@@ -1,0 +1,61 @@
+"""Which few of many photos to show: the best, the worst, and some that nobody picked."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Image ids to show, no photo twice.
+
+    Attributes:
+        best: highest score first.
+        worst: lowest score first.
+        random: in the order of a hash of their ids.
+    """
+
+    best: tuple[str, ...]
+    worst: tuple[str, ...]
+    random: tuple[str, ...]
+
+
+class GalleryChoice:
+    """Chooses among photos that come by one at a time; keeps a few times `count` of them, however many come.
+
+    The same photos and scores give the same choice in any order, without a seed.
+
+    Args:
+        count: photos to show; 0 shows none.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._scored = count, 0
+        self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
+
+    def add(self, image_id: str, score: float) -> None:
+        """See a photo; one whose score is nan may only be picked at random."""
+        order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
+        self._keep("random", order, image_id)
+        if not math.isnan(score):
+            self._scored += 1
+            self._keep("best", (-score, order), image_id)
+            self._keep("worst", (score, -order), image_id)  # the other end of one order: no photo is at both
+
+    def picks(self) -> Picks:
+        """A third each of best and worst, the rest at random; fewer where there are fewer photos."""
+        third = min(self._count, self._scored) // 3
+        best, worst = self._first("best", third), self._first("worst", third)
+        left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]
+        return Picks(best, worst, tuple(left[: self._count - 2 * third]))
+
+    def _first(self, group: str, count: int) -> tuple[str, ...]:
+        return tuple(image_id for _, image_id in sorted(self._kept[group])[:count])
+
+    def _keep(self, group: str, key: Any, image_id: str) -> None:
+        kept = self._kept[group]
+        kept.append((key, image_id))
+        if len(kept) > 2 * self._count:
+            kept.sort()
+            del kept[self._count :]

@@ -1,0 +1,62 @@
+"""CAMs and masks laid over the photo, for people to look at."""
+
+import cv2
+import numpy as np
+
+from clipes_core.errors import ShapeError
+from clipes_core.pseudo_mask import resize_cams
+
+HEAT_OPACITY = 0.75  # where a CAM is 1
+IDS_OPACITY = 0.7
+
+
+def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
+    """Colour a photo by a CAM: grey where it is 0, through blue, green and yellow to dark red where it is 1.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB, [0, 255].
+        cam: (h, w) float, in [0, 1], at any size; it is resized bilinearly.
+
+    Returns:
+        (H, W, 3) uint8 RGB: the photo's grey and the heat's colour (OpenCV's turbo), mixed by `HEAT_OPACITY` times
+        the CAM.
+
+    Raises:
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` has not two axes.
+    """
+    _check_photo(image_rgb)
+    if cam.ndim != 2:
+        raise ShapeError(f"cam must be (h, w), got {cam.shape}")
+    height, width, _ = image_rgb.shape
+    (heat,) = np.clip(resize_cams(cam[None], (height, width)), 0, 1)
+    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    return _mixed(image_rgb.mean(axis=2, keepdims=True), colours, HEAT_OPACITY * heat[..., None])
+
+
+def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Colour a photo by a map of ids; the background stays as it is.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB, [0, 255].
+        ids: (H, W) uint8, data set ids; 0 is background.
+        palette: (256, 3) uint8 RGB, one colour per id.
+
+    Returns:
+        (H, W, 3) uint8 RGB; where an id is not 0, its colour covers the photo by `IDS_OPACITY`.
+
+    Raises:
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has not its size.
+    """
+    _check_photo(image_rgb)
+    if ids.shape != image_rgb.shape[:2]:
+        raise ShapeError(f"ids must be {image_rgb.shape[:2]} as the photo, got {ids.shape}")
+    return _mixed(image_rgb, palette[ids], IDS_OPACITY * (ids != 0)[..., None])
+
+
+def _mixed(below: np.ndarray, above: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    return np.rint(below * (1 - opacity) + above * opacity).astype(np.uint8)
+
+
+def _check_photo(image_rgb: np.ndarray) -> None:
+    if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+        raise ShapeError(f"photo must be (H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
