@@ -28,15 +28,19 @@ class GalleryChoice:
 
     Args:
         count: photos to show; 0 shows none.
+
+    Attributes:
+        photos: how many came by.
     """
 
     def __init__(self, count: int) -> None:
-        self._count, self._scored = count, 0
+        self._count, self._scored, self.photos = count, 0, 0
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
         """See a photo; one whose score is nan may only be picked at random."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
+        self.photos += 1
         self._keep("random", order, image_id)
         if not math.isnan(score):
             self._scored += 1

@@ -1,4 +1,4 @@
-"""The command line: clipes run, status, export, doctor."""
+"""The command line: clipes run, status, report, export, doctor."""
 
 import logging
 import os
@@ -77,6 +77,14 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     from tasks.run_files import read_run
 
     print_status(out, read_run(store, name))
+
+
+@app.command()
+def report(name: Name, store: Store = DEFAULT_STORE) -> None:
+    """Write a run's report.html again and say where it is."""
+    from tasks.report import write_report
+
+    out.print(f"report: {write_report(store, name)}", markup=False)
 
 
 @app.command()

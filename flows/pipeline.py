@@ -6,7 +6,8 @@ from clipes_core.config import RunConfig
 from tasks.config_files import resolved
 from tasks.crew import hired_crew
 from tasks.preparation import prepare_run
-from tasks.run_files import RunSummary, recorded_run
+from tasks.report import reported_run
+from tasks.run_files import RunSummary
 
 
 @flow(name="clipes", flow_run_name="{config.name}")
@@ -26,7 +27,7 @@ def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False)
         StageError: shards failed; the others are done.
     """
     run = prepare_run(resolved(config), until, fresh)
-    with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
+    with reported_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
         crew.submit("texts")
         crew.submit("cams")

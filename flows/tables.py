@@ -45,6 +45,8 @@ def print_summary(console: Console, summary: RunSummary) -> None:
     if summary.rejects:
         console.print(f"{summary.rejects} photos without result: see {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
+    if summary.report is not None:
+        console.print(f"report: {summary.report}", markup=False)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
@@ -91,7 +93,7 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> bool:
 
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
-    table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "background power", "photos")
+    table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "power", "photos")
     for what, title in SCORED.items():
         if what in metrics:
             scores, power = metrics[what], metrics[what]["background_power"]

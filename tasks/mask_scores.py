@@ -115,6 +115,26 @@ def pooled_scores(
     return best
 
 
+def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
+    """The mIoU of one photo's pseudo mask and of its baseline.
+
+    Args:
+        row: with `CELL_COLUMNS`.
+        num_classes: 1 + K.
+
+    Returns:
+        Per pseudo_mask and centre_box a value in [0, 1]; nothing where no pixel has a truth.
+    """
+    cells = list(zip(*(row[name] for name in CELL_COLUMNS), strict=True))
+    mious = {}
+    for what in (PSEUDO_MASK, CENTRE_BOX):
+        found = [cell[2:] for cell in cells if cell[0] == what]
+        if found:
+            triplets = Triplets(*(np.array(column, np.int64) for column in zip(*found, strict=True)))
+            mious[what] = scores_from_confusion(from_triplets(triplets, num_classes)).miou
+    return mious
+
+
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
     size_hw = (cams["height"], cams["width"])
     if truth.shape != size_hw:

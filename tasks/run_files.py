@@ -26,7 +26,7 @@ from tasks.shards import ShardRecord
 logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
-WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json")
+WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html")
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
 REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python-headless", "prefect")
 MANIFEST_SCHEMA = pa.schema(
@@ -75,12 +75,14 @@ class RunSummary:
         uri: its folder in the store.
         rejects: how many photos have no result.
         metrics: the content of metrics.json.
+        report: URI of report.html, None where it could not be written.
     """
 
     name: str
     uri: str
     rejects: int
     metrics: dict[str, Any]
+    report: str | None = None
 
 
 class RunRecord:
@@ -88,10 +90,12 @@ class RunRecord:
 
     Attributes:
         ledger: what becomes of its shards.
+        report: URI of report.html once it is written.
     """
 
     def __init__(self, run: PreparedRun) -> None:
         self._run = run
+        self.report: str | None = None
         self.ledger = Ledger(run.photos + len(run.rejects), run.config.execution.max_failure_rate)
         open_run(run)
         self._metrics: dict[str, Any] = {}
@@ -106,7 +110,8 @@ class RunRecord:
     def summary(self) -> RunSummary:
         """What the run came to, once it is closed."""
         name = self._run.config.name
-        return RunSummary(name, self._run.store.run_uri(name), len(self.ledger.rejects()), self._metrics)
+        uri = self._run.store.run_uri(name)
+        return RunSummary(name, uri, len(self.ledger.rejects()), self._metrics, self.report)
 
 
 @contextmanager
@@ -233,6 +238,7 @@ def _run_json(run: PreparedRun) -> dict[str, Any]:
         "rejected": len(run.rejects),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
         "config": run.config.model_dump(mode="json"),
+        "vocabulary": run.vocabulary.model_dump(mode="json"),
     }
 
 

@@ -68,7 +68,7 @@ def test_a_server_that_does_not_answer_is_named(clipes, golden_arguments):
 def test_help_names_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "status", "export", "doctor"):
+    for command in ("run", "status", "report", "export", "doctor"):
         assert command in done.stdout
 
 

@@ -1,0 +1,64 @@
+"""The report of a run: one HTML file that says what worked and what did not, written from the run's own files."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clipes_core.errors import ClipesError, RunBusyError
+from tasks.artifact_store import ArtifactStore
+from tasks.preparation import PreparedRun
+from tasks.report.artifacts import RunArtifacts
+from tasks.report.facts import gather
+from tasks.report.page import page
+from tasks.run_files import RunRecord, read_run, recorded_run
+
+FILE = "report.html"
+
+logger = logging.getLogger(__name__)
+
+
+def write_report(store_uri: str, name: str) -> str:
+    """Write `runs/<name>/report.html` of a run in any state.
+
+    Returns:
+        Its URI.
+
+    Raises:
+        UsageError: no run of this name is in the store, or an earlier version wrote it.
+        ArtifactError: the store cannot be used.
+    """
+    status, store = read_run(store_uri, name), ArtifactStore(store_uri)
+    facts = gather(status, RunArtifacts(store, name, status.shards))
+    store.write_run_text(name, FILE, page(facts))
+    return store.run_uri(name, FILE)
+
+
+@contextmanager
+def reported_run(run: PreparedRun) -> Iterator[RunRecord]:
+    """As `recorded_run`, and a report after it, in any case.
+
+    Raises:
+        RunBusyError: a run of this name is going on now.
+    """
+    try:
+        with recorded_run(run) as record:
+            yield record
+    except RunBusyError:
+        raise
+    except BaseException:
+        uri = _report_or_warning(run)
+        if uri is not None:
+            logger.info("report: %s", uri)
+        raise
+    record.report = _report_or_warning(run)
+
+
+def _report_or_warning(run: PreparedRun) -> str | None:
+    """A report that cannot be written changes nothing of how the run ended; `clipes report` tries again."""
+    name = run.config.name
+    try:
+        return write_report(run.config.store, name)
+    except Exception as exc:
+        unexpected = not isinstance(exc, ClipesError | OSError)
+        logger.warning("no %s of run %s: %s: %s", FILE, name, type(exc).__name__, exc, exc_info=unexpected)
+        return None

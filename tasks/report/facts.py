@@ -1,0 +1,166 @@
+"""What a run's files and artifacts say of it, gathered for its report."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from clipes_core.confidence import mean_confidence
+from clipes_core.config import RunConfig, parse_config
+from clipes_core.errors import UsageError
+from clipes_core.gallery import GalleryChoice, Picks
+from clipes_core.vocabulary import Vocabulary
+from tasks.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
+from tasks.photos import Photo
+from tasks.report.artifacts import RunArtifacts
+from tasks.run_files import RunStatus
+
+LISTED_REJECTS = 50
+MANIFEST_COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
+REJECT_COLUMNS = ("image_id", "uri", "stage", "kind", "reason")
+
+Basis = Literal["miou", "confidence", "nothing"]
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Photos without result.
+
+    Attributes:
+        groups: (stage, kind) -> how many.
+        listed: the first `LISTED_REJECTS` rows of rejects.parquet.
+    """
+
+    groups: Mapping[tuple[str, str], int]
+    listed: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the manifest holds.
+
+    Attributes:
+        photos: how many.
+        unlabelled: how many without labels.
+        with_truth: how many with a true mask.
+        by_class: class id -> photos with that label.
+        chosen: image_id -> the photos that the gallery shows.
+    """
+
+    photos: int
+    unlabelled: int
+    with_truth: int
+    by_class: Mapping[int, int]
+    chosen: Mapping[str, Photo]
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """All that a report tells.
+
+    Attributes:
+        status: run.json, metrics.json and the state of every shard.
+        config: of the run.
+        vocabulary: of the run.
+        listed: photos of the manifest.
+        rejects: photos without result.
+        sentences: class id -> what CLIP read for it.
+        masks: pseudo masks that were made.
+        confidence: (256,) int64, pixels of all masks per stored level.
+        picks: photos for the gallery.
+        basis: what best and worst mean there.
+        artifacts: where the gallery reads on.
+    """
+
+    status: RunStatus
+    config: RunConfig
+    vocabulary: Vocabulary
+    listed: Listed
+    rejects: Rejects
+    sentences: Mapping[int, tuple[str, ...]]
+    masks: int
+    confidence: np.ndarray
+    picks: Picks
+    basis: Basis
+    artifacts: RunArtifacts
+
+
+def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
+    """Read a run's tables and artifacts, a few rows at a time.
+
+    Raises:
+        UsageError: an earlier version wrote the run.
+    """
+    run = status.run
+    if "vocabulary" not in run:
+        raise UsageError(f"run {run['name']} is of an earlier version of clipes: run it again, then it has a report")
+    config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
+    masks, confidence, sure = _masks(artifacts, config.report.gallery)
+    picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
+    listed = _listed(artifacts, {*picks.best, *picks.worst, *picks.random})
+    sentences = _sentences(artifacts)
+    return RunFacts(
+        *(status, config, vocabulary, listed, _rejects(artifacts), sentences),
+        *(masks, confidence, picks, basis, artifacts),
+    )
+
+
+def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
+    """How many masks there are, the confidence of all their pixels, and a choice by it."""
+    masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
+    for row in artifacts.rows("masks", ("image_id", "status", "confidence_histogram")):
+        if row["status"] == "ok":
+            counts = np.array(row["confidence_histogram"])
+            masks, total = masks + 1, total + counts
+            choice.add(row["image_id"], mean_confidence(counts))
+    return masks, total, choice
+
+
+def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
+    """By mIoU where there is truth, else by confidence, else photos with CAMs as they come."""
+    scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
+    for row in artifacts.rows("mask_scores", ("image_id", "status", *CELL_COLUMNS)):
+        if row["status"] == "ok":
+            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK, float("nan")))
+    if scored.photos:
+        return scored.picks(), "miou"
+    if sure.photos:
+        return sure.picks(), "confidence"
+    seen = GalleryChoice(gallery)
+    for row in artifacts.rows("cams", ("image_id", "status")):
+        if row["status"] == "ok":
+            seen.add(row["image_id"], float("nan"))
+    return seen.picks(), "nothing"
+
+
+def _listed(artifacts: RunArtifacts, wanted: Collection[str]) -> Listed:
+    photos = unlabelled = with_truth = 0
+    by_class: Counter[int] = Counter()
+    chosen = {}
+    for row in artifacts.run_rows("manifest.parquet", MANIFEST_COLUMNS):
+        photos += 1
+        unlabelled += not row["class_ids"]
+        with_truth += row["truth_uri"] is not None
+        by_class.update(row["class_ids"])
+        if row["image_id"] in wanted:
+            chosen[row["image_id"]] = Photo(**{**row, "class_ids": tuple(row["class_ids"])})
+    return Listed(photos, unlabelled, with_truth, by_class, chosen)
+
+
+def _rejects(artifacts: RunArtifacts) -> Rejects:
+    groups: Counter[tuple[str, str]] = Counter()
+    listed: list[dict[str, Any]] = []
+    for row in artifacts.run_rows("rejects.parquet", REJECT_COLUMNS):
+        groups[row["stage"], row["kind"]] += 1
+        if len(listed) < LISTED_REJECTS:
+            listed.append(row)
+    return Rejects(groups, tuple(listed))
+
+
+def _sentences(artifacts: RunArtifacts) -> dict[int, tuple[str, ...]]:
+    found: dict[int, tuple[str, ...]] = {}
+    for row in artifacts.rows("texts", ("class_id", "sentences")):
+        found[row["class_id"]] = (*found.get(row["class_id"], ()), *row["sentences"])
+    return found

@@ -1,0 +1,140 @@
+"""What a report says first: how the run went, what is missing, why, and how to go on."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from clipes_core.confidence import PAPER_MU, share_from
+from clipes_core.errors import ErrorKind
+from tasks.report.facts import RunFacts
+from tasks.stages import ALL_STAGES
+
+RESUME = "What is done is kept: run the same clipes run command again to go on from there."
+SHOWN_SHARDS = 12
+
+Tone = Literal["bad", "warn", "plain", "good"]
+TONES = get_args(Tone)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence or two, and lines that are quoted beneath it."""
+
+    tone: Tone
+    text: str
+    quoted: tuple[str, ...] = ()
+
+
+def state_of(facts: RunFacts) -> tuple[str, Tone]:
+    """The run's state in a word, and how good that is."""
+    if facts.status.interrupted:
+        return "interrupted", "bad"
+    state = facts.status.run["state"]
+    tones: dict[str, Tone] = {"completed": "good", "failed": "bad", "cancelled": "warn"}
+    return state, tones.get(state, "plain")
+
+
+def headline(facts: RunFacts) -> Note:
+    """The one thing to know of a run."""
+    metrics = facts.status.metrics or {}
+    masks = _counted(facts.masks, "pseudo mask")
+    if not facts.masks:
+        return Note("warn", "This run has made no pseudo mask.")
+    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels are at least {PAPER_MU} sure."
+    if "pseudo_mask" not in metrics or "centre_box" not in metrics:
+        return Note("plain", f"{masks}, without a score. {sure}")
+    miou, floor = metrics["pseudo_mask"]["miou"], metrics["centre_box"]["miou"]
+    points = 100 * (miou - floor)
+    reached = f"{masks}, {miou:.1%} mIoU: {abs(points):.1f} points"
+    if points > 0:
+        return Note("good", f"{reached} above what a box in the middle of the photo reaches. {sure}")
+    return Note("warn", f"{reached} below what a box in the middle of the photo reaches. {sure}")
+
+
+def notes(facts: RunFacts) -> list[Note]:
+    """What is missing or odd, the worst first."""
+    found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_unreadable(facts)]
+    return sorted(found, key=lambda note: TONES.index(note.tone))
+
+
+def _end(facts: RunFacts) -> Iterator[Note]:
+    state, _ = state_of(facts)
+    error, until = facts.status.run["error"], facts.status.run["until"]
+    if state == "failed":
+        advice = "Mend the photos listed below or raise execution.max_failure_rate. " if _too_many_failed(facts) else ""
+        yield Note("bad", f"The run failed. {advice}{RESUME}", tuple((error or "without a message").splitlines()))
+    elif state == "interrupted":
+        yield Note("bad", f"The run's process ended without saying why: it was killed, or the machine went. {RESUME}")
+    elif state == "cancelled":
+        yield Note("warn", f"The run was stopped. {RESUME}")
+    elif state == "running":
+        yield Note("plain", "The run is going on: this report is how far it was. The run's end writes it again.")
+    left = ALL_STAGES[ALL_STAGES.index(until) + 1 :]
+    if left:
+        yield Note(
+            "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
+        )
+
+
+def _too_many_failed(facts: RunFacts) -> bool:
+    """Whether a stage has more rejects than it bears: then the same command fails again."""
+    permanent: Counter[str] = Counter()
+    for (stage, kind), count in facts.rejects.groups.items():
+        permanent[stage] += 0 if ErrorKind(kind).transient else count
+    borne = facts.config.execution.max_failure_rate * (facts.status.run["photos"] + facts.status.run["rejected"])
+    return max(permanent.values(), default=0) > borne
+
+
+def _shards(facts: RunFacts) -> Iterator[Note]:
+    for stage in ALL_STAGES:
+        rows = [row for row in facts.status.shards if row["stage"] == stage]
+        failed = [str(row["shard"]) for row in rows if row["state"] == "failed"]
+        waiting = [row for row in rows if row["state"] in ("pending", "running")]
+        if failed:
+            some = ", ".join(failed[:SHOWN_SHARDS]) + (", …" if len(failed) > SHOWN_SHARDS else "")
+            yield Note("bad", f"{stage}: {len(failed)} of {_counted(len(rows), 'shard')} failed ({some}).")
+        if waiting and state_of(facts)[0] != "running":
+            yield Note("warn", f"{stage}: {len(waiting)} of {_counted(len(rows), 'shard')} not made.")
+
+
+def _photos(facts: RunFacts) -> Iterator[Note]:
+    listed, rejected = facts.listed, sum(facts.rejects.groups.values())
+    if not listed.photos:
+        yield Note("bad", "No photo was left to work on: all were rejected when they were listed.")
+    if rejected:
+        yield Note("warn", f"{_counted(rejected, 'photo')} without result: the reasons are below.")
+    if listed.unlabelled:
+        yield Note("plain", f"{_counted(listed.unlabelled, 'photo')} without labels: masks all background, no CAMs.")
+    names = [entry.name for class_id, entry in enumerate(facts.vocabulary.classes, 1) if not listed.by_class[class_id]]
+    if names and listed.photos:
+        yield Note("plain", f"No photo is labelled with {_some(names)}.")
+    if facts.config.clip.pretrained.startswith("random:"):
+        yield Note("warn", f"CLIP's weights are {facts.config.clip.pretrained}: nothing here means anything.")
+
+
+def _scores(facts: RunFacts) -> Iterator[Note]:
+    listed, metrics = facts.listed, facts.status.metrics or {}
+    if facts.status.metrics is None:
+        yield Note("plain", "Scores and times are written at a run's end, which this one has not come to.")
+    elif not listed.with_truth and listed.photos:
+        yield Note("plain", "No photo has a true mask, so nothing is scored: name their folder in dataset.truth.")
+    elif "pseudo_mask" in metrics and metrics["pseudo_mask"]["images"] < listed.photos:
+        images = metrics["pseudo_mask"]["images"]
+        yield Note("plain", f"The scores are over {_counted(images, 'photo')} with a truth, of {listed.photos}.")
+
+
+def _unreadable(facts: RunFacts) -> Iterator[Note]:
+    broken = facts.artifacts.unreadable
+    if broken:
+        text = f"{_counted(len(broken), 'artifact')} could not be read, and what they hold is missing here."
+        yield Note("bad", text, tuple(broken.values()))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN_SHARDS])
+    return shown if len(names) <= SHOWN_SHARDS else f"{shown} and {len(names) - SHOWN_SHARDS} more classes"

@@ -1,0 +1,174 @@
+"""A run's facts as the page shows them; every text is escaped by the template."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
+from tasks.report.facts import LISTED_REJECTS, RunFacts
+from tasks.report.gallery import Gallery
+from tasks.report.notes import headline, notes, state_of
+from tasks.stages import ALL_STAGES
+
+CONFIDENCE_BINS = 20
+SCORED = {
+    "centre_box": "Centre box (baseline)",
+    "initial_cam": "Initial CAM",
+    "refined_cam": "Refined CAM",
+    "pseudo_mask": "Pseudo mask",
+    "segmenter": "Segmenter",
+}
+SHARD_STATES = ("cached", "completed", "failed", "running", "pending")
+GROUPS = {
+    "miou": {
+        "best": "Best, by the pseudo mask's mIoU in the photo",
+        "worst": "Worst, by the pseudo mask's mIoU in the photo",
+        "random": "Others, picked by a hash of their ids",
+    },
+    "confidence": {
+        "best": "Most confident (mean over the pixels; there is no truth)",
+        "worst": "Least confident (mean over the pixels; there is no truth)",
+        "random": "Others, picked by a hash of their ids",
+    },
+    "nothing": {"random": "Picked by a hash of their ids (there are no masks to rank by)"},
+}
+
+
+def page(facts: RunFacts) -> str:
+    """The report as one HTML document that needs nothing else."""
+    # not importlib.resources: it cannot open namespace folders of an editable installation
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = {"percent": _percent, "points": _points, "moment": _moment, "duration": _duration}
+    environment.filters.update(filters, colour=_colour(facts))
+    state, tone = state_of(facts)
+    shown = {class_id for photo in facts.listed.chosen.values() for class_id in photo.class_ids}
+    return environment.get_template("report.html.jinja").render(
+        run=facts.status.run,
+        state=state,
+        tone=tone,
+        headline=headline(facts),
+        notes=notes(facts),
+        essentials=_essentials(facts),
+        scores=_scores(facts),
+        classes=_classes(facts),
+        confidence=_confidence(facts),
+        stages=_stages(facts),
+        rejects=facts.rejects,
+        listed_rejects=LISTED_REJECTS,
+        gallery=_gallery(facts),
+        shown_classes=sorted(shown),
+        names=["background", *(entry.name for entry in facts.vocabulary.classes)],
+        config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
+    )
+
+
+def _essentials(facts: RunFacts) -> dict[str, str]:
+    run, config = facts.status.run, facts.config
+    words = f"{len(facts.vocabulary.background_words)} background words" if config.prompts.background else "none"
+    crf = f"dense CRF, {config.crf.iter_max} iterations" if config.crf.enabled else "no CRF"
+    return {
+        "Photos": f"{run['photos']}" + (f", and {run['rejected']} that could not be listed" * bool(run["rejected"])),
+        "Data set": f"{config.dataset.format}, {config.dataset.split}",
+        "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
+        "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
+        "Model digest": run["model_digest"],
+        "Template": " · ".join(config.prompts.templates),
+        "Against": words,
+        "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refined by {config.cam.refine}",
+        "Masks": f"{crf}, confidence from {config.confidence.source}",
+        "clipes": f"{run['versions']['clipes']} on {run['host']}",
+    }
+
+
+def _scores(facts: RunFacts) -> list[dict[str, Any]]:
+    metrics = facts.status.metrics or {}
+    floor = metrics["centre_box"]["miou"] if "centre_box" in metrics else None
+    return [
+        {
+            **{"what": what, "title": title, "scores": metrics[what]},
+            "gain": None if floor is None or what == "centre_box" else metrics[what]["miou"] - floor,
+        }
+        for what, title in SCORED.items()
+        if what in metrics
+    ]
+
+
+def _classes(facts: RunFacts) -> list[dict[str, Any]]:
+    """Background and every class with truth, the best pseudo mask first."""
+    metrics = facts.status.metrics or {}
+    if "pseudo_mask" not in metrics:
+        return []
+    found = [
+        {
+            **{"id": class_id, "name": name, "iou": iou, "photos": facts.listed.by_class.get(class_id)},
+            "others": {what: metrics[what]["class_iou"].get(name) for what in SCORED if what in metrics},
+        }
+        for class_id, (name, iou) in enumerate(metrics["pseudo_mask"]["class_iou"].items())
+        if iou is not None
+    ]
+    return sorted(found, key=lambda line: (-line["iou"], line["id"]))
+
+
+def _confidence(facts: RunFacts) -> dict[str, Any] | None:
+    pixels = int(facts.confidence.sum())
+    if not pixels:
+        return None
+    shares = shares_by_confidence(facts.confidence, CONFIDENCE_BINS).tolist()
+    first = next(place for place, share in enumerate(shares) if share)
+    bins = [{"low": place / CONFIDENCE_BINS, "share": share} for place, share in enumerate(shares)][first:]
+    sure = share_from(facts.confidence, PAPER_MU)
+    return {"bins": bins, "sure": sure, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
+
+
+def _stages(facts: RunFacts) -> list[dict[str, Any]]:
+    counts = (facts.status.metrics or {}).get("stages", {})
+    lines = []
+    for stage in ALL_STAGES:
+        states = [row["state"] for row in facts.status.shards if row["stage"] == stage]
+        if states:
+            shards = {state: states.count(state) for state in SHARD_STATES if state in states}
+            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage)})
+    return lines
+
+
+def _gallery(facts: RunFacts) -> list[dict[str, Any]]:
+    gallery, titles = Gallery(facts), GROUPS[facts.basis]
+    groups = [(group, title, list(gallery.cards(getattr(facts.picks, group)))) for group, title in titles.items()]
+    return [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards]
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _moment(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+
+
+def _duration(run: Mapping[str, Any]) -> str:
+    if run["finished"] is None:
+        return "without an end so far"
+    seconds = round((datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds())
+    hours, minutes = seconds // 3600, seconds % 3600 // 60
+    if hours:
+        return f"took {hours} h {minutes} min"
+    return f"took {minutes} min {seconds % 60} s" if minutes else f"took {seconds} s"
+
+
+def _colour(facts: RunFacts) -> Any:
+    palette = facts.vocabulary.palette
+    return lambda class_id: "rgb({},{},{})".format(*palette[class_id])

@@ -1,0 +1,54 @@
+"""Pictures small enough to stand in an HTML file."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from clipes_core.photo import reduce_to
+
+LONGER_SIDE = 320  # px; shown at half of it, so that it stays sharp on a phone
+QUALITY = 72
+MISSING = (128, 128, 128)
+
+
+def small_photo(image: Image.Image) -> np.ndarray:
+    """Reduce a photo to the report's size.
+
+    Returns:
+        (H, W, 3) uint8 RGB, its longer side at most `LONGER_SIDE`.
+    """
+    return np.asarray(reduce_to(image, LONGER_SIDE))
+
+
+def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
+    """What stands in for a photo of this size that cannot be read, as `small_photo` gives it."""
+    return small_photo(Image.new("RGB", size_hw[::-1], MISSING))
+
+
+def small_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bring a map of ids, (H, W) uint8, to a size [px] by nearest neighbour."""
+    return np.asarray(Image.fromarray(ids).resize(size_hw[::-1], Image.Resampling.NEAREST))
+
+
+def small_levels(levels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bring a map of levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
+    return np.asarray(Image.fromarray(levels).resize(size_hw[::-1], Image.Resampling.BOX))
+
+
+def png_map(png: bytes) -> np.ndarray:
+    """Decode a map of ids or levels as (H, W) uint8."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image)
+
+
+def data_uri(image: np.ndarray) -> str:
+    """Encode a picture as a data URI.
+
+    Args:
+        image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

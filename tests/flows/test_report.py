@@ -1,0 +1,71 @@
+"""`clipes run` and `clipes report`: what a new user reads after a run, good or bad."""
+
+import json
+
+import pytest
+from report_pages import cards, check_stands_alone, groups, notes, parsed, section, titles
+
+FAST = ("--set", "crf.iter_max=1")
+
+
+def page_of(clipes, name="voc12"):
+    html = (clipes.folder / "clipes-store" / "runs" / name / "report.html").read_text()
+    page = parsed(html)
+    check_stands_alone(page)
+    return page
+
+
+def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, golden_photos):
+    done = clipes(*golden_arguments, *FAST, "--set", "report.gallery=6")
+    assert done.returncode == 0, done.stderr
+
+    uri = clipes.folder / "clipes-store" / "runs" / "voc12" / "report.html"
+    assert done.stdout.splitlines()[-1] == f"report: {uri}"
+    metrics = json.loads(uri.with_name("metrics.json").read_text())
+    assert f"centre box (baseline) {metrics['centre_box']['miou']:.4f}" in done.stdout
+    page = page_of(clipes)
+    for row in page.all("tr", having="data-score"):
+        assert row.values()[0] == metrics[row.attributes["data-score"]]["miou"]
+    assert len(page.all("tr", having="data-score")) == 4
+    assert {group: len(found) for group, found in groups(page).items()} == {"best": 2, "worst": 2, "random": 2}
+    for image_id, card in cards(page).items():
+        cams = ["Initial CAM", "Refined CAM"] * len(golden_photos[image_id].class_ids)
+        assert titles(card) == ["Photo", "Pseudo mask", "Confidence", "Truth", *cams]
+
+    first = uri.read_text()
+    uri.unlink()
+    again = clipes("report", "voc12")
+    assert (again.returncode, again.stdout) == (0, "report: ./clipes-store/runs/voc12/report.html\n")
+    assert uri.read_text() == first
+
+
+def test_a_failed_run_tells_where_its_report_is(clipes, golden_arguments, real_data):
+    folder = clipes.folder / "photos"
+    folder.mkdir()
+    for image_id in ("2007_000063", "2007_000068"):
+        data = (real_data / "JPEGImages" / f"{image_id}.jpg").read_bytes()
+        (folder / f"{image_id}.jpg").write_bytes(data if image_id == "2007_000063" else data[:500])
+    (clipes.folder / "two.csv").write_text("image,labels\n2007_000063.jpg,dog;chair\n2007_000068.jpg,bird\n")
+
+    done = clipes(
+        *golden_arguments,
+        *("--set", "dataset.format=list", "--set", "dataset.split=two.csv", "--set", f"dataset.root={folder}"),
+    )
+
+    assert done.returncode == 1
+    assert f"clipes: report: {clipes.folder}/clipes-store/runs/voc12/report.html" in done.stderr
+    page = page_of(clipes)
+    assert page.one("h1").text == "voc12 failed"
+    assert "more than execution.max_failure_rate 0.01 bears" in notes(page)
+    assert "run the same clipes run command again" in notes(page)
+    (reject,) = section(page, "rejects").one("ul", having="rejects").all("li")
+    assert reject.text.startswith("2007_000068 cams, undecodable ")
+
+
+@pytest.mark.parametrize("name", ["nobody", "<b>"])
+def test_an_unknown_run_exits_2_with_a_line(clipes, name):
+    done = clipes("report", name)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"clipes: no run {name} in ./clipes-store; there are: none. Name another store with --store\n"
+    )

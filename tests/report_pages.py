@@ -1,0 +1,123 @@
+"""A written report, parsed as a browser would: elements with their attributes and text."""
+
+import base64
+import io
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+from PIL import Image
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+@dataclass
+class Element:
+    """An element and everything in it."""
+
+    tag: str
+    attributes: dict[str, str]
+    children: list["Element | str"] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The text that a reader sees, white space collapsed."""
+        return " ".join("".join(self._texts()).split())
+
+    def _texts(self):
+        for child in self.children:
+            yield from [child] if isinstance(child, str) else [*child._texts(), " "]
+
+    def all(self, tag: str | None = None, having: str | None = None) -> list["Element"]:
+        """Elements beneath, of a tag, with an attribute or a class of this name."""
+        found = []
+        for child in self.children:
+            if isinstance(child, Element):
+                classes = child.attributes.get("class", "").split()
+                if tag in (None, child.tag) and (having is None or having in child.attributes or having in classes):
+                    found.append(child)
+                found += child.all(tag, having)
+        return found
+
+    def one(self, tag: str | None = None, having: str | None = None) -> "Element":
+        (found,) = self.all(tag, having)
+        return found
+
+    def values(self) -> list[float]:
+        """The numbers beneath, as written and not as rounded for the eye."""
+        return [float(each.attributes["value"]) for each in self.all("data")]
+
+
+class _Parser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = [Element("", {})]
+
+    def handle_starttag(self, tag, attrs):
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
+        self.open.pop()
+
+    def handle_data(self, data):
+        self.open[-1].children.append(data)
+
+
+def parsed(html: str) -> Element:
+    """The document; fails where an element is not closed in its place."""
+    parser = _Parser()
+    parser.feed(html)
+    parser.close()
+    assert len(parser.open) == 1, f"not closed: {[each.tag for each in parser.open[1:]]}"
+    return parser.open[0]
+
+
+def section(page: Element, name: str) -> Element | None:
+    """The section of an id, None where the report has none."""
+    found = [each for each in page.all("section") if each.attributes.get("id") == name]
+    return found[0] if found else None
+
+
+def cards(page: Element) -> dict[str, Element]:
+    """image_id -> card of the gallery."""
+    return {card.attributes["data-photo"]: card for card in page.all("article")}
+
+
+def groups(page: Element) -> dict[str, list[str]]:
+    """Group of the gallery -> image ids in it."""
+    found = page.all("div", having="data-group")
+    return {each.attributes["data-group"]: list(cards(each)) for each in found}
+
+
+def titles(element: Element) -> list[str]:
+    """Captions of the pictures in an element."""
+    return [caption.text for caption in element.all("figcaption")]
+
+
+def notes(page: Element) -> str:
+    """What the report says of the run, before all numbers."""
+    return section(page, "summary").text
+
+
+def picture(image: Element) -> Image.Image:
+    """The decoded picture of an <img>."""
+    head, data = image.attributes["src"].split(",", 1)
+    assert head == "data:image/webp;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+def check_stands_alone(page: Element) -> None:
+    """Nothing is loaded, and nothing runs."""
+    for element in page.all():
+        assert element.tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name, value in element.attributes.items():
+            assert not name.startswith("on")
+            if name == "src":
+                assert value.startswith("data:image/webp;base64,")
+            elif name == "href":
+                assert value.startswith("#")
+            assert "url(" not in value
+    assert all("@import" not in style.text and "url(" not in style.text for style in page.all("style"))

@@ -1,0 +1,23 @@
+"""Reports of runs of a few tiny photos."""
+
+import pytest
+from report_runs import report_of, write_down
+from small_runs import make_run
+
+from tasks.preparation import prepare_run
+
+
+@pytest.fixture
+def reported(tiny, pool):
+    """Make a run of the photos that were added; some lose their file on the way; its report."""
+
+    def reported(until="mask_scores", lost=(), lost_then=(), failure=None, without=(), **sections):
+        run = prepare_run(tiny.config(**sections), until)
+        for path in lost:
+            path.unlink()
+        write_down(make_run(run, pool), failure, without)
+        for path in lost_then:
+            path.unlink()
+        return report_of(run)
+
+    return reported

@@ -1,0 +1,364 @@
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from report_pages import cards, groups, notes, parsed, section, titles
+from report_runs import report_of, write_down
+from small_runs import make_run
+
+from clipes_core.errors import RunBusyError, StageError, UsageError
+from tasks import report as report_package
+from tasks.preparation import prepare_run
+from tasks.report import reported_run, write_report
+from tasks.run_files import open_run, read_run
+
+
+def truth_of(tiny, name, ids):
+    path = tiny.folder / f"{name}-truth.png"
+    Image.fromarray(np.asarray(ids, np.uint8)).save(path)
+    return path.name
+
+
+@pytest.fixture(scope="module")
+def golden_report(golden_made):
+    return report_of(write_down(golden_made))
+
+
+def test_scores_are_those_of_metrics_json_beside_the_baseline(golden_report, golden_made):
+    metrics = read_run(golden_made.run.config.store, "golden").metrics
+    rows = {row.attributes["data-score"]: row for row in golden_report.all("tr", having="data-score")}
+    assert list(rows) == ["centre_box", "initial_cam", "refined_cam", "pseudo_mask"]
+    for what, row in rows.items():
+        scores = metrics[what]
+        assert row.values() == [scores[name] for name in ("miou", "pixel_accuracy", "mean_accuracy")]
+        assert f"{100 * scores['miou']:.1f}%" in row.text
+        assert row.all("td")[-1].text == "9"
+    gain = 100 * (metrics["pseudo_mask"]["miou"] - metrics["centre_box"]["miou"])
+    assert f"{gain:+.1f}".replace("-", "−") in rows["pseudo_mask"].text
+    assert f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'}" in notes(golden_report)
+
+
+def test_classes_that_have_truth_are_listed_by_their_iou(golden_report, golden_made):
+    ious = read_run(golden_made.run.config.store, "golden").metrics["pseudo_mask"]["class_iou"]
+    lines = {line.attributes["data-class"]: line for line in section(golden_report, "classes").all("li")}
+    expected = {name: iou for name, iou in ious.items() if iou is not None}
+    assert {name: line.values() for name, line in lines.items()} == {name: [iou] for name, iou in expected.items()}
+    found = [line.values()[0] for line in lines.values()]
+    assert found == sorted(found, reverse=True)
+    assert "No photo is labelled with" in notes(golden_report)
+    assert "sofa" in notes(golden_report)
+
+
+def test_confidence_is_over_the_pixels_of_all_masks(golden_report, golden_made):
+    counts = sum(np.array(row["confidence_histogram"]) for row in golden_made.rows("masks").values())
+    part = section(golden_report, "confidence")
+    assert part.values() == [pytest.approx(counts[243:].sum() / counts.sum())]
+    assert f"{counts.sum():,} pixels are at least 0.95 sure" in part.text
+    bars = part.one("ol").all("li")
+    shares = [float(re.search(r": ([0-9.]+)%", bar.attributes["title"]).group(1)) for bar in bars]
+    assert sum(shares) == pytest.approx(100, abs=0.01 * len(bars))
+    assert shares[-1] == pytest.approx(100 * counts[243:].sum() / counts.sum(), abs=0.006)
+    assert counts[: int(float(bars[0].attributes["title"].split()[1][:-1]) * 255)].sum() == 0
+
+
+def test_stages_say_what_was_made_and_in_what_time(golden_report, golden_made):
+    stages = read_run(golden_made.run.config.store, "golden").metrics["stages"]
+    rows = {row.attributes["data-stage"]: row for row in golden_report.all("tr", having="data-stage")}
+    assert list(rows) == list(stages) == ["manifest", "texts", "cams", "masks", "mask_scores"]
+    cams = [cell.text for cell in rows["cams"].all("td")]
+    assert cams[:4] == ["2 completed", "9", "9", "0"]
+    assert cams[5] == f"{stages['cams']['busy_seconds']:.1f} s"
+
+
+def test_the_header_says_what_the_run_is(golden_report, golden_made):
+    assert golden_report.one("h1").text == "golden completed"
+    assert golden_report.one("title").text == "golden: completed"
+    told = dict(zip(*([each.text for each in golden_report.all(tag)] for tag in ("dt", "dd")), strict=True))
+    assert told["Model digest"] == golden_made.run.inputs.model_digest
+    assert told["Template"] == "a clean origami {}."
+    assert told["Photos"] == "9"
+    assert "ViT-B-16-quickgelu" in told["CLIP"]
+    assert golden_made.run.keys["masks"] in section(golden_report, "config").text
+
+
+def test_a_photo_is_shown_from_labels_to_mask(golden_report):
+    assert len(cards(golden_report)) == 9  # all there are
+    assert {group: len(found) for group, found in groups(golden_report).items()} == {"best": 3, "worst": 3, "random": 3}
+    card = cards(golden_report)["2007_000063"]
+    assert titles(card)[:4] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
+    dog, chair = sorted((part for part in card.all("div", having="cam")), key=lambda part: part.text, reverse=True)
+    assert titles(dog) == titles(chair) == ["Initial CAM", "Refined CAM"]
+    assert "a clean origami dog." in dog.one("q").text
+    assert "a clean origami chair seat." in chair.one("q").text
+
+
+def test_the_best_are_better_than_the_worst(golden_report):
+    mious = {name: card.values()[0] for name, card in cards(golden_report).items()}
+    by_group = {group: [mious[name] for name in found] for group, found in groups(golden_report).items()}
+    assert by_group["best"] == sorted(mious.values(), reverse=True)[:3]
+    assert by_group["worst"] == sorted(mious.values())[:3]
+
+
+def test_without_truth_the_most_and_the_least_confident_are_shown(tiny, reported):
+    for name in "abcdef":
+        tiny.add(name)
+    page = reported()
+    assert "No photo has a true mask, so nothing is scored" in notes(page)
+    assert section(page, "scores") is None
+    assert section(page, "classes") is None
+    assert {group: len(found) for group, found in groups(page).items()} == {"best": 2, "worst": 2, "random": 2}
+    assert "Least confident" in section(page, "gallery").text
+    sure = {name: card.values()[0] for name, card in cards(page).items()}
+    assert all(0 < share <= 1 for share in sure.values())
+    assert "Truth" not in titles(page)
+
+
+def test_scores_of_some_photos_say_of_how_many(tiny, reported):
+    tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
+    tiny.add("b")
+    page = reported()
+    assert "The scores are over 1 photo with a truth, of 2." in notes(page)
+    assert list(cards(page)) == ["a"]
+
+
+def test_a_run_that_ends_earlier_says_what_it_has_not(tiny, reported):
+    tiny.add("a", "cat;dog")
+    page = reported(until="cams")
+    assert "asked to end after cams, so it has no masks, no mask_scores" in notes(page)
+    assert "has made no pseudo mask" in notes(page)
+    assert section(page, "confidence") is None
+    assert groups(page) == {"random": ["a"]}
+    assert titles(cards(page)["a"]) == ["Photo", *["Initial CAM", "Refined CAM"] * 2]
+
+
+def test_a_run_that_only_listed_has_a_report(tiny, reported):
+    tiny.add("a")
+    page = reported(until="manifest")
+    assert "asked to end after manifest" in notes(page)
+    assert section(page, "gallery") is None
+
+
+def test_a_failed_run_says_why_where_and_how_to_go_on(tiny, reported):
+    for name in "abcdef":
+        tiny.add(name)
+    failure = StageError("masks shard 0: no\nmasks shard 2: <why>")
+    page = reported(failure=failure, without={("masks", 0)}, execution={"shards": 3})
+    assert page.one("h1").text == "tiny failed"
+    assert [line.text for line in page.all("code", having="quoted")] == ["masks shard 0: no", "masks shard 2: <why>"]
+    assert "run the same clipes run command again" in notes(page)
+    assert "masks: 1 of 3 shards failed (0)." in notes(page)
+    (row,) = [row for row in page.all("tr", having="data-stage") if row.attributes["data-stage"] == "masks"]
+    assert row.all("td")[0].text == "2 completed 1 failed"
+    assert 0 < len(cards(page)) < 6
+
+
+def test_rejects_are_counted_by_reason_and_listed(tiny, reported):
+    lost = [tiny.add(name) for name in ("a", "b")]
+    tiny.add("c")
+    page = reported(lost=lost)
+    assert "2 photos without result: the reasons are below." in notes(page)
+    part = section(page, "rejects")
+    assert [group.text for group in part.all("li", having="data-reject")] == ["2 missing in cams"]
+    listed = [line.text for line in part.one("ul", having="rejects").all("li")]
+    assert sorted(listed) == [f"{path.stem} cams, missing {path} is not there any more" for path in lost]
+    assert list(cards(page)) == ["c"]
+
+
+def test_of_many_rejects_some_are_listed_and_that_is_said(tiny, reported):
+    lost = [tiny.add(f"photo {number:02d}") for number in range(51)]
+    part = section(reported(until="cams", lost=lost), "rejects")
+    assert part.one("li", having="data-reject").text == "51 missing in cams"
+    assert len(part.one("ul", having="rejects").all("li")) == 50
+    assert "The first 50 are listed; all are in rejects.parquet." in part.text
+
+
+def test_a_run_with_too_many_rejects_says_what_to_do_first(tiny, reported):
+    lost = tiny.add("a")
+    tiny.add("b")
+    some = {"failure": StageError("cams: 1 of 2 photos failed"), "lost": [lost]}
+    assert "raise execution.max_failure_rate" in notes(reported(**some, execution={"max_failure_rate": 0.4}))
+    lost = [tiny.add("a")]
+    some = {"failure": StageError("the disk is full"), "lost": lost}
+    assert "raise execution.max_failure_rate" not in notes(reported(**some, execution={"max_failure_rate": 0.5}))
+
+
+def test_a_run_none_of_whose_photos_is_left_says_so(tiny, reported):
+    tiny.label("gone", "cat")
+    page = reported()
+    assert "No photo was left to work on" in notes(page)
+    assert section(page, "rejects").one("li", having="data-reject").text == "1 missing in manifest"
+    assert section(page, "gallery") is None
+
+
+def test_a_photo_that_is_gone_by_now_is_told_so_beside_its_mask(tiny, reported):
+    path = tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
+    page = reported(lost_then=[path, tiny.folder / "a-truth.png"])
+    card = cards(page)["a"]
+    assert [note.text for note in card.all("p", having="note")] == [
+        f"the photo cannot be shown: {path} is not there any more",
+        f"no truth: {tiny.folder / 'a-truth.png'} is not there any more",
+    ]
+    assert titles(card) == ["Photo", "Pseudo mask", "Confidence", "Initial CAM", "Refined CAM"]
+
+
+def test_a_photo_without_labels_has_no_cams(tiny, reported):
+    tiny.add("a", "")
+    page = reported()
+    assert "1 photo without labels: masks all background, no CAMs." in notes(page)
+    assert titles(cards(page)["a"]) == ["Photo", "Pseudo mask", "Confidence"]
+    assert "no labels: all background" in cards(page)["a"].text
+
+
+def test_of_many_classes_four_are_shown_and_the_rest_is_counted(tiny, reported):
+    tiny.add("a", "cat;dog;cow;sheep;horse;bird")
+    card = cards(reported(until="cams"))["a"]
+    assert len(card.all("div", having="cam")) == 4
+    assert "2 more classes are not shown." in card.text
+
+
+def test_a_gallery_of_none_is_left_out(tiny, reported):
+    tiny.add("a")
+    page = reported(until="masks", report={"gallery": 0})
+    assert section(page, "gallery") is None
+    assert page.all("img") == []
+
+
+def test_names_and_reasons_are_text_and_never_markup(tiny, reported):
+    hostile = "<img src=x onerror=alert(1)> & \"quoted\" 'too' {{ 7 * 7 }}"
+    vocabulary = tiny.folder / "own.yaml"
+    classes = [{"name": hostile, "words": "<script>cat</script>"}, {"name": "dog"}]
+    vocabulary.write_text(json.dumps({"classes": classes, "background_words": ["sky"]}))
+    tiny.add(hostile, "dog", truth=truth_of(tiny, "t", np.ones((48, 64))))
+    tiny.label(hostile, hostile, "t-truth.png")
+    tiny.add("lost <b>", "dog").unlink()
+
+    page = reported(dataset={"classes": str(vocabulary)}, prompts={"template": "a <i>{}</i>."})
+
+    (card,) = cards(page)
+    assert card == hostile
+    assert cards(page)[card].one("h4").text == hostile
+    assert hostile in section(page, "classes").text
+    assert cards(page)[card].one("q").text == "a <i><script>cat</script></i>."
+    assert "lost <b>" in section(page, "rejects").text
+    assert not page.all("script")
+    assert all("style" in each.attributes for each in page.all("b"))  # the notch of a bar, and nobody else's
+
+
+def test_broken_artifacts_are_told_and_the_rest_is_shown(tiny, reported, pool):
+    for name in "abcdef":
+        tiny.add(name)
+    reported()
+    run = prepare_run(tiny.config(), "mask_scores")
+    shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
+    page = report_of(run)
+    assert "1 artifact could not be read, and what they hold is missing here." in notes(page)
+    assert "is missing: run again, it will be made" in notes(page)
+    assert len(cards(page)) == 6
+    assert "Pseudo mask" not in titles(page)
+
+
+def test_a_run_that_goes_on_has_a_report_of_how_far_it_is(tiny):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "masks")
+    open_run(run)
+    page = report_of(run)
+    assert page.one("h1").text == "tiny running"
+    assert "The run is going on" in notes(page)
+    assert "which this one has not come to" in notes(page)
+
+
+def test_a_run_whose_process_is_gone_says_so(tiny):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "masks")
+    open_run(run)
+    begun = run.store.read_run_json("tiny", "run.json")
+    run.store.write_run_json("tiny", "run.json", {**begun, "host": "elsewhere"})
+    page = report_of(run)
+    assert page.one("h1").text == "tiny interrupted"
+    assert "run the same clipes run command again" in notes(page)
+
+
+def test_the_report_lies_in_any_store(tiny, pool):
+    tiny.add("a")
+    run = prepare_run(tiny.config().model_copy(update={"store": "memory://reports/store"}), "manifest")
+    assert report_of(write_down(make_run(run, pool))).one("h1").text == "tiny completed"
+
+
+def test_the_same_run_has_the_same_report(golden_made):
+    uri = write_report(golden_made.run.config.store, "golden")
+    first = Path(uri).read_text()
+    write_report(golden_made.run.config.store, "golden")
+    assert Path(uri).read_text() == first
+
+
+def test_a_report_of_24_photos_stays_small(golden_made):
+    size = Path(write_report(golden_made.run.config.store, "golden")).stat().st_size
+    assert size / 9 * 24 < 6e6
+
+
+def test_an_unknown_run_is_told_so(tmp_path):
+    with pytest.raises(UsageError, match=r"^no run nobody in .*; there are: none"):
+        write_report(str(tmp_path), "nobody")
+
+
+def test_a_run_of_an_earlier_version_is_told_so(tiny):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+    open_run(run)
+    begun = run.store.read_run_json("tiny", "run.json")
+    del begun["vocabulary"]
+    run.store.write_run_json("tiny", "run.json", begun)
+    with pytest.raises(UsageError, match=r"^run tiny is of an earlier version of clipes: run it again"):
+        write_report(run.config.store, "tiny")
+
+
+def test_every_end_of_a_run_has_its_report(tiny, caplog):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+    with reported_run(run) as record:
+        pass
+    assert Path(record.report).read_text().count("tiny: completed") == 1
+    assert record.summary().report == record.report
+
+    caplog.set_level(logging.INFO, "tasks")
+    for failure, state in ((StageError("no"), "failed"), (KeyboardInterrupt(), "cancelled")):
+        with pytest.raises(type(failure)), reported_run(run):
+            raise failure
+        assert parsed(Path(record.report).read_text()).one("h1").text == f"tiny {state}"
+        assert caplog.messages[-1] == f"report: {record.report}"
+
+
+def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+    blocked = Path(run.store.run_uri("tiny", report_package.FILE))
+
+    def fail():
+        (blocked / "in the way").mkdir(parents=True)
+        raise StageError("the real one")
+
+    with pytest.raises(StageError, match=r"^the real one$"), reported_run(run):
+        fail()
+    assert "no report.html of run tiny: ArtifactError: " in caplog.text
+    assert read_run(run.config.store, "tiny").run["state"] == "failed"
+
+
+def test_a_run_that_is_busy_is_left_alone(tiny):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+    open_run(run)
+    begun = run.store.read_run_json("tiny", "run.json")
+    run.store.write_run_json("tiny", "run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
+    with pytest.raises(RunBusyError), reported_run(run):
+        pytest.fail("must not begin")
+    assert not run.store.has_run_file("tiny", report_package.FILE)
+
+
+def process_start(pid):
+    return psutil.Process(pid).create_time()
