@@ -11,7 +11,7 @@ from clipes_core.metrics import cam_confusions, confusion, scores_from_confusion
 from clipes_core.pseudo_mask import resize_cams
 from tasks.artifact_store import ArtifactStore
 from tasks.cam_rows import stored_cams
-from tasks.mask_scores import pooled_scores
+from tasks.mask_scores import CELL_COLUMNS, photo_mious, pooled_scores
 from tasks.preparation import prepare_run
 
 CLASSES = 21
@@ -79,6 +79,22 @@ def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(golden_made, re
         assert {matrix.sum() for matrix in found.values()} == {(truth != 255).sum()}
         rows = [np.bincount(truth[truth != 255], minlength=CLASSES).tolist() for _ in found]
         assert [matrix.sum(axis=1).tolist() for matrix in found.values()] == rows
+
+
+def test_the_score_of_one_photo_is_of_its_own_pixels():
+    row = {
+        "scored": ["initial_cam", "pseudo_mask", "pseudo_mask", "pseudo_mask", "centre_box", "centre_box"],
+        "background_power": [1, 1, 1, 1, 0, 0],
+        "truth": [8, 0, 0, 8, 0, 8],
+        "prediction": [8, 0, 8, 8, 0, 0],
+        "pixels": [9, 6, 2, 2, 6, 4],
+    }
+    # mask: background 6 / 8, class 8: 2 / 4; box: background 6 / 10, class 8: 0 / 4
+    assert photo_mious(row, CLASSES) == pytest.approx({"pseudo_mask": 0.625, "centre_box": 0.3})
+
+
+def test_a_photo_without_counted_pixels_has_no_score():
+    assert photo_mious(dict.fromkeys(CELL_COLUMNS, ()), CLASSES) == {}
 
 
 def test_columns_are_sparse(golden_made):
