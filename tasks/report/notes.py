@@ -105,7 +105,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
     if rejected:
         yield Note("warn", f"{_counted(rejected, 'photo')} without result: the reasons are below.")
     if listed.unlabelled:
-        yield Note("plain", f"{_counted(listed.unlabelled, 'photo')} without labels: masks all background, no CAMs.")
+        yield Note("plain", f"{_counted(listed.unlabelled, 'photo')} without labels: no CAMs, masks all background.")
     names = [entry.name for class_id, entry in enumerate(facts.vocabulary.classes, 1) if not listed.by_class[class_id]]
     if names and listed.photos:
         yield Note("plain", f"No photo is labelled with {_some(names)}.")
@@ -115,9 +115,10 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
 
 def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
+    asked = ALL_STAGES.index(facts.status.run["until"]) >= ALL_STAGES.index("mask_scores")
     if facts.status.metrics is None:
         yield Note("plain", "Scores and times are written at a run's end, which this one has not come to.")
-    elif not listed.with_truth and listed.photos:
+    elif asked and not listed.with_truth and listed.photos:
         yield Note("plain", "No photo has a true mask, so nothing is scored: name their folder in dataset.truth.")
     elif "pseudo_mask" in metrics and metrics["pseudo_mask"]["images"] < listed.photos:
         images = metrics["pseudo_mask"]["images"]

@@ -132,6 +132,7 @@ def test_a_run_that_ends_earlier_says_what_it_has_not(tiny, reported):
     page = reported(until="cams")
     assert "asked to end after cams, so it has no masks, no mask_scores" in notes(page)
     assert "has made no pseudo mask" in notes(page)
+    assert "true mask" not in notes(page)  # nobody asked for scores
     assert section(page, "confidence") is None
     assert groups(page) == {"random": ["a"]}
     assert titles(cards(page)["a"]) == ["Photo", *["Initial CAM", "Refined CAM"] * 2]
@@ -210,7 +211,7 @@ def test_a_photo_that_is_gone_by_now_is_told_so_beside_its_mask(tiny, reported):
 def test_a_photo_without_labels_has_no_cams(tiny, reported):
     tiny.add("a", "")
     page = reported()
-    assert "1 photo without labels: masks all background, no CAMs." in notes(page)
+    assert "1 photo without labels: no CAMs, masks all background." in notes(page)
     assert titles(cards(page)["a"]) == ["Photo", "Pseudo mask", "Confidence"]
     assert "no labels: all background" in cards(page)["a"].text
 
