@@ -131,6 +131,8 @@ def test_every_bad_value_has_its_line(tmp_path):
     ("text", "message"),
     [
         ("classes: [", "own.yaml is not YAML: while parsing"),
+        ("classes: 2001-99-99", "own.yaml is not YAML: month must be in 1..12"),
+        ("[" * 20_000, "own.yaml is not YAML: maximum recursion depth"),
         ("", r"own.yaml: Input should be a valid dictionary .* \(got None\)"),
         (
             "classes: [{name: a}, {name: a}]",
