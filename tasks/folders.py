@@ -1,5 +1,6 @@
 """Files on any fsspec URI: their places, their text, and folder listings with fingerprints."""
 
+import errno
 import os
 import posixpath
 from collections import defaultdict
@@ -18,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from clipes_core.errors import DatasetError
 
 THREADS = 16  # requests at a time; a listing or a small file spends its time waiting for the store
+NO_SUCH_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -47,6 +49,15 @@ def is_absolute(path: str) -> bool:
     return path.startswith("/") or "://" in path
 
 
+def check_protocol(uri: str) -> None:
+    """Refuse a URI that no installed package can open; a path always passes.
+
+    Raises:
+        DatasetError: names the protocol.
+    """
+    _filesystem(uri)
+
+
 def join(folder: str, path: str) -> str:
     """A path below a folder."""
     return folder + path if folder.endswith("/") else f"{folder}/{path}"
@@ -62,7 +73,8 @@ def read_bytes(uri: str) -> bytes:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: no permission, or a protocol that no installed package knows.
+        DatasetError: no permission, a name that no file can have, or a protocol that no installed package knows.
+        OSError: the disk or the network fails.
     """
     with _explained(uri):
         fs, path = _filesystem(uri)
@@ -142,10 +154,14 @@ def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]])
     folder, fs, path, uris = job
     with _explained(folder):
         try:
-            files = _local_files(path, uris) if isinstance(fs, LocalFileSystem) else _listed_files(fs, path)
-        except (FileNotFoundError, NotADirectoryError):
+            files = _local_files(path, uris) if isinstance(fs, LocalFileSystem) else _listed_files(fs, path, uris)
+        except OSError as exc:
+            if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
+                return {}
+            raise
+        except ValueError:  # the system knows no such name, as one that holds a zero character
             return {}
-    return {uris[name]: facts for name, facts in files.items() if name in uris}
+    return {uris[name]: facts for name, facts in files.items()}
 
 
 def _local_files(folder: str, names: Container[str]) -> dict[str, FileFacts]:
@@ -153,19 +169,22 @@ def _local_files(folder: str, names: Container[str]) -> dict[str, FileFacts]:
     files = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # gone since it was listed
+            with suppress(OSError):  # gone since it was listed, or a link that leads in a circle
                 if entry.name in names and entry.is_file():
                     stat = entry.stat()
                     files[entry.name] = FileFacts(stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}")
     return files
 
 
-def _listed_files(fs: AbstractFileSystem, folder: str) -> dict[str, FileFacts]:
-    return {
-        _name(entry["name"]): FileFacts(int(entry["size"]), _fingerprint(entry))
-        for entry in fs.ls(folder, detail=True)
-        if entry["type"] == "file"
-    }
+def _listed_files(fs: AbstractFileSystem, folder: str, names: Container[str]) -> dict[str, FileFacts]:
+    entries = {_name(entry["name"]): entry for entry in fs.ls(folder, detail=True) if entry["type"] == "file"}
+    return {name: _facts(fs, entry) for name, entry in entries.items() if name in names}
+
+
+def _facts(fs: AbstractFileSystem, entry: Mapping[str, Any]) -> FileFacts:
+    if entry["size"] is None:  # a web server's listing is a page of links
+        entry = fs.info(entry["name"])
+    return FileFacts(int(entry["size"] or 0), _fingerprint(entry))
 
 
 def _fingerprint(entry: Mapping[str, Any]) -> str:
@@ -198,9 +217,16 @@ def _filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 
 @contextmanager
 def _explained(uri: str) -> Iterator[None]:
-    """Turn a missing permission into an error that names the place and what to do."""
+    """Turn what stores raise into errors that name the place and what to do."""
     try:
         yield
     except PermissionError as exc:
         reason = exc.strerror or str(exc)
         raise DatasetError(f"{uri}: no permission ({reason}); check its mode or the credentials") from exc
+    except ValueError as exc:
+        raise DatasetError(f"{uri!r}: {exc}; use a path or a URI that can exist") from exc
+    except Exception as exc:
+        # told by name: importing the packages of all stores to know their errors takes longer than most commands
+        if isinstance(exc, OSError) or type(exc).__module__.partition(".")[0] not in ("aiohttp", "botocore"):
+            raise
+        raise ConnectionError(f"{uri}: {exc}; check the address, the network and the credentials") from exc

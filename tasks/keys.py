@@ -24,7 +24,8 @@ def shard_of(image_id: str, shards: int) -> int:
 
 def photo_digest(photo: Photo) -> str:
     """Changes when the photo's file or its labels do; not when its truth does."""
-    return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids)])
+    stated = [] if photo.stated_size is None else [list(photo.stated_size)]
+    return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids), *stated])
 
 
 def content_key(input_digests: Mapping[str, str]) -> str:

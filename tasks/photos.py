@@ -1,11 +1,13 @@
 """Photos: as the pipeline lists them, and their pixels."""
 
 import io
+import posixpath
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from aiohttp import ClientError, ClientResponseError
@@ -18,6 +20,9 @@ from clipes_core.config import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import reduce_to, to_rgb
 
+# PIL runs Ghostscript on EPS; it takes half of all broken files for SPIDER and falls over them
+NO_PHOTOS = ("EPS", "SPIDER")
+SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}
 LOAD_THREADS = 4
 PHOTOS_AHEAD = 8
 
@@ -34,6 +39,7 @@ class Photo:
         class_ids: data set ids 1..K of its labels, unique, in order of first appearance.
         truth_uri: of the true mask, None where there is none.
         truth_fingerprint: of the true mask's file, None where there is none.
+        stated_size: width and height [px] that its labels state, None where they state none.
     """
 
     image_id: str
@@ -43,6 +49,7 @@ class Photo:
     class_ids: tuple[int, ...]
     truth_uri: str | None = None
     truth_fingerprint: str | None = None
+    stated_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,11 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
         PhotoError: missing, unreadable, undecodable or too small; says which file and why.
     """
     with _decoded(photo.uri) as encoded:
-        image, notes = to_rgb(encoded, config.exif)
+        image, converted = to_rgb(encoded, config.exif)
+        notes = (*_wrong_suffix(photo.uri, encoded), *converted, *_other_size(photo, encoded, image))
     reduced = reduce_to(image, config.max_side)
     if reduced is not image:
-        notes = (*notes, f"reduced from {_size(image)} to {_size(reduced)}")
+        notes = (*notes, f"reduced from {_size(image.size)} to {_size(reduced.size)}")
     return LoadedPhoto(reduced, (image.height, image.width), notes)
 
 
@@ -123,6 +131,8 @@ def load_ids(uri: str) -> np.ndarray:
                 ErrorKind.BAD_TRUTH,
                 f"{uri} has mode {image.mode}: a true mask must be a palette or grey PNG of ids",
             )
+        if image.format == "JPEG":
+            raise PhotoError(ErrorKind.BAD_TRUTH, f"{uri} is a JPEG, which changes ids: a true mask must be a PNG")
         return np.array(image)
 
 
@@ -136,7 +146,7 @@ def read_bytes(uri: str) -> bytes:
     try:
         return fs.cat_file(path)
     except FileNotFoundError as exc:
-        raise PhotoError(ErrorKind.MISSING, f"{uri} is not there any more") from exc
+        raise PhotoError(ErrorKind.MISSING, f"{uri} is not there") from exc
     except (PermissionError, IsADirectoryError) as exc:
         raise PhotoError(ErrorKind.UNREADABLE, f"{uri} cannot be read: {exc}") from exc
     except TimeoutError as exc:
@@ -158,7 +168,7 @@ def _decoded(uri: str) -> Iterator[Image.Image]:
     """An opened image; PIL's errors, also those of decoding in the block, become a PhotoError."""
     data = read_bytes(uri)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             yield image
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as exc:
         what = "no image of a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
@@ -172,5 +182,27 @@ def _result(
     return photo, future.result()
 
 
-def _size(image: Image.Image) -> str:
-    return f"{image.width}x{image.height}"
+@cache
+def _formats() -> tuple[str, ...]:
+    """The formats that are tried on a file, whatever its name says."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NO_PHOTOS)
+
+
+def _wrong_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
+    suffix = posixpath.splitext(uri)[1].lower()
+    meant, found = Image.registered_extensions().get(suffix), encoded.format
+    if meant is None or found in (meant, *SAME_SUFFIX.get(meant, ())):
+        return ()
+    return (f"content is {found}, the name says {suffix}",)
+
+
+def _other_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
+    """A note where the labels were made for a picture of another size; turned or not, either will do."""
+    if photo.stated_size in (None, encoded.size, image.size):
+        return ()
+    return (f"labels state {_size(photo.stated_size)}, the photo has {_size(image.size)}",)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,5 +1,6 @@
 """Readers of data sets: what photos and labels there are, listed and fingerprinted; no photo is opened."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from tasks.datasets.scenes import read_scenes
 from tasks.datasets.voc import read_voc
 from tasks.folders import FileFacts, absolute, find_files, list_names
 from tasks.photos import Photo, Reject
+
+logger = logging.getLogger(__name__)
 
 READERS = {"voc": read_voc, "list": read_list, "coco": read_coco, "scenes": read_scenes}
 
@@ -51,14 +54,17 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary) -> Listing:
     photos = tuple(row for row in rows if isinstance(row, Photo))
     if not photos:
         _check_folder("dataset.root", config.root)
-    if not any(photo.truth_uri for photo in photos):
+    without_truth = sum(photo.truth_uri is None for photo in photos)
+    if without_truth == len(photos):
         _check_folder("dataset.truth", config.truth)
+    elif without_truth:
+        logger.info("%d of %d photos have no true mask: they are not scored", without_truth, len(photos))
     return Listing(photos, tuple(row for row in rows if isinstance(row, Reject)))
 
 
 def _with_files(entries: Iterable[Entry | Reject], empty: str) -> Iterator[Photo | Reject]:
     listed = [entry for entry in entries if isinstance(entry, Entry)]
-    files = find_files(uri for entry in listed for uri in (*entry.photo_uris, *entry.truth_uris))
+    files = find_files(uri for entry in listed for uri in (*entry.photo_uris, *entry.all_truth_uris))
     for entry in entries:
         yield _photo(entry, files, empty) if isinstance(entry, Entry) else entry
 
@@ -70,9 +76,8 @@ def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | 
         return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
     if not entry.class_ids and empty == "reject":
         return rejected(entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "no labels, and dataset.empty is reject"))
-    truth_uri = next((uri for uri in entry.truth_uris if uri in files), None)
-    truth_fingerprint = files[truth_uri].fingerprint if truth_uri else None
-    facts = files[uri]
+    truth_uri = next((uri for uri in entry.all_truth_uris if uri in files), entry.named_truth)
+    truth, facts = files.get(truth_uri or ""), files[uri]
     return Photo(
         entry.image_id,
         uri,
@@ -80,7 +85,8 @@ def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | 
         facts.fingerprint,
         entry.class_ids,
         truth_uri,
-        truth_fingerprint,
+        truth.fingerprint if truth else None,
+        entry.stated_size,
     )
 
 
@@ -88,7 +94,7 @@ def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject
     seen: set[str] = set()
     for row in rows:
         if row.image_id in seen:
-            reason = "an earlier line has the same id (extensions do not count); the first one is kept"
+            reason = "an earlier line has the same id (extensions do not count); only the first one counts"
             yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
         else:
             seen.add(row.image_id)

@@ -1,8 +1,10 @@
 """Data sets in MS COCO's layout: annotations/instances_SPLIT.json and a folder of photos per split."""
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from clipes_core.config import DatasetConfig
@@ -21,13 +23,25 @@ from tasks.datasets.entries import (
 from tasks.folders import absolute, join, list_names, read_lines, read_text
 from tasks.photos import Reject
 
+logger = logging.getLogger(__name__)
+
 PUBLISHED_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 RECORDS = {
     "images": ("id", "file_name"),
     "annotations": ("image_id", "category_id"),
     "categories": ("id", "name"),
 }
-KEPT = {*RECORDS, *(field for fields in RECORDS.values() for field in fields)}
+SIDES = ("width", "height")
+KEPT = {*RECORDS, *SIDES, *(field for fields in RECORDS.values() for field in fields)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A photo as the split names it."""
+
+    file_name: str
+    labels: tuple[str, ...]
+    stated_size: tuple[int, int] | None = None
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
@@ -57,8 +71,8 @@ def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     except FileNotFoundError as exc:
         raise DatasetError(f"dataset.split: no file {split_uri}; {_known_splits(root)}") from exc
     folders = _photo_folders(root, _split_name(split_uri))
-    for file_name, labels in rows:
-        yield _entry(file_name, labels, known, folders, truth_folder)
+    for row in rows:
+        yield _entry(row, known, folders, truth_folder)
 
 
 def _split_uri(root: str, split: str) -> str:
@@ -87,14 +101,14 @@ def _photo_folders(root: str, split: str) -> list[str]:
     return list(dict.fromkeys([*own, *published, images, root]))
 
 
-def _text_rows(list_uri: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _text_rows(list_uri: str) -> Iterator[_Row]:
     for _, line in read_lines(list_uri):
         name, *labels = line.split()
-        yield name if name.lower().endswith(PHOTO_EXTENSIONS) else f"{name}.jpg", tuple(labels)
+        yield _Row(name if name.lower().endswith(PHOTO_EXTENSIONS) else f"{name}.jpg", tuple(labels))
 
 
-def _json_rows(json_uri: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """File name and category names, unique and in order of first appearance, of each image."""
+def _json_rows(json_uri: str) -> Iterator[_Row]:
+    """The images, with their categories' names unique and in order of first appearance."""
     data = _read_json(json_uri)
     categories = {record["id"]: str(record["name"]) for record in _records(json_uri, data, "categories")}
     labels: dict[Any, dict[str, None]] = defaultdict(dict)
@@ -102,13 +116,27 @@ def _json_rows(json_uri: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         category = record["category_id"]
         labels[record["image_id"]][categories.get(category, f"category_id {category}")] = None
     for record in _records(json_uri, data, "images"):
-        yield str(record["file_name"]), tuple(labels.get(record["id"], ()))
+        yield _Row(str(record["file_name"]), tuple(labels.get(record["id"], ())), _stated_size(record))
+    _warn_of_strays(json_uri, labels.keys() - {record["id"] for record in data["images"]})
+
+
+def _stated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = (record.get(side) for side in SIDES)
+    return (width, height) if isinstance(width, int) and isinstance(height, int) and width and height else None
+
+
+def _warn_of_strays(json_uri: str, image_ids: set[Any]) -> None:
+    if image_ids:
+        logger.warning(
+            "%s: annotations name %d image_ids that no image has, the first %r: photos may lack their labels",
+            *(json_uri, len(image_ids), min(image_ids, key=str)),
+        )
 
 
 def _read_json(json_uri: str) -> Any:
     try:
         return json.loads(read_text(json_uri), object_hook=_without_shapes)
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # numbers of thousands of digits, brackets without end
         raise DatasetError(f"{json_uri}: broken JSON ({exc}); copy the file again") from exc
 
 
@@ -122,24 +150,19 @@ def _records(json_uri: str, data: Any, section: str) -> Iterator[Mapping[str, An
     if not isinstance(records, list):
         raise DatasetError(f"{json_uri}: no list of {section}; COCO's files have images, annotations, categories")
     for number, record in enumerate(records):
-        lacking = [field for field in RECORDS[section] if not isinstance(record, dict) or field not in record]
+        found = record if isinstance(record, dict) else {}
+        lacking = [field for field in RECORDS[section] if not isinstance(found.get(field), int | float | str)]
         if lacking:
             raise DatasetError(f"{json_uri}: {section}[{number}] has no {' and no '.join(lacking)}")
         yield record
 
 
-def _entry(
-    file_name: str,
-    labels: tuple[str, ...],
-    known: Mapping[str, int],
-    folders: list[str],
-    truth_folder: str | None,
-) -> Entry | Reject:
+def _entry(row: _Row, known: Mapping[str, int], folders: list[str], truth_folder: str | None) -> Entry | Reject:
     try:
-        inside = path_inside(file_name)
-        class_ids = find_class_ids(labels, known)
+        inside = path_inside(row.file_name)
+        class_ids = find_class_ids(row.labels, known)
     except PhotoError as error:
-        return rejected(without_extension(file_name), join(folders[0], file_name), error)
+        return rejected(without_extension(row.file_name), join(folders[0], row.file_name), error)
     image_id = without_extension(inside)
     places = tuple(join(folder, inside) for folder in folders)
-    return Entry(image_id, places, class_ids, mask_place(truth_folder, image_id))
+    return Entry(image_id, places, class_ids, mask_place(truth_folder, image_id), stated_size=row.stated_size)

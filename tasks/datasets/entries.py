@@ -22,17 +22,27 @@ class Entry:
         photo_uris: where the photo may lie, best first; at least one.
         class_ids: data set ids 1..K, unique, in order of first appearance.
         truth_uris: where its true mask may lie, best first; none: it has none.
+        named_truth: the true mask that the list itself names; it goes first, and is missed where it is not there.
+        stated_size: width and height [px] that the labels state, None where they state none.
     """
 
     image_id: str
     photo_uris: tuple[str, ...]
     class_ids: tuple[int, ...]
     truth_uris: tuple[str, ...] = ()
+    named_truth: str | None = None
+    stated_size: tuple[int, int] | None = None
+
+    @property
+    def all_truth_uris(self) -> tuple[str, ...]:
+        """Where its true mask may lie, the one that the list names first."""
+        return (self.named_truth, *self.truth_uris) if self.named_truth else self.truth_uris
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """The row of a photo that cannot be listed."""
-    return Reject(image_id, uri, STAGE, error.kind, error.reason)
+    """The row of a photo that cannot be listed; characters that UTF-8 has no form for are escaped."""
+    image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
+    return Reject(image_id, uri, STAGE, error.kind, reason)
 
 
 def dataset_root(config: DatasetConfig) -> str:
@@ -50,12 +60,17 @@ def path_inside(path: str) -> str:
     """A path relative to the data set's root, normalised.
 
     Raises:
-        PhotoError: MISSING where it is empty, absolute or leads out of the root.
+        PhotoError: MISSING where it is empty, absolute, leads out of the root or can be no file's name.
     """
     inside = posixpath.normpath(path)
-    if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == "..":
+    if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or _unwritable(inside):
         raise PhotoError(ErrorKind.MISSING, f"{path!r} is no path below the data set's root")
     return inside
+
+
+def _unwritable(path: str) -> bool:
+    """Whether a path holds what no file's name can: a zero character, or half a character as JSON can spell it."""
+    return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def without_extension(path: str) -> str:
@@ -91,4 +106,10 @@ def _hint(label: str, known: Mapping[str, int]) -> str:
     if alike:
         return f"; did you mean {alike[0]!r}?"
     numbers = [int(name) for name in known if name.isdecimal()]
-    return f"; ids run from {min(numbers)} to {max(numbers)}" if numbers and label.lstrip("-").isdecimal() else ""
+    if not numbers or not label.removeprefix("-").isdecimal():
+        return ""
+    first, last = min(numbers), max(numbers)
+    counted = ""
+    if label == (str(last + 1) if first == 0 else "0"):
+        counted = f". Do the list's ids count from {1 - first}? Then all its labels are one off"
+    return f"; ids run from {first} to {last}{counted}"

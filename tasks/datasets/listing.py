@@ -12,8 +12,16 @@ import pyarrow.parquet
 from clipes_core.config import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
-from tasks.datasets.entries import Entry, find_class_ids, mask_place, path_inside, rejected, without_extension
-from tasks.folders import absolute, is_absolute, join, parent, read_bytes, read_lines, read_text
+from tasks.datasets.entries import (
+    PHOTO_EXTENSIONS,
+    Entry,
+    find_class_ids,
+    mask_place,
+    path_inside,
+    rejected,
+    without_extension,
+)
+from tasks.folders import absolute, check_protocol, is_absolute, join, parent, read_bytes, read_lines, read_text
 from tasks.photos import Reject
 
 COLUMNS = "a list has the columns image and labels, and may have truth"
@@ -140,12 +148,19 @@ def _entry(number: int, row: _Row, root: str, truth_folder: str | None, known: M
         image_id, uri = _place(row.image, root)
     except PhotoError as error:
         return rejected(row.image or f"row {number}", row.image, error)
-    masks = (_resolve(row.truth, root),) if row.truth else ()
     try:
         class_ids = find_class_ids(row.labels, known)
     except PhotoError as error:
-        return rejected(image_id, uri, error)
-    return Entry(image_id, (uri,), class_ids, masks + mask_place(truth_folder, image_id))
+        return rejected(image_id, uri, _after_spaces(row, error))
+    named_truth = _resolve(row.truth, root) if row.truth else None
+    return Entry(image_id, (uri,), class_ids, mask_place(truth_folder, image_id), named_truth)
+
+
+def _after_spaces(row: _Row, error: PhotoError) -> PhotoError:
+    """What is wrong with labels of which one looks like the rest of a path."""
+    if any(label.lower().endswith(PHOTO_EXTENSIONS) for label in row.labels):
+        return PhotoError(error.kind, f"{error.reason}; a path with spaces needs a TAB before its labels")
+    return error
 
 
 def _place(image: str, root: str) -> tuple[str, str]:
@@ -154,6 +169,10 @@ def _place(image: str, root: str) -> tuple[str, str]:
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)
     uri = absolute(image)
+    try:
+        check_protocol(uri)
+    except DatasetError as exc:
+        raise PhotoError(ErrorKind.MISSING, str(exc)) from exc
     beneath = uri.removeprefix(join(root, "")).rpartition("://")[2].lstrip("/")
     return without_extension(path_inside(beneath)), uri
 

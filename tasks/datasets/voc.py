@@ -21,6 +21,7 @@ from tasks.datasets.entries import (
 from tasks.folders import THREADS, FileFacts, absolute, find_files, join, list_names, read_bytes, read_lines
 from tasks.photos import Reject
 
+FLAGS = (["-1"], ["0"], ["1"])  # of ImageSets/Main: absent, difficult, present
 SPLIT_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main")
 MAX_XML_BYTES = 1 << 20  # VOC's largest annotation has 20 kB
 
@@ -33,6 +34,19 @@ class _Listed:
     photo_uri: str
     xml_uri: str
     truth_uris: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What an annotation file says of its photo.
+
+    Attributes:
+        names: of the direct objects, in the file's order, repeated ones too.
+        stated_size: width and height [px], None where the file does not state both.
+    """
+
+    names: tuple[str, ...]
+    stated_size: tuple[int, int] | None
 
 
 def read_voc(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
@@ -59,8 +73,8 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | 
         yield from pool.imap(read, lines, chunksize=16)
 
 
-def object_names(xml: bytes) -> tuple[str, ...]:
-    """Names of the direct objects of a VOC annotation, in its order, repeated ones too.
+def parse_annotation(xml: bytes) -> Annotation:
+    """Read a VOC annotation.
 
     Args:
         xml: an annotation file's content.
@@ -78,7 +92,15 @@ def object_names(xml: bytes) -> tuple[str, ...]:
     names = tuple((thing.findtext("name") or "").strip() for thing in root.findall("object"))
     if "" in names:
         raise _unreadable(f"object {names.index('') + 1} has no name")
-    return names
+    return Annotation(names, _stated_size(root))
+
+
+def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    sides = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    if not all(side.isascii() and side.isdecimal() and len(side) < 10 for side in sides):
+        return None
+    width, height = map(int, sides)
+    return (width, height) if width and height else None
 
 
 class _TreeWithoutDoctype(ElementTree.TreeBuilder):
@@ -106,11 +128,15 @@ def _known_splits(root: str) -> str:
 
 
 def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
-    """Take `ID`, `ID 1` as in ImageSets/Main, or `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`."""
+    """Take `ID`, `ID 1` as in ImageSets/Main, or `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`.
+
+    Any other line with spaces is an id with spaces.
+    """
     first, *others = line.split()
-    name = first.rpartition("/")[2]
-    image_id = without_extension(name) if name.lower().endswith(PHOTO_EXTENSIONS) else name
     masks = (join(root, others[0].lstrip("/")),) if others and others[0].endswith(".png") else ()
+    path = first if not others or masks or others in FLAGS else line.strip()
+    name = path.rstrip("/").rpartition("/")[2] or line.strip()
+    image_id = without_extension(name) if name.lower().endswith(PHOTO_EXTENSIONS) else name
     return _Listed(
         image_id,
         join(root, f"JPEGImages/{image_id}.jpg"),
@@ -121,10 +147,11 @@ def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
 
 def _read_entry(line: _Listed, annotations: Mapping[str, FileFacts], known: Mapping[str, int]) -> Entry | Reject:
     try:
-        names = object_names(_read_annotation(line.xml_uri, annotations.get(line.xml_uri)))
-        return Entry(line.image_id, (line.photo_uri,), find_class_ids(names, known), line.truth_uris)
+        annotation = parse_annotation(_read_annotation(line.xml_uri, annotations.get(line.xml_uri)))
+        class_ids = find_class_ids(annotation.names, known)
     except PhotoError as error:
         return rejected(line.image_id, line.photo_uri, error)
+    return Entry(line.image_id, (line.photo_uri,), class_ids, line.truth_uris, stated_size=annotation.stated_size)
 
 
 def _read_annotation(uri: str, facts: FileFacts | None) -> bytes:
@@ -136,6 +163,8 @@ def _read_annotation(uri: str, facts: FileFacts | None) -> bytes:
         return read_bytes(uri)
     except FileNotFoundError as exc:
         raise _unreadable(f"no annotation at {uri}") from exc
+    except DatasetError as exc:
+        raise _unreadable(str(exc)) from exc
 
 
 def _unreadable(reason: str) -> PhotoError:

@@ -1,4 +1,7 @@
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
@@ -181,3 +184,42 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
 def test_unknown_protocols_are_refused():
     with pytest.raises(DatasetError, match=r"gopher://x/: Protocol not known: gopher; use a path or a URI"):
         find_files(["gopher://x/a.jpg"])
+
+
+class Site(SimpleHTTPRequestHandler):
+    """A folder on the web, whose listings are pages of links; it fails at what is named so."""
+
+    def do_GET(self):
+        if "fails" in self.path:
+            self.send_error(500)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_finds_files_of_a_web_server(tmp_path, site):
+    (tmp_path / "a.jpg").write_bytes(b"four")
+    found = find_files([f"{site}/a.jpg", f"{site}/none.jpg"])
+    assert {uri: facts.size_bytes for uri, facts in found.items()} == {f"{site}/a.jpg": 4}
+
+
+def test_a_server_that_fails_is_named_with_its_answer(site):
+    with pytest.raises(ConnectionError, match=rf"{site}/fails.txt: 500.*; check the address, the network and"):
+        read_text(f"{site}/fails.txt")
+
+
+def test_a_name_that_no_file_can_have_is_told_so():
+    with pytest.raises(DatasetError, match="embedded null byte; use a path or a URI that can exist"):
+        list_names("/tmp/a\0b")

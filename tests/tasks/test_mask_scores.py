@@ -229,7 +229,7 @@ def test_a_photo_without_a_mask_is_not_rejected_twice(tiny, pool):
 
     row = made.rows("mask_scores")["a"]
     assert (row["status"], row["error_kind"]) == ("error", "upstream")
-    assert row["error"] == f"no mask: no CAMs: {path} is not there any more"
+    assert row["error"] == f"no mask: no CAMs: {path} is not there"
     assert made.of("mask_scores")[0].rejects == ()
     assert pooled_scores(made.run.store, uris(made), CLASSES, 1.0)["pseudo_mask"].images == 1
 

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import struct
 import threading
@@ -7,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import fsspec
 import numpy as np
 import pytest
+from permissions import unprivileged
 from PIL import ExifTags, Image
 from s3fs import S3FileSystem
 
@@ -156,9 +158,60 @@ def test_rotation_comes_before_reduction_in_size_and_notes(tmp_path):
     )
 
 
+def test_a_wrong_suffix_is_noted_and_the_content_counts(tmp_path):
+    halves().save(tmp_path / "a.jpg", "PNG")
+    halves().save(tmp_path / "b.png", "JPEG")
+    halves().save(tmp_path / "c", "PNG")
+
+    notes = {name: load_photo(photo(tmp_path / name), CONFIG).notes for name in ("a.jpg", "b.png", "c")}
+
+    assert notes == {
+        "a.jpg": ("content is PNG, the name says .jpg",),
+        "b.png": ("content is JPEG, the name says .png",),
+        "c": (),
+    }
+
+
+def test_a_series_of_pictures_in_a_jpeg_is_no_wrong_suffix(tmp_path):
+    halves().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[halves()])
+    assert load_photo(photo(tmp_path / "a.jpg"), CONFIG).notes == ("first of several frames",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "notes"),
+    [(None, ()), ((32, 16), ()), ((16, 32), ()), ((32, 17), ("labels state 32x17, the photo has 16x32",))],
+)
+def test_labels_for_another_size_are_noted_turned_or_not(tmp_path, stated, notes):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    halves((32, 16)).save(tmp_path / "a.png", exif=tags)
+    listed = dataclasses.replace(photo(tmp_path / "a.png"), stated_size=stated)
+
+    loaded = load_photo(listed, DatasetConfig(root="/", exif="apply"))
+
+    assert loaded.notes == ("EXIF orientation 6 applied", *notes)
+
+
+def test_a_photo_without_permission(tmp_path):
+    for name in ("a.png", "b.png"):
+        halves().save(tmp_path / name)
+    (tmp_path / "a.png").chmod(0)
+    with unprivileged(tmp_path):
+        error = failure(tmp_path / "a.png")
+        load_photo(photo(tmp_path / "b.png"), CONFIG)
+    assert error.kind == "unreadable"
+    assert "Permission denied" in error.reason
+
+
+@pytest.mark.parametrize("kind", ["EPS", "SPIDER"])
+def test_formats_that_pil_is_not_to_touch(tmp_path, kind):
+    halves().convert("L").save(tmp_path / "a.jpg", kind)
+    assert "no image of a known format" in failure(tmp_path / "a.jpg").reason
+
+
 def test_a_missing_photo(tmp_path):
     error = failure(tmp_path / "none.jpg")
-    assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg is not there any more")
+    assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg is not there")
 
 
 def test_a_missing_photo_of_another_store():
@@ -395,3 +448,10 @@ def test_ids_that_are_missing_or_broken(tmp_path):
             load_ids(str(tmp_path / f"{name}.png"))
         kinds.append(caught.value.kind)
     assert kinds == ["undecodable", "missing"]
+
+
+def test_a_jpeg_is_no_image_of_ids(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
+    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, which changes ids: a true mask must be a PNG") as caught:
+        load_ids(str(tmp_path / "a.png"))
+    assert caught.value.kind == "bad_truth"

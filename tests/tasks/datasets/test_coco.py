@@ -7,6 +7,7 @@ from clipes_core.errors import DatasetError, ErrorKind
 from tasks.datasets import read_dataset
 from tasks.vocabularies import load_vocabulary
 
+COUNTED = ". Do the list's ids count from 1? Then all its labels are one off"
 CATEGORIES = {90: "cat", 7: "dog", 3: "couch", 11: "giraffe"}
 
 
@@ -107,7 +108,7 @@ def test_published_lists_hold_ids_from_zero(folder, animals):
         ("COCO_train2014_7", ()),
     ]
     assert reasons(listing) == [
-        ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids run from 0 to 3"),
+        ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids run from 0 to 3" + COUNTED),
         ("COCO_train2014_6", ErrorKind.UNKNOWN_CLASS, "unknown class 'dog'"),
     ]
 
@@ -128,7 +129,7 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); the first one is kept",
+            "an earlier line has the same id (extensions do not count); only the first one counts",
         ),
         ("../d", ErrorKind.MISSING, "'../d.jpg' is no path below the data set's root"),
     ]
@@ -146,6 +147,14 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         ('{"annotations": [], "categories": [], "images": [{"id": 1}]}', r"images\[0\] has no file_name"),
         ('{"annotations": [{}], "categories": []}', r"annotations\[0\] has no image_id and no category_id"),
         ('{"categories": ["dog"]}', r"categories\[0\] has no id and no name"),
+        ('{"categories": [{"id": [], "name": "dog"}]}', r"categories\[0\] has no id"),
+        (
+            '{"categories": [], "annotations": [{"image_id": {}, "category_id": 1}]}',
+            r"annotations\[0\] has no image_id",
+        ),
+        ('{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": null}]}', r"images\[0\] has no file"),
+        ("[" * 100_000, "broken JSON .*recursion"),
+        ("1" * 5000, "broken JSON .*digits"),
         ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photo"),
     ],
 )
@@ -171,3 +180,37 @@ def test_a_root_that_is_no_coco_says_so(folder, animals):
         DatasetError, match=r"/annotations has no instances_\*.json; set dataset.root to the folder that"
     ):
         read(folder, animals)
+
+
+def test_names_that_no_file_can_have_are_rejects(folder, animals):
+    images = [{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", "\ud800.jpg", "b\0/c.jpg"])]
+    document = json.dumps({"images": images, "annotations": [], "categories": []})
+    folder.write({"annotations/instances_val.json": document, "val/a.jpg": ""})
+
+    listing = read(folder, animals, "val")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [(reject.image_id, reject.kind) for reject in listing.rejects] == [
+        (r"\ud800", ErrorKind.MISSING),
+        ("b\0/c", ErrorKind.MISSING),
+    ]
+    assert all(reject.reason.endswith("is no path below the data set's root") for reject in listing.rejects)
+
+
+def test_the_size_that_the_file_states_is_kept(local, animals):
+    images = [
+        {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480},
+        {"id": 2, "file_name": "b.jpg", "width": "x"},
+    ]
+    document = json.dumps({"images": images, "annotations": [], "categories": []})
+    local.write({"annotations/instances_val.json": document, "val/a.jpg": "", "val/b.jpg": ""})
+    assert [photo.stated_size for photo in read(local, animals, "val").photos] == [(640, 480), None]
+
+
+def test_annotations_of_no_image_are_told(local, animals, caplog):
+    document = json.loads(instances({"a.jpg": [7]}))
+    document["images"][0]["id"] = "1000"
+    local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
+
+    assert read(local, animals, "val").photos[0].class_ids == ()
+    assert "annotations name 1 image_ids that no image has, the first 1000" in caplog.text

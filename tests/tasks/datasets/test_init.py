@@ -102,3 +102,10 @@ def test_faults_of_the_store_are_not_taken_for_missing_photos(faulty, animals):
 
 def test_class_ids_are_unique_in_order_of_first_appearance():
     assert find_class_ids(["b", "a", "b", "B"], {"a": 1, "b": 2, "B": 2}) == (2, 1)
+
+
+def test_photos_without_truth_among_others_are_told(local, animals, caplog):
+    local.write({"list.txt": "a dog\nb dog\nc dog", "a": "", "b": "", "c": "", "masks/b.png": ""})
+    with caplog.at_level("INFO"):
+        read(f"{local.uri}/list.txt", animals, truth=f"{local.uri}/masks")
+    assert "2 of 3 photos have no true mask: they are not scored" in caplog.text

@@ -1,4 +1,5 @@
 from io import BytesIO
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -144,7 +145,7 @@ def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); the first one is kept",
+            "an earlier line has the same id (extensions do not count); only the first one counts",
         ),
         ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
         ("row 8", ErrorKind.MISSING, f"'' {outside}"),
@@ -201,3 +202,39 @@ def test_real_photos_by_a_relative_list_in_the_working_directory(real_data, tmp_
 
     assert [photo.image_id for photo in listing.photos] == [f"JPEGImages/{photo.stem}" for photo in photos]
     assert [photo.size_bytes for photo in listing.photos] == [photo.stat().st_size for photo in photos]
+
+
+def test_labels_that_are_no_ids_say_what_may_be_meant(local, animals):
+    write_list(local, "list.txt", f"a 0\nb -1\nc 1.0\nd {'9' * 5000}\nmy photo.jpg dog\ne 1", ["e"])
+
+    found = [reason for _, _, reason in reasons(read(local, animals, "list.txt"))]
+
+    range_of_ids = "ids run from 1 to 4"
+    counted = ". Do the list's ids count from 0? Then all its labels are one off"
+    assert found == [
+        f"unknown class '0'; {range_of_ids}{counted}",
+        f"unknown class '-1'; {range_of_ids}",
+        "unknown class '1.0'",
+        f"unknown class '{'9' * 5000}'; {range_of_ids}",
+        "unknown class 'photo.jpg'; a path with spaces needs a TAB before its labels",
+    ]
+
+
+def test_places_that_cannot_be_are_rejects_and_stop_no_other_photo(local, animals):
+    folder = local.uri.removeprefix("file://")
+    Path(folder, "circle").symlink_to("circle")
+    Path(folder, "circle.jpg").symlink_to("circle.jpg")
+    places = ["circle.jpg", "circle/a.jpg", f"{'d' * 300}/a.jpg", f"{'d' * 300}.jpg", "b\0/c.jpg", "gopher://x/a.jpg"]
+    write_list(local, "list.txt", "".join(f"{place}\tdog\n" for place in [*places, "a.jpg"]), ["a.jpg"])
+
+    listing = read(local, animals, "list.txt")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.MISSING] * len(places)
+    assert listing.rejects[-1].reason.startswith("gopher://x/a.jpg: Protocol not known: gopher; use a path or a URI")
+
+
+def test_a_truth_that_the_list_names_is_kept_although_it_is_not_there(folder, animals):
+    write_list(folder, "list.csv", "image,labels,truth\na.jpg,dog,gone.png\n", ["a.jpg"])
+    photo = read(folder, animals).photos[0]
+    assert (photo.truth_uri, photo.truth_fingerprint) == (f"{folder.uri}/gone.png", None)

@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from permissions import unprivileged
 from PIL import Image
 
 from clipes_core.config import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from tasks.datasets import read_dataset
-from tasks.datasets.voc import MAX_XML_BYTES, object_names
+from tasks.datasets.voc import MAX_XML_BYTES, parse_annotation
 from tasks.vocabularies import load_vocabulary
 
 
@@ -125,7 +128,7 @@ def test_every_line_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "good",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); the first one is kept",
+            "an earlier line has the same id (extensions do not count); only the first one counts",
         ),
     ]
     assert {reject.stage for reject in listing.rejects} == {"manifest"}
@@ -142,7 +145,7 @@ def test_entities_are_refused_before_they_expand(encoding):
     entities = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
     bomb = f'<!DOCTYPE annotation [<!ENTITY l0 "ha">{entities}]><annotation>&l9;</annotation>'
     with pytest.raises(PhotoError, match=r"the XML has a DOCTYPE \(annotation\)") as error:
-        object_names(bomb.encode(encoding))
+        parse_annotation(bomb.encode(encoding))
     assert error.value.kind == ErrorKind.UNREADABLE_LABELS
 
 
@@ -150,13 +153,13 @@ def test_files_outside_are_not_read(tmp_path):
     (tmp_path / "secret").write_text("dog")
     document = f'<!DOCTYPE a [<!ENTITY x SYSTEM "file://{tmp_path}/secret">]><annotation><object><name>&x;</name></object></annotation>'
     with pytest.raises(PhotoError, match="DOCTYPE"):
-        object_names(document.encode())
+        parse_annotation(document.encode())
 
 
 @pytest.mark.parametrize("encoding", ["nope", "utf-7"])
 def test_encodings_that_expat_lacks_are_unreadable_labels(encoding):
     with pytest.raises(PhotoError, match="broken XML: "):
-        object_names(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
+        parse_annotation(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
 
 
 def test_an_unknown_split_lists_those_that_exist(folder, animals):
@@ -185,3 +188,48 @@ def test_an_empty_split_is_refused(folder, animals):
     write_voc(folder, "\n \n")
     with pytest.raises(DatasetError, match=r"dataset.split: train lists no photo; give a split that has some"):
         read(folder, animals)
+
+
+def test_an_id_may_have_spaces_and_is_never_cut_at_one(folder, animals):
+    labels = {name: annotation("dog") for name in ("my photo", "my", "x 2", "b")}
+    write_voc(folder, "my photo\n x 2 \nb 1\n/\n", **labels)
+
+    listing = read(folder, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["my photo", "x 2", "b"]
+    assert [reject.image_id for reject in listing.rejects] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("size", "stated"),
+    [
+        ("<width> 500</width><height>375\n</height><depth>3</depth>", (500, 375)),
+        ("<width>500</width>", None),
+        ("<width>0</width><height>0</height>", None),
+        ("<width>-5</width><height>wide</height>", None),
+    ],
+)
+def test_the_size_that_an_annotation_states(size, stated):
+    assert parse_annotation(f"<annotation><size>{size}</size></annotation>".encode()).stated_size == stated
+
+
+def test_an_annotation_that_may_not_be_read_is_a_reject(local, animals):
+    write_voc(local, "a\nb", a=annotation("dog"), b=annotation("dog"))
+    folder = Path(local.uri)
+    (folder / "Annotations" / "b.xml").chmod(0)
+    with unprivileged(folder):
+        listing = read(local, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.UNREADABLE_LABELS]
+    assert f"{folder}/Annotations/b.xml: no permission (Permission denied)" in listing.rejects[0].reason
+
+
+def test_an_annotation_in_a_circle_of_links_is_a_reject(local, animals):
+    write_voc(local, "a\nb", a=annotation("dog"))
+    Path(local.uri, "Annotations", "b.xml").symlink_to("b.xml")
+
+    listing = read(local, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.UNREADABLE_LABELS]
