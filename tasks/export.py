@@ -11,6 +11,7 @@ from PIL import Image
 from clipes_core.errors import StageError
 from clipes_core.pseudo_mask import ignore_unsure
 from tasks.artifact_store import ArtifactStore
+from tasks.datasets.entries import path_inside
 from tasks.masks import palette_png
 from tasks.run_files import read_run
 
@@ -36,6 +37,7 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         UsageError: no such run.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
+        PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
     uris = [row["artifact"] for row in status.shards if row["stage"] == "masks" and row["artifact"]]
@@ -46,7 +48,7 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         for row in store.read_rows(uri, ["image_id", "status", "mask_png", "confidence_png"]):
             if row["status"] == "ok":
                 png = _exported_png(row["mask_png"], row["confidence_png"], ignore_below)
-                _write(posixpath.join(to, f"{row['image_id']}.png"), png)
+                _write(posixpath.join(to, f"{path_inside(row['image_id'])}.png"), png)
                 written += 1
     return Exported(written, left_out=status.run["photos"] - written)
 

@@ -17,7 +17,10 @@ from tasks.photos import LoadedPhoto, Photo, load_photos
 from tasks.shards import ShardJob
 from tasks.workers import current_worker
 
-CAMS_COLUMNS = ("image_id", "status", "error", "class_ids", "grid_h", "grid_w", "refined_cam", "refined_residual")
+CAMS_COLUMNS = (
+    *("image_id", "status", "error", "height", "width", "class_ids"),
+    *("grid_h", "grid_w", "refined_cam", "refined_residual"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,21 @@ def rows(job: ShardJob) -> Iterator[MasksRow]:
 
     for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
         row = cams.pop(photo.image_id)
-        if isinstance(loaded, PhotoError):
-            yield MasksRow(photo.image_id, photo.class_ids, "error", loaded.reason, loaded.kind)
-        else:
-            yield _row(job, row, loaded, palette)
+        try:
+            yield _row(job, row, _same_photo(photo, row, loaded), palette)
+        except PhotoError as error:
+            yield MasksRow(photo.image_id, photo.class_ids, "error", error.reason, error.kind)
     yield from without_cams
+
+
+def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:
+    if isinstance(loaded, PhotoError):
+        raise loaded
+    if loaded.size_hw != (row["height"], row["width"]):
+        (height, width), before = loaded.size_hw, f"{row['width']}x{row['height']}"
+        reason = f"{photo.uri} is {width}x{height} now, and was {before} when its CAMs were made: run again"
+        raise PhotoError(ErrorKind.UNREADABLE, reason)
+    return loaded
 
 
 def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np.ndarray) -> MasksRow:

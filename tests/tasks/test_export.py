@@ -3,11 +3,13 @@ import shutil
 
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from small_runs import make_run
 
-from clipes_core.errors import ArtifactError, StageError, UsageError
+from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 from tasks.artifact_store import ArtifactStore
 from tasks.export import Exported, export_masks
 from tasks.preparation import prepare_run
@@ -160,3 +162,22 @@ def test_the_colours_are_those_of_the_run_also_when_its_vocabulary_is_gone(tiny,
 
     assert palette(tiny.folder / "out" / "a.png")[3:6] == [9, 8, 7]
     assert ArtifactStore(store).run_names() == ["tiny"]
+
+
+@pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a"])
+def test_an_id_that_leads_out_of_the_folder_is_never_written(tiny, run_of, tmp_path, image_id):
+    tiny.add("a")
+    store, name = run_of()
+    (row,) = (
+        row
+        for row in ArtifactStore(store).read(f"{store}/runs/{name}/status.parquet").to_pylist()
+        if row["stage"] == "masks"
+    )
+    path = row["artifact"].removeprefix("file://")
+    table = pq.read_table(path)
+    forged = table.set_column(0, "image_id", pa.array([image_id]))
+    pq.write_table(forged, path, write_page_checksum=True)
+
+    with pytest.raises(PhotoError, match="is no path below"):
+        export_masks(store, name, str(tmp_path / "sub" / "out"), ignore_below=0)
+    assert list(tmp_path.rglob("a.png")) == [tiny.folder / "a.png"]

@@ -148,6 +148,19 @@ def test_a_photo_that_vanished_after_its_cams_is_a_reject_of_this_stage(tiny, po
     assert masks.rows("masks")["a"]["status"] == "ok"
 
 
+def test_a_photo_that_changed_since_its_cams_were_made_is_a_row(tiny, pool):
+    tiny.add("a")
+    path = tiny.add("b", "cat;dog")
+    run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "mask_scores"))
+    make_run(run, pool)
+    Image.new("RGB", (32, 40)).save(path)
+
+    rows = make_run(listed, pool).rows("masks")
+
+    assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "unreadable")
+    assert rows["b"]["error"] == f"{path} is 32x40 now, and was 64x48 when its CAMs were made: run again"
+
+
 def test_a_photo_without_cams_is_not_loaded(tiny, pool):
     tiny.add("a")
     path = tiny.add("b", "cat;dog")
