@@ -1,14 +1,16 @@
 """What the command line shows, as tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tasks.doctor import Finding
 from tasks.preparation import StagePlan
 from tasks.run_files import RunStatus, RunSummary
+
+if TYPE_CHECKING:
+    from tasks.doctor import Finding  # brings torch, for which a run's status does not wait
 
 SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
 SCORED = {
@@ -83,7 +85,7 @@ def print_status(console: Console, status: RunStatus) -> None:
     console.print(table)
 
 
-def print_findings(console: Console, findings: Sequence[Finding]) -> bool:
+def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
     """What the doctor found; False where something does not work."""
     table = _table("what", "works", "found", numbers=False)
     for finding in findings:

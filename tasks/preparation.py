@@ -1,4 +1,8 @@
-"""Before any photo is opened: the vocabulary, the weights' digest, the list of photos, the keys, the shards."""
+"""Before any photo is opened: the vocabulary, the list of photos, the weights' digest, the keys, the shards.
+
+Torch takes seconds to import; what needs it is imported where it is called, so that a mistake in the
+configuration or the list, and the status of a run, are told at once.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,14 +12,11 @@ from clipes_core.errors import ConfigError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.datasets import read_dataset
-from tasks.devices import resolve_precision
 from tasks.keys import shard_of
 from tasks.photos import Photo, Reject
 from tasks.shard_plan import OutputDigests, ShardPlan, plan_shard, planned_digests
 from tasks.stages import ALL_STAGES, SHARDED_STAGES, Inputs, Stage, stage_keys
-from tasks.texts import text_count, texts_key
 from tasks.vocabularies import load_vocabulary
-from tasks.weights import weights_digest
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,15 @@ class PreparedRun:
     @property
     def texts(self) -> ArtifactKey:
         """The key of the texts artifact."""
+        from tasks.texts import texts_key
+
         return texts_key(self.keys["texts"])
 
     @property
     def texts_cached(self) -> bool:
         """Whether the texts artifact is there."""
+        from tasks.texts import text_count
+
         rows = text_count(self.config, self.vocabulary)
         return not self.fresh and self.store.is_complete(self.texts, rows)
 
@@ -102,19 +107,38 @@ def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedR
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
     """
-    if until not in ALL_STAGES:
-        raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(ALL_STAGES)}")
-    vocabulary = load_vocabulary(config.dataset.classes)
-    _check_competition(config, vocabulary)
-    inputs = Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip))
+    vocabulary = check_request(config, until)
     listing = read_dataset(config.dataset, vocabulary)
+    inputs = _inputs(config, vocabulary)
     shards = _shards(listing.photos, config.execution.shards)
     store = ArtifactStore(config.store)
     return PreparedRun(config, inputs, store, stage_keys(inputs), shards, listing.rejects, until, fresh)
 
 
+def check_request(config: RunConfig, until: str) -> Vocabulary:
+    """Check what can be checked in no time: the stage's name and the vocabulary, which is returned.
+
+    Raises:
+        ConfigError: one of them cannot be used.
+    """
+    if until not in ALL_STAGES:
+        raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(ALL_STAGES)}")
+    vocabulary = load_vocabulary(config.dataset.classes)
+    _check_competition(config, vocabulary)
+    return vocabulary
+
+
+def _inputs(config: RunConfig, vocabulary: Vocabulary) -> Inputs:
+    from tasks.devices import resolve_precision
+    from tasks.weights import weights_digest
+
+    return Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip))
+
+
 def plan_run(run: PreparedRun) -> list[StagePlan]:
     """What a run would do, without doing it: what is cached, copied and computed per stage."""
+    from tasks.texts import text_count
+
     texts = text_count(run.config, run.vocabulary)
     cached = int(run.texts_cached)
     plans = [StagePlan("texts", 1, cached, texts, 0, 0 if cached else texts)] if run.includes("texts") else []

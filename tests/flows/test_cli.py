@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -10,6 +12,14 @@ import psutil
 import pytest
 from PIL import Image
 
+SAYS_WHETHER_TORCH_IS_THERE = """
+import sys
+from flows.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules)
+"""
 FAST = ("--set", "crf.enabled=false")
 
 
@@ -63,6 +73,37 @@ def test_a_server_that_does_not_answer_is_named(clipes, golden_arguments):
     assert done.returncode == 2
     assert "PREFECT_API_URL: http://127.0.0.1:9/api does not answer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "cam.pover=1"], "cam.pover: unknown key"),
+        (["--until", "mask"], "--until mask: no such stage"),
+        (["--set", "dataset.classes=voc13"], "no vocabulary 'voc13'"),
+        (["--plan", "--set", "dataset.root=/none"], "no list at /none/ImageSets"),
+    ],
+)
+def test_a_mistake_is_told_before_torch_is_imported(configs, tmp_path, arguments, message):
+    command = [
+        sys.executable,
+        "-c",
+        SAYS_WHETHER_TORCH_IS_THERE,
+        "run",
+        str(configs / "voc12.yaml"),
+        "--set",
+        f"dataset.root={tmp_path}",
+    ]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stdout.split() == ["False"]
+
+
+def test_the_status_of_a_run_needs_no_torch(tmp_path):
+    command = [sys.executable, "-c", SAYS_WHETHER_TORCH_IS_THERE, "status", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
 
 
 def test_help_names_the_commands(clipes):
