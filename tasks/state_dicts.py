@@ -130,11 +130,13 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
 def _refused(path: Path, exc: BaseException) -> WeightsError:
     """The error of torch.load in one line; its own advice is to execute the file."""
     asked_for = re.search(r"GLOBAL (\S+)", str(exc))
-    if not (isinstance(exc, pickle.UnpicklingError) and asked_for):
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of newer pickles, which torch.save does not write
+    if not isinstance(exc, pickle.UnpicklingError) or not (asked_for or opcode):
         return damaged_file(path, exc)
+    what = f"asks for {asked_for[1]}" if asked_for else f"torch.save did not write (opcode {opcode and opcode[1]})"
     return WeightsError(
-        f"{path}: expected tensors only, found a pickle that asks for {asked_for[1]}; nothing of it was "
-        "executed: use a state dict or safetensors from a source you trust"
+        f"{path}: expected tensors only, found a pickle that {what}; nothing of it was executed: "
+        "use a state dict or safetensors from a source you trust"
     )
 
 

@@ -1,4 +1,5 @@
 import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def test_a_pickle_that_calls_a_program_is_refused(tmp_path, tensors, zipped):
     assert not target.exists()
     torch.load(path, weights_only=False)
     assert target.exists(), "the same file does act when torch is told to trust it"
+
+
+def test_a_plain_pickle_is_refused_without_the_advice_to_trust_it(tmp_path):
+    (tmp_path / "clip.pt").write_bytes(pickle.dumps({"x": Touch(tmp_path / "executed")}, protocol=4))
+
+    with pytest.raises(WeightsError, match=r"found a pickle that torch\.save did not write .*; nothing of it was exec"):
+        read_state_dict(tmp_path / "clip.pt")
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_whole_pickled_model_is_refused(tmp_path):
