@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +69,15 @@ class Clipes:
         )
 
 
+@pytest.fixture(scope="session")
+def clipes_in(server_environment) -> Callable[[Path], Clipes]:
+    """The command in a folder that is given."""
+    return lambda folder: Clipes(folder, server_environment)
+
+
 @pytest.fixture
-def clipes(tmp_path, server_environment) -> Clipes:
-    return Clipes(tmp_path, server_environment)
+def clipes(tmp_path, clipes_in) -> Clipes:
+    return clipes_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,206 @@
+"""docs/input.md: every row has a case that makes such an input, and what is seen of it is what the row says."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from input_cases import annotations, photos
+from input_cases.commands import COMMANDS
+from input_cases.readers import READ
+from input_cases.seen import Seen, TableRow, table_rows
+from input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
+
+from tasks.artifact_store import ArtifactStore
+
+ROWS = {(row.group, row.given): row for row in table_rows()}
+VOC_LINES = annotations.lines("unused")
+LONG_WORDS = ("Config", "class words over 77 tokens")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run left behind."""
+
+    output: str
+    rejects: list[dict[str, str]]
+    cams: Mapping[str, dict]
+    masks: Mapping[str, dict]
+
+    def seen(self, image_id: str) -> Seen:
+        """What became of a photo."""
+        rejects = tuple((row["stage"], row["kind"]) for row in self.rejects if row["image_id"] == image_id)
+        masked = self.masks.get(image_id, {}).get("status") == "ok"
+        return Seen(rejects, tuple(self.cams[image_id]["notes"]) if masked else None, message=self.output)
+
+    @property
+    def with_mask(self) -> set[str]:
+        """Ids of the photos that have one."""
+        return {image_id for image_id, row in self.masks.items() if row["status"] == "ok"}
+
+    @property
+    def lines(self) -> int:
+        """Photos with a mask and rows of the stages that come before it."""
+        return len(self.with_mask) + sum(row["stage"] in ("manifest", "cams", "masks") for row in self.rejects)
+
+
+def test_every_row_has_a_case_and_every_case_a_row():
+    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, LONG_WORDS]
+    assert len(cases) == len(set(cases))
+    assert set(cases) == set(ROWS)
+
+
+def rows(cases) -> list:
+    """The table's rows of some cases, as parameters."""
+    return [pytest.param(ROWS[case], id="-".join(case)) for case in cases if case in ROWS]
+
+
+def finished(folder: Path, name: str, output: str) -> Finished:
+    """Read what a run left behind."""
+    store = ArtifactStore(str(folder / "clipes-store"))
+    of_run = folder / "clipes-store" / "runs" / name
+    status = pq.read_table(of_run / "status.parquet").to_pylist()
+
+    def of_stage(stage: str) -> dict[str, dict]:
+        uris = [row["artifact"] for row in status if row["stage"] == stage]
+        return {row["image_id"]: row for uri in uris for row in store.read_rows(uri)}
+
+    rejects = pq.read_table(of_run / "rejects.parquet").to_pylist()
+    return Finished(output, rejects, of_stage("cams"), of_stage("masks"))
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    """A port of this machine that knows whether it was called."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The two runs that all bad files take part in."""
+
+    folder: Path
+    of_list: Finished
+    of_voc: Finished
+    list_ids: Mapping[str, str]
+    list_lines: int
+    voc_lines: int
+
+
+@pytest.fixture(scope="module")
+def runs(clipes_in, tmp_path_factory, golden, listener) -> Runs:
+    """Run both data sets side by side; one photo vanishes when it has been listed."""
+    folder = tmp_path_factory.mktemp("bad")
+    list_ids = photos.write_list_data_set(folder)
+    lines = annotations.lines(f"http://127.0.0.1:{listener.getsockname()[1]}/x.dtd")
+    annotations.write_voc_data_set(folder / "voc", lines)
+    (folder / "list.yaml").write_text("name: list\ndataset: {format: list, root: photos, split: list.csv}\n")
+    (folder / "voc.yaml").write_text("name: voc\ndataset: {root: voc, split: bad}\n")
+    clipes = clipes_in(folder)
+    texts = (f"clip.pretrained={golden / 'small_vit.pt'}", "clip.device=cpu", "clip.precision=fp32")
+    texts += ("execution.max_failure_rate=1", "execution.shards=1", "execution.cpu_workers=1", "crf.enabled=false")
+    settings = [word for text in texts for word in ("--set", text)]
+    processes = [clipes.start("run", f"{name}.yaml", *settings) for name in ("list", "voc")]
+    try:
+        _wait_for(folder / "clipes-store" / "runs" / "list" / "manifest.parquet", processes[0])
+        (folder / "photos" / photos.VANISHING).unlink()
+        outputs = ["".join(process.communicate()) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    split = (folder / "voc" / "ImageSets" / "Segmentation" / "bad.txt").read_text()
+    return Runs(
+        folder,
+        *(finished(folder, name, output) for name, output in zip(("list", "voc"), outputs, strict=True)),
+        list_ids,
+        list_lines=len(photos.LINES),
+        voc_lines=len([line for line in split.splitlines() if line.strip()]),
+    )
+
+
+def _wait_for(manifest: Path, process: subprocess.Popen[str]) -> None:
+    while not manifest.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("row", rows(photos.LINES))
+def test_lines_of_a_list(runs, row: TableRow):
+    row.check(runs.of_list.seen(runs.list_ids[photos.LINES[row.group, row.given].image]))
+
+
+@pytest.mark.parametrize("row", rows(VOC_LINES))
+def test_lines_of_a_voc_split(runs, row: TableRow):
+    row.check(runs.of_voc.seen(VOC_LINES[row.group, row.given].image_id))
+
+
+def test_photos_and_rejects_add_up_to_the_lines(runs):
+    assert runs.of_list.lines == runs.list_lines
+    assert runs.of_voc.lines == runs.voc_lines
+    assert runs.list_lines > 40
+    assert runs.voc_lines > 14
+
+
+def test_every_reject_says_why(runs):
+    for row in (*runs.of_list.rejects, *runs.of_voc.rejects):
+        assert row["reason"], row
+        assert "\n" not in row["reason"], row
+
+
+def test_no_address_outside_is_asked(runs, listener):
+    assert ("manifest", "unreadable_labels") in runs.of_voc.seen("refers").rejects
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_no_photo_is_exported_outside_of_the_folder(runs, clipes_in):
+    before = set(runs.folder.rglob("*"))
+    done = clipes_in(runs.folder)("export", "list", "--to", "out/masks")
+    assert done.returncode == 0, done.stderr
+    out = runs.folder / "out" / "masks"
+    assert {str(path.relative_to(out))[:-4] for path in out.rglob("*.png")} == runs.of_list.with_mask
+    assert {path for path in set(runs.folder.rglob("*")) - before if not path.is_relative_to(out.parent)} == set()
+
+
+@pytest.mark.parametrize("row", rows(READ))
+def test_readers(tmp_path, row: TableRow):
+    row.check(READ[row.group, row.given](tmp_path))
+
+
+@pytest.mark.parametrize("row", rows(COMMANDS))
+def test_commands(clipes_in, tmp_path, row: TableRow):
+    done = clipes_in(tmp_path)(*COMMANDS[row.group, row.given].write(tmp_path))
+    row.check(Seen(exit_code=done.returncode, message=done.stderr))
+    assert done.stdout == ""
+    assert all(line.startswith("clipes: ") for line in done.stderr.splitlines())
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("row", rows(WEIGHTS))
+def test_weights(tmp_path, golden, row: TableRow):
+    WEIGHTS[row.group, row.given](tmp_path / "weights.pt", golden / "small_vit.pt")
+    row.check(seen_of_weights(tmp_path / "weights.pt"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_long_class_words(golden):
+    ROWS[LONG_WORDS].check(seen_of_long_words(golden / "small_vit.pt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "row", rows([("Weights", "truncated weights"), ("Weights", "pickle that would run a program")])
+)
+def test_weights_as_the_command_tells_them(clipes, golden_arguments, golden, row: TableRow):
+    path = clipes.folder / "weights.pt"
+    WEIGHTS[row.group, row.given](path, golden / "small_vit.pt")
+    done = clipes(*golden_arguments, "--set", f"clip.pretrained={path}")
+    row.check(Seen(exit_code=done.returncode, message=done.stderr))
+    assert not (clipes.folder / "ran").exists()

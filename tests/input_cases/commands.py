@@ -1,0 +1,63 @@
+"""Bad configurations, and lists that cannot be used at all: exit code 2."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Command:
+    """Arguments of `clipes run` after the config, and the files beside it.
+
+    Attributes:
+        arguments: after `clipes run CONFIG`.
+        config: content of the config, None: there is none.
+        files: name -> content.
+    """
+
+    arguments: tuple[str, ...] = ()
+    config: bytes | None = b"name: bad\ndataset: {root: .}\n"
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> list[str]:
+        """Write the files; the whole command."""
+        if self.config is not None:
+            (folder / "run.yaml").write_bytes(self.config)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        return ["run", "run.yaml", *self.arguments]
+
+
+def setting(text: str) -> Command:
+    """A value given on the command line."""
+    return Command(("--set", text))
+
+
+def listed(name: str, content: bytes | None, kind: str = "list") -> Command:
+    """A list of photos; None: there is none."""
+    overrides = (f"dataset.format={kind}", f"dataset.split={name}", "clip.pretrained=random:0")
+    files = {} if content is None else {name: content}
+    return Command(("--plan", *(word for text in overrides for word in ("--set", text))), files=files)
+
+
+COMMANDS: dict[tuple[str, str], Command] = {
+    ("Lists", "list without photos"): listed("l.csv", b"image,labels\n"),
+    ("Lists", "no list"): listed("l.csv", None),
+    ("Lists", "list that is no UTF-8"): listed("l.txt", "träd.jpg dog".encode("latin-1")),
+    ("Lists", "CSV without the columns"): listed("l.csv", b"file,class\na.jpg,dog\n"),
+    ("Lists", "broken COCO file"): listed("l.json", b'{"images": [', "coco"),
+    ("Config", "unknown key"): setting("cam.pover=2"),
+    ("Config", "value of the wrong type"): setting("cam.power=two"),
+    ("Config", "template without {}"): setting("prompts.template=a photo."),
+    ("Config", "template with two {}"): setting("prompts.template='{} and {}'"),
+    ("Config", "YAML that is a list"): Command(config=b"- name: bad\n"),
+    ("Config", "YAML that is one word"): Command(config=b"hello\n"),
+    ("Config", "broken YAML"): Command(config=b"name: [bad\n"),
+    ("Config", "YAML that would run a program"): Command(
+        config=b"name: !!python/object/apply:os.system ['touch ran']\n"
+    ),
+    ("Config", "config that is no UTF-8"): Command(config="name: träd\n".encode("latin-1")),
+    ("Config", "no config"): Command(config=None),
+    ("Config", "stage that does not exist"): Command(("--until", "mask")),
+    ("Config", "vocabulary that does not exist"): setting("dataset.classes=voc13"),
+}

@@ -1,0 +1,176 @@
+"""Bad photos, truths and lines of a list, all of one data set: what `clipes run` sees of them is in the table."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+Write = Callable[[Path], None]
+SIZE = (64, 48)
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
+    """Smooth colours, so that a JPEG of it is small."""
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    rgb = np.stack([255 * columns / size[0], 255 * rows / size[1], np.full(size[::-1], 99)], axis=-1)
+    return Image.fromarray(rgb.astype(np.uint8)).convert(mode)
+
+
+def saved(image: Image.Image, kind: str = "JPEG", **options: object) -> Write:
+    """Write an image in a format, whatever the name says."""
+    return lambda path: image.save(path, kind, **options)
+
+
+def content(data: bytes) -> Write:
+    """Write bytes."""
+    return lambda path: path.write_bytes(data) and None
+
+
+def nothing(_path: Path) -> None:
+    """Write no file."""
+
+
+def circle(path: Path) -> None:
+    """Make a link to itself."""
+    path.symlink_to(path.name)
+
+
+def half(image: Image.Image) -> Write:
+    """Write the first half of a JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=95)
+    return content(buffer.getvalue()[: buffer.tell() // 2])
+
+
+def announced(width: int, height: int) -> bytes:
+    """A PNG that announces a size and has no pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def turned() -> Image.Exif:
+    """EXIF of a camera that stood upright."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    return tags
+
+
+def ids(array: np.ndarray) -> Write:
+    """Write ids as a grey PNG."""
+    return saved(Image.fromarray(array), "PNG")
+
+
+GOOD = saved(picture())
+IDS = np.zeros(SIZE[::-1], np.uint8)
+PAGE = b"<!DOCTYPE html><title>404 Not Found</title>"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the list, and the files it names.
+
+    Attributes:
+        image: as the list names it, below the root.
+        write: makes the photo.
+        labels: separated by `;`.
+        write_truth: makes the true mask that the list names, None: it names none.
+        outside: the photo lies beside the root and the list has its absolute path.
+    """
+
+    image: str
+    write: Write = GOOD
+    labels: str = "dog"
+    write_truth: Write | None = None
+    outside: bool = False
+
+
+PHOTOS = {
+    "truncated JPEG": Line("truncated.jpg", half(picture())),
+    "file of zero bytes": Line("zero.jpg", Path.touch),
+    "web page named .jpg": Line("page.jpg", content(PAGE)),
+    "PNG named .jpg": Line("png.jpg", saved(picture(), "PNG")),
+    "JPEG named .png": Line("jpeg.png"),
+    "greyscale": Line("grey.jpg", saved(picture("L"))),
+    "CMYK": Line("cmyk.jpg", saved(picture("CMYK"))),
+    "palette": Line("palette.png", saved(picture("P"), "PNG")),
+    "16-bit greyscale": Line("16bit.png", ids(IDS.astype(np.uint16) + 7000)),
+    "floating-point pixels": Line("float.tif", saved(picture("F"), "TIFF")),
+    "transparency": Line("alpha.png", saved(picture("RGBA"), "PNG")),
+    "EXIF rotation": Line("turned.jpg", saved(picture(), exif=turned())),
+    "animated GIF": Line("moving.gif", saved(picture("P"), "GIF", save_all=True, append_images=[picture("L")])),
+    "1x1 pixel": Line("pixel.png", saved(picture(size=(1, 1)), "PNG")),
+    "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),
+    "6000x4000 pixels": Line("large.jpg", saved(picture(size=(6000, 4000)))),
+    "PNG that announces 20000x20000 pixels": Line("bomb.png", content(announced(20_000, 20_000))),
+    "EPS named .jpg": Line("eps.jpg", saved(picture(), "EPS")),
+    "no file": Line("none.jpg", nothing),
+    "file that vanishes after it was listed": Line("vanishing.jpg"),
+    "folder in a photo's place": Line("folder.jpg", Path.mkdir),
+    "links in a circle": Line("circle.jpg", circle),
+}
+LABELS = {
+    "list with id 0": Line("id0.jpg", labels="0"),
+    "list with a negative id": Line("negative.jpg", labels="-3"),
+    "list with an id above the number of classes": Line("id21.jpg", labels="12;21"),
+    "list with an id that is no whole number": Line("real.jpg", labels="12.0"),
+}
+TRUTH = {
+    "truth of another size": Line("t-size.jpg", write_truth=ids(IDS[:-1])),
+    "truth in RGB": Line("t-rgb.jpg", write_truth=saved(picture(), "PNG")),
+    "truth as JPEG": Line("t-jpeg.jpg", write_truth=saved(Image.fromarray(IDS), "JPEG")),
+    "truth of 16 bits": Line("t-16bit.jpg", write_truth=ids(IDS.astype(np.uint16))),
+    "truth with an id that is no class": Line("t-id.jpg", write_truth=ids(IDS + 21)),
+    "truth that is broken": Line("t-broken.jpg", write_truth=content(b"\x89PNG\r\n\x1a\n")),
+    "truth that the list names and that is not there": Line("t-none.jpg", write_truth=nothing),
+    "no truth, where other photos have some": Line("t-without.jpg"),
+}
+LISTS = {
+    "id in Unicode": Line("поле/träd 木.jpg"),
+    "path with slashes": Line("sub/folder/a.jpg"),
+    "path with `..` that leads out of the root": Line("../outside.jpg"),
+    "absolute path outside of the root": Line("absolute.jpg", outside=True),
+    "name longer than a file's can be": Line(f"{'n' * 300}.jpg", nothing),
+    "address that nothing here can open": Line("gopher://far/a.jpg", nothing),
+    "line with too many cells": Line("cells.jpg", labels="dog,cat"),
+}
+LINES = {
+    (group, given): line
+    for group, lines in {"Photos": PHOTOS, "Labels": LABELS, "Truth": TRUTH, "Lists": LISTS}.items()
+    for given, line in lines.items()
+}
+VANISHING = PHOTOS["file that vanishes after it was listed"].image
+
+
+def write_list_data_set(folder: Path) -> dict[str, str]:
+    """Write photos, truths and `list.csv`; every photo's id by its name in `LINES`."""
+    root = folder / "photos"
+    root.mkdir()
+    rows, image_ids = ["image,labels,truth"], {}
+    for line in LINES.values():
+        path = (folder if line.outside else root) / line.image
+        if "://" not in line.image:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            line.write(path)
+        truth = f"truth/{path.stem}.png" if line.write_truth else ""
+        if line.write_truth:
+            (root / "truth").mkdir(exist_ok=True)
+            line.write_truth(root / truth)
+        image = str(path) if line.outside else line.image
+        rows.append(f"{image},{line.labels},{truth}")
+        image_ids[line.image] = f"line {len(rows)}" if "," in line.labels else _image_id(image)
+    (folder / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return image_ids
+
+
+def _image_id(image: str) -> str:
+    """The id that a rejects row or a mask has; what cannot be a path is told as it is written."""
+    return image if image.startswith(("..", "gopher:")) else image.lstrip("/").rpartition(".")[0]
