@@ -77,14 +77,33 @@ def refine_cams(
     products, once per photo, instead of a matrix product per class; the same numbers. In float64:
     a flat attention leaves differences that drown in the rounding of float32.
     """
+    return spread_cams(cams, sinkhorn(attn_weights.double(), sinkhorn_rounds), masks, power)
+
+
+def spread_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor, power: int) -> torch.Tensor:
+    """`refine_cams` with the attention balanced already: once per photo, for any number of CAMs.
+
+    Args:
+        cams: (K, h, w) float32 in [0, 1].
+        balanced: (hw, hw) float64 D, what `sinkhorn` returns.
+        masks: (K, h, w) bool, the sources that count.
+        power: t, how often the affinity A = (D + D^T) / 2 is applied.
+
+    Returns:
+        (K, h, w) float32 in [0, 1], normalised; all zero where no source counts.
+
+    Raises:
+        ShapeError: the attention is not over these h x w patches.
+
+    Source: CLIP-ES eq. (7).
+    """
     _, height, width = cams.shape
-    if attn_weights.shape != (height * width, height * width):
+    if balanced.shape != (height * width, height * width):
         raise ShapeError(
             f"attention must be ({height * width}, {height * width}) for a {height} x {width} CAM, "
-            f"got {tuple(attn_weights.shape)}"
+            f"got {tuple(balanced.shape)}"
         )
-    d = sinkhorn(attn_weights.double(), sinkhorn_rounds)
     sources = (cams * masks).double().flatten(1).T
     for _ in range(power):
-        sources = (d @ sources + d.T @ sources) / 2
+        sources = (balanced @ sources + balanced.T @ sources) / 2
     return normalise_cam(sources.T.unflatten(1, (height, width))).float()

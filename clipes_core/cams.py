@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipes_core.affinity import box_mask, refine_cams
+from clipes_core.affinity import box_mask, sinkhorn, spread_cams
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config import CamConfig
 from clipes_core.errors import ShapeError
@@ -59,59 +59,112 @@ def photo_cams(
     Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on
     the grid of scale 1, not at the photo's size.
     """
+    return [cams for (cams,) in template_cams(backbone, [texts], images, class_ids, config)]
+
+
+def template_cams(
+    backbone: Backbone,
+    text_sets: Sequence[TextFeatures],
+    images: Sequence[Image.Image],
+    class_ids: Sequence[Sequence[int]],
+    config: CamConfig,
+) -> list[list[PhotoCams]]:
+    """Make the CAMs of a batch of photos for several templates: each photo is encoded once, its affinity made once.
+
+    Args:
+        backbone: CLIP's image network.
+        text_sets: text features of the vocabulary, per template.
+        images: B RGB photos of one size.
+        class_ids: per photo its K >= 1 data set ids.
+        config: softmax, refinement, scales and mirrors.
+
+    Returns:
+        Per photo and template what `photo_cams` makes with that template's texts alone.
+
+    Raises:
+        ShapeError: as `photo_cams`.
+
+    Source: CLIP-ES sec. 3.2: an image's embedding does not depend on the template.
+    """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):
         raise ShapeError(
             f"images must be of one size with class ids each, got {len(images)} of sizes {sorted(sizes)} "
             f"with {len(class_ids)} lists of class ids"
         )
-    competitors = [texts.passes(ids) for ids in class_ids]
-    counts = [texts.text_counts(ids) for ids in class_ids]
+    asked = [[_Asked(texts, ids) for texts in text_sets] for ids in class_ids]
     grid_hw = patch_grid((images[0].height, images[0].width), backbone.patch_size)
     views = list(product(config.scales, (False, True) if config.flip else (False,)))
-    totals: list[PhotoCams] | None = None
+    totals: list[list[PhotoCams]] | None = None
     for scale, flip in views:
         pixels = torch.stack([backbone.pixels(image, scale, flip) for image in images])
         encoded = backbone.encode(pixels, 0 if config.refine == "none" else config.attention_blocks)
-        view = _view_cams(encoded, competitors, counts, texts.logit_scale, config)
-        brought = [_to_grid(cams, grid_hw, flip) for cams in view]
-        totals = brought if totals is None else [_plus(a, b) for a, b in zip(totals, brought, strict=True)]
+        view = _view_cams(encoded, asked, config)
+        brought = [[_to_grid(cams, grid_hw, flip) for cams in photo] for photo in view]
+        totals = brought if totals is None else [list(map(_plus, *both)) for both in zip(totals, brought, strict=True)]
     assert totals is not None  # config.scales holds at least one scale
-    return [_divided(total, len(views)) for total in totals]
+    return [[_divided(total, len(views)) for total in photo] for photo in totals]
 
 
-def _view_cams(
-    encoded: Encoded,
-    competitors: Sequence[np.ndarray],
-    counts: Sequence[list[int]],
-    logit_scale: float,
-    config: CamConfig,
-) -> list[PhotoCams]:
-    """CAMs of one scale and mirror; all texts of the classes share the last block's forward."""
+class _Asked:
+    """What is asked of a photo's embedding with one template.
+
+    Attributes:
+        passes: (P, K + M, D) the texts that compete.
+        counts: per class, how many texts are its own.
+        logit_scale: CLIP's, after exp.
+    """
+
+    def __init__(self, texts: TextFeatures, class_ids: Sequence[int]) -> None:
+        self.passes, self.counts = texts.passes(class_ids), texts.text_counts(class_ids)
+        self.logit_scale = texts.logit_scale
+
+
+def _view_cams(encoded: Encoded, asked: Sequence[Sequence[_Asked]], config: CamConfig) -> list[list[PhotoCams]]:
+    """CAMs of one scale and mirror; all texts of all templates share the last block's forward."""
     embeddings = _where_float64_is(encoded.embedding.detach())
     scored = [
-        _scores_and_gradients(embedding, passes, own, logit_scale, config.softmax)
-        for embedding, passes, own in zip(embeddings, competitors, counts, strict=True)
+        [_scores_and_gradients(embedding, each, config.softmax) for each in photo]
+        for embedding, photo in zip(embeddings, asked, strict=True)
     ]
-    slots = max(len(gradients) for _, gradients in scored)
-    padded = torch.stack([F.pad(gradients, (0, 0, 0, slots - len(gradients))) for _, gradients in scored])
+    of_photos = [torch.cat([gradients for _, gradients in photo]) for photo in scored]
+    slots = max(map(len, of_photos))
+    padded = torch.stack([F.pad(gradients, (0, 0, 0, slots - len(gradients))) for gradients in of_photos])
     maps = _where_float64_is(gradcam(encoded, padded))
     return [
-        _refined(photo_maps[: len(scores)], scores, own, _photo_attention(encoded, index), config)
-        for index, (photo_maps, (scores, _), own) in enumerate(zip(maps, scored, counts, strict=True))
+        _photo_view(
+            photo_maps, [scores for scores, _ in of_templates], photo, _affinity(encoded, index, config), config
+        )
+        for index, (photo_maps, of_templates, photo) in enumerate(zip(maps, scored, asked, strict=True))
     ]
 
 
-def _scores_and_gradients(
-    embedding: torch.Tensor, passes: np.ndarray, counts: list[int], logit_scale: float, softmax: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _photo_view(
+    maps: torch.Tensor,
+    scores: Sequence[torch.Tensor],
+    asked: Sequence[_Asked],
+    balanced: torch.Tensor | None,
+    config: CamConfig,
+) -> list[PhotoCams]:
+    """Deal a photo's maps out to the templates."""
+    own = maps[: sum(map(len, scores))].split([len(of_template) for of_template in scores])
+    return [
+        _refined(template_maps, of_template, each.counts, balanced, config)
+        for template_maps, of_template, each in zip(own, scores, asked, strict=True)
+    ]
+
+
+def _scores_and_gradients(embedding: torch.Tensor, asked: _Asked, softmax: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores (S,) and gradients (S, D) of one photo's S class texts, class by class.
 
     A class takes part in all passes; those after its own texts do not count for it and need no CAM.
     """
+    counts = asked.counts
     per_pass = [
-        score_gradients(embedding, torch.from_numpy(texts).to(embedding.device), logit_scale, len(counts), softmax)
-        for texts in passes
+        score_gradients(
+            embedding, torch.from_numpy(texts).to(embedding.device), asked.logit_scale, len(counts), softmax
+        )
+        for texts in asked.passes
     ]
     scores, gradients = (torch.stack(parts, dim=1) for parts in zip(*per_pass, strict=True))
     own = [(place, slice(count)) for place, count in enumerate(counts)]
@@ -122,19 +175,19 @@ def _refined(
     maps: torch.Tensor,
     scores: torch.Tensor,
     counts: list[int],
-    attn_weights: torch.Tensor | None,
+    balanced: torch.Tensor | None,
     config: CamConfig,
 ) -> PhotoCams:
     """Average each class's texts and refine the result."""
     cams = _class_means(maps, counts)
     cam = cams.cpu().numpy()
     refined = cam
-    if attn_weights is not None:
+    if balanced is not None:
         masks = np.ones(cam.shape, dtype=bool)
         if config.refine == "caa":
             masks = np.stack([box_mask(one, config.box_threshold) for one in cam])
         on_device = torch.from_numpy(masks).to(cams.device)
-        refined = refine_cams(cams, attn_weights, on_device, config.sinkhorn_rounds, config.power).cpu().numpy()
+        refined = spread_cams(cams, balanced, on_device, config.power).cpu().numpy()
     return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cam, refined)
 
 
@@ -143,8 +196,11 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
-def _photo_attention(encoded: Encoded, index: int) -> torch.Tensor | None:
-    return None if encoded.attn_weights is None else _where_float64_is(encoded.attn_weights[index])
+def _affinity(encoded: Encoded, index: int, config: CamConfig) -> torch.Tensor | None:
+    """A photo's attention, balanced; None where nothing is refined."""
+    if encoded.attn_weights is None:
+        return None
+    return sinkhorn(_where_float64_is(encoded.attn_weights[index]).double(), config.sinkhorn_rounds)
 
 
 def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:

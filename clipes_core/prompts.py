@@ -1,6 +1,6 @@
 """The texts: sentences for the classes, synonym fusion, and the sharpness of a template."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from clipes_core.config import PromptsConfig
-from clipes_core.errors import PromptError, ShapeError
+from clipes_core.errors import PromptError
+from clipes_core.text_features import BACKGROUND_ID
+from clipes_core.text_features import TextFeatures as TextFeatures  # what `text_feature` makes, also known from here
 from clipes_core.vocabulary import Vocabulary
-
-BACKGROUND_ID = 0
 
 Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: texts, and a context length unless it is CLIP's
 
@@ -29,61 +29,6 @@ class Text:
     class_id: int
     name: str
     phrases: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TextFeatures:
-    """Text features of a vocabulary.
-
-    Attributes:
-        class_ids: (T,) int; 0 is a background word; a class occurs once per synonym in CAM fusion.
-        features: (T, D) float32, L2-normalised.
-        logit_scale: CLIP's factor of the cosine, after exp.
-    """
-
-    class_ids: np.ndarray
-    features: np.ndarray
-    logit_scale: float
-
-    def passes(self, class_ids: Sequence[int]) -> np.ndarray:
-        """The texts that compete in one photo.
-
-        Args:
-            class_ids: (K,) data set ids present in the photo.
-
-        Returns:
-            (P, K + M, D) float32: the classes in the given order, then the M background words.
-            P is the largest of `text_counts` (1 but for CAM fusion); a class with fewer texts
-            starts over, so that it competes in every pass.
-
-        Raises:
-            ShapeError: no class, or one without texts.
-        """
-        rounds = max(self.text_counts(class_ids))
-        own = [self.features[self.class_ids == class_id] for class_id in class_ids]
-        background = self.features[self.class_ids == BACKGROUND_ID]
-        return np.stack(
-            [np.stack([*(texts[turn % len(texts)] for texts in own), *background]) for turn in range(rounds)]
-        )
-
-    def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """How many texts each class has: so many first `passes` make its CAM and score.
-
-        Args:
-            class_ids: (K,) data set ids present in the photo.
-
-        Returns:
-            K numbers; each 1 but for CAM fusion, there the number of synonyms.
-
-        Raises:
-            ShapeError: no class, or one without texts.
-        """
-        counts = [int((self.class_ids == class_id).sum()) for class_id in class_ids]
-        if not counts or not all(counts):
-            raise ShapeError(
-                f"class_ids must be one or more of 1..{self.class_ids.max()}, which have texts, got {list(class_ids)}"
-            )
-        return counts
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
@@ -170,10 +115,31 @@ def sharpness(scores: Sequence[np.ndarray]) -> float:
     Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: population variance and
     the softmax over present classes and background are choices made here.
     """
-    labelled = [np.asarray(photo, dtype=np.float64) for photo in scores if len(photo)]
-    if not labelled:
+    return float(sharpness_by_template(np.atleast_2d(photo) for photo in scores)[0])
+
+
+def sharpness_by_template(scores: Iterable[np.ndarray]) -> np.ndarray:
+    """The `sharpness` of many templates at once; photos are taken one by one and not kept.
+
+    Args:
+        scores: per photo (T, K) softmax scores of T templates and the photo's K classes; photos without classes
+            do not count.
+
+    Returns:
+        (T,) float64.
+
+    Raises:
+        ValueError: no photo has a class.
+    """
+    variance, mean, photos = np.zeros(1), np.zeros(1), 0
+    for photo in scores:
+        if photo.shape[-1]:
+            photos += 1
+            exact = np.asarray(photo, dtype=np.float64)
+            variance, mean = variance + exact.var(axis=-1), mean + exact.mean(axis=-1)
+    if not photos:
         raise ValueError("sharpness needs at least one photo with a class, got none")
-    return float(sum(photo.var() for photo in labelled) / sum(photo.mean() for photo in labelled))
+    return variance / mean
 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipes_core.affinity import box_mask
 from clipes_core.backbone import Backbone
-from clipes_core.cams import photo_cams
+from clipes_core.cams import photo_cams, template_cams
 from clipes_core.config import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.errors import ShapeError
 from clipes_core.prompts import TextFeatures, text_feature, vocabulary_texts
@@ -445,6 +445,35 @@ def test_the_network_runs_once_per_batch_however_many_classes_and_synonyms(model
         block.mlp.register_forward_hook(lambda _module, inputs, _output: runs.append(len(inputs[0])))
     photo_cams(backbone, texts, [photo] * 3, [[1], [1, 2, 3, 4], [3]], CamConfig())
     assert runs == [3] * 12
+
+
+@pytest.mark.parametrize("cam", [{}, {"refine": "none"}, {"scales": [1.0, 0.5], "flip": True, "softmax": False}])
+@pytest.mark.parametrize("fusion", ["sentence", "cam"])
+def test_several_templates_give_what_each_gives_alone_from_one_encoding(model, photo, fusion, cam):
+    backbone = CountingBackbone(model.visual)
+    sets = [
+        features_of(model, PromptsConfig(template=template, fusion=fusion)) for template in ("a {}.", "one weird {}.")
+    ]
+    photos, class_ids = [photo, photo.rotate(180)], [CLASS_IDS, [4]]
+
+    together = template_cams(backbone, sets, photos, class_ids, CamConfig(**cam))
+
+    assert backbone.encoded == len(CamConfig(**cam).scales) * (2 if cam.get("flip") else 1)
+    for place, texts in enumerate(sets):
+        alone = photo_cams(backbone, texts, photos, class_ids, CamConfig(**cam))
+        for of_photo, expected in zip(together, alone, strict=True):
+            assert_same(of_photo[place], expected, atol=1e-4)
+    assert np.abs(together[0][0].cam - together[0][1].cam).max() > 1e-3
+
+
+class CountingBackbone(Backbone):
+    """Knows how many batches it has encoded."""
+
+    encoded = 0
+
+    def encode(self, pixels, attention_blocks=0):
+        self.encoded += 1
+        return super().encode(pixels, attention_blocks)
 
 
 def test_nothing_given_is_mutated(model, photo):

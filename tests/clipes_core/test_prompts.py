@@ -13,6 +13,7 @@ from clipes_core.prompts import (
     checked_tokens,
     sentences,
     sharpness,
+    sharpness_by_template,
     text_feature,
     vocabulary_texts,
 )
@@ -231,3 +232,10 @@ def test_sharpness_leaves_out_photos_without_classes():
     for none in ([], [np.array([])]):
         with pytest.raises(ValueError, match="sharpness needs at least one photo with a class, got none"):
             sharpness(none)
+
+
+def test_sharpness_of_many_templates_is_that_of_each():
+    photos = [np.array([[0.1, 0.3], [0.2, 0.2]]), np.zeros((2, 0)), np.array([[0.2], [0.4]])]
+    assert sharpness_by_template(iter(photos)) == pytest.approx([0.01 / 0.4, 0])
+    with pytest.raises(ValueError, match="got none"):
+        sharpness_by_template([np.zeros((2, 0))])

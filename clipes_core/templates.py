@@ -1,0 +1,121 @@
+"""Candidate templates: how each scores a photo's classes, their order by sharpness, and a sample of that order."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipes_core.errors import ShapeError
+from clipes_core.text_features import competitors, text_counts
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateTexts:
+    """The features of a vocabulary's texts in each of T templates.
+
+    Attributes:
+        class_ids: (S,) int, the class of each text, 0 for a background word; the same in every template.
+        features: (T, S, D) float32, L2-normalised.
+    """
+
+    class_ids: np.ndarray
+    features: np.ndarray
+
+    def scores(self, embedding: np.ndarray, present: Sequence[int], logit_scale: float) -> np.ndarray:
+        """Score a photo's classes with each template.
+
+        Args:
+            embedding: (D,) float, not normalised.
+            present: (K,) data set ids of the photo.
+            logit_scale: CLIP's factor of the cosine, after exp.
+
+        Returns:
+            (T, K) float64: softmax over the present classes and the background words; in CAM fusion the mean over
+            a class's synonyms.
+
+        Raises:
+            ShapeError: no class, one without texts, or an embedding of another width.
+
+        Source: CLIP-ES sec. 3.2, the s of eq. (5); the softmax of eq. (3).
+        """
+        if embedding.shape != self.features.shape[2:]:
+            raise ShapeError(f"embedding must be {self.features.shape[2:]} as the texts are, got {embedding.shape}")
+        exact = embedding.astype(np.float64)
+        logits = logit_scale * (self.features @ (exact / np.linalg.norm(exact)))
+        in_passes = _softmax(logits[:, competitors(self.class_ids, present)])  # (T, P, K + M)
+        counts = text_counts(self.class_ids, present)
+        return np.stack([in_passes[:, :count, place].mean(axis=1) for place, count in enumerate(counts)], axis=1)
+
+
+@dataclass(frozen=True)
+class RankedTemplate:
+    """A template's place.
+
+    Attributes:
+        rank: 1 is the sharpest.
+        template: with {} where the class words go.
+        sharpness: eq. (5); lower is better.
+    """
+
+    rank: int
+    template: str
+    sharpness: float
+
+
+def rank_templates(templates: Sequence[str], sharpness: Iterable[float]) -> tuple[RankedTemplate, ...]:
+    """Order templates by sharpness, the lowest first; equal ones by their text.
+
+    Args:
+        templates: T different ones.
+        sharpness: of each.
+    """
+    ordered = sorted(zip(map(float, sharpness), templates, strict=True))
+    return tuple(RankedTemplate(rank, template, value) for rank, (value, template) in enumerate(ordered, start=1))
+
+
+def spread_over(count: int, sample: int) -> tuple[int, ...]:
+    """Places in an order, evenly spread: the first, the last and the middle one among them.
+
+    Args:
+        count: how many there are.
+        sample: how many are wanted, at least 2; all where there are not more, one more where the middle one is not hit.
+
+    Returns:
+        Ascending places in [0, count).
+    """
+    if count <= sample:
+        return tuple(range(count))
+    even = np.rint(np.linspace(0, count - 1, sample)).astype(int).tolist()
+    return tuple(sorted({*even, (count - 1) // 2}))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
+
+    Args:
+        first: N numbers.
+        second: N numbers.
+
+    Returns:
+        In [-1, 1]; nan where one side has fewer than two different values.
+
+    Raises:
+        ShapeError: not as many numbers on both sides.
+    """
+    if len(first) != len(second):
+        raise ShapeError(f"both sides must have as many numbers, got {len(first)} and {len(second)}")
+    ranks = np.stack([_ranks(np.asarray(side, dtype=np.float64)) for side in (first, second)])
+    if any(np.unique(side).size < 2 for side in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(times)
+    return (last - (times - 1) / 2)[place]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -1,0 +1,123 @@
+import numpy as np
+import oracle
+import pytest
+import torch
+
+from clipes_core.errors import ShapeError
+from clipes_core.gradcam import class_scores
+from clipes_core.prompts import sharpness, sharpness_by_template
+from clipes_core.templates import CandidateTexts, RankedTemplate, rank_templates, spearman, spread_over
+
+IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; two background words
+LOGIT_SCALE = 20.0
+
+
+@pytest.fixture
+def texts():
+    features = np.random.default_rng(0).normal(size=(3, 6, 5)).astype(np.float32)
+    return CandidateTexts(IDS, features / np.linalg.norm(features, axis=-1, keepdims=True))
+
+
+@pytest.fixture
+def embedding():
+    return np.random.default_rng(1).normal(size=5).astype(np.float32)
+
+
+def softmax_by_hand(texts, template, embedding, places):
+    unit = embedding / np.linalg.norm(embedding)
+    raw = np.exp(LOGIT_SCALE * texts.features[template, places].astype(float) @ unit)
+    return raw / raw.sum()
+
+
+def test_present_classes_compete_with_the_background_words(texts, embedding):
+    scores = texts.scores(embedding, [3, 1], LOGIT_SCALE)
+
+    assert scores.shape == (3, 2)
+    for template in range(3):
+        by_hand = softmax_by_hand(texts, template, embedding, [3, 0, 4, 5])
+        assert scores[template] == pytest.approx(by_hand[:2])
+
+
+def test_scores_are_those_of_the_cams(texts, embedding):
+    own = torch.from_numpy(texts.features[1, [0, 3, 4, 5]]).double()
+    of_cams = class_scores(torch.from_numpy(embedding).double(), own, LOGIT_SCALE)[:2]
+    assert texts.scores(embedding, [1, 3], LOGIT_SCALE)[1] == pytest.approx(of_cams.numpy())
+
+
+def test_synonyms_are_averaged_over_their_passes_and_others_take_the_first(texts, embedding):
+    scores = texts.scores(embedding, [2, 1], LOGIT_SCALE)[0]
+
+    first = softmax_by_hand(texts, 0, embedding, [1, 0, 4, 5])
+    second = softmax_by_hand(texts, 0, embedding, [2, 0, 4, 5])
+    assert scores == pytest.approx([(first[0] + second[0]) / 2, first[1]])
+
+
+def test_scores_refuse_what_does_not_fit(texts, embedding):
+    with pytest.raises(ShapeError, match=r"embedding must be \(5,\) as the texts are, got \(4,\)"):
+        texts.scores(embedding[:4], [1], LOGIT_SCALE)
+    for classes in ([], [4]):
+        with pytest.raises(ShapeError, match="which have texts"):
+            texts.scores(embedding, classes, LOGIT_SCALE)
+
+
+def test_the_sharpest_template_is_first_and_ties_go_by_text():
+    ranked = rank_templates(["c {}", "b {}", "a {}", "d {}"], [0.2, 0.1, 0.2, 0.3])
+    assert ranked == (
+        RankedTemplate(1, "b {}", 0.1),
+        RankedTemplate(2, "a {}", 0.2),
+        RankedTemplate(3, "c {}", 0.2),
+        RankedTemplate(4, "d {}", 0.3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "sample", "places"),
+    [
+        (3, 20, (0, 1, 2)),
+        (20, 20, tuple(range(20))),
+        (9, 2, (0, 4, 8)),
+        (9, 3, (0, 4, 8)),
+        (10, 4, (0, 3, 4, 6, 9)),
+    ],
+)
+def test_a_sample_is_spread_over_the_order(count, sample, places):
+    assert spread_over(count, sample) == places
+
+
+@pytest.mark.parametrize("count", range(21, 120))
+def test_a_sample_has_the_ends_the_middle_and_no_wide_gap(count):
+    places = spread_over(count, 20)
+    assert len(places) in (20, 21)
+    assert {0, (count - 1) // 2, count - 1} <= set(places)
+    assert max(np.diff(places)) <= (count - 1) / 19 + 1
+
+
+def test_spearman_by_hand():
+    # ranks 1 2 3 4 and 2 1 4 3: 1 - 6 * 4 / (4 * 15)
+    assert spearman([1, 2, 3, 4], [20, 10, 40, 30]) == pytest.approx(0.6)
+    assert spearman([1, 2, 3], [0.3, 0.2, 0.1]) == pytest.approx(-1)
+    # ranks 1 2.5 2.5 4 and 1 2 3 4: 4.5 / sqrt(4.5 * 5)
+    assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / np.sqrt(22.5))
+
+
+def test_spearman_does_not_ask_how_far_apart_values_are():
+    values = np.random.default_rng(0).normal(size=20)
+    assert spearman(values, np.exp(values)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("sides", [([], []), ([1], [2]), ([1, 1], [1, 2]), ([1, 2], [3, 3])])
+def test_spearman_of_what_has_no_order_is_nan(sides):
+    assert np.isnan(spearman(*sides))
+
+
+def test_spearman_refuses_sides_of_different_length():
+    with pytest.raises(ShapeError, match="both sides must have as many numbers, got 1 and 2"):
+        spearman([1], [1, 2])
+
+
+def test_oracle_agrees_on_sharpness_of_scores(texts, embedding):
+    photos = [texts.scores(embedding * sign, ids, LOGIT_SCALE) for sign, ids in ((1, [1, 3]), (-1, [2, 1, 3]))]
+    together = sharpness_by_template(photos)
+    for template, value in enumerate(together):
+        own = [photo[template] for photo in photos]
+        assert value == pytest.approx(sharpness(own)) == pytest.approx(oracle.oracle_sharpness(own))
