@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from clipes_core.errors import ConfigError
 
+AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidates
+
 
 class Section(BaseModel):
     """Base of every section: frozen, unknown keys rejected."""
@@ -67,7 +69,7 @@ class PromptsConfig(Section):
 
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
-        description="One template or several; {} stands for the class words (sec. 3.2).",
+        description="One template or several, {} stands for the class words; auto: the sharpest candidate (sec. 3.2).",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",
@@ -78,6 +80,8 @@ class PromptsConfig(Section):
     @field_validator("template")
     @classmethod
     def _has_one_place_for_the_class(cls, template: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if template == AUTO_TEMPLATE:
+            return template
         templates = (template,) if isinstance(template, str) else template
         if not templates:
             raise ValueError("needs at least one template")
@@ -88,7 +92,9 @@ class PromptsConfig(Section):
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """The templates as a tuple, also where one text was given."""
+        """The templates as a tuple, also where one text was given; none while auto stands for one not chosen yet."""
+        if self.template == AUTO_TEMPLATE:
+            return ()
         return (self.template,) if isinstance(self.template, str) else self.template
 
 

@@ -53,11 +53,12 @@ def run(
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
     # Only now: a mistake in the configuration is told before pyarrow is imported, one in the request before torch is.
-    from tasks.preparation import check_request, plan_run, prepare_run
+    from tasks.preparation import check_request, prepare_run
 
     check_request(loaded, until)
     if plan:
         from flows.tables import plan_table
+        from tasks.run_plan import plan_run
 
         out.print(plan_table(plan_run(prepare_run(loaded, until, fresh))))
         return

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.preparation import StagePlan
 from tasks.run_files import RunStatus, RunSummary
 
-if TYPE_CHECKING:
-    from tasks.doctor import Finding  # brings torch, for which a run's status does not wait
+if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
+    from tasks.doctor import Finding
+    from tasks.run_plan import StagePlan
 
 SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
 SCORED = {
@@ -62,6 +62,10 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     console.print(table)
     if any(what in metrics for what in SCORED):
         console.print(_scores_table(metrics))
+    if "prompts" in metrics:
+        best = metrics["prompts"]
+        of = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
+        console.print(f"sharpest template {of}: {best['template']}", markup=False)
 
 
 def print_status(console: Console, status: RunStatus) -> None:

@@ -177,6 +177,11 @@ class ArtifactStore:
         with _appears_whole(self.run_uri(name, file)) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
+    def write_run_bytes(self, name: str, file: str, data: bytes) -> None:
+        """Write any other file of a run, whole or not at all."""
+        with _appears_whole(self.run_uri(name, file)) as temporary:
+            temporary.write_bytes(data)
+
     def has_run_file(self, name: str, file: str) -> bool:
         """Whether a run has this file."""
         fs, path = url_to_fs(self.run_uri(name, file))

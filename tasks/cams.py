@@ -10,9 +10,10 @@ import torch
 from clipes_core.backbone import Backbone
 from clipes_core.cams import PhotoCams, photo_cams
 from clipes_core.config import CamConfig, ClipConfig
-from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.errors import PhotoError
 from clipes_core.photo import patch_grid
 from clipes_core.prompts import BACKGROUND_ID, TextFeatures
+from tasks.batches import Batches, Loaded, in_halves
 from tasks.cam_rows import encoded_cams, encoded_residual
 from tasks.devices import resolve_precision, token_budget
 from tasks.photos import LoadedPhoto, Photo, load_photos
@@ -21,7 +22,6 @@ from tasks.texts import loaded_clip, read_texts
 from tasks.workers import current_worker
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-PHOTOS_WAITING = 64  # of all sizes together; bounds a worker's memory however many sizes a shard has
 NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
 
 logger = logging.getLogger(__name__)
@@ -49,16 +49,14 @@ class CamsRow:
     refined_residual: bytes = b""
 
 
-Loaded = tuple[Photo, LoadedPhoto]
-
-
 def rows(job: ShardJob) -> Iterator[CamsRow]:
     """Make the CAMs of a shard's photos, photos of one size in batches."""
     config = job.config
     backbone = loaded_backbone(config.clip)
     if config.cam.refine != "none" and config.cam.attention_blocks > backbone.depth:
         _warn_of_depth(config.cam.attention_blocks, backbone.depth)
-    texts = read_texts(job.store, job.plan.upstream["texts"], config.clip)
+    (texts_uri,) = job.plan.upstream["texts"]
+    texts = read_texts(job.store, texts_uri, config.clip)
     batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
     for photo, loaded in load_photos(job.photos, config.dataset):
         if isinstance(loaded, PhotoError):
@@ -84,60 +82,23 @@ def _warn_of_depth(attention_blocks: int, depth: int) -> None:
     logger.warning("cam.attention_blocks is %d, the network has %d blocks: all are used", attention_blocks, depth)
 
 
-class Batches:
-    """Gathers photos of one size until their patches fill a device's budget, or too many photos wait."""
-
-    def __init__(self, token_budget: int, patch_size: int) -> None:
-        self._budget, self._patch_size = token_budget, patch_size
-        self._waiting: dict[tuple[int, int], list[Loaded]] = {}
-
-    def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
-        """Take a photo; a batch that is full comes back, or the largest one when PHOTOS_WAITING is reached."""
-        size = loaded.image.size
-        batch = self._waiting.setdefault(size, [])
-        batch.append((photo, loaded))
-        grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), self._patch_size)
-        if (len(batch) + 1) * grid_h * grid_w > self._budget:
-            return self._waiting.pop(size)
-        if sum(map(len, self._waiting.values())) >= PHOTOS_WAITING:
-            return self._waiting.pop(max(self._waiting, key=lambda waiting: len(self._waiting[waiting])))
-        return None
-
-    def rest(self) -> Iterator[list[Loaded]]:
-        """The batches that did not fill up."""
-        yield from self._waiting.values()
-
-
 def batch_rows(backbone: Backbone, texts: TextFeatures, batch: list[Loaded], config: CamConfig) -> Iterator[CamsRow]:
     """Make the CAMs of photos of one size; a batch that does not fit into memory is halved.
 
     Yields:
         One row per photo; a photo that does not fit alone has an error.
     """
-    images = [loaded.image for _, loaded in batch]
-    try:
-        made = photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in batch], config)
-    except (RuntimeError, MemoryError) as exc:
-        if not _lacks_memory(exc):
-            raise
-        if len(batch) == 1:
-            photo = batch[0][0]
-            yield CamsRow(photo.image_id, photo.class_ids, "error", str(exc), ErrorKind.OUT_OF_MEMORY)
-            return
-        made = None
-    if made is None:
-        middle = len(batch) // 2
-        yield from batch_rows(backbone, texts, batch[:middle], config)
-        yield from batch_rows(backbone, texts, batch[middle:], config)
-        return
-    for (photo, loaded), cams in zip(batch, made, strict=True):
+
+    def compute(part: list[Loaded]) -> list[PhotoCams]:
+        images = [loaded.image for _, loaded in part]
+        return photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in part], config)
+
+    for photo, loaded, cams in in_halves(batch, compute):
+        if isinstance(cams, PhotoError):
+            yield CamsRow(photo.image_id, photo.class_ids, "error", cams.reason, cams.kind)
+            continue
         notes = () if _competes(photo, texts, config) else (NO_COMPETITOR,)
         yield _row(photo, loaded, backbone.patch_size, cams, notes)
-
-
-def _lacks_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether memory ran out; on the CPU torch has no type for that, only the words of its allocator."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:

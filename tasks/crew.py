@@ -13,7 +13,8 @@ from tasks.preparation import PreparedRun
 from tasks.progress import shown_progress
 from tasks.shard_task import named_task
 from tasks.stage_work import StageWork
-from tasks.stages import SHARDED_STAGES, STAGES, Stage
+from tasks.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
+from tasks.texts import text_count
 from tasks.workers import Counters, WorkerPool, worker_pool
 
 
@@ -40,10 +41,14 @@ class Crew:
         declared = STAGES[stage]
         upstream = {name: self._work[name] for name in declared.upstream}
         self._work[stage] = StageWork(self._run, self._ledger, declared, self._pools[declared.workers], upstream)
-        shards = self._shards(declared) if self._run.includes(stage) else []
+        shards = self._run.shard_numbers(declared) if self._run.includes(stage) else []
         for shard in shards:
             self._ledger.planned(stage, shard)
         self._futures[stage] = {shard: self._submit(declared, shard) for shard in shards}
+
+    def go_on_with(self, run: PreparedRun) -> None:
+        """What is submitted from now on belongs to the run as it has become: its template or sample is chosen."""
+        self._run = run
 
     def wait(self) -> None:
         """Wait until all that was submitted has come to an end, good or bad."""
@@ -51,14 +56,13 @@ class Crew:
             for future in futures.values():
                 future.wait()
 
-    def _shards(self, stage: Stage) -> list[int]:
-        return [0] if stage.name == "texts" else list(self._run.stage_shards(stage))
-
     def _submit(self, stage: Stage, shard: int) -> PrefectFuture[Any]:
-        count = 1 if stage.name == "texts" else self._run.config.execution.shards
+        count = len(self._run.shard_numbers(stage)) if stage.name in TEXT_STAGES else self._run.config.execution.shards
         work = self._work[stage.name]
         parameters = {"work": work, "shard": shard, "label": f"{shard:03d}/{count:03d}"}
-        after = [self._futures[name][0 if name == "texts" else shard] for name in stage.upstream]
+        after = [
+            self._futures[name][own] for name in stage.upstream for own in self._run.shards_read(stage, name, shard)
+        ]
         return self._runners[stage.workers].submit(named_task(work), parameters, wait_for=after)
 
 
@@ -85,9 +89,11 @@ def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
 
 
 def _totals(run: PreparedRun) -> dict[str, int]:
-    """Rows that each sharded stage of the run will have."""
-    return {
+    """Rows that each stage of the run will have; the few of one set of texts are not shown."""
+    totals = {
         stage.name: sum(len(photos) for photos in run.stage_shards(stage).values())
         for stage in SHARDED_STAGES
         if run.includes(stage.name)
     }
+    texts = len(run.inputs.candidates) * text_count(run.config, run.vocabulary)
+    return {"candidate_texts": texts, **totals} if texts else totals

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.photos import Photo
@@ -20,6 +20,11 @@ def digest(value: Any) -> str:
 def shard_of(image_id: str, shards: int) -> int:
     """The shard a photo belongs to, in [0, shards)."""
     return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % shards
+
+
+def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
+    """Some photos, the same on any machine, whatever the order: those whose ids hash lowest."""
+    return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])
 
 
 def photo_digest(photo: Photo) -> str:

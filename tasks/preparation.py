@@ -5,43 +5,52 @@ configuration or the list, and the status of a run, are told at once.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from clipes_core.config import RunConfig
-from clipes_core.errors import ConfigError
+from clipes_core.config import AUTO_TEMPLATE, RunConfig
+from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.datasets import read_dataset
-from tasks.keys import shard_of
+from tasks.keys import sample_of, shard_of
 from tasks.photos import Photo, Reject
-from tasks.shard_plan import OutputDigests, ShardPlan, plan_shard, planned_digests
-from tasks.stages import ALL_STAGES, SHARDED_STAGES, Inputs, Stage, stage_keys
+from tasks.shard_plan import OutputDigests, ShardPlan, plan_shard
+from tasks.stages import RANKING_STAGES, RUN_STAGES, TEXT_STAGES, Inputs, Stage, stage_keys, texts_stage_key
+from tasks.templates import shipped_templates
 from tasks.vocabularies import load_vocabulary
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run whose photos are listed and whose keys are known.
+    """A run whose photos are listed and whose keys are known, but for those that follow from a template to choose.
 
     Attributes:
         config: with its name and paths resolved.
         inputs: what the stage keys were made of.
         store: of the artifacts.
-        keys: stage -> stage key.
+        stages: the stages that are part of the run.
         shards: shard -> its photos; shards without photos are left out.
         rejects: photos that could not be listed.
         until: the last stage to run.
         fresh: use no artifact that is there.
+        sample: ids of the photos that stages of a sample have a row for.
     """
 
     config: RunConfig
     inputs: Inputs
     store: ArtifactStore
-    keys: Mapping[str, str]
+    stages: tuple[str, ...]
     shards: Mapping[int, tuple[Photo, ...]]
     rejects: tuple[Reject, ...]
     until: str
     fresh: bool
+    sample: frozenset[str] = frozenset()
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """Stage -> stage key, of the run's stages; without those that wait for a template to be chosen."""
+        return {stage: key for stage, key in stage_keys(self.inputs).items() if stage in self.stages}
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -54,27 +63,58 @@ class PreparedRun:
         return sum(len(photos) for photos in self.shards.values())
 
     @property
-    def texts(self) -> ArtifactKey:
-        """The key of the texts artifact."""
-        from tasks.texts import texts_key
-
-        return texts_key(self.keys["texts"])
-
-    @property
-    def texts_cached(self) -> bool:
-        """Whether the texts artifact is there."""
-        from tasks.texts import text_count
-
-        rows = text_count(self.config, self.vocabulary)
-        return not self.fresh and self.store.is_complete(self.texts, rows)
+    def chooses_template(self) -> bool:
+        """Whether the template is still to be chosen."""
+        return self.includes("texts") and not self.config.prompts.templates
 
     def includes(self, stage: str) -> bool:
         """Whether a stage is part of the run."""
-        return ALL_STAGES.index(stage) <= ALL_STAGES.index(self.until)
+        return stage in self.stages
+
+    def with_template(self, template: str) -> "PreparedRun":
+        """The run as it goes on with a template that was chosen."""
+        config = _with_template(self.config, template)
+        return replace(self, config=config, inputs=replace(self.inputs, config=config))
+
+    def with_sampled(self, templates: tuple[str, ...]) -> "PreparedRun":
+        """The run as it goes on with the candidates whose CAMs are scored."""
+        return replace(self, inputs=replace(self.inputs, sampled=templates))
+
+    def texts_config(self, stage: str, shard: int) -> RunConfig:
+        """The config that the texts of a shard are made with: of one candidate, or the run's own."""
+        return self.config if stage == "texts" else _with_template(self.config, self.inputs.candidates[shard])
+
+    def texts(self, stage: str = "texts", shard: int = 0) -> ArtifactKey:
+        """The key of a texts artifact; that of a candidate is the one that a run with this template has."""
+        from tasks.texts import texts_key
+
+        return texts_key(texts_stage_key(self.inputs, self.texts_config(stage, shard).prompts.templates))
+
+    def texts_cached(self, stage: str = "texts", shard: int = 0) -> bool:
+        """Whether a texts artifact is there."""
+        from tasks.texts import text_count
+
+        rows = text_count(self.config, self.vocabulary)
+        return not self.fresh and self.store.is_complete(self.texts(stage, shard), rows)
+
+    def shard_numbers(self, stage: Stage) -> list[int]:
+        """The shards of a stage: of photos, or one per template."""
+        if stage.name not in TEXT_STAGES:
+            return list(self.stage_shards(stage))
+        return [0] if stage.name == "texts" else list(range(len(self.inputs.candidates)))
+
+    def shards_read(self, stage: Stage, upstream: str, shard: int) -> tuple[int, ...]:
+        """The shards of an upstream stage that a shard of a stage reads."""
+        if upstream not in TEXT_STAGES:
+            return (shard,)
+        if upstream == "texts":
+            return (0,)
+        read = self.inputs.sampled if stage.sampled else self.inputs.candidates
+        return tuple(self.inputs.candidates.index(template) for template in read)
 
     def stage_photos(self, stage: Stage, shard: int) -> tuple[Photo, ...]:
         """The photos of a shard that have a row in a stage."""
-        return tuple(photo for photo in self.shards[shard] if photo.truth_uri is not None or not stage.needs_truth)
+        return tuple(photo for photo in self.shards[shard] if self._has_row(stage, photo))
 
     def stage_shards(self, stage: Stage) -> dict[int, tuple[Photo, ...]]:
         """The photos of each shard that have a row in a stage; shards without any are left out."""
@@ -82,23 +122,18 @@ class PreparedRun:
         return {shard: photos for shard, photos in kept.items() if photos}
 
     def plan(
-        self, stage: Stage, shard: int, upstream: Mapping[str, str], above: Mapping[str, OutputDigests]
+        self, stage: Stage, shard: int, upstream: Mapping[str, tuple[str, ...]], above: Mapping[str, OutputDigests]
     ) -> ShardPlan:
         """What there is to do for a shard; see `plan_shard`."""
         key = ArtifactKey(stage.name, self.keys[stage.name], shard, "")
         return plan_shard(stage, key, self.stage_photos(stage, shard), self.store, upstream, above, self.fresh)
 
-
-@dataclass(frozen=True)
-class StagePlan:
-    """A line of `--plan`."""
-
-    stage: str
-    shards: int
-    cached_shards: int
-    images: int
-    copied_rows: int
-    computed_rows: int
+    def _has_row(self, stage: Stage, photo: Photo) -> bool:
+        return (
+            (photo.truth_uri is not None or not stage.needs_truth)
+            and (bool(photo.class_ids) or not stage.needs_labels)
+            and (photo.image_id in self.sample or not stage.sampled)
+        )
 
 
 def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedRun:
@@ -108,11 +143,52 @@ def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedR
         UsageError: config, vocabulary, weights or data set cannot be used.
     """
     vocabulary = check_request(config, until)
+    stages = RUN_STAGES[1 : RUN_STAGES.index(until) + 1]
+    if not stages or config.prompts.template != AUTO_TEMPLATE:
+        return _prepared(config, vocabulary, stages, until, fresh)
+    run = _prepared(config, vocabulary, (*RANKING_STAGES, *stages), until, fresh, shipped_templates())
+    _check_labelled(run)
+    return run
+
+
+def prepare_ranking(config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0) -> PreparedRun:
+    """List the photos and work out the keys of a ranking of templates; computes nothing.
+
+    Args:
+        config: of the run; its own template does not count.
+        candidates: the templates, different ones.
+        scored_photos: on how many photos with truth the CAMs of a sample of templates are scored; 0 for none.
+
+    Raises:
+        UsageError: config, vocabulary, weights or data set cannot be used, no photo has labels, or none has the
+            truth that scores need.
+    """
+    last = ("prompt_scores",) if scored_photos else ()
+    stages = (*RANKING_STAGES, *last)
+    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], False, candidates)
+    labelled = _check_labelled(run)
+    if not scored_photos:
+        return run
+    with_truth = [photo.image_id for photo in labelled if photo.truth_uri is not None]
+    if not with_truth:
+        raise DatasetError(
+            "--with-miou: no photo with labels has a true mask: set dataset.truth, or a list's column truth"
+        )
+    return replace(run, sample=sample_of(with_truth, scored_photos))
+
+
+def _prepared(
+    config: RunConfig,
+    vocabulary: Vocabulary,
+    stages: tuple[str, ...],
+    until: str,
+    fresh: bool,
+    candidates: tuple[str, ...] = (),
+) -> PreparedRun:
     listing = read_dataset(config.dataset, vocabulary)
-    inputs = _inputs(config, vocabulary)
+    inputs = _inputs(config, vocabulary, candidates)
     shards = _shards(listing.photos, config.execution.shards)
-    store = ArtifactStore(config.store)
-    return PreparedRun(config, inputs, store, stage_keys(inputs), shards, listing.rejects, until, fresh)
+    return PreparedRun(config, inputs, ArtifactStore(config.store), stages, shards, listing.rejects, until, fresh)
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:
@@ -121,50 +197,42 @@ def check_request(config: RunConfig, until: str) -> Vocabulary:
     Raises:
         ConfigError: one of them cannot be used.
     """
-    if until not in ALL_STAGES:
-        raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(ALL_STAGES)}")
+    if until not in RUN_STAGES:
+        raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(RUN_STAGES)}")
+    return checked_vocabulary(config)
+
+
+def checked_vocabulary(config: RunConfig) -> Vocabulary:
+    """The vocabulary of a config, fit for its settings.
+
+    Raises:
+        ConfigError: it cannot be read, or leaves CAMs empty.
+    """
     vocabulary = load_vocabulary(config.dataset.classes)
     _check_competition(config, vocabulary)
     return vocabulary
 
 
-def _inputs(config: RunConfig, vocabulary: Vocabulary) -> Inputs:
+def _inputs(config: RunConfig, vocabulary: Vocabulary, candidates: tuple[str, ...]) -> Inputs:
     from tasks.devices import resolve_precision
     from tasks.weights import weights_digest
 
-    return Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip))
+    return Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip), candidates)
 
 
-def plan_run(run: PreparedRun) -> list[StagePlan]:
-    """What a run would do, without doing it: what is cached, copied and computed per stage."""
-    from tasks.texts import text_count
-
-    texts = text_count(run.config, run.vocabulary)
-    cached = int(run.texts_cached)
-    plans = [StagePlan("texts", 1, cached, texts, 0, 0 if cached else texts)] if run.includes("texts") else []
-    digests: dict[tuple[str, int], OutputDigests] = {}
-    for stage in SHARDED_STAGES:
-        if run.includes(stage.name):
-            shard_plans = [_planned(run, stage, shard, digests) for shard in run.stage_shards(stage)]
-            plans.append(_stage_plan(stage.name, shard_plans))
-    return plans
+def _with_template(config: RunConfig, template: str) -> RunConfig:
+    return config.model_copy(update={"prompts": config.prompts.model_copy(update={"template": template})})
 
 
-def _planned(run: PreparedRun, stage: Stage, shard: int, digests: dict[tuple[str, int], OutputDigests]) -> ShardPlan:
-    plan = run.plan(stage, shard, {}, {name: digests[name, shard] for name in stage.sharded_upstream})
-    digests[stage.name, shard] = planned_digests(plan, run.store)
-    return plan
-
-
-def _stage_plan(stage: str, plans: list[ShardPlan]) -> StagePlan:
-    return StagePlan(
-        stage,
-        shards=len(plans),
-        cached_shards=sum(plan.cached for plan in plans),
-        images=sum(len(plan.photos) for plan in plans),
-        copied_rows=sum(plan.copied for plan in plans),
-        computed_rows=sum(len(plan.to_compute) for plan in plans),
-    )
+def _check_labelled(run: PreparedRun) -> list[Photo]:
+    """The photos that have labels, at least one."""
+    labelled = [photo for photos in run.shards.values() for photo in photos if photo.class_ids]
+    if not labelled:
+        raise DatasetError(
+            f"no one of {run.photos} photos has labels, and sharpness ranks templates by those of the labels: "
+            "give labels, or a prompts.template"
+        )
+    return labelled
 
 
 def _shards(photos: Iterable[Photo], count: int) -> dict[int, tuple[Photo, ...]]:

@@ -26,7 +26,8 @@ from tasks.shards import ShardRecord
 logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
-WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html")
+RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
+WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
 REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python-headless", "prefect")
 MANIFEST_SCHEMA = pa.schema(
@@ -91,11 +92,13 @@ class RunRecord:
     Attributes:
         ledger: what becomes of its shards.
         report: URI of report.html once it is written.
+        findings: what metrics.json holds beside scores and counts.
     """
 
     def __init__(self, run: PreparedRun) -> None:
         self._run = run
         self.report: str | None = None
+        self.findings: dict[str, Any] = {}
         self.ledger = Ledger(run.photos + len(run.rejects), run.config.execution.max_failure_rate)
         open_run(run)
         self._metrics: dict[str, Any] = {}
@@ -103,9 +106,16 @@ class RunRecord:
         self.ledger.finished(_manifest_record(run), attempt=1)
         write_status(run, self.ledger)
 
+    def go_on_with(self, run: PreparedRun) -> None:
+        """Write down the template and the keys of a run whose template or sample is chosen; its config stays."""
+        self._run = run
+        name, store = run.config.name, run.store
+        begun = store.read_run_json(name, "run.json") or _run_json(run)
+        store.write_run_json(name, "run.json", {**begun, **_chosen(run)})
+
     def close(self, state: State, error: str | None = None) -> None:
         """Write how the run ended."""
-        self._metrics = close_run(self._run, self.ledger, state, error)
+        self._metrics = close_run(self._run, self.ledger, state, error, self.findings)
 
     def summary(self) -> RunSummary:
         """What the run came to, once it is closed."""
@@ -154,8 +164,17 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
         thread.join()
 
 
-def close_run(run: PreparedRun, ledger: Ledger, state: State, error: str | None) -> dict[str, Any]:
+def close_run(
+    run: PreparedRun, ledger: Ledger, state: State, error: str | None, findings: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write what became of the run: its end in run.json first, then status, rejects and metrics.
+
+    Args:
+        run: which run.
+        ledger: what became of its shards.
+        state: how it ended.
+        error: why it failed.
+        findings: what metrics.json holds beside scores and counts.
 
     Returns:
         The content of metrics.json.
@@ -165,7 +184,7 @@ def close_run(run: PreparedRun, ledger: Ledger, state: State, error: str | None)
     store.write_run_json(name, "run.json", {**begun, "state": state, "finished": _now(), "error": error})
     write_status(run, ledger)
     store.write_run_table(name, "rejects.parquet", _rejects(ledger.rejects()))
-    metrics = run_metrics(run, ledger)
+    metrics = {**findings, **run_metrics(run, ledger)}
     store.write_run_json(name, "metrics.json", metrics)
     return metrics
 
@@ -233,13 +252,20 @@ def _run_json(run: PreparedRun) -> dict[str, Any]:
         "pid_started": psutil.Process().create_time(),
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
-        "stage_keys": dict(run.keys),
+        **_chosen(run),
+        "candidates": list(run.inputs.candidates),
         "photos": run.photos,
         "rejected": len(run.rejects),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
         "config": run.config.model_dump(mode="json"),
         "vocabulary": run.vocabulary.model_dump(mode="json"),
     }
+
+
+def _chosen(run: PreparedRun) -> dict[str, Any]:
+    """What is known when no template is to be chosen any more; the template is null in a ranking."""
+    template = run.config.prompts.template if run.includes("texts") and not run.chooses_template else None
+    return {"template": template, "stage_keys": dict(run.keys)}
 
 
 def _manifest(run: PreparedRun) -> pa.Table:
@@ -257,8 +283,9 @@ def _rejects(rejects: Iterable[Reject]) -> pa.Table:
 
 
 def _put_into_history(run: PreparedRun, last: Mapping[str, Any]) -> tuple[str, ...]:
-    before = {**last["config"], "until": last["until"]}
-    changed = tuple(_changed_keys(before, {**run.config.model_dump(mode="json"), "until": run.until}))
+    before = {**last["config"], "until": last["until"], "candidates": last.get("candidates", [])}
+    asked = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
+    changed = tuple(_changed_keys(before, asked))
     if changed:
         folder = last["started"].replace(":", "")
         run.store.archive_run(run.config.name, folder, FILES)

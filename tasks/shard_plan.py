@@ -24,7 +24,7 @@ class ShardPlan:
             row is not made yet.
         cached: the artifact is there and whole; nothing to do.
         copies: URI of an earlier artifact -> image ids whose rows are taken from it.
-        upstream: stage -> URI of the artifact it reads.
+        upstream: stage -> URIs of the artifacts it reads: one, or one per template.
     """
 
     key: ArtifactKey
@@ -32,7 +32,7 @@ class ShardPlan:
     input_digests: Mapping[str, str]
     cached: bool
     copies: Mapping[str, tuple[str, ...]]
-    upstream: Mapping[str, str]
+    upstream: Mapping[str, tuple[str, ...]]
 
     @property
     def to_compute(self) -> tuple[Photo, ...]:
@@ -53,7 +53,7 @@ def plan_shard(
     key: ArtifactKey,
     photos: tuple[Photo, ...],
     store: ArtifactStore,
-    upstream: Mapping[str, str],
+    upstream: Mapping[str, tuple[str, ...]],
     above: Mapping[str, OutputDigests],
     fresh: bool = False,
 ) -> ShardPlan:
@@ -64,7 +64,7 @@ def plan_shard(
         key: its stage_key in this run and the shard; the content key is found here.
         photos: of this shard, with a row in this stage.
         store: where artifacts are.
-        upstream: upstream stage -> URI of the artifact of this shard.
+        upstream: upstream stage -> URIs of the artifacts that this shard reads.
         above: sharded upstream stage -> digests of its rows.
         fresh: use nothing that is there.
     """

@@ -44,8 +44,8 @@ class ShardJob:
     def upstream_rows(self, stage: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Rows of an upstream stage for the photos to compute, streamed in the artifact's order."""
         wanted = {photo.image_id for photo in self.photos}
-        rows = self.store.read_rows(self.plan.upstream[stage], columns)
-        return (row for row in rows if row["image_id"] in wanted)
+        (uri,) = self.plan.upstream[stage]
+        return (row for row in self.store.read_rows(uri, columns) if row["image_id"] in wanted)
 
 
 @dataclass(frozen=True)

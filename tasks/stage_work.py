@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clipes_core.errors import BrokenArtifactError
@@ -10,7 +10,7 @@ from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.shard_plan import output_digests
 from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
-from tasks.stages import Stage
+from tasks.stages import TEXT_STAGES, Stage
 from tasks.texts import make_texts, text_count
 from tasks.workers import WorkerPool
 
@@ -60,33 +60,38 @@ class StageWork:
 
     def _reused_or_made(self, shard: int) -> ShardRecord:
         run = self.run
-        if self.stage.name == "texts":
-            return self._texts()
-        uris = {name: self.upstream[name].uri(shard) for name in self.stage.upstream}
-        above = {name: output_digests(run.store, uris[name]) for name in self.stage.sharded_upstream}
+        if self.stage.name in TEXT_STAGES:
+            return self._texts(shard)
+        uris = {name: tuple(work.uri(own) for work, own in self._reads(name, shard)) for name in self.stage.upstream}
+        above = {name: output_digests(run.store, *uris[name]) for name in self.stage.sharded_upstream}
         plan = run.plan(self.stage, shard, uris, above)
         if plan.cached:
             return cached_record(plan, run.store)
         return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary))
 
-    def _texts(self) -> ShardRecord:
-        run = self.run
-        if run.texts_cached:
-            rows = text_count(run.config, run.vocabulary)
-            return ShardRecord("texts", 0, run.store.artifact_uri(run.texts), rows, cached=True)
-        return self._in_worker(make_texts, run.texts, run.store, run.config, run.vocabulary)
+    def _texts(self, shard: int) -> ShardRecord:
+        run, name = self.run, self.stage.name
+        key, config = run.texts(name, shard), run.texts_config(name, shard)
+        if run.texts_cached(name, shard):
+            return ShardRecord(
+                name, shard, run.store.artifact_uri(key), text_count(config, run.vocabulary), cached=True
+            )
+        return self._in_worker(make_texts, key, run.store, config, run.vocabulary, name, shard)
 
     def uri(self, shard: int) -> str:
         """URI of the artifact of a shard that is done."""
-        return self.ledger.record(self.stage.name, self._own(shard)).uri
+        return self.ledger.record(self.stage.name, shard).uri
 
-    def _own(self, shard: int) -> int:
-        return 0 if self.stage.name == "texts" else shard
+    def _reads(self, upstream: str, shard: int) -> Iterator[tuple["StageWork", int]]:
+        """The work and the shards of an upstream stage that a shard reads."""
+        for own in self.run.shards_read(self.stage, upstream, shard):
+            yield self.upstream[upstream], own
 
     def _mend(self, broken: BrokenArtifactError, shard: int) -> None:
         """Drop a broken artifact; make it again where it is one that this shard reads."""
-        producers = [work for work in self.upstream.values() if work.uri(shard) == broken.uri]
-        for work in producers or [self]:
+        read = [each for name in self.upstream for each in self._reads(name, shard)]
+        producers = [(work, own) for work, own in read if work.uri(own) == broken.uri]
+        for work, own in producers or [(self, shard)]:
             with work._mending:
                 if broken.uri in work._mended:
                     return  # another shard met it too, and was first
@@ -94,7 +99,7 @@ class StageWork:
                 logger.warning("%s %s: it is dropped and made again", broken.uri, broken.reason)
                 self.run.store.discard(broken.uri)
                 if work is not self:
-                    work.ledger.finished(work.make(work._own(shard)), attempt=1)
+                    work.ledger.finished(work.make(own), attempt=1)
 
     def _in_worker(self, function: Any, *args: Any) -> ShardRecord:
         return self.pool.run(function, *args, timeout_s=self.run.config.execution.shard_timeout_s)

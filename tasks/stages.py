@@ -24,12 +24,16 @@ class Inputs:
         vocabulary: its classes.
         model_digest: of CLIP's weights.
         precision: of the image network, with auto resolved.
+        candidates: templates that are ranked; none in a run whose template is given.
+        sampled: those of them whose CAMs are scored.
     """
 
     config: RunConfig
     vocabulary: Vocabulary
     model_digest: str
     precision: str
+    candidates: tuple[str, ...] = ()
+    sampled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,10 @@ class Stage:
         upstream: the stages whose artifacts it reads.
         workers: who does it.
         needs_truth: only photos with a true mask have a row.
-        reads: the settings that its result depends on.
+        reads: the settings that its result depends on; None where they are not known (yet).
         schema: of its rows.
+        needs_labels: only photos with a class have a row.
+        sampled: only the photos of the run's sample have a row.
     """
 
     name: str
@@ -51,46 +57,80 @@ class Stage:
     upstream: tuple[str, ...]
     workers: Literal["gpu", "cpu"]
     needs_truth: bool
-    reads: Callable[[Inputs], Mapping[str, Any]]
+    reads: Callable[[Inputs], Mapping[str, Any] | None]
     schema: pa.Schema
+    needs_labels: bool = False
+    sampled: bool = False
 
     @property
     def sharded_upstream(self) -> tuple[str, ...]:
         """The upstream stages that have a row per photo."""
-        return tuple(name for name in self.upstream if name != "texts")
+        return tuple(name for name in self.upstream if name not in TEXT_STAGES)
 
 
 def stage_keys(inputs: Inputs) -> dict[str, str]:
-    """The key of each stage: its name, version, what it reads, and the keys it stands on."""
+    """The key of each stage: its name, version, what it reads, and the keys it stands on.
+
+    Stages that read what is not known are left out: templates to rank or to sample, or the one that auto stands for.
+    """
     keys: dict[str, str] = {}
     for stage in STAGES.values():
-        above = [keys[name] for name in stage.upstream]
-        keys[stage.name] = digest([stage.name, stage.version, dict(stage.reads(inputs)), above])
+        reads = stage.reads(inputs)
+        if reads is not None and all(name in keys for name in stage.upstream):
+            keys[stage.name] = _stage_key(stage, reads, [keys[name] for name in stage.upstream])
     return keys
 
 
-def _texts_read(inputs: Inputs) -> dict[str, Any]:
+def texts_stage_key(inputs: Inputs, templates: tuple[str, ...]) -> str:
+    """The stage key of the texts in some templates, whichever stage makes them."""
+    return _stage_key(STAGES["texts"], _texts_in(inputs, templates), [])
+
+
+def _stage_key(stage: Stage, reads: Mapping[str, Any], above: list[str]) -> str:
+    return digest([stage.name, stage.version, dict(reads), above])
+
+
+def _texts_read(inputs: Inputs) -> dict[str, Any] | None:
+    templates = inputs.config.prompts.templates
+    return _texts_in(inputs, templates) if templates else None
+
+
+def _texts_in(inputs: Inputs, templates: tuple[str, ...]) -> dict[str, Any]:
     joined = inputs.config.prompts.fusion == "sentence"
     words = [
         [entry.name, entry.sentence_words if joined else entry.separate_words] for entry in inputs.vocabulary.classes
     ]
     return {
         "model": [inputs.config.clip.model, inputs.model_digest],
-        "templates": inputs.config.prompts.templates,
+        "templates": templates,
         "fusion": inputs.config.prompts.fusion,
         "background": inputs.vocabulary.background_words if inputs.config.prompts.background else (),
         "classes": words,
     }
 
 
+def _candidate_texts_read(inputs: Inputs) -> dict[str, Any] | None:
+    keys = [texts_stage_key(inputs, (template,)) for template in inputs.candidates]
+    return {"texts": keys} if keys else None
+
+
+def _embeddings_read(inputs: Inputs) -> dict[str, Any]:
+    return {"model": _image_network(inputs), "photo": _photo_settings(inputs)}
+
+
+def _prompts_read(_inputs: Inputs) -> dict[str, Any]:
+    return {}  # all it reads is in its upstream's keys
+
+
+def _prompt_scores_read(inputs: Inputs) -> dict[str, Any] | None:
+    if not inputs.sampled:
+        return None
+    return {**_cams_read(inputs), "templates": inputs.sampled, "classes": len(inputs.vocabulary.classes)}
+
+
 def _cams_read(inputs: Inputs) -> dict[str, Any]:
     return {
-        "model": [
-            inputs.config.clip.model,
-            inputs.model_digest,
-            inputs.config.clip.pooling,
-            inputs.precision,
-        ],
+        "model": _image_network(inputs),
         "cam": inputs.config.cam.model_dump(),
         "photo": _photo_settings(inputs),
     }
@@ -107,6 +147,10 @@ def _masks_read(inputs: Inputs) -> dict[str, Any]:
 
 def _mask_scores_read(inputs: Inputs) -> dict[str, Any]:
     return {"classes": len(inputs.vocabulary.classes)}
+
+
+def _image_network(inputs: Inputs) -> list[str]:
+    return [inputs.config.clip.model, inputs.model_digest, inputs.config.clip.pooling, inputs.precision]
 
 
 def _photo_settings(inputs: Inputs) -> dict[str, Any]:
@@ -127,6 +171,33 @@ _TEXTS_SCHEMA = pa.schema(
         ("name", pa.string()),
         ("sentences", pa.list_(pa.string())),
         ("feature", pa.list_(pa.float32())),
+    ]
+)
+_EMBEDDINGS_SCHEMA = pa.schema(
+    [
+        *_PHOTO_COLUMNS,
+        ("notes", pa.list_(pa.string())),  # what had to be converted
+        ("class_ids", pa.list_(pa.int16())),
+        ("embedding", pa.list_(pa.float32())),  # not normalised
+        ("logit_scale", pa.float32()),  # CLIP's, after exp; the same in every row
+    ]
+)
+_PROMPTS_SCHEMA = pa.schema(
+    [
+        *_PHOTO_COLUMNS,
+        ("class_ids", pa.list_(pa.int16())),
+        ("scores", pa.list_(pa.float32())),  # (T, K) C order: per template those of class_ids
+    ]
+)
+_PROMPT_SCORES_SCHEMA = pa.schema(
+    [
+        *_PHOTO_COLUMNS,
+        ("template", pa.list_(pa.int32())),  # place among the sampled ones, per triplet
+        ("scored", pa.list_(pa.string())),  # initial_cam | refined_cam
+        ("background_power", pa.list_(pa.float32())),
+        ("truth", pa.list_(pa.uint8())),
+        ("prediction", pa.list_(pa.uint8())),
+        ("pixels", pa.list_(pa.int64())),
     ]
 )
 _CAMS_SCHEMA = pa.schema(
@@ -170,11 +241,25 @@ _MASK_SCORES_SCHEMA = pa.schema(
 STAGES = {
     stage.name: stage
     for stage in (
+        Stage("candidate_texts", 1, (), "gpu", False, _candidate_texts_read, _TEXTS_SCHEMA),
+        Stage("embeddings", 1, (), "gpu", False, _embeddings_read, _EMBEDDINGS_SCHEMA, needs_labels=True),
+        Stage(
+            *("prompts", 1, ("candidate_texts", "embeddings"), "cpu", False, _prompts_read, _PROMPTS_SCHEMA),
+            needs_labels=True,
+        ),
+        Stage(
+            *("prompt_scores", 1, ("candidate_texts",), "gpu", True, _prompt_scores_read, _PROMPT_SCORES_SCHEMA),
+            needs_labels=True,
+            sampled=True,
+        ),
         Stage("texts", 1, (), "gpu", False, _texts_read, _TEXTS_SCHEMA),
         Stage("cams", 1, ("texts",), "gpu", False, _cams_read, _CAMS_SCHEMA),
         Stage("masks", 1, ("cams",), "cpu", False, _masks_read, _MASKS_SCHEMA),
         Stage("mask_scores", 2, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA),
     )
 }
-SHARDED_STAGES = tuple(STAGES[name] for name in ("cams", "masks", "mask_scores"))
-ALL_STAGES = ("manifest", *STAGES)  # in the order they run; what --until takes
+TEXT_STAGES = ("candidate_texts", "texts")  # a shard per template, or one; the others have a row per photo
+SHARDED_STAGES = tuple(stage for stage in STAGES.values() if stage.name not in TEXT_STAGES)
+ALL_STAGES = ("manifest", *STAGES)  # in the order they run
+RANKING_STAGES = ("candidate_texts", "embeddings", "prompts")  # when templates are ranked
+RUN_STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")  # what --until takes

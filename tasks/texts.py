@@ -30,8 +30,23 @@ def text_count(config: RunConfig, vocabulary: Vocabulary) -> int:
     return len(vocabulary_texts(vocabulary, config.prompts))
 
 
-def make_texts(key: ArtifactKey, store: ArtifactStore, config: RunConfig, vocabulary: Vocabulary) -> ShardRecord:
-    """Encode the vocabulary's texts and write the artifact; runs in a worker.
+def make_texts(
+    key: ArtifactKey,
+    store: ArtifactStore,
+    config: RunConfig,
+    vocabulary: Vocabulary,
+    stage: str = "texts",
+    shard: int = 0,
+) -> ShardRecord:
+    """Encode the vocabulary's texts in the config's templates and write the artifact; runs in a worker.
+
+    Args:
+        key: of the artifact.
+        store: where it goes.
+        config: of the run, or of a candidate.
+        vocabulary: the classes.
+        stage: candidate_texts for a candidate; the artifact is the same.
+        shard: which candidate.
 
     Raises:
         PromptError: a sentence is longer than CLIP reads.
@@ -43,10 +58,10 @@ def make_texts(key: ArtifactKey, store: ArtifactStore, config: RunConfig, vocabu
     with store.writer(key, STAGES["texts"].schema, metadata) as artifact:
         for row in rows:
             artifact.write(row)
-            worker.counters.add("texts")
+            worker.counters.add(stage)
     return ShardRecord(
-        "texts",
-        0,
+        stage,
+        shard,
         store.artifact_uri(key),
         len(rows),
         cached=False,

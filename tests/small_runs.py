@@ -13,7 +13,7 @@ from tasks.artifact_store import ArtifactStore
 from tasks.preparation import PreparedRun
 from tasks.shard_plan import ShardPlan, output_digests
 from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
-from tasks.stages import SHARDED_STAGES, Stage
+from tasks.stages import SHARDED_STAGES, TEXT_STAGES, Stage
 from tasks.texts import make_texts
 from tasks.workers import WorkerPool
 
@@ -48,9 +48,12 @@ class Made:
 def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
     """Make or reuse every shard of a run, in the order of the stages."""
     records: Records = {}
-    if run.includes("texts") and not run.texts_cached:
+    for place in range(len(run.inputs.candidates)):
+        key, config = run.texts("candidate_texts", place), run.texts_config("candidate_texts", place)
+        pool.run(make_texts, key, run.store, config, run.vocabulary, timeout_s=TIMEOUT_S)
+    if run.includes("texts") and not run.texts_cached():
         records["texts", 0] = pool.run(
-            make_texts, run.texts, run.store, run.config, run.vocabulary, timeout_s=TIMEOUT_S
+            make_texts, run.texts(), run.store, run.config, run.vocabulary, timeout_s=TIMEOUT_S
         )
     for stage in SHARDED_STAGES:
         for shard in run.stage_shards(stage) if run.includes(stage.name) else ():
@@ -63,7 +66,12 @@ def planned(run: PreparedRun, stage: Stage, shard: int, records: Mapping[tuple[s
     """The plan of a shard that stands on records."""
     uris = {name: records[name, shard].uri for name in stage.sharded_upstream}
     above = {name: output_digests(run.store, uri) for name, uri in uris.items()}
-    return run.plan(stage, shard, {**uris, "texts": run.store.artifact_uri(run.texts)}, above)
+    texts = {
+        name: tuple(run.store.artifact_uri(run.texts(name, own)) for own in run.shards_read(stage, name, shard))
+        for name in stage.upstream
+        if name in TEXT_STAGES
+    }
+    return run.plan(stage, shard, {name: (uri,) for name, uri in uris.items()} | texts, above)
 
 
 def made_shard(run: PreparedRun, plan: ShardPlan, pool: WorkerPool) -> ShardRecord:

@@ -8,9 +8,11 @@ from PIL import Image
 from small_runs import Made, TinyPhotos, make_run
 
 from clipes_core.config import parse_config
-from tasks.preparation import prepare_run
+from tasks.preparation import prepare_ranking, prepare_run
 from tasks.stages import STAGES
 from tasks.workers import Counters, WorkerPool, WorkerSlot, worker_pool
+
+PAPER_TEMPLATE = "a clean origami {}."
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +31,22 @@ def golden_outputs(golden) -> dict[str, dict[str, np.ndarray]]:
 @pytest.fixture(scope="session")
 def golden_made(tmp_path_factory, golden, golden_outputs, real_data, pool) -> Made:
     """All stages of the nine golden photos with the weights they were made with, in fp32 and two shards."""
-    folder = tmp_path_factory.mktemp("golden")
+    run = prepare_run(
+        golden_config(tmp_path_factory.mktemp("golden"), golden, golden_outputs, real_data), "mask_scores"
+    )
+    return make_run(run, pool)
+
+
+@pytest.fixture(scope="session")
+def golden_ranked(tmp_path_factory, golden, golden_outputs, real_data, pool) -> Made:
+    """Three candidates on the nine golden photos, and the CAM scores of two of them."""
+    config = golden_config(tmp_path_factory.mktemp("ranked"), golden, golden_outputs, real_data)
+    run = prepare_ranking(config, (PAPER_TEMPLATE, "a {}.", "the {}."), scored_photos=9)
+    return make_run(run.with_sampled(("the {}.", PAPER_TEMPLATE)), pool)
+
+
+def golden_config(folder, golden, golden_outputs, real_data):
+    """The nine golden photos with the weights they were made with, in fp32 and two shards."""
     (folder / "nine.txt").write_text("\n".join(golden_outputs) + "\n")
     config = {
         "name": "golden",
@@ -38,7 +55,7 @@ def golden_made(tmp_path_factory, golden, golden_outputs, real_data, pool) -> Ma
         "clip": {"pretrained": str(golden / "small_vit.pt"), "precision": "fp32", "device": "cpu"},
         "execution": {"shards": 2},
     }
-    return make_run(prepare_run(parse_config(config), "mask_scores"), pool)
+    return parse_config(config)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.preparation import prepare_run
 from tasks.stage_work import StageWork
-from tasks.stages import SHARDED_STAGES, STAGES
+from tasks.stages import RUN_STAGES, STAGES
 
-NAMES = ("texts", *(stage.name for stage in SHARDED_STAGES))
+NAMES = RUN_STAGES[1:]
 
 
 @pytest.fixture

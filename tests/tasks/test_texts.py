@@ -8,7 +8,7 @@ from tasks.texts import make_texts, read_texts, text_count, texts_key
 
 
 def make(run, pool):
-    return pool.run(make_texts, run.texts, run.store, run.config, run.vocabulary, timeout_s=60)
+    return pool.run(make_texts, run.texts(), run.store, run.config, run.vocabulary, timeout_s=60)
 
 
 def rows(run, record):
@@ -49,16 +49,16 @@ def test_the_record_counts_rows_and_time(prepared, pool):
     assert (record.stage, record.shard, record.images, record.computed, record.cached) == ("texts", 0, 45, 45, False)
     assert record.seconds > 0
     assert record.worker.startswith("cpu:")
-    assert record.uri == run.store.artifact_uri(run.texts)
+    assert record.uri == run.store.artifact_uri(run.texts())
 
 
 def test_the_artifact_is_whole_and_says_what_made_it(prepared, pool):
     run = prepared()
-    assert not run.texts_cached
+    assert not run.texts_cached()
 
     record = make(run, pool)
 
-    assert run.texts_cached
+    assert run.texts_cached()
     metadata = run.store.footer(record.uri).metadata
     assert metadata["config"] == run.config.model_dump_json()
     assert metadata["version"] == "0.1.0"
@@ -112,7 +112,7 @@ def test_a_sentence_that_is_too_long_is_told_so(prepared, pool):
 
     with pytest.raises(PromptError, match="has more than the 77 tokens that CLIP reads: shorten it"):
         make(run, pool)
-    assert not run.texts_cached
+    assert not run.texts_cached()
 
 
 def test_weights_that_are_gone_are_told_so(prepared, pool):
@@ -121,4 +121,4 @@ def test_weights_that_are_gone_are_told_so(prepared, pool):
     config = run.config.model_copy(update={"clip": clip})
 
     with pytest.raises(WeightsError, match=r"clip\.pretrained /nowhere/vit\.pt: expected a file or a tag"):
-        pool.run(make_texts, run.texts, run.store, config, run.vocabulary, timeout_s=60)
+        pool.run(make_texts, run.texts(), run.store, config, run.vocabulary, timeout_s=60)
