@@ -1,4 +1,4 @@
-"""The command line: clipes run, status, report, export, doctor."""
+"""The command line: clipes run, prompts, status, report, export, doctor."""
 
 import logging
 import os
@@ -60,18 +60,52 @@ def run(
         from flows.tables import plan_table
         from tasks.run_plan import plan_run
 
-        out.print(plan_table(plan_run(prepare_run(loaded, until, fresh))))
+        prepared = prepare_run(loaded, until, fresh)
+        plans = plan_run(prepared)
+        out.print(plan_table(plans))
+        if prepared.chooses_template and plans[-1].stage == "prompts":
+            out.print("prompts.template auto is not chosen yet: the stages that stand on it are planned when it is")
         return
     from flows.pipeline import pipeline
     from flows.server import prefect_server
     from flows.tables import print_summary
 
-    with prefect_server():
-        try:
-            summary = pipeline(loaded, until, fresh)
-        except StageError as exc:
-            raise StageError(f"{exc}\nWhat is done is kept: run the same command again to resume.") from exc
+    with prefect_server(), _told_how_to_resume():
+        summary = pipeline(loaded, until, fresh)
     print_summary(out, summary)
+
+
+@app.command()
+def prompts(
+    config: Config,
+    overrides: Set = None,
+    name: Annotated[str | None, typer.Option(help="Name of the ranking; default: the config's and -prompts.")] = None,
+    store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
+    templates: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Templates, one a line; default: the 82 that are shipped.")
+    ] = None,
+    with_miou: Annotated[
+        bool, typer.Option("--with-miou", help="Score the CAMs of a sample of templates against true masks.")
+    ] = False,
+    miou_templates: Annotated[int, typer.Option(min=2, help="Size of that sample, spread over the ranking.")] = 20,
+    miou_photos: Annotated[int, typer.Option(min=1, help="Photos with truth to score it on.")] = 64,
+) -> None:
+    """Rank templates by sharpness (lower is better). Each photo is encoded once; what is there already is reused."""
+    from tasks.config_files import load_config
+    from tasks.templates import read_templates, shipped_templates
+
+    given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
+    loaded = load_config(config, overrides or (), given)
+    if name is None:  # a run of this name keeps its files
+        loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
+    candidates = read_templates(templates) if templates is not None else shipped_templates()
+    from flows.prompt_selection import prompt_selection
+    from flows.prompt_tables import print_selection
+    from flows.server import prefect_server
+
+    with prefect_server(), _told_how_to_resume():
+        selection = prompt_selection(loaded, candidates, miou_templates if with_miou else 0, miou_photos)
+    print_selection(out, selection)
 
 
 @app.command()
@@ -150,6 +184,14 @@ def _exit_codes() -> Iterator[None]:
         if exc.code == INTERRUPTED:
             _end(INTERRUPTED, "interrupted; what is done is kept: run the same command again to resume")
         raise
+
+
+@contextmanager
+def _told_how_to_resume() -> Iterator[None]:
+    try:
+        yield
+    except StageError as exc:
+        raise StageError(f"{exc}\nWhat is done is kept: run the same command again to resume.") from exc
 
 
 def _end(code: int, message: str) -> None:

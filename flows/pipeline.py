@@ -3,6 +3,7 @@
 from prefect import flow
 
 from clipes_core.config import RunConfig
+from flows.prompt_selection import choose_template
 from tasks.config_files import resolved
 from tasks.crew import hired_crew
 from tasks.preparation import prepare_run
@@ -29,6 +30,8 @@ def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False)
     run = prepare_run(resolved(config), until, fresh)
     with reported_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
+        if run.chooses_template:
+            choose_template(run, record, crew)
         crew.submit("texts")
         crew.submit("cams")
         crew.submit("masks")

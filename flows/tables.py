@@ -29,7 +29,7 @@ STAGE_COLUMNS = {
 }
 
 
-def plan_table(plans: Sequence[StagePlan]) -> Table:
+def plan_table(plans: Sequence["StagePlan"]) -> Table:
     """What a run would do."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:

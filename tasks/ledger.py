@@ -145,8 +145,10 @@ class Ledger:
             raise StageError("\n".join(lines))
 
     def rejects(self, stage: str | None = None) -> list[Reject]:
-        """Photos that failed in a stage, or in all."""
-        return [reject for record in self.records(stage) for reject in record.rejects]
+        """Photos that failed in a stage, or in all; one that could not be embedded and then had no CAM is told once."""
+        rejects = [reject for record in self.records(stage) for reject in record.rejects]
+        later = {reject.image_id for reject in rejects if reject.stage in ("cams", "prompt_scores")}
+        return [reject for reject in rejects if reject.stage != "embeddings" or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
         """The shards of a stage (or of all) that have an artifact, by shard."""

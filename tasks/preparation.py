@@ -170,7 +170,7 @@ def prepare_ranking(config: RunConfig, candidates: tuple[str, ...], scored_photo
     if not scored_photos:
         return run
     with_truth = [photo.image_id for photo in labelled if photo.truth_uri is not None]
-    if not with_truth:
+    if labelled and not with_truth:
         raise DatasetError(
             "--with-miou: no photo with labels has a true mask: set dataset.truth, or a list's column truth"
         )
@@ -225,9 +225,9 @@ def _with_template(config: RunConfig, template: str) -> RunConfig:
 
 
 def _check_labelled(run: PreparedRun) -> list[Photo]:
-    """The photos that have labels, at least one."""
+    """The photos that have labels: at least one, unless no photo could be listed, which the run tells."""
     labelled = [photo for photos in run.shards.values() for photo in photos if photo.class_ids]
-    if not labelled:
+    if run.photos and not labelled:
         raise DatasetError(
             f"no one of {run.photos} photos has labels, and sharpness ranks templates by those of the labels: "
             "give labels, or a prompts.template"

@@ -214,3 +214,8 @@ def test_a_shard_may_be_tried_again_as_often_as_prefect_bears():
 
 def test_a_bad_scale_is_named_by_its_place():
     assert complaint(cam={"scales": [1, 5]}).startswith("cam.scales.1: Input should be less than or equal to 4")
+
+
+def test_auto_is_a_template_that_is_not_chosen_yet():
+    assert PromptsConfig(template="auto").templates == ()
+    assert complaint(prompts={"template": ["auto"]}).startswith("prompts.template: 'auto' must hold {} exactly once")

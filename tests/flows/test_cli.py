@@ -109,7 +109,7 @@ def test_the_status_of_a_run_needs_no_torch(tmp_path):
 def test_help_names_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "status", "report", "export", "doctor"):
+    for command in ("run", "prompts", "status", "report", "export", "doctor"):
         assert command in done.stdout
 
 

@@ -444,3 +444,10 @@ def test_a_folder_in_a_run_files_place_is_told_so_and_nothing_stays(local):
     with pytest.raises(ArtifactError, match="cannot be written"):
         local.write_run_json("a", "run.json", {})
     assert names(local) == []
+
+
+def test_any_other_file_of_a_run_appears_whole(store):
+    store.write_run_bytes("seen", "plot.png", b"\x89PNG")
+    fs, path = fsspec.url_to_fs(store.run_uri("seen", "plot.png"))
+    assert fs.cat_file(path) == b"\x89PNG"
+    assert [Path(name).name for name in fs.ls(path.rpartition("/")[0], detail=False)] == ["plot.png"]

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tasks.keys import content_key, digest, photo_digest, row_digest, shard_of
+from tasks.keys import content_key, digest, photo_digest, row_digest, sample_of, shard_of
 from tasks.photos import Photo
 
 PHOTO = Photo("a/1", "/photos/a/1.jpg", 1234, "1234-99", (3, 15), "/truth/1.png", "77-1")
@@ -135,3 +135,13 @@ def test_row_digest_changes_with_any_field():
 def test_row_digest_refuses_arrays():
     with pytest.raises(TypeError, match="expected plain values, got ndarray"):
         row_digest(Row("1", np.zeros(3)))
+
+
+def test_a_sample_is_the_same_in_any_order_and_grows_by_those_that_come():
+    names = [f"photo {number}" for number in range(50)]
+    ten = sample_of(names, 10)
+    assert len(ten) == 10
+    assert sample_of(reversed(names), 10) == ten
+    assert ten < sample_of(names, 11)
+    assert sample_of(names, 99) == set(names)
+    assert sample_of(["a", "b", "c"], 1) == {"c"}  # sha256 begins with 2e, those of a and b with ca and 3e

@@ -239,3 +239,14 @@ def test_many_threads_may_write_at_once():
     summary = ledger.summaries(["cams"])["cams"]
     assert (summary.images, summary.shards, summary.computed_shards, summary.busy_seconds) == (400, 400, 400, 800.0)
     assert len(ledger.rejects()) == 400
+
+
+@pytest.mark.parametrize("later", ["cams", "prompt_scores"])
+def test_a_photo_that_failed_when_it_was_embedded_and_again_is_told_once(later):
+    ledger = Ledger(10, 1)
+    finished(
+        ledger, record(stage="embeddings", rejects=[reject("a", stage="embeddings"), reject("b", stage="embeddings")])
+    )
+    finished(ledger, record(stage=later, rejects=[reject("a", stage=later)]))
+    assert [(each.image_id, each.stage) for each in ledger.rejects()] == [("b", "embeddings"), ("a", later)]
+    assert len(ledger.rejects("embeddings")) == 2

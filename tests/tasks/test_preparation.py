@@ -6,7 +6,7 @@ from small_runs import make_run
 
 from clipes_core.errors import ConfigError, DatasetError, WeightsError
 from tasks.keys import shard_of
-from tasks.preparation import prepare_run
+from tasks.preparation import prepare_ranking, prepare_run
 from tasks.run_plan import plan_run
 from tasks.stages import RUN_STAGES, STAGES
 
@@ -196,3 +196,45 @@ def test_a_plan_counts_rows_whose_cams_are_gone_as_computed(six, pool):
     assert plan["cams"] == made["cams"] == (6, 0, gone)
     assert plan["masks"] == (6, 0, gone)
     assert made["masks"] == (6, 0, 0)
+
+
+def test_an_automatic_template_is_ranked_first(six):
+    run = prepared(six, prompts={"template": "auto"})
+    assert run.chooses_template
+    assert run.stages == ("candidate_texts", "embeddings", "prompts", "texts", "cams", "masks", "mask_scores")
+    assert list(run.keys) == ["candidate_texts", "embeddings", "prompts"]
+    assert not prepared(six, until="manifest", prompts={"template": "auto"}).chooses_template
+
+    chosen, explicit = run.with_template("the {}."), prepared(six, prompts={"template": "the {}."})
+    assert not chosen.chooses_template
+    assert {stage: chosen.keys[stage] for stage in explicit.keys} == explicit.keys
+    assert {stage: chosen.keys[stage] for stage in run.keys} == run.keys
+    assert chosen.texts() == explicit.texts()
+
+
+def test_an_automatic_template_needs_labels(six):
+    for name in "abcdef":
+        six.label(name, "")
+    with pytest.raises(DatasetError, match="no one of 6 photos has labels, and sharpness ranks templates by"):
+        prepared(six, prompts={"template": "auto"})
+    assert prepared(six).photos == 6
+
+
+def test_a_ranking_has_photos_with_labels_and_scores_those_with_truth(six):
+    six.label("a", "", "truth.png")
+    run = prepare_ranking(six.config(execution={"shards": 2}), ("a {}.", "the {}."), scored_photos=9)
+    assert run.sample == {"b", "d"}
+    rows = {
+        name: sorted(photo.image_id for photos in run.stage_shards(STAGES[name]).values() for photo in photos)
+        for name in ("embeddings", "prompts", "prompt_scores")
+    }
+    assert rows == {"embeddings": list("bcdef"), "prompts": list("bcdef"), "prompt_scores": ["b", "d"]}
+    assert run.shard_numbers(STAGES["candidate_texts"]) == [0, 1]
+
+
+def test_a_stage_reads_the_texts_of_its_templates(six):
+    run = prepare_ranking(six.config(), ("a {}.", "the {}.", "one {}."), 9).with_sampled(("one {}.", "a {}."))
+    assert run.shards_read(STAGES["prompts"], "candidate_texts", 7) == (0, 1, 2)
+    assert run.shards_read(STAGES["prompts"], "embeddings", 7) == (7,)
+    assert run.shards_read(STAGES["prompt_scores"], "candidate_texts", 7) == (2, 0)
+    assert run.shards_read(STAGES["cams"], "texts", 7) == (0,)

@@ -14,7 +14,7 @@ from small_runs import make_run
 from clipes_core.errors import ArtifactError, RunBusyError, StageError, UsageError
 from tasks import run_files
 from tasks.keys import shard_of
-from tasks.preparation import prepare_run
+from tasks.preparation import prepare_ranking, prepare_run
 from tasks.run_files import open_run, read_run, recorded_run
 
 
@@ -308,3 +308,34 @@ def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, pr
     (tiny.folder / "store").write_text("no folder")
     with pytest.raises(ArtifactError, match=r"run\.json cannot be read .*name another with --store"):
         open_run(prepared())
+
+
+def test_a_template_that_is_chosen_is_written_down_and_the_config_stays(prepared):
+    run = prepared(prompts={"template": "auto"})
+    with recorded_run(run) as record:
+        begun = run.store.read_run_json("tiny", "run.json")
+        chosen = run.with_template("a {}.")
+        record.go_on_with(chosen)
+        record.findings["prompts"] = {"template": "a {}."}
+    ended = run.store.read_run_json("tiny", "run.json")
+
+    assert (begun["template"], list(begun["stage_keys"])) == (None, ["candidate_texts", "embeddings", "prompts"])
+    assert (ended["template"], ended["state"]) == ("a {}.", "completed")
+    assert ended["stage_keys"] == chosen.keys
+    assert ended["config"] == begun["config"]
+    assert ended["config"]["prompts"]["template"] == "auto"
+    assert record.summary().metrics["prompts"] == {"template": "a {}."}
+    assert open_run(prepared(prompts={"template": "auto"})) == ()
+
+
+def test_other_candidates_are_another_ranking(tiny, prepared):
+    prepared()
+    first, same, other = (
+        prepare_ranking(tiny.config(), candidates) for candidates in (("a {}.",), ("a {}.",), ("the {}.",))
+    )
+    with recorded_run(first):
+        first.store.write_run_bytes("tiny", "prompts.png", b"plot")
+    assert open_run(same) == ()
+    assert not first.store.has_run_file("tiny", "prompts.png")  # what a run writes is never of the one before
+    assert open_run(other) == ("candidates",)
+    assert first.store.read_run_json("tiny", "run.json")["template"] is None

@@ -11,9 +11,10 @@ from fsspec.implementations.local import LocalFileSystem
 from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientError
 from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
-from tasks.preparation import prepare_run
+from tasks.preparation import prepare_ranking, prepare_run
 from tasks.stage_work import StageWork
-from tasks.stages import RUN_STAGES, STAGES
+from tasks.stages import RANKING_STAGES, RUN_STAGES, STAGES
+from tasks.workers import Counters, WorkerSlot, worker_pool
 
 NAMES = RUN_STAGES[1:]
 
@@ -151,3 +152,30 @@ def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
         made(crf={"iter_max": 2})
     assert not isinstance(caught.value, BrokenArtifactError)
     assert cams.is_dir()
+
+
+def test_texts_of_a_candidate_that_fail_are_made_again_and_no_other(three, pool, caplog):
+    def ranked(pool, **sections):
+        run = prepare_ranking(three.config(**sections), ("a {}.", "the {}."))
+        ledger, works = Ledger(run.photos, 1), {}
+        for name in RANKING_STAGES:
+            works[name] = StageWork(
+                run, ledger, STAGES[name], pool, {above: works[above] for above in STAGES[name].upstream}
+            )
+            for shard in run.shard_numbers(STAGES[name]):
+                ledger.planned(name, shard)
+                ledger.started(name, shard, 1)
+                ledger.finished(works[name].make(shard), 1)
+        return ledger
+
+    first = ranked(pool)
+    texts = Path(first.record("candidate_texts", 1).uri)
+    whole = pq.read_table(texts)
+    flip_in_page(texts, group=0, column=column("texts", "feature"))
+    with caplog.at_level(logging.WARNING), worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
+        second = ranked(own, clip={"pooling": "cls"})  # in a process that has not read them yet
+
+    assert [second.record("candidate_texts", shard).computed for shard in (0, 1)] == [0, 45]
+    assert second.record("prompts", 0).computed == 3
+    assert pq.read_table(texts).equals(whole)
+    assert f"{texts} cannot be read" in caplog.text

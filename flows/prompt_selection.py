@@ -1,0 +1,107 @@
+"""Prompt selection: which template names the classes best, judged by sharpness (CLIP-ES sec. 3.2)."""
+
+import logging
+from dataclasses import asdict, dataclass
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from clipes_core.config import RunConfig
+from tasks.config_files import resolved
+from tasks.crew import Crew, hired_crew
+from tasks.preparation import PreparedRun, prepare_ranking
+from tasks.ranking_files import ScoredSample, written_ranking, written_scores
+from tasks.rankings import TemplateRanking, counted, sampled_templates
+from tasks.run_files import RunRecord, RunSummary, recorded_run
+
+MIOU_TEMPLATES, MIOU_PHOTOS = 20, 64
+
+logger = logging.getLogger("tasks.prompt_selection")  # the command shows what the tasks log
+
+
+@dataclass(frozen=True)
+class PromptSelection:
+    """What a ranking came to.
+
+    Attributes:
+        summary: where the run's files are, and its numbers.
+        ranking: the templates by sharpness.
+        sample: the CAM scores of some of them, where asked for.
+    """
+
+    summary: RunSummary
+    ranking: TemplateRanking
+    sample: ScoredSample | None
+
+
+@flow(name="clipes-prompts", flow_run_name="{config.name}")
+def prompt_selection(
+    config: RunConfig, candidates: tuple[str, ...], miou_templates: int = 0, miou_photos: int = MIOU_PHOTOS
+) -> PromptSelection:
+    """Rank templates by sharpness; each photo is encoded once, however many templates there are.
+
+    Args:
+        config: photos, classes, CLIP; its own template does not count.
+        candidates: the templates, different ones.
+        miou_templates: of how many templates the CAMs are scored against the truth; 0 for none.
+        miou_photos: on how many photos.
+
+    Returns:
+        The ranking, and where its files are.
+
+    Raises:
+        UsageError: something the user can mend before anything runs.
+        StageError: shards failed; the others are done.
+    """
+    run = prepare_ranking(resolved(config), candidates, miou_photos if miou_templates else 0)
+    with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
+        record.ledger.check("manifest")
+        ranking = rank(run, record, crew)
+        sample = score_sample(run, record, crew, ranking, miou_templates) if miou_templates else None
+    return PromptSelection(record.summary(), ranking, sample)
+
+
+def choose_template(run: PreparedRun, record: RunRecord, crew: Crew) -> PreparedRun:
+    """Rank the run's candidates; the run as it goes on with the sharpest."""
+    ranking = rank(run, record, crew)
+    best = ranking.ranked[0]
+    logger.info("prompts.template auto: %r, sharpness %.5f; %s", best.template, best.sharpness, counted(ranking))
+    return _gone_on(run.with_template(best.template), record, crew)
+
+
+def rank(run: PreparedRun, record: RunRecord, crew: Crew) -> TemplateRanking:
+    """Make what the ranking stands on and write it beside the run's files."""
+    crew.submit("candidate_texts")
+    _wait(record, crew)  # a sentence that CLIP cannot read is told before any photo is encoded
+    crew.submit("embeddings")
+    crew.submit("prompts")
+    _wait(record, crew)
+    ranking, record.findings["prompts"] = written_ranking(run, record.ledger)
+    create_table_artifact(
+        [asdict(each) for each in ranking.ranked],
+        key="prompts",
+        description=f"{counted(ranking)}; embedding: {run.config.clip.pooling}; lower sharpness is better",
+    )
+    return ranking
+
+
+def score_sample(
+    run: PreparedRun, record: RunRecord, crew: Crew, ranking: TemplateRanking, templates: int
+) -> ScoredSample:
+    """Score the CAMs of templates from all over the ranking, and write the figure that sets both side by side."""
+    run = _gone_on(run.with_sampled(sampled_templates(ranking, templates)), record, crew)
+    crew.submit("prompt_scores")
+    _wait(record, crew)
+    sample, record.findings["prompt_scores"] = written_scores(run, record.ledger, ranking)
+    return sample
+
+
+def _gone_on(run: PreparedRun, record: RunRecord, crew: Crew) -> PreparedRun:
+    record.go_on_with(run)
+    crew.go_on_with(run)
+    return run
+
+
+def _wait(record: RunRecord, crew: Crew) -> None:
+    crew.wait()
+    record.ledger.check_shards()
