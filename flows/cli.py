@@ -57,10 +57,10 @@ def run(
 
     check_request(loaded, until)
     if plan:
+        prepared = prepare_run(loaded, until, fresh)
         from flows.tables import plan_table
         from tasks.run_plan import plan_run
 
-        prepared = prepare_run(loaded, until, fresh)
         plans = plan_run(prepared)
         out.print(plan_table(plans))
         if prepared.chooses_template and plans[-1].stage == "prompts":
@@ -99,6 +99,9 @@ def prompts(
     if name is None:  # a run of this name keeps its files
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
+    from tasks.preparation import checked_vocabulary
+
+    checked_vocabulary(loaded)  # before a server is started
     from flows.prompt_selection import prompt_selection
     from flows.prompt_tables import print_selection
     from flows.server import prefect_server

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from clipes_core.confidence import PAPER_MU, share_from
 from clipes_core.errors import ErrorKind
 from tasks.report.facts import RunFacts
-from tasks.stages import ALL_STAGES
+from tasks.stages import ALL_STAGES, RUN_STAGES
 
 RESUME = "What is done is kept: run the same clipes run command again to go on from there."
 SHOWN_SHARDS = 12
@@ -39,6 +39,8 @@ def headline(facts: RunFacts) -> Note:
     """The one thing to know of a run."""
     metrics = facts.status.metrics or {}
     masks = _counted(facts.masks, "pseudo mask")
+    if facts.status.run["until"] not in RUN_STAGES:
+        return Note("plain", "This run ranked templates; it makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has made no pseudo mask.")
     sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels are at least {PAPER_MU} sure."
@@ -70,8 +72,9 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note("warn", f"The run was stopped. {RESUME}")
     elif state == "running":
         yield Note("plain", "The run is going on: this report is how far it was. The run's end writes it again.")
-    left = ALL_STAGES[ALL_STAGES.index(until) + 1 :]
-    if left:
+    if until not in RUN_STAGES:
+        yield Note("plain", "It ranked templates, see prompts.png and prompts.parquet beside this report.")
+    elif left := RUN_STAGES[RUN_STAGES.index(until) + 1 :]:
         yield Note(
             "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
         )

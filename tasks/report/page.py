@@ -9,6 +9,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
+from clipes_core.config import AUTO_TEMPLATE
 from tasks.report.facts import LISTED_REJECTS, RunFacts
 from tasks.report.gallery import Gallery
 from tasks.report.notes import headline, notes, state_of
@@ -82,12 +83,22 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
         "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
-        "Template": " · ".join(config.prompts.templates),
+        **_template(facts),
         "Against": words,
         "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refined by {config.cam.refine}",
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
     }
+
+
+def _template(facts: RunFacts) -> dict[str, str]:
+    """The template that the texts were made with, and whether it was chosen; nothing for a ranking."""
+    template = facts.status.run["template"]
+    if template is None:
+        return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
+    made_with = template if isinstance(template, str) else " · ".join(template)
+    how = " (the sharpest of the candidates)" if facts.config.prompts.template == AUTO_TEMPLATE else ""
+    return {"Template": made_with + how}
 
 
 def _scores(facts: RunFacts) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """`clipes prompts` and `prompts.template: auto`: real processes, a real Prefect server, real photos."""
 
+import html
 import io
 import json
 
@@ -99,6 +100,11 @@ def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranki
     assert {template: after[template] for template in before} == before
     assert "the [bold]{}." in shown
 
+    assert ok(clipes("report", "voc12-prompts")).startswith("report: ")
+    report = (folder_of(clipes, "voc12-prompts") / "report.html").read_text()
+    assert "This run ranked templates; it makes no pseudo masks." in report
+    assert "asked to end after" not in report
+
     ok(clipes(*ranking_arguments, "--templates", "own.txt"))
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 0, "embeddings": 0, "prompts": 0}
     assert ranking_of(clipes) == ranking
@@ -158,6 +164,8 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, golden_argum
     assert f"sharpest template of 82, sharpness {best['sharpness']:.5f}: {best['template']}" in shown
     assert (run["template"], run["config"]["prompts"]["template"]) == (best["template"], "auto")
     assert json_of(clipes, "voc12", "metrics.json")["prompts"]["template"] == best["template"]
+    report = html.unescape((folder_of(clipes, "voc12") / "report.html").read_text())
+    assert f"{best['template']} (the sharpest of the candidates)" in report
     assert computed(clipes, "voc12") == {
         **dict.fromkeys(("candidate_texts", "embeddings", "prompts", "texts"), 0),
         **dict.fromkeys(("cams", "masks", "mask_scores"), 9),
