@@ -152,7 +152,10 @@ def _entry(number: int, row: _Row, root: str, truth_folder: str | None, known: M
         class_ids = find_class_ids(row.labels, known)
     except PhotoError as error:
         return rejected(image_id, uri, _after_spaces(row, error))
-    named_truth = _resolve(row.truth, root) if row.truth else None
+    try:
+        named_truth = _openable(_resolve(row.truth, root)) if row.truth else None
+    except PhotoError as error:
+        return rejected(image_id, uri, PhotoError(ErrorKind.BAD_TRUTH, error.reason))
     return Entry(image_id, (uri,), class_ids, mask_place(truth_folder, image_id), named_truth)
 
 
@@ -163,16 +166,21 @@ def _after_spaces(row: _Row, error: PhotoError) -> PhotoError:
     return error
 
 
+def _openable(uri: str) -> str:
+    """The URI, if an installed package knows its protocol."""
+    try:
+        check_protocol(uri)
+    except DatasetError as exc:
+        raise PhotoError(ErrorKind.MISSING, str(exc)) from exc
+    return uri
+
+
 def _place(image: str, root: str) -> tuple[str, str]:
     """Id and URI of a photo, given relative to root or absolute."""
     if not is_absolute(image):
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)
-    uri = absolute(image)
-    try:
-        check_protocol(uri)
-    except DatasetError as exc:
-        raise PhotoError(ErrorKind.MISSING, str(exc)) from exc
+    uri = _openable(absolute(image))
     beneath = uri.removeprefix(join(root, "")).rpartition("://")[2].lstrip("/")
     return without_extension(path_inside(beneath)), uri
 
