@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,8 +13,7 @@ from yaml import YAMLError
 
 from clipes_core.config import DatasetConfig, RunConfig, parse_config
 from clipes_core.errors import ConfigError, DatasetError
-from tasks.datasets.scenes import scenes_folder
-from tasks.folders import read_text
+from tasks.folders import join, read_text
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
@@ -71,7 +70,7 @@ def _one_line(error: Exception) -> str:
 def resolved(config: RunConfig) -> RunConfig:
     """The same configuration, {date} and {time} filled in and paths made absolute against the working directory."""
     dataset, now, store = config.dataset, datetime.now(), _absolute(config.store)
-    made_here = f"{store}/{scenes_folder(dataset)}" if dataset.format == "scenes" else None
+    made_here = join(store, "scenes") if dataset.format == "scenes" else None
     paths: dict[str, Any] = {
         "root": _absolute(dataset.root) or made_here,
         "truth": _absolute(dataset.truth),
@@ -98,6 +97,10 @@ def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
     return "/" in text or posixpath.splitext(text)[1].lower() in suffixes
 
 
+@overload
+def _absolute(uri: str) -> str: ...
+@overload
+def _absolute(uri: None) -> None: ...
 def _absolute(uri: str | None) -> str | None:
     if uri is None or "://" in uri:
         return uri

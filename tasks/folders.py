@@ -3,6 +3,7 @@
 import errno
 import os
 import posixpath
+import uuid
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -82,6 +84,27 @@ def read_bytes(uri: str) -> bytes:
             return fs.cat_file(path)
         except (IsADirectoryError, NotADirectoryError) as exc:
             raise FileNotFoundError(uri) from exc
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Write a file, whole or not at all; local folders are made where they are not there.
+
+    Raises:
+        DatasetError: no permission, or a protocol that no installed package knows.
+    """
+    with _explained(uri):
+        fs, path = _filesystem(uri)
+        if not isinstance(fs, LocalFileSystem):
+            fs.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def read_text(uri: str) -> str:

@@ -31,3 +31,9 @@ def real_data() -> Path:
 def golden() -> Path:
     """The published program's outputs on nine of the photos, with the weights they were made with."""
     return shared_folder("golden")
+
+
+@pytest.fixture(scope="session")
+def configs() -> Path:
+    """The configs that are shipped."""
+    return ROOT / "configs"

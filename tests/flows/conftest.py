@@ -80,12 +80,6 @@ def clipes(tmp_path, clipes_in) -> Clipes:
     return clipes_in(tmp_path)
 
 
-@pytest.fixture(scope="session")
-def configs() -> Path:
-    """The configs that are shipped."""
-    return ROOT / "configs"
-
-
 @dataclass(frozen=True)
 class GoldenPhoto:
     """The published program's outputs on one photo."""
