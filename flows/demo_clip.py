@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipes_core.errors import ClipesError
 from tasks.clip_training import train_demo_clip
 
 
@@ -16,7 +17,11 @@ def main(
 ) -> None:
     """Train the demo's small CLIP on generated scenes, on the CPU; it may be interrupted at any time."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    print(train_demo_clip(folder, seed, samples))
+    try:
+        print(train_demo_clip(folder, seed, samples))
+    except ClipesError as exc:
+        typer.echo(f"clipes: {exc}", err=True)
+        raise typer.Exit(2) from exc
 
 
 if __name__ == "__main__":

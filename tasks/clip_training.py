@@ -5,9 +5,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,29 @@ from tasks.devices import cores
 from tasks.templates import shipped_templates
 
 DEMO_MODEL = "clipes-demo"
-ROUND = 4096  # scenes that are made at once
-PASSES = 3  # over them, each time with other captions, mirrors and patches
-SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # of the streams of random numbers; no data set's seed begins with them
-CHECKPOINT_STEPS, LOG_STEPS = 200, 50
+CHECKPOINT = "checkpoint.pt"
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # of the streams of random numbers
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a training is cut.
+
+    Attributes:
+        scenes: made at once.
+        passes: over them, each time with other captions, mirrors and patches.
+        checkpoint_steps: from checkpoint to checkpoint.
+        log_steps: from line to line.
+        compiled: the network; a third faster on a CPU, but needs a C++ compiler and a minute.
+    """
+
+    scenes: int = 4096
+    passes: int = 3
+    checkpoint_steps: int = 200
+    log_steps: int = 50
+    compiled: bool = True
 
 
 def train_demo_clip(folder: Path, seed: int, samples: int | None = None) -> Path:
@@ -52,31 +71,66 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
         The weights' path.
 
     Raises:
-        ConfigError: the folder's checkpoint is of another training.
+        ConfigError: the folder's checkpoint is of another training, or damaged.
     """
+    trainer = open_training(model_name, config, templates, folder)
+    for _ in training_steps(trainer, templates, folder, Pace()):
+        pass
+    return write_weights(trainer, folder)
+
+
+def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
+    """A trainer at the folder's checkpoint, or at the beginning; arguments and errors as for `train_clip`."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    trainer = ClipTrainer(_model(model_name), config)
     settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
-    _resume(trainer, folder / "checkpoint.pt", settings)
+    trainer = ClipTrainer(_model(model_name), config)
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.exists():
+        _save(checkpoint, {"settings": settings, **trainer.state_dict()})
+        return trainer
+    state = _loaded(checkpoint)
+    if state["settings"] != settings:
+        raise ConfigError(f"{checkpoint} is of another training: name another folder, or delete it")
+    trainer.load_state_dict(state)
+    logger.info("going on after step %d of %d", trainer.step, config.steps)
+    return trainer
+
+
+def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path, pace: Pace) -> Iterator[int]:
+    """Train to the end.
+
+    Yields:
+        The number of each step that is done; who stops listening stops the training.
+    """
     tokenizer = open_clip.SimpleTokenizer(context_length=trainer.model.context_length)
-    _compile(trainer.model)
-    losses: list[float] = []
+    settings = _loaded(folder / CHECKPOINT)["settings"]
+    config, losses = trainer.config, list[float]()
     started, first = time.monotonic(), trainer.step
-    for images, captions in _batches(trainer, templates):
+    if pace.compiled:  # in place, so that the names of the weights stay
+        trainer.model.visual.transformer.forward = torch.compile(
+            trainer.model.visual.transformer.forward, dynamic=False
+        )
+    for images, captions in _batches(trainer, templates, pace):
         torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # of the patch dropout
         losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
-        if trainer.step % LOG_STEPS == 0 or trainer.step == config.steps:
+        last = trainer.step == config.steps
+        if trainer.step % pace.log_steps == 0 or last:
             speed = (trainer.step - first) * config.batch / (time.monotonic() - started)
             _log(folder / "log.txt", trainer, float(np.mean(losses)), speed)
             losses.clear()
-        if trainer.step % CHECKPOINT_STEPS == 0 or trainer.step == config.steps:
-            _save(folder / "checkpoint.pt", {"settings": settings, **trainer.state_dict()})
+        if trainer.step % pace.checkpoint_steps == 0 or last:
+            _save(folder / CHECKPOINT, {"settings": settings, **trainer.state_dict()})
             logger.info("checkpoint after step %d", trainer.step)
-    weights = folder / "weights.safetensors"
+        yield trainer.step
+
+
+def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
+    """Write weights.safetensors in half precision."""
+    config, path = trainer.config, folder / "weights.safetensors"
     tensors = {name: tensor.half().contiguous() for name, tensor in trainer.model.state_dict().items()}
-    save_file(tensors, weights, {"trained": f"{config.samples} samples, seed {config.seed}"})
-    return weights
+    save_file(tensors, path, {"trained": f"{config.samples} samples, seed {config.seed}"})
+    return path
 
 
 def _model(model_name: str) -> CLIP:
@@ -86,25 +140,22 @@ def _model(model_name: str) -> CLIP:
     return CLIP(**{**architecture, "vision_cfg": vision})
 
 
-def _compile(model: Any) -> None:
-    """A third faster on a CPU; in place, so that the names of the weights stay."""
-    model.visual.transformer.forward = torch.compile(model.visual.transformer.forward, dynamic=False)
-
-
-def _batches(trainer: ClipTrainer, templates: Sequence[str]) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
+def _batches(
+    trainer: ClipTrainer, templates: Sequence[str], pace: Pace
+) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on; a function of seed and step."""
     config, size = trainer.config, trainer.model.visual.image_size[0]
-    steps = ROUND // config.batch
+    steps = pace.scenes // config.batch
     scenes: list[Scene] = []
     made = -1
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         while trainer.step < config.steps:
-            turn, inside = divmod(trainer.step, steps * PASSES)
+            turn, inside = divmod(trainer.step, steps * pace.passes)
             if turn != made:
-                seeds = [(SCENES, config.seed, index) for index in range(turn * ROUND, (turn + 1) * ROUND)]
+                seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
                 scenes, made = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
             in_pass, place = divmod(inside, steps)
-            order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(ROUND)
+            order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
             chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]
             yield _batch(np.random.default_rng([CAPTIONS, config.seed, trainer.step]), chosen, config, templates)
 
@@ -120,14 +171,11 @@ def _batch(
     return pixels, [list(one_of_each) for one_of_each in zip(*captions, strict=True)]
 
 
-def _resume(trainer: ClipTrainer, checkpoint: Path, settings: dict[str, Any]) -> None:
-    if not checkpoint.exists():
-        return
-    state = torch.load(checkpoint, weights_only=True)
-    if state["settings"] != settings:
-        raise ConfigError(f"{checkpoint} is of another training: name another folder, or delete it")
-    trainer.load_state_dict(state)
-    logger.info("going on after step %d of %d", trainer.step, trainer.config.steps)
+def _loaded(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as exc:
+        raise ConfigError(f"{checkpoint} is damaged: delete it to begin anew, or name another folder") from exc
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:

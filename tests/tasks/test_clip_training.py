@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from clipes_core.config import ClipConfig
 from clipes_core.demo.training import TrainingConfig
 from clipes_core.errors import ConfigError
-from tasks.clip_training import train_clip
+from tasks.clip_training import Pace, open_training, training_steps, write_weights
 from tasks.weights import load_clip
 
 ROOT = Path(__file__).parents[2]
@@ -37,20 +38,17 @@ def tiny(tmp_path_factory):
     return path.stem
 
 
-@pytest.fixture(autouse=True)
-def few_scenes(monkeypatch):
-    """Rounds of 32 scenes, and a checkpoint after every step; in one process, without compiling."""
-    monkeypatch.setattr("tasks.clip_training.ROUND", 32)
-    monkeypatch.setattr("tasks.clip_training.CHECKPOINT_STEPS", 1)
-    monkeypatch.setattr("tasks.clip_training._compile", lambda model: None)
-
-
-class InterruptedTrainingError(Exception):
-    """Raised in place of a signal."""
+def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
+    """Rounds of 32 scenes and a checkpoint after every second step; all steps, or some and no further."""
+    trainer = open_training(tiny, config, templates, folder)
+    pace = Pace(scenes=32, checkpoint_steps=2, compiled=False)
+    done = list(islice(training_steps(trainer, templates, folder, pace), steps))
+    return done, write_weights(trainer, folder)
 
 
 def test_trains_and_leaves_weights_that_load(tiny, tmp_path):
-    weights = train_clip(tiny, CONFIG, TEMPLATES, tmp_path)
+    done, weights = train(tiny, tmp_path)
+    assert done == [1, 2, 3, 4]
     assert weights == tmp_path / "weights.safetensors"
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
     clip = load_clip(ClipConfig(model=tiny, pretrained=str(weights)))
@@ -60,37 +58,29 @@ def test_trains_and_leaves_weights_that_load(tiny, tmp_path):
     assert "logit_scale" in log
 
 
-def test_goes_on_after_an_interruption_as_if_there_had_been_none(tiny, tmp_path, monkeypatch):
-    whole = load_file(train_clip(tiny, CONFIG, TEMPLATES, tmp_path / "whole"))
-    other_seed = CONFIG.model_copy(update={"seed": 1})
-    assert any(
-        (whole[name] != tensor).any()
-        for name, tensor in load_file(train_clip(tiny, other_seed, TEMPLATES, tmp_path / "other")).items()
-    )
-    folder = tmp_path / "parts"
-    saves = []
-
-    def save_and_stop(path, state):
-        torch.save(state, path)
-        saves.append(state["step"])
-        if state["step"] == 2:
-            raise InterruptedTrainingError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tasks.clip_training._save", save_and_stop)
-        with pytest.raises(InterruptedTrainingError):
-            train_clip(tiny, CONFIG, TEMPLATES, folder)
-    assert saves == [1, 2]
-    assert not (folder / "weights.safetensors").exists()
-    resumed = load_file(train_clip(tiny, CONFIG, TEMPLATES, folder))
-    for name, tensor in whole.items():
-        torch.testing.assert_close(resumed[name], tensor, rtol=1e-3, atol=1e-4)
+def test_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tiny, tmp_path):
+    _, whole = train(tiny, tmp_path / "whole")
+    assert train(tiny, tmp_path / "parts", steps=3)[0] == [1, 2, 3]  # the third step is lost
+    done, resumed = train(tiny, tmp_path / "parts")
+    assert done == [3, 4]
+    expected, actual = load_file(whole), load_file(resumed)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, rtol=1e-3, atol=1e-4)
+    _, other = train(tiny, tmp_path / "other", CONFIG.model_copy(update={"seed": 1}))
+    assert any((expected[name] != tensor).any() for name, tensor in load_file(other).items())
 
 
 def test_refuses_the_checkpoint_of_another_training(tiny, tmp_path):
-    train_clip(tiny, CONFIG, TEMPLATES, tmp_path)
+    train(tiny, tmp_path, steps=2)
     with pytest.raises(ConfigError, match=r"checkpoint.pt is of another training: name another folder, or delete it"):
-        train_clip(tiny, CONFIG, TEMPLATES[:1], tmp_path)
+        train(tiny, tmp_path, templates=TEMPLATES[:1])
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half an archive"])
+def test_refuses_a_damaged_checkpoint(tiny, tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"checkpoint.pt is damaged: delete it to begin anew"):
+        train(tiny, tmp_path)
 
 
 @pytest.mark.slow
