@@ -1,9 +1,9 @@
-# make setup | test | test-slow | lint
+# make setup | demo | test | test-slow | lint
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup test test-slow lint
+.PHONY: setup demo test test-slow lint
 
 setup: $(STAMP)
 
@@ -11,6 +11,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || python3.11 -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
+
+demo: setup
+	$(BIN)/clipes run configs/demo.yaml $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

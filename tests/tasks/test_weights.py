@@ -329,3 +329,16 @@ def test_a_tag_that_cannot_be_downloaded(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], env=offline, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("clip.pretrained openai: weights of ViT-B-16-quickgelu could not be downloaded (")
     assert done.stdout.endswith("; connect to the network, or download them elsewhere and give the file\n")
+
+
+def test_weights_that_are_shipped_go_by_their_name():
+    config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")
+    clip = load_clip(config)
+    assert clip.digest == weights_digest(config)
+    assert len(clip.model.visual.transformer.resblocks) == 10
+    assert clip.tokenizer(["a clean origami car."]).shape == (1, 32)
+
+
+def test_a_name_of_no_shipped_weights_is_told_so():
+    with pytest.raises(WeightsError, match=r"clip.pretrained \.\./models/clipes-demo: expected a file or a tag"):
+        load_clip(ClipConfig(model="clipes-demo", pretrained="../models/clipes-demo"))

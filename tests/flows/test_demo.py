@@ -1,0 +1,34 @@
+"""The demo as a user sees it: the shipped config on fresh scenes, with the shipped CLIP."""
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+FRESH_SEED = 4242  # nothing was chosen on it
+
+
+def scores(clipes, configs, name, *options):
+    done = clipes(
+        *("run", str(configs / "demo.yaml"), "--name", name, "--set", f"dataset.seed={FRESH_SEED}", *options),
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = clipes.folder / "clipes-store" / "runs" / name
+    assert done.stdout.splitlines()[-1] == f"report: {folder / 'report.html'}"
+    assert (folder / "report.html").stat().st_size > 100_000
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["pseudo_mask"]["images"] == 200
+    return {name: metrics[name]["miou"] for name in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask")}
+
+
+def test_every_step_of_the_method_helps_on_fresh_scenes(clipes, configs):
+    made = scores(clipes, configs, "demo")
+    assert made["refined_cam"] > made["initial_cam"]
+    assert made["pseudo_mask"] >= made["refined_cam"] - 0.01
+    assert made["pseudo_mask"] > made["centre_box"]
+    assert made["pseudo_mask"] >= 0.33
+    without = scores(clipes, configs, "without-softmax", "--set", "cam.softmax=false")
+    assert without["pseudo_mask"] < made["pseudo_mask"]
+    assert without["refined_cam"] < made["refined_cam"]
