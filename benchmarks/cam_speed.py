@@ -20,7 +20,7 @@ from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.gradcam import normalise_cam
-from clipes_core.prompts import TextFeatures
+from clipes_core.text_features import TextFeatures
 from tasks.weights import load_clip
 
 CLASSES, BACKGROUND_WORDS = 2, 25
@@ -54,12 +54,13 @@ def variants(model: str, width: int, height: int) -> dict[str, Callable[[], obje
     patches = -(-height // fp32.patch_size), -(-width // fp32.patch_size)
     attention = torch.rand(patches[0] * patches[1], patches[0] * patches[1])
     cams = torch.rand(CLASSES, *patches)
+    everywhere = torch.ones_like(cams, dtype=torch.bool)
     return {
         "cams fp32": lambda: photo_cams(fp32, texts, [image], ids, caa),
         "cams bf16": lambda: photo_cams(bf16, texts, [image], ids, caa),
         "cams fp32, refine none": lambda: photo_cams(fp32, texts, [image], ids, plain),
         "cams fp32, four classes": lambda: photo_cams(fp32, texts, [image], [(1, 2, 1, 2)], caa),
-        "affinity": lambda: refine_cams(cams, attention, torch.ones_like(cams, dtype=torch.bool), 3, 2),
+        "affinity": lambda: refine_cams(cams, sinkhorn(attention.double(), 3), everywhere, 2),
         "affinity as matrix products": lambda: refine_by_matrix_product(cams, attention),
     }
 

@@ -55,16 +55,14 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
     return inside
 
 
-def refine_cams(
-    cams: torch.Tensor, attn_weights: torch.Tensor, masks: torch.Tensor, sinkhorn_rounds: int, power: int
-) -> torch.Tensor:
+def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor, power: int) -> torch.Tensor:
     """Let each source inside the boxes hand its CAM on along the affinity.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        attn_weights: (hw, hw) float32.
+        balanced: (hw, hw) float64 D of eq. (6): what `sinkhorn` makes of a photo's attention, once for all its CAMs.
+            In float64: a flat attention leaves differences that drown in the rounding of float32.
         masks: (K, h, w) bool, the sources that count; all true is the paper's MHSA baseline.
-        sinkhorn_rounds: of `sinkhorn`.
         power: t, how often the affinity A = (D + D^T) / 2 is applied.
 
     Returns:
@@ -74,28 +72,7 @@ def refine_cams(
         ShapeError: the attention is not over these h x w patches.
 
     Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) by matrix-vector
-    products, once per photo, instead of a matrix product per class; the same numbers. In float64:
-    a flat attention leaves differences that drown in the rounding of float32.
-    """
-    return spread_cams(cams, sinkhorn(attn_weights.double(), sinkhorn_rounds), masks, power)
-
-
-def spread_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor, power: int) -> torch.Tensor:
-    """`refine_cams` with the attention balanced already: once per photo, for any number of CAMs.
-
-    Args:
-        cams: (K, h, w) float32 in [0, 1].
-        balanced: (hw, hw) float64 D, what `sinkhorn` returns.
-        masks: (K, h, w) bool, the sources that count.
-        power: t, how often the affinity A = (D + D^T) / 2 is applied.
-
-    Returns:
-        (K, h, w) float32 in [0, 1], normalised; all zero where no source counts.
-
-    Raises:
-        ShapeError: the attention is not over these h x w patches.
-
-    Source: CLIP-ES eq. (7).
+    products, once per photo, instead of a matrix product per class; the same numbers.
     """
     _, height, width = cams.shape
     if balanced.shape != (height * width, height * width):

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipes_core.affinity import box_mask, sinkhorn, spread_cams
+from clipes_core.affinity import box_mask, refine_cams, sinkhorn
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
 from clipes_core.photo import patch_grid
-from clipes_core.prompts import TextFeatures
+from clipes_core.text_features import TextFeatures
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _refined(
         if config.refine == "caa":
             masks = np.stack([box_mask(one, config.box_threshold) for one in cam])
         on_device = torch.from_numpy(masks).to(cams.device)
-        refined = spread_cams(cams, balanced, on_device, config.power).cpu().numpy()
+        refined = refine_cams(cams, balanced, on_device, config.power).cpu().numpy()
     return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cam, refined)
 
 

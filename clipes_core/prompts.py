@@ -10,7 +10,6 @@ import torch
 from clipes_core.config import PromptsConfig
 from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
-from clipes_core.text_features import TextFeatures as TextFeatures  # what `text_feature` makes, also known from here
 from clipes_core.vocabulary import Vocabulary
 
 Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: texts, and a context length unless it is CLIP's
@@ -98,15 +97,15 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     return tokens
 
 
-def sharpness(scores: Sequence[np.ndarray]) -> float:
-    """How unevenly a template scores the classes present in a photo; lower is better.
+def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
+    """How unevenly templates score the classes present in a photo; lower is better.
 
     Args:
-        scores: per photo (K,) softmax scores of the K classes present, the softmax taken over
-            them and the background words.
+        scores: per photo (T, K) softmax scores of T templates and the K classes present, the softmax taken over
+            them and the background words; taken one by one and not kept. Photos without classes do not count.
 
     Returns:
-        Sum over photos of the variance of a photo's scores / sum over photos of their mean;
+        (T,) float64: sum over photos of the variance of a photo's scores / sum over photos of their mean;
         the population variance, so a photo with one class adds 0 above and its score below.
 
     Raises:
@@ -114,22 +113,6 @@ def sharpness(scores: Sequence[np.ndarray]) -> float:
 
     Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: population variance and
     the softmax over present classes and background are choices made here.
-    """
-    return float(sharpness_by_template(np.atleast_2d(photo) for photo in scores)[0])
-
-
-def sharpness_by_template(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """The `sharpness` of many templates at once; photos are taken one by one and not kept.
-
-    Args:
-        scores: per photo (T, K) softmax scores of T templates and the photo's K classes; photos without classes
-            do not count.
-
-    Returns:
-        (T,) float64.
-
-    Raises:
-        ValueError: no photo has a class.
     """
     variance, mean, photos = np.zeros(1), np.zeros(1), 0
     for photo in scores:

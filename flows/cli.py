@@ -148,12 +148,14 @@ def export(
 def doctor(
     store: Store = DEFAULT_STORE,
     pretrained: Annotated[str, typer.Option(help="Weights to look for, as clip.pretrained.")] = "openai",
+    model: Annotated[str, typer.Option(help="Their network, as clip.model.")] = "ViT-B-16-quickgelu",
 ) -> None:
     """Say what works here, what does not, and what to do."""
+    from clipes_core.config import ClipConfig
     from flows.tables import print_findings
     from tasks.doctor import examine
 
-    if not print_findings(out, examine(store, pretrained)):
+    if not print_findings(out, examine(store, ClipConfig(model=model, pretrained=pretrained))):
         raise typer.Exit(FAILED)
 
 

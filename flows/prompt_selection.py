@@ -14,7 +14,7 @@ from tasks.ranking_files import ScoredSample, written_ranking, written_scores
 from tasks.rankings import TemplateRanking, counted, sampled_templates
 from tasks.run_files import RunRecord, RunSummary, recorded_run
 
-MIOU_TEMPLATES, MIOU_PHOTOS = 20, 64
+MIOU_PHOTOS = 64
 
 logger = logging.getLogger("tasks.prompt_selection")  # the command shows what the tasks log
 
@@ -80,7 +80,8 @@ def rank(run: PreparedRun, record: RunRecord, crew: Crew) -> TemplateRanking:
     create_table_artifact(
         [asdict(each) for each in ranking.ranked],
         key="prompts",
-        description=f"{counted(ranking)}; embedding: {run.config.clip.pooling}; lower sharpness is better",
+        description=f"{counted(ranking)}; {record.findings['prompts']['photos_encoded']} photos encoded now; "
+        f"embedding: {run.config.clip.pooling}; lower sharpness is better",
     )
     return ranking
 

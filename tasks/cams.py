@@ -12,7 +12,8 @@ from clipes_core.cams import PhotoCams, photo_cams
 from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.errors import PhotoError
 from clipes_core.photo import patch_grid
-from clipes_core.prompts import BACKGROUND_ID, TextFeatures
+from clipes_core.prompts import BACKGROUND_ID
+from clipes_core.text_features import TextFeatures
 from tasks.batches import Batches, Loaded, in_halves
 from tasks.cam_rows import encoded_cams, encoded_residual
 from tasks.devices import resolve_precision, token_budget

@@ -33,12 +33,12 @@ class Finding:
     detail: str
 
 
-def examine(store_uri: str, pretrained: str) -> list[Finding]:
+def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
     """Look at versions, devices, weights, server and store.
 
     The weights are loaded, and downloaded first if a tag or URI is not here yet.
     """
-    return [*_versions(), _devices(), _weights(pretrained), _server(), _store(store_uri)]
+    return [*_versions(), _devices(), _weights(clip), _server(), _store(store_uri)]
 
 
 def _versions() -> Iterator[Finding]:
@@ -58,10 +58,9 @@ def _devices() -> Finding:
     return Finding("devices", True, detail)
 
 
-def _weights(pretrained: str) -> Finding:
-    clip = ClipConfig(pretrained=pretrained)
+def _weights(clip: ClipConfig) -> Finding:
     try:
-        return Finding("weights", True, f"{clip.model} {pretrained}, digest {load_clip(clip).digest}")
+        return Finding("weights", True, f"{clip.model} {clip.pretrained}, digest {load_clip(clip).digest}")
     except WeightsError as exc:
         return Finding("weights", False, str(exc))
 

@@ -59,7 +59,8 @@ def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, 
 
     uris = [record.uri for record in ledger.records("prompts")]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
-    facts = ranking_json(ranking, run.config.clip.pooling)
+    encoded = ledger.summaries(["embeddings"])["embeddings"].computed_rows
+    facts = ranking_json(ranking, run.config.clip.pooling, encoded)
     table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
     run.store.write_run_table(run.config.name, "prompts.parquet", table)
     run.store.write_run_bytes(run.config.name, "prompts.png", ranking_png(ranking, PAPER_TEMPLATES))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from clipes_core.errors import StageError
-from clipes_core.prompts import sharpness_by_template
+from clipes_core.prompts import sharpness
 from clipes_core.templates import RankedTemplate, rank_templates, spread_over
 from tasks.artifact_store import ArtifactStore
 from tasks.templates import PAPER_TEMPLATES
@@ -59,10 +59,10 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
     """
     counts = _Counts()
     try:
-        sharpness = sharpness_by_template(_scores(store, uris, len(templates), counts))
+        by_template = sharpness(_scores(store, uris, len(templates), counts))
     except ValueError as exc:
         raise StageError("no photo with labels could be encoded: see rejects.parquet") from exc
-    return TemplateRanking(rank_templates(templates, sharpness), counts.one_label, counts.several_labels)
+    return TemplateRanking(rank_templates(templates, by_template), counts.one_label, counts.several_labels)
 
 
 def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
@@ -85,8 +85,8 @@ def counted(ranking: TemplateRanking) -> str:
     )
 
 
-def ranking_json(ranking: TemplateRanking, pooling: str) -> dict[str, Any]:
-    """What metrics.json says of a ranking."""
+def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) -> dict[str, Any]:
+    """What metrics.json and the tables say of a ranking; `photos_encoded` are those of this call."""
     best = ranking.ranked[0]
     return {
         "template": best.template,
@@ -95,6 +95,7 @@ def ranking_json(ranking: TemplateRanking, pooling: str) -> dict[str, Any]:
         "photos_one_label": ranking.photos_one_label,
         "photos_several_labels": ranking.photos_several_labels,
         "pooling": pooling,
+        "photos_encoded": photos_encoded,
     }
 
 

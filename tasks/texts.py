@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from clipes_core.config import ClipConfig, RunConfig
-from clipes_core.prompts import TextFeatures, sentences, text_feature, vocabulary_texts
+from clipes_core.prompts import sentences, text_feature, vocabulary_texts
+from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.keys import digest

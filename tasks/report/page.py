@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
-from clipes_core.config import AUTO_TEMPLATE
+from clipes_core.config import AUTO_TEMPLATE, DatasetConfig
 from tasks.report.facts import LISTED_REJECTS, RunFacts
 from tasks.report.gallery import Gallery
 from tasks.report.notes import headline, notes, state_of
@@ -79,7 +79,7 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
     crf = f"dense CRF, {config.crf.iter_max} iterations" if config.crf.enabled else "no CRF"
     return {
         "Photos": f"{run['photos']}" + (f", and {run['rejected']} that could not be listed" * bool(run["rejected"])),
-        "Data set": f"{config.dataset.format}, {config.dataset.split}",
+        "Data set": _dataset(config.dataset),
         "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
@@ -89,6 +89,11 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
     }
+
+
+def _dataset(dataset: DatasetConfig) -> str:
+    which = f"seed {dataset.seed}" if dataset.format == "scenes" else dataset.split
+    return f"{dataset.format}, {which}"
 
 
 def _template(facts: RunFacts) -> dict[str, str]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from clipes_core.affinity import box_mask, refine_cams, sinkhorn
+from clipes_core import affinity
+from clipes_core.affinity import box_mask, sinkhorn
 from clipes_core.errors import ShapeError
 
 # Of the four patches of a 2 x 2 grid, rows are queries.
@@ -19,6 +20,11 @@ ATTENTION = torch.tensor(
     ]
 )
 EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
+
+
+def refine_cams(cams, attention, masks, sinkhorn_rounds, power):
+    """Eq. (6) and (7), one after the other."""
+    return affinity.refine_cams(cams, sinkhorn(attention.double(), sinkhorn_rounds), masks, power)
 
 
 def peaked_attention(patches, seed=0):

@@ -16,7 +16,8 @@ from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams, template_cams
 from clipes_core.config import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.errors import ShapeError
-from clipes_core.prompts import TextFeatures, text_feature, vocabulary_texts
+from clipes_core.prompts import text_feature, vocabulary_texts
+from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 from tasks.vocabularies import load_vocabulary
 from tasks.weights import load_clip

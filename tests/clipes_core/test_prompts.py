@@ -9,14 +9,13 @@ from clipes_core.config import PromptsConfig
 from clipes_core.errors import PromptError, ShapeError
 from clipes_core.prompts import (
     Text,
-    TextFeatures,
     checked_tokens,
     sentences,
     sharpness,
-    sharpness_by_template,
     text_feature,
     vocabulary_texts,
 )
+from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 from tasks.vocabularies import load_vocabulary
 
@@ -208,34 +207,39 @@ def test_refuses_classes_without_texts(class_ids):
         FEATURES.text_counts(class_ids)
 
 
+def sharpness_of_one(scores):
+    """Of one template, from (K,) scores per photo."""
+    return float(sharpness(np.atleast_2d(photo) for photo in scores)[0])
+
+
 def test_sharpness_is_the_summed_variance_over_the_summed_mean():
     # variances 0.01, 0.04 and means 0.2, 0.3; a single score has no variance
     scores = [np.array([0.1, 0.3]), np.array([0.1, 0.5])]
-    assert sharpness(scores) == pytest.approx(0.05 / 0.5)
-    assert sharpness([*scores, np.array([0.5])]) == pytest.approx(0.05 / 1.0)
-    assert sharpness([np.array([0.4])]) == 0
+    assert sharpness_of_one(scores) == pytest.approx(0.05 / 0.5)
+    assert sharpness_of_one([*scores, np.array([0.5])]) == pytest.approx(0.05 / 1.0)
+    assert sharpness_of_one([np.array([0.4])]) == 0
 
 
 def test_sharpness_counts_photos_alike_whatever_their_classes():
     # population variance of (0, 0, 0.3): 0.02, mean 0.1
-    assert sharpness([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
+    assert sharpness_of_one([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
 
 
 def test_sharpness_is_the_oracle_s():
     generator = np.random.default_rng(0)
     scores = [generator.random(count, dtype=np.float32) for count in (1, 2, 5, 3)]
-    assert sharpness(scores) == pytest.approx(oracle.oracle_sharpness([one.astype(float) for one in scores]))
+    assert sharpness_of_one(scores) == pytest.approx(oracle.oracle_sharpness([one.astype(float) for one in scores]))
 
 
 def test_sharpness_leaves_out_photos_without_classes():
-    assert sharpness([np.array([]), np.array([0.1, 0.3])]) == pytest.approx(0.01 / 0.2)
+    assert sharpness_of_one([np.array([]), np.array([0.1, 0.3])]) == pytest.approx(0.01 / 0.2)
     for none in ([], [np.array([])]):
         with pytest.raises(ValueError, match="sharpness needs at least one photo with a class, got none"):
-            sharpness(none)
+            sharpness_of_one(none)
 
 
 def test_sharpness_of_many_templates_is_that_of_each():
     photos = [np.array([[0.1, 0.3], [0.2, 0.2]]), np.zeros((2, 0)), np.array([[0.2], [0.4]])]
-    assert sharpness_by_template(iter(photos)) == pytest.approx([0.01 / 0.4, 0])
+    assert sharpness(iter(photos)) == pytest.approx([0.01 / 0.4, 0])
     with pytest.raises(ValueError, match="got none"):
-        sharpness_by_template([np.zeros((2, 0))])
+        sharpness([np.zeros((2, 0))])

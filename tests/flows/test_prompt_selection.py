@@ -50,6 +50,13 @@ def computed(clipes, name):
     return {stage: counts["computed_rows"] for stage, counts in stages.items() if stage != "manifest"}
 
 
+def ranking_facts(clipes):
+    metadata = pq.read_schema(folder_of(clipes, "voc12-prompts") / "prompts.parquet").metadata
+    prefix = "clipes."
+    found = {key.decode().removeprefix(prefix): value.decode() for key, value in metadata.items() if b"clipes." in key}
+    return {**found, "photos_encoded": int(found["photos_encoded"])}
+
+
 def ranking_of(clipes, name="voc12-prompts"):
     return pq.read_table(folder_of(clipes, name) / "prompts.parquet").to_pylist()
 
@@ -92,7 +99,10 @@ def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranki
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 2 * 45, "embeddings": 9, "prompts": 9}
     before = {row["template"]: row["sharpness"] for row in ranking_of(clipes)}
 
+    assert ranking_facts(clipes)["photos_encoded"] == 9
+
     shown = ok(clipes(*ranking_arguments, *own_templates(*THREE, PAPER_TEMPLATES[0], THREE[0])))
+    assert ranking_facts(clipes)["photos_encoded"] == 0
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 2 * 45, "embeddings": 0, "prompts": 9}
     ranking = ranking_of(clipes)
     after = {row["template"]: row["sharpness"] for row in ranking}

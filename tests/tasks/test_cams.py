@@ -7,7 +7,7 @@ from small_runs import make_run
 from clipes_core.backbone import Backbone
 from clipes_core.config import CamConfig, ClipConfig
 from clipes_core.errors import ShapeError
-from clipes_core.prompts import TextFeatures
+from clipes_core.text_features import TextFeatures
 from tasks.cam_rows import encoded_cams, encoded_residual, stored_cams
 from tasks.cams import batch_rows
 from tasks.photos import LoadedPhoto, Photo

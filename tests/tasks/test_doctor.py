@@ -5,6 +5,7 @@ import pytest
 import torch
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from clipes_core.config import ClipConfig
 from tasks.devices import cores
 from tasks.doctor import examine
 
@@ -21,7 +22,7 @@ def found(tmp_path, golden):
     """What the doctor says of a store and weights, by what."""
 
     def found(store=tmp_path / "store", pretrained=golden / "small_vit.pt"):
-        return {finding.what: finding for finding in examine(str(store), str(pretrained))}
+        return {finding.what: finding for finding in examine(str(store), ClipConfig(pretrained=str(pretrained)))}
 
     return found
 
