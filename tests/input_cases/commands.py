@@ -60,4 +60,7 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("Config", "no config"): Command(config=None),
     ("Config", "stage that does not exist"): Command(("--until", "mask")),
     ("Config", "vocabulary that does not exist"): setting("dataset.classes=voc13"),
+    ("Config", "generated scenes with other classes than theirs"): Command(
+        ("--plan", "--set", "dataset.format=scenes", "--set", "clip.pretrained=random:0")
+    ),
 }

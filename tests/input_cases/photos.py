@@ -83,6 +83,7 @@ class Line:
         write: makes the photo.
         labels: separated by `;`.
         write_truth: makes the true mask that the list names, None: it names none.
+        truth: what the list names instead of a mask that is made.
         outside: the photo lies beside the root and the list has its absolute path.
     """
 
@@ -90,6 +91,7 @@ class Line:
     write: Write = GOOD
     labels: str = "dog"
     write_truth: Write | None = None
+    truth: str | None = None
     outside: bool = False
 
 
@@ -131,6 +133,7 @@ TRUTH = {
     "truth with an id that is no class": Line("t-id.jpg", write_truth=ids(IDS + 21)),
     "truth that is broken": Line("t-broken.jpg", write_truth=content(b"\x89PNG\r\n\x1a\n")),
     "truth that the list names and that is not there": Line("t-none.jpg", write_truth=nothing),
+    "truth at an address that no package can open": Line("t-address.jpg", truth="foo://there/t.png"),
     "no truth, where other photos have some": Line("t-without.jpg"),
 }
 LISTS = {
@@ -160,7 +163,7 @@ def write_list_data_set(folder: Path) -> dict[str, str]:
         if "://" not in line.image:
             path.parent.mkdir(parents=True, exist_ok=True)
             line.write(path)
-        truth = f"truth/{path.stem}.png" if line.write_truth else ""
+        truth = line.truth or (f"truth/{path.stem}.png" if line.write_truth else "")
         if line.write_truth:
             (root / "truth").mkdir(exist_ok=True)
             line.write_truth(root / truth)
