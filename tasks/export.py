@@ -5,13 +5,13 @@ import posixpath
 from dataclasses import dataclass
 
 import numpy as np
-from fsspec.core import url_to_fs
 from PIL import Image
 
 from clipes_core.errors import StageError
 from clipes_core.pseudo_mask import ignore_unsure
 from tasks.artifact_store import ArtifactStore
 from tasks.datasets.entries import path_inside
+from tasks.folders import write_bytes
 from tasks.masks import palette_png
 from tasks.run_files import read_run
 
@@ -37,6 +37,7 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         UsageError: no such run.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
+        DatasetError: the folder cannot be written.
         PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
@@ -48,7 +49,7 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         for row in store.read_rows(uri, ["image_id", "status", "mask_png", "confidence_png"]):
             if row["status"] == "ok":
                 png = _exported_png(row["mask_png"], row["confidence_png"], ignore_below)
-                _write(posixpath.join(to, f"{path_inside(row['image_id'])}.png"), png)
+                write_bytes(posixpath.join(to, f"{path_inside(row['image_id'])}.png"), png)
                 written += 1
     return Exported(written, left_out=status.run["photos"] - written)
 
@@ -57,9 +58,3 @@ def _exported_png(mask_png: bytes, confidence_png: bytes, ignore_below: float) -
     with Image.open(io.BytesIO(mask_png)) as mask, Image.open(io.BytesIO(confidence_png)) as confidence:
         palette = np.array(mask.getpalette(), dtype=np.uint8).reshape(-1, 3)
         return palette_png(ignore_unsure(np.array(mask), np.array(confidence), ignore_below), palette)
-
-
-def _write(uri: str, data: bytes) -> None:
-    fs, path = url_to_fs(uri)
-    fs.makedirs(posixpath.dirname(path), exist_ok=True)
-    fs.pipe_file(path, data)

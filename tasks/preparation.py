@@ -137,7 +137,7 @@ class PreparedRun:
 
 
 def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedRun:
-    """List the photos and work out the keys; opens no photo and computes nothing.
+    """List the photos and work out the keys; opens no photo and computes nothing, but makes scenes that are missing.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
