@@ -45,6 +45,8 @@ MOVED_BY = {
     "dataset.split": ("val", NOTHING),
     "dataset.truth": ("/masks", NOTHING),
     "dataset.empty": ("reject", NOTHING),
+    "dataset.seed": (1, NOTHING),  # other scenes are other photos
+    "dataset.count": (100, NOTHING),
     "dataset.classes": ("coco14", TEXTS_ON),
     "dataset.exif": ("apply", PHOTOS_ON),
     "dataset.max_side": (512, PHOTOS_ON),
