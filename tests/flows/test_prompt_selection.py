@@ -68,6 +68,8 @@ def assert_picture(path, least_colours):
     assert len(np.unique(pixels, axis=0)) >= least_colours
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_all_shipped_templates_are_ranked_and_each_photo_is_encoded_once(clipes, ranking_arguments):
     shown = ok(clipes(*ranking_arguments))
 
@@ -130,6 +132,8 @@ def newest_artifact(clipes):
     return max(artifacts, key=lambda artifact: artifact.created)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_arguments, own_templates):
     arguments = (*ranking_arguments, *own_templates(*THREE), "--with-miou", "--name", "both", "--miou-photos", "4")
 
@@ -154,6 +158,8 @@ def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_argumen
     assert not (folder_of(clipes, "both") / "history").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, golden_arguments):
     fast = ("--set", "crf.enabled=false")
     auto = (*golden_arguments, *fast, "--set", "prompts.template=auto")
