@@ -52,13 +52,13 @@ class Pace:
     compiled: bool = True
 
 
-def train_demo_clip(folder: Path, seed: int, samples: int | None = None) -> Path:
+def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
     """Train the CLIP that the demo ships, with the candidate templates; see `train_clip`."""
-    given = {} if samples is None else {"samples": samples}
-    return train_clip(DEMO_MODEL, TrainingConfig(seed=seed, **given), shipped_templates(), folder)
+    config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
+    return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
 
 
-def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> Path:
+def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path, pace: Pace) -> Path:
     """Train a CLIP on generated scenes and captions, or go on where it was interrupted.
 
     Args:
@@ -66,6 +66,7 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
         config: of the training.
         templates: of the captions, with {} in each.
         folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); made where it is not there.
+        pace: how the training is cut.
 
     Returns:
         The weights' path.
@@ -74,7 +75,7 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
         ConfigError: the folder's checkpoint is of another training, or damaged.
     """
     trainer = open_training(model_name, config, templates, folder)
-    for _ in training_steps(trainer, templates, folder, Pace()):
+    for _ in training_steps(trainer, templates, folder, pace):
         pass
     return write_weights(trainer, folder)
 
