@@ -220,6 +220,7 @@ def test_templates_that_cannot_be_ranked_exit_2_before_a_photo_is_encoded(
     assert not (clipes.folder / "clipes-store" / "artifacts" / "embeddings").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "labels", "arguments", "message"),
     [
