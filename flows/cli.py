@@ -34,6 +34,11 @@ Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file of the 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. cam.power=1.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
 Store = Annotated[str, typer.Option("--store", metavar="URI", help="Where artifacts and runs are.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Use nothing that is there: compute all stages of this run.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Read what is there wholly before it counts as cached.")]
+RetryErrors = Annotated[
+    bool, typer.Option("--retry-errors", help="Compute photos again that failed for a lasting cause.")
+]
 DEFAULT_STORE = "./clipes-store"
 
 
@@ -45,7 +50,9 @@ def run(
     store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
     until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage to run.")] = "mask_scores",
     plan: Annotated[bool, typer.Option("--plan", help="Show what is cached, copied and computed; do nothing.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Recompute the stages of this run.")] = False,
+    fresh: Fresh = False,
+    verify: Verify = False,
+    retry_errors: RetryErrors = False,
 ) -> None:
     """Make pseudo masks and score them. What is there already is reused, so this also resumes."""
     from tasks.config_files import load_config
@@ -57,12 +64,13 @@ def run(
 
     check_request(loaded, until)
     if plan:
-        prepared = prepare_run(loaded, until, fresh)
-        from flows.tables import plan_table
+        from flows.tables import print_plan
         from tasks.run_plan import plan_run
+        from tasks.shard_plan import Reuse
 
+        prepared = prepare_run(loaded, until, Reuse(fresh, verify, retry_errors))
         plans = plan_run(prepared)
-        out.print(plan_table(plans))
+        print_plan(out, plans, verify)
         if prepared.chooses_template and plans[-1].stage == "prompts":
             out.print("prompts.template auto is not chosen yet: the stages that stand on it are planned when it is")
         return
@@ -71,8 +79,8 @@ def run(
     from flows.tables import print_summary
 
     with prefect_server(), _told_how_to_resume():
-        summary = pipeline(loaded, until, fresh)
-    print_summary(out, summary)
+        summary = pipeline(loaded, until, fresh, verify, retry_errors)
+    print_summary(out, summary, verify)
 
 
 @app.command()
@@ -89,6 +97,9 @@ def prompts(
     ] = False,
     miou_templates: Annotated[int, typer.Option(min=2, help="Size of that sample, spread over the ranking.")] = 20,
     miou_photos: Annotated[int, typer.Option(min=1, help="Photos with truth to score it on.")] = 64,
+    fresh: Fresh = False,
+    verify: Verify = False,
+    retry_errors: RetryErrors = False,
 ) -> None:
     """Rank templates by sharpness (lower is better). Each photo is encoded once; what is there already is reused."""
     from tasks.config_files import load_config
@@ -107,8 +118,11 @@ def prompts(
     from flows.server import prefect_server
 
     with prefect_server(), _told_how_to_resume():
-        selection = prompt_selection(loaded, candidates, miou_templates if with_miou else 0, miou_photos)
-    print_selection(out, selection)
+        selection = prompt_selection(
+            *(loaded, candidates, miou_templates if with_miou else 0, miou_photos),
+            *(fresh, verify, retry_errors),
+        )
+    print_selection(out, selection, verify)
 
 
 @app.command()

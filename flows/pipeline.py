@@ -9,16 +9,27 @@ from tasks.crew import hired_crew
 from tasks.preparation import prepare_run
 from tasks.report import reported_run
 from tasks.run_files import RunSummary
+from tasks.shard_plan import Reuse
 
 
 @flow(name="clipes", flow_run_name="{config.name}")
-def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False) -> RunSummary:
+def pipeline(
+    config: RunConfig,
+    until: str = "mask_scores",
+    fresh: bool = False,
+    verify: bool = False,
+    retry_errors: bool = False,
+) -> RunSummary:
     """Make pseudo masks for a data set and score them; what is there already is reused.
 
     Args:
-        config: everything that decides the run.
-        until: the last stage to run.
-        fresh: recompute the run's stages.
+        config: Everything that decides the run.
+        until: The last stage to run: manifest, texts, cams, masks or mask_scores.
+        fresh: Use nothing that is in the store: all stages of this run are computed again.
+        verify: Read every artifact wholly before it counts as cached; a damaged one is made again. Else it is enough
+            that it opens.
+        retry_errors: Compute photos again that failed for a lasting cause (missing, undecodable, ...), as after
+            permissions or files were mended. Causes that may pass are tried again anyway.
 
     Returns:
         Where the run's files are, and its numbers.
@@ -27,7 +38,7 @@ def pipeline(config: RunConfig, until: str = "mask_scores", fresh: bool = False)
         UsageError: something the user can mend before anything runs.
         StageError: shards failed; the others are done.
     """
-    run = prepare_run(resolved(config), until, fresh)
+    run = prepare_run(resolved(config), until, Reuse(fresh, verify, retry_errors))
     with reported_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
         if run.chooses_template:

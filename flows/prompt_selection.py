@@ -13,6 +13,7 @@ from tasks.preparation import PreparedRun, prepare_ranking
 from tasks.ranking_files import ScoredSample, written_ranking, written_scores
 from tasks.rankings import TemplateRanking, counted, sampled_templates
 from tasks.run_files import RunRecord, RunSummary, recorded_run
+from tasks.shard_plan import Reuse
 
 MIOU_PHOTOS = 64
 
@@ -36,15 +37,26 @@ class PromptSelection:
 
 @flow(name="clipes-prompts", flow_run_name="{config.name}")
 def prompt_selection(
-    config: RunConfig, candidates: tuple[str, ...], miou_templates: int = 0, miou_photos: int = MIOU_PHOTOS
+    config: RunConfig,
+    candidates: tuple[str, ...],
+    miou_templates: int = 0,
+    miou_photos: int = MIOU_PHOTOS,
+    fresh: bool = False,
+    verify: bool = False,
+    retry_errors: bool = False,
 ) -> PromptSelection:
     """Rank templates by sharpness; each photo is encoded once, however many templates there are.
 
     Args:
-        config: photos, classes, CLIP; its own template does not count.
-        candidates: the templates, different ones.
-        miou_templates: of how many templates the CAMs are scored against the truth; 0 for none.
-        miou_photos: on how many photos.
+        config: Photos, classes, CLIP; its own template does not count.
+        candidates: The templates, different ones.
+        miou_templates: Of how many templates the CAMs are scored against the truth; 0 for none.
+        miou_photos: On how many photos.
+        fresh: Use nothing that is in the store: all stages of the ranking are computed again.
+        verify: Read every artifact wholly before it counts as cached; a damaged one is made again. Else it is enough
+            that it opens.
+        retry_errors: Compute photos again that failed for a lasting cause (missing, undecodable, ...), as after
+            permissions or files were mended. Causes that may pass are tried again anyway.
 
     Returns:
         The ranking, and where its files are.
@@ -53,7 +65,8 @@ def prompt_selection(
         UsageError: something the user can mend before anything runs.
         StageError: shards failed; the others are done.
     """
-    run = prepare_ranking(resolved(config), candidates, miou_photos if miou_templates else 0)
+    reuse = Reuse(fresh, verify, retry_errors)
+    run = prepare_ranking(resolved(config), candidates, miou_photos if miou_templates else 0, reuse)
     with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
         ranking = rank(run, record, crew)

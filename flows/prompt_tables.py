@@ -12,7 +12,7 @@ from tasks.ranking_files import ScoredSample, correlations
 from tasks.rankings import counted
 
 
-def print_selection(console: Console, selection: PromptSelection) -> None:
+def print_selection(console: Console, selection: PromptSelection, verified: bool) -> None:
     """The ranking, on what it stands, the scores of a sample where asked for, and where the files are."""
     ranking, summary = selection.ranking, selection.summary
     rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
@@ -21,7 +21,7 @@ def print_selection(console: Console, selection: PromptSelection) -> None:
     console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
     if selection.sample is not None:
         _print_sample(console, selection.sample)
-    print_summary(console, summary)
+    print_summary(console, summary, verified)
 
 
 def _print_sample(console: Console, sample: ScoredSample) -> None:

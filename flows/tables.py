@@ -29,21 +29,25 @@ STAGE_COLUMNS = {
 }
 
 
-def plan_table(plans: Sequence["StagePlan"]) -> Table:
+def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -> None:
     """What a run would do."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
         table.add_row(plan.stage, *(str(count) for count in counts))
-    return table
+    console.print(table)
+    if verified:
+        _print_verified(console, sum(plan.cached_shards for plan in plans))
 
 
-def print_summary(console: Console, summary: RunSummary) -> None:
+def print_summary(console: Console, summary: RunSummary, verified: bool) -> None:
     """What a run did, what it scored, what has no result, and where it is."""
     print_metrics(console, summary.metrics)
     shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != "manifest"]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
         console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards were there")
+    if verified:
+        _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
         console.print(f"{summary.rejects} photos without result: see {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
@@ -96,6 +100,10 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
         table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
     console.print(table)
     return all(finding.works for finding in findings)
+
+
+def _print_verified(console: Console, cached: int) -> None:
+    console.print(f"verified: {cached} artifacts were read wholly before they counted as cached")
 
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:

@@ -5,6 +5,7 @@
 """
 
 import json
+import logging
 import os
 import posixpath
 import tempfile
@@ -24,6 +25,9 @@ from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientErro
 
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
+MISSING = "is missing"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,19 +62,34 @@ class ArtifactStore:
         ]
         return [fs.unstrip_protocol(name) for _, name in sorted(found, reverse=True)]
 
-    def is_complete(self, key: ArtifactKey, rows: int) -> bool:
-        """Whether the artifact is there, opens, and is whole: the cheap check of a resume."""
+    def is_complete(self, key: ArtifactKey, rows: int, whole: bool = False) -> bool:
+        """Whether the artifact is there and has a result for all rows; a broken or foreign one is warned of.
+
+        Args:
+            key: of the artifact.
+            rows: how many it must have.
+            whole: read all of it; else the cheap check of a resume: it opens, and its footer says so.
+        """
+        uri = self.artifact_uri(key)
         try:
-            footer = self.footer(self.artifact_uri(key))
-        except BrokenArtifactError:
+            complete = self._own_footer(key, rows).metadata.get("complete") == "true"
+            if complete and whole:
+                self.check_pages(uri)
+        except BrokenArtifactError as broken:
+            if broken.reason != MISSING:
+                logger.warning("%s %s: it does not count and is made again", uri, broken.reason)
             return False
-        wanted = {
-            "stage": key.stage,
-            "stage_key": key.stage_key,
-            "content_key": key.content_key,
-            "complete": "true",
-        }
-        return wanted.items() <= footer.metadata.items() and footer.rows == rows
+        return complete
+
+    def check_pages(self, uri: str) -> None:
+        """Read all of an artifact, page by page, and keep nothing of it.
+
+        Raises:
+            BrokenArtifactError: it is missing, does not open or fails a checksum.
+        """
+        with _opened(uri) as parquet:
+            for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE):
+                pass
 
     def discard(self, uri: str) -> None:
         """Remove an artifact; one that is not there is passed over."""
@@ -210,6 +229,16 @@ class ArtifactStore:
                 fs.makedirs(posixpath.dirname(target), exist_ok=True)
                 fs.mv(source, target)
 
+    def _own_footer(self, key: ArtifactKey, rows: int) -> "Footer":
+        uri = self.artifact_uri(key)
+        footer = self.footer(uri)
+        own = {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key}
+        if not own.items() <= footer.metadata.items():
+            raise BrokenArtifactError(uri, "says of itself that it is another artifact")
+        if footer.rows != rows:
+            raise BrokenArtifactError(uri, f"has {footer.rows} rows, not {rows}")
+        return footer
+
     def _under(self, *parts: str) -> str:
         return posixpath.join(self.uri.rstrip("/"), *parts)
 
@@ -255,7 +284,7 @@ def _opened(uri: str) -> Iterator[pq.ParquetFile]:
         with fs.open(path, "rb") as file:
             yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
-        raise BrokenArtifactError(uri, "is missing", "run again") from exc
+        raise BrokenArtifactError(uri, MISSING, "run again") from exc
     except (PermissionError, NotADirectoryError, IsADirectoryError) as exc:
         raise ArtifactError(f"{uri} cannot be read ({exc}): mend the store, or name another with --store") from exc
     except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:

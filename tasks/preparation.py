@@ -15,7 +15,7 @@ from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.datasets import read_dataset
 from tasks.keys import sample_of, shard_of
 from tasks.photos import Photo, Reject
-from tasks.shard_plan import OutputDigests, ShardPlan, plan_shard
+from tasks.shard_plan import ALL_THAT_IS_THERE, OutputDigests, Reuse, ShardPlan, plan_shard
 from tasks.stages import RANKING_STAGES, RUN_STAGES, TEXT_STAGES, Inputs, Stage, stage_keys, texts_stage_key
 from tasks.templates import shipped_templates
 from tasks.vocabularies import load_vocabulary
@@ -33,7 +33,7 @@ class PreparedRun:
         shards: shard -> its photos; shards without photos are left out.
         rejects: photos that could not be listed.
         until: the last stage to run.
-        fresh: use no artifact that is there.
+        reuse: what it takes of the artifacts that are there.
         sample: ids of the photos that stages of a sample have a row for.
     """
 
@@ -44,7 +44,7 @@ class PreparedRun:
     shards: Mapping[int, tuple[Photo, ...]]
     rejects: tuple[Reject, ...]
     until: str
-    fresh: bool
+    reuse: Reuse
     sample: frozenset[str] = frozenset()
 
     @cached_property
@@ -95,7 +95,7 @@ class PreparedRun:
         from tasks.texts import text_count
 
         rows = text_count(self.config, self.vocabulary)
-        return not self.fresh and self.store.is_complete(self.texts(stage, shard), rows)
+        return not self.reuse.fresh and self.store.is_complete(self.texts(stage, shard), rows, self.reuse.verify)
 
     def shard_numbers(self, stage: Stage) -> list[int]:
         """The shards of a stage: of photos, or one per template."""
@@ -126,7 +126,7 @@ class PreparedRun:
     ) -> ShardPlan:
         """What there is to do for a shard; see `plan_shard`."""
         key = ArtifactKey(stage.name, self.keys[stage.name], shard, "")
-        return plan_shard(stage, key, self.stage_photos(stage, shard), self.store, upstream, above, self.fresh)
+        return plan_shard(stage, key, self.stage_photos(stage, shard), self.store, upstream, above, self.reuse)
 
     def _has_row(self, stage: Stage, photo: Photo) -> bool:
         return (
@@ -136,7 +136,7 @@ class PreparedRun:
         )
 
 
-def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedRun:
+def prepare_run(config: RunConfig, until: str, reuse: Reuse = ALL_THAT_IS_THERE) -> PreparedRun:
     """List the photos and work out the keys; opens no photo and computes nothing, but makes scenes that are missing.
 
     Raises:
@@ -145,19 +145,22 @@ def prepare_run(config: RunConfig, until: str, fresh: bool = False) -> PreparedR
     vocabulary = check_request(config, until)
     stages = RUN_STAGES[1 : RUN_STAGES.index(until) + 1]
     if not stages or config.prompts.template != AUTO_TEMPLATE:
-        return _prepared(config, vocabulary, stages, until, fresh)
-    run = _prepared(config, vocabulary, (*RANKING_STAGES, *stages), until, fresh, shipped_templates())
+        return _prepared(config, vocabulary, stages, until, reuse)
+    run = _prepared(config, vocabulary, (*RANKING_STAGES, *stages), until, reuse, shipped_templates())
     _check_labelled(run)
     return run
 
 
-def prepare_ranking(config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0) -> PreparedRun:
+def prepare_ranking(
+    config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = ALL_THAT_IS_THERE
+) -> PreparedRun:
     """List the photos and work out the keys of a ranking of templates; computes nothing.
 
     Args:
         config: of the run; its own template does not count.
         candidates: the templates, different ones.
         scored_photos: on how many photos with truth the CAMs of a sample of templates are scored; 0 for none.
+        reuse: what is taken of what is there.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used, no photo has labels, or none has the
@@ -165,7 +168,7 @@ def prepare_ranking(config: RunConfig, candidates: tuple[str, ...], scored_photo
     """
     last = ("prompt_scores",) if scored_photos else ()
     stages = (*RANKING_STAGES, *last)
-    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], False, candidates)
+    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], reuse, candidates)
     labelled = _check_labelled(run)
     if not scored_photos:
         return run
@@ -182,13 +185,13 @@ def _prepared(
     vocabulary: Vocabulary,
     stages: tuple[str, ...],
     until: str,
-    fresh: bool,
+    reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
     listing = read_dataset(config.dataset, vocabulary)
     inputs = _inputs(config, vocabulary, candidates)
     shards = _shards(listing.photos, config.execution.shards)
-    return PreparedRun(config, inputs, ArtifactStore(config.store), stages, shards, listing.rejects, until, fresh)
+    return PreparedRun(config, inputs, ArtifactStore(config.store), stages, shards, listing.rejects, until, reuse)
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:

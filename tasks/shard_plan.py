@@ -14,6 +14,30 @@ OutputDigests = Mapping[str, str]  # image_id -> digest of its row; photos whose
 
 
 @dataclass(frozen=True)
+class Reuse:
+    """What a run takes of what is there.
+
+    Attributes:
+        fresh: nothing.
+        verify: only artifacts that are read wholly before; else it is enough that they open.
+        retry_errors: no row that failed for good; one whose failure an earlier stage reports follows that stage.
+    """
+
+    fresh: bool = False
+    verify: bool = False
+    retry_errors: bool = False
+
+    def takes_row(self, error_kind: str | None) -> bool:
+        """Whether a row with this kind of error, or none, is taken."""
+        if error_kind is None or error_kind == ErrorKind.UPSTREAM:
+            return True
+        return not (self.retry_errors or ErrorKind(error_kind).transient)
+
+
+ALL_THAT_IS_THERE = Reuse()
+
+
+@dataclass(frozen=True)
 class ShardPlan:
     """What there is to do for a shard.
 
@@ -55,7 +79,7 @@ def plan_shard(
     store: ArtifactStore,
     upstream: Mapping[str, tuple[str, ...]],
     above: Mapping[str, OutputDigests],
-    fresh: bool = False,
+    reuse: Reuse = ALL_THAT_IS_THERE,
 ) -> ShardPlan:
     """Find out what a shard needs.
 
@@ -66,13 +90,18 @@ def plan_shard(
         store: where artifacts are.
         upstream: upstream stage -> URIs of the artifacts that this shard reads.
         above: sharded upstream stage -> digests of its rows.
-        fresh: use nothing that is there.
+        reuse: what is taken of what is there.
+
+    Raises:
+        ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
     """
     input_digests = _input_digests(stage, photos, above)
     key = ArtifactKey(key.stage, key.stage_key, key.shard, content_key(input_digests))
     known = len(input_digests) == len(photos)
-    cached = known and not fresh and store.is_complete(key, len(photos))
-    copies = {} if cached or fresh else _copies(key, input_digests, store)
+    whole = reuse.verify or stage.pooled
+    there = known and not reuse.fresh and store.is_complete(key, len(photos), whole)
+    cached = there and not (reuse.retry_errors and _has_errors(key, store, reuse))
+    copies = {} if cached or reuse.fresh else _copies(key, input_digests, store, reuse, whole)
     return ShardPlan(key, photos, input_digests, cached, copies, upstream)
 
 
@@ -107,7 +136,14 @@ def _input_digests(stage: Stage, photos: tuple[Photo, ...], above: Mapping[str, 
     return digests
 
 
-def _copies(key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore) -> dict[str, tuple[str, ...]]:
+def _has_errors(key: ArtifactKey, store: ArtifactStore, reuse: Reuse) -> bool:
+    kinds = store.read(store.artifact_uri(key), ["error_kind"])["error_kind"].to_pylist()
+    return not all(reuse.takes_row(kind) for kind in kinds)
+
+
+def _copies(
+    key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse, whole: bool
+) -> dict[str, tuple[str, ...]]:
     """Rows that earlier artifacts of the shard already hold, the newest artifact first."""
     missing = set(input_digests)
     copies: dict[str, tuple[str, ...]] = {}
@@ -115,17 +151,19 @@ def _copies(key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactS
         if not missing:
             break
         try:
+            if whole:
+                store.check_pages(uri)
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
         except BrokenArtifactError:  # nothing can be copied from a broken artifact; its rows are computed
             continue
-        reusable = tuple(row["image_id"] for row in rows if _reusable(row, missing, input_digests))
+        wanted = (row for row in rows if _is_of(row, missing, input_digests))
+        reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))
         if reusable:
             copies[uri] = reusable
             missing.difference_update(reusable)
     return copies
 
 
-def _reusable(row: Mapping[str, Any], missing: set[str], input_digests: Mapping[str, str]) -> bool:
-    image_id, kind = row["image_id"], row["error_kind"]
-    may_pass = kind is not None and ErrorKind(kind).transient
-    return image_id in missing and row["input_digest"] == input_digests[image_id] and not may_pass
+def _is_of(row: Mapping[str, Any], missing: set[str], input_digests: Mapping[str, str]) -> bool:
+    image_id = row["image_id"]
+    return image_id in missing and row["input_digest"] == input_digests[image_id]

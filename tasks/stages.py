@@ -50,6 +50,8 @@ class Stage:
         schema: of its rows.
         needs_labels: only photos with a class have a row.
         sampled: only the photos of the run's sample have a row.
+        pooled: the run itself reads the artifacts of all shards together; each is read wholly before it counts as
+            cached, so that a broken one is met, and made again, in its own task run.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Stage:
     schema: pa.Schema
     needs_labels: bool = False
     sampled: bool = False
+    pooled: bool = False
 
     @property
     def sharded_upstream(self) -> tuple[str, ...]:
@@ -246,16 +249,18 @@ STAGES = {
         Stage(
             *("prompts", 1, ("candidate_texts", "embeddings"), "cpu", False, _prompts_read, _PROMPTS_SCHEMA),
             needs_labels=True,
+            pooled=True,
         ),
         Stage(
             *("prompt_scores", 1, ("candidate_texts",), "gpu", True, _prompt_scores_read, _PROMPT_SCORES_SCHEMA),
             needs_labels=True,
             sampled=True,
+            pooled=True,
         ),
         Stage("texts", 1, (), "gpu", False, _texts_read, _TEXTS_SCHEMA),
         Stage("cams", 1, ("texts",), "gpu", False, _cams_read, _CAMS_SCHEMA),
         Stage("masks", 1, ("cams",), "cpu", False, _masks_read, _MASKS_SCHEMA),
-        Stage("mask_scores", 2, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA),
+        Stage("mask_scores", 2, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA, pooled=True),
     )
 }
 TEXT_STAGES = ("candidate_texts", "texts")  # a shard per template, or one; the others have a row per photo

@@ -225,6 +225,37 @@ def test_a_flipped_bit_of_the_data_is_noticed_when_it_is_read(local):
         list(local.read_rows(uri))
 
 
+@pytest.mark.parametrize(("group", "column"), [(0, 0), (0, 2), (1, 1)])
+def test_reading_all_of_it_finds_any_flipped_bit(local, caplog, group, column):
+    uri, count = write(local, count=ROWS_AT_ONCE + 5), ROWS_AT_ONCE + 5
+    assert local.is_complete(KEY, count, whole=True)
+    flip_in_page(path_of(local), group, column)
+
+    assert local.is_complete(KEY, count)
+    assert caplog.messages == []
+    assert not local.is_complete(KEY, count, whole=True)
+    (message,) = caplog.messages
+    assert message.startswith(f"{uri} cannot be read (")
+    assert message.endswith("): it does not count and is made again")
+
+
+def test_what_does_not_count_is_named_in_a_warning_where_something_is_there(local, caplog):
+    assert not local.is_complete(KEY, 3)
+    write(local, complete=False)
+    assert not local.is_complete(KEY, 3)
+    assert caplog.messages == []  # nothing is wrong with a missing artifact, nor with one to go on with
+
+    uri = write(local)
+    other = ArtifactKey("masks", "5" * 16, 7, "d" * 16)
+    shutil.copy(uri, local.artifact_uri(other))
+    assert not local.is_complete(KEY, 4)
+    assert not local.is_complete(other, 3)
+    assert caplog.messages == [
+        f"{uri} has 3 rows, not 4: it does not count and is made again",
+        f"{local.artifact_uri(other)} says of itself that it is another artifact: it does not count and is made again",
+    ]
+
+
 def test_only_the_columns_that_are_read_are_checked(local):
     uri = write(local)
     flip_in_page(path_of(local), group=0, column=2)

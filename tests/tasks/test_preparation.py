@@ -8,6 +8,7 @@ from clipes_core.errors import ConfigError, DatasetError, WeightsError
 from tasks.keys import shard_of
 from tasks.preparation import prepare_ranking, prepare_run
 from tasks.run_plan import plan_run
+from tasks.shard_plan import ALL_THAT_IS_THERE, Reuse
 from tasks.stages import RUN_STAGES, STAGES
 
 
@@ -20,8 +21,8 @@ def six(tiny):
     return tiny
 
 
-def prepared(tiny, until="mask_scores", fresh=False, **sections):
-    return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until, fresh)
+def prepared(tiny, until="mask_scores", reuse=ALL_THAT_IS_THERE, **sections):
+    return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until, reuse)
 
 
 def planned(run):
@@ -174,7 +175,7 @@ def test_a_plan_of_changed_settings_is_what_then_happens(six, pool):
 
 def test_a_plan_of_a_fresh_run_is_what_then_happens(six, pool):
     make_run(prepared(six), pool)
-    plan, made = happened(prepared(six, fresh=True), pool)
+    plan, made = happened(prepared(six, reuse=Reuse(fresh=True)), pool)
     assert plan == made == {"cams": (6, 0, 6), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
 
 

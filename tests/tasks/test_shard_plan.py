@@ -5,12 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import flip_in_page
 
 from clipes_core.errors import ArtifactError, ErrorKind
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.keys import content_key
 from tasks.photos import Photo
-from tasks.shard_plan import output_digests, plan_shard, planned_digests
+from tasks.shard_plan import Reuse, output_digests, plan_shard, planned_digests
 from tasks.stages import STAGES
 
 STAGE_KEY = "5" * 16
@@ -31,9 +32,9 @@ def photos(ids="abcd"):
     return tuple(photo(image_id) for image_id in ids)
 
 
-def plan(store, listed, stage="cams", above=None, shard=0, stage_key=STAGE_KEY, fresh=False):
+def plan(store, listed, stage="cams", above=None, shard=0, stage_key=STAGE_KEY, **reuse):
     key = ArtifactKey(stage, stage_key, shard, "")
-    return plan_shard(STAGES[stage], key, listed, store, UPSTREAM, above or {}, fresh)
+    return plan_shard(STAGES[stage], key, listed, store, UPSTREAM, above or {}, Reuse(**reuse))
 
 
 def make(store, plan, kinds=None, complete=True, age=0):
@@ -203,6 +204,64 @@ def test_a_row_that_failed_for_good_is_kept(store, kind):
 
     assert plan(store, photos()).cached
     assert copied(plan(store, photos("abcde"))) == {before.name: "abcd"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind != ErrorKind.UPSTREAM])
+def test_errors_are_tried_again_where_that_is_wished(store, kind):
+    before = made(store, photos(), kinds={"c": kind}, complete=not kind.transient)
+
+    found = plan(store, photos(), retry_errors=True)
+
+    assert not found.cached
+    assert copied(found) == {before.name: "abd"}
+    assert ids(found.to_compute) == ["c"]
+
+
+@pytest.mark.parametrize("kinds", [{}, {"c": ErrorKind.UPSTREAM}])
+def test_a_shard_without_errors_of_its_own_has_none_to_try_again(store, kinds):
+    before = made(store, photos(), kinds=kinds)
+
+    assert plan(store, photos(), retry_errors=True).cached
+    assert copied(plan(store, photos("abcde"), retry_errors=True)) == {before.name: "abcd"}
+
+
+def damaged(path, stage, column):
+    flip_in_page(path, 0, STAGES[stage].schema.names.index(column))
+
+
+def test_a_damaged_page_counts_until_it_is_read(store, caplog):
+    before = made(store, photos())
+    damaged(before, "cams", "notes")
+
+    assert plan(store, photos()).cached
+    found = plan(store, photos(), verify=True)
+    assert not found.cached
+    assert found.copies == {}
+    assert ids(found.to_compute) == list("abcd")
+    assert f"{before} cannot be read" in caplog.text
+
+
+def test_what_is_verified_and_whole_is_cached(store):
+    made(store, photos())
+    assert plan(store, photos(), verify=True).cached
+
+
+def test_rows_of_a_damaged_artifact_are_not_planned_to_be_copied_where_all_is_read(store):
+    older = made(store, photos("ab"), age=60)
+    damaged(made(store, photos("abc")), "cams", "notes")
+
+    assert copied(plan(store, photos("abcd"), verify=True)) == {older.name: "ab"}
+
+
+@pytest.mark.parametrize("stage", ["prompts", "prompt_scores", "mask_scores"])
+def test_what_the_run_itself_reads_is_always_read_wholly(store, stage):
+    above = {name: dict.fromkeys("ab", "1") for name in STAGES[stage].sharded_upstream}
+    before = made(store, photos("ab"), stage, above)
+    assert plan(store, photos("ab"), stage, above).cached
+
+    damaged(before, stage, "input_digest")
+
+    assert not plan(store, photos("ab"), stage, above).cached
 
 
 def test_three_kinds_of_failure_may_pass():

@@ -9,16 +9,17 @@ from small_runs import made_shard, make_run, planned
 
 from clipes_core.errors import ArtifactError
 from tasks.preparation import prepare_run
+from tasks.shard_plan import ALL_THAT_IS_THERE, Reuse
 from tasks.shards import ShardJob, cached_record
 from tasks.stages import STAGES
 
 
-def prepared(tiny, until="masks", fresh=False, **sections):
-    return prepare_run(tiny.config(**sections), until, fresh)
+def prepared(tiny, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+    return prepare_run(tiny.config(**sections), until, reuse)
 
 
-def made(tiny, pool, until="masks", fresh=False, **sections):
-    return make_run(prepared(tiny, until, fresh, **sections), pool)
+def made(tiny, pool, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+    return make_run(prepared(tiny, until, reuse, **sections), pool)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_a_mask_stays_where_the_cams_come_out_the_same(four, pool):
 def test_fresh_makes_all_anew(four, pool):
     before = made(four, pool)
 
-    after = made(four, pool, fresh=True)
+    after = made(four, pool, reuse=Reuse(fresh=True))
 
     assert after.counts() == before.counts()
     assert after.rows("masks") == before.rows("masks")

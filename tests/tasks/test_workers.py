@@ -19,6 +19,7 @@ from tasks.cam_rows import stored_cams
 from tasks.devices import gpu_slots
 from tasks.photos import Photo, load_photo
 from tasks.preparation import prepare_run
+from tasks.shard_plan import Reuse
 from tasks.stages import STAGES
 from tasks.workers import Counters, WorkerPool, WorkerSlot, current_worker, worker_pool
 
@@ -90,7 +91,7 @@ def test_two_devices_each_load_the_model_once_and_make_what_one_makes(two, tiny,
         tiny.add(f"photo{number}", "cat;dog")
     run = prepare_run(tiny.config(execution={"shards": 6}), "cams")
     alone = make_run(run, pool)
-    anew = prepare_run(tiny.config(execution={"shards": 6}), "cams", fresh=True)
+    anew = prepare_run(tiny.config(execution={"shards": 6}), "cams", Reuse(fresh=True))
     plans = [planned(anew, STAGES["cams"], shard, {}) for shard in anew.shards]
 
     with ThreadPoolExecutor(2) as threads:
