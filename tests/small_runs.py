@@ -10,10 +10,12 @@ from PIL import Image
 
 from clipes_core.config import RunConfig, parse_config
 from tasks.artifact_store import ArtifactStore
+from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.shard_plan import ShardPlan, output_digests
 from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
-from tasks.stages import SHARDED_STAGES, TEXT_STAGES, Stage
+from tasks.stage_work import StageWork
+from tasks.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
 from tasks.texts import make_texts
 from tasks.workers import WorkerPool
 
@@ -60,6 +62,18 @@ def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
             plan = planned(run, stage, shard, records)
             records[stage.name, shard] = made_shard(run, plan, pool)
     return Made(run, records)
+
+
+def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
+    """Make or reuse every shard of a run as its task runs do; broken artifacts are mended on the way."""
+    ledger, works = Ledger(run.photos, 1), dict[str, StageWork]()
+    for stage in (STAGES[name] for name in run.stages):
+        works[stage.name] = StageWork(run, ledger, stage, pool, {name: works[name] for name in stage.upstream})
+        for shard in run.shard_numbers(stage):
+            ledger.planned(stage.name, shard)
+            ledger.started(stage.name, shard, 1)
+            ledger.finished(works[stage.name].make(shard), 1)
+    return ledger
 
 
 def planned(run: PreparedRun, stage: Stage, shard: int, records: Mapping[tuple[str, int], ShardRecord]) -> ShardPlan:

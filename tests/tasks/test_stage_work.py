@@ -7,16 +7,13 @@ import pytest
 from damage import flip_in_page
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
+from small_runs import worked_through
 
 from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientError
 from tasks.artifact_store import ArtifactStore
-from tasks.ledger import Ledger
 from tasks.preparation import prepare_ranking, prepare_run
-from tasks.stage_work import StageWork
-from tasks.stages import RANKING_STAGES, RUN_STAGES, STAGES
+from tasks.stages import STAGES
 from tasks.workers import Counters, WorkerSlot, worker_pool
-
-NAMES = RUN_STAGES[1:]
 
 
 @pytest.fixture
@@ -33,15 +30,7 @@ def made(three, pool):
 
     def made(until="masks", **sections):
         run = prepare_run(three.config(**sections), until)
-        ledger, works = Ledger(run.photos, 1), {}
-        for name in NAMES[: NAMES.index(until) + 1]:
-            stage = STAGES[name]
-            upstream = {above: works[above] for above in stage.upstream}
-            works[name] = StageWork(run, ledger, stage, pool, upstream)
-            ledger.planned(name, 0)
-            ledger.started(name, 0, 1)
-            ledger.finished(works[name].make(0), 1)
-        return {name: ledger.record(name, 0) for name in works}
+        return {record.stage: record for record in worked_through(run, pool).records()}
 
     return made
 
@@ -156,17 +145,7 @@ def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
 
 def test_texts_of_a_candidate_that_fail_are_made_again_and_no_other(three, pool, caplog):
     def ranked(pool, **sections):
-        run = prepare_ranking(three.config(**sections), ("a {}.", "the {}."))
-        ledger, works = Ledger(run.photos, 1), {}
-        for name in RANKING_STAGES:
-            works[name] = StageWork(
-                run, ledger, STAGES[name], pool, {above: works[above] for above in STAGES[name].upstream}
-            )
-            for shard in run.shard_numbers(STAGES[name]):
-                ledger.planned(name, shard)
-                ledger.started(name, shard, 1)
-                ledger.finished(works[name].make(shard), 1)
-        return ledger
+        return worked_through(prepare_ranking(three.config(**sections), ("a {}.", "the {}.")), pool)
 
     first = ranked(pool)
     texts = Path(first.record("candidate_texts", 1).uri)
