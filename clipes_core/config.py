@@ -3,12 +3,18 @@
 Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.09506).
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from clipes_core.errors import ConfigError
 
+CREDENTIALS = re.compile(
+    r"://[^/@]*:[^/@]*@|[?&](?:x-(?:amz|goog)-(?:signature|credential)|signature|sig|token|access_token)=",
+    re.IGNORECASE,
+)
+NO_CREDENTIALS = "take them out, and give them where the package of its protocol looks for them"
 AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidates
 
 
@@ -188,10 +194,25 @@ class RunConfig(Section):
     report: ReportConfig = Field(default_factory=ReportConfig)
 
     @model_validator(mode="after")
+    def _no_credentials_that_would_be_written_down(self) -> Self:
+        dataset = self.dataset
+        uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
+        uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth, "dataset.classes": dataset.classes}
+        for key, uri in uris.items():
+            if holds_credentials(uri or ""):  # the message does not repeat it
+                raise ValueError(f"{key}: a URI with credentials in it, and run.json holds it: {NO_CREDENTIALS}")
+        return self
+
+    @model_validator(mode="after")
     def _root_where_the_format_needs_it(self) -> Self:
         if self.dataset.root is None and self.dataset.format not in ("list", "scenes"):
             raise ValueError(f"dataset.root: must be set for format {self.dataset.format}: the data set's folder")
         return self
+
+
+def holds_credentials(uri: str) -> bool:
+    """Whether a URI has a password or a signature in it; those of a bucket or account have not."""
+    return CREDENTIALS.search(uri) is not None
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:
