@@ -9,7 +9,8 @@ ClipesError
 │   └── RunBusyError        a run of this name is going on now
 ├── ShapeError              an array or tensor of another shape than documented
 ├── PhotoError              one photo cannot be used: becomes a row, never ends a run
-├── ArtifactError           the store cannot be used, or holds what it should not
+├── StorageError            a disk, bucket or server refuses, and will refuse again
+├── ArtifactError           the store holds what it should not
 │   └── BrokenArtifactError an artifact is missing, broken or of other photos: it can be made again
 ├── TransientError          worth another attempt
 │   └── WorkerError         a worker process died, hung or ran out of memory
@@ -86,8 +87,12 @@ class PhotoError(ClipesError):
         return type(self), (self.kind, self.reason)
 
 
+class StorageError(ClipesError):
+    """A disk, bucket or server refuses, and will refuse again: no permission, no bucket, full, read-only."""
+
+
 class ArtifactError(ClipesError):
-    """The store cannot be used, or holds what it should not."""
+    """The store holds what it should not."""
 
 
 class BrokenArtifactError(ArtifactError):

@@ -6,22 +6,18 @@
 
 import json
 import logging
-import os
 import posixpath
-import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.errors import ArtifactError, BrokenArtifactError, TransientError
+from clipes_core.errors import ArtifactError, BrokenArtifactError
+from tasks.filesystems import appears_whole, explained, filesystem, move, remove
 
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
@@ -51,16 +47,17 @@ class ArtifactStore:
         return self._under("artifacts", key.stage, key.stage_key, f"{key.shard:03d}-{key.content_key}.parquet")
 
     def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
-        """URIs of all artifacts of a shard, newest first."""
-        fs, folder = url_to_fs(self._under("artifacts", stage, stage_key))
-        if not fs.isdir(folder):
-            return []
-        found = [
-            (_modified(entry), entry["name"])
-            for entry in fs.ls(folder, detail=True, refresh=True)
-            if posixpath.basename(entry["name"]).startswith(f"{shard:03d}-")
+        """URIs of all artifacts of a shard, newest first.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        entries = _listed(self._under("artifacts", stage, stage_key))
+        found = sorted(((_modified(entry), _name(entry)) for entry in entries), reverse=True)
+        return [
+            self._under("artifacts", stage, stage_key, name) for _, name in found if name.startswith(f"{shard:03d}-")
         ]
-        return [fs.unstrip_protocol(name) for _, name in sorted(found, reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int, whole: bool = False) -> bool:
         """Whether the artifact is there and has a result for all rows; a broken or foreign one is warned of.
@@ -93,15 +90,15 @@ class ArtifactStore:
 
     def discard(self, uri: str) -> None:
         """Remove an artifact; one that is not there is passed over."""
-        fs, path = url_to_fs(uri)
-        if fs.exists(path):
-            fs.rm_file(path)
+        remove(uri)
 
     def footer(self, uri: str) -> "Footer":
         """Row count and metadata of an artifact.
 
         Raises:
             BrokenArtifactError: it is missing or does not open.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
         """
         with _opened(uri) as parquet:
             pairs = (parquet.metadata.metadata or {}).items()
@@ -116,7 +113,9 @@ class ArtifactStore:
         """Read columns (default all) of an artifact or run table, page checksums verified.
 
         Raises:
-            ArtifactError: it is missing, does not open, fails a checksum or lacks a column.
+            BrokenArtifactError: it is missing, does not open, fails a checksum or lacks a column.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
         """
         with _opened(uri) as parquet:
             _check_columns(uri, parquet, columns)
@@ -126,7 +125,9 @@ class ArtifactStore:
         """Stream an artifact's rows as plain dicts, a row group at a time.
 
         Raises:
-            ArtifactError: it is missing, does not open, fails a checksum or lacks a column.
+            BrokenArtifactError: it is missing, does not open, fails a checksum or lacks a column.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
         """
         with _opened(uri) as parquet:
             _check_columns(uri, parquet, columns)
@@ -146,19 +147,19 @@ class ArtifactStore:
             A writer to hand rows to. The artifact appears when the block ends without an error.
 
         Raises:
-            ArtifactError: the store cannot be written.
+            StorageError: the store cannot be written.
+            TransientError: it does not answer.
         """
         stated = {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key, **metadata}
-        named = {f"{PREFIX}{name}": value for name, value in stated.items()}
-        with _appears_whole(self.artifact_uri(key)) as temporary:
-            parquet = pq.ParquetWriter(
-                temporary, schema.with_metadata(named), compression="zstd", write_page_checksum=True
-            )
-            with parquet:
-                writer = ArtifactWriter(parquet, schema)
+        uri = self.artifact_uri(key)
+        with appears_whole(uri) as temporary:
+            writer = ArtifactWriter(uri, temporary, schema, stated)
+            try:
                 yield writer
-                writer.flush()
-                parquet.add_key_value_metadata({f"{PREFIX}complete": str(writer.complete).lower()})
+                writer.close()
+            except BaseException:
+                writer.abandon()
+                raise
 
     def run_uri(self, name: str, *parts: str) -> str:
         """URI of a run's folder or of a file in it."""
@@ -166,68 +167,67 @@ class ArtifactStore:
 
     def write_run_json(self, name: str, file: str, value: Any) -> None:
         """Write a JSON file of a run, whole or not at all."""
-        with _appears_whole(self.run_uri(name, file)) as temporary:
-            temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        self.write_run_text(name, file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_run_json(self, name: str, file: str) -> Any | None:
         """Read a JSON file of a run; None where there is none.
 
         Raises:
-            ArtifactError: it cannot be read, or is not JSON.
+            ArtifactError: it is not JSON.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
         """
         uri = self.run_uri(name, file)
-        fs, path = url_to_fs(uri)
         try:
-            return json.loads(fs.cat_file(path))
+            with explained(uri):
+                fs, path = filesystem(uri)
+                data = fs.cat_file(path)
         except FileNotFoundError:
             return None
-        except OSError as exc:
-            raise ArtifactError(f"{uri} cannot be read ({exc}): mend the store, or name another with --store") from exc
+        try:
+            return json.loads(data)
         except ValueError as exc:
             raise ArtifactError(f"{uri} is not JSON ({exc}): delete it and run again") from exc
 
     def write_run_table(self, name: str, file: str, table: pa.Table) -> None:
         """Write a Parquet file of a run, whole or not at all."""
-        with _appears_whole(self.run_uri(name, file)) as temporary:
+        with self._run_file(name, file) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def write_run_text(self, name: str, file: str, text: str) -> None:
         """Write a text file of a run in UTF-8, whole or not at all."""
-        with _appears_whole(self.run_uri(name, file)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        self.write_run_bytes(name, file, text.encode())
 
     def write_run_bytes(self, name: str, file: str, data: bytes) -> None:
         """Write any other file of a run, whole or not at all."""
-        with _appears_whole(self.run_uri(name, file)) as temporary:
+        with self._run_file(name, file) as temporary:
             temporary.write_bytes(data)
 
     def has_run_file(self, name: str, file: str) -> bool:
         """Whether a run has this file."""
-        fs, path = url_to_fs(self.run_uri(name, file))
-        return fs.exists(path)
+        return _is_there(self.run_uri(name, file))
 
     def run_names(self) -> list[str]:
         """Names of the runs in the store."""
-        fs, folder = url_to_fs(self._under("runs"))
-        if not fs.isdir(folder):
-            return []
-        return sorted(posixpath.basename(path.rstrip("/")) for path in fs.ls(folder, detail=False))
+        return sorted(map(_name, _listed(self._under("runs"))))
 
     def remove_run_files(self, name: str, files: Sequence[str]) -> None:
         """Remove files of a run; those that are not there are passed over."""
         for file in files:
-            fs, path = url_to_fs(self.run_uri(name, file))
-            if fs.exists(path):
-                fs.rm_file(path)
+            remove(self.run_uri(name, file))
 
     def archive_run(self, name: str, folder: str, files: Sequence[str]) -> None:
         """Move files of a run to runs/<name>/history/<folder>; those that are not there are passed over."""
         for file in files:
-            fs, source = url_to_fs(self.run_uri(name, file))
-            _, target = url_to_fs(self.run_uri(name, "history", folder, file))
-            if fs.exists(source):
-                fs.makedirs(posixpath.dirname(target), exist_ok=True)
-                fs.mv(source, target)
+            uri = self.run_uri(name, file)
+            if _is_there(uri):
+                move(uri, self.run_uri(name, "history", folder, file))
+
+    @contextmanager
+    def _run_file(self, name: str, file: str) -> Iterator[Path]:
+        uri = self.run_uri(name, file)
+        with explained(uri), appears_whole(uri) as temporary:
+            yield temporary
 
     def _own_footer(self, key: ArtifactKey, rows: int) -> "Footer":
         uri = self.artifact_uri(key)
@@ -257,40 +257,71 @@ class Footer:
 
 
 class ArtifactWriter:
-    """Collects rows and writes them a row group at a time."""
+    """Collects rows and writes them a row group at a time.
 
-    def __init__(self, parquet: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self._parquet, self._schema = parquet, schema
+    Args:
+        uri: what the artifact will be.
+        path: where it is written meanwhile.
+        schema: of the rows.
+        metadata: for the footer, under `clipes.`.
+    """
+
+    def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
+        self._uri, self._schema = uri, schema
         self._rows: list[dict[str, Any]] = []
         self.complete = True
+        named = schema.with_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
+        with explained(uri):
+            self._parquet = pq.ParquetWriter(path, named, compression="zstd", write_page_checksum=True)
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row."""
         self._rows.append(row)
         if len(self._rows) == ROWS_AT_ONCE:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
-        """Write what has been collected."""
+    def close(self) -> None:
+        """Write what has been collected, and the footer."""
+        self._flush()
+        with explained(self._uri):
+            self._parquet.add_key_value_metadata({f"{PREFIX}complete": str(self.complete).lower()})
+            self._parquet.close()
+
+    def abandon(self) -> None:
+        """Let go of a file that is thrown away: on a full disk its footer has no place either."""
+        with suppress(OSError):
+            self._parquet.close()
+
+    def _flush(self) -> None:
         if self._rows:
-            self._parquet.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+            table = pa.Table.from_pylist(self._rows, schema=self._schema)
+            with explained(self._uri):
+                self._parquet.write_table(table)
             self._rows.clear()
 
 
 @contextmanager
 def _opened(uri: str) -> Iterator[pq.ParquetFile]:
-    fs, path = url_to_fs(uri)
     try:
-        with fs.open(path, "rb") as file:
-            yield pq.ParquetFile(file, page_checksum_verification=True)
+        with explained(uri):
+            fs, path = filesystem(uri)
+            with _parsed(uri), fs.open(path, "rb") as file:
+                yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as exc:
-        raise ArtifactError(f"{uri} cannot be read ({exc}): mend the store, or name another with --store") from exc
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as exc:
-        if isinstance(exc, OSError) and exc.errno is not None:  # the system's or the network's, not pyarrow's own
-            raise TransientError(f"{uri} could not be read: {exc}") from exc
+
+
+@contextmanager
+def _parsed(uri: str) -> Iterator[None]:
+    """Errors of the content; those of the disk or the network go through."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as exc:
         raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc
+    except OSError as exc:
+        if type(exc) is not OSError or exc.errno is not None:
+            raise
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, as for a checksum
 
 
 def _check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
@@ -299,34 +330,28 @@ def _check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | N
         raise BrokenArtifactError(uri, f"lacks the columns {missing}")
 
 
-@contextmanager
-def _appears_whole(uri: str) -> Iterator[Path]:
-    """A temporary file that becomes `uri` when the block ends without an error, and vanishes otherwise."""
-    fs, path = url_to_fs(uri)
-    local = isinstance(fs, LocalFileSystem)
-    folder = Path(path).parent if local else Path(tempfile.gettempdir())
-    temporary = folder / f".{posixpath.basename(path)}.{uuid.uuid4().hex}.tmp"
-    with _writable(uri):
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
+def _listed(folder_uri: str) -> list[dict[str, Any]]:
+    """What lies directly in a folder; nothing where there is no such folder."""
     try:
-        yield temporary
-        with _writable(uri):
-            if local:
-                os.replace(temporary, path)  # noqa: PTH105 - one call, atomic, as the name says
-            else:
-                fs.put_file(str(temporary), path)
-                fs.invalidate_cache()
-    finally:
-        temporary.unlink(missing_ok=True)
+        with explained(folder_uri):
+            fs, folder = filesystem(folder_uri)
+            return fs.ls(folder, detail=True)
+    except FileNotFoundError:
+        return []
 
 
-@contextmanager
-def _writable(uri: str) -> Iterator[None]:
+def _is_there(uri: str) -> bool:
     try:
-        yield
-    except (PermissionError, FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-        raise ArtifactError(f"{uri} cannot be written ({exc}): mend the store, or name another with --store") from exc
+        with explained(uri):
+            fs, path = filesystem(uri)
+            fs.info(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return posixpath.basename(entry["name"].rstrip("/"))
 
 
 def _modified(entry: Mapping[str, Any]) -> str:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from aiohttp import ClientError
-from botocore.exceptions import BotoCoreError
-from fsspec.core import url_to_fs
 
 from clipes_core.config import ClipConfig
-from clipes_core.errors import WeightsError
+from clipes_core.errors import StorageError, TransientError, WeightsError
 from tasks.devices import available_devices, cores, resolve_precision
+from tasks.filesystems import appears_whole, remove
+from tasks.folders import join
 from tasks.run_files import REPORTED_PACKAGES
 from tasks.weights import load_clip
 
@@ -61,7 +60,7 @@ def _devices() -> Finding:
 def _weights(clip: ClipConfig) -> Finding:
     try:
         return Finding("weights", True, f"{clip.model} {clip.pretrained}, digest {load_clip(clip).digest}")
-    except WeightsError as exc:
+    except (WeightsError, TransientError) as exc:
         return Finding("weights", False, str(exc))
 
 
@@ -87,11 +86,11 @@ def _answer(url: str) -> tuple[bool, str]:
 
 
 def _store(uri: str) -> Finding:
+    trial = join(uri, f".doctor-{uuid.uuid4().hex}")
     try:
-        fs, path = url_to_fs(f"{uri.rstrip('/')}/.doctor-{uuid.uuid4().hex}")
-        fs.makedirs(fs._parent(path), exist_ok=True)
-        fs.pipe_file(path, b"clipes")
-        fs.rm_file(path)
-    except (OSError, ValueError, ImportError, BotoCoreError, ClientError) as exc:
+        with appears_whole(trial) as temporary:
+            temporary.write_bytes(b"clipes")
+        remove(trial)
+    except (StorageError, TransientError) as exc:
         return Finding("store", False, f"{uri} cannot be written ({exc}): name another with --store")
     return Finding("store", True, f"{uri} can be written")

@@ -3,7 +3,6 @@
 import errno
 import os
 import posixpath
-import uuid
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,14 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.errors import DatasetError
+from clipes_core.errors import DatasetError, StorageError
+from tasks.filesystems import appears_whole, explained, filesystem, is_local
 
 THREADS = 16  # requests at a time; a listing or a small file spends its time waiting for the store
 NO_SUCH_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -76,10 +73,10 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
         DatasetError: no permission, a name that no file can have, or a protocol that no installed package knows.
-        OSError: the disk or the network fails.
+        TransientError: the network or the server fails.
     """
-    with _explained(uri):
-        fs, path = _filesystem(uri)
+    with _of_data(uri):
+        fs, path = filesystem(uri)
         try:
             return fs.cat_file(path)
         except (IsADirectoryError, NotADirectoryError) as exc:
@@ -90,21 +87,11 @@ def write_bytes(uri: str, data: bytes) -> None:
     """Write a file, whole or not at all; local folders are made where they are not there.
 
     Raises:
-        DatasetError: no permission, or a protocol that no installed package knows.
+        DatasetError: no permission, a full disk, or a protocol that no installed package knows.
+        TransientError: the network or the server fails.
     """
-    with _explained(uri):
-        fs, path = _filesystem(uri)
-        if not isinstance(fs, LocalFileSystem):
-            fs.pipe_file(path, data)
-            return
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _of_data(uri), appears_whole(uri) as temporary:
+        temporary.write_bytes(data)
 
 
 def read_text(uri: str) -> str:
@@ -138,8 +125,8 @@ def list_names(folder: str) -> list[str] | None:
     Raises:
         DatasetError: as `read_bytes`.
     """
-    with _explained(folder):
-        fs, path = _filesystem(folder)
+    with _of_data(folder):
+        fs, path = filesystem(folder)
         try:
             entries = fs.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
@@ -175,9 +162,9 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
 
 def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]]) -> dict[str, FileFacts]:
     folder, fs, path, uris = job
-    with _explained(folder):
+    with _of_data(folder):
         try:
-            files = _local_files(path, uris) if isinstance(fs, LocalFileSystem) else _listed_files(fs, path, uris)
+            files = _local_files(path, uris) if is_local(fs) else _listed_files(fs, path, uris)
         except OSError as exc:
             if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
                 return {}
@@ -229,27 +216,15 @@ def _name(path: str) -> str:
 
 
 def _filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
-    """The file system of a URI and the path in it; listings are not kept, so that they are never stale."""
-    if "://" not in uri:
-        return LocalFileSystem(), uri
-    try:
-        return url_to_fs(uri, use_listings_cache=False)
-    except (ValueError, ImportError) as exc:
-        raise DatasetError(f"{uri}: {exc}; use a path or a URI that fsspec can open") from exc
+    with _of_data(uri):
+        return filesystem(uri)
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn what stores raise into errors that name the place and what to do."""
+def _of_data(uri: str) -> Iterator[None]:
+    """Errors of stores, as errors of what the user has given."""
     try:
-        yield
-    except PermissionError as exc:
-        reason = exc.strerror or str(exc)
-        raise DatasetError(f"{uri}: no permission ({reason}); check its mode or the credentials") from exc
-    except ValueError as exc:
-        raise DatasetError(f"{uri!r}: {exc}; use a path or a URI that can exist") from exc
-    except Exception as exc:
-        # told by name: importing the packages of all stores to know their errors takes longer than most commands
-        if isinstance(exc, OSError) or type(exc).__module__.partition(".")[0] not in ("aiohttp", "botocore"):
-            raise
-        raise ConnectionError(f"{uri}: {exc}; check the address, the network and the credentials") from exc
+        with explained(uri):
+            yield
+    except StorageError as exc:
+        raise DatasetError(str(exc)) from exc

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from aiohttp import ClientError, ClientResponseError
-from botocore.exceptions import BotoCoreError
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 from PIL import Image, UnidentifiedImageError
 
 from clipes_core.config import DatasetConfig
-from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
 from clipes_core.photo import reduce_to, to_rgb
+from tasks.filesystems import explained, filesystem
 
 # PIL runs Ghostscript on EPS; it takes half of all broken files for SPIDER and falls over them
 NO_PHOTOS = ("EPS", "SPIDER")
@@ -142,25 +139,17 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         PhotoError: MISSING, UNREADABLE (a folder, no permission, refused by the server), TIMEOUT or NETWORK.
     """
-    fs, path = url_to_fs(uri)
     try:
-        return fs.cat_file(path)
+        with explained(uri):
+            fs, path = filesystem(uri)
+            return fs.cat_file(path)
     except FileNotFoundError as exc:
         raise PhotoError(ErrorKind.MISSING, f"{uri} is not there") from exc
-    except (PermissionError, IsADirectoryError) as exc:
-        raise PhotoError(ErrorKind.UNREADABLE, f"{uri} cannot be read: {exc}") from exc
-    except TimeoutError as exc:
-        raise PhotoError(ErrorKind.TIMEOUT, f"{uri} was not answered in time") from exc
-    except (ClientError, BotoCoreError) as exc:
-        raise PhotoError(ErrorKind.UNREADABLE if _refused(exc) else ErrorKind.NETWORK, f"{uri}: {exc}") from exc
-    except OSError as exc:
-        local = isinstance(fs, LocalFileSystem)
-        raise PhotoError(ErrorKind.UNREADABLE if local else ErrorKind.NETWORK, f"{uri}: {exc}") from exc
-
-
-def _refused(error: Exception) -> bool:
-    """Whether a server would say no again: 4xx, but for a slow request and too many of them."""
-    return isinstance(error, ClientResponseError) and 400 <= error.status < 500 and error.status not in (408, 429)
+    except StorageError as exc:
+        raise PhotoError(ErrorKind.UNREADABLE, str(exc)) from exc
+    except TransientError as exc:
+        slow = isinstance(exc.__cause__, TimeoutError)
+        raise PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(exc)) from exc
 
 
 @contextmanager

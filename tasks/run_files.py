@@ -15,7 +15,7 @@ from typing import Any, Literal
 import psutil
 import pyarrow as pa
 
-from clipes_core.errors import ArtifactError, RunBusyError, UsageError
+from clipes_core.errors import RunBusyError, StorageError, TransientError, UsageError
 from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.photos import Reject
@@ -152,7 +152,7 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
         while not stop.wait(STATUS_SECONDS):
             try:
                 write_status(run, ledger)
-            except (ArtifactError, OSError) as exc:
+            except (StorageError, TransientError) as exc:
                 logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
 
     thread = threading.Thread(target=write, daemon=True, name="status")

@@ -37,8 +37,6 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         raise ConfigError(f"dataset.classes: {exc}") from exc
     except ValidationError as exc:
         raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
-    except OSError as exc:
-        raise ConfigError(f"dataset.classes: {place} cannot be read: {exc}") from exc
     except (yaml.YAMLError, ValueError, RecursionError) as exc:  # a date that does not exist; brackets without end
         raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
 

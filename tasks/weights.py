@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 import open_clip
 import torch
-from aiohttp import ClientError
-from botocore.exceptions import BotoCoreError
-from fsspec.implementations.local import LocalFileSystem
+from fsspec import AbstractFileSystem
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipes_core.config import ClipConfig
-from clipes_core.errors import WeightsError
+from clipes_core.errors import StorageError, WeightsError
 from tasks.architecture import SHIPPED, fitting_architecture, named_architecture
+from tasks.filesystems import explained, filesystem, is_local
 from tasks.state_dicts import read_state_dict
 from tasks.torchscript import first_line
 
@@ -57,6 +55,7 @@ def load_clip(config: ClipConfig) -> Clip:
 
     Raises:
         WeightsError: `clip.model` is no plain ViT, or the weights are missing, damaged or of another network.
+        TransientError: the store of the weights does not answer.
     """
     architecture = named_architecture(config.model)
     seed = _seed(config)
@@ -78,6 +77,7 @@ def weights_digest(config: ClipConfig) -> str:
 
     Raises:
         WeightsError: `clip.model` is no plain ViT, or there is no such file or tag.
+        TransientError: the store of the weights does not answer.
     """
     named_architecture(config.model)
     seed = _seed(config)
@@ -179,17 +179,18 @@ def _tag_file(model_name: str, tag: str) -> Path:
 def _local_copy(uri: str) -> Path:
     """Fetch a URI once per version of its content, into torch's own cache folder."""
     try:
-        filesystem, path = fsspec.url_to_fs(uri)
-        info = filesystem.info(path)
-        if info["type"] == "directory":
-            raise IsADirectoryError(f"{path} is a folder")
-        if isinstance(filesystem, LocalFileSystem):
-            return Path(path)
-        version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
-        target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
-        if not target.is_file():
-            _fetch(filesystem, path, target)
-    except (OSError, ValueError, ImportError, BotoCoreError, ClientError) as exc:
+        with explained(uri):
+            fs, path = filesystem(uri)
+            info = fs.info(path)
+            if info["type"] == "directory":
+                raise IsADirectoryError(f"{path} is a folder")
+            if is_local(fs):
+                return Path(path)
+            version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
+            target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
+            if not target.is_file():
+                _fetch(fs, path, target)
+    except (FileNotFoundError, StorageError) as exc:
         raise WeightsError(
             f"clip.pretrained {uri}: expected a readable file, found none ({first_line(exc)}); "
             "check the URI and your access to it"
@@ -197,10 +198,10 @@ def _local_copy(uri: str) -> Path:
     return target
 
 
-def _fetch(filesystem: fsspec.AbstractFileSystem, path: str, target: Path) -> None:
+def _fetch(fs: AbstractFileSystem, path: str, target: Path) -> None:
     """Copy to a temporary name and rename: several workers may fetch the same file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         part = Path(folder) / "part"
-        filesystem.get_file(path, str(part))
+        fs.get_file(path, str(part))
         part.replace(target)

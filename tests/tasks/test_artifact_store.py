@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from damage import flip, flip_in_page
 
-from clipes_core.errors import ArtifactError
+from clipes_core.errors import ArtifactError, StorageError
 from tasks.artifact_store import ROWS_AT_ONCE, ArtifactKey, ArtifactStore
 
 KEY = ArtifactKey("masks", "5" * 16, 7, "c" * 16)
@@ -340,7 +340,7 @@ def test_a_missing_artifact_is_told_so(store):
 
 def test_a_folder_in_an_artifacts_place_is_told_so_and_nothing_is_computed_for_it(local):
     path_of(local).mkdir(parents=True)
-    with pytest.raises(ArtifactError, match="mend the store"):
+    with pytest.raises(StorageError, match="mend it, or name another place"):
         local.is_complete(KEY, 0)
 
 
@@ -458,21 +458,23 @@ def test_a_store_beneath_a_file_is_told_so(tmp_path):
     (tmp_path / "file").write_text("no folder")
     store = ArtifactStore(str(tmp_path / "file" / "store"))
 
-    with pytest.raises(ArtifactError, match=r"run\.json cannot be read \(.*\): mend the store, or name another"):
+    told = r" cannot be used \(.*Not a directory.*\); mend it, or name another place"
+    with pytest.raises(StorageError, match=r"run\.json" + told):
         store.read_run_json("a", "run.json")
-    with pytest.raises(ArtifactError, match=r"run\.json cannot be written \(.*\): mend the store, or name another"):
+    with pytest.raises(StorageError, match=r"run\.json" + told):
         store.write_run_json("a", "run.json", {})
-    with pytest.raises(ArtifactError, match=r"parquet cannot be written"):
+    with pytest.raises(StorageError, match=r"parquet" + told):
         write(store)
-    with pytest.raises(ArtifactError, match=r"parquet cannot be read"):
+    with pytest.raises(StorageError, match=r"parquet" + told):
         store.is_complete(KEY, 3)
-    assert store.shard_artifacts("masks", "5" * 16, 7) == []
+    with pytest.raises(StorageError, match="5" * 16 + told):
+        store.shard_artifacts("masks", "5" * 16, 7)
 
 
 def test_a_folder_in_a_run_files_place_is_told_so_and_nothing_stays(local):
     Path(local.run_uri("a", "run.json")).mkdir(parents=True)
 
-    with pytest.raises(ArtifactError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be used"):
         local.write_run_json("a", "run.json", {})
     assert names(local) == []
 

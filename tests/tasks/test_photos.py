@@ -221,7 +221,7 @@ def test_a_missing_photo_of_another_store():
 def test_a_folder_in_a_photos_place(tmp_path):
     error = failure(tmp_path)
     assert error.kind == "unreadable"
-    assert error.reason.startswith(f"{tmp_path} cannot be read: ")
+    assert error.reason.startswith(f"{tmp_path} cannot be used (")
 
 
 def test_a_photo_beneath_a_file(tmp_path):

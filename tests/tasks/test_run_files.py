@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_runs import make_run
 
-from clipes_core.errors import ArtifactError, RunBusyError, StageError, UsageError
+from clipes_core.errors import RunBusyError, StageError, StorageError, UsageError
 from tasks import run_files
 from tasks.keys import shard_of
 from tasks.preparation import prepare_ranking, prepare_run
@@ -306,7 +306,7 @@ def test_an_unknown_run_is_told_so_with_those_there_are(prepared):
 
 def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, prepared):
     (tiny.folder / "store").write_text("no folder")
-    with pytest.raises(ArtifactError, match=r"run\.json cannot be read .*name another with --store"):
+    with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); mend it"):
         open_run(prepared())
 
 

@@ -5,7 +5,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from clipes_core.config import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind
+from clipes_core.errors import DatasetError, ErrorKind, TransientError
 from tasks.datasets import read_dataset
 from tasks.datasets.entries import find_class_ids
 
@@ -96,7 +96,7 @@ def test_faults_of_the_store_are_not_taken_for_missing_photos(faulty, animals):
         DatasetError, match=r"faulty://d/secret/: no permission \(Access Denied\); check its mode or the cred"
     ):
         read("faulty://d/list.txt", animals)
-    with pytest.raises(ConnectionResetError, match="the store hung up"):
+    with pytest.raises(TransientError, match="the store hung up"):
         read("faulty://d/flaky.txt", animals)
 
 

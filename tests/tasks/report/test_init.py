@@ -346,7 +346,7 @@ def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
 
     with pytest.raises(StageError, match=r"^the real one$"), reported_run(run):
         fail()
-    assert "no report.html of run tiny: ArtifactError: " in caplog.text
+    assert "no report.html of run tiny: StorageError: " in caplog.text
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
 
 

@@ -1,0 +1,163 @@
+import errno
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from permissions import unprivileged
+
+from clipes_core.errors import StorageError, TransientError
+from tasks.filesystems import appears_whole, explained, filesystem, move, remove
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the status in the path."""
+
+    def do_GET(self):
+        self.send_response(int(self.path.lstrip("/")))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def web():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def read(uri):
+    with explained(uri):
+        fs, path = filesystem(uri)
+        return fs.cat_file(path)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_answers_that_ask_for_another_attempt_may_pass(web, status):
+    with pytest.raises(TransientError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
+        read(f"{web}/{status}")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410, 501])
+def test_answers_that_will_be_the_same_again_are_refusals(web, status):
+    with pytest.raises(StorageError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
+        read(f"{web}/{status}")
+
+
+def test_a_server_that_is_not_there_may_come():
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:9/a: .*; check the address"):
+        read("http://127.0.0.1:9/a")
+
+
+@pytest.mark.parametrize("uri", ["{web}/404", "{folder}/none", "memory://no/a"])
+def test_what_is_not_there_is_not_found(web, tmp_path, uri):
+    with pytest.raises(FileNotFoundError):
+        read(uri.format(web=web, folder=tmp_path))
+
+
+def test_a_missing_permission_is_a_refusal(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    (tmp_path / "a").chmod(0)
+    with unprivileged(tmp_path), pytest.raises(StorageError, match=r"/a: no permission \(Permission denied\); check"):
+        read(f"{tmp_path}/a")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, r"^/here/\.a\.tmp: the disk is full \(No space left on device\); free space on it, then go on$"),
+        (errno.EDQUOT, r"^/here/\.a\.tmp: the disk is full \("),
+        (errno.EROFS, r"^/here/a: the disk can only be read \(Read-only file system\); mount it for writing"),
+        (errno.EIO, r"^/here/a cannot be used \(.*Input/output error"),
+    ],
+)
+def test_what_a_disk_refuses_is_told_with_what_to_do(number, expected):
+    with pytest.raises(StorageError, match=expected), explained("/here/a"):
+        raise OSError(number, os.strerror(number), "/here/.a.tmp")
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ECONNRESET])
+def test_faults_of_a_mounted_network_may_pass(number):
+    with pytest.raises(TransientError, match=f"^/here/a: .*{os.strerror(number)}"), explained("/here/a"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_mistakes_of_the_program_come_as_they_are():
+    with pytest.raises(KeyError), explained("/here/a"):
+        raise KeyError("a")
+
+
+def test_a_name_that_no_file_can_have_is_told_so():
+    with pytest.raises(StorageError, match=r"'/tmp/a\\x00b': embedded null byte; use a path or a URI that can exist"):
+        read("/tmp/a\0b")
+
+
+def test_an_unknown_protocol_is_told_so():
+    with pytest.raises(StorageError, match="gopher://a: Protocol not known: gopher; use a path or a URI"):
+        filesystem("gopher://a")
+
+
+@pytest.mark.parametrize("uri", ["ftp://me:hunter2@host/a", "https://host/a?X-Amz-Signature=hunter2"])
+def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
+    with pytest.raises(StorageError, match="a URI with credentials in it: take them out") as caught:
+        filesystem(uri)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["{folder}/x/y/a", "file://{folder}/x/y/a", "memory://{folder}/a"])
+def test_a_file_appears_whole_moves_and_vanishes(tmp_path, place):
+    uri = place.format(folder=tmp_path)
+    with appears_whole(uri) as temporary:
+        temporary.write_bytes(b"1")
+        with pytest.raises(FileNotFoundError):
+            read(uri)
+    assert read(uri) == b"1"
+
+    move(uri, f"{uri}.old/a")
+    assert read(f"{uri}.old/a") == b"1"
+
+    for _ in range(2):
+        remove(f"{uri}.old/a")
+    with pytest.raises(FileNotFoundError):
+        read(f"{uri}.old/a")
+
+
+def test_an_error_of_the_block_comes_as_it_is_and_nothing_stays(tmp_path):
+    def write_half():
+        with appears_whole(f"{tmp_path}/a") as temporary:
+            temporary.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_beneath_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StorageError, match=r"/file/a/b cannot be used \(.*Not a directory"),
+        appears_whole(f"{tmp_path}/file/a/b"),
+    ):
+        pass
+
+
+def test_listings_are_not_kept():
+    assert filesystem("s3://bucket/a")[0].dircache.use_listings_cache is False
+
+
+def test_no_package_of_a_store_is_imported_before_it_is_used():
+    """Most commands read local files only; these packages take longer to import than they take to answer."""
+    seen = "import sys, tasks.filesystems, tasks.folders; print(*sys.modules)"
+    root = Path(__file__).parents[2]
+    loaded = subprocess.run([sys.executable, "-c", seen], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert not {"botocore", "aiohttp", "s3fs"} & set(loaded.split())
