@@ -1,8 +1,9 @@
-"""The command line: clipes run, prompts, status, report, export, doctor."""
+"""The command line: clipes run, prompts, status, report, export, gc, doctor."""
 
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -156,6 +157,24 @@ def export(
 
     exported = export_masks(store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
+
+
+@app.command()
+def gc(
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="Spare what is younger: 7d, 12h.")] = "7d",
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it; else it is only shown.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Delete artifacts that no run uses. Those of runs that may go on or be resumed stay."""
+    from flows.tables import print_garbage
+    from tasks.artifact_store import ArtifactStore
+    from tasks.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
+
+    artifacts = ArtifactStore(store)
+    found = find_garbage(artifacts, seconds_of(older_than), time.time())
+    if yes:
+        remove_garbage(artifacts, found)
+    print_garbage(out, counted_garbage(found), removed=yes)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from tasks.run_files import RunStatus, RunSummary
 
 if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
     from tasks.doctor import Finding
+    from tasks.garbage import GarbageCount
     from tasks.run_plan import StagePlan
 
 SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
@@ -91,6 +92,18 @@ def print_status(console: Console, status: RunStatus) -> None:
         counts = [str(states.count(state)) for state in SHARD_STATES]
         table.add_row(stage, str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     console.print(table)
+
+
+def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: bool) -> None:
+    """What `clipes gc` found, and whether it is gone."""
+    if not counts:
+        console.print("nothing to delete")
+        return
+    table = _table("stage", "files", "MB")
+    for count in counts:
+        table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
+    console.print(table)
+    console.print("deleted" if removed else "nothing is deleted yet: --yes does it")
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:

@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class ArtifactStore:
     def __init__(self, uri: str) -> None:
         self.uri = uri
 
+    @property
+    def folders(self) -> tuple[str, str]:
+        """URIs of the folders of artifacts and of runs."""
+        return self._under("artifacts"), self._under("runs")
+
     def artifact_uri(self, key: ArtifactKey) -> str:
         """Full URI of an artifact, there or not."""
         return self._under("artifacts", key.stage, key.stage_key, f"{key.shard:03d}-{key.content_key}.parquet")
@@ -54,7 +60,7 @@ class ArtifactStore:
             TransientError: it does not answer.
         """
         entries = _listed(self._under("artifacts", stage, stage_key))
-        found = sorted(((_modified(entry), _name(entry)) for entry in entries), reverse=True)
+        found = sorted(((modified(entry) or 0, _name(entry)) for entry in entries), reverse=True)
         return [
             self._under("artifacts", stage, stage_key, name) for _, name in found if name.startswith(f"{shard:03d}-")
         ]
@@ -354,6 +360,7 @@ def _name(entry: Mapping[str, Any]) -> str:
     return posixpath.basename(entry["name"].rstrip("/"))
 
 
-def _modified(entry: Mapping[str, Any]) -> str:
-    stamp = entry.get("mtime") or entry.get("LastModified") or entry.get("created") or 0
-    return f"{stamp:020.6f}" if isinstance(stamp, int | float) else str(stamp)
+def modified(entry: Mapping[str, Any]) -> float | None:
+    """When a listed file was written [s since 1970]; None where the store does not tell."""
+    stamp = entry.get("mtime") or entry.get("LastModified") or entry.get("created")
+    return stamp.timestamp() if isinstance(stamp, datetime) else stamp

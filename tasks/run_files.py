@@ -304,6 +304,11 @@ def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:
         )
 
 
+def may_be_running(run: Mapping[str, Any]) -> bool:
+    """Whether a run may be going on: its process is there, or belongs to another machine and cannot be seen."""
+    return run["state"] == "running" and (run["host"] != socket.gethostname() or _is_alive(run))
+
+
 def _is_alive(run: Mapping[str, Any]) -> bool:
     """Whether the process of a run still is; only this machine's can be seen."""
     if run["host"] != socket.gethostname() or not psutil.pid_exists(run["pid"]):

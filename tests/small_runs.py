@@ -66,14 +66,26 @@ def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
 
 def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
     """Make or reuse every shard of a run as its task runs do; broken artifacts are mended on the way."""
-    ledger, works = Ledger(run.photos, 1), dict[str, StageWork]()
+    ledger = Ledger(run.photos, 1)
+    for work in works_of(run, ledger, pool):
+        work_on(work, run)
+    return ledger
+
+
+def works_of(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[StageWork]:
+    """The work of each stage of a run."""
+    works: dict[str, StageWork] = {}
     for stage in (STAGES[name] for name in run.stages):
         works[stage.name] = StageWork(run, ledger, stage, pool, {name: works[name] for name in stage.upstream})
-        for shard in run.shard_numbers(stage):
-            ledger.planned(stage.name, shard)
-            ledger.started(stage.name, shard, 1)
-            ledger.finished(works[stage.name].make(shard), 1)
-    return ledger
+    return list(works.values())
+
+
+def work_on(work: StageWork, run: PreparedRun) -> None:
+    """Make or reuse all shards of a stage."""
+    for shard in run.shard_numbers(work.stage):
+        work.ledger.planned(work.stage.name, shard)
+        work.ledger.started(work.stage.name, shard, 1)
+        work.ledger.finished(work.make(shard), 1)
 
 
 def planned(run: PreparedRun, stage: Stage, shard: int, records: Mapping[tuple[str, int], ShardRecord]) -> ShardPlan:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,26 @@ def test_status_and_export_of_a_run(finished, golden_photos):
     all_kept = finished("export", "voc12", "--to", "all", "--ignore-below", "0")
     assert all_kept.returncode == 0
     assert all(255 not in np.array(Image.open(path)) for path in (finished.folder / "all").glob("*.png"))
+
+
+def test_gc_shows_what_no_run_uses_and_deletes_it_when_told_so(finished):
+    runs = finished.folder / "clipes-store" / "runs"
+    assert finished("gc", "--older-than", "0d").stdout == "nothing to delete\n"
+    shutil.move(runs / "voc12", finished.folder / "kept")
+
+    shown = finished("gc", "--older-than", "0d")
+    assert [line.split()[:2] for line in shown.stdout.splitlines()] == [
+        *(["stage", "files"], ["cams", "2"], ["mask_scores", "2"], ["masks", "2"], ["texts", "1"]),
+        ["nothing", "is"],
+    ]
+    assert len(list(runs.parent.rglob("*.parquet"))) == 7
+
+    deleted = finished("gc", "--older-than", "0d", "--yes")
+    assert (deleted.returncode, deleted.stdout.splitlines()[-1]) == (0, "deleted")
+    assert list(runs.parent.rglob("*.parquet")) == []
+    refused = finished("gc", "--older-than", "7w")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "clipes: --older-than 7w: expected a number of days or hours, as 7d or 12h\n"
 
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(finished):
@@ -109,7 +130,7 @@ def test_the_status_of_a_run_needs_no_torch(tmp_path):
 def test_help_names_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "prompts", "status", "report", "export", "doctor"):
+    for command in ("run", "prompts", "status", "report", "export", "gc", "doctor"):
         assert command in done.stdout
 
 

@@ -7,10 +7,11 @@ import pytest
 from damage import flip_in_page
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
-from small_runs import worked_through
+from small_runs import work_on, worked_through, works_of
 
 from clipes_core.errors import StorageError, TransientError
 from tasks.artifact_store import ArtifactStore
+from tasks.ledger import Ledger
 from tasks.preparation import prepare_ranking, prepare_run
 from tasks.stages import STAGES
 from tasks.workers import Counters, WorkerSlot, worker_pool
@@ -73,6 +74,20 @@ def test_a_cached_artifact_whose_ids_fail_is_made_again(made):
     flip_in_page(masks, group=0, column=column("masks", "image_id"))
     second = made()
     assert (second["cams"].cached, second["masks"].cached, second["masks"].computed) == (True, False, 3)
+
+
+def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool):
+    """As when somebody deletes what a run that is going on has counted as cached."""
+    cams = Path(made("cams")["cams"].uri)
+    run = prepare_run(three.config(), "masks")
+    ledger = Ledger(run.photos, 1)
+    for work in works_of(run, ledger, pool):
+        if work.stage.name == "masks":
+            assert ledger.record("cams", 0).cached
+            cams.unlink()
+        work_on(work, run)
+    assert cams.exists()
+    assert (ledger.record("cams", 0).computed, ledger.record("masks", 0).computed) == (3, 3)
 
 
 def test_texts_that_fail_are_made_again(made):
