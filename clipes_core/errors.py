@@ -15,6 +15,7 @@ ClipesError
 ├── TransientError          worth another attempt
 │   └── WorkerError         a worker process died, hung or ran out of memory
 └── StageError              a stage cannot go on: exit 1
+    └── UpstreamError       a shard is not run, for one that it reads has failed
 """
 
 from enum import StrEnum
@@ -118,3 +119,7 @@ class WorkerError(TransientError):
 
 class StageError(ClipesError):
     """A stage cannot go on."""
+
+
+class UpstreamError(StageError):
+    """A shard is not run, for one that it reads has failed."""

@@ -1,13 +1,17 @@
 """The workers of a run, and the threads in which its task runs wait for them."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from typing import Any
 
+from prefect import allow_failure
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.devices import cpu_slots, gpu_slots
+from tasks.keys import digest
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.progress import shown_progress
@@ -17,12 +21,17 @@ from tasks.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
 from tasks.texts import text_count
 from tasks.workers import Counters, WorkerPool, worker_pool
 
+MOST_TASK_RUNS = 2000  # of a stage; where it has more shards, each takes a group of them
+
 
 class Crew:
     """Submits shards to GPU or CPU workers, as each stage wants.
 
     Each kind of worker has as many waiting threads as workers, so a task run is Running only
     while a worker is on it, and stages go on side by side.
+
+    The shards of all stages are taken up in one order that is this crew's own. Two runs of the same work on one
+    store that begin together would in a common order make every shard at the same time; so they meet late.
     """
 
     def __init__(
@@ -35,6 +44,7 @@ class Crew:
         self._run, self._ledger, self._pools, self._runners = run, ledger, pools, runners
         self._work: dict[str, StageWork] = {}
         self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
+        self._order = uuid.uuid4().hex
 
     def submit(self, stage: str) -> None:
         """Submit all shards of a stage; each waits for what it reads. Nothing after the run's last stage."""
@@ -44,7 +54,11 @@ class Crew:
         shards = self._run.shard_numbers(declared) if self._run.includes(stage) else []
         for shard in shards:
             self._ledger.planned(stage, shard)
-        self._futures[stage] = {shard: self._submit(declared, shard) for shard in shards}
+        count = len(shards) if stage in TEXT_STAGES else self._run.config.execution.shards
+        self._futures[stage] = {}
+        for group in self._in_turn(shard_groups(shards, count)):
+            future = self._submit(declared, group, group_label(group, count))
+            self._futures[stage].update(dict.fromkeys(group, future))
 
     def go_on_with(self, run: PreparedRun) -> None:
         """What is submitted from now on belongs to the run as it has become: its template or sample is chosen."""
@@ -56,14 +70,39 @@ class Crew:
             for future in futures.values():
                 future.wait()
 
-    def _submit(self, stage: Stage, shard: int) -> PrefectFuture[Any]:
-        count = len(self._run.shard_numbers(stage)) if stage.name in TEXT_STAGES else self._run.config.execution.shards
+    def _submit(self, stage: Stage, group: tuple[int, ...], label: str) -> PrefectFuture[Any]:
         work = self._work[stage.name]
-        parameters = {"work": work, "shard": shard, "label": f"{shard:03d}/{count:03d}"}
-        after = [
-            self._futures[name][own] for name in stage.upstream for own in self._run.shards_read(stage, name, shard)
-        ]
+        parameters = {"work": work, "shards": self._in_turn(group), "label": label}
+        read = (
+            self._futures[name][own]
+            for name in stage.upstream
+            for shard in group
+            for own in self._run.shards_read(stage, name, shard)
+        )
+        # A failed shard stops only what stands on it, not the rest of a group: the work looks at each.
+        after: list[Any] = [allow_failure(future) for future in dict.fromkeys(read)]
         return self._runners[stage.workers].submit(named_task(work), parameters, wait_for=after)
+
+    def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
+        """Shards, or groups of them, in the order of this crew."""
+        return tuple(sorted(places, key=lambda place: digest([self._order, place])))
+
+
+def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
+    """Shards by task run: one each, or groups of neighbours where more than MOST_TASK_RUNS would be needed.
+
+    Args:
+        shards: those that there are, ascending.
+        count: how many there could be; the groups of all stages have the same bounds.
+    """
+    size = -(-count // MOST_TASK_RUNS)
+    return [tuple(group) for _, group in groupby(shards, key=lambda shard: shard // size)]
+
+
+def group_label(group: tuple[int, ...], count: int) -> str:
+    """What of how many: 007/032, or 0000-0003/8000."""
+    digits = max(3, len(str(count)))
+    return "-".join(f"{shard:0{digits}d}" for shard in dict.fromkeys((group[0], group[-1]))) + f"/{count:0{digits}d}"
 
 
 @contextmanager

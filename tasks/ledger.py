@@ -2,13 +2,14 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
 
-from clipes_core.errors import ClipesError, StageError, UsageError
+from clipes_core.errors import ClipesError, StageError, UpstreamError, UsageError
 from tasks.photos import Reject
 from tasks.shards import ShardRecord
 from tasks.stages import ALL_STAGES
@@ -60,6 +61,8 @@ class StageSummary:
 class Ledger:
     """The state of every shard a run has touched.
 
+    What is asked for each shard, or while the run goes on, is counted as it comes: a run has 100 000 shards.
+
     Args:
         photos: in the whole run, what failure rates are measured against.
         max_failure_rate: permanent failures / photos that a stage bears.
@@ -73,6 +76,7 @@ class Ledger:
         self._failures: dict[tuple[str, int], Exception] = {}
         self._spans: dict[str, tuple[float, float]] = {}
         self._busy: dict[str, float] = {}
+        self._permanent, self._reused = Counter[str](), Counter[str]()
 
     def planned(self, stage: str, shard: int) -> None:
         """A shard is part of the run."""
@@ -90,6 +94,8 @@ class Ledger:
         state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
         place = (record.stage, record.shard)
         with self._lock:
+            self._count(self._records.get(place), -1)
+            self._count(record, 1)
             self._records[place] = record
             self._status[place] = ShardStatus(
                 *place,
@@ -105,10 +111,11 @@ class Ledger:
             self._stretch(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """A shard has no artifact, or no whole one, and why."""
+        """A shard has no artifact, or no whole one, and why; it is still to be done where what it reads has failed."""
+        state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
-            self._status[stage, shard] = replace(before, state="failed", attempt=attempt)
+            self._status[stage, shard] = replace(before, state=state, attempt=attempt)
             self._failures[stage, shard] = failure
             self._stretch(stage)
 
@@ -118,28 +125,31 @@ class Ledger:
         Raises:
             StageError: says how many, how many are borne, and the first reason.
         """
-        rejects = [reject for reject in self.rejects(stage) if not reject.kind.transient]
-        if len(rejects) > self._max_failure_rate * self._photos:
+        with self._lock:
+            failed = self._permanent[stage]
+        if failed > self._max_failure_rate * self._photos:
+            first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
             raise StageError(
-                f"{stage}: {len(rejects)} of {self._photos} photos failed, more than execution.max_failure_rate "
-                f"{self._max_failure_rate:g} bears; the first: {rejects[0].image_id}: {rejects[0].reason}"
+                f"{stage}: {failed} of {self._photos} photos failed, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}"
             )
 
     def check_shards(self) -> None:
-        """Fail a run that has shards without a whole artifact.
+        """Fail a run that has shards without a whole artifact; those that only stand on them are not told.
 
         Raises:
             UsageError: where that is why a shard failed.
             StageError: one line per reason, with the shards that failed for it.
         """
         with self._lock:
-            failures = [(place, self._failures[place]) for place in sorted(self._failures, key=_in_order)]
+            found = [(place, self._failures[place]) for place in sorted(self._failures, key=_in_order)]
+        failures = [(place, failure) for place, failure in found if not isinstance(failure, UpstreamError)]
         for _, failure in failures:
             if isinstance(failure, UsageError):
                 raise failure
         shards: dict[tuple[str, str], list[str]] = {}
         for (stage, shard), failure in failures:
-            shards.setdefault((stage, _reason(failure)), []).append(str(shard))
+            shards.setdefault((stage, reason_of(failure)), []).append(str(shard))
         if shards:
             lines = (f"{stage} shard {', '.join(failed)}: {reason}" for (stage, reason), failed in shards.items())
             raise StageError("\n".join(lines))
@@ -161,9 +171,20 @@ class Ledger:
         with self._lock:
             return self._records[stage, shard]
 
+    def failure(self, stage: str, shard: int) -> Exception | None:
+        """Why a shard has no whole artifact, of its last attempt."""
+        with self._lock:
+            return self._failures.get((stage, shard))
+
+    def has_whole(self, stage: str, shard: int) -> bool:
+        """Whether a shard has a whole artifact."""
+        with self._lock:
+            return (stage, shard) in self._records and (stage, shard) not in self._failures
+
     def reused_rows(self, stage: str) -> int:
         """Rows of a stage that were there already: of cached shards, or copied."""
-        return sum(record.images if record.cached else record.copied for record in self.records(stage))
+        with self._lock:
+            return self._reused[stage]
 
     def table(self) -> pa.Table:
         """The content of status.parquet."""
@@ -196,6 +217,11 @@ class Ledger:
             peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
         )
 
+    def _count(self, record: ShardRecord | None, sign: int) -> None:
+        if record is not None:
+            self._permanent[record.stage] += sign * sum(not reject.kind.transient for reject in record.rejects)
+            self._reused[record.stage] += sign * (record.images if record.cached else record.copied)
+
     def _stretch(self, stage: str) -> None:
         now = time.monotonic()
         first, _ = self._spans.get(stage, (now, now))
@@ -207,5 +233,6 @@ def _in_order(place: tuple[str, int]) -> tuple[int, int]:
     return ALL_STAGES.index(place[0]), place[1]
 
 
-def _reason(failure: Exception) -> str:
+def reason_of(failure: Exception) -> str:
+    """What a failure says; one that was not raised on purpose is named."""
     return str(failure) if isinstance(failure, ClipesError) else f"{type(failure).__name__}: {failure}"

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipes_core.errors import BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError, UpstreamError
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.shard_plan import output_digests
@@ -46,9 +46,11 @@ class StageWork:
 
         Raises:
             TransientError: worth another attempt.
+            UpstreamError: a shard that it reads has failed.
             StageError: too many photos of this stage or the one before failed.
             BrokenArtifactError: there is no end of broken artifacts.
         """
+        self._check_upstream(shard)
         for name in (*self.stage.sharded_upstream, self.stage.name):
             self.ledger.check(name)
         for _ in range(MENDINGS):
@@ -77,6 +79,12 @@ class StageWork:
                 name, shard, run.store.artifact_uri(key), text_count(config, run.vocabulary), cached=True
             )
         return self._in_worker(make_texts, key, run.store, config, run.vocabulary, name, shard)
+
+    def _check_upstream(self, shard: int) -> None:
+        for name in self.upstream:
+            for _, own in self._reads(name, shard):
+                if not self.ledger.has_whole(name, own):
+                    raise UpstreamError(f"not run: it reads {name} shard {own}, which has failed")
 
     def uri(self, shard: int) -> str:
         """URI of the artifact of a shard that is done."""

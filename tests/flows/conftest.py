@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 ROOT = Path(__file__).parents[2]
 CLIPES = Path(sys.executable).with_name("clipes")
@@ -31,7 +34,18 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
         try:
             yield {**ours, "PREFECT_API_URL": server.api_url}
         finally:
+            for service in (APILogWorker, EventsWorker):
+                service.drain_all(timeout=10)  # what is on its way would wait a minute for a server that is gone
             server.stop()
+
+
+@pytest.fixture
+def server(server_environment, monkeypatch):
+    """This process tells the server of its runs."""
+    for name, value in server_environment.items():
+        monkeypatch.setenv(name, value)
+    with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
+        yield
 
 
 @dataclass(frozen=True)

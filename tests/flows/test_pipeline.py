@@ -5,7 +5,6 @@ import os
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.pipeline import pipeline
 from tasks.config_files import load_config
@@ -16,14 +15,6 @@ def config(golden_arguments, tmp_path):
     path, *rest = golden_arguments[1:]
     overrides = [text for text in rest if text != "--set"]
     return load_config(path, [*overrides, f"store={tmp_path / 'store'}", "crf.enabled=false", "name=seen"])
-
-
-@pytest.fixture
-def server(server_environment, monkeypatch):
-    for name, value in server_environment.items():
-        monkeypatch.setenv(name, value)
-    with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
-        yield
 
 
 def task_runs(flow_name):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from clipes_core.errors import ConfigError, ErrorKind, StageError, TransientError
+from clipes_core.errors import ConfigError, ErrorKind, StageError, TransientError, UpstreamError
 from tasks.ledger import Ledger
 from tasks.photos import Reject
 from tasks.shards import ShardRecord
@@ -121,6 +121,27 @@ def test_a_shard_that_is_not_whole_has_failed_and_keeps_its_artifact():
         ledger.check_shards()
 
 
+def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reason():
+    ledger = Ledger(10, 0)
+    for stage, failure in (("cams", StageError("no")), ("masks", UpstreamError("not run"))):
+        ledger.started(stage, 0, 1)
+        ledger.failed(stage, 0, 1, failure)
+
+    assert [(row["stage"], row["state"]) for row in rows(ledger)] == [("cams", "failed"), ("masks", "pending")]
+    assert str(ledger.failure("masks", 0)) == "not run"
+    with pytest.raises(StageError, match=r"^cams shard 0: no$"):
+        ledger.check_shards()
+
+
+def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
+    ledger = Ledger(10, 1)
+    assert not ledger.has_whole("cams", 0)
+    finished(ledger, record())
+    assert ledger.has_whole("cams", 0)
+    ledger.failed("cams", 0, 1, TransientError("two photos failed"))
+    assert not ledger.has_whole("cams", 0)
+
+
 @pytest.mark.parametrize(("failed", "borne"), [(0, True), (1, True), (2, True), (3, False), (10, False)])
 def test_a_stage_bears_a_share_of_failed_photos(failed, borne):
     ledger = Ledger(20, 0.1)
@@ -165,6 +186,8 @@ def test_a_shard_made_again_counts_once():
         finished(ledger, record(rejects=[reject("a")]), attempt)
     ledger.check("cams")
     assert [each.image_id for each in ledger.rejects()] == ["a"]
+    finished(ledger, record(cached=True), 3)
+    assert ledger.reused_rows("cams") == 10
 
 
 def test_records_and_rejects_are_given_by_stage_or_all():
