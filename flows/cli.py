@@ -1,7 +1,7 @@
 """The command line: clipes run, prompts, status, report, export, gc, doctor."""
 
-import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from clipes_core.errors import ClipesError, StageError, UsageError
+from tasks.log import show_log
 
 # Read by Prefect when it is imported; what the user sets goes first.
 for _name, _value in {
@@ -194,18 +195,9 @@ def doctor(
 
 def main() -> None:
     """The clipes command: errors become a message and an exit code."""
-    _show_log()
+    show_log()
     with _exit_codes():
         app()
-
-
-def _show_log() -> None:
-    """What the tasks log goes to standard error, beside Prefect's own logging."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("clipes: %(message)s"))
-    logger = logging.getLogger("tasks")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
 
 
 @contextmanager
@@ -229,7 +221,8 @@ def _told_how_to_resume() -> Iterator[None]:
     try:
         yield
     except StageError as exc:
-        raise StageError(f"{exc}\nWhat is done is kept: run the same command again to resume.") from exc
+        again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # what it has made is kept
+        raise StageError(f"{exc}\nWhat is done is kept. To resume: {shlex.join(['clipes', *again])}") from exc
 
 
 def _end(code: int, message: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from clipes_core.errors import StageError, WorkerError
+from tasks.log import show_log, shown_level
 
 Result = TypeVar("Result")
 
@@ -56,7 +57,7 @@ class WorkerPool:
         """Run a function in an idle worker and wait for it.
 
         Raises:
-            WorkerError: the worker died or took longer than `timeout_s`; it is replaced.
+            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`; it is replaced.
             StageError: the pool was closed meanwhile.
             Exception: whatever `function` raises.
         """
@@ -73,6 +74,9 @@ class WorkerPool:
             if exc.__cause__ is not None:  # pebble's own has none: the function has raised this one
                 raise
             raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s") from exc
+        except MemoryError as exc:
+            self._pools[place].stop()  # what it holds goes with it; the next call finds a new one
+            raise WorkerError("its worker process ran out of memory") from exc
         except ProcessExpired as exc:
             raise WorkerError(
                 f"its worker process died with exit code {exc.exitcode} (-9: killed, often for lack of memory)"
@@ -102,7 +106,7 @@ class WorkerPool:
             return self._pools[place]
 
     def _new_pool(self, slot: WorkerSlot, counters: "SlotCounters") -> ProcessPool:
-        initargs = (slot, counters)
+        initargs = (slot, counters, shown_level())
         return ProcessPool(max_workers=1, initializer=_start_worker, initargs=initargs, context=CONTEXT)
 
     def _result(self, future: ProcessFuture) -> Any:
@@ -195,9 +199,10 @@ def current_worker() -> Worker:
 _worker: Worker | None = None  # one per process, set once when it starts
 
 
-def _start_worker(slot: WorkerSlot, counters: SlotCounters) -> None:
+def _start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:
     global _worker
     _worker = Worker(slot, counters)
+    show_log(log_level)
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(slot.threads)

@@ -1,5 +1,6 @@
 """What tests of the workers have them do; a module that worker processes can import."""
 
+import logging
 import time
 
 from tasks.workers import current_worker
@@ -20,6 +21,16 @@ def count(stage, rows):
 def be_too_late():
     """Raise what a slow store raises."""
     raise TimeoutError("the store did not answer")
+
+
+def warn(text):
+    """Log as a stage does."""
+    logging.getLogger("tasks.cams").warning(text)
+
+
+def ask_for_too_much():
+    """Want more memory than there can be."""
+    return bytearray(1 << 62)
 
 
 def models_loaded():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 
 import cv2
 import numpy as np
@@ -148,18 +149,19 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_argumen
     (clipes.folder / "photos.csv").write_text(
         "image,labels\n2007_000063.jpg,dog;chair\n2007_000068.jpg,bird\n2007_000256.jpg,aeroplane\n"
     )
-    done = clipes(
+    arguments = [
         *golden_arguments,
         *("--set", "dataset.format=list", "--set", "dataset.split=photos.csv", "--set", f"dataset.root={folder}"),
-        *("--set", f"execution.max_failure_rate={rate}"),
-    )
+        *("--set", f"execution.max_failure_rate={rate}", "--set", "prompts.template=a {}."),
+    ]
+    done = clipes(*arguments, "--fresh")
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     rejects = pq.read_table(clipes.folder / "clipes-store" / "runs" / "voc12" / "rejects.parquet").to_pylist()
     assert [(row["image_id"], row["stage"], row["kind"]) for row in rejects] == [("2007_000068", "cams", "undecodable")]
     if code:
         assert "cams: 1 of 3 photos failed, more than execution.max_failure_rate 0.05 bears" in done.stderr
-        assert "run the same command again to resume" in done.stderr
+        assert f"To resume: {shlex.join(['clipes', *arguments])}" in done.stderr
         assert computed(metrics_of(clipes))["masks"] < 3
     else:
         assert "1 photos without result" in done.stdout

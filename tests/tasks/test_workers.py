@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from small_runs import made_shard, make_run, planned
-from worker_calls import be_too_late, count, models_loaded, name_of_worker, peak_memory
+from worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
 
 from clipes_core.config import ClipConfig, DatasetConfig, ExecutionConfig
 from clipes_core.errors import PhotoError, StageError, WorkerError
@@ -182,6 +182,21 @@ def test_a_call_that_takes_too_long_is_stopped_and_its_worker_replaced(one):
     assert gone([first], 10)
 
 
+def test_a_worker_that_runs_out_of_memory_is_replaced(one):
+    first = pid(one)
+    with pytest.raises(WorkerError, match=r"^its worker process ran out of memory$"):
+        call(one, ask_for_too_much)
+
+    assert pid(one) != first
+    assert gone([first], 10)
+
+
+def test_what_a_worker_logs_is_seen(capfd):
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as pool:
+        call(pool, warn, "the network has 12 blocks")
+    assert "clipes: the network has 12 blocks\n" in capfd.readouterr().err
+
+
 def test_the_time_limit_is_that_of_the_call_alone(one):
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(call, one, time.sleep, 0.4, timeout_s=0.9) for _ in range(3)]
@@ -260,7 +275,7 @@ PARENT = """
 import time
 from concurrent.futures import ThreadPoolExecutor
 from tasks.workers import Counters, WorkerPool, WorkerSlot
-from worker_calls import be_too_late, count, models_loaded, name_of_worker, peak_memory
+from worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
 
 if __name__ == "__main__":
     pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
