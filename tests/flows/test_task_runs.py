@@ -1,9 +1,14 @@
 """What Prefect says of the task runs of shards: names, tags, logs, attempts and end states."""
 
+import signal
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
@@ -18,6 +23,7 @@ from tasks.run_files import read_run
 from tasks.stages import STAGES
 
 SHARDS = 4000  # so that a task run takes two
+NAMES = [next(name for name in map(str, count()) if shard_of(name, SHARDS) == shard) for shard in range(3)]
 
 
 @pytest.fixture
@@ -25,14 +31,54 @@ def three(tmp_path, real_data, golden):
     """Three photos: in shards 0 and 1, which one task run takes, and in shard 2."""
     source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
     photos = TinyPhotos(tmp_path, source, golden / "small_vit.pt")
-    for shard in range(3):
-        photos.add(next(name for name in map(str, count()) if shard_of(name, SHARDS) == shard))
+    for name in NAMES:
+        photos.add(name)
     return photos
+
+
+class Site(SimpleHTTPRequestHandler):
+    """A web server of photos; what is to happen when one is asked for the first time is in `server.once`."""
+
+    def do_GET(self):
+        happen = self.server.once.pop(Path(self.path).stem, None)
+        if happen is None:
+            super().do_GET()
+        else:
+            happen(self)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(three):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(three.folder))) as server:
+        server.once = {}
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def asking(request):
+    """The worker process at the other end of a request."""
+    port = request.client_address[1]
+    for process in psutil.Process().children(recursive=True):
+        if any(connection.laddr.port == port for connection in process.net_connections()):
+            return process
+    raise AssertionError(f"nobody asks from port {port}")
 
 
 def config_of(photos, **execution):
     config = photos.config(execution={"shards": SHARDS, **execution})
     return config.model_copy(update={"name": photos.folder.name})
+
+
+def over_the_network(photos, site, **execution):
+    config = config_of(photos, **execution)
+    dataset = config.dataset.model_copy(update={"root": f"http://127.0.0.1:{site.server_port}"})
+    return config.model_copy(update={"dataset": dataset})
 
 
 def flow_run(client, name):
@@ -74,7 +120,7 @@ def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
     taken = Path(run.store.artifact_uri(run.plan(STAGES["cams"], 0, {}, {}).key))
     taken.mkdir(parents=True)
 
-    with pytest.raises(StageError, match=rf"^cams shard 0: {taken} cannot be read .*: mend the store"):
+    with pytest.raises(StageError, match=rf"^cams shard 0: {taken} cannot be used .*; mend it"):
         pipeline(config, "masks")
 
     assert states(three, "cams") == {0: ("failed", 1), 1: ("completed", 1), 2: ("completed", 1)}
@@ -92,7 +138,7 @@ def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
         assert {frozenset(run.tags) for name, run in runs.items() if "cams" in name} == {
             frozenset({"cams", config.name})
         }
-        assert f"{taken} cannot be read" in runs["cams 0000-0001/4000"].state.message
+        assert f"{taken} cannot be used" in runs["cams 0000-0001/4000"].state.message
         assert runs["masks 0000-0001/4000"].state.message == "not run: it reads cams shard 0, which has failed"
         assert runs["masks 0002/4000"].state.message.startswith("1 rows, 0 copied, 1 computed, 0 errors in ")
         log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
@@ -100,3 +146,49 @@ def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
         assert " by cpu:" in log
         assert f"{taken.parent}/001-" in log
         assert "cams shard 0: " in flow_run(client, config.name).state.message
+
+
+@pytest.mark.slow
+def test_what_may_pass_costs_one_attempt_of_one_shard(server, three, site):
+    killed, _, busy = NAMES
+    site.once = {
+        killed: lambda request: asking(request).send_signal(signal.SIGKILL),
+        busy: lambda request: request.send_error(503),
+    }
+    config = over_the_network(three, site)
+
+    pipeline(config, "masks")
+
+    assert states(three, "cams") == {0: ("completed", 2), 1: ("completed", 1), 2: ("completed", 2)}
+    assert states(three, "masks") == dict.fromkeys(range(3), ("completed", 1))
+    with get_client(sync_client=True) as client:
+        runs = seen(client, config.name)
+        assert {(run.state_name, run.run_count) for name, run in runs.items() if "cams" in name} == {("Completed", 2)}
+        assert {(run.state_name, run.run_count) for name, run in runs.items() if "masks" in name} == {("Completed", 1)}
+        log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
+        assert "its worker process died with exit code -9" in log
+        log = log_of(client, runs["cams 0002/4000"], "shard 2: attempt 1 failed: ")
+        assert "1 photos failed for a cause that may pass; the first: " in log
+
+
+@pytest.mark.slow
+def test_a_shard_that_hangs_is_ended_and_its_worker_replaced(server, three, site):
+    workers, end = [], threading.Event()
+
+    def hang(request):
+        workers.append(asking(request))
+        end.wait()
+
+    site.once = {NAMES[0]: hang}
+    config = over_the_network(three, site, retries=0, shard_timeout_s=60)
+    try:
+        with pytest.raises(StageError, match=r"^cams shard 0: stopped after 60 s: raise execution\.shard_timeout_s$"):
+            pipeline(config, "masks")
+        assert not workers[0].is_running()
+    finally:
+        end.set()
+
+    assert states(three, "cams") == {0: ("failed", 1), 1: ("completed", 1), 2: ("completed", 1)}
+    assert states(three, "masks") == {0: ("pending", 1), 1: ("completed", 1), 2: ("completed", 1)}
+    pipeline(config, "masks")
+    assert states(three, "cams") == {0: ("completed", 1), 1: ("cached", 1), 2: ("cached", 1)}

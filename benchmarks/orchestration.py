@@ -1,0 +1,127 @@
+"""What it costs to run a pipeline beside the work itself: server, imports, task runs, files.
+
+    python -m benchmarks.orchestration [--shards 2000 10000]
+
+Runs the demo, runs it again with all shards cached, then data sets of one tiny photo a shard. Orchestration is the
+wall time of the whole command minus what its busiest kind of worker computed, each worker's share. Times are those of
+a quiet machine.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from clipes_core.config import ClipConfig, ExecutionConfig
+from tasks.devices import cpu_slots, gpu_slots
+from tasks.keys import shard_of
+from tasks.stages import STAGES
+
+ROOT = Path(__file__).parents[1]
+DEMO_SECONDS, SECONDS_PER_SHARD, CACHED_SECONDS, TINY_SECONDS = 20, 0.1, 25, 600
+TINY = """
+name: tiny
+dataset: {{format: list, root: {folder}, split: {folder}/list.csv, classes: scenes}}
+clip: {{model: clipes-demo, pretrained: clipes-demo}}
+cam: {{attention_blocks: 6}}
+crf: {{enabled: false}}
+execution: {{shards: {shards}, shard_timeout_s: 600}}
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took [s]."""
+
+    wall: float
+    working: float
+    shards: int
+
+    @property
+    def orchestration(self) -> float:
+        """Beside the work."""
+        return self.wall - self.working
+
+
+def main() -> None:
+    """Measure, and print each figure with its bound."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shards", type=int, nargs="*", default=[2000], help="of the data sets of tiny photos")
+    parser.add_argument("--no-demo", action="store_true", help="only the tiny photos")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if not arguments.no_demo:
+            demo = ["configs/demo.yaml", "--store", f"{folder}/demo"]
+            told("demo", first := measured(demo, f"{folder}/demo/runs/demo"))
+            print(f"  bound {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s", flush=True)
+            told("demo, all cached", measured(demo, f"{folder}/demo/runs/demo"))
+            print(f"  bound {CACHED_SECONDS} s of wall time", flush=True)
+        for shards in arguments.shards:
+            tiny = tiny_run(Path(folder) / str(shards), shards)
+            runs = f"{folder}/{shards}/store/runs/tiny"
+            told(f"{shards} tiny shards", measured(tiny, runs))
+            told(f"{shards} tiny shards, all cached", measured(tiny, runs))
+            print(f"  bound {TINY_SECONDS} s for 2000 shards", flush=True)
+
+
+def measured(arguments: Sequence[str], run: str) -> Cost:
+    """Call `clipes run` and read what it worked."""
+    started = time.monotonic()
+    command = [Path(sys.executable).with_name("clipes"), "run", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    wall = time.monotonic() - started
+    stages = json.loads((Path(run) / "metrics.json").read_text())["stages"]
+    return Cost(wall, working(stages), sum(stage["shards"] for stage in stages.values()))
+
+
+def working(stages: dict[str, dict[str, float]]) -> float:
+    """Seconds that the busiest kind of worker computed, each worker's share: no run can be faster."""
+    execution = ExecutionConfig()
+    workers = {"cpu": len(cpu_slots(execution)), "gpu": len(gpu_slots(ClipConfig(), execution))}
+    busy = dict.fromkeys(workers, 0.0)
+    for name, stage in stages.items():
+        if name in STAGES:
+            busy[STAGES[name].workers] += stage["busy_seconds"]
+    return max(busy[kind] / workers[kind] for kind in workers)
+
+
+def tiny_run(folder: Path, shards: int) -> list[str]:
+    """Write a list of tiny photos, one for each shard; the arguments of a run of it."""
+    folder.mkdir()
+    missing, names = set(range(shards)), []
+    for name in map(str, count()):
+        if not missing:
+            break
+        if (shard := shard_of(name, shards)) in missing:
+            missing.remove(shard)
+            names.append(name)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in names:
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    with (folder / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "labels"), *((f"{name}.png", "car") for name in names)])
+    (folder / "tiny.yaml").write_text(TINY.format(folder=folder, shards=shards))
+    return [str(folder / "tiny.yaml"), "--store", str(folder / "store")]
+
+
+def told(what: str, cost: Cost) -> None:
+    """Print a line."""
+    print(
+        f"{what}: {cost.wall:.1f} s wall, {cost.working:.1f} s working, {cost.orchestration:.1f} s orchestration, "
+        f"{cost.shards} shards, {1000 * cost.orchestration / cost.shards:.0f} ms a shard",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
