@@ -131,7 +131,8 @@ class Ledger:
             first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
             raise StageError(
                 f"{stage}: {failed} of {self._photos} photos failed, more than execution.max_failure_rate "
-                f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}"
+                f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}\n"
+                "Mend them and add --retry-errors, or raise the rate."
             )
 
     def check_shards(self) -> None:

@@ -1,12 +1,10 @@
 """What a report says first: how the run went, what is missing, why, and how to go on."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from clipes_core.confidence import PAPER_MU, share_from
-from clipes_core.errors import ErrorKind
 from tasks.report.facts import RunFacts
 from tasks.stages import ALL_STAGES, RUN_STAGES
 
@@ -64,8 +62,7 @@ def _end(facts: RunFacts) -> Iterator[Note]:
     state, _ = state_of(facts)
     error, until = facts.status.run["error"], facts.status.run["until"]
     if state == "failed":
-        advice = "Mend the photos listed below or raise execution.max_failure_rate. " if _too_many_failed(facts) else ""
-        yield Note("bad", f"The run failed. {advice}{RESUME}", tuple((error or "without a message").splitlines()))
+        yield Note("bad", f"The run failed. {RESUME}", tuple((error or "without a message").splitlines()))
     elif state == "interrupted":
         yield Note("bad", f"The run's process ended without saying why: it was killed, or the machine went. {RESUME}")
     elif state == "cancelled":
@@ -78,15 +75,6 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note(
             "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
         )
-
-
-def _too_many_failed(facts: RunFacts) -> bool:
-    """Whether a stage has more rejects than it bears: then the same command fails again."""
-    permanent: Counter[str] = Counter()
-    for (stage, kind), count in facts.rejects.groups.items():
-        permanent[stage] += 0 if ErrorKind(kind).transient else count
-    borne = facts.config.execution.max_failure_rate * (facts.status.run["photos"] + facts.status.run["rejected"])
-    return max(permanent.values(), default=0) > borne
 
 
 def _shards(facts: RunFacts) -> Iterator[Note]:

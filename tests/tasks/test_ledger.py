@@ -152,6 +152,7 @@ def test_a_stage_bears_a_share_of_failed_photos(failed, borne):
     else:
         message = (
             rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 bears; the first: 0: "
+            r".*\nMend them and add --retry-errors, or raise the rate\.$"
         )
         with pytest.raises(StageError, match=message):
             ledger.check("cams")

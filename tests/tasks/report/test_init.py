@@ -179,14 +179,12 @@ def test_of_many_rejects_some_are_listed_and_that_is_said(tiny, reported):
     assert "The first 50 are listed; all are in rejects.parquet." in part.text
 
 
-def test_a_run_with_too_many_rejects_says_what_to_do_first(tiny, reported):
+def test_a_run_with_too_many_rejects_says_what_to_do(tiny, reported):
     lost = tiny.add("a")
-    tiny.add("b")
-    some = {"failure": StageError("cams: 1 of 2 photos failed"), "lost": [lost]}
-    assert "raise execution.max_failure_rate" in notes(reported(**some, execution={"max_failure_rate": 0.4}))
-    lost = [tiny.add("a")]
-    some = {"failure": StageError("the disk is full"), "lost": lost}
-    assert "raise execution.max_failure_rate" not in notes(reported(**some, execution={"max_failure_rate": 0.5}))
+    failure = StageError("cams: 1 of 1 photos failed\nMend them and add --retry-errors, or raise the rate.")
+    said = notes(reported(failure=failure, lost=[lost]))
+    assert "cams: 1 of 1 photos failed" in said
+    assert "Mend them and add --retry-errors, or raise the rate." in said
 
 
 def test_a_run_none_of_whose_photos_is_left_says_so(tiny, reported):
