@@ -19,9 +19,15 @@ AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidat
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, unknown keys rejected."""
+    """Base of every section: frozen, unknown keys rejected; a form drawn from its schema shows the keys as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        model_title_generator=lambda section: section.__name__.removesuffix("Config").lower(),
+        field_title_generator=lambda key, _: key,
+    )
 
 
 class DatasetConfig(Section):

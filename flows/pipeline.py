@@ -1,6 +1,9 @@
 """The pipeline: photos and labels in, pseudo masks and their scores out."""
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from clipes_core.config import RunConfig
 from flows.prompt_selection import choose_template
@@ -10,12 +13,15 @@ from tasks.preparation import prepare_run
 from tasks.report import reported_run
 from tasks.run_files import RunSummary
 from tasks.shard_plan import Reuse
+from tasks.stages import RUN_STAGES
+
+Until = Annotated[str, Field(json_schema_extra={"enum": list(RUN_STAGES)})]  # drawn as a list to choose from
 
 
 @flow(name="clipes", flow_run_name="{config.name}")
 def pipeline(
     config: RunConfig,
-    until: str = "mask_scores",
+    until: Until = "mask_scores",
     fresh: bool = False,
     verify: bool = False,
     retry_errors: bool = False,
@@ -24,7 +30,7 @@ def pipeline(
 
     Args:
         config: Everything that decides the run.
-        until: The last stage to run: manifest, texts, cams, masks or mask_scores.
+        until: The last stage to run.
         fresh: Use nothing that is in the store: all stages of this run are computed again.
         verify: Read every artifact wholly before it counts as cached; a damaged one is made again. Else it is enough
             that it opens.

@@ -1,0 +1,68 @@
+"""What the Prefect UI draws for "Custom run": the parameters' schema, and how it takes what is sent back."""
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import is_valid_schema, validate
+
+from flows.pipeline import pipeline
+from flows.prompt_selection import prompt_selection
+from tasks.config_files import load_config
+from tasks.stages import RUN_STAGES
+
+NOTHING_BY_DEFAULT = {"config.name", "candidates"}
+
+
+def leaves(schema, where=""):
+    """Dotted path and schema of every input of a form."""
+    for key, found in schema["properties"].items():
+        path = f"{where}.{key}" if where else key
+        section = schema["definitions"][found["$ref"].rpartition("/")[2]] if "$ref" in found else None
+        if section is None:
+            yield path, found
+        else:
+            yield from leaves({**section, "definitions": schema["definitions"]}, path)
+
+
+@pytest.fixture(params=[pipeline, prompt_selection], ids=lambda flow: flow.name)
+def schema(request):
+    return parameter_schema(request.param).model_dump_for_openapi()
+
+
+def test_every_input_says_what_it_is_and_what_it_is_by_default(schema):
+    inputs = dict(leaves(schema))
+    assert "config.crf.bi_rgb_std" in inputs
+    assert [path for path, found in inputs.items() if not found.get("description")] == []
+    assert {path for path, found in inputs.items() if "default" not in found} <= NOTHING_BY_DEFAULT
+
+
+def test_inputs_and_sections_are_headed_by_their_keys(schema):
+    for path, found in leaves(schema):
+        assert found["title"] == path.rpartition(".")[2]
+    for key, found in schema["definitions"]["RunConfig"]["properties"].items():
+        section = schema["definitions"][found["$ref"].rpartition("/")[2]] if "$ref" in found else found
+        assert section["title"] == key
+
+
+def test_stages_are_chosen_from_a_list():
+    inputs = dict(leaves(parameter_schema(pipeline).model_dump_for_openapi()))
+    assert inputs["until"]["enum"] == list(RUN_STAGES)
+    assert inputs["config.cam.refine"]["enum"] == ["none", "mhsa", "caa"]
+
+
+@pytest.mark.parametrize("template", ["a {}.", ("a {}.", "the {}.")])
+def test_a_deployments_values_are_valid_when_sent_back_unchanged(configs, template):
+    config = load_config(str(configs / "demo.yaml"))
+    prompts = config.prompts.model_copy(update={"template": template})
+    config = config.model_copy(update={"prompts": prompts})
+    schema, sent = parameter_schema(pipeline).model_dump_for_openapi(), {"config": config.model_dump(mode="json")}
+    is_valid_schema(schema)
+    assert validate(sent, schema) == []
+    assert pipeline.validate_parameters(sent)["config"] == config
+
+
+def test_what_is_out_of_range_is_told_before_a_run_starts(configs):
+    config = load_config(str(configs / "demo.yaml")).model_dump(mode="json")
+    config["crf"]["iter_max"], config["execution"]["gpu_workers"] = 0, "many"
+    sent = {"config": config, "until": "end"}
+    paths = {error.json_path for error in validate(sent, parameter_schema(pipeline).model_dump_for_openapi())}
+    assert paths == {"$.config.crf.iter_max", "$.config.execution.gpu_workers", "$.until"}
