@@ -1,10 +1,9 @@
 """Prompt selection: which template names the classes best, judged by sharpness (CLIP-ES sec. 3.2)."""
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 from clipes_core.config import RunConfig
 from tasks.config_files import resolved
@@ -14,6 +13,7 @@ from tasks.ranking_files import ScoredSample, written_ranking, written_scores
 from tasks.rankings import TemplateRanking, counted, sampled_templates
 from tasks.run_files import RunRecord, RunSummary, recorded_run
 from tasks.shard_plan import Reuse
+from tasks.ui.ranking_table import show_ranking
 
 MIOU_PHOTOS = 64
 
@@ -90,12 +90,8 @@ def rank(run: PreparedRun, record: RunRecord, crew: Crew) -> TemplateRanking:
     crew.submit("prompts")
     _wait(record, crew)
     ranking, record.findings["prompts"] = written_ranking(run, record.ledger)
-    create_table_artifact(
-        [asdict(each) for each in ranking.ranked],
-        key="prompts",
-        description=f"{counted(ranking)}; {record.findings['prompts']['photos_encoded']} photos encoded now; "
-        f"embedding: {run.config.clip.pooling}; lower sharpness is better",
-    )
+    photos_encoded = record.findings["prompts"]["photos_encoded"]
+    show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
     return ranking
 
 

@@ -19,6 +19,8 @@ from tasks.shard_task import named_task
 from tasks.stage_work import StageWork
 from tasks.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
 from tasks.texts import text_count
+from tasks.ui.progress import progress_in_ui
+from tasks.ui.stage_tables import stage_tables_in_ui
 from tasks.workers import Counters, WorkerPool, worker_pool
 
 MOST_TASK_RUNS = 2000  # of a stage; where it has more shards, each takes a group of them
@@ -119,11 +121,14 @@ def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
         return counters.count(stage) + ledger.reused_rows(stage)
 
     with ExitStack() as stack:
+        stack.enter_context(stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more
         runners: dict[str, ThreadPoolTaskRunner[Any]] = {
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(slots[kind]))) for kind in slots
         }
         pools = {kind: stack.enter_context(worker_pool(slots[kind], counters)) for kind in slots}
-        stack.enter_context(shown_progress(_totals(run), done))
+        totals = _totals(run)
+        stack.enter_context(shown_progress(totals, done))
+        stack.enter_context(progress_in_ui(run.config.name, totals, done))
         yield Crew(run, ledger, pools, runners)
 
 

@@ -129,7 +129,9 @@ def newest_artifact(clipes):
         temporary_settings({PREFECT_API_URL: clipes.environment["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["prompts"])))
+        artifacts = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["voc12-prompts-templates"]))
+        )
     return max(artifacts, key=lambda artifact: artifact.created)
 
 

@@ -1,0 +1,79 @@
+"""Progress that moves in the Prefect UI while a run goes on: an artifact per stage."""
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+from tasks.progress import Count
+from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+
+REFRESH_SECONDS = 5.0
+
+
+@contextmanager
+def progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator[None]:
+    """Show in the Prefect UI how far each stage is while the block runs; nothing where no flow run goes on.
+
+    Args:
+        run: its name.
+        totals: stage -> rows it will have; a stage without any is not shown.
+        done: rows of a stage so far.
+    """
+    if not in_flow_run():
+        yield
+        return
+    shown = _ShownProgress(run, {stage: total for stage, total in totals.items() if total}, done)
+    stop = threading.Event()
+
+    def keep_up() -> None:
+        shown.refresh()
+        while not stop.wait(REFRESH_SECONDS):
+            shown.refresh()
+        shown.refresh()
+
+    # The flow run and the server's address are in the context of this thread.
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(keep_up,), daemon=True, name="progress in the UI")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+class _ShownProgress:
+    """The artifacts, and the counts that they show."""
+
+    def __init__(self, run: str, totals: Mapping[str, int], done: Count) -> None:
+        self._run, self._totals, self._done = run, totals, done
+        self._ids: dict[str, UUID] = {}
+        self._counts: dict[str, int] = {}
+        self._started = time.monotonic()
+        self._watch = ServerWatch("progress")
+
+    def refresh(self) -> None:
+        """Create the artifacts that are not there, and bring up to date those whose counts have moved."""
+        with self._watch.publishing():
+            for stage, total in self._totals.items():
+                count = min(self._done(stage), total)
+                if count != self._counts.get(stage):
+                    self._show(stage, 100 * count / total, self._text(stage, count))
+                    self._counts[stage] = count
+
+    def _show(self, stage: str, percent: float, text: str) -> None:
+        if stage in self._ids:
+            update_progress_artifact(self._ids[stage], percent, text)
+        else:
+            created = create_progress_artifact(percent, artifact_key(self._run, stage, "progress"), text)
+            self._ids[stage] = cast(UUID, created)  # a coroutine only where the flow is one
+
+    def _text(self, stage: str, count: int) -> str:
+        seconds = time.monotonic() - self._started
+        return f"{count} of {self._totals[stage]} after {seconds:.0f} s"

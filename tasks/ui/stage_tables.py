@@ -1,0 +1,139 @@
+"""A table per stage in the Prefect UI: the sum over its shards, those that failed, and the slowest."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prefect.artifacts import create_table_artifact
+
+from tasks.ledger import Ledger, StageSummary, reason_of
+from tasks.stages import ALL_STAGES
+from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+
+LISTED_FAILED, LISTED_SLOWEST = 10, 5
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """A row of the table: one shard, or all of them.
+
+    Attributes:
+        shard: its number, or `all`.
+        state: of the shard; of all, how many are in which.
+        shards: how many the row is about.
+        images: rows of their artifacts.
+        errors: photos without result.
+        seconds: that the work took; of all, from the first start to the last end.
+        images_per_s: rows computed in a second, None where none were.
+        cached: shards that were there already.
+        copied: rows that were taken over.
+        reason: why it failed.
+    """
+
+    shard: str
+    state: str
+    shards: int
+    images: int
+    errors: int
+    seconds: float
+    images_per_s: float | None
+    cached: int
+    copied: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """What became of a stage.
+
+    Attributes:
+        stage: its name.
+        lines: all shards in one, the first that failed, the slowest.
+        text: what is said above them.
+    """
+
+    stage: str
+    lines: tuple[StageLine, ...]
+    text: str
+
+
+@contextmanager
+def stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
+    """Show what became of each stage in the Prefect UI after the block, in any case; nothing without a flow run.
+
+    Args:
+        run: its name.
+        ledger: what became of its shards.
+    """
+    try:
+        yield
+    finally:
+        if in_flow_run():
+            with ServerWatch("tables of the stages").publishing():
+                for table in stage_tables(ledger):
+                    lines = [asdict(line) for line in table.lines]
+                    create_table_artifact(lines, artifact_key(run, table.stage), table.text)
+
+
+def stage_tables(ledger: Ledger) -> list[StageTable]:
+    """A short table for each stage that is part of the run, however many shards it has."""
+    shards: dict[str, list[StageLine]] = {}
+    for row in ledger.table().to_pylist():
+        shards.setdefault(row["stage"], []).append(_shard_line(ledger, row))
+    summaries = ledger.summaries(ALL_STAGES).items()
+    return [StageTable(stage, _lines(shards[stage], summary), _text(summary)) for stage, summary in summaries]
+
+
+def _lines(shards: Sequence[StageLine], summary: StageSummary) -> tuple[StageLine, ...]:
+    failed = [line for line in shards if line.state == "failed"]
+    made = [line for line in shards if line.state == "completed"]
+    slowest = sorted(made, key=lambda line: -line.seconds)[:LISTED_SLOWEST]
+    return (_sum_line(shards, summary), *failed[:LISTED_FAILED], *slowest)
+
+
+def _sum_line(shards: Sequence[StageLine], summary: StageSummary) -> StageLine:
+    states = Counter(line.state for line in shards)
+    return StageLine(
+        shard="all",
+        state=", ".join(f"{count} {state}" for state, count in states.items()),
+        shards=summary.shards,
+        images=summary.images,
+        errors=sum(line.errors for line in shards),
+        seconds=round(summary.wall_seconds, 2),
+        images_per_s=_speed(summary.computed_rows, summary.wall_seconds),
+        cached=summary.cached_shards,
+        copied=summary.copied_rows,
+        reason="",
+    )
+
+
+def _shard_line(ledger: Ledger, row: Mapping[str, Any]) -> StageLine:
+    stage, shard = row["stage"], row["shard"]
+    record = ledger.record(stage, shard) if row["artifact"] else None
+    failure = ledger.failure(stage, shard)
+    return StageLine(
+        shard=f"{shard:03d}",
+        state=row["state"],
+        shards=1,
+        images=row["images"],
+        errors=row["errors"],
+        seconds=round(row["seconds"], 2),
+        images_per_s=None if record is None else _speed(record.computed, record.seconds),
+        cached=int(row["state"] == "cached"),
+        copied=0 if record is None else record.copied,
+        reason="" if failure is None else reason_of(failure),
+    )
+
+
+def _speed(rows: int, seconds: float) -> float | None:
+    return round(rows / seconds, 2) if rows and seconds else None
+
+
+def _text(summary: StageSummary) -> str:
+    return (
+        f"{summary.computed_rows} rows computed, {summary.copied_rows} copied, {summary.cached_shards} of "
+        f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Under the line of all "
+        f"shards: the first {LISTED_FAILED} that failed and the {LISTED_SLOWEST} slowest; `status.parquet` has each."
+    )

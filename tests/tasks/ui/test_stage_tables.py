@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import pytest
+
+from clipes_core.errors import ErrorKind, StageError
+from tasks.ledger import Ledger
+from tasks.photos import Reject
+from tasks.shards import ShardRecord
+from tasks.ui.stage_tables import LISTED_FAILED, LISTED_SLOWEST, stage_tables
+
+MADE = ShardRecord("cams", 0, "a", 10, cached=False, copied=4, computed=6, seconds=3.0)
+
+
+@pytest.fixture
+def ledger():
+    return Ledger(photos=100, max_failure_rate=1)
+
+
+def finished(ledger, record):
+    ledger.planned(record.stage, record.shard)
+    ledger.started(record.stage, record.shard, 1)
+    ledger.finished(record, 1)
+
+
+def failed(ledger, shard, failure):
+    ledger.planned("cams", shard)
+    ledger.started("cams", shard, 1)
+    ledger.failed("cams", shard, 1, failure)
+
+
+def test_the_first_line_is_the_sum_of_the_stage(ledger):
+    reject = Reject("p", "p.jpg", "cams", ErrorKind.UNDECODABLE, "broken")
+    finished(ledger, replace(MADE, rejects=(reject,)))
+    finished(ledger, replace(MADE, shard=1, cached=True, copied=0, computed=0, seconds=0.0))
+    failed(ledger, 2, StageError("no room"))
+    (table,) = stage_tables(ledger)
+    total = table.lines[0]
+    assert table.stage == "cams"
+    assert (total.shard, total.state) == ("all", "1 completed, 1 cached, 1 failed")
+    assert (total.shards, total.images, total.errors, total.cached, total.copied) == (3, 20, 1, 1, 4)
+
+
+def test_shards_have_their_own_numbers_and_reasons(ledger):
+    finished(ledger, MADE)
+    failed(ledger, 7, StageError("no room"))
+    failed(ledger, 8, ValueError("odd"))
+    lines = {line.shard: line for line in stage_tables(ledger)[0].lines}
+    made = lines["000"]
+    assert (made.state, made.seconds, made.images_per_s, made.copied, made.reason) == ("completed", 3.0, 2.0, 4, "")
+    assert (lines["007"].state, lines["007"].images_per_s, lines["007"].reason) == ("failed", None, "no room")
+    assert lines["008"].reason == "ValueError: odd"
+
+
+def test_however_many_shards_there_are_only_failed_and_slowest_are_listed(ledger):
+    for shard in range(1000):
+        finished(ledger, replace(MADE, shard=shard, seconds=float(shard % 500)))
+    for shard in range(1000, 1100):
+        failed(ledger, shard, StageError("no room"))
+    _, *lines = stage_tables(ledger)[0].lines
+    assert [line.shard for line in lines[:LISTED_FAILED]] == [f"{1000 + place}" for place in range(LISTED_FAILED)]
+    assert [line.seconds for line in lines[LISTED_FAILED:]] == [499, 499, 498, 498, 497]
+    assert len(lines) == LISTED_FAILED + LISTED_SLOWEST
+
+
+def test_stages_come_in_the_order_they_run(ledger):
+    for stage in ("masks", "cams", "manifest"):
+        finished(ledger, replace(MADE, stage=stage))
+    assert [table.stage for table in stage_tables(ledger)] == ["manifest", "cams", "masks"]
