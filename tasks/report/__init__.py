@@ -8,8 +8,9 @@ from clipes_core.errors import ClipesError, RunBusyError
 from tasks.artifact_store import ArtifactStore
 from tasks.preparation import PreparedRun
 from tasks.report.artifacts import RunArtifacts
-from tasks.report.facts import gather
+from tasks.report.facts import RunFacts, gather
 from tasks.report.page import page
+from tasks.report.ui_pages import show_run
 from tasks.run_files import RunRecord, read_run, recorded_run
 
 FILE = "report.html"
@@ -27,10 +28,7 @@ def write_report(store_uri: str, name: str) -> str:
         UsageError: no run of this name is in the store, or an earlier version wrote it.
         ArtifactError: the store cannot be used.
     """
-    status, store = read_run(store_uri, name), ArtifactStore(store_uri)
-    facts = gather(status, RunArtifacts(store, name, status.shards))
-    store.write_run_text(name, FILE, page(facts))
-    return store.run_uri(name, FILE)
+    return _written(ArtifactStore(store_uri), _facts(store_uri, name))
 
 
 @contextmanager
@@ -53,12 +51,25 @@ def reported_run(run: PreparedRun) -> Iterator[RunRecord]:
     record.report = _report_or_warning(run)
 
 
+def _facts(store_uri: str, name: str) -> RunFacts:
+    status = read_run(store_uri, name)
+    return gather(status, RunArtifacts(ArtifactStore(store_uri), name, status.shards))
+
+
+def _written(store: ArtifactStore, facts: RunFacts) -> str:
+    name = facts.config.name
+    store.write_run_text(name, FILE, page(facts))
+    return store.run_uri(name, FILE)
+
+
 def _report_or_warning(run: PreparedRun) -> str | None:
-    """A report that cannot be written changes nothing of how the run ended; `clipes report` tries again."""
-    name = run.config.name
+    """A report that cannot be written or shown changes nothing of how the run ended; `clipes report` tries again."""
+    name, uri = run.config.name, None
     try:
-        return write_report(run.config.store, name)
+        facts = _facts(run.config.store, name)
+        uri = _written(run.store, facts)
+        show_run(facts, uri)
     except Exception as exc:
-        unexpected = not isinstance(exc, ClipesError | OSError)
-        logger.warning("no %s of run %s: %s: %s", FILE, name, type(exc).__name__, exc, exc_info=unexpected)
-        return None
+        unexpected, missing = not isinstance(exc, ClipesError | OSError), "pages in the UI" if uri else FILE
+        logger.warning("no %s of run %s: %s: %s", missing, name, type(exc).__name__, exc, exc_info=unexpected)
+    return uri

@@ -13,16 +13,10 @@ from clipes_core.config import AUTO_TEMPLATE, DatasetConfig
 from tasks.report.facts import LISTED_REJECTS, RunFacts
 from tasks.report.gallery import Gallery
 from tasks.report.notes import headline, notes, state_of
+from tasks.report.scores import SCORED, class_scores
 from tasks.stages import ALL_STAGES
 
 CONFIDENCE_BINS = 20
-SCORED = {
-    "centre_box": "Centre box (baseline)",
-    "initial_cam": "Initial CAM",
-    "refined_cam": "Refined CAM",
-    "pseudo_mask": "Pseudo mask",
-    "segmenter": "Segmenter",
-}
 SHARD_STATES = ("cached", "completed", "failed", "running", "pending")
 GROUPS = {
     "miou": {
@@ -61,7 +55,7 @@ def page(facts: RunFacts) -> str:
         notes=notes(facts),
         essentials=_essentials(facts),
         scores=_scores(facts),
-        classes=_classes(facts),
+        classes=class_scores(facts),
         confidence=_confidence(facts),
         stages=_stages(facts),
         rejects=facts.rejects,
@@ -117,22 +111,6 @@ def _scores(facts: RunFacts) -> list[dict[str, Any]]:
         for what, title in SCORED.items()
         if what in metrics
     ]
-
-
-def _classes(facts: RunFacts) -> list[dict[str, Any]]:
-    """Background and every class with truth, the best pseudo mask first."""
-    metrics = facts.status.metrics or {}
-    if "pseudo_mask" not in metrics:
-        return []
-    found = [
-        {
-            **{"id": class_id, "name": name, "iou": iou, "photos": facts.listed.by_class.get(class_id)},
-            "others": {what: metrics[what]["class_iou"].get(name) for what in SCORED if what in metrics},
-        }
-        for class_id, (name, iou) in enumerate(metrics["pseudo_mask"]["class_iou"].items())
-        if iou is not None
-    ]
-    return sorted(found, key=lambda line: (-line["iou"], line["id"]))
 
 
 def _confidence(facts: RunFacts) -> dict[str, Any] | None:

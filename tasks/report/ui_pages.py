@@ -1,0 +1,135 @@
+"""What a run came to, in the Prefect UI: where its files are, the scores of its classes, a few of its photos."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.report.facts import RunFacts
+from tasks.report.gallery import Card, Gallery
+from tasks.report.notes import headline, notes, state_of
+from tasks.report.page import GROUPS
+from tasks.report.scores import class_scores
+from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+
+SHOWN_PER_GROUP = 2
+PICTURES_IN_A_ROW = 3
+LARGEST_GALLERY = 600_000  # characters; the UI fetches it with every list of artifacts
+REPORT = "What the run came to, and where its files are."
+SCORES = "IoU in [0, 1], the best pseudo masks first; centre_box is the baseline. photos: how many have the label."
+PICTURES = "A few of the photos; `report.html` has more."
+COLUMNS = ("initial_cam", "refined_cam", "pseudo_mask", "centre_box", "segmenter")
+
+
+def show_run(facts: RunFacts, report_uri: str) -> None:
+    """Show a run that has ended in the Prefect UI; nothing where no flow run goes on.
+
+    Args:
+        facts: of the run.
+        report_uri: of report.html.
+    """
+    if not in_flow_run():
+        return
+    name = facts.config.name
+    with ServerWatch("report").publishing():
+        create_markdown_artifact(report_page(facts, report_uri), artifact_key(name, "report"), REPORT)
+        if scores := score_rows(facts):
+            create_table_artifact(scores, artifact_key(name, "class-scores"), SCORES)
+        if pictures := gallery_page(facts):
+            create_markdown_artifact(pictures, artifact_key(name, "gallery"), PICTURES)
+
+
+def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
+    """The mean over the classes, then each class that has a truth; nothing where nothing was scored."""
+    metrics, lines = facts.status.metrics or {}, class_scores(facts)
+    scored = [what for what in COLUMNS if what in metrics]
+    if not lines:
+        return []
+    mean = {"class": "mIoU", **{what: round(metrics[what]["miou"], 4) for what in scored}}
+    rows = [
+        {"class": line.name, **{what: _rounded(line.others[what]) for what in scored}, "photos": line.photos}
+        for line in lines
+    ]
+    return [{**mean, "photos": metrics["pseudo_mask"]["images"]}, *rows]
+
+
+def report_page(facts: RunFacts, report_uri: str) -> str:
+    """The headline, what is missing or odd, and where the files are."""
+    state, _ = state_of(facts)
+    said = [
+        line
+        for note in notes(facts)
+        for line in (f"- {_plain(note.text)}", *(f"    - {_code(quoted)}" for quoted in note.quoted))
+    ]
+    where = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
+    rows = [f"| {what} | {_place(uri)} |" for what, uri in where.items()]
+    lines = [f"**{state}**: {_plain(headline(facts).text)}", "", *said, "", "| | |", "| --- | --- |", *rows]
+    return "\n".join(lines)
+
+
+def gallery_page(facts: RunFacts) -> str:
+    """A few photos of each group of the report's gallery, with their pictures; empty where there are none."""
+    parts, size = [], 0
+    for title, card in _shown_cards(facts):
+        part = f"{title}{_card(facts, card)}"
+        size += len(part)
+        if size > LARGEST_GALLERY:
+            break
+        parts.append(part)
+    return "\n\n".join(parts)
+
+
+def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
+    """Cards, the first of a group with its heading."""
+    groups = {title: getattr(facts.picks, group)[:SHOWN_PER_GROUP] for group, title in GROUPS[facts.basis].items()}
+    wanted = {image_id for image_ids in groups.values() for image_id in image_ids}
+    chosen = {image_id: photo for image_id, photo in facts.listed.chosen.items() if image_id in wanted}
+    gallery = Gallery(replace(facts, listed=replace(facts.listed, chosen=chosen)))
+    for title, image_ids in groups.items():
+        for place, card in enumerate(gallery.cards(image_ids)):
+            yield ("" if place else f"### {title}\n\n"), card
+
+
+def _card(facts: RunFacts, card: Card) -> str:
+    names = [entry.name for entry in facts.vocabulary.classes]
+    pictures = [(picture.title, picture.uri) for picture in card.pictures]
+    for cams in card.cams[:1]:
+        pictures += [(f"{picture.title}: {names[cams.class_id - 1]}", picture.uri) for picture in cams.pictures]
+    labels = ", ".join(names[class_id - 1] for class_id in card.class_ids) or "no labels"
+    miou = f" · mIoU {card.mious['pseudo_mask']:.2f} (baseline {card.mious['centre_box']:.2f})" if card.mious else ""
+    sure = "" if card.sure is None else f" · {card.sure:.0%} sure"
+    said = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
+    return "\n\n".join([*said, _picture_table(pictures)])
+
+
+def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
+    """Pictures by title in rows of a few, so that they are large enough; the titles stand above."""
+    rows = []
+    for first in range(0, len(pictures), PICTURES_IN_A_ROW):
+        shown = pictures[first : first + PICTURES_IN_A_ROW]
+        rows.append(" | ".join(f"**{_plain(title)}**" for title, _ in shown))
+        rows.append(" | ".join(f"![{_plain(title)}]({uri})" for title, uri in shown))
+    rows.insert(1, "|".join([" --- "] * min(PICTURES_IN_A_ROW, len(pictures))))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def _place(uri: str) -> str:
+    """A link where a browser can follow it; else what to copy: a page from a server may open no file."""
+    return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
+
+
+def _plain(text: str) -> str:
+    """Text as it is, whatever Markdown would make of it."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&$-])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Text to copy; the fence is longer than what the text holds of it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text.replace('|', chr(92) + '|')}{fence}"
+
+
+def _rounded(iou: float | None) -> float | None:
+    return None if iou is None else round(iou, 4)

@@ -1,0 +1,192 @@
+"""What a real Prefect server has of a run besides its task runs."""
+
+import base64
+import io
+import json
+import re
+import time
+
+import pytest
+from PIL import Image
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterName,
+)
+from prefect.context import SyncClientContext
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
+from small_runs import TinyPhotos
+
+from clipes_core.errors import StageError
+from flows.pipeline import pipeline
+from tasks.run_files import read_run
+from tasks.ui import progress
+from tasks.ui.progress import progress_in_ui
+
+NOBODY = "http://127.0.0.1:9/api"  # the discard port: no server listens
+PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def server(server_environment):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server_environment.items():
+            patch.setenv(name, value)
+        with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
+            yield
+            APILogWorker.drain_all(timeout=10)
+            EventsWorker.drain_all(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, real_data, golden):
+    """Six photos with truth."""
+    source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+    photos = TinyPhotos(tmp_path_factory.mktemp("ui"), source, golden / "small_vit.pt")
+    Image.new("L", (64, 48), 8).save(photos.folder / "truth.png")
+    for place in range(6):
+        photos.add(f"p{place}", truth="truth.png")
+    return photos
+
+
+def config_of(photos, name, **execution):
+    config = photos.config(execution={"shards": 2, **execution})
+    return config.model_copy(update={"name": name})
+
+
+def artifacts_of(name):
+    """Key -> artifact of the newest flow run of this name."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+        newest = max(runs, key=lambda run: run.created)
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[newest.id]))
+        return {found.key: found for found in client.read_artifacts(artifact_filter=mine)}
+
+
+@pytest.fixture(scope="module")
+def shown(server, photos):
+    """The artifacts of a run, and its metrics."""
+    metrics = pipeline(config_of(photos, "Seen.ui")).metrics
+    return artifacts_of("Seen.ui"), metrics
+
+
+STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")
+COUNTED = ("cams", "masks", "mask_scores")
+
+
+def test_a_run_has_artifacts_under_keys_of_its_name(shown):
+    artifacts, _ = shown
+    types = {key: artifact.type for key, artifact in artifacts.items()}
+    assert types == {
+        **{f"seen-ui-{stage.replace('_', '-')}": "table" for stage in STAGES},
+        **{f"seen-ui-{stage.replace('_', '-')}-progress": "progress" for stage in COUNTED},
+        "seen-ui-class-scores": "table",
+        "seen-ui-gallery": "markdown",
+        "seen-ui-report": "markdown",
+    }
+
+
+def test_each_stage_has_the_counts_of_metrics_json(shown):
+    artifacts, metrics = shown
+    for stage in STAGES:
+        counts = metrics["stages"][stage]
+        total, *shards = json.loads(artifacts[f"seen-ui-{stage.replace('_', '-')}"].data)
+        assert total["shard"] == "all"
+        assert (total["shards"], total["images"]) == (counts["shards"], counts["images"])
+        assert (total["cached"], total["copied"]) == (counts["cached_shards"], counts["copied_rows"])
+        assert total["seconds"] == pytest.approx(counts["wall_seconds"], abs=0.01)
+        assert len(shards) == counts["shards"]
+
+
+def test_progress_has_come_to_its_end(shown):
+    artifacts, _ = shown
+    for stage in COUNTED:
+        found = artifacts[f"seen-ui-{stage.replace('_', '-')}-progress"]
+        assert found.data == 100
+        assert found.description.startswith("6 of 6 after ")
+
+
+def test_scores_and_pictures_are_those_of_the_run(shown):
+    artifacts, metrics = shown
+    mean, *classes = json.loads(artifacts["seen-ui-class-scores"].data)
+    assert mean["pseudo_mask"] == pytest.approx(metrics["pseudo_mask"]["miou"], abs=1e-4)
+    assert {row["class"] for row in classes} >= {"cat"}
+    found = re.findall(r"\(data:image/webp;base64,([^)]+)\)", artifacts["seen-ui-gallery"].data)
+    assert len(found) == 6 * 6
+    assert {Image.open(io.BytesIO(base64.b64decode(data))).size for data in found} == {(64, 48)}
+    assert "/runs/Seen.ui/report.html`" in artifacts["seen-ui-report"].data
+
+
+def test_a_run_that_failed_shows_what_is_there(server, photos):
+    photos.add("p6").write_bytes(b"no picture")
+    with pytest.raises(StageError, match="1 of 7 photos failed"):
+        pipeline(config_of(photos, "failed", max_failure_rate=0.1))
+    artifacts = artifacts_of("failed")
+    total, *shards = json.loads(artifacts["failed-cams"].data)
+    assert total["errors"] == 1
+    assert "1 of 7 photos failed" in {line["state"]: line["reason"] for line in shards}["failed"]
+    assert artifacts["failed-report"].data.startswith("**failed**")
+    assert (
+        json.loads(artifacts["failed-cams"].data)[0]["shards"]
+        == read_run(photos.config().store, "failed").metrics["stages"]["cams"]["shards"]
+    )
+
+
+def seen_progress(key):
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return [artifact.data for artifact in found]
+
+
+def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
+    counts = {"cams": 1, "masks": 9}
+
+    def wait_for(percent):
+        end = time.monotonic() + PATIENCE_S
+        while seen_progress("moving-cams-progress") != [percent]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    @flow(name="moving")
+    def moving():
+        with progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get):
+            wait_for(25)
+            counts["cams"] = 3
+            wait_for(75)
+            counts["cams"] = 7
+        return seen_progress("moving-cams-progress"), seen_progress("moving-masks-progress")
+
+    assert moving() == ([100], [])
+
+
+def test_a_server_that_is_gone_is_told_once_and_the_block_goes_on(server, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
+    counted = []
+
+    def count(stage):
+        counted.append(stage)
+        return len(counted)
+
+    @flow(name="alone")
+    def alone():
+        gone = {PREFECT_API_URL: NOBODY, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}
+        # A client of other settings, so that the flow's own, which has its address, is not taken.
+        with (
+            temporary_settings(gone),
+            SyncClientContext({"timeout": 5}),
+            progress_in_ui("alone", {"cams": 1000}, count),
+        ):
+            while len(counted) < 3:
+                time.sleep(0.01)
+        return "done"
+
+    assert alone() == "done"
+    (told,) = [text for text in caplog.messages if "not shown" in text]
+    assert told.startswith("progress not shown in the Prefect UI: ConnectError")

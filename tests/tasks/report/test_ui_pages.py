@@ -1,0 +1,106 @@
+"""What the Prefect UI is given of a run; that it shows, tests/flows/test_ui.py and a browser tell."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+from report_runs import write_down
+from small_runs import make_run
+
+from tasks.artifact_store import ArtifactStore
+from tasks.preparation import prepare_run
+from tasks.report import ui_pages
+from tasks.report.artifacts import RunArtifacts
+from tasks.report.facts import gather
+from tasks.report.ui_pages import gallery_page, report_page, score_rows
+from tasks.run_files import read_run
+
+PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
+
+
+def facts_of(run):
+    store, name = run.config.store, run.config.name
+    status = read_run(store, name)
+    return gather(status, RunArtifacts(ArtifactStore(store), name, status.shards))
+
+
+@pytest.fixture(scope="module")
+def golden_facts(golden_made):
+    return facts_of(write_down(golden_made))
+
+
+def pictures(page):
+    return [(title, Image.open(io.BytesIO(base64.b64decode(data)))) for title, data in PICTURE.findall(page)]
+
+
+def test_scores_are_those_of_metrics_json(golden_facts):
+    metrics = golden_facts.status.metrics
+    mean, *classes = score_rows(golden_facts)
+    assert mean == {
+        "class": "mIoU",
+        **{what: pytest.approx(metrics[what]["miou"], abs=1e-4) for what in ui_pages.COLUMNS if what in metrics},
+        "photos": 9,
+    }
+    found = {row["class"]: row["pseudo_mask"] for row in classes}
+    ious = metrics["pseudo_mask"]["class_iou"]
+    assert found == {name: pytest.approx(iou, abs=1e-4) for name, iou in ious.items() if iou is not None}
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_the_gallery_shows_best_worst_and_others_with_pictures_that_decode(golden_facts):
+    page = gallery_page(golden_facts)
+    assert [line for line in page.splitlines() if line.startswith("### Best") or line.startswith("### Worst")] == [
+        "### Best, by the pseudo mask's mIoU in the photo",
+        "### Worst, by the pseudo mask's mIoU in the photo",
+    ]
+    picks = golden_facts.picks
+    shown = [*picks.best[:2], *picks.worst[:2], *picks.random[:2]]
+    assert re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE) == [name.replace("_", r"\_") for name in shown]
+    found = pictures(page)
+    assert [title for title, _ in found[:4]] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
+    assert len(found) == 6 * len(shown)
+    assert all(max(picture.size) <= 320 for _, picture in found)
+    assert len(page) <= ui_pages.LARGEST_GALLERY
+
+
+def test_a_gallery_of_large_pictures_ends_early(golden_facts, monkeypatch):
+    whole = gallery_page(golden_facts)
+    monkeypatch.setattr(ui_pages, "LARGEST_GALLERY", len(whole) // 2)
+    page = gallery_page(golden_facts)
+    assert 0 < len(page) <= len(whole) // 2
+    assert whole.startswith(page)
+
+
+def test_a_gallery_that_is_not_wanted_is_not_shown(golden_facts):
+    nothing = replace(golden_facts.picks, best=(), worst=(), random=())
+    assert gallery_page(replace(golden_facts, picks=nothing)) == ""
+
+
+def test_what_can_be_followed_is_a_link_and_the_rest_is_to_copy(golden_facts):
+    report = "https://host/runs/golden/report.html"
+    assert f"| report | [{report}](<{report}>) |" in report_page(golden_facts, report)
+    page = report_page(golden_facts, "s3://bucket/runs/golden/report.html")
+    assert "| report | `s3://bucket/runs/golden/report.html` |" in page
+    assert "| files of the run | `s3://bucket/runs/golden` |" in page
+    assert f"| store | `{golden_facts.config.store}` |" in page
+
+
+def test_names_and_reasons_are_text_whatever_they_hold(tiny, pool):
+    tiny.add("<b>a|b_c_`")
+    (tiny.folder / "broken`|.png").write_bytes(b"no picture")
+    tiny.label("broken`|", "cat")
+    facts = facts_of(write_down(make_run(prepare_run(tiny.config(), "cams"), pool)))
+    assert r"**\<b\>a\|b\_c\_\`**" in gallery_page(facts)
+    page = report_page(facts, "/a`b/runs/tiny/report.html")
+    assert "``/a`b/runs/tiny/report.html``" in page
+    assert "1 photo without result" in page
+
+
+def test_a_run_without_scores_has_no_table(tiny, pool):
+    tiny.add("a")
+    facts = facts_of(write_down(make_run(prepare_run(tiny.config(), "cams"), pool)))
+    assert score_rows(facts) == []
+    assert "Picked by a hash" in gallery_page(facts)
