@@ -8,9 +8,8 @@ import json
 import logging
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ import pyarrow.parquet as pq
 
 from clipes_core.errors import ArtifactError, BrokenArtifactError
 from tasks.filesystems import appears_whole, explained, filesystem, move, remove
-
-ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
-PREFIX = "clipes."
-MISSING = "is missing"
+from tasks.parquet_files import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
+from tasks.stored_files import StoredFile, files_below, files_in, is_there
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +40,6 @@ class ArtifactStore:
     def __init__(self, uri: str) -> None:
         self.uri = uri
 
-    @property
-    def folders(self) -> tuple[str, str]:
-        """URIs of the folders of artifacts and of runs."""
-        return self._under("artifacts"), self._under("runs")
-
     def artifact_uri(self, key: ArtifactKey) -> str:
         """Full URI of an artifact, there or not."""
         return self._under("artifacts", key.stage, key.stage_key, f"{key.shard:03d}-{key.content_key}.parquet")
@@ -59,11 +51,9 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        entries = _listed(self._under("artifacts", stage, stage_key))
-        found = sorted(((modified(entry) or 0, _name(entry)) for entry in entries), reverse=True)
-        return [
-            self._under("artifacts", stage, stage_key, name) for _, name in found if name.startswith(f"{shard:03d}-")
-        ]
+        files = files_in(self._under("artifacts", stage, stage_key))
+        own = [file for file in files if file.name.startswith(f"{shard:03d}-")]
+        return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int, whole: bool = False) -> bool:
         """Whether the artifact is there and has a result for all rows; a broken or foreign one is warned of.
@@ -90,7 +80,7 @@ class ArtifactStore:
         Raises:
             BrokenArtifactError: it is missing, does not open or fails a checksum.
         """
-        with _opened(uri) as parquet:
+        with opened(uri) as parquet:
             for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE):
                 pass
 
@@ -98,7 +88,7 @@ class ArtifactStore:
         """Remove an artifact; one that is not there is passed over."""
         remove(uri)
 
-    def footer(self, uri: str) -> "Footer":
+    def footer(self, uri: str) -> Footer:
         """Row count and metadata of an artifact.
 
         Raises:
@@ -106,7 +96,7 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        with _opened(uri) as parquet:
+        with opened(uri) as parquet:
             pairs = (parquet.metadata.metadata or {}).items()
             metadata = {
                 name.decode().removeprefix(PREFIX): value.decode()
@@ -123,8 +113,8 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        with _opened(uri) as parquet:
-            _check_columns(uri, parquet, columns)
+        with opened(uri) as parquet:
+            check_columns(uri, parquet, columns)
             return parquet.read(columns=columns)
 
     def read_rows(self, uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -135,13 +125,13 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        with _opened(uri) as parquet:
-            _check_columns(uri, parquet, columns)
+        with opened(uri) as parquet:
+            check_columns(uri, parquet, columns)
             for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
                 yield from batch.to_pylist()
 
     @contextmanager
-    def writer(self, key: ArtifactKey, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator["ArtifactWriter"]:
+    def writer(self, key: ArtifactKey, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[ArtifactWriter]:
         """Write an artifact whole or not at all.
 
         Args:
@@ -211,11 +201,20 @@ class ArtifactStore:
 
     def has_run_file(self, name: str, file: str) -> bool:
         """Whether a run has this file."""
-        return _is_there(self.run_uri(name, file))
+        return is_there(self.run_uri(name, file))
 
     def run_names(self) -> list[str]:
         """Names of the runs in the store."""
-        return sorted(map(_name, _listed(self._under("runs"))))
+        return sorted(file.name for file in files_in(self._under("runs")))
+
+    def files(self) -> list[StoredFile]:
+        """All files of artifacts and runs, half-written ones too.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        return [*files_below(self._under("artifacts")), *files_below(self._under("runs"))]
 
     def remove_run_files(self, name: str, files: Sequence[str]) -> None:
         """Remove files of a run; those that are not there are passed over."""
@@ -226,7 +225,7 @@ class ArtifactStore:
         """Move files of a run to runs/<name>/history/<folder>; those that are not there are passed over."""
         for file in files:
             uri = self.run_uri(name, file)
-            if _is_there(uri):
+            if is_there(uri):
                 move(uri, self.run_uri(name, "history", folder, file))
 
     @contextmanager
@@ -235,7 +234,7 @@ class ArtifactStore:
         with explained(uri), appears_whole(uri) as temporary:
             yield temporary
 
-    def _own_footer(self, key: ArtifactKey, rows: int) -> "Footer":
+    def _own_footer(self, key: ArtifactKey, rows: int) -> Footer:
         uri = self.artifact_uri(key)
         footer = self.footer(uri)
         own = {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key}
@@ -247,120 +246,3 @@ class ArtifactStore:
 
     def _under(self, *parts: str) -> str:
         return posixpath.join(self.uri.rstrip("/"), *parts)
-
-
-@dataclass(frozen=True)
-class Footer:
-    """What the end of an artifact says of it.
-
-    Attributes:
-        rows: how many.
-        metadata: the `clipes.` entries, prefix removed.
-    """
-
-    rows: int
-    metadata: dict[str, str]
-
-
-class ArtifactWriter:
-    """Collects rows and writes them a row group at a time.
-
-    Args:
-        uri: what the artifact will be.
-        path: where it is written meanwhile.
-        schema: of the rows.
-        metadata: for the footer, under `clipes.`.
-    """
-
-    def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
-        self._uri, self._schema = uri, schema
-        self._rows: list[dict[str, Any]] = []
-        self.complete = True
-        named = schema.with_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
-        with explained(uri):
-            self._parquet = pq.ParquetWriter(path, named, compression="zstd", write_page_checksum=True)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Add a row."""
-        self._rows.append(row)
-        if len(self._rows) == ROWS_AT_ONCE:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what has been collected, and the footer."""
-        self._flush()
-        with explained(self._uri):
-            self._parquet.add_key_value_metadata({f"{PREFIX}complete": str(self.complete).lower()})
-            self._parquet.close()
-
-    def abandon(self) -> None:
-        """Let go of a file that is thrown away: on a full disk its footer has no place either."""
-        with suppress(OSError):
-            self._parquet.close()
-
-    def _flush(self) -> None:
-        if self._rows:
-            table = pa.Table.from_pylist(self._rows, schema=self._schema)
-            with explained(self._uri):
-                self._parquet.write_table(table)
-            self._rows.clear()
-
-
-@contextmanager
-def _opened(uri: str) -> Iterator[pq.ParquetFile]:
-    try:
-        with explained(uri):
-            fs, path = filesystem(uri)
-            with _parsed(uri), fs.open(path, "rb") as file:
-                yield pq.ParquetFile(file, page_checksum_verification=True)
-    except FileNotFoundError as exc:
-        raise BrokenArtifactError(uri, MISSING, "run again") from exc
-
-
-@contextmanager
-def _parsed(uri: str) -> Iterator[None]:
-    """Errors of the content; those of the disk or the network go through."""
-    try:
-        yield
-    except (pa.ArrowException, UnicodeDecodeError) as exc:
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc
-    except OSError as exc:
-        if type(exc) is not OSError or exc.errno is not None:
-            raise
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, as for a checksum
-
-
-def _check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
-    missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
-    if missing:
-        raise BrokenArtifactError(uri, f"lacks the columns {missing}")
-
-
-def _listed(folder_uri: str) -> list[dict[str, Any]]:
-    """What lies directly in a folder; nothing where there is no such folder."""
-    try:
-        with explained(folder_uri):
-            fs, folder = filesystem(folder_uri)
-            return fs.ls(folder, detail=True)
-    except FileNotFoundError:
-        return []
-
-
-def _is_there(uri: str) -> bool:
-    try:
-        with explained(uri):
-            fs, path = filesystem(uri)
-            fs.info(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return posixpath.basename(entry["name"].rstrip("/"))
-
-
-def modified(entry: Mapping[str, Any]) -> float | None:
-    """When a listed file was written [s since 1970]; None where the store does not tell."""
-    stamp = entry.get("mtime") or entry.get("LastModified") or entry.get("created")
-    return stamp.timestamp() if isinstance(stamp, datetime) else stamp

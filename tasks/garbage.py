@@ -8,7 +8,7 @@ from typing import Any
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 from tasks.artifact_store import ArtifactStore
 from tasks.run_files import may_be_running
-from tasks.stored_files import StoredFile, stored_files
+from tasks.stored_files import StoredFile
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -55,7 +55,7 @@ def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[
         StorageError: the store refuses.
         TransientError: it does not answer.
     """
-    files = stored_files(store)  # before the runs are read: what a run that begins meanwhile writes is not among them
+    files = store.files()  # before the runs are read: what a run that begins meanwhile writes is not among them
     if not files:
         raise UsageError(f"no artifacts and no runs in {store.uri}: name another store with --store")
     used: set[str] = set()

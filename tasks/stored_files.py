@@ -1,9 +1,12 @@
 """The files of a store: which artifact each one is, how large and how old."""
 
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from tasks.artifact_store import ArtifactStore, modified
 from tasks.filesystems import explained, filesystem
 
 ARTIFACT = re.compile(r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16}\.parquet)")
@@ -25,6 +28,11 @@ class StoredFile:
     modified: float | None
 
     @property
+    def name(self) -> str:
+        """The last part of its URI."""
+        return posixpath.basename(self.uri)
+
+    @property
     def half_written(self) -> bool:
         """Whether it is what a killed process, or one at work, has written so far."""
         return HALF_WRITTEN.fullmatch(self.uri) is not None
@@ -36,17 +44,51 @@ class StoredFile:
         return (found[1], found[2], found[3]) if found else None
 
 
-def stored_files(store: ArtifactStore) -> list[StoredFile]:
-    """All files of artifacts and runs, half-written ones too.
+def files_in(folder: str) -> list[StoredFile]:
+    """What lies directly in a folder, other folders too; nothing where there is no such folder.
 
     Raises:
         StorageError: the store refuses.
         TransientError: it does not answer.
     """
-    found = []
-    for folder in store.folders:
+    try:
         with explained(folder):
             fs, path = filesystem(folder)
-            entries = fs.find(path, detail=True).values()
-        found += [StoredFile(fs.unstrip_protocol(entry["name"]), entry["size"], modified(entry)) for entry in entries]
-    return found
+            entries = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    return [_stored(posixpath.join(folder, posixpath.basename(entry["name"].rstrip("/"))), entry) for entry in entries]
+
+
+def files_below(folder: str) -> list[StoredFile]:
+    """All files below a folder; none where there is no such folder.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    with explained(folder):
+        fs, path = filesystem(folder)
+        entries = fs.find(path, detail=True).values()
+    return [_stored(fs.unstrip_protocol(entry["name"]), entry) for entry in entries]
+
+
+def is_there(uri: str) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    try:
+        with explained(uri):
+            fs, path = filesystem(uri)
+            fs.info(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _stored(uri: str, entry: Mapping[str, Any]) -> StoredFile:
+    stamp = entry.get("mtime") or entry.get("LastModified") or entry.get("created")
+    return StoredFile(uri, entry["size"], stamp.timestamp() if isinstance(stamp, datetime) else stamp)

@@ -13,7 +13,8 @@ import pytest
 from damage import flip, flip_in_page
 
 from clipes_core.errors import ArtifactError, StorageError
-from tasks.artifact_store import ROWS_AT_ONCE, ArtifactKey, ArtifactStore
+from tasks.artifact_store import ArtifactKey, ArtifactStore
+from tasks.parquet_files import ROWS_AT_ONCE
 
 KEY = ArtifactKey("masks", "5" * 16, 7, "c" * 16)
 SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
