@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from clipes_core.errors import ArtifactError, BrokenArtifactError
 from tasks.filesystems import appears_whole, explained, filesystem, move, remove
 from tasks.parquet_files import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
-from tasks.stored_files import StoredFile, files_below, files_in, is_there
+from tasks.stored_files import StoredFile, files_below, files_in, files_starting, is_there
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,7 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        files = files_in(self._under("artifacts", stage, stage_key))
-        own = [file for file in files if file.name.startswith(f"{shard:03d}-")]
+        own = files_starting(self._under("artifacts", stage, stage_key), f"{shard:03d}-")
         return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int, whole: bool = False) -> bool:

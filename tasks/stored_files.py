@@ -1,5 +1,6 @@
 """The files of a store: which artifact each one is, how large and how old."""
 
+import os
 import posixpath
 import re
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.filesystems import explained, filesystem
+from tasks.filesystems import explained, filesystem, is_local
 
 ARTIFACT = re.compile(r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16}\.parquet)")
 HALF_WRITTEN = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
@@ -58,6 +59,28 @@ def files_in(folder: str) -> list[StoredFile]:
     except FileNotFoundError:
         return []
     return [_stored(posixpath.join(folder, posixpath.basename(entry["name"].rstrip("/"))), entry) for entry in entries]
+
+
+def files_starting(folder: str, start: str) -> list[StoredFile]:
+    """The files directly in a folder whose names start so; the others cost no more than their names.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    try:
+        with explained(folder):
+            fs, path = filesystem(folder)
+            if is_local(fs):
+                with os.scandir(path) as entries:
+                    names = [entry.name for entry in entries if entry.name.startswith(start)]
+                found = [fs.info(posixpath.join(path, name)) for name in names]
+            else:  # object stores look for the start themselves; a file system that cannot gives all
+                found = list(fs.find(path, maxdepth=1, prefix=start, detail=True).values())
+    except FileNotFoundError:
+        return []
+    files = (_stored(posixpath.join(folder, posixpath.basename(entry["name"])), entry) for entry in found)
+    return [file for file in files if file.name.startswith(start)]
 
 
 def files_below(folder: str) -> list[StoredFile]:
