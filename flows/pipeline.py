@@ -7,6 +7,7 @@ from pydantic import Field
 
 from clipes_core.config import RunConfig
 from flows.prompt_selection import choose_template
+from flows.resume import told_how_to_retry
 from tasks.config_files import resolved
 from tasks.crew import hired_crew
 from tasks.preparation import prepare_run
@@ -45,7 +46,7 @@ def pipeline(
         StageError: shards failed; the others are done.
     """
     run = prepare_run(resolved(config), until, Reuse(fresh, verify, retry_errors))
-    with reported_run(run) as record, hired_crew(run, record.ledger) as crew:
+    with told_how_to_retry(), reported_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
         if run.chooses_template:
             choose_template(run, record, crew)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from clipes_core.config import RunConfig
+from flows.resume import told_how_to_retry
 from tasks.config_files import resolved
 from tasks.crew import Crew, hired_crew
 from tasks.preparation import PreparedRun, prepare_ranking
@@ -67,7 +68,7 @@ def prompt_selection(
     """
     reuse = Reuse(fresh, verify, retry_errors)
     run = prepare_ranking(resolved(config), candidates, miou_photos if miou_templates else 0, reuse)
-    with recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
+    with told_how_to_retry(), recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
         record.ledger.check("manifest")
         ranking = rank(run, record, crew)
         sample = score_sample(run, record, crew, ranking, miou_templates) if miou_templates else None
