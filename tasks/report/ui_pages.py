@@ -63,10 +63,16 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
         for note in notes(facts)
         for line in (f"- {_plain(note.text)}", *(f"    - {_code(quoted)}" for quoted in note.quoted))
     ]
+    rejects = [f"- {count} {_plain(kind)} in {_plain(stage)}" for (stage, kind), count in facts.rejects.groups.items()]
     where = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
-    rows = [f"| {what} | {_place(uri)} |" for what, uri in where.items()]
-    lines = [f"**{state}**: {_plain(headline(facts).text)}", "", *said, "", "| | |", "| --- | --- |", *rows]
-    return "\n".join(lines)
+    places = ["| | |", "| --- | --- |", *(f"| {what} | {_place(uri)} |" for what, uri in where.items())]
+    parts = (
+        [f"**{state}**: {_plain(headline(facts).text)}"],
+        said,
+        ["**Photos without result**", "", *rejects] if rejects else [],
+        places,
+    )
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def gallery_page(facts: RunFacts) -> str:

@@ -96,7 +96,8 @@ def test_names_and_reasons_are_text_whatever_they_hold(tiny, pool):
     assert r"**\<b\>a\|b\_c\_\`**" in gallery_page(facts)
     page = report_page(facts, "/a`b/runs/tiny/report.html")
     assert "``/a`b/runs/tiny/report.html``" in page
-    assert "1 photo without result" in page
+    assert "- 1 photo without result" in page
+    assert "\n- 1 undecodable in cams\n" in page
 
 
 def test_a_run_without_scores_has_no_table(tiny, pool):
