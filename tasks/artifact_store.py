@@ -45,7 +45,7 @@ class ArtifactStore:
         return self._under("artifacts", key.stage, key.stage_key, f"{key.shard:03d}-{key.content_key}.parquet")
 
     def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
-        """URIs of all artifacts of a shard, newest first.
+        """URIs of all artifacts of a shard, newest first, as far as the store tells: S3 does to the second.
 
         Raises:
             StorageError: the store refuses.

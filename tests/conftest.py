@@ -1,9 +1,13 @@
 """Where the tests find real photos and the published program's outputs."""
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from s3_server import BUCKET, S3Server
+from s3fs import S3FileSystem
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,3 +41,25 @@ def golden() -> Path:
 def configs() -> Path:
     """The configs that are shipped."""
     return ROOT / "configs"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[S3Server]:
+    """A real S3 server with one bucket, for all tests that ask for it."""
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    server.start()
+    try:
+        server.make_bucket(BUCKET)
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def s3_folder(s3, monkeypatch) -> Iterator[str]:
+    """URI of a folder in the bucket that nobody else uses; this process may write there."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # it knows who asked before
+    yield f"s3://{BUCKET}/{uuid.uuid4()}"
+    S3FileSystem.clear_instance_cache()

@@ -4,6 +4,8 @@ import sys
 import pytest
 import torch
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from s3_server import READER
+from s3fs import S3FileSystem
 
 from clipes_core.config import ClipConfig
 from tasks.devices import cores
@@ -83,6 +85,21 @@ def test_an_object_store_without_credentials_is_told_so(found, monkeypatch, tmp_
 
     assert not finding.works
     assert "Unable to locate credentials" in finding.detail
+
+
+def test_a_store_on_s3_is_tried_and_left_empty(found, s3, s3_folder, monkeypatch):
+    assert found(s3_folder)["store"].works
+    assert not [name for name in s3.files().find(s3_folder) if ".doctor-" in name]
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret_key)
+    S3FileSystem.clear_instance_cache()
+    finding = found(s3_folder)["store"]
+    assert not finding.works
+    assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.doctor-")
+    assert finding.detail.endswith(
+        ": no permission (Access Denied.); check its mode or the credentials): name another with --store"
+    )
 
 
 def test_weights_are_named_with_their_digest(found, golden):

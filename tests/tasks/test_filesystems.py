@@ -3,11 +3,14 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from permissions import unprivileged
+from s3_server import READER, STRANGER, UNKNOWN, WRITER
+from s3fs import S3FileSystem
 
 from clipes_core.errors import StorageError, TransientError
 from tasks.filesystems import appears_whole, explained, filesystem, move, remove
@@ -161,3 +164,67 @@ def test_no_package_of_a_store_is_imported_before_it_is_used():
     root = Path(__file__).parents[2]
     loaded = subprocess.run([sys.executable, "-c", seen], cwd=root, capture_output=True, text=True, check=True).stdout
     assert not {"botocore", "aiohttp", "s3fs"} & set(loaded.split())
+
+
+@pytest.fixture
+def as_identity(s3_folder, s3, monkeypatch):
+    """A way to become another one for the S3 server."""
+
+    def become(identity):
+        for name, value in s3.environment(identity).items():
+            monkeypatch.setenv(name, value)
+        S3FileSystem.clear_instance_cache()
+
+    return become
+
+
+def write(uri):
+    with appears_whole(uri) as temporary:
+        temporary.write_bytes(b"1")
+
+
+def listed(uri):
+    with explained(uri):
+        fs, path = filesystem(uri)
+        return fs.ls(path)
+
+
+@pytest.mark.parametrize("act", [read, write, listed, remove, lambda uri: move(uri, f"{uri}.old")])
+@pytest.mark.parametrize("identity", [STRANGER, UNKNOWN, replace(WRITER, secret_key="wrong")], ids=lambda who: who.name)
+def test_whom_s3_does_not_know_or_lets_do_nothing_is_told_so(as_identity, s3_folder, identity, act):
+    as_identity(identity)
+    with pytest.raises(StorageError, match=rf"^{s3_folder}/a: no permission \(.+\); check its mode or the cred"):
+        act(f"{s3_folder}/a")
+
+
+def test_who_may_only_read_from_s3_is_told_so_when_writing(as_identity, s3_folder):
+    write(f"{s3_folder}/a")
+    as_identity(READER)
+    assert read(f"{s3_folder}/a") == b"1"
+    for act in (write, remove, lambda uri: move(uri, f"{uri}.old")):
+        with pytest.raises(StorageError, match=r"/a: no permission \(Access Denied\.\); check"):
+            act(f"{s3_folder}/a")
+    assert read(f"{s3_folder}/a") == b"1"
+
+
+@pytest.mark.parametrize("act", [read, listed, lambda uri: move(uri, f"{uri}.old")])
+def test_a_bucket_that_is_not_there_is_told_so(s3_folder, act):
+    with pytest.raises(StorageError, match=r"^s3://nobodys-bucket/a: there is no such bucket; make it, or"):
+        act("s3://nobodys-bucket/a")
+
+
+def test_who_has_no_credentials_is_told_so(s3_folder, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    S3FileSystem.clear_instance_cache()
+    with pytest.raises(StorageError, match=f"^{s3_folder}/a: Unable to locate credentials; check the address"):
+        read(f"{s3_folder}/a")
+
+
+def test_an_s3_server_that_does_not_answer_may_come(s3_folder, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    S3FileSystem.clear_instance_cache()
+    for act in (read, write, listed, remove):
+        with pytest.raises(TransientError, match=f"^{s3_folder}/a: Could not connect to the endpoint URL"):
+            act(f"{s3_folder}/a")

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import threading
 from functools import partial
@@ -8,7 +9,18 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from clipes_core.errors import DatasetError, TransientError
-from tasks.folders import absolute, find_files, join, list_names, parent, read_bytes, read_lines, read_text
+from tasks.folders import (
+    FileFacts,
+    absolute,
+    find_files,
+    join,
+    list_names,
+    parent,
+    read_bytes,
+    read_lines,
+    read_text,
+    write_bytes,
+)
 
 
 class TaggedFileSystem(MemoryFileSystem):
@@ -145,6 +157,25 @@ def test_a_missing_permission_is_named_and_a_network_fault_passes(tagged):
         list_names("tagged://secret")
     with pytest.raises(TransientError, match="tagged://flaky/: the store hung up; check the address, the network and"):
         find_files(["tagged://flaky/a.jpg"])
+
+
+def test_finds_files_on_s3_by_their_etags_and_sees_them_change(s3_folder):
+    fs, path = fsspec.core.url_to_fs(s3_folder)
+    fs.pipe({f"{path}/x/a b.jpg": b"four", f"{path}/x/deeper/c.jpg": b"1"})
+    uri = f"{s3_folder}/x/a b.jpg"
+
+    before = find_files([uri, f"{s3_folder}/x/none.jpg", f"{s3_folder}/x/deeper", f"{s3_folder}/y/a.jpg"])
+    write_bytes(uri, b"ruof")
+
+    assert list(before) == [uri]
+    assert before[uri] == FileFacts(4, f"etag:{hashlib.md5(b'four').hexdigest()}")
+    assert find_files([uri])[uri].fingerprint == f"etag:{hashlib.md5(b'ruof').hexdigest()}"
+    assert list_names(f"{s3_folder}/x") == ["a b.jpg", "deeper"]
+    assert list_names(f"{s3_folder}/y") is None
+    assert read_bytes(uri) == b"ruof"
+    for nothing in (f"{s3_folder}/x", f"{s3_folder}/y"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(nothing)
 
 
 def test_lists_names_of_folders_only(tmp_path, memory_root):

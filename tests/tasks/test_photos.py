@@ -82,6 +82,19 @@ def test_a_photo_may_lie_anywhere(tmp_path, uri):
     assert load_photo(photo(uri), CONFIG).size_hw == (6, 8)
 
 
+def test_a_photo_may_lie_on_s3(s3_folder):
+    buffer = io.BytesIO()
+    halves().save(buffer, "PNG")
+    fs, path = fsspec.core.url_to_fs(f"{s3_folder}/ä b.png")
+    fs.pipe_file(path, buffer.getvalue())
+
+    assert load_photo(photo(f"{s3_folder}/ä b.png"), CONFIG).size_hw == (6, 8)
+    assert failure(f"{s3_folder}/none.png").kind == "missing"
+    told = failure("s3://nobodys-bucket/a.png")
+    assert told.kind == "unreadable"
+    assert told.reason == "s3://nobodys-bucket/a.png: there is no such bucket; make it, or name another"
+
+
 def test_cmyk_is_converted_and_noted(tmp_path):
     halves((16, 16)).convert("CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0)
 

@@ -42,6 +42,12 @@ def folder(request, local) -> Iterator[Folder]:
 
 
 @pytest.fixture
+def away(s3_folder) -> Folder:
+    """An empty folder on a real S3 server."""
+    return Folder(f"{s3_folder}/my data")
+
+
+@pytest.fixture
 def animals() -> Vocabulary:
     """1 dog, 2 cat, 3 sofa (also couch), 4 traffic light."""
     names = (ClassEntry(name="dog"), ClassEntry(name="cat"), ClassEntry(name="sofa", aliases=("couch",)))

@@ -26,7 +26,7 @@ def write_voc(folder, split, **labels):
 
 
 def read(folder, vocabulary, **settings):
-    config = DatasetConfig(format="voc", root=folder.uri, **{"split": "train", **settings})
+    config = DatasetConfig(**{"format": "voc", "root": folder.uri, "split": "train", **settings})
     return read_dataset(config, vocabulary)
 
 
@@ -45,6 +45,23 @@ def test_labels_of_real_photos_are_the_classes_of_their_masks(real_data, split, 
     for photo in listing.photos:
         mask = np.array(Image.open(photo.truth_uri))
         assert set(photo.class_ids) == set(np.unique(mask).tolist()) - {0, 255}, photo.image_id
+
+
+def test_a_data_set_on_s3_is_listed_as_a_local_one_is(local, away, animals):
+    for folder in (local, away):
+        write_voc(folder, "a\nb\nc\n", a=annotation("cat"), b=annotation("sofa", "dog"), c="<broken")
+        folder.write({"SegmentationClass/a.png": "mask"})
+
+    here, there = read(local, animals), read(away, animals)
+
+    for photo, twin in zip(here.photos, there.photos, strict=True):
+        assert twin.uri == photo.uri.replace(local.uri, away.uri)
+        assert twin.fingerprint.startswith("etag:")
+        assert (twin.image_id, twin.class_ids, twin.size_bytes) == (photo.image_id, photo.class_ids, photo.size_bytes)
+    assert there.photos[0].truth_uri == f"{away.uri}/SegmentationClass/a.png"
+    assert reasons(there) == reasons(here)
+    with pytest.raises(DatasetError, match=r"^s3://nobodys-bucket/.*: there is no such bucket; make it, or"):
+        read(away, animals, root="s3://nobodys-bucket/voc")
 
 
 def test_a_photo_is_listed_with_its_files_and_is_not_opened(folder, animals):
