@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import psutil
 import pyarrow as pa
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes_core.errors import RunBusyError, StorageError, TransientError, UsageError
 from tasks.artifact_store import ArtifactStore
@@ -26,6 +27,7 @@ from tasks.shards import ShardRecord
 logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
+FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
@@ -114,8 +116,20 @@ class RunRecord:
         store.write_run_json(name, "run.json", {**begun, **_chosen(run)})
 
     def close(self, state: State, error: str | None = None) -> None:
-        """Write how the run ended."""
-        self._metrics = close_run(self._run, self.ledger, state, error, self.findings)
+        """Write how the run ended; as a shard, it is tried again `execution.retries` times.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: it did not answer in any attempt.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(1 + self._run.config.execution.retries),
+            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+            reraise=True,
+        )
+        self._metrics = attempts(close_run, self._run, self.ledger, state, error, self.findings)
 
     def summary(self) -> RunSummary:
         """What the run came to, once it is closed."""
@@ -136,12 +150,20 @@ def recorded_run(run: PreparedRun) -> Iterator[RunRecord]:
         with _written_from_time_to_time(run, record.ledger):
             yield record
     except Exception as exc:
-        record.close("failed", str(exc))
+        _close_or_warn(record, "failed", str(exc))
         raise
     except BaseException:
-        record.close("cancelled")
+        _close_or_warn(record, "cancelled")
         raise
     record.close("completed")
+
+
+def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
+    """Why the run ended is told in any case, also where the store is what it ended for."""
+    try:
+        record.close(state, error)
+    except (StorageError, TransientError) as exc:
+        logger.warning("that the run %s could not be written: %s", state, exc)
 
 
 @contextmanager
@@ -178,6 +200,10 @@ def close_run(
 
     Returns:
         The content of metrics.json.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: it does not answer.
     """
     name, store = run.config.name, run.store
     begun = store.read_run_json(name, "run.json") or _run_json(run)

@@ -1,7 +1,10 @@
 import json
+import shutil
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -9,10 +12,13 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from s3_server import BUCKET, S3Server
+from s3fs import S3FileSystem
 from small_runs import make_run
 
 from clipes_core.errors import RunBusyError, StageError, StorageError, UsageError
 from tasks import run_files
+from tasks.artifact_store import ArtifactStore
 from tasks.keys import shard_of
 from tasks.preparation import prepare_ranking, prepare_run
 from tasks.run_files import open_run, read_run, recorded_run
@@ -339,3 +345,45 @@ def test_other_candidates_are_another_ranking(tiny, prepared):
     assert not first.store.has_run_file("tiny", "prompts.png")  # what a run writes is never of the one before
     assert open_run(other) == ("candidates",)
     assert first.store.read_run_json("tiny", "run.json")["template"] is None
+
+
+def test_a_store_that_fails_with_the_run_does_not_hide_why_it_failed(prepared, caplog):
+    run = prepared()
+
+    def fail():
+        shutil.rmtree(folder_of(run))
+        folder_of(run).write_text("in the way")
+        raise StageError("the real one")
+
+    with pytest.raises(StageError, match=r"^the real one$"), recorded_run(run):
+        fail()
+    assert "that the run failed could not be written: " in caplog.text
+    assert "Not a directory" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_store_that_is_away_for_a_moment_at_the_end_turns_no_good_run_bad(prepared, tmp_path, monkeypatch, caplog):
+    server = S3Server(tmp_path)
+    server.start()
+    server.make_bucket(BUCKET)
+    for name, value in {**server.environment(), "AWS_MAX_ATTEMPTS": "1"}.items():  # botocore itself does not wait
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    run = replace(prepared(execution={"retries": 9}), store=ArtifactStore(f"s3://{BUCKET}/store"))
+
+    def come_back():
+        while "Retrying" not in caplog.text:
+            time.sleep(0.1)
+        server.start()
+
+    coming_back = threading.Thread(target=come_back)
+    try:
+        with recorded_run(run):
+            server.kill()
+            coming_back.start()
+        coming_back.join()
+        assert "Could not connect to the endpoint URL" in caplog.text
+        assert read_run(run.store.uri, "tiny").run["state"] == "completed"
+    finally:
+        server.kill()
+        S3FileSystem.clear_instance_cache()
