@@ -6,6 +6,7 @@ timeouts, a server's own faults) is a TransientError.
 """
 
 import errno
+import os
 import posixpath
 import tempfile
 import uuid
@@ -173,7 +174,8 @@ def _refusal(uri: str, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{uri}: no permission ({reason}); check its mode or the credentials"
     if number in FULL:
-        return f"{getattr(error, 'filename', None) or uri}: the disk is full ({reason}); free space on it, then go on"
+        place = getattr(error, "filename", None) or uri
+        return f"{place}: the disk is full ({os.strerror(number)}); free space on it, then go on"
     if number == errno.EROFS:
         return f"{uri}: the disk can only be read ({reason}); mount it for writing, or name another place"
     if isinstance(error, ValueError):
