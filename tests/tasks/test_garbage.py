@@ -20,8 +20,10 @@ from tasks.stages import STAGES
 A, B = "a" * 16, "b" * 16
 
 
-@pytest.fixture(params=["path", "memory"])
+@pytest.fixture(params=["path", "memory", "s3"])
 def store(request, tmp_path):
+    if request.param == "s3":
+        return ArtifactStore(f"{request.getfixturevalue('s3_folder')}/mein läger")
     uris = {"path": str(tmp_path / "mein läger"), "memory": f"memory://{uuid.uuid4()}/mein läger"}
     return ArtifactStore(uris[request.param])
 
