@@ -187,11 +187,14 @@ class Ledger:
         with self._lock:
             return self._reused[stage]
 
+    def statuses(self) -> list[ShardStatus]:
+        """The state of every shard, stages as they run."""
+        with self._lock:
+            return [self._status[place] for place in sorted(self._status, key=_in_order)]
+
     def table(self) -> pa.Table:
         """The content of status.parquet."""
-        with self._lock:
-            rows = [asdict(self._status[place]) for place in sorted(self._status, key=_in_order)]
-        return pa.Table.from_pylist(rows, schema=STATUS_SCHEMA)
+        return pa.Table.from_pylist([asdict(status) for status in self.statuses()], schema=STATUS_SCHEMA)
 
     def summaries(self, stages: Iterable[str]) -> dict[str, StageSummary]:
         """Counts of the stages that are part of the run."""

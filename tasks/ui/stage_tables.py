@@ -1,14 +1,13 @@
 """A table per stage in the Prefect UI: the sum over its shards, those that failed, and the slowest."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
-from tasks.ledger import Ledger, StageSummary, reason_of
+from tasks.ledger import Ledger, ShardStatus, StageSummary, reason_of
 from tasks.stages import ALL_STAGES
 from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
@@ -79,28 +78,28 @@ def stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
 
 def stage_tables(ledger: Ledger) -> list[StageTable]:
     """A short table for each stage that is part of the run, however many shards it has."""
-    shards: dict[str, list[StageLine]] = {}
-    for row in ledger.table().to_pylist():
-        shards.setdefault(row["stage"], []).append(_shard_line(ledger, row))
+    shards: dict[str, list[ShardStatus]] = {}
+    for status in ledger.statuses():
+        shards.setdefault(status.stage, []).append(status)
     summaries = ledger.summaries(ALL_STAGES).items()
-    return [StageTable(stage, _lines(shards[stage], summary), _text(summary)) for stage, summary in summaries]
+    return [StageTable(stage, _lines(ledger, shards[stage], summary), _text(summary)) for stage, summary in summaries]
 
 
-def _lines(shards: Sequence[StageLine], summary: StageSummary) -> tuple[StageLine, ...]:
-    failed = [line for line in shards if line.state == "failed"]
-    made = [line for line in shards if line.state == "completed"]
-    slowest = sorted(made, key=lambda line: -line.seconds)[:LISTED_SLOWEST]
-    return (_sum_line(shards, summary), *failed[:LISTED_FAILED], *slowest)
+def _lines(ledger: Ledger, shards: Sequence[ShardStatus], summary: StageSummary) -> tuple[StageLine, ...]:
+    failed = [status for status in shards if status.state == "failed"][:LISTED_FAILED]
+    made = [status for status in shards if status.state == "completed"]
+    slowest = sorted(made, key=lambda status: -status.seconds)[:LISTED_SLOWEST]
+    return (_sum_line(shards, summary), *(_shard_line(ledger, status) for status in (*failed, *slowest)))
 
 
-def _sum_line(shards: Sequence[StageLine], summary: StageSummary) -> StageLine:
-    states = Counter(line.state for line in shards)
+def _sum_line(shards: Sequence[ShardStatus], summary: StageSummary) -> StageLine:
+    states = Counter(status.state for status in shards)
     return StageLine(
         shard="all",
         state=", ".join(f"{count} {state}" for state, count in states.items()),
         shards=summary.shards,
         images=summary.images,
-        errors=sum(line.errors for line in shards),
+        errors=sum(status.errors for status in shards),
         seconds=round(summary.wall_seconds, 2),
         images_per_s=_speed(summary.computed_rows, summary.wall_seconds),
         cached=summary.cached_shards,
@@ -109,19 +108,19 @@ def _sum_line(shards: Sequence[StageLine], summary: StageSummary) -> StageLine:
     )
 
 
-def _shard_line(ledger: Ledger, row: Mapping[str, Any]) -> StageLine:
-    stage, shard = row["stage"], row["shard"]
-    record = ledger.record(stage, shard) if row["artifact"] else None
-    failure = ledger.failure(stage, shard)
+def _shard_line(ledger: Ledger, status: ShardStatus) -> StageLine:
+    place = status.stage, status.shard
+    record = ledger.record(*place) if status.artifact else None
+    failure = ledger.failure(*place)
     return StageLine(
-        shard=f"{shard:03d}",
-        state=row["state"],
+        shard=f"{status.shard:03d}",
+        state=status.state,
         shards=1,
-        images=row["images"],
-        errors=row["errors"],
-        seconds=round(row["seconds"], 2),
+        images=status.images,
+        errors=status.errors,
+        seconds=round(status.seconds, 2),
         images_per_s=None if record is None else _speed(record.computed, record.seconds),
-        cached=int(row["state"] == "cached"),
+        cached=int(status.state == "cached"),
         copied=0 if record is None else record.copied,
         reason="" if failure is None else reason_of(failure),
     )
