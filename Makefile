@@ -1,9 +1,12 @@
-# make setup | demo | test | test-slow | lint
+# make setup | demo | ui | deploy | test | test-slow | lint
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint
+.PHONY: setup demo ui deploy test test-slow lint
+
+ui deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+ui: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
 setup: $(STAMP)
 
@@ -14,6 +17,20 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)
+
+ui: setup
+	@if $(BIN)/prefect server status > /dev/null 2>&1; \
+	then echo "the UI is at $${PREFECT_API_URL%/api}"; \
+	else $(BIN)/prefect server start; fi
+
+# `prefect deploy` refuses a pool that is not there; one that is keeps its settings.
+deploy: setup
+	@$(BIN)/prefect server status # says so where there is none, in a line
+	for pool in clipes-cpu clipes-gpu; do \
+		$(BIN)/prefect work-pool inspect $$pool > /dev/null 2>&1 || \
+		$(BIN)/prefect work-pool create $$pool --type process || exit 1; \
+	done
+	$(BIN)/prefect --no-prompt deploy --all
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow"

@@ -19,7 +19,12 @@ LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
 def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
-    """Read a YAML, lay overrides and given values over it, check it, and resolve its name and paths.
+    """As `read_config`, with its name and paths resolved."""
+    return resolved(read_config(path, overrides, given))
+
+
+def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+    """Read a YAML, lay overrides and given values over it, and check it.
 
     Args:
         path: of the YAML; any fsspec URI.
@@ -36,7 +41,7 @@ def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
     except OmegaConfBaseException as exc:
         raise ConfigError(f"{path}: {_one_line(exc)}") from exc
     assert isinstance(values, dict)  # both sides of the merge are
-    return resolved(parse_config({str(key): value for key, value in values.items()}))
+    return parse_config({str(key): value for key, value in values.items()})
 
 
 def _from_file(path: str) -> DictConfig:

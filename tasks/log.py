@@ -3,6 +3,7 @@
 import logging
 
 LOGGER = "tasks"
+logging.getLogger(LOGGER).setLevel(logging.INFO)  # also where Prefect shows it, as a worker of prefect.yaml does
 
 
 def show_log(level: int = logging.INFO) -> None:

@@ -1,0 +1,262 @@
+"""The deployments of prefect.yaml, and one of them run by a worker as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.deployments import run_deployment
+from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.importtools import import_object
+from prefect.utilities.schema_tools import validate
+from prefect.utilities.templating import apply_values
+
+from flows.deployments import described_run
+from tasks.config_files import load_config, resolved
+
+ROOT = Path(__file__).parents[2]
+PREFECT = Path(sys.executable).with_name("prefect")
+DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+POOLS = {"demo": "clipes-cpu", "voc12": "clipes-gpu"}
+STAGES = ("cams", "masks", "mask_scores")
+WAIT_S = 280
+
+pytestmark = pytest.mark.timeout(900)  # where others are at work too, a run takes minutes
+
+
+def declared(name: str) -> dict[str, Any]:
+    return next(each for each in DECLARED["deployments"] if each["name"] == name)
+
+
+def test_the_deployments_are_demo_and_voc12_on_their_pools():
+    assert {each["name"]: each["work_pool"]["name"] for each in DECLARED["deployments"]} == POOLS
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_deployment_runs_its_config_file(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    deployment = declared(name)
+    [(step, inputs)] = deployment["build"][0].items()
+    outputs = {inputs.pop("id"): import_object(step)(**inputs)}
+    flow = load_flow_from_entrypoint(deployment["entrypoint"])
+    parameters = apply_values(deployment["parameters"], outputs)
+    [pull] = apply_values(DECLARED["pull"], outputs)
+
+    validate(parameters, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
+    config = flow.validate_parameters(parameters)["config"]
+    assert resolved(config) == load_config(f"configs/{name}.yaml")
+    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_deployment_has_a_paused_schedule_and_one_run_at_a_time(name):
+    deployment = declared(name)
+    assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_a_described_run_keeps_what_is_filled_in_when_it_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("name: own-{date}\nstore: here\ndataset: {format: list, split: photos.csv}\n")
+    assert described_run("own.yaml") == {
+        "config": {"name": "own-{date}", "store": "here", "dataset": {"format": "list", "split": "photos.csv"}},
+        "folder": str(tmp_path),
+    }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The deployment demo, a worker that takes its runs, and the server's client.
+
+    Attributes:
+        environment: of commands that talk to the server.
+        client: of the server.
+        worker: the process.
+    """
+
+    environment: dict[str, str]
+    client: SyncPrefectClient
+    worker: subprocess.Popen[bytes]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A prefect command."""
+        return subprocess.run(
+            [PREFECT, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
+
+    def started(self, config: dict[str, Any]) -> FlowRun:
+        """A run that the worker takes."""
+        return run_deployment("clipes/demo", parameters={"config": config}, timeout=0)
+
+    def ended(self, run: FlowRun) -> State[Any]:
+        """The state that a run ends in."""
+        wait_for(lambda: self.client.read_flow_run(run.id).state.is_final())
+        return self.client.read_flow_run(run.id).state
+
+    def watched(self, config: dict[str, Any]) -> FlowRun:
+        """A run that is started from the shell, once it has completed."""
+        given = ("--param", f"config={json.dumps(config)}")
+        done = self.command("deployment", "run", "clipes/demo", *given, "--watch")
+        assert done.returncode == 0, done.stdout + done.stderr
+        [run] = [run for run in self.client.read_flow_runs() if run.name == config["name"]]
+        assert run.state.is_completed()
+        return run
+
+    def task_states(self, run: FlowRun) -> Counter[str]:
+        """How many task runs of a run are in which state, by name."""
+        runs = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        return Counter(task.state_name for task in self.client.read_task_runs(flow_run_filter=runs))
+
+    def log(self, run: FlowRun) -> str:
+        """What the UI shows as the log of a run."""
+        lines = self.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+        return "\n".join(line.message for line in lines)
+
+
+@pytest.fixture(scope="module")
+def deployed(server_environment, tmp_path_factory) -> Iterator[Deployed]:
+    folder = tmp_path_factory.mktemp("worker")
+    environment = {**os.environ, **server_environment}
+    with (
+        (folder / "log").open("wb") as log,
+        temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        client.create_work_pool(WorkPoolCreate(name="clipes-gpu", type="process"))  # one is there, one is made
+        make = ["make", "-o", "setup", "deploy", f"VENV={sys.prefix}"]
+        subprocess.run(make, cwd=ROOT, env=environment, check=True, timeout=WAIT_S)
+        worker = subprocess.Popen(
+            [PREFECT, "worker", "start", "--pool", "clipes-cpu"], cwd=folder, env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield Deployed(environment, client, worker)
+        finally:
+            for process in (*psutil.Process(worker.pid).children(recursive=True), worker):
+                process.kill()
+            worker.wait()
+
+
+def few_scenes(folder: Path) -> dict[str, Any]:
+    """The demo's config with twelve scenes in three shards, and a store of its own."""
+    config = described_run(str(ROOT / "configs" / "demo.yaml"))["config"]
+    return {
+        **config,
+        "name": folder.name,
+        "store": str(folder / "store"),
+        "dataset": {**config["dataset"], "count": 12},
+        "execution": {"shards": 3, "max_failure_rate": 1},
+    }
+
+
+@pytest.fixture
+def config(tmp_path) -> dict[str, Any]:
+    return few_scenes(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def completed(deployed, tmp_path_factory) -> dict[str, Any]:
+    """The config of a run that a worker has completed."""
+    config = few_scenes(tmp_path_factory.mktemp("completed"))
+    assert deployed.task_states(deployed.watched(config)) == {"Completed": 10}
+    return config
+
+
+@pytest.mark.slow
+def test_the_second_run_of_a_worker_finds_all_of_it_cached(deployed, completed):
+    assert deployed.task_states(deployed.watched({**completed, "name": "second"})) == {"Cached": 10}
+
+
+@pytest.mark.slow
+def test_a_retry_from_the_ui_computes_what_is_missing(deployed, completed):
+    config = completed
+    photo = min(Path(config["store"]).glob("scenes/*/JPEGImages/*"))
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[: len(whole) // 2])
+    strict = {**config, "execution": {**config["execution"], "max_failure_rate": 0}}
+    run = deployed.started(strict)
+    state = deployed.ended(run)
+    assert state.is_failed()
+    assert f"photos failed, more than execution.max_failure_rate 0 bears; the first: {photo.stem}" in state.message
+    assert f"To resume: retry the flow run in the UI, or prefect flow-run retry {run.id}" in state.message
+    changed = f"changed since the last run named {config['name']}"
+    wait_for(lambda: changed in deployed.log(run))
+
+    photo.write_bytes(whole)
+    retry = State(type=StateType.SCHEDULED, name="AwaitingRetry", message="Retry from the UI")
+    deployed.client.set_flow_run_state(run.id, retry)  # what the button does
+    assert deployed.ended(run).is_completed()
+    computed = {stage: counts["computed_rows"] for stage, counts in stages(config).items() if stage in STAGES}
+    assert computed == dict.fromkeys(STAGES, 1)
+
+
+@pytest.mark.slow
+def test_a_run_cancelled_in_the_ui_leaves_no_process_and_is_resumed_from_the_shell(deployed, config):
+    config["dataset"]["count"], config["execution"]["shards"] = 48, 12
+    run = deployed.started(config)
+    wait_for(lambda: artifacts(config)["masks"])
+    processes = psutil.Process(deployed.worker.pid).children(recursive=True)
+    workers = [process for process in processes if any("spawn_main" in word for word in process.cmdline())]
+    for process in workers:
+        process.suspend()  # so that the run is not done before it is cancelled
+    assert 0 < len(workers) < len(processes)
+    cancelling = State(type=StateType.CANCELLING, name="Cancelling", message="Cancelled from the UI")
+    deployed.client.set_flow_run_state(run.id, cancelling)
+    assert deployed.ended(run).is_cancelled()
+    wait_for(lambda: not any(process.is_running() for process in processes))
+    assert "Running" not in deployed.task_states(run)
+    done = artifacts(config)
+    assert done["mask_scores"] < 12
+
+    again = deployed.command("flow-run", "retry", str(run.id))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert deployed.ended(run).is_completed()
+    computed = {stage: counts["computed_shards"] for stage, counts in stages(config).items() if stage in STAGES}
+    assert computed == {stage: 12 - done[stage] for stage in STAGES}
+
+
+@pytest.mark.slow
+def test_a_run_with_an_unknown_key_is_refused(deployed, config):
+    parameter = f"config={json.dumps({**config, 'cam': {'pover': 1}})}"
+    done = deployed.command("deployment", "run", "clipes/demo", "--param", parameter)
+    assert done.returncode == 1
+    assert "'pover' was unexpected" in " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.slow
+def test_a_run_whose_values_do_not_go_together_fails_with_the_key(deployed, config):
+    del config["dataset"]
+    state = deployed.ended(deployed.started(config))
+    assert state.is_failed()
+    assert "dataset.root: must be set for format voc" in state.message
+
+
+def stages(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    metrics = Path(config["store"], "runs", config["name"], "metrics.json")
+    return json.loads(metrics.read_text())["stages"]
+
+
+def artifacts(config: dict[str, Any]) -> dict[str, int]:
+    """How many artifacts each stage has."""
+    return {stage: len(list(Path(config["store"]).glob(f"artifacts/{stage}/*/*.parquet"))) for stage in STAGES}
+
+
+def wait_for(condition: Callable[[], object], seconds: float = WAIT_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
