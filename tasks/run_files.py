@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
-import psutil
 import pyarrow as pa
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
@@ -21,6 +20,7 @@ from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.photos import Reject
 from tasks.preparation import PreparedRun
+from tasks.processes import is_alive, started_at
 from tasks.run_metrics import run_metrics
 from tasks.shards import ShardRecord
 
@@ -275,7 +275,7 @@ def _run_json(run: PreparedRun) -> dict[str, Any]:
         "until": run.until,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "pid_started": psutil.Process().create_time(),
+        "pid_started": started_at(os.getpid()),
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
         **_chosen(run),
@@ -337,9 +337,7 @@ def may_be_running(run: Mapping[str, Any]) -> bool:
 
 def _is_alive(run: Mapping[str, Any]) -> bool:
     """Whether the process of a run still is; only this machine's can be seen."""
-    if run["host"] != socket.gethostname() or not psutil.pid_exists(run["pid"]):
-        return False
-    return abs(psutil.Process(run["pid"]).create_time() - run["pid_started"]) < 1
+    return run["host"] == socket.gethostname() and is_alive(run["pid"], run["pid_started"])
 
 
 def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
