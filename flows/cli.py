@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -80,12 +81,14 @@ def run(
         if prepared.chooses_template and plans[-1].stage == "prompts":
             out.print("prompts.template auto is not chosen yet: the stages that stand on it are planned when it is")
         return
-    from flows.pipeline import pipeline
     from flows.server import prefect_server
-    from flows.tables import print_summary
 
-    with prefect_server(), _told_how_to_resume():
-        summary = pipeline(loaded, until, fresh, verify, retry_errors)
+    with prefect_server() as server:  # which starts while torch is imported
+        from flows.pipeline import pipeline
+        from flows.tables import print_summary
+
+        with _told_how_to_resume(), server.ready():
+            summary = pipeline(loaded, until, fresh, verify, retry_errors)
     print_summary(out, summary, verify)
 
 
@@ -119,15 +122,17 @@ def prompts(
     from tasks.preparation import checked_vocabulary
 
     checked_vocabulary(loaded)  # before a server is started
-    from flows.prompt_selection import prompt_selection
-    from flows.prompt_tables import print_selection
     from flows.server import prefect_server
 
-    with prefect_server(), _told_how_to_resume():
-        selection = prompt_selection(
-            *(loaded, candidates, miou_templates if with_miou else 0, miou_photos),
-            *(fresh, verify, retry_errors),
-        )
+    with prefect_server() as server:  # which starts while torch is imported
+        from flows.prompt_selection import prompt_selection
+        from flows.prompt_tables import print_selection
+
+        with _told_how_to_resume(), server.ready():
+            selection = prompt_selection(
+                *(loaded, candidates, miou_templates if with_miou else 0, miou_photos),
+                *(fresh, verify, retry_errors),
+            )
     print_selection(out, selection, verify)
 
 
@@ -201,7 +206,13 @@ def main() -> None:
     """The clipes command: errors become a message and an exit code."""
     show_log()
     with _exit_codes():
+        signal.signal(signal.SIGTERM, _interrupted)
         app()
+
+
+def _interrupted(*_: object) -> None:
+    """What a scheduler's SIGTERM does to a command: the same as Ctrl-C."""
+    raise SystemExit(INTERRUPTED)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""A real Prefect server for all tests of the flows, and the clipes command as a user calls it."""
+"""The clipes command as a user calls it, and what it is called with."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,11 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
             for service in (APILogWorker, EventsWorker):
                 service.drain_all(timeout=10)  # what is on its way would wait a minute for a server that is gone
             server.stop()
+
+
+def _heeds_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -80,6 +86,7 @@ class Clipes:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heeds_ctrl_c,
         )
 
 

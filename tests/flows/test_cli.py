@@ -1,16 +1,12 @@
 """The other commands, exit codes, and what is left behind."""
 
-import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
+from process_watch import gone_within, started_in
 
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.stages import STAGES
@@ -141,53 +137,4 @@ def test_without_a_server_a_run_starts_one_and_leaves_none(clipes, golden_argume
     alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
     done = alone(*golden_arguments, "--until", "texts")
     assert done.returncode == 0, done.stderr
-    left = [
-        process.pid
-        for process in psutil.process_iter(["environ"])
-        if belongs_to(process, "PREFECT_HOME", str(tmp_path))
-    ]
-    assert left == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("own_server", [False, True])
-def test_ctrl_c_exits_130_leaves_no_process_and_resumes(clipes, golden_arguments, own_server):
-    if own_server:
-        environment = {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(clipes.folder / "prefect")}
-        clipes = type(clipes)(clipes.folder, environment)
-    process = clipes.start(*golden_arguments)
-    wait_for(lambda: running_stage(clipes) == "masks")
-    children = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the job
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
-    assert "interrupted" in error
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == []
-    run = json.loads((clipes.folder / "clipes-store" / "runs" / "voc12" / "run.json").read_text())
-    assert run["state"] == "cancelled"
-
-    again = clipes(*golden_arguments)
-    assert again.returncode == 0, again.stderr
-    metrics = json.loads((clipes.folder / "clipes-store" / "runs" / "voc12" / "metrics.json").read_text())
-    assert metrics["stages"]["texts"]["cached_shards"] == 1
-    assert metrics["stages"]["masks"]["images"] == 9
-
-
-def running_stage(clipes):
-    """The stage whose first artifact is being written, by the folders in the store."""
-    folders = clipes.folder / "clipes-store" / "artifacts"
-    return "masks" if any(folders.glob("cams/*/*.parquet")) else None
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-
-
-def belongs_to(process, variable, value):
-    """Whether a process that still lives was started with this environment."""
-    environment = process.info["environ"] or {}
-    return process.pid != os.getpid() and environment.get(variable) == value
+    assert gone_within(10, started_in(tmp_path))
