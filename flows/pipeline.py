@@ -10,6 +10,7 @@ from flows.prompt_selection import choose_template
 from flows.resume import told_how_to_retry
 from tasks.config_files import resolved
 from tasks.crew import hired_crew
+from tasks.flow_runs import own_flow_run
 from tasks.preparation import prepare_run
 from tasks.report import reported_run
 from tasks.run_files import RunSummary
@@ -19,7 +20,7 @@ from tasks.stages import RUN_STAGES
 Until = Annotated[str, Field(json_schema_extra={"enum": list(RUN_STAGES)})]  # drawn as a list to choose from
 
 
-@flow(name="clipes", flow_run_name="{config.name}")
+@flow(name="clipes", flow_run_name="{config.name}", on_running=[own_flow_run])
 def pipeline(
     config: RunConfig,
     until: Until = "mask_scores",

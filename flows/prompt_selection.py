@@ -9,6 +9,7 @@ from clipes_core.config import RunConfig
 from flows.resume import told_how_to_retry
 from tasks.config_files import resolved
 from tasks.crew import Crew, hired_crew
+from tasks.flow_runs import own_flow_run
 from tasks.preparation import PreparedRun, prepare_ranking
 from tasks.ranking_files import ScoredSample, written_ranking, written_scores
 from tasks.rankings import TemplateRanking, counted, sampled_templates
@@ -36,7 +37,7 @@ class PromptSelection:
     sample: ScoredSample | None
 
 
-@flow(name="clipes-prompts", flow_run_name="{config.name}")
+@flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[own_flow_run])
 def prompt_selection(
     config: RunConfig,
     candidates: tuple[str, ...],

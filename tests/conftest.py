@@ -1,4 +1,4 @@
-"""Where the tests find real photos and the published program's outputs."""
+"""Where the tests find real photos, the published program's outputs, and a real Prefect server."""
 
 import os
 import uuid
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_server import BUCKET, S3Server
 from s3fs import S3FileSystem
 
@@ -63,3 +64,33 @@ def s3_folder(s3, monkeypatch) -> Iterator[str]:
     S3FileSystem.clear_instance_cache()  # it knows who asked before
     yield f"s3://{BUCKET}/{uuid.uuid4()}"
     S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="session")
+def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
+    """Environment variables that name a running Prefect server with a database of its own."""
+    from prefect.server.api.server import SubprocessASGIServer  # takes seconds, which other tests do without
+
+    home = tmp_path_factory.mktemp("prefect")
+    ours = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ours.items():
+            patch.setenv(name, value)
+        server = SubprocessASGIServer()
+        server.start(timeout=180)
+        try:
+            yield {**ours, "PREFECT_API_URL": server.api_url}
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def server(server_environment, monkeypatch) -> Iterator[str]:
+    """The server, for flows and clients of this process."""
+    for name, value in server_environment.items():
+        monkeypatch.setenv(name, value)
+    with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
+        yield server_environment["PREFECT_API_URL"]
