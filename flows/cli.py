@@ -71,11 +71,12 @@ def run(
 
     check_request(loaded, until)
     if plan:
-        from flows.tables import print_plan
-        from tasks.run_plan import plan_run
         from tasks.shard_plan import Reuse
 
         prepared = prepare_run(loaded, until, Reuse(fresh, verify, retry_errors))
+        from flows.tables import print_plan
+        from tasks.run_plan import plan_run
+
         plans = plan_run(prepared)
         print_plan(out, plans, verify)
         if prepared.chooses_template and plans[-1].stage == "prompts":
