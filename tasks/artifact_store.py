@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from clipes_core.errors import ArtifactError, BrokenArtifactError
 from tasks.filesystems import appears_whole, explained, filesystem, move, remove
 from tasks.parquet_files import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
-from tasks.stored_files import StoredFile, files_below, files_in, files_starting, is_there
+from tasks.stored_files import StoredFile, file_at, files_below, files_in, files_starting
 
 logger = logging.getLogger(__name__)
 
@@ -198,9 +198,9 @@ class ArtifactStore:
         with self._run_file(name, file) as temporary:
             temporary.write_bytes(data)
 
-    def has_run_file(self, name: str, file: str) -> bool:
-        """Whether a run has this file."""
-        return is_there(self.run_uri(name, file))
+    def run_file(self, name: str, file: str) -> StoredFile | None:
+        """A file of a run, None where there is none."""
+        return file_at(self.run_uri(name, file))
 
     def run_names(self) -> list[str]:
         """Names of the runs in the store."""
@@ -224,7 +224,7 @@ class ArtifactStore:
         """Move files of a run to runs/<name>/history/<folder>; those that are not there are passed over."""
         for file in files:
             uri = self.run_uri(name, file)
-            if is_there(uri):
+            if file_at(uri) is not None:
                 move(uri, self.run_uri(name, "history", folder, file))
 
     @contextmanager

@@ -98,7 +98,7 @@ def _run(store: ArtifactStore, name: str) -> dict[str, Any]:
 
 def _used(store: ArtifactStore, name: str, run: Mapping[str, Any]) -> set[str]:
     """Stages, folders and artifacts that a run uses, as stage[/stage_key[/file]]."""
-    if run["state"] == "completed" and store.has_run_file(name, "status.parquet"):
+    if run["state"] == "completed" and store.run_file(name, "status.parquet") is not None:
         with _nothing_deleted(store, name):
             artifacts = store.read(store.run_uri(name, "status.parquet"), ["artifact"])["artifact"].to_pylist()
         return {"/".join(uri.rsplit("/", 3)[1:]) for uri in artifacts}

@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
+SILENT_SECONDS = 60.0  # a run of another machine that has not written its status for as long counts as gone
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
@@ -255,12 +257,12 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         _run_rows(store, name, "status.parquet"),
         store.read_run_json(name, "metrics.json"),
         len(_run_rows(store, name, "rejects.parquet")),
-        interrupted=run["state"] == "running" and not _is_alive(run),
+        interrupted=run["state"] == "running" and not goes_on(store, run),
     )
 
 
 def _run_rows(store: ArtifactStore, name: str, file: str) -> list[dict[str, Any]]:
-    if not store.has_run_file(name, file):
+    if store.run_file(name, file) is None:
         return []
     return store.read(store.run_uri(name, file)).to_pylist()
 
@@ -323,7 +325,8 @@ def _put_into_history(run: PreparedRun, last: Mapping[str, Any]) -> tuple[str, .
 
 
 def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:
-    if last["state"] == "running" and last["pid"] != os.getpid() and _is_alive(last):
+    own = last["host"] == socket.gethostname() and last["pid"] == os.getpid()
+    if goes_on(run.store, last) and not own:
         raise RunBusyError(
             f"run {run.config.name} is going on now (process {last['pid']} on {last['host']}): "
             "wait for it, stop it, or give this one another --name"
@@ -331,13 +334,19 @@ def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Whether a run may be going on: its process is there, or belongs to another machine and cannot be seen."""
-    return run["state"] == "running" and (run["host"] != socket.gethostname() or _is_alive(run))
+    """Whether a run is said to go on and is not known to have ended: one of this machine has a process."""
+    here = run["host"] == socket.gethostname()
+    return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))
 
 
-def _is_alive(run: Mapping[str, Any]) -> bool:
-    """Whether the process of a run still is; only this machine's can be seen."""
-    return run["host"] == socket.gethostname() and is_alive(run["pid"], run["pid_started"])
+def goes_on(store: ArtifactStore, run: Mapping[str, Any]) -> bool:
+    """Whether a run goes on: its process is there; or, on another machine, has written its status not long ago."""
+    if not may_be_running(run):
+        return False
+    if run["host"] == socket.gethostname():
+        return True
+    status = store.run_file(run["name"], "status.parquet")
+    return status is not None and time.time() - (status.modified or 0) < SILENT_SECONDS
 
 
 def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:

@@ -96,8 +96,8 @@ def files_below(folder: str) -> list[StoredFile]:
     return [_stored(fs.unstrip_protocol(entry["name"]), entry) for entry in entries]
 
 
-def is_there(uri: str) -> bool:
-    """Whether there is such a file or folder.
+def file_at(uri: str) -> StoredFile | None:
+    """The file or folder of a URI; None where there is none.
 
     Raises:
         StorageError: the store refuses.
@@ -106,10 +106,9 @@ def is_there(uri: str) -> bool:
     try:
         with explained(uri):
             fs, path = filesystem(uri)
-            fs.info(path)
+            return _stored(uri, fs.info(path))
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _stored(uri: str, entry: Mapping[str, Any]) -> StoredFile:

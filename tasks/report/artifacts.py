@@ -34,7 +34,7 @@ class RunArtifacts:
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows of a table beside run.json; none where it is not there."""
-        if self._store.has_run_file(self._name, file):
+        if self._store.run_file(self._name, file) is not None:
             yield from self._read(self._store.run_uri(self._name, file), columns)
 
     def _read(self, uri: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -435,7 +435,7 @@ def test_a_value_that_json_has_no_word_for_leaves_the_old_file(store):
 
 def test_a_run_without_files_is_told_so(store):
     assert store.read_run_json("nobody", "run.json") is None
-    assert not store.has_run_file("nobody", "run.json")
+    assert store.run_file("nobody", "run.json") is None
     assert store.run_names() == []
 
 
@@ -454,7 +454,7 @@ def test_archived_files_move_to_the_runs_history(store):
 
     store.archive_run("a", "2026-11-22", ["run.json", "metrics.json", "status.parquet"])
 
-    assert not store.has_run_file("a", "run.json")
+    assert store.run_file("a", "run.json") is None
     assert store.read_run_json("a", "history/2026-11-22/metrics.json") == {"file": "metrics.json"}
     assert names(store) == ["metrics.json", "run.json"]
     assert store.run_names() == ["a"]

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tasks import run_files
 from tasks.artifact_store import ArtifactStore
 from tasks.keys import shard_of
 from tasks.preparation import prepare_ranking, prepare_run
-from tasks.run_files import open_run, read_run, recorded_run
+from tasks.run_files import SILENT_SECONDS, open_run, read_run, recorded_run
 
 
 @pytest.fixture
@@ -284,11 +285,18 @@ def test_a_process_that_got_the_same_number_is_another_one(prepared, process):
     assert open_run(run) == ()
 
 
-def test_a_process_of_another_machine_cannot_be_seen(prepared, process):
+def test_a_run_of_another_machine_goes_on_while_it_writes_its_status(prepared, process):
     run = prepared()
-    open_run(run)
-    pretend(run, **of(process), host="elsewhere")
-    assert read_run(run.config.store, "tiny").interrupted
+    with recorded_run(run):
+        pretend(run, **of(process), host="elsewhere")
+        assert not read_run(run.config.store, "tiny").interrupted
+        with pytest.raises(RunBusyError, match=r"going on now .* on elsewhere"):
+            open_run(run)
+        status = folder_of(run) / "status.parquet"
+        long_ago = status.stat().st_mtime - 2 * SILENT_SECONDS
+        os.utime(status, (long_ago, long_ago))
+        assert read_run(run.config.store, "tiny").interrupted
+        assert open_run(run) == ()
 
 
 def test_a_run_that_ended_is_not_interrupted(prepared, process):
@@ -342,7 +350,7 @@ def test_other_candidates_are_another_ranking(tiny, prepared):
     with recorded_run(first):
         first.store.write_run_bytes("tiny", "prompts.png", b"plot")
     assert open_run(same) == ()
-    assert not first.store.has_run_file("tiny", "prompts.png")  # what a run writes is never of the one before
+    assert first.store.run_file("tiny", "prompts.png") is None  # what a run writes is never of the one before
     assert open_run(other) == ("candidates",)
     assert first.store.read_run_json("tiny", "run.json")["template"] is None
 

@@ -356,7 +356,7 @@ def test_a_run_that_is_busy_is_left_alone(tiny):
     run.store.write_run_json("tiny", "run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
     with pytest.raises(RunBusyError), reported_run(run):
         pytest.fail("must not begin")
-    assert not run.store.has_run_file("tiny", report_package.FILE)
+    assert run.store.run_file("tiny", report_package.FILE) is None
 
 
 def process_start(pid):
