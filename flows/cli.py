@@ -88,8 +88,8 @@ def run(
         from flows.pipeline import pipeline
         from flows.tables import print_summary
 
-        with _told_how_to_resume(), server.ready():
-            summary = pipeline(loaded, until, fresh, verify, retry_errors)
+        with _told_how_to_resume():
+            summary = server.recorded(lambda: pipeline(loaded, until, fresh, verify, retry_errors))
     print_summary(out, summary, verify)
 
 
@@ -129,10 +129,10 @@ def prompts(
         from flows.prompt_selection import prompt_selection
         from flows.prompt_tables import print_selection
 
-        with _told_how_to_resume(), server.ready():
-            selection = prompt_selection(
-                *(loaded, candidates, miou_templates if with_miou else 0, miou_photos),
-                *(fresh, verify, retry_errors),
+        scored = miou_templates if with_miou else 0
+        with _told_how_to_resume():
+            selection = server.recorded(
+                lambda: prompt_selection(loaded, candidates, scored, miou_photos, fresh, verify, retry_errors)
             )
     print_selection(out, selection, verify)
 

@@ -4,10 +4,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self, TypeVar
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -21,7 +22,9 @@ from flows.shared_server import LOG, SharedServer, restarted, shared_server
 START_SECONDS = 180  # on a busy machine it takes a minute
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 10.0
-RESTARTS = 5  # of a server that dies again and again
+RESTARTS = 3  # of a server that dies again and again
+
+Result = TypeVar("Result")
 
 logger = logging.getLogger("tasks.server")  # the command shows what the tasks log
 
@@ -38,22 +41,32 @@ class Server:
     url: str
     shared: SharedServer | None = None
 
-    @contextmanager
-    def ready(self) -> Iterator[None]:
-        """Wait until it answers; a shared one that dies while the block goes on is started again.
+    def recorded(self, run: Callable[[], Result]) -> Result:
+        """Call `run` when the server answers. A shared one that dies meanwhile is started again.
+
+        Where `run` failed because of that it is called again: what is done is kept.
 
         Raises:
             ConfigError: the named server does not answer.
-            StageError: the shared server did not start, or the server was lost in the block.
+            StageError: the shared server did not start, or the server was lost; or what `run` raises.
         """
-        self._wait()
-        try:
-            with self._kept():
-                yield
-        except httpx.TransportError as exc:
-            raise StageError(f"the Prefect server at {self.url} was lost ({exc}): see that it runs") from exc
+        with _Keeper(self.shared) as keeper:
+            while True:
+                self._wait(keeper)
+                replaced = keeper.replaced
+                try:
+                    return run()
+                except StageError:
+                    if keeper.replaced == replaced:
+                        raise
+                except httpx.TransportError as exc:
+                    if keeper.replaced == replaced:
+                        raise StageError(
+                            f"the Prefect server at {self.url} was lost ({exc}): see that it runs"
+                        ) from exc
+                logger.warning("the run failed without a server: it goes on with the new one")
 
-    def _wait(self) -> None:
+    def _wait(self, keeper: "_Keeper") -> None:
         if self.shared is None:
             if not _answers():
                 raise ConfigError(
@@ -62,38 +75,49 @@ class Server:
             return
         end = time.monotonic() + START_SECONDS
         while not _answers():
-            if not self.shared.alive or time.monotonic() > end:
+            if keeper.given_up or time.monotonic() > end:
                 raise StageError(f"the Prefect server did not start: see {_folder() / LOG}")
             time.sleep(POLL_SECONDS)
 
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        if self.shared is None:
-            yield
-            return
-        stop = threading.Event()
-        thread = threading.Thread(target=_keep, args=(self.shared, stop), daemon=True, name="keep-server")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
 
+class _Keeper:
+    """Starts a shared server again when it dies within the block.
 
-def _keep(server: SharedServer, stop: threading.Event) -> None:
-    for _ in range(RESTARTS):
-        while server.alive:
-            if stop.wait(POLL_SECONDS):
-                return
-        server = restarted(_folder(), server)
-        logger.warning("the Prefect server died, see %s: another one is started in its place", _folder() / LOG)
-    logger.warning("the Prefect server has died %d times: it is left alone", RESTARTS)
+    Attributes:
+        replaced: how often it had to.
+    """
+
+    def __init__(self, server: SharedServer | None) -> None:
+        self._server, self._stop = server, threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True, name="keep-server")
+        self.replaced = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it died once too often."""
+        return self.replaced == RESTARTS and self._server is not None and not self._server.alive
+
+    def _keep(self) -> None:
+        while self._server is not None and self.replaced < RESTARTS:
+            while self._server.alive:
+                if self._stop.wait(POLL_SECONDS):
+                    return
+            self._server = restarted(_folder(), self._server)
+            self.replaced += 1
+            logger.warning("the Prefect server died, see %s: another one is started in its place", _folder() / LOG)
 
 
 @contextmanager
 def prefect_server() -> Iterator[Server]:
-    """The server that PREFECT_API_URL names, else one that all runs on this machine share; see `Server.ready`.
+    """The server that PREFECT_API_URL names, else one that all runs on this machine share.
 
     It starts while the block goes on, and lives at least as long. Processes that the block starts find it, too.
     """
@@ -135,9 +159,13 @@ def _send_the_rest() -> None:
 
 def main() -> None:
     """Keep the server and its pages until Ctrl-C."""
-    with suppress(KeyboardInterrupt), prefect_server() as server, server.ready():
-        print(f"Prefect's pages: {server.url.removesuffix('/api')} (Ctrl-C ends this)", flush=True)
-        threading.Event().wait()
+    with suppress(KeyboardInterrupt), prefect_server() as server:
+        server.recorded(lambda: _show(server.url))
+
+
+def _show(url: str) -> None:
+    print(f"Prefect's pages: {url.removesuffix('/api')} (Ctrl-C ends this)", flush=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -68,9 +68,12 @@ class Crew:
 
     def wait(self) -> None:
         """Wait until all that was submitted has come to an end, good or bad."""
-        for futures in self._futures.values():
-            for future in futures.values():
-                future.wait()
+        for stage, futures in self._futures.items():
+            for shard, future in futures.items():
+                try:
+                    future.wait()
+                except Exception as exc:  # Prefect could not begin the task run, as when its server is gone
+                    self._ledger.not_begun(stage, shard, exc)
 
     def _submit(self, stage: Stage, group: tuple[int, ...], label: str) -> PrefectFuture[Any]:
         work = self._work[stage.name]

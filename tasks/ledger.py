@@ -119,6 +119,11 @@ class Ledger:
             self._failures[stage, shard] = failure
             self._stretch(stage)
 
+    def not_begun(self, stage: str, shard: int, failure: Exception) -> None:
+        """A shard's task run came to nothing, and why; one that has a whole artifact is done all the same."""
+        if not self.has_whole(stage, shard):
+            self.failed(stage, shard, 0, failure)
+
     def check(self, stage: str) -> None:
         """Stop a stage in which too many photos failed for good.
 

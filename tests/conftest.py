@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3_server import BUCKET, S3Server
 from s3fs import S3FileSystem
@@ -84,6 +86,8 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
         try:
             yield {**ours, "PREFECT_API_URL": server.api_url}
         finally:
+            for service in (APILogWorker, EventsWorker):
+                service.drain_all(timeout=10)  # what is on its way would wait a minute for a server that is gone
             server.stop()
 
 

@@ -4,54 +4,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 ROOT = Path(__file__).parents[2]
 CLIPES = Path(sys.executable).with_name("clipes")
 
 
-@pytest.fixture(scope="session")
-def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """Environment variables that name a running Prefect server with a database of its own."""
-    home = tmp_path_factory.mktemp("prefect")
-    ours = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ours.items():
-            patch.setenv(name, value)
-        server = SubprocessASGIServer()
-        server.start(timeout=180)
-        try:
-            yield {**ours, "PREFECT_API_URL": server.api_url}
-        finally:
-            for service in (APILogWorker, EventsWorker):
-                service.drain_all(timeout=10)  # what is on its way would wait a minute for a server that is gone
-            server.stop()
-
-
 def _heeds_ctrl_c() -> None:
     """What a shell starts in the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@pytest.fixture
-def server(server_environment, monkeypatch):
-    """This process tells the server of its runs."""
-    for name, value in server_environment.items():
-        monkeypatch.setenv(name, value)
-    with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
-        yield
 
 
 @dataclass(frozen=True)

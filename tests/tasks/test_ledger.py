@@ -99,6 +99,17 @@ def test_what_the_user_can_mend_goes_first():
         ledger.check_shards()
 
 
+def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
+    ledger = Ledger(2, 0.5)
+    for shard in (0, 1):
+        ledger.planned("cams", shard)
+    ledger.finished(record(shard=0), 1)
+    for shard in (0, 1):
+        ledger.not_begun("cams", shard, ConnectionError("no server"))
+    with pytest.raises(StageError, match=r"^cams shard 1: ConnectionError: no server$"):
+        ledger.check_shards()
+
+
 def test_a_shard_that_succeeds_in_the_end_has_not_failed():
     ledger = Ledger(10, 0)
     ledger.started("cams", 0, 1)
