@@ -5,8 +5,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: setup demo ui deploy test test-slow lint
 
-ui deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
-ui: export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
 setup: $(STAMP)
 
@@ -19,9 +18,7 @@ demo: setup
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)
 
 ui: setup
-	@if $(BIN)/prefect server status > /dev/null 2>&1; \
-	then echo "the UI is at $${PREFECT_API_URL%/api}"; \
-	else $(BIN)/prefect server start; fi
+	$(BIN)/python -m flows.server
 
 # `prefect deploy` refuses a pool that is not there; one that is keeps its settings.
 deploy: setup

@@ -1,7 +1,7 @@
 """A Prefect server for all runs of a user on this machine: it lives as long as one of them does.
 
 Who uses it holds a shared lock on a file, which the system releases however a process ends. The server's own process,
-`python -m flows.shared_server FOLDER PORT`, ends as soon as it can have that lock for itself.
+`python -m flows.shared_server FOLDER`, ends as soon as it can have that lock for itself.
 """
 
 import fcntl
@@ -20,6 +20,13 @@ from pathlib import Path
 
 from tasks.processes import is_alive, started_at
 
+SERVER_SETTINGS = {  # what the user sets goes first
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # States of task runs are written together, not one by one: half the work of a run of tiny shards.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
 HOST = "127.0.0.1"
 LOG = "server.log"
 POLL_SECONDS = 0.5
@@ -85,10 +92,20 @@ def _recorded(folder: Path) -> SharedServer | None:
 
 
 def _started(folder: Path, port: int) -> SharedServer:
-    command = [sys.executable, "-m", "flows.shared_server", str(folder), str(port)]
+    command = [sys.executable, "-m", "flows.shared_server", str(folder)]
+    # Its pages ask for the API at the port that the variable names, whatever the option of `prefect server start` says.
+    environment = {
+        **SERVER_SETTINGS,
+        **os.environ,
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(port),
+    }
+    environment.pop("PREFECT_API_URL", None)
     # A session of its own: Ctrl-C in the terminal is meant for the run, which still has to tell the server of it.
     with (folder / LOG).open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
     server = SharedServer(port, process.pid, started_at(process.pid))
     whole = folder / "server.json.tmp"
     whole.write_text(json.dumps(asdict(server)))
@@ -96,11 +113,11 @@ def _started(folder: Path, port: int) -> SharedServer:
     return server
 
 
-def _serve(folder: Path, port: str) -> None:
+def _serve(folder: Path) -> None:
     threading.Thread(target=_end_when_unused, args=(_users(folder),), daemon=True, name="end-when-unused").start()
     from prefect.cli import app
 
-    sys.argv = ["prefect", "server", "start", "--host", HOST, "--port", port]
+    sys.argv = ["prefect", "server", "start"]
     app()
 
 
@@ -140,4 +157,4 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), sys.argv[2])
+    _serve(Path(sys.argv[1]))
