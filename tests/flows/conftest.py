@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disturbed_runs import SHARDS
 
 ROOT = Path(__file__).parents[2]
 CLIPES = Path(sys.executable).with_name("clipes")
@@ -99,3 +100,26 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
         *("--set", f"clip.pretrained={golden / 'small_vit.pt'}"),
         *("--set", "execution.shards=2"),
     ]
+
+
+@pytest.fixture(scope="session")
+def some_photos(tmp_path_factory, configs, real_data, golden) -> tuple[str, ...]:
+    """`clipes run` on some real photos in a few shards, a few seconds of work in each stage."""
+    ids = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()[:18]
+    split = tmp_path_factory.mktemp("split") / "some.txt"
+    split.write_text("\n".join(ids) + "\n")
+    return (
+        *("run", str(configs / "voc12.yaml")),
+        *("--set", f"dataset.root={real_data}", "--set", f"dataset.split={split}"),
+        *("--set", f"clip.pretrained={golden / 'small_vit.pt'}", "--set", "crf.iter_max=1"),
+        *("--set", f"execution.shards={SHARDS}"),
+    )
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, clipes_in, some_photos) -> str:
+    """The store of a run on them that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = clipes_in(folder)(*some_photos, "--store", str(folder))
+    assert done.returncode == 0, done.stderr
+    return str(folder)
