@@ -137,7 +137,7 @@ def prompts(
 def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Show how far a run is, or how it ended."""
     from flows.tables import print_status
-    from tasks.run_files import read_run
+    from tasks.run_status import read_run
 
     print_status(out, read_run(store, name))
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.run_files import RunStatus, RunSummary
+from tasks.run_files import RunSummary
+from tasks.run_status import RunStatus
 
 if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
     from tasks.doctor import Finding

@@ -13,7 +13,7 @@ from tasks.artifact_store import ArtifactStore
 from tasks.datasets.entries import path_inside
 from tasks.folders import write_bytes
 from tasks.masks import palette_png
-from tasks.run_files import read_run
+from tasks.run_status import read_run
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 from tasks.artifact_store import ArtifactStore
-from tasks.run_files import may_be_running
+from tasks.run_status import may_be_running
 from tasks.stored_files import StoredFile
 
 HOUR = 3600.0

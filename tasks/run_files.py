@@ -5,7 +5,6 @@ import os
 import platform
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,20 +15,19 @@ from typing import Any, Literal
 import pyarrow as pa
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from clipes_core.errors import RunBusyError, StorageError, TransientError, UsageError
-from tasks.artifact_store import ArtifactStore
+from clipes_core.errors import RunBusyError, StorageError, TransientError
 from tasks.ledger import Ledger
 from tasks.photos import Reject
 from tasks.preparation import PreparedRun
-from tasks.processes import is_alive, started_at
+from tasks.processes import started_at
 from tasks.run_metrics import run_metrics
+from tasks.run_status import goes_on
 from tasks.shards import ShardRecord
 
 logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
-SILENT_SECONDS = 60.0  # a run of another machine that has not written its status for as long counts as gone
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
@@ -222,51 +220,6 @@ def write_status(run: PreparedRun, ledger: Ledger) -> None:
     run.store.write_run_table(run.config.name, "status.parquet", ledger.table())
 
 
-@dataclass(frozen=True)
-class RunStatus:
-    """What `clipes status` shows.
-
-    Attributes:
-        run: run.json.
-        shards: rows of status.parquet.
-        metrics: metrics.json, None before the run's end.
-        rejects: how many photos have no result.
-        interrupted: the run stopped without saying so.
-    """
-
-    run: dict[str, Any]
-    shards: list[dict[str, Any]]
-    metrics: dict[str, Any] | None
-    rejects: int
-    interrupted: bool
-
-
-def read_run(store_uri: str, name: str) -> RunStatus:
-    """What is known of a run.
-
-    Raises:
-        UsageError: no run of this name is in the store.
-    """
-    store = ArtifactStore(store_uri)
-    run = store.read_run_json(name, "run.json")
-    if run is None:
-        known = ", ".join(store.run_names()) or "none"
-        raise UsageError(f"no run {name} in {store_uri}; there are: {known}. Name another store with --store")
-    return RunStatus(
-        run,
-        _run_rows(store, name, "status.parquet"),
-        store.read_run_json(name, "metrics.json"),
-        len(_run_rows(store, name, "rejects.parquet")),
-        interrupted=run["state"] == "running" and not goes_on(store, run),
-    )
-
-
-def _run_rows(store: ArtifactStore, name: str, file: str) -> list[dict[str, Any]]:
-    if store.run_file(name, file) is None:
-        return []
-    return store.read(store.run_uri(name, file)).to_pylist()
-
-
 def _run_json(run: PreparedRun) -> dict[str, Any]:
     return {
         "name": run.config.name,
@@ -331,22 +284,6 @@ def _check_not_running(run: PreparedRun, last: Mapping[str, Any]) -> None:
             f"run {run.config.name} is going on now (process {last['pid']} on {last['host']}): "
             "wait for it, stop it, or give this one another --name"
         )
-
-
-def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Whether a run is said to go on and is not known to have ended: one of this machine has a process."""
-    here = run["host"] == socket.gethostname()
-    return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))
-
-
-def goes_on(store: ArtifactStore, run: Mapping[str, Any]) -> bool:
-    """Whether a run goes on: its process is there; or, on another machine, has written its status not long ago."""
-    if not may_be_running(run):
-        return False
-    if run["host"] == socket.gethostname():
-        return True
-    status = store.run_file(run["name"], "status.parquet")
-    return status is not None and time.time() - (status.modified or 0) < SILENT_SECONDS
 
 
 def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:

@@ -11,7 +11,8 @@ from tasks.report.artifacts import RunArtifacts
 from tasks.report.facts import RunFacts, gather
 from tasks.report.page import page
 from tasks.report.ui_pages import show_run
-from tasks.run_files import RunRecord, read_run, recorded_run
+from tasks.run_files import RunRecord, recorded_run
+from tasks.run_status import read_run
 
 FILE = "report.html"
 

@@ -15,7 +15,7 @@ from clipes_core.vocabulary import Vocabulary
 from tasks.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
 from tasks.photos import Photo
 from tasks.report.artifacts import RunArtifacts
-from tasks.run_files import RunStatus
+from tasks.run_status import RunStatus
 
 LISTED_REJECTS = 50
 MANIFEST_COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")

@@ -19,7 +19,7 @@ from clipes_core.errors import StageError
 from flows.pipeline import pipeline
 from tasks.keys import shard_of
 from tasks.preparation import prepare_run
-from tasks.run_files import read_run
+from tasks.run_status import read_run
 from tasks.stages import STAGES
 
 SHARDS = 4000  # so that a task run takes two

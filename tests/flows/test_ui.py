@@ -25,7 +25,7 @@ from small_runs import TinyPhotos
 
 from clipes_core.errors import StageError
 from flows.pipeline import pipeline
-from tasks.run_files import read_run
+from tasks.run_status import read_run
 from tasks.ui import progress
 from tasks.ui.progress import progress_in_ui
 

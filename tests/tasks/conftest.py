@@ -63,3 +63,15 @@ def tiny(tmp_path, real_data, golden) -> TinyPhotos:
     """An empty list data set; its photos are added by the test."""
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
     return TinyPhotos(tmp_path, photo, golden / "small_vit.pt")
+
+
+@pytest.fixture
+def prepared(tiny):
+    """Two photos in two shards, as a run with some settings; nothing is made."""
+    tiny.add("a", "cat;dog")
+    tiny.add("d", "")
+
+    def prepared(until="masks", **sections):
+        return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until)
+
+    return prepared

@@ -1,8 +1,5 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -10,31 +7,19 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from s3_server import BUCKET, S3Server
 from s3fs import S3FileSystem
 from small_runs import make_run
 
-from clipes_core.errors import RunBusyError, StageError, StorageError, UsageError
+from clipes_core.errors import StageError, StorageError
 from tasks import run_files
 from tasks.artifact_store import ArtifactStore
 from tasks.keys import shard_of
-from tasks.preparation import prepare_ranking, prepare_run
-from tasks.run_files import SILENT_SECONDS, open_run, read_run, recorded_run
-
-
-@pytest.fixture
-def prepared(tiny):
-    """Two photos in two shards, as a run with some settings; nothing is made."""
-    tiny.add("a", "cat;dog")
-    tiny.add("d", "")
-
-    def prepared(until="masks", **sections):
-        return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until)
-
-    return prepared
+from tasks.preparation import prepare_ranking
+from tasks.run_files import open_run, recorded_run
+from tasks.run_status import read_run
 
 
 def folder_of(run):
@@ -45,24 +30,6 @@ def write_down(record, made):
     for each in made.records.values():
         record.ledger.started(each.stage, each.shard, 1)
         record.ledger.finished(each, 1)
-
-
-def pretend(run, **values):
-    """Change what a run says of itself."""
-    begun = run.store.read_run_json(run.config.name, "run.json")
-    run.store.write_run_json(run.config.name, "run.json", {**begun, **values})
-
-
-@pytest.fixture
-def process():
-    """Another process, which lives until it is killed."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
-
-
-def of(process):
-    return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
 
 
 def test_a_run_says_at_its_start_what_it_is(prepared):
@@ -249,73 +216,6 @@ def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
             time.sleep(0.02)
         _, shard = read_run(run.config.store, "tiny").shards
     assert (shard["stage"], shard["shard"], shard["state"]) == ("cams", 1, "running")
-
-
-def test_a_run_that_another_process_is_at_is_left_alone(prepared, process):
-    run = prepared()
-    open_run(run)
-    pretend(run, **of(process))
-    before = (folder_of(run) / "run.json").read_bytes()
-
-    assert not read_run(run.config.store, "tiny").interrupted
-    with pytest.raises(RunBusyError, match=rf"^run tiny is going on now \(process {process.pid} on .*\): wait for it"):
-        open_run(prepared(crf={"iter_max": 2}))
-    with pytest.raises(RunBusyError), recorded_run(run):
-        pytest.fail("must not begin")
-    assert (folder_of(run) / "run.json").read_bytes() == before
-
-
-def test_a_run_whose_process_was_killed_is_interrupted_and_may_go_on(prepared, process):
-    run = prepared()
-    open_run(run)
-    pretend(run, **of(process))
-    process.kill()
-    process.wait()
-
-    assert read_run(run.config.store, "tiny").interrupted
-    assert open_run(run) == ()
-
-
-def test_a_process_that_got_the_same_number_is_another_one(prepared, process):
-    run = prepared()
-    open_run(run)
-    pretend(run, **{**of(process), "pid_started": of(process)["pid_started"] - 100})
-
-    assert read_run(run.config.store, "tiny").interrupted
-    assert open_run(run) == ()
-
-
-def test_a_run_of_another_machine_goes_on_while_it_writes_its_status(prepared, process):
-    run = prepared()
-    with recorded_run(run):
-        pretend(run, **of(process), host="elsewhere")
-        assert not read_run(run.config.store, "tiny").interrupted
-        with pytest.raises(RunBusyError, match=r"going on now .* on elsewhere"):
-            open_run(run)
-        status = folder_of(run) / "status.parquet"
-        long_ago = status.stat().st_mtime - 2 * SILENT_SECONDS
-        os.utime(status, (long_ago, long_ago))
-        assert read_run(run.config.store, "tiny").interrupted
-        assert open_run(run) == ()
-
-
-def test_a_run_that_ended_is_not_interrupted(prepared, process):
-    run = prepared()
-    with recorded_run(run):
-        pass
-    pretend(run, **of(process))
-    process.kill()
-    process.wait()
-    assert not read_run(run.config.store, "tiny").interrupted
-
-
-def test_an_unknown_run_is_told_so_with_those_there_are(prepared):
-    store = prepared().config.store
-    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; there are: none\. Name another store with"):
-        read_run(store, "tiny")
-    open_run(prepared())
-    with pytest.raises(UsageError, match=r"there are: tiny\."):
-        read_run(store, "huge")
 
 
 def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, prepared):

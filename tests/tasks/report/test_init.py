@@ -16,7 +16,8 @@ from clipes_core.errors import RunBusyError, StageError, UsageError
 from tasks import report as report_package
 from tasks.preparation import prepare_run
 from tasks.report import reported_run, write_report
-from tasks.run_files import open_run, read_run
+from tasks.run_files import open_run
+from tasks.run_status import read_run
 
 
 def truth_of(tiny, name, ids):

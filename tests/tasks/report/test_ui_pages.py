@@ -16,7 +16,7 @@ from tasks.report import ui_pages
 from tasks.report.artifacts import RunArtifacts
 from tasks.report.facts import gather
 from tasks.report.ui_pages import gallery_page, report_page, score_rows
-from tasks.run_files import read_run
+from tasks.run_status import read_run
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
 
