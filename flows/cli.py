@@ -85,7 +85,9 @@ def run(
         from flows.tables import print_summary
 
         with _told_how_to_resume():
-            summary = server.recorded(lambda: pipeline(loaded, until, fresh, verify, retry_errors))
+            summary = server.recorded(
+                lambda goes_on: pipeline(loaded, until, fresh and not goes_on, verify, retry_errors)
+            )
     print_summary(out, summary, verify)
 
 
@@ -128,7 +130,9 @@ def prompts(
         scored = miou_templates if with_miou else 0
         with _told_how_to_resume():
             selection = server.recorded(
-                lambda: prompt_selection(loaded, candidates, scored, miou_photos, fresh, verify, retry_errors)
+                lambda goes_on: prompt_selection(
+                    loaded, candidates, scored, miou_photos, fresh and not goes_on, verify, retry_errors
+                )
             )
     print_selection(out, selection, verify)
 

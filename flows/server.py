@@ -2,22 +2,22 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self, TypeVar
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from clipes_core.errors import ConfigError, StageError
-from flows.shared_server import LOG, SharedServer, restarted, shared_server
+from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
+from flows.shared_server import SharedServer, restarted, shared_server
+from tasks.log import show_log
 
 START_SECONDS = 180  # on a busy machine it takes a minute
 POLL_SECONDS = 0.2
@@ -41,30 +41,33 @@ class Server:
     url: str
     shared: SharedServer | None = None
 
-    def recorded(self, run: Callable[[], Result]) -> Result:
+    def recorded(self, run: Callable[[bool], Result]) -> Result:
         """Call `run` when the server answers. A shared one that dies meanwhile is started again.
 
-        Where `run` failed because of that it is called again: what is done is kept.
+        Args:
+            run: is called again where it failed because of that. It is told whether it goes on with what it has done.
 
         Raises:
             ConfigError: the named server does not answer.
-            StageError: the shared server did not start, or the server was lost; or what `run` raises.
+            StageError: the shared server did not start, or the server was lost.
+            Exception: what `run` raises for another cause.
         """
+        goes_on = False
         with _Keeper(self.shared) as keeper:
             while True:
                 self._wait(keeper)
                 replaced = keeper.replaced
                 try:
-                    return run()
-                except StageError:
-                    if keeper.replaced == replaced:
-                        raise
-                except httpx.TransportError as exc:
-                    if keeper.replaced == replaced:
-                        raise StageError(
-                            f"the Prefect server at {self.url} was lost ({exc}): see that it runs"
-                        ) from exc
+                    return run(goes_on)
+                except UsageError:
+                    raise
+                except Exception as exc:
+                    if not keeper.lost_one(since=replaced):
+                        if isinstance(exc, ClipesError) or _answers():
+                            raise
+                        raise StageError(f"the Prefect server at {self.url} was lost: see that it runs") from exc
                 logger.warning("the run failed without a server: it goes on with the new one")
+                goes_on = True
 
     def _wait(self, keeper: "_Keeper") -> None:
         if self.shared is None:
@@ -76,7 +79,7 @@ class Server:
         end = time.monotonic() + START_SECONDS
         while not _answers():
             if keeper.given_up or time.monotonic() > end:
-                raise StageError(f"the Prefect server did not start: see {_folder() / LOG}")
+                raise StageError(f"the Prefect server did not start: see {self.shared.log}")
             time.sleep(POLL_SECONDS)
 
 
@@ -100,19 +103,27 @@ class _Keeper:
         self._stop.set()
         self._thread.join()
 
+    def lost_one(self, since: int) -> bool:
+        """Whether a server has died since that many were replaced; it may not be replaced yet."""
+        return self.replaced > since or self._is_dead
+
     @property
     def given_up(self) -> bool:
         """Whether it died once too often."""
-        return self.replaced == RESTARTS and self._server is not None and not self._server.alive
+        return self.replaced == RESTARTS and self._is_dead
+
+    @property
+    def _is_dead(self) -> bool:
+        return self._server is not None and not self._server.alive
 
     def _keep(self) -> None:
         while self._server is not None and self.replaced < RESTARTS:
             while self._server.alive:
                 if self._stop.wait(POLL_SECONDS):
                     return
-            self._server = restarted(_folder(), self._server)
+            self._server = restarted(self._server)
             self.replaced += 1
-            logger.warning("the Prefect server died, see %s: another one is started in its place", _folder() / LOG)
+            logger.warning("the Prefect server died, see %s: another one is started in its place", self._server.log)
 
 
 @contextmanager
@@ -125,15 +136,11 @@ def prefect_server() -> Iterator[Server]:
     if named:
         yield Server(named)
         return
-    with shared_server(_folder()) as shared, _set_for_all(shared.url):
+    with shared_server(PREFECT_HOME.value() / "clipes-server") as shared, _set_for_all(shared.url):
         try:
             yield Server(shared.url, shared)
         finally:
             _send_the_rest()
-
-
-def _folder() -> Path:
-    return PREFECT_HOME.value() / "clipes-server"
 
 
 @contextmanager
@@ -159,8 +166,12 @@ def _send_the_rest() -> None:
 
 def main() -> None:
     """Keep the server and its pages until Ctrl-C."""
-    with suppress(KeyboardInterrupt), prefect_server() as server:
-        server.recorded(lambda: _show(server.url))
+    show_log()
+    try:
+        with suppress(KeyboardInterrupt), prefect_server() as server:
+            server.recorded(lambda _: _show(server.url))
+    except ClipesError as exc:
+        sys.exit(f"clipes: {exc}")
 
 
 def _show(url: str) -> None:

@@ -38,14 +38,21 @@ class SharedServer:
     """A server that was started; it may take a while until it answers.
 
     Attributes:
+        folder: of its locks and its log.
         port: on this machine.
         pid: its process.
         pid_started: when that began [s since 1970]; another process may get the same number later.
     """
 
+    folder: Path
     port: int
     pid: int
     pid_started: float
+
+    @property
+    def log(self) -> Path:
+        """What it has said; those before it, too."""
+        return self.folder / LOG
 
     @property
     def url(self) -> str:
@@ -70,9 +77,9 @@ def shared_server(folder: Path) -> Iterator[SharedServer]:
         yield _found_or_started(folder, _free_port)
 
 
-def restarted(folder: Path, server: SharedServer) -> SharedServer:
+def restarted(server: SharedServer) -> SharedServer:
     """The server of a folder after its process has died in the middle of a block, at the same URL; started by one."""
-    return _found_or_started(folder, lambda: server.port)
+    return _found_or_started(server.folder, lambda: server.port)
 
 
 def _found_or_started(folder: Path, port: Callable[[], int]) -> SharedServer:
@@ -85,7 +92,7 @@ def _recorded(folder: Path) -> SharedServer | None:
     if not record.exists():
         return None
     try:
-        server = SharedServer(**json.loads(record.read_text()))
+        server = SharedServer(folder, **json.loads(record.read_text()))
     except (ValueError, TypeError):  # of another version: its server is not ours to use
         return None
     return server if server.alive else None
@@ -106,9 +113,10 @@ def _started(folder: Path, port: int) -> SharedServer:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )
-    server = SharedServer(port, process.pid, started_at(process.pid))
+    server = SharedServer(folder, port, process.pid, started_at(process.pid))
     whole = folder / "server.json.tmp"
-    whole.write_text(json.dumps(asdict(server)))
+    record = {name: value for name, value in asdict(server).items() if name != "folder"}
+    whole.write_text(json.dumps(record))
     whole.replace(folder / "server.json")
     return server
 
