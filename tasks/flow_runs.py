@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -38,16 +39,20 @@ def own_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
             PID_STARTED: started_at(pid),
         }
         client.update_flow_run_labels(flow_run.id, labels)
-        mark_crashed(client)
+        mark_crashed(client, flow_run.id)
 
 
-def mark_crashed(client: SyncPrefectClient) -> list[str]:
-    """Mark as Crashed the runs of this machine that are said to go on although their process is gone.
+def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str]:
+    """Mark as Crashed the runs of this machine that are said to go on although their process is gone, or at another.
+
+    Args:
+        client: of the server.
+        own: the run that this process is at now, so that it is at none of the others any more.
 
     Returns:
         Their names.
     """
-    gone = [run for run in _going_on(client) if _is_gone(run)]
+    gone = [run for run in _going_on(client) if run.id != own and _is_gone(run, own)]
     for run in gone:
         crashed: State[Any] = Crashed(message="its process ended without a word: it was killed, or the machine went")
         for task_run in client.read_task_runs(
@@ -68,9 +73,11 @@ def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:
         offset += len(runs)
 
 
-def _is_gone(run: FlowRun) -> bool:
-    """Whether it is one of this machine's runs of clipes, and its process is not there any more."""
+def _is_gone(run: FlowRun, own: UUID | None) -> bool:
+    """Whether it is one of this machine's runs of clipes, and its process is not there any more, or at another run."""
+    if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
+        return False  # its worker ends it, and writes so
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))
     if host != socket.gethostname() or pid is None or started is None:
         return False
-    return not is_alive(int(pid), float(started))
+    return (own is not None and int(pid) == os.getpid()) or not is_alive(int(pid), float(started))

@@ -13,7 +13,7 @@ def test_this_process_is_alive():
 
 
 def test_another_process_that_got_the_number_is_another_one():
-    assert not is_alive(os.getpid(), started_at(os.getpid()) - 60)
+    assert not is_alive(os.getpid(), started_at(os.getpid()) - 600)
 
 
 def test_a_process_that_ended_is_not_alive_also_before_it_is_waited_for():
