@@ -84,7 +84,7 @@ def _take_up(work: StageWork, shard: int, attempt: int, log: Log) -> None:
         record = work.make(shard)
         ledger.finished(record, attempt)
         log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
-        _check(record)
+        record.check()
         ledger.check(stage)
     except Exception as exc:
         ledger.failed(stage, shard, attempt, exc)
@@ -119,12 +119,6 @@ def _as_one(failures: Mapping[int, Exception]) -> Exception:
 def _may_pass(failure: object) -> bool:
     """Whether another attempt can help."""
     return isinstance(failure, TransientError | ConnectionError | TimeoutError)
-
-
-def _check(record: ShardRecord) -> None:
-    if not record.complete:
-        passing = [reject for reject in record.rejects if reject.kind.transient]
-        raise TransientError(f"{len(passing)} photos failed for a cause that may pass; the first: {passing[0].reason}")
 
 
 def _attempt() -> int:

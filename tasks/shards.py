@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from clipes_core.config import RunConfig
-from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind
+from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind, TransientError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactStore
 from tasks.keys import row_digest
@@ -79,6 +79,17 @@ class ShardRecord:
     def complete(self) -> bool:
         """False where a row failed for a cause that may pass; the shard will be made again."""
         return not any(reject.kind.transient for reject in self.rejects)
+
+    def check(self) -> None:
+        """Refuse a shard that is to be made again.
+
+        Raises:
+            TransientError: how many rows failed for a cause that may pass, and the first reason.
+        """
+        passing = [reject for reject in self.rejects if reject.kind.transient]
+        if passing:
+            first = passing[0].reason
+            raise TransientError(f"{len(passing)} photos failed for a cause that may pass; the first: {first}")
 
 
 def make_shard(job: ShardJob) -> ShardRecord:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipes_core.errors import BrokenArtifactError, UpstreamError
+from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
 from tasks.shard_plan import output_digests
@@ -103,11 +103,21 @@ class StageWork:
             with work._mending:
                 if broken.uri in work._mended:
                     return  # another shard met it too, and was first
-                work._mended.add(broken.uri)
                 logger.warning("%s %s: it is dropped and made again", broken.uri, broken.reason)
                 self.run.store.discard(broken.uri)
                 if work is not self:
-                    work.ledger.finished(work.make(own), attempt=1)
+                    work._make_again(own)
+                work._mended.add(broken.uri)  # not where that failed: another attempt finds it missing, and mends it
+
+    def _make_again(self, shard: int) -> None:
+        """Make an artifact that was dropped; one that is not whole fails its shard, and what stands on it."""
+        record = self.make(shard)
+        self.ledger.finished(record, attempt=1)
+        try:
+            record.check()
+        except TransientError as exc:
+            self.ledger.failed(self.stage.name, shard, 1, exc)
+            raise
 
     def _in_worker(self, function: Any, *args: Any) -> ShardRecord:
         return self.pool.run(function, *args, timeout_s=self.run.config.execution.shard_timeout_s)

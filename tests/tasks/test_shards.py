@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_runs import made_shard, make_run, planned
 
-from clipes_core.errors import ArtifactError
+from clipes_core.errors import ArtifactError, TransientError
 from tasks.preparation import prepare_run
 from tasks.shard_plan import ALL_THAT_IS_THERE, Reuse
 from tasks.shards import ShardJob, cached_record
@@ -229,6 +229,8 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     assert (reject.image_id, reject.kind, reject.kind.transient) == ("b", "network", True)
     assert "503" in reject.reason
     assert not record.complete
+    with pytest.raises(TransientError, match=r"^1 photos failed for a cause that may pass; the first: "):
+        record.check()
     assert first.run.store.footer(record.uri).metadata["complete"] == "false"
 
     server.busy = False

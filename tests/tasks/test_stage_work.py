@@ -9,7 +9,7 @@ from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from small_runs import work_on, worked_through, works_of
 
-from clipes_core.errors import StorageError, TransientError
+from clipes_core.errors import StorageError, TransientError, WorkerError
 from tasks.artifact_store import ArtifactStore
 from tasks.ledger import Ledger
 from tasks.preparation import prepare_ranking, prepare_run
@@ -60,6 +60,37 @@ def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, capl
     assert pq.read_table(cams).equals(whole)
     assert f"{cams} cannot be read" in caplog.text
     assert "it is dropped and made again" in caplog.text
+
+
+class LosesWorkers:
+    """A pool some of whose workers die when they begin."""
+
+    def __init__(self, pool, deaths):
+        self._pool, self._deaths = pool, deaths
+
+    def run(self, *args, **options):
+        if self._deaths.pop(0):
+            raise WorkerError("its worker process died")
+        return self._pool.run(*args, **options)
+
+
+def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool):
+    cams = Path(made()["cams"].uri)
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+    run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
+    meets_it, dies_in_the_mend, mends, goes_on = False, True, False, False
+    ledger = Ledger(run.photos, 1)
+    texts, cams_work, masks = works_of(run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on]))
+    for work in (texts, cams_work):
+        work_on(work, run)
+
+    with pytest.raises(WorkerError):
+        masks.make(0)
+    assert not cams.exists()
+    record = masks.make(0)
+
+    assert (record.computed, record.rejects) == (3, ())
+    assert ledger.record("cams", 0).computed == 3
 
 
 def test_digests_that_fail_are_made_again_too(made):
