@@ -148,7 +148,10 @@ class Ledger:
             StageError: one line per reason, with the shards that failed for it.
         """
         with self._lock:
-            found = [(place, self._failures[place]) for place in sorted(self._failures, key=_in_order)]
+            undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
+            never = {place: StageError("its task run came to no end") for place in undone - self._failures.keys()}
+            failed = {**self._failures, **never}
+            found = [(place, failed[place]) for place in sorted(failed, key=_in_order)]
         failures = [(place, failure) for place, failure in found if not isinstance(failure, UpstreamError)]
         for _, failure in failures:
             if isinstance(failure, UsageError):

@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from tasks.shards import ShardRecord
 logger = logging.getLogger(__name__)
 
 STATUS_SECONDS = 10.0
+WRITING_SHARE = 4  # with 100 000 shards a status takes seconds to write; it is written less often then
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
@@ -171,11 +173,14 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
     stop = threading.Event()
 
     def write() -> None:
-        while not stop.wait(STATUS_SECONDS):
+        pause = STATUS_SECONDS
+        while not stop.wait(pause):
+            begun = time.monotonic()
             try:
                 write_status(run, ledger)
             except (StorageError, TransientError) as exc:
                 logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
+            pause = max(STATUS_SECONDS, WRITING_SHARE * (time.monotonic() - begun))
 
     thread = threading.Thread(target=write, daemon=True, name="status")
     thread.start()
