@@ -15,11 +15,10 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from clipes_core.errors import DatasetError, StorageError
-from tasks.filesystems import appears_whole, explained, filesystem, is_local
+from tasks.filesystems import MTIME_KEYS, appears_whole, explained, filesystem, is_local
 
 THREADS = 16  # requests at a time; a listing or a small file spends its time waiting for the store
 NO_SUCH_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tasks.filesystems import explained, filesystem, is_local
+from tasks.filesystems import MTIME_KEYS, explained, filesystem, is_local
 
 ARTIFACT = re.compile(r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16}\.parquet)")
 HALF_WRITTEN = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
@@ -112,5 +112,6 @@ def file_at(uri: str) -> StoredFile | None:
 
 
 def _stored(uri: str, entry: Mapping[str, Any]) -> StoredFile:
-    stamp = entry.get("mtime") or entry.get("LastModified") or entry.get("created")
-    return StoredFile(uri, entry["size"], stamp.timestamp() if isinstance(stamp, datetime) else stamp)
+    stamp = next((entry[key] for key in MTIME_KEYS if entry.get(key)), None)
+    modified = stamp.timestamp() if isinstance(stamp, datetime) else stamp
+    return StoredFile(uri, entry["size"], modified if isinstance(modified, int | float) else None)
