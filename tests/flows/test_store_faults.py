@@ -1,5 +1,6 @@
 """Stores that fill up, can only be read, or die in the middle of a run: nothing that was done is lost."""
 
+import sqlite3
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,8 +23,13 @@ def check_ended_badly(done, *told):
     assert "completed" not in output
 
 
-def check_no_process_is_left(folder):
-    assert [process.cmdline() for process in processes_in(folder)] == []
+def check_nothing_goes_on(clipes):
+    """No process is left, and no flow run is said to go on."""
+    assert [process.cmdline() for process in processes_in(clipes.folder)] == []
+    database = Path(clipes.environment["PREFECT_HOME"]) / "prefect.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as records:
+        ends = records.execute("select distinct state_type from flow_run").fetchall()
+    assert not {end for (end,) in ends} & {"RUNNING", "CANCELLING"}
 
 
 def processes_in(folder):
@@ -67,7 +73,7 @@ def test_a_full_disk_is_told_and_what_is_written_is_whole(clipes, some_photos, u
             RESUME,
         )
         assert not [path for path in files_of(str(store)) if path.endswith(".tmp")]
-        check_no_process_is_left(clipes.folder)
+        check_nothing_goes_on(clipes)
 
         remount(store, "size=100m")
         check_resumed(clipes, some_photos, str(store), undisturbed)
@@ -90,7 +96,7 @@ def test_a_store_that_can_only_be_read_is_told_and_left_as_it_is(clipes, some_ph
         )
         assert files_of(str(store)) == before
         assert clipes("status", "voc12", "--store", str(store)).stdout.startswith("run voc12: completed")
-        check_no_process_is_left(clipes.folder)
+        check_nothing_goes_on(clipes)
 
         remount(store, "bind,rw")
         check_resumed(clipes, some_photos, str(store), undisturbed)
@@ -115,7 +121,7 @@ def test_a_run_outlives_an_s3_server_that_comes_back(on_s3, s3, some_photos, und
     assert process.returncode == 0, error
     assert "Traceback" not in error
     assert rows(store) == rows(undisturbed)
-    check_no_process_is_left(clipes.folder)
+    check_nothing_goes_on(clipes)
 
 
 def test_a_run_ends_when_its_s3_server_stays_away_and_resumes(on_s3, s3, some_photos, undisturbed):
@@ -130,5 +136,5 @@ def test_a_run_ends_when_its_s3_server_stays_away_and_resumes(on_s3, s3, some_ph
 
     assert process.returncode == 1, done
     check_ended_badly(done, f"{store}/", "Could not connect to the endpoint URL", "check the address, the netw", RESUME)
-    check_no_process_is_left(clipes.folder)
+    check_nothing_goes_on(clipes)
     check_resumed(clipes, some_photos, store, undisturbed)
