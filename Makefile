@@ -30,7 +30,7 @@ deploy: setup
 	$(BIN)/prefect --no-prompt deploy --all
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
