@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from clipes_core.errors import ConfigError
 
 CREDENTIALS = re.compile(
-    r"://[^/@]*:[^/@]*@|[?&](?:x-(?:amz|goog)-(?:signature|credential)|signature|sig|token|access_token)=",
+    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
+    r"|^https?://[^/@]+@"
+    r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
     re.IGNORECASE,
 )
 NO_CREDENTIALS = "take them out, and give them where the package of its protocol looks for them"
