@@ -22,6 +22,7 @@ from tasks.log import show_log
 START_SECONDS = 180  # on a busy machine it takes a minute
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 10.0
+LOSS_SECONDS = 10.0
 RESTARTS = 3  # of a server that dies again and again
 
 Result = TypeVar("Result")
@@ -104,8 +105,18 @@ class _Keeper:
         self._thread.join()
 
     def lost_one(self, since: int) -> bool:
-        """Whether a server has died since that many were replaced; it may not be replaced yet."""
-        return self.replaced > since or self._is_dead
+        """Whether a server has died since that many were replaced; it may not be replaced yet.
+
+        A process that was killed answers a moment longer, and is seen dead a moment after it has stopped to.
+        """
+        end = time.monotonic() + LOSS_SECONDS
+        while self.replaced == since and not self._is_dead:
+            if self._server is None or time.monotonic() > end:
+                return False
+            time.sleep(POLL_SECONDS)
+            if self.replaced == since and not self._is_dead and _answers():
+                return False
+        return True
 
     @property
     def given_up(self) -> bool:

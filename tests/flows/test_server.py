@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from process_watch import gone_within, started_in
 
 from clipes_core.errors import ConfigError, StageError
-from flows.server import _answers, prefect_server
+from flows.server import _answers, _Keeper, prefect_server
 from flows.shared_server import shared_server
 
 
@@ -52,6 +52,23 @@ def test_what_failed_with_the_server_is_called_again_with_the_new_one(home):
     with prefect_server() as server:
         assert server.recorded(run) == "done"
     assert calls == [False, True]
+
+
+class DyingServer:
+    """A process that is seen alive a few times after its connections are gone."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    @property
+    def alive(self):
+        self.seen -= 1
+        return self.seen >= 0
+
+
+def test_a_server_that_is_just_dying_counts_as_lost(home):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert _Keeper(DyingServer(seen=3)).lost_one(since=0)
 
 
 def test_what_fails_for_another_cause_is_not_called_again(home):
