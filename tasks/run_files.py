@@ -33,7 +33,7 @@ FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
-REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python-headless", "prefect")
+REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect")
 MANIFEST_SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
