@@ -6,9 +6,12 @@ Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from clipes_core.dense_crf_config import DenseCrfConfig
 from clipes_core.errors import ConfigError
+from clipes_core.section import Section
+from clipes_core.segmenter_config import EvaluationConfig, TrainConfig
 
 CREDENTIALS = re.compile(
     r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
@@ -18,18 +21,6 @@ CREDENTIALS = re.compile(
 )
 NO_CREDENTIALS = "take them out, and give them where the package of its protocol looks for them"
 AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidates
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, unknown keys rejected; a form drawn from its schema shows the keys as they are."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        model_title_generator=lambda section: section.__name__.removesuffix("Config").lower(),
-        field_title_generator=lambda key, _: key,
-    )
 
 
 class DatasetConfig(Section):
@@ -127,17 +118,10 @@ class CamConfig(Section):
     flip: bool = Field(False, description="Average with the mirrored image's CAMs (ablation).")
 
 
-class CrfConfig(Section):
-    """Dense CRF (sec. 3.4); pydensecrf's names."""
+class CrfConfig(DenseCrfConfig):
+    """Dense CRF of the pseudo masks (sec. 3.4)."""
 
     enabled: bool = Field(True, description="Without it the mask is the argmax of the CAMs.")
-    iter_max: int = Field(10, ge=1, le=100, description="Mean-field iterations.")
-    pos_w: float = Field(3, ge=0, description="Weight of the Gaussian (position) kernel.")
-    # Standard deviations far below 0.1 overflow pydensecrf's lattice, which ends the process.
-    pos_xy_std: float = Field(1, ge=0.1, description="Its standard deviation [px].")
-    bi_w: float = Field(4, ge=0, description="Weight of the bilateral (position and colour) kernel.")
-    bi_xy_std: float = Field(67, ge=0.1, description="Its spatial standard deviation [px].")
-    bi_rgb_std: float = Field(3, ge=0.1, description="Its colour standard deviation, of 255.")
     image: Literal["rgb", "reference"] = Field(
         "rgb", description="The photo, or the published program's BGR minus mean wrapped to 8 bits."
     )
@@ -169,13 +153,26 @@ class ExecutionConfig(Section):
         le=50,
         description="Further attempts of a shard, for transient causes only; Prefect keeps at most 50 delays.",
     )
-    shard_timeout_s: float = Field(3600, gt=0, description="A shard that takes longer is stopped [s].")
+    shard_timeout_s: float = Field(
+        3600, gt=0, description="A shard that takes longer, or a training that stands still so long, is stopped [s]."
+    )
+    loader_workers: int | Literal["auto"] = Field(
+        "auto", description="Processes that load training photos, per device; auto: the cores a device has, at most 8."
+    )
+    cache_gb: float = Field(20, gt=0, description="Of training photos and masks kept on a local disk [GB].")
 
     @field_validator("gpu_workers", "cpu_workers")
     @classmethod
     def _at_least_one(cls, workers: int | str) -> int | str:
         if isinstance(workers, int) and workers < 1:
             raise ValueError("must be auto or at least 1")
+        return workers
+
+    @field_validator("loader_workers")
+    @classmethod
+    def _not_negative(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 0:
+            raise ValueError("must be auto or at least 0: 0 loads in the training process itself")
         return workers
 
 
@@ -198,6 +195,8 @@ class RunConfig(Section):
     cam: CamConfig = Field(default_factory=CamConfig)
     crf: CrfConfig = Field(default_factory=CrfConfig)
     confidence: ConfidenceConfig = Field(default_factory=ConfidenceConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
 
@@ -206,6 +205,8 @@ class RunConfig(Section):
         dataset = self.dataset
         uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
         uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth, "dataset.classes": dataset.classes}
+        uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
+        uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
         for key, uri in uris.items():
             if holds_credentials(uri or ""):  # the message does not repeat it
                 raise ValueError(f"{key}: a URI with credentials in it, and run.json holds it: {NO_CREDENTIALS}")
@@ -252,4 +253,4 @@ def _line(error: Any) -> str:
 
 
 def _is_union_branch(part: str) -> bool:
-    return part in ("int", "str") or part.startswith(("literal[", "tuple["))
+    return part in ("int", "str", "constrained-float") or part.startswith(("literal[", "tuple["))

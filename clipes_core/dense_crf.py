@@ -5,20 +5,26 @@ from typing import Literal
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
 
-from clipes_core.config import CrfConfig
+from clipes_core.config import DenseCrfConfig
 from clipes_core.errors import ShapeError
 
 LOWEST_PROB = 1e-5  # keeps -log finite
 MEAN_BGR = (104.008, 116.669, 122.675)
 
 
-def dense_crf(image_rgb: np.ndarray, probs: np.ndarray, config: CrfConfig) -> np.ndarray:
+def dense_crf(
+    image_rgb: np.ndarray,
+    probs: np.ndarray,
+    config: DenseCrfConfig,
+    image: Literal["rgb", "reference"] = "rgb",
+) -> np.ndarray:
     """Run mean-field inference on a photo's class scores.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         probs: (1 + K, H, W) float, in [0, 1]; channel 0 is background. They need not add up to 1.
-        config: kernels, iterations and image input; `enabled` and `background_power` are not read.
+        config: kernels and iterations.
+        image: what the bilateral kernel compares, see `crf_image`.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1], adding up to 1 over the channels.
@@ -36,7 +42,7 @@ def dense_crf(image_rgb: np.ndarray, probs: np.ndarray, config: CrfConfig) -> np
     labels, height, width = probs.shape
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(_unary(probs))
-    _add_kernels(crf, crf_image(image_rgb, config.image), config)
+    _add_kernels(crf, crf_image(image_rgb, image), config)
     posterior = np.array(crf.inference(config.iter_max), dtype=np.float32)
     return posterior.reshape(probs.shape)
 
@@ -46,7 +52,7 @@ def _unary(probs: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(energy.reshape(len(probs), -1))
 
 
-def _add_kernels(crf: DenseCRF2D, image: np.ndarray, config: CrfConfig) -> None:
+def _add_kernels(crf: DenseCRF2D, image: np.ndarray, config: DenseCrfConfig) -> None:
     # A kernel without weight changes nothing, and building its lattice takes a quarter of the time.
     if config.pos_w:
         crf.addPairwiseGaussian(sxy=config.pos_xy_std, compat=config.pos_w)

@@ -66,7 +66,7 @@ def pseudo_mask(
     cams = resize_cams(refined_cam, (height, width))
     probs = scores_with_background(cams, crf.background_power)
     if crf.enabled:
-        probs = dense_crf(image_rgb, probs, crf)
+        probs = dense_crf(image_rgb, probs, crf, crf.image)
     sure = confidence_from_cams(cams) if confidence.source == "cam" else confidence_from_posterior(probs)
     ids = np.concatenate([[0], class_ids]).astype(np.uint8)
     return PseudoMask(ids[probs.argmax(axis=0)], quantise(sure))

@@ -10,10 +10,10 @@ from clipes_core.config import (
     CrfConfig,
     PromptsConfig,
     RunConfig,
-    Section,
     parse_config,
 )
 from clipes_core.errors import ConfigError
+from clipes_core.section import Section
 
 SMALLEST = {"name": "voc12", "dataset": {"root": "/data/VOC2012"}}
 
@@ -253,3 +253,21 @@ def test_credentials_in_the_stores_uri_are_refused():
 )
 def test_buckets_accounts_and_users_are_no_credentials(uri):
     assert parsed(store=uri).store == uri
+
+
+def test_of_the_evaluation_only_what_differs_names_other_photos():
+    assert parsed().evaluation.photos == {}
+    assert parsed(evaluation={"seed": 0, "scales": [1, 0.5]}).evaluation.photos == {"seed": 0}
+
+
+def test_mu_is_a_threshold_or_the_way_of_the_published_program():
+    assert parsed(train={"mu": 0}).train.mu == 0
+    assert parsed(train={"mu": "labels"}).train.mu == "labels"
+    assert {line.partition(":")[0] for line in complaint(train={"mu": 1.5}).splitlines()} == {"train.mu"}
+
+
+def test_loading_needs_no_process_of_its_own():
+    assert parsed(execution={"loader_workers": 0}).execution.loader_workers == 0
+    assert complaint(execution={"loader_workers": -1}).startswith(
+        "execution.loader_workers: must be auto or at least 0"
+    )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes_core.config import RunConfig, Section, parse_config
+from clipes_core.config import RunConfig, parse_config
+from clipes_core.section import Section
 from clipes_core.vocabulary import ClassEntry, Vocabulary
 from tasks.cam_rows import stored_cams
 from tasks.devices import resolve_precision
