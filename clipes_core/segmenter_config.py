@@ -5,7 +5,7 @@ Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from clipes_core.dense_crf_config import DenseCrfConfig
 from clipes_core.section import Section
@@ -61,7 +61,7 @@ class EvaluationConfig(Section):
     count: int | None = Field(None, ge=1, le=100_000, description="How many scenes are generated.")
     mode: Literal["whole", "slide"] = Field("whole", description="The photo at once, or in crops that overlap.")
     crop: int = Field(513, ge=32, description="Side of a crop [px].")
-    stride: int = Field(342, ge=1, description="From one crop to the next [px].")
+    stride: int = Field(342, ge=1, validate_default=True, description="From one crop to the next [px].")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,), min_length=1, description="Of the photo; the base recipe: 1, 0.75, 0.5 with merge max."
     )
@@ -70,6 +70,13 @@ class EvaluationConfig(Section):
         "mean", description="Over scales and flips: mean of the probabilities, or maximum of the logits."
     )
     crf: EvaluationCrfConfig = Field(default_factory=EvaluationCrfConfig, description="Dense CRF on the predictions.")
+
+    @field_validator("stride")
+    @classmethod
+    def _leaves_nothing_out(cls, stride: int, info: ValidationInfo) -> int:
+        if info.data.get("mode") == "slide" and stride > info.data.get("crop", stride):
+            raise ValueError("must be at most evaluation.crop, or what lies between two crops is left out")
+        return stride
 
     @property
     def photos(self) -> dict[str, Any]:

@@ -271,3 +271,11 @@ def test_loading_needs_no_process_of_its_own():
     assert complaint(execution={"loader_workers": -1}).startswith(
         "execution.loader_workers: must be auto or at least 0"
     )
+
+
+def test_crops_leave_nothing_out():
+    assert parsed(evaluation={"mode": "slide", "crop": 342}).evaluation.stride == 342
+    assert complaint(evaluation={"mode": "slide", "crop": 341}) == (
+        "evaluation.stride: must be at most evaluation.crop, or what lies between two crops is left out (got 342)"
+    )
+    assert parsed(evaluation={"crop": 341}).evaluation.mode == "whole"

@@ -1,0 +1,127 @@
+"""A trained segmenter on a photo: whole or in crops, at several scales, mirrored too."""
+
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+
+from clipes_core.dense_crf import dense_crf
+from clipes_core.errors import ShapeError
+from clipes_core.segmenter_config import EvaluationConfig
+
+
+def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> np.ndarray:
+    """The class of each pixel of a photo.
+
+    Args:
+        model: as for `photo_probs`.
+        image_rgb: (H, W, 3) uint8 RGB, [0, 255].
+        config: how the photo is shown to the network, and whether a dense CRF follows.
+
+    Returns:
+        (H, W) uint8, ids 0..K.
+
+    Raises:
+        ShapeError: `image_rgb` is not (H, W, 3) uint8.
+    """
+    probs = photo_probs(model, image_rgb, config)
+    if config.crf.enabled:
+        return dense_crf(image_rgb, probs.cpu().numpy(), config.crf).argmax(axis=0).astype(np.uint8)
+    return probs.argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+@torch.no_grad()
+def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
+    """The class probabilities of each pixel of a photo.
+
+    Views (the photo at each scale, and mirrored) go through the network one after the other, and their logits are
+    brought to the photo's size bilinearly; only the running sum or maximum is kept of them.
+
+    Args:
+        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode; its own preprocessing is used, which
+            is given BGR, and its `test_cfg` is not.
+        image_rgb: (H, W, 3) uint8 RGB, [0, 255].
+        config: mode, crop, stride, scales, flip, merge.
+
+    Returns:
+        (1 + K, H, W) float32 on the model's device, in [0, 1], adding up to 1 over the channels.
+
+    Raises:
+        ShapeError: `image_rgb` is not (H, W, 3) uint8.
+
+    Source: merge max with scales 1, 0.75, 0.5 is the base repository's rule (kazuto1011/deeplab-pytorch).
+    Differs from the reference: the maximum is taken at the photo's size, there at that of the logits.
+    """
+    if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+        raise ShapeError(f"image_rgb must be (H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
+    views = _views(model, image_rgb, config)
+    if config.merge == "max":
+        return reduce(torch.maximum, views).softmax(dim=0)
+    total = reduce(torch.add, (logits.softmax(dim=0) for logits in views))
+    return total / (len(config.scales) * (2 if config.flip else 1))
+
+
+def _views(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> Iterator[torch.Tensor]:
+    """The logits of each view, (1 + K, H, W) float32, at the photo's size and not mirrored."""
+    height, width, _ = image_rgb.shape
+    for scale in config.scales:
+        scaled = _scaled(image_rgb, scale)
+        for mirrored in (False, True) if config.flip else (False,):
+            logits = _logits(model, scaled[:, ::-1] if mirrored else scaled, config)
+            if mirrored:
+                logits = logits.flip(-1)
+            yield _resized(logits, (height, width))
+
+
+def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
+    height, width, _ = image_rgb.shape
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    return image_rgb if size == (width, height) else cv2.resize(image_rgb, size, interpolation=cv2.INTER_LINEAR)
+
+
+def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
+    """The logits of a view, (1 + K, h, w) float32 at its size; where crops overlap, their mean."""
+    height, width, _ = image_rgb.shape
+    if config.mode == "whole":
+        return _crop_logits(model, image_rgb)
+    total: torch.Tensor | None = None
+    times = np.zeros((height, width), np.float32)
+    for row, column in product(*(_crops(side, config.crop, config.stride) for side in (height, width))):
+        logits = _crop_logits(model, image_rgb[row, column])
+        if total is None:
+            total = logits.new_zeros((len(logits), height, width))
+        total[:, row, column] += logits
+        times[row, column] += 1
+    assert total is not None  # there is at least one crop
+    return total / torch.from_numpy(times).to(total.device)
+
+
+def _crops(side: int, crop: int, stride: int) -> list[slice]:
+    """Where crops lie along a side: each `stride` after the one before, the last one moved back to end with it."""
+    last = max(side - crop, 0)
+    starts = [*range(0, last, stride), last]
+    return [slice(start, min(start + crop, side)) for start in starts]
+
+
+def _crop_logits(model: BaseSegmentor, image_rgb: np.ndarray) -> torch.Tensor:
+    """The logits of what the network sees at once, (1 + K, h, w) float32; what its preprocessing pads is cut off."""
+    height, width, _ = image_rgb.shape
+    image = torch.from_numpy(np.ascontiguousarray(image_rgb[..., ::-1].transpose(2, 0, 1)))
+    data = {"inputs": [image], "data_samples": [SegDataSample()]}
+    inputs = model.data_preprocessor(data, training=False)["inputs"]
+    size = inputs.shape[2:]  # to which stock heads bring their logits themselves
+    meta = {"ori_shape": size, "img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
+    logits = _resized(model.encode_decode(inputs, [meta])[0].float(), size)
+    return logits[:, :height, :width]
+
+
+def _resized(logits: torch.Tensor, size_hw: tuple[int, int]) -> torch.Tensor:
+    if logits.shape[1:] == size_hw:
+        return logits
+    return F.interpolate(logits[None], size_hw, mode="bilinear", align_corners=False)[0]
