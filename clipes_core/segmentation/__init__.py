@@ -1,5 +1,7 @@
 """What the method adds to MMSegmentation: importing this package registers its modules by their class names."""
 
+from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
+from clipes_core.segmentation.confidence_hand_over import ConfidenceHook, hand_over_confidence
 from clipes_core.segmentation.deeplabv2_head import DeepLabV2Head
 
-__all__ = ["DeepLabV2Head"]
+__all__ = ["ConfidenceGuidedLoss", "ConfidenceHook", "DeepLabV2Head", "hand_over_confidence"]

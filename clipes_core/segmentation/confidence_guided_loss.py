@@ -1,0 +1,129 @@
+"""Confidence-guided loss: cross entropy on the pixels that the pseudo mask is sure of."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, distributed, nn
+
+from clipes_core.confidence import PAPER_MU, lowest_sure_level
+from clipes_core.errors import ConfigError, ShapeError
+from clipes_core.pseudo_mask import IGNORE_INDEX
+
+
+@MODELS.register_module()
+class ConfidenceGuidedLoss(nn.Module):
+    """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
+
+    MMSegmentation's heads call it as any loss of theirs and know nothing of confidence. `hand_over_confidence` sets
+    `confidence` before each batch. Without a pixel left the loss is 0, and so is its gradient. Under torch.distributed
+    the mean is over the pixels of all processes, so that averaged gradients are those of one process with all images.
+
+    Args:
+        mu: pixels strictly less confident do not count, in [0, 1]. With 0 it is cross entropy on all labelled pixels,
+            and no confidence is needed.
+        class_weight: (1 + K,), of each class; the mean is then a weighted one, as in torch's cross entropy.
+        loss_weight: factor of the result.
+        loss_name: name in the log. Only names that begin with `loss` are trained on.
+
+    Attributes:
+        confidence: (B, 1, H, W) uint8 levels round(255 c) of the current batch, or None.
+        kept_fraction: () share in [0, 1] of the labelled pixels that counted in the last call, over all processes.
+
+    Raises:
+        ConfigError: `mu` is not in [0, 1].
+
+    Source: CLIP-ES sec. 3.4, eq. (9).
+    Differs from the reference: the published program writes 255 into the labels instead. The sums are the same; here
+        confidence stays a map of its own, so that mu can be changed and logged without other labels.
+    """
+
+    class_weight: Tensor | None
+
+    def __init__(
+        self,
+        mu: float = PAPER_MU,
+        class_weight: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_cgl",
+    ) -> None:
+        super().__init__()
+        if not 0 <= mu <= 1:
+            raise ConfigError(f"mu of ConfidenceGuidedLoss must be in [0, 1], got {mu}")
+        self.lowest_level = lowest_sure_level(mu)
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.register_buffer("class_weight", None if class_weight is None else torch.tensor(class_weight), False)
+        self.confidence: Tensor | None = None
+        self.kept_fraction: Tensor | None = None
+
+    def forward(
+        self, logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = IGNORE_INDEX
+    ) -> Tensor:
+        """Average over the pixels that count.
+
+        Args:
+            logits: (B, 1 + K, H, W) float. Half precision is computed in float32. What they are where a pixel does not
+                count is of no consequence, not even infinite.
+            label: (B, H, W) int.
+            weight: (B, H, W), of each pixel, as a head's sampler gives it.
+            ignore_index: the label that does not count.
+
+        Returns:
+            () loss, at least in float32.
+
+        Raises:
+            ShapeError: logits, labels and confidence do not fit each other, or there is one logit only.
+            ConfigError: nobody has handed over the confidence.
+        """
+        if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:
+            raise ShapeError(
+                "logits must be (B, 1 + K, H, W) with labels (B, H, W) and at least two channels (out_channels of the "
+                f"head), got {tuple(logits.shape)} and {tuple(label.shape)}"
+            )
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        labelled = label != ignore_index
+        kept = labelled & self._sure(label)
+        pixel_weight = self._pixel_weight(kept, label, weight).to(logits)
+        total, kept_pixels, labelled_pixels = _mean_over_processes(
+            torch.stack([pixel_weight.sum(), kept.sum(), labelled.sum()])
+        )
+        self.kept_fraction = _ratio(kept_pixels, labelled_pixels)
+        entropy = _cross_entropy(logits, label, pixel_weight > 0)
+        return self.loss_weight * _ratio((pixel_weight * entropy).sum(), total)
+
+    def _sure(self, label: Tensor) -> Tensor:
+        if self.lowest_level == 0:
+            return torch.ones_like(label, dtype=torch.bool)
+        if self.confidence is None:
+            raise ConfigError(
+                "ConfidenceGuidedLoss got no confidence for this batch: the config needs "
+                "custom_hooks=[dict(type='ConfidenceHook')], and dict(type='PackConfidence') as the last transform of "
+                "the training pipeline over a data set with gt_confidence; mu=0 does without"
+            )
+        if len(self.confidence) != len(label):
+            raise ShapeError(f"got confidence of {len(self.confidence)} images for {len(label)} of labels")
+        confidence = F.interpolate(self.confidence, size=label.shape[1:], mode="nearest-exact")
+        return confidence.squeeze(1) >= self.lowest_level
+
+    def _pixel_weight(self, kept: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
+        pixel_weight = kept if weight is None else kept * weight
+        return pixel_weight if self.class_weight is None else pixel_weight * self.class_weight[label.where(kept, 0)]
+
+
+def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
+    """Per pixel; logits of pixels that do not count never enter it, so that 0 times infinity cannot arise."""
+    return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
+
+
+def _mean_over_processes(sums: Tensor) -> Tensor:
+    """Sums of this process become the mean of all processes' sums, which averaged gradients have to be divided by."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return sums
+    distributed.all_reduce(sums)
+    return sums / distributed.get_world_size()
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return part / whole.masked_fill(whole == 0, 1)
