@@ -41,7 +41,7 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
-    uris = [row["artifact"] for row in status.shards if row["stage"] == "masks" and row["artifact"]]
+    uris = status.artifacts("masks")
     if not uris:
         raise StageError(f"run {name} has no masks yet: run it up to the stage masks")
     written = 0

@@ -86,15 +86,19 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
     try:
         with explained(uri):
             fs, path = filesystem(uri)
-            with _parsed(uri), fs.open(path, "rb") as file:
+            with parsed(uri), fs.open(path, "rb") as file:
                 yield pq.ParquetFile(file, page_checksum_verification=True)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
 
 
 @contextmanager
-def _parsed(uri: str) -> Iterator[None]:
-    """Errors of the content; those of the disk or the network go through."""
+def parsed(uri: str) -> Iterator[None]:
+    """Turn what pyarrow raises over a file's content into an error that names it; those of the disk go through.
+
+    Raises:
+        BrokenArtifactError: the content is no Parquet, or a page fails its checksum.
+    """
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError) as exc:

@@ -31,6 +31,10 @@ class RunStatus:
     rejects: int
     interrupted: bool
 
+    def artifacts(self, stage: str) -> tuple[str, ...]:
+        """URIs of the artifacts that a stage has so far."""
+        return tuple(row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"])
+
 
 def read_run(store_uri: str, name: str) -> RunStatus:
     """What is known of a run.
