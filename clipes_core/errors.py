@@ -65,7 +65,7 @@ class DatasetError(UsageError):
 
 
 class WeightsError(UsageError):
-    """CLIP weights that are missing, broken or of an unknown layout."""
+    """Weights that are missing, broken or of an unknown layout."""
 
 
 class RunBusyError(UsageError):

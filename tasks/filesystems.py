@@ -118,6 +118,25 @@ def appears_whole(uri: str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def on_disk(uri: str) -> Iterator[Path]:
+    """A file of this machine with a URI's content, for libraries that take a path: itself, or a copy for the block.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with explained(uri):
+            fs, path = filesystem(uri)
+            if not is_local(fs):
+                copy = posixpath.join(folder, posixpath.basename(path))
+                fs.get_file(path, copy)
+                path = copy
+        yield Path(path)
+
+
 def remove(uri: str) -> None:
     """Remove a file; one that is not there is passed over.
 

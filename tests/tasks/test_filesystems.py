@@ -13,7 +13,7 @@ from s3_server import READER, STRANGER, UNKNOWN, WRITER
 from s3fs import S3FileSystem
 
 from clipes_core.errors import StorageError, TransientError
-from tasks.filesystems import appears_whole, explained, filesystem, move, remove
+from tasks.filesystems import appears_whole, explained, filesystem, move, on_disk, remove
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -132,6 +132,19 @@ def test_a_file_appears_whole_moves_and_vanishes(tmp_path, place):
         remove(f"{uri}.old/a")
     with pytest.raises(FileNotFoundError):
         read(f"{uri}.old/a")
+
+
+@pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])
+def test_a_library_that_takes_a_path_is_given_one_with_the_content(tmp_path, place):
+    uri = place.format(folder=tmp_path)
+    with appears_whole(uri) as temporary:
+        temporary.write_bytes(b"1")
+    with on_disk(uri) as path:
+        assert path.read_bytes() == b"1"
+    assert path.exists() == (path == tmp_path / "a")  # only a copy vanishes
+    assert read(uri) == b"1"
+    with pytest.raises(FileNotFoundError), on_disk(f"{uri}-other") as path:
+        path.read_bytes()
 
 
 def test_an_error_of_the_block_comes_as_it_is_and_nothing_stays(tmp_path):
