@@ -1,14 +1,18 @@
 """What the method adds to MMSegmentation: importing this package registers its modules by their class names."""
 
+from clipes_core.segmentation.caffe_resnet import CaffeResNet
 from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 from clipes_core.segmentation.confidence_hand_over import ConfidenceHook, hand_over_confidence
 from clipes_core.segmentation.confidence_transforms import PackConfidence, PadWithConfidence
 from clipes_core.segmentation.deeplabv2_head import DeepLabV2Head
+from clipes_core.segmentation.multi_scale import MultiScaleEncoderDecoder
 
 __all__ = [
+    "CaffeResNet",
     "ConfidenceGuidedLoss",
     "ConfidenceHook",
     "DeepLabV2Head",
+    "MultiScaleEncoderDecoder",
     "PackConfidence",
     "PadWithConfidence",
     "hand_over_confidence",
