@@ -13,19 +13,11 @@ from PIL import Image
 
 from clipes_core.baseline import centre_box
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.metrics import (
-    Scores,
-    Triplets,
-    cam_confusions,
-    confusion,
-    from_triplets,
-    scores_from_confusion,
-    to_triplets,
-)
+from clipes_core.metrics import Triplets, cam_confusions, confusion, from_triplets, scores_from_confusion
 from clipes_core.pseudo_mask import resize_cams
 from tasks.artifact_store import ArtifactStore
 from tasks.cam_rows import stored_cams
-from tasks.photos import load_ids
+from tasks.confusions import TRIPLET_COLUMNS, PooledScores, load_truth, sparse_cells
 from tasks.shards import ShardJob
 from tasks.workers import current_worker
 
@@ -34,7 +26,7 @@ SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
 PSEUDO_MASK = "pseudo_mask"
 CENTRE_BOX = "centre_box"  # the baseline, which has no background power
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
-CELL_COLUMNS = ("scored", "background_power", "truth", "prediction", "pixels")
+CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -52,21 +44,6 @@ class MaskScoresRow:
     pixels: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class PooledScores:
-    """Scores over all photos.
-
-    Attributes:
-        scores: at the best background power, or the configured one for pseudo masks.
-        background_power: which it is; None for the baseline, which has none.
-        images: photos with truth that count.
-    """
-
-    scores: Scores
-    background_power: float | None
-    images: int
-
-
 def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
     """Compare a shard's CAMs and masks with the truth."""
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
@@ -79,7 +56,7 @@ def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
             yield MaskScoresRow(image_id, "error", f"no mask: {mask['error']}", ErrorKind.UPSTREAM)
             continue
         try:
-            truth = load_ids(str(photos[image_id].truth_uri))
+            truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
             yield _row(job, cams, mask, truth)
         except PhotoError as error:
             yield MaskScoresRow(image_id, "error", error.reason, error.kind)
@@ -137,9 +114,6 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
     size_hw = (cams["height"], cams["width"])
-    if truth.shape != size_hw:
-        reason = f"its truth is {truth.shape[1]}x{truth.shape[0]}, the photo {size_hw[1]}x{size_hw[0]}"
-        raise PhotoError(ErrorKind.BAD_TRUTH, reason)
     num_classes = 1 + len(job.vocabulary.classes)
     class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
     found: list[tuple[str, float, np.ndarray]] = []
@@ -150,7 +124,7 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
     with Image.open(io.BytesIO(mask["mask_png"])) as image:
         found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
     found.append((CENTRE_BOX, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
-    cells = [cell for scored, power, matrix in found for cell in _cells(scored, power, matrix)]
+    cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
     scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
     return MaskScoresRow(
         cams["image_id"],
@@ -160,12 +134,6 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
         prediction=predictions,
         pixels=pixels,
     )
-
-
-def _cells(scored: str, power: float, matrix: np.ndarray) -> Iterator[tuple[str, float, int, int, int]]:
-    sparse = to_triplets(matrix)
-    for cell in zip(sparse.truth.tolist(), sparse.prediction.tolist(), sparse.pixels.tolist(), strict=True):
-        yield scored, float(power), *cell
 
 
 def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:

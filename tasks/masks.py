@@ -102,15 +102,22 @@ def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
     return _png(image)
 
 
+def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bring ids, or levels of confidence, to another size by nearest neighbour.
+
+    Args:
+        ids: (h, w) uint8.
+        size_hw: height and width [px].
+
+    Returns:
+        (H, W) uint8.
+    """
+    return cv2.resize(ids, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def _enlarged(made: PseudoMask, size_hw: tuple[int, int]) -> PseudoMask:
     """Bring the mask of a reduced photo back to the photo's size, by nearest neighbour."""
-    if made.mask.shape == size_hw:
-        return made
-    size = (size_hw[1], size_hw[0])
-    return PseudoMask(
-        cv2.resize(made.mask, size, interpolation=cv2.INTER_NEAREST_EXACT),
-        cv2.resize(made.confidence, size, interpolation=cv2.INTER_NEAREST_EXACT),
-    )
+    return PseudoMask(resized_ids(made.mask, size_hw), resized_ids(made.confidence, size_hw))
 
 
 def _png(image: Image.Image) -> bytes:

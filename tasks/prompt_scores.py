@@ -9,19 +9,20 @@ import numpy as np
 import pyarrow.compute as pc
 
 from clipes_core.cams import PhotoCams, template_cams
-from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.metrics import cam_confusions, scores_from_confusion, to_triplets
+from clipes_core.errors import PhotoError
+from clipes_core.metrics import cam_confusions, scores_from_confusion
 from clipes_core.pseudo_mask import resize_cams
 from tasks.artifact_store import ArtifactStore
 from tasks.batches import Loaded, in_batches
 from tasks.cams import loaded_backbone
+from tasks.confusions import TRIPLET_COLUMNS, load_truth, sparse_cells
 from tasks.mask_scores import CAM_POWERS, SCORED_AS
-from tasks.photos import Photo, load_ids
+from tasks.photos import Photo
 from tasks.shards import ShardJob
 from tasks.texts import read_texts
 from tasks.workers import current_worker
 
-CELL_COLUMNS = ("template", "scored", "background_power", "truth", "prediction", "pixels")
+CELL_COLUMNS = ("template", "scored", "background_power", *TRIPLET_COLUMNS)
 MEASURED = tuple((SCORED_AS[column], float(power)) for column, powers in CAM_POWERS.items() for power in powers)
 
 
@@ -99,10 +100,7 @@ def pooled_template_scores(
 
 
 def _row(photo: Photo, size_hw: tuple[int, int], cams: Sequence[PhotoCams], num_classes: int) -> PromptScoresRow:
-    truth = load_ids(str(photo.truth_uri))
-    if truth.shape != size_hw:
-        reason = f"its truth is {truth.shape[1]}x{truth.shape[0]}, the photo {size_hw[1]}x{size_hw[0]}"
-        raise PhotoError(ErrorKind.BAD_TRUTH, reason)
+    truth = load_truth(str(photo.truth_uri), size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
     cells: list[tuple[Any, ...]] = []
     for template, of_template in enumerate(cams):
@@ -110,9 +108,7 @@ def _row(photo: Photo, size_hw: tuple[int, int], cams: Sequence[PhotoCams], num_
             maps = resize_cams(getattr(of_template, column), size_hw)
             matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
             for power, matrix in zip(powers, matrices, strict=True):
-                sparse = to_triplets(matrix)
-                triplets = (sparse.truth.tolist(), sparse.prediction.tolist(), sparse.pixels.tolist())
-                cells += [(template, SCORED_AS[column], float(power), *cell) for cell in zip(*triplets, strict=True)]
+                cells += [(template, SCORED_AS[column], float(power), *cell) for cell in sparse_cells(matrix)]
     return PromptScoresRow(photo.image_id, "ok", None, None, *zip(*cells, strict=True))
 
 

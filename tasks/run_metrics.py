@@ -4,8 +4,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from tasks.confusions import PooledScores
 from tasks.ledger import Ledger
-from tasks.mask_scores import PooledScores, pooled_scores
+from tasks.mask_scores import pooled_scores
 from tasks.preparation import PreparedRun
 from tasks.stages import ALL_STAGES
 

@@ -1,5 +1,6 @@
 """What tests of the workers have them do; a module that worker processes can import."""
 
+import importlib
 import logging
 import time
 
@@ -43,3 +44,8 @@ def models_loaded():
 def peak_memory():
     """MiB this worker says it has had at most."""
     return current_worker().peak_memory_mib
+
+
+def made_rows(stage, job):
+    """What a stage makes of a job, before it is written."""
+    return list(importlib.import_module(f"tasks.{stage}").rows(job))

@@ -1,0 +1,157 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from damage import flip
+from PIL import Image
+from small_segmenters import built, small_config
+from worker_calls import made_rows
+
+from clipes_core.errors import BrokenArtifactError
+from clipes_core.metrics import confusion
+from clipes_core.photo import reduce_to
+from clipes_core.segmentation.inference import photo_mask
+from clipes_core.segmenter_config import EvaluationConfig
+from tasks.artifact_store import ArtifactKey
+from tasks.preparation import prepare_run
+from tasks.segmenters import save_segmenter, weights_uri
+from tasks.shard_plan import ShardPlan
+from tasks.shards import ShardJob
+
+CLASSES = 21
+
+
+@pytest.fixture(scope="module")
+def model():
+    return built(small_config(CLASSES), seed=3)
+
+
+@pytest.fixture
+def job(tiny, model):
+    """The job of all photos that were added, with a segmenter that has learned nothing."""
+
+    def job(**sections):
+        run = prepare_run(tiny.config(**sections), "masks")
+        uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
+        names = [entry.name for entry in run.vocabulary.classes]
+        config, tensors = small_config(CLASSES), model.state_dict()
+        save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
+        key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
+        plan = ShardPlan(key, run.shards[0], {}, cached=False, copies={}, upstream={"segmenter": (uri,)})
+        return ShardJob(plan, run.store, run.config, run.vocabulary)
+
+    return job
+
+
+@pytest.fixture
+def made(job, pool):
+    """image_id -> row, of all photos that were added."""
+
+    def made(**sections):
+        rows = pool.run(made_rows, "segmenter_scores", job(**sections), timeout_s=120)
+        return {row.image_id: row for row in rows}
+
+    return made
+
+
+def write_truth(tiny, name, ids):
+    Image.fromarray(np.asarray(ids, np.uint8)).save(tiny.folder / f"{name}-truth.png")
+    return f"{name}-truth.png"
+
+
+def ids_of(row):
+    with Image.open(io.BytesIO(row.mask_png)) as image:
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [128, 0, 0]
+        return np.array(image)
+
+
+def photo_of(tiny, name):
+    return Image.open(tiny.folder / f"{name}.png")
+
+
+def test_a_photo_has_the_segmenters_mask_and_its_confusion(tiny, made, model):
+    truth = np.random.default_rng(0).choice([0, 8, 12, 255], (48, 64))
+    tiny.add("a", truth=write_truth(tiny, "a", truth))
+
+    row = made()["a"]
+
+    mask = photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())
+    assert (ids_of(row) == mask).all()
+    assert row.class_pixels == tuple(np.bincount(mask.ravel(), minlength=CLASSES))
+    expected = confusion(truth.astype(np.uint8), mask, CLASSES)
+    cells = np.zeros((CLASSES, CLASSES), int)
+    cells[row.truth, row.prediction] = row.pixels
+    assert (cells == expected).all()
+    assert min(row.pixels) > 0
+
+
+def test_a_photo_without_truth_has_a_mask_and_no_confusion(tiny, made):
+    tiny.add("a", "")
+    row = made()["a"]
+    assert (row.status, row.truth, row.prediction, row.pixels) == ("ok", (), (), ())
+    assert sum(row.class_pixels) == 48 * 64
+
+
+def test_the_settings_of_the_evaluation_hold(tiny, made, model):
+    tiny.add("a", size=(70, 50))
+    evaluation = {"mode": "slide", "crop": 32, "stride": 20, "scales": [1, 0.5], "flip": True, "merge": "max"}
+    evaluation["crf"] = {"enabled": True, "iter_max": 1}
+    row = made(evaluation=evaluation)["a"]
+    image = np.asarray(photo_of(tiny, "a"))
+    expected = photo_mask(model, image, EvaluationConfig.model_validate(evaluation))
+    assert (ids_of(row) == expected).all()
+    assert (expected != photo_mask(model, image, EvaluationConfig())).any()
+
+
+def test_the_mask_of_a_reduced_photo_is_brought_back_to_its_size(tiny, made, model):
+    tiny.add("a", size=(64, 48), truth=write_truth(tiny, "a", np.zeros((48, 64))))
+    row = made(dataset={"max_side": 32})["a"]
+    small = photo_mask(model, np.asarray(reduce_to(photo_of(tiny, "a"), 32)), EvaluationConfig())
+    assert small.shape == (24, 32)
+    assert (ids_of(row) == small.repeat(2, axis=0).repeat(2, axis=1)).all()
+    assert sum(row.pixels) == 48 * 64
+
+
+def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
+    tiny.add("b").write_bytes(b"no photo")
+    tiny.add("c", truth=write_truth(tiny, "c", np.full((48, 64), 21)))
+    tiny.add("d")
+    of_all = job()
+
+    rows = {row.image_id: row for row in pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)}
+
+    assert {name: (row.status, row.error_kind) for name, row in rows.items()} == {
+        "a": ("error", "bad_truth"),
+        "b": ("error", "undecodable"),
+        "c": ("error", "bad_truth"),
+        "d": ("ok", None),
+    }
+    assert rows["a"].error == "its truth is 48x64, the photo 64x48"
+    assert (rows["a"].mask_png, rows["a"].pixels) == (b"", ())
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job, pool, damage):
+    tiny.add("a")
+    of_all = job()
+    (uri,) = of_all.plan.upstream["segmenter"]
+    weights = Path(weights_uri(uri))
+    if damage == "missing":
+        weights.unlink()
+    else:
+        flip(weights, -1000)
+
+    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet lacks its weights \(") as caught:
+        pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)
+    assert caught.value.uri == uri
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, made, pool):
+    tiny.add("a")
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    made()
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
