@@ -81,7 +81,7 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     Raises:
         PhotoError: missing, unreadable, undecodable or too small; says which file and why.
     """
-    with _decoded(photo.uri) as encoded:
+    with decoded(photo.uri, read_bytes(photo.uri)) as encoded:
         image, converted = to_rgb(encoded, config.exif)
         notes = (*_wrong_suffix(photo.uri, encoded), *converted, *_other_size(photo, encoded, image))
     reduced = reduce_to(image, config.max_side)
@@ -122,7 +122,7 @@ def load_ids(uri: str) -> np.ndarray:
     Raises:
         PhotoError: missing, unreadable, undecodable, or not an image of ids.
     """
-    with _decoded(uri) as image:
+    with decoded(uri, read_bytes(uri)) as image:
         if image.mode not in ("P", "L"):
             raise PhotoError(
                 ErrorKind.BAD_TRUTH,
@@ -140,22 +140,36 @@ def read_bytes(uri: str) -> bytes:
         PhotoError: MISSING, UNREADABLE (a folder, no permission, refused by the server), TIMEOUT or NETWORK.
     """
     try:
-        with explained(uri):
+        with refusals_of_photo(uri), explained(uri):
             fs, path = filesystem(uri)
             return fs.cat_file(path)
-    except FileNotFoundError as exc:
-        raise PhotoError(ErrorKind.MISSING, f"{uri} is not there") from exc
-    except StorageError as exc:
-        raise PhotoError(ErrorKind.UNREADABLE, str(exc)) from exc
     except TransientError as exc:
         slow = isinstance(exc.__cause__, TimeoutError)
         raise PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(exc)) from exc
 
 
 @contextmanager
-def _decoded(uri: str) -> Iterator[Image.Image]:
-    """An opened image; PIL's errors, also those of decoding in the block, become a PhotoError."""
-    data = read_bytes(uri)
+def refusals_of_photo(uri: str) -> Iterator[None]:
+    """Turn what reading a photo raises for good into what is wrong with the photo.
+
+    Raises:
+        PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).
+    """
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise PhotoError(ErrorKind.MISSING, f"{uri} is not there") from exc
+    except StorageError as exc:
+        raise PhotoError(ErrorKind.UNREADABLE, str(exc)) from exc
+
+
+@contextmanager
+def decoded(uri: str, data: bytes) -> Iterator[Image.Image]:
+    """Open an image; PIL's errors, also those of decoding in the block, tell of the file.
+
+    Raises:
+        PhotoError: UNDECODABLE.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             yield image

@@ -49,11 +49,6 @@ class FileRead:
     seconds: float
 
 
-def default_folder() -> Path:
-    """Where files are kept if nothing is said: beside what other programs keep for this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clipes" / "files"
-
-
 class CachedFiles:
     """Reads files; those of other machines are kept in a folder, the ones used last, up to a size.
 
@@ -61,12 +56,12 @@ class CachedFiles:
     be used (full, read-only) is warned of once and does without; after a minute it is tried again. Picklable.
 
     Args:
-        folder: on a local disk, for nobody but this user.
+        folder: on a local disk, for nobody but this user; None: beside what other programs keep for the user.
         size_gb: bound of what is kept [10^9 bytes]; 0 keeps nothing.
     """
 
-    def __init__(self, folder: str | Path, size_gb: float) -> None:
-        self.folder, self.size_gb = Path(folder).absolute(), size_gb
+    def __init__(self, folder: str | Path | None = None, size_gb: float = 10.0) -> None:
+        self.folder, self.size_gb = Path(folder or _users_folder()).absolute(), size_gb
         self._rests_until = 0.0 if size_gb else math.inf
         self._said: set[str] = set()
 
@@ -202,6 +197,10 @@ def _whole(uri: str) -> bytes:
     with explained(uri):
         fs, path = filesystem(uri)
         return fs.cat_file(path)
+
+
+def _users_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clipes" / "files"
 
 
 def _make_private(folder: Path) -> None:

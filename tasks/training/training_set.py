@@ -90,19 +90,23 @@ class TrainingSet:
         return cls._joined(listed, artifacts, vocabulary, exif)
 
     @classmethod
-    def of_run(cls, store_uri: str, name: str) -> "TrainingSet":
+    def of_run(cls, store: str, run: str) -> "TrainingSet":
         """Find the masks of a run's photos by the files that it has written.
+
+        Args:
+            store: URI of the run's store.
+            run: its name.
 
         Raises:
             UsageError: no such run.
             StageError: the run has no masks yet.
             BrokenArtifactError, StorageError, TransientError: as `of_photos`.
         """
-        status, store = read_run(store_uri, name), ArtifactStore(store_uri)
+        status, files = read_run(store, run), ArtifactStore(store)
         artifacts = status.artifacts("masks")
         if not artifacts:
-            raise StageError(f"run {name} has no masks yet: run it up to the stage masks")
-        listed = store.read(store.run_uri(name, "manifest.parquet"), PHOTO_COLUMNS)
+            raise StageError(f"run {run} has no masks yet: run it up to the stage masks")
+        listed = files.read(files.run_uri(run, "manifest.parquet"), PHOTO_COLUMNS)
         vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
         return cls._joined(listed, artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
 

@@ -11,7 +11,7 @@ from permissions import unprivileged
 
 from clipes_core.errors import StorageError, TransientError
 from tasks.training import cached_files
-from tasks.training.cached_files import GB, CachedFiles, default_folder
+from tasks.training.cached_files import GB, CachedFiles
 
 FILE_BYTES = 100_000
 
@@ -215,4 +215,4 @@ def test_a_file_that_is_not_there(tmp_path, files):
 
 def test_files_lie_with_the_users_other_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "clipes" / "files"
+    assert CachedFiles().folder == tmp_path / "clipes" / "files"
