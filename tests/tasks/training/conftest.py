@@ -1,8 +1,10 @@
 """What the tests of the training's data share."""
 
 import pytest
-from masked_photos import MaskedPhotos
+from masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
 
+from tasks.run_files import recorded_run
+from tasks.shards import ShardRecord
 from tasks.training.cached_files import CachedFiles
 
 
@@ -24,3 +26,17 @@ def seven(masked):
 def files(tmp_path):
     """A cache with room for all."""
     return CachedFiles(tmp_path / "cache", 1)
+
+
+@pytest.fixture
+def run_with_masks(prepared, masked):
+    """A run of two photos of 64 x 48 px, written down; its masks are of these tests."""
+    run = prepared(dataset={"exif": "apply"})
+    for shard, image_id in enumerate(("a", "d")):
+        image = noise(shard, (48, 64))
+        masked.add(image_id, row=mask_row(image_id, ids_of(image), confidence_of(image)), shard=shard)
+    with recorded_run(run) as record:
+        for shard, uri in enumerate(masked.artifacts()):
+            record.ledger.started("masks", shard, 1)
+            record.ledger.finished(ShardRecord("masks", shard, uri, 1, cached=False), 1)
+    return run

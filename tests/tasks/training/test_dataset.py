@@ -9,11 +9,13 @@ import torch
 from masked_photos import confidence_of, ids_of, mask_row, noise, png
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from PIL import ExifTags, Image
 from s3fs import S3FileSystem
 from torch.utils.data import DataLoader
 
+import clipes_core.segmentation  # noqa: F401  registers PackConfidence
 from clipes_core.errors import BrokenArtifactError, DatasetError, PhotoError, TransientError
 from clipes_core.pseudo_mask import ignore_unsure
 from tasks.training import cached_files
@@ -264,13 +266,29 @@ def test_no_masks_are_nothing_to_train_on(masked):
         PseudoMaskDataset(masked.training_set(), [])
 
 
-def test_what_is_packed_carries_how_its_files_came(seven, files):
-    dataset = PseudoMaskDataset(seven.training_set(), [{"type": "PackSegInputs"}], cache=files)
-    for batch in samples(dataset, 3, workers=2):
-        facts = batch["data_samples"].metainfo
-        assert facts["image_id"] == Path(facts["img_path"]).stem
-        assert [read.source for read in facts["reads"]] == ["local", "local"]
-        assert facts["unusable"] == ()
+def test_a_config_names_a_run_and_its_batches_tell_how_they_came(run_with_masks):
+    """The loader as MMEngine's runner builds it, with another process and the transform that packs confidence."""
+    pipeline = [{"type": "RandomCrop", "crop_size": (24, 32)}, {"type": "PackConfidence"}]
+    config = {
+        "batch_size": 3,
+        "num_workers": 1,
+        "sampler": {"type": "DrawSampler"},
+        "dataset": {
+            "type": "PseudoMaskDataset",
+            "training_set": {"store": run_with_masks.store.uri, "run": "tiny"},
+            "pipeline": pipeline,
+        },
+    }
+    batch = next(iter(Runner.build_dataloader(config, seed=0)))
+
+    assert [tuple(photo.shape) for photo in batch["inputs"]] == [(3, 24, 32)] * 3
+    for sample in batch["data_samples"]:
+        assert sample.gt_confidence.data.dtype == torch.uint8
+        assert sample.gt_sem_seg.shape == sample.gt_confidence.shape == (24, 32)
+        assert sample.image_id == Path(sample.img_path).stem
+        assert [read.source for read in sample.reads] == ["local", "local"]
+        assert sample.unusable == ()
+    assert {sample.image_id for sample in batch["data_samples"]} == {"a", "d"}
 
 
 def test_a_photo_replaced_under_its_name_is_read_anew(masked, files, s3_folder):

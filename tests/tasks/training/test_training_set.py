@@ -10,7 +10,6 @@ from clipes_core.errors import BrokenArtifactError, StageError, UsageError
 from tasks.masks import MasksRow
 from tasks.parquet_files import ROWS_AT_ONCE
 from tasks.run_files import recorded_run
-from tasks.shards import ShardRecord
 from tasks.stages import STAGES
 from tasks.training.training_set import TrainingSet
 
@@ -66,19 +65,6 @@ def test_no_photos_are_an_empty_set():
     assert (len(found), found.left_out) == (0, 0)
 
 
-@pytest.fixture
-def run_with_masks(prepared, masked):
-    """A run of two photos, written down; its masks are of these tests."""
-    run = prepared(dataset={"exif": "apply"})
-    masked.add("a")
-    masked.add("d", shard=1)
-    with recorded_run(run) as record:
-        for shard, uri in enumerate(masked.artifacts()):
-            record.ledger.started("masks", shard, 1)
-            record.ledger.finished(ShardRecord("masks", shard, uri, 1, cached=False), 1)
-    return run
-
-
 def test_a_run_s_files_tell_it_all(run_with_masks, files):
     found = TrainingSet.of_run(run_with_masks.store.uri, "tiny")
 
@@ -87,7 +73,7 @@ def test_a_run_s_files_tell_it_all(run_with_masks, files):
     assert found.photo(1).uri == listed["d"].uri
     assert found.photo(1).fingerprint == listed["d"].fingerprint
     assert (found.exif, found.vocabulary, found.left_out) == ("apply", run_with_masks.vocabulary, 0)
-    assert (found.mask(1, files)[0].ids == ids_of(noise(1))).all()
+    assert (found.mask(1, files)[0].ids == ids_of(noise(1, (48, 64)))).all()
 
 
 def test_a_run_that_is_not_there_or_has_no_masks(prepared):
