@@ -1,4 +1,4 @@
-"""The command line: clipes run, prompts, status, report, export, gc, doctor."""
+"""The command line: clipes run, prompts, status, report, export, predict, gc, doctor."""
 
 import os
 import shlex
@@ -168,6 +168,32 @@ def export(
 
     exported = export_masks(store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
+
+
+@app.command()
+def predict(
+    name: Name,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Photos, or folders for all below: paths or URIs.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the masks go to.")],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write each photo under its mask, too.")] = False,
+    store: Store = DEFAULT_STORE,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+) -> None:
+    """Write masks of any photos as palette PNGs, with the segmenter that a run has trained."""
+    from tasks.predictions import PredictionRequest, predict
+
+    written, failed = 0, 0
+    for photo in predict(store, name, PredictionRequest(tuple(images), to, overlay, device)):
+        if photo.reason is None:
+            written += 1
+        else:
+            failed += 1
+            err.print(f"clipes: {photo.reason}", markup=False)
+    out.print(f"{written} masks in {to}, {failed} photos without one", markup=False)
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

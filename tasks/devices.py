@@ -29,8 +29,12 @@ def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
     return (WorkerSlot("cpu", 1),) * count
 
 
-def available_devices(device: str) -> tuple[str, ...]:
-    """The devices that `clip.device` stands for; auto takes all GPUs, else the CPU.
+def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
+    """The devices that a setting stands for; auto takes all GPUs, else the CPU.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+        key: of the setting, for the error.
 
     Raises:
         ConfigError: a device that this machine does not have.
@@ -41,7 +45,7 @@ def available_devices(device: str) -> tuple[str, ...]:
         return gpus or known["mps"] or ("cpu",)
     found = known.get(device, tuple(gpu for gpu in gpus if gpu == device))
     if not found:
-        raise ConfigError(f"clip.device: {device} is not on this machine, there are: {', '.join(('cpu', *gpus))}")
+        raise ConfigError(f"{key}: {device} is not on this machine, there are: {', '.join(('cpu', *gpus))}")
     return found
 
 

@@ -10,12 +10,10 @@ import torch
 
 from clipes_core.errors import BrokenArtifactError, PhotoError
 from clipes_core.metrics import confusion
-from clipes_core.segmentation.inference import photo_mask
-from tasks.batches import Loaded, in_halves
 from tasks.confusions import load_truth, sparse_cells
 from tasks.masks import palette_png, resized_ids
 from tasks.photos import Photo, load_photos
-from tasks.segmenters import Segmenter, load_segmenter, weights_uri
+from tasks.segmenters import Segmenter, load_segmenter, predict_ids, weights_uri
 from tasks.shards import ShardJob
 from tasks.workers import current_worker
 
@@ -41,18 +39,11 @@ def rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
     (artifact_uri,) = job.plan.upstream["segmenter"]
     segmenter = _segmenter_of(artifact_uri)
     palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-
-    def predicted(batch: list[Loaded]) -> list[np.ndarray]:
-        return [photo_mask(segmenter.model, np.asarray(loaded.image), job.config.evaluation) for _, loaded in batch]
-
     for photo, loaded in load_photos(job.photos, job.config.dataset):
-        if isinstance(loaded, PhotoError):
-            yield SegmenterScoresRow(photo.image_id, "error", loaded.reason, loaded.kind)
-            continue
-        ((_, _, ids),) = in_halves([(photo, loaded)], predicted)
         try:
-            if isinstance(ids, PhotoError):
-                raise ids
+            if isinstance(loaded, PhotoError):
+                raise loaded
+            ids = predict_ids(segmenter, photo, loaded, job.config.evaluation)
             yield _row(photo, resized_ids(ids, loaded.size_hw), palette, 1 + len(job.vocabulary.classes))
         except PhotoError as error:
             yield SegmenterScoresRow(photo.image_id, "error", error.reason, error.kind)

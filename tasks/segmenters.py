@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -15,10 +16,13 @@ from mmengine.registry import Registry as MMEngineRegistry
 from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
 from mmseg.registry import MODELS, TASK_UTILS
 
-import clipes_core.segmentation  # noqa: F401 - registers this program's modules
-from clipes_core.errors import BrokenArtifactError, WeightsError
+from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
+from clipes_core.segmentation.inference import photo_mask  # its package registers this program's modules
+from clipes_core.segmenter_config import EvaluationConfig
+from tasks.batches import Loaded, in_halves
 from tasks.filesystems import appears_whole, explained, on_disk
 from tasks.parquet_files import MISSING
+from tasks.photos import LoadedPhoto, Photo
 from tasks.torchscript import first_line
 
 STATED = ("model", "classes", "palette", "checksum")  # in the file's metadata, as JSON
@@ -107,6 +111,25 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
         raise WeightsError(f"{uri}: its tensors are not those of its network ({_in_one_line(exc)})") from exc
     model.to(device).eval().requires_grad_(False)
     return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
+
+
+def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
+    """The class of each pixel of a photo, at the size it was reduced to.
+
+    Returns:
+        (h, w) uint8, ids 0..K; `resized_ids` brings it to the photo's own size.
+
+    Raises:
+        PhotoError: OUT_OF_MEMORY, the photo does not fit into the device's memory.
+    """
+
+    def compute(batch: list[Loaded]) -> list[np.ndarray]:
+        return [photo_mask(segmenter.model, np.asarray(each.image), config) for _, each in batch]
+
+    ((_, _, ids),) = in_halves([(photo, loaded)], compute)
+    if isinstance(ids, PhotoError):
+        raise ids
+    return ids
 
 
 def weights_uri(artifact_uri: str) -> str:

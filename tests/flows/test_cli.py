@@ -129,7 +129,7 @@ def test_the_status_of_a_run_needs_no_torch(tmp_path):
 def test_help_names_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "prompts", "status", "report", "export", "gc", "doctor"):
+    for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "doctor"):
         assert command in done.stdout
 
 

@@ -1,0 +1,26 @@
+"""Masks of any photos, as a user asks for them."""
+
+import numpy as np
+from PIL import Image
+from small_segmenters import built, save_run, small_config
+
+from clipes_core.config import parse_config
+
+
+def test_masks_and_overlays_of_photos_that_can_be_read(clipes, real_data):
+    store = str(clipes.folder / "clipes-store")
+    config = parse_config({"name": "r", "store": store, "dataset": {"root": "x"}})
+    save_run(config, built(small_config()))
+    photo, bad = real_data / "JPEGImages" / "2007_000068.jpg", clipes.folder / "bad.jpg"
+    bad.write_bytes(b"no photo")
+
+    done = clipes("predict", "r", str(photo), "bad.jpg", "--to", "out", "--overlay", "--device", "cpu")
+
+    assert done.returncode == 1
+    assert f"clipes: {bad} (8 bytes) cannot be decoded" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "1 masks in out, 1 photos without one"
+    with Image.open(photo) as image, Image.open(clipes.folder / "out" / "2007_000068.png") as mask:
+        assert mask.size == image.size
+        assert np.array(mask).max() <= 20
+    assert (clipes.folder / "out" / "2007_000068-overlay.jpg").is_file()
