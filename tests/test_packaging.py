@@ -5,6 +5,8 @@ import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
+from setuptools import find_namespace_packages
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -21,3 +23,18 @@ def test_package_data_covers_all_files_of_configs_and_templates():
     data = [Path(line).name for line in listed.stdout.splitlines() if not line.endswith((".py", ".md"))]
     assert "clipes-demo.safetensors" in data
     assert [name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_packages_cover_all_python_files():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = find_namespace_packages(str(ROOT), **pyproject["tool"]["setuptools"]["packages"]["find"])
+    listed = subprocess.run(
+        ["git", "ls-files", "configs/*.py", "tasks/*.py", "flows/*.py", "clipes_core/*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folders = {str(Path(line).parent).replace("/", ".") for line in listed.stdout.splitlines()}
+    assert "configs.mmseg._base_" in folders
+    assert folders <= set(packages)

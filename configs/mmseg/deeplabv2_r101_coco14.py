@@ -1,0 +1,7 @@
+"""COCO14 from ImageNet weights. The paper has neither rate nor steps; 100 000 are the recipe's for COCO-Stuff."""
+
+_base_ = ["deeplabv2_r101_voc12.py"]
+
+model = dict(decode_head=dict(num_classes=81))
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0, begin=0, end=2 * 100_000, by_epoch=False)]
+train_cfg = dict(max_iters=2 * 100_000)
