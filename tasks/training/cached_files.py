@@ -99,7 +99,8 @@ class CachedFiles:
 
     def forget(self, uri: str, version: str) -> bool:
         """Drop what is kept of a file; whether there was something."""
-        return bool(self._tried(lambda: self._cache.delete(_key(uri, version))))
+        fs, _ = filesystem(uri)
+        return not is_local(fs) and bool(self._tried(lambda: self._cache.delete(_key(uri, version))))
 
     def kept_bytes(self) -> int:
         """Size of what is kept, and of its index."""

@@ -120,6 +120,14 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return packed, (photo_read, mask_read)
 
     def _image_bgr(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
+        try:
+            return self._read_photo(photo)
+        except PhotoError:
+            if not self.files.forget(photo.uri, photo.fingerprint):  # else it may be the copy that is broken
+                raise
+            return self._read_photo(photo)
+
+    def _read_photo(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
         with refusals_of_photo(photo.uri):
             data, read = self.files.read(photo.uri, photo.fingerprint)
         with decoded(photo.uri, data) as encoded:

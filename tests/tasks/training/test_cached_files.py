@@ -86,6 +86,7 @@ def test_another_version_is_read_anew(files):
 def test_a_file_of_this_machine_is_read_where_it_is(tmp_path, files):
     (tmp_path / "a").write_bytes(content(1))
     assert sources(files, [str(tmp_path / "a"), f"file://{tmp_path}/a"]) == ["local", "local"]
+    assert not files.forget(str(tmp_path / "a"), "1")
     assert not files.folder.exists()
 
 

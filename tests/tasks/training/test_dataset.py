@@ -306,6 +306,22 @@ def test_a_photo_replaced_under_its_name_is_read_anew(masked, files, s3_folder):
     assert (anew == image[..., ::-1]).all()
 
 
+def test_a_kept_photo_that_a_power_cut_has_emptied_is_fetched_anew(masked, files, s3_folder):
+    masked.uri = s3_folder
+    masked.add("a")
+    dataset = PseudoMaskDataset(masked.training_set(), [], cache=files)
+    before = dataset[0]
+    for copy in files.folder.rglob("*.val"):
+        copy.write_bytes(b"")
+
+    after = dataset[0]
+
+    assert same(before, after)
+    assert after["unusable"] == ()
+    assert [read.source for read in after["reads"]] == ["fetched", "fetched"]
+    assert [read.source for read in dataset[0]["reads"]] == ["hit", "hit"]
+
+
 @pytest.fixture
 def seven_on_s3(seven, s3_folder, masked):
     """The seven photos and their masks in a bucket."""
