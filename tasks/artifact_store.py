@@ -34,6 +34,11 @@ class ArtifactKey:
     content_key: str
 
 
+def weights_uri(artifact_uri: str) -> str:
+    """Of the weights beside a segmenter's artifact."""
+    return f"{artifact_uri.removesuffix('.parquet')}.safetensors"
+
+
 class ArtifactStore:
     """Reads and writes artifacts and run files under one fsspec URI; picklable."""
 

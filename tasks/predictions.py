@@ -12,6 +12,7 @@ from PIL import Image
 from clipes_core.config import RunConfig, parse_config
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.overlay import ids_on_photo
+from tasks.artifact_store import weights_uri
 from tasks.datasets.entries import PHOTO_EXTENSIONS, without_extension
 from tasks.devices import available_devices
 from tasks.filesystems import explained, filesystem
@@ -19,7 +20,7 @@ from tasks.folders import absolute, join, write_bytes
 from tasks.masks import palette_png, resized_ids
 from tasks.photos import LoadedPhoto, Photo, load_photos
 from tasks.run_status import read_run
-from tasks.segmenters import load_segmenter, predict_ids, weights_uri
+from tasks.segmenters import load_segmenter, predict_ids
 
 IN_FOLDERS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # what is taken for a photo there
 OVERLAY_QUALITY = 90

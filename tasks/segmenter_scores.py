@@ -10,10 +10,11 @@ import torch
 
 from clipes_core.errors import BrokenArtifactError, PhotoError
 from clipes_core.metrics import confusion
+from tasks.artifact_store import weights_uri
 from tasks.confusions import load_truth, sparse_cells
 from tasks.masks import palette_png, resized_ids
 from tasks.photos import Photo, load_photos
-from tasks.segmenters import Segmenter, load_segmenter, predict_ids, weights_uri
+from tasks.segmenters import Segmenter, load_segmenter, predict_ids
 from tasks.shards import ShardJob
 from tasks.workers import current_worker
 

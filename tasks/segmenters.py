@@ -26,7 +26,6 @@ from tasks.photos import LoadedPhoto, Photo
 from tasks.torchscript import first_line
 
 STATED = ("model", "classes", "palette", "checksum")  # in the file's metadata, as JSON
-SUFFIX = ".safetensors"
 REGISTRIES: tuple[MMEngineRegistry, ...] = (MODELS, TASK_UTILS)
 INITIAL_WEIGHTS = ("init_cfg", "pretrained")  # of which a network may be made; they are files and downloads
 
@@ -130,11 +129,6 @@ def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config:
     if isinstance(ids, PhotoError):
         raise ids
     return ids
-
-
-def weights_uri(artifact_uri: str) -> str:
-    """Where the weights of a segmenter lie: beside its artifact, the curves."""
-    return artifact_uri.removesuffix(".parquet") + SUFFIX
 
 
 def _own_copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -9,8 +9,8 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 
 from clipes_core.config import RunConfig
-from tasks.artifact_store import ArtifactStore
-from tasks.segmenters import save_segmenter, weights_uri
+from tasks.artifact_store import ArtifactStore, weights_uri
+from tasks.segmenters import save_segmenter
 from tasks.vocabularies import load_vocabulary
 
 

@@ -14,7 +14,7 @@ import pytest
 from damage import flip, flip_in_page
 
 from clipes_core.errors import ArtifactError, StorageError
-from tasks.artifact_store import ArtifactKey, ArtifactStore
+from tasks.artifact_store import ArtifactKey, ArtifactStore, weights_uri
 from tasks.parquet_files import ROWS_AT_ONCE
 
 KEY = ArtifactKey("masks", "5" * 16, 7, "c" * 16)
@@ -490,3 +490,7 @@ def test_any_other_file_of_a_run_appears_whole(store):
     fs, path = fsspec.url_to_fs(store.run_uri("seen", "plot.png"))
     assert fs.cat_file(path) == b"\x89PNG"
     assert [Path(name).name for name in fs.ls(path.rpartition("/")[0], detail=False)] == ["plot.png"]
+
+
+def test_weights_lie_beside_their_artifact():
+    assert weights_uri("s3://b/artifacts/segmenter/k/000-c.parquet") == "s3://b/artifacts/segmenter/k/000-c.safetensors"

@@ -14,9 +14,9 @@ from clipes_core.metrics import confusion
 from clipes_core.photo import reduce_to
 from clipes_core.segmentation.inference import photo_mask
 from clipes_core.segmenter_config import EvaluationConfig
-from tasks.artifact_store import ArtifactKey
+from tasks.artifact_store import ArtifactKey, weights_uri
 from tasks.preparation import prepare_run
-from tasks.segmenters import save_segmenter, weights_uri
+from tasks.segmenters import save_segmenter
 from tasks.shard_plan import ShardPlan
 from tasks.shards import ShardJob
 

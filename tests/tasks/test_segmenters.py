@@ -12,7 +12,7 @@ from small_segmenters import built, small_config
 from clipes_core.errors import BrokenArtifactError, WeightsError
 from clipes_core.segmentation.inference import photo_probs
 from clipes_core.segmenter_config import EvaluationConfig
-from tasks.segmenters import load_segmenter, save_segmenter, weights_uri
+from tasks.segmenters import load_segmenter, save_segmenter
 
 CLASSES = ("cat", "dög")
 PALETTE = tuple((number, 255 - number, 7) for number in range(256))
@@ -165,7 +165,3 @@ def test_tensors_of_another_program_are_told_so(tmp_path, model):
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
     assert broken(path) == "does not say which network its tensors are of"
-
-
-def test_weights_lie_beside_their_artifact():
-    assert weights_uri("s3://b/artifacts/segmenter/k/000-c.parquet") == "s3://b/artifacts/segmenter/k/000-c.safetensors"
