@@ -2,5 +2,5 @@
 
 _base_ = ["deeplabv2_r101_caffe_voc12.py"]
 
-model = dict(backbone=dict(init_cfg=dict(checkpoint="deeplab_resnet101_coco.pth")))
+model = dict(backbone=dict(init_cfg=dict(checkpoint="deeplabv1_resnet101-coco.pth")))
 optim_wrapper = dict(optimizer=dict(lr=2.5e-5))

@@ -1,0 +1,43 @@
+"""Weights that deeplab-pytorch converted from Caffe, under the names that MMSegmentation has for them."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+CONVOLUTIONS = {"reduce": "1", "conv3x3": "2", "increase": "3"}
+SHORTCUT = {"conv": "0", "bn": "1"}
+STEM = re.compile(r"layer1\.conv1\.(?P<kind>conv|bn)\.(?P<tensor>\w+)")
+BLOCK = re.compile(r"layer(?P<stage>[2-5])\.block(?P<block>\d+)\.(?P<part>\w+)\.(?P<kind>conv|bn)\.(?P<tensor>\w+)")
+HEAD = re.compile(r"aspp\.c(?P<branch>\d+)\.(?P<tensor>\w+)")
+
+
+def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename what has a name of deeplab-pytorch; all else keeps its own.
+
+    Args:
+        tensors: by name. A DeepLabV2 with several scales has `base.` before its names.
+
+    Returns:
+        The same tensors, as `backbone.layer1.0.conv1.weight` of a CaffeResNet and `decode_head.branches.0.weight` of a
+        DeepLabV2Head.
+
+    Source: the names in kazuto1011/deeplab-pytorch, whose weights CLIP-ES trains from.
+    """
+    return {_renamed(name): tensor for name, tensor in tensors.items()}
+
+
+def _renamed(name: str) -> str:
+    plain = name.removeprefix("base.")
+    if found := STEM.fullmatch(plain):
+        return f"backbone.{found['kind']}1.{found['tensor']}"
+    if found := HEAD.fullmatch(plain):
+        return f"decode_head.branches.{found['branch']}.{found['tensor']}"
+    if found := BLOCK.fullmatch(plain):
+        block = f"backbone.layer{int(found['stage']) - 1}.{int(found['block']) - 1}"
+        return f"{block}.{_in_block(found['part'], found['kind'])}.{found['tensor']}"
+    return name
+
+
+def _in_block(part: str, kind: str) -> str:
+    return f"downsample.{SHORTCUT[kind]}" if part == "shortcut" else f"{kind}{CONVOLUTIONS[part]}"
