@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import reduce
 from itertools import product
+from operator import iadd
 
 import cv2
 import numpy as np
@@ -62,21 +63,19 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
         raise ShapeError(f"image_rgb must be (H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
     views = _views(model, image_rgb, config)
     if config.merge == "max":
-        return reduce(torch.maximum, views).softmax(dim=0)
-    total = reduce(torch.add, (logits.softmax(dim=0) for logits in views))
-    return total / (len(config.scales) * (2 if config.flip else 1))
+        return reduce(lambda most, logits: torch.maximum(most, logits, out=most), views).softmax(dim=0)
+    total = reduce(iadd, (logits.softmax(dim=0) for logits in views))
+    return total.div_(len(config.scales) * (2 if config.flip else 1))
 
 
 def _views(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> Iterator[torch.Tensor]:
-    """The logits of each view, (1 + K, H, W) float32, at the photo's size and not mirrored."""
-    height, width, _ = image_rgb.shape
+    """The logits of each view, (1 + K, H, W) float32, at the photo's size and not mirrored; new tensors."""
+    size_hw = image_rgb.shape[:2]
     for scale in config.scales:
         scaled = _scaled(image_rgb, scale)
-        for mirrored in (False, True) if config.flip else (False,):
-            logits = _logits(model, scaled[:, ::-1] if mirrored else scaled, config)
-            if mirrored:
-                logits = logits.flip(-1)
-            yield _resized(logits, (height, width))
+        yield _resized(_logits(model, scaled, config), size_hw)
+        if config.flip:
+            yield _resized(_logits(model, scaled[:, ::-1], config), size_hw).flip(-1)
 
 
 def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
