@@ -159,14 +159,17 @@ def export(
     name: Name,
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the PNGs go to.")],
     ignore_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Confidence below which a pixel becomes 255; 0 keeps all.")
+        float, typer.Option(min=0, max=1, help="Of pseudo masks: confidence below which a pixel becomes 255; 0: none.")
     ] = 0.95,
+    segmenter: Annotated[
+        bool, typer.Option("--segmenter", help="The segmenter's masks of the evaluation, in the VOC server's layout.")
+    ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Write a run's pseudo masks as VOC palette PNGs."""
-    from tasks.export import export_masks
+    """Write a run's pseudo masks, or its segmenter's, as VOC palette PNGs."""
+    from tasks.export import export_masks, export_predictions
 
-    exported = export_masks(store, name, to, ignore_below)
+    exported = export_predictions(store, name, to) if segmenter else export_masks(store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
 
 

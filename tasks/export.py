@@ -10,10 +10,13 @@ from PIL import Image
 from clipes_core.errors import StageError
 from clipes_core.pseudo_mask import ignore_unsure
 from tasks.artifact_store import ArtifactStore
-from tasks.datasets.entries import path_inside
+from tasks.datasets.entries import path_inside, without_extension
 from tasks.folders import write_bytes
 from tasks.masks import palette_png
-from tasks.run_status import read_run
+from tasks.run_status import RunStatus, read_run
+
+EVALUATION_FILE = "evaluation.parquet"  # of a run: the photos that its segmenter is scored on
+SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,45 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
                 write_bytes(posixpath.join(to, f"{path_inside(row['image_id'])}.png"), png)
                 written += 1
     return Exported(written, left_out=status.run["photos"] - written)
+
+
+def export_predictions(store_uri: str, name: str, to: str) -> Exported:
+    """Write the masks that a run's segmenter has predicted, where and as VOC's evaluation server takes them.
+
+    Their names are `<to>/results/VOC2012/Segmentation/comp6_<split>_cls/<image_id>.png`, with the split's name for the
+    photos of the evaluation. The server's comp6 is for methods that use other data than VOC's, as CLIP does.
+
+    Args:
+        store_uri: of the run.
+        name: of the run.
+        to: folder or URI; made where it is not there.
+
+    Raises:
+        UsageError: no such run.
+        StageError: the run has no predictions yet.
+        ArtifactError: an artifact cannot be read.
+        DatasetError: the folder cannot be written.
+        PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
+    """
+    status, store = read_run(store_uri, name), ArtifactStore(store_uri)
+    uris, written = _artifacts(status, "segmenter_scores", "predictions"), 0
+    config = status.run["config"]
+    split = config["evaluation"]["split"] or config["dataset"]["split"]
+    folder = posixpath.join(to, SERVER_FOLDER.format(split=without_extension(posixpath.basename(split))))
+    for uri in uris:
+        for row in store.read_rows(uri, ["image_id", "status", "mask_png"]):
+            if row["status"] == "ok":
+                write_bytes(posixpath.join(folder, f"{path_inside(row['image_id'])}.png"), row["mask_png"])
+                written += 1
+    evaluated = store.read(store.run_uri(name, EVALUATION_FILE), ["image_id"]).num_rows
+    return Exported(written, left_out=evaluated - written)
+
+
+def _artifacts(status: RunStatus, stage: str, made: str) -> list[str]:
+    uris = [row["artifact"] for row in status.shards if row["stage"] == stage and row["artifact"]]
+    if not uris:
+        raise StageError(f"run {status.run['name']} has no {made} yet: run it up to the stage {stage}")
+    return uris
 
 
 def _exported_png(mask_png: bytes, confidence_png: bytes, ignore_below: float) -> bytes:

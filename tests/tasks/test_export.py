@@ -11,7 +11,8 @@ from small_runs import make_run
 
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 from tasks.artifact_store import ArtifactStore
-from tasks.export import Exported, export_masks
+from tasks.export import EVALUATION_FILE, Exported, export_masks, export_predictions
+from tasks.masks import palette_png
 from tasks.preparation import prepare_run
 from tasks.run_files import recorded_run
 
@@ -181,3 +182,56 @@ def test_an_id_that_leads_out_of_the_folder_is_never_written(tiny, run_of, tmp_p
     with pytest.raises(PhotoError, match="is no path below"):
         export_masks(store, name, str(tmp_path / "sub" / "out"), ignore_below=0)
     assert list(tmp_path.rglob("a.png")) == [tiny.folder / "a.png"]
+
+
+@pytest.fixture
+def evaluated(tiny, run_of):
+    """A run whose segmenter has predicted photos as their rows say, in a split."""
+
+    def evaluated(rows, photos, **evaluation):
+        tiny.add("a")
+        store_uri, name = run_of(until="cams", evaluation=evaluation)
+        store, uri = ArtifactStore(store_uri), f"{tiny.folder}/scores.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
+        status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}])
+        store.write_run_table(name, "status.parquet", status)
+        store.write_run_table(name, EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
+        return store_uri, name
+
+    return evaluated
+
+
+def predicted(image_id, class_id):
+    colours = np.array([(number, 7, 7) for number in range(256)], np.uint8)
+    png = palette_png(np.full((2, 3), class_id, np.uint8), colours)
+    return {"image_id": image_id, "status": "ok", "mask_png": png}
+
+
+def test_predictions_lie_where_the_server_of_voc_wants_them(evaluated, tmp_path):
+    failed = {"image_id": "2007_000003", "status": "error", "mask_png": b""}
+    rows = [predicted("2007_000001", 20), predicted("2007_000002", 0), failed]
+    photos = [*(row["image_id"] for row in rows), "2007_000004"]
+    store, name = evaluated(rows, photos, split="ImageSets/Segmentation/val.txt")
+
+    exported = export_predictions(store, name, str(tmp_path / "out"))
+
+    assert exported == Exported(written=2, left_out=2)
+    folder = tmp_path / "out" / "results" / "VOC2012" / "Segmentation" / "comp6_val_cls"
+    assert {path.name: ids(path.read_bytes()).max() for path in folder.iterdir()} == {
+        "2007_000001.png": 20,
+        "2007_000002.png": 0,
+    }
+    with Image.open(folder / "2007_000001.png") as image:
+        assert (image.mode, image.getpalette()[60:63]) == ("P", [20, 7, 7])
+
+
+def test_predictions_of_the_photos_of_the_data_set_itself_have_its_split(evaluated, tmp_path):
+    store, name = evaluated([predicted("x/b", 1)], ["x/b"], seed=3)
+    export_predictions(store, name, str(tmp_path))
+    assert (tmp_path / "results" / "VOC2012" / "Segmentation" / "comp6_list_cls" / "x" / "b.png").is_file()
+
+
+def test_a_run_without_predictions_is_told_so(tiny, run_of):
+    tiny.add("a")
+    with pytest.raises(StageError, match=r"^run tiny has no predictions yet: run it up to the stage segmenter_scores$"):
+        export_predictions(*run_of(until="cams"), str(tiny.folder / "out"))
