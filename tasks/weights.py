@@ -2,26 +2,24 @@
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from fsspec import AbstractFileSystem
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipes_core.config import ClipConfig
-from clipes_core.errors import StorageError, WeightsError
+from clipes_core.errors import WeightsError
 from tasks.architecture import SHIPPED, fitting_architecture, named_architecture
-from tasks.filesystems import explained, filesystem, is_local
 from tasks.state_dicts import read_state_dict
 from tasks.torchscript import first_line
+from tasks.weights_files import file_digest, local_copy
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def load_clip(config: ClipConfig) -> Clip:
     if seed is not None:
         return _clip(_random_model(architecture, seed), _random_digest(config.model, seed))
     path = _weights_file(config)
-    return _clip(_loaded_model(config.model, path), _file_digest(path))
+    return _clip(_loaded_model(config.model, path), file_digest(path))
 
 
 def weights_digest(config: ClipConfig) -> str:
@@ -81,17 +79,12 @@ def weights_digest(config: ClipConfig) -> str:
     """
     named_architecture(config.model)
     seed = _seed(config)
-    return _file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
+    return file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
 
 
 def _clip(model: CLIP, digest: str) -> Clip:
     tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
     return Clip(model.eval().requires_grad_(False), tokenizer, digest)
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _random_digest(model_name: str, seed: int) -> str:
@@ -136,7 +129,7 @@ def _weights_file(config: ClipConfig) -> Path:
     if shipped.parent == SHIPPED and shipped.is_file():
         return shipped
     if "://" in config.pretrained:
-        return _local_copy(config.pretrained)
+        return local_copy(config.pretrained, "clip.pretrained")
     path = Path(config.pretrained).expanduser()
     if path.is_file():
         return path
@@ -174,34 +167,3 @@ def _tag_file(model_name: str, tag: str) -> Path:
             f"clip.pretrained {tag}: weights of {model_name} could not be downloaded ({first_line(exc)}); "
             "connect to the network, or download them elsewhere and give the file"
         ) from exc
-
-
-def _local_copy(uri: str) -> Path:
-    """Fetch a URI once per version of its content, into torch's own cache folder."""
-    try:
-        with explained(uri):
-            fs, path = filesystem(uri)
-            info = fs.info(path)
-            if info["type"] == "directory":
-                raise IsADirectoryError(f"{path} is a folder")
-            if is_local(fs):
-                return Path(path)
-            version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
-            target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
-            if not target.is_file():
-                _fetch(fs, path, target)
-    except (FileNotFoundError, StorageError) as exc:
-        raise WeightsError(
-            f"clip.pretrained {uri}: expected a readable file, found none ({first_line(exc)}); "
-            "check the URI and your access to it"
-        ) from exc
-    return target
-
-
-def _fetch(fs: AbstractFileSystem, path: str, target: Path) -> None:
-    """Copy to a temporary name and rename: several workers may fetch the same file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        part = Path(folder) / "part"
-        fs.get_file(path, str(part))
-        part.replace(target)
