@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import parent_process
 from pathlib import Path
@@ -42,9 +42,15 @@ CONTEXT = multiprocessing.get_context("spawn")  # CUDA and threads do not surviv
 
 
 class WorkerPool:
-    """One process per slot. A call takes an idle one, so a slot does one thing at a time."""
+    """One process per slot. A call takes an idle one, so a slot does one thing at a time.
+
+    Args:
+        slots: where the processes compute.
+        counters: of rows, which this pool adds its slots to.
+    """
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: "Counters") -> None:
+        self.counters = counters
         self._slots = tuple((slot, counters.of_slot()) for slot in slots)
         self._pools = [self._new_pool(*slot) for slot in self._slots]
         self._running: set[ProcessFuture] = set()
@@ -53,8 +59,13 @@ class WorkerPool:
         for place in range(len(self._slots)):
             self._idle.put(place)
 
-    def run(self, function: Callable[..., Result], *args: Any, timeout_s: float) -> Result:
-        """Run a function in an idle worker and wait for it.
+    @property
+    def size(self) -> int:
+        """How many processes it has."""
+        return len(self._slots)
+
+    def run(self, function: Callable[..., Result], *args: Any, timeout_s: float | None) -> Result:
+        """Run a function in an idle worker and wait for it, without an end where `timeout_s` is None.
 
         Raises:
             WorkerError: the worker died, ran out of memory or took longer than `timeout_s`; it is replaced.
@@ -88,12 +99,28 @@ class WorkerPool:
         """End the processes; what they are doing is lost, and who waits for it is told."""
         with self._lock:
             self._closed = True
-        for future in tuple(self._running):
-            future.cancel()
+        self.stop_calls()
         for pool in self._pools:
             pool.stop()
         for pool in self._pools:
             pool.join()
+
+    def renew(self) -> None:
+        """End the processes that are idle, and what they hold in memory; the next call finds new ones."""
+        places = []
+        with suppress(queue.Empty):
+            while True:
+                places.append(self._idle.get_nowait())
+        for place in places:
+            self._pools[place].stop()
+        for place in places:
+            self._pools[place].join()
+            self._idle.put(place)
+
+    def stop_calls(self) -> None:
+        """End the processes that are at work; who waits for them is told."""
+        for future in tuple(self._running):
+            future.cancel()
 
     def _pool(self, place: int) -> ProcessPool:
         """The pool of a slot; a new one where its process died idle, which pebble takes for the pool's end."""
@@ -135,6 +162,11 @@ class Counters:
         """Rows so far."""
         return sum(slot.count(stage) for slot in self._slots)
 
+    def reset(self, stage: str) -> None:
+        """Begin anew with a stage, while no worker is on it."""
+        for slot in self._slots:
+            slot.reset(stage)
+
 
 class SlotCounters:
     """How many rows the workers of one slot have computed per stage, shared with the parent.
@@ -145,9 +177,13 @@ class SlotCounters:
     def __init__(self, stages: Sequence[str]) -> None:
         self._rows = {stage: CONTEXT.RawValue("q", 0) for stage in stages}
 
-    def add(self, stage: str) -> None:
-        """Count one row."""
-        self._rows[stage].value += 1
+    def add(self, stage: str, rows: int = 1) -> None:
+        """Count rows."""
+        self._rows[stage].value += rows
+
+    def reset(self, stage: str) -> None:
+        """Begin anew, while no worker counts."""
+        self._rows[stage].value = 0
 
     def count(self, stage: str) -> int:
         """Rows so far."""
