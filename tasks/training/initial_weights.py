@@ -1,0 +1,102 @@
+"""The weights that a training begins with."""
+
+import logging
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from clipes_core.errors import ConfigError, WeightsError
+from tasks.state_dicts import read_state_dict
+from tasks.torchscript import first_line
+from tasks.weights_files import file_digest, local_copy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TORCHVISION = "torchvision://"
+NO_WEIGHTS = "none"
+
+logger = logging.getLogger(__name__)
+
+
+def initial_digest(init: str) -> str:
+    """The digest of initial weights; those of torchvision have it in their name.
+
+    Args:
+        init: torchvision://NAME, a file or URI, or none. What is not on this machine yet is fetched.
+
+    Raises:
+        ConfigError: torchvision has no such weights.
+        WeightsError: they are not there, or could not be fetched.
+        TransientError: their store does not answer.
+    """
+    path = _file(init)
+    if path is None:
+        return NO_WEIGHTS
+    return path.name if init.startswith(TORCHVISION) else file_digest(path)
+
+
+def load_initial_weights(model: "nn.Module", init: str) -> None:
+    """Put initial weights into a segmenter: into all of it where they are of one, else into its backbone.
+
+    Names of deeplab-pytorch are known. Tensors of other shapes, such as a head's for other classes, stay as the model
+    has initialised them.
+
+    Args:
+        model: an MMSegmentation segmentor; changed.
+        init: as for `initial_digest`.
+
+    Raises:
+        WeightsError: the file is damaged, or of another network.
+    """
+    path = _file(init)
+    if path is None:
+        return
+    from clipes_core.segmentation.deeplab_weights import named_as_in_mmsegmentation
+
+    tensors = named_as_in_mmsegmentation(read_state_dict(path).tensors)
+    whole = any(name.startswith("backbone.") for name in tensors)
+    target = model if whole else model.get_submodule("backbone")
+    own = target.state_dict()
+    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    of_backbone = {name for name in own if not whole or name.startswith("backbone.")}
+    missing = _without_statistics(of_backbone - fitting.keys())
+    if missing:
+        lacks = f"{len(missing)} of its backbone's tensors, such as {min(missing)}"
+        raise WeightsError(f"train.init {init}: expected weights of the network that is trained, it lacks {lacks}")
+    target.load_state_dict(fitting, strict=False)
+    logger.info("train.init %s: %d of %d tensors taken over", init, len(fitting), len(own))
+
+
+def _without_statistics(names: "set[str]") -> set[str]:
+    """But for counters of batch norm, which say nothing."""
+    return {name for name in names if not name.endswith("num_batches_tracked")}
+
+
+def _file(init: str) -> Path | None:
+    if init == NO_WEIGHTS:
+        return None
+    if init.startswith(TORCHVISION):
+        return _torchvision_file(init.removeprefix(TORCHVISION))
+    return local_copy(str(Path(init).expanduser()) if "://" not in init else init, "train.init")
+
+
+def _torchvision_file(name: str) -> Path:
+    """The ImageNet weights of a torchvision model, in torch's own cache, as torchvision itself has them there."""
+    import torch
+    from torchvision.models import get_model_weights  # type: ignore[import-untyped]
+
+    try:
+        url = get_model_weights(name).IMAGENET1K_V1.url
+    except (ValueError, AttributeError) as exc:
+        raise ConfigError(f"train.init: torchvision has no ImageNet weights of {name}: {first_line(exc)}") from exc
+    path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except OSError as exc:
+            raise WeightsError(
+                f"train.init {TORCHVISION}{name}: could not be downloaded ({first_line(exc)}); connect to the network, "
+                f"put the file at {path}, or set train.init to a file or none, or train.enabled to false"
+            ) from exc
+    return path

@@ -1,0 +1,252 @@
+"""One process of a training: builds the network, goes on from the newest checkpoint, trains, writes the segmenter."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+from mmengine.runner import Runner
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+from torch import distributed, nn
+from torch.utils.data import DataLoader
+
+import clipes_core.segmentation  # noqa: F401 - registers the modules that recipes name
+from clipes_core.errors import ClipesError, ConfigError
+from clipes_core.segmentation import ConfidenceHook
+from tasks.artifact_store import weights_uri
+from tasks.segmenters import save_segmenter
+from tasks.stages import STAGES
+from tasks.training.cached_files import CachedFiles
+from tasks.training.checkpoints import CheckpointFolder, CheckpointHook, unwrapped
+from tasks.training.clock import Clock, ClockHook
+from tasks.training.curve import Curve, CurveHook
+from tasks.training.dataset import PseudoMaskDataset
+from tasks.training.initial_weights import load_initial_weights
+from tasks.training.job import Trained, TrainingJob
+from tasks.training.loader import LoadedHook, training_loader
+from tasks.training.randomness import RandomnessHook, seed_all
+from tasks.training.reads import Reads, ReadsHook
+from tasks.training.training_set import TrainingSet
+from tasks.training.validation import ValidationHook
+from tasks.workers import Worker, current_worker
+
+MIB = 1 << 20
+
+
+def train(job: TrainingJob, rank: int) -> Trained:
+    """Train a segmenter, together with the other processes of the job; the first one writes it.
+
+    Args:
+        job: what to train, and on what.
+        rank: which process this is, from 0.
+
+    Raises:
+        ConfigError: the network cannot be built from the recipe.
+        WeightsError: the initial weights are of another network.
+        StageError: the loss is no number, or runs away.
+        ArtifactError: a mask cannot be read.
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    began, worker = time.monotonic(), current_worker()
+    torch.set_num_threads(worker.slot.threads)
+    if worker.slot.device.startswith("cuda"):
+        torch.cuda.set_device(worker.slot.device)
+    register_all_modules(init_default_scope=False)
+    MMLogger.get_instance("clipes-training", log_level="ERROR")  # what it does with each tensor is no news
+    scope = DefaultScope.overwrite_default_scope("mmseg")
+    with _met(job, rank), scope, tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
+        _Training(job, rank, worker).run(folder)
+    return Trained(worker.name, time.monotonic() - began, worker.peak_memory_mib)
+
+
+class _Runner(Runner):
+    """MMEngine's, with the model where it was put: that of MMEngine takes any GPU that it finds."""
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        return model
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bf16OptimWrapper(OptimWrapper):
+    """Trains in bfloat16 where torch's autocast does, on any device; its range needs no scaling of the loss."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Any:
+        """The forward pass within is in mixed precision."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+            yield
+
+
+OF_PRECISION: Mapping[str, Mapping[str, Any]] = {
+    "fp32": {"type": "OptimWrapper"},
+    "bf16": {"type": "Bf16OptimWrapper"},
+    "fp16": {"type": "AmpOptimWrapper", "dtype": "float16", "loss_scale": "dynamic"},
+}
+
+
+class _Training:
+    def __init__(self, job: TrainingJob, rank: int, worker: Worker) -> None:
+        self._job, self._rank, self._worker = job, rank, worker
+        self._curve, self._clock, self._reads = Curve(), Clock(), Reads()
+        self._photos = TrainingSet.of_photos(job.photos, job.mask_uris, job.vocabulary, job.config.dataset.exif)
+
+    def run(self, folder: str) -> None:
+        job, recipe = self._job, self._job.recipe
+        seed_all(recipe.seed)
+        runner = _Runner(
+            model=self._wrapped(built(job)),
+            work_dir=folder,
+            train_dataloader=self._loader(),
+            train_cfg={"type": "IterBasedTrainLoop", "max_iters": recipe.iterations},
+            optim_wrapper={**recipe.optim_wrapper, **OF_PRECISION[recipe.precision]},
+            param_scheduler=[dict(each) for each in recipe.param_scheduler],
+            default_hooks={"logger": None, "checkpoint": None, "sampler_seed": None, "timer": None},
+            custom_hooks=[*map(dict, recipe.hooks), *self._hooks()],
+            randomness={"seed": recipe.seed},
+            launcher="pytorch" if job.processes > 1 else "none",
+            log_level="ERROR",
+            env_cfg={"mp_cfg": {"mp_start_method": "spawn", "opencv_num_threads": 0}},
+            default_scope="mmseg",
+            experiment_name=f"{job.key.content_key}-{time.monotonic_ns()}",
+        )
+        runner.train()
+        if self._rank == 0:
+            self._finish(runner)
+
+    def _hooks(self) -> list[Hook]:
+        job, first = self._job, self._rank == 0
+        counters = self._worker.counters if first else None
+        iterations, half = job.recipe.iterations, job.recipe.precision == "fp16"
+        folder = CheckpointFolder(job.checkpoints, job.config.train.keep_checkpoints)
+        hooks = [
+            ClockHook(self._clock),
+            LoadedHook(),
+            RandomnessHook(job.recipe.seed, self._rank),
+            ReadsHook(self._reads),
+            ConfidenceHook(),
+            CurveHook(self._curve, counters, iterations, half),
+            CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),
+        ]
+        if first and job.validate_every:
+            known = 1 + len(job.vocabulary.classes)
+            scored = (job.validation, job.config.dataset, job.validate_every, known, self._curve, self._clock)
+            hooks.append(ValidationHook(*scored))
+        return hooks
+
+    def _loader(self) -> DataLoader[Any]:
+        job = self._job
+        with _from_recipe("its train_pipeline"):
+            dataset = PseudoMaskDataset(
+                self._photos,
+                pipeline=[dict(each) for each in job.recipe.pipeline],
+                seed=job.recipe.seed,
+                ignore_below=job.recipe.ignore_below,
+                cache=CachedFiles(size_gb=job.config.execution.cache_gb),
+            )
+        batch_size = job.recipe.batch_size // job.processes
+        return training_loader(dataset, batch_size, self._worker.slot, job.config.execution.loader_workers)
+
+    def _wrapped(self, model: BaseSegmentor) -> nn.Module:
+        device = self._worker.slot.device
+        if self._job.processes == 1 or device == "cpu":
+            model = revert_sync_batchnorm(model)
+        model.to(device)
+        if self._job.processes == 1:
+            return model
+        return MMDistributedDataParallel(
+            model, device_ids=None if device == "cpu" else [device], broadcast_buffers=False
+        )
+
+    def _finish(self, runner: Runner) -> None:
+        """Write weights, then the artifact that says they are there."""
+        job = self._job
+        names = [entry.name for entry in job.vocabulary.classes]
+        state = unwrapped(runner).state_dict()
+        save_segmenter(weights_uri(job.uri), job.recipe.model, state, names, job.vocabulary.palette)
+        metadata = {
+            "config": job.config.model_dump_json(),
+            "version": version("clipes"),
+            "training": json.dumps(self._facts(unwrapped(runner))),
+            "weights": job.store.weights_statement(job.uri),
+        }
+        with job.store.writer(job.key, STAGES["segmenter"].schema, metadata) as artifact:
+            for point in self._curve.plain():
+                artifact.write(point)
+
+    def _facts(self, model: nn.Module) -> dict[str, Any]:
+        """What the artifact and metrics.json say of the training."""
+        job, clock, device = self._job, self._clock, self._worker.slot.device
+        kept = [point.kept_fraction for point in self._curve.points]
+        gpu = torch.cuda.max_memory_allocated() // MIB if device.startswith("cuda") else None
+        return {
+            "iterations": job.recipe.iterations,
+            "resumed_at": job.recipe.iterations - clock.steps,
+            "photos": len(self._photos),
+            "photos_without_mask": self._photos.left_out,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "precision": job.recipe.precision,
+            "processes": job.processes,
+            "device": device.partition(":")[0],
+            "iterations_per_second": clock.steps / (clock.seconds + clock.waited) if clock.steps else None,
+            "waited_seconds": clock.waited,
+            "peak_memory_mib": self._worker.peak_memory_mib,
+            "peak_gpu_memory_mib": gpu,
+            "kept_fraction": sum(kept) / len(kept),
+            "best_miou": self._curve.best_miou,
+            "best_iteration": self._curve.best_iteration,
+            "reads": self._reads.plain(),
+        }
+
+
+def built(job: TrainingJob) -> BaseSegmentor:
+    """The network of a recipe with its initial weights.
+
+    Raises:
+        ConfigError: MMSegmentation cannot build it.
+        WeightsError: the initial weights are of another network.
+    """
+    with _from_recipe("its network, with the run's classes and losses,"):
+        model = MODELS.build(dict(job.recipe.model))
+    model.init_weights()
+    load_initial_weights(model, job.recipe.init)
+    return model
+
+
+@contextmanager
+def _from_recipe(what: str) -> Iterator[None]:
+    """What constructors of MMSegmentation make of values that do not fit is up to them; it is the config's fault."""
+    try:
+        yield
+    except ClipesError:
+        raise
+    except Exception as exc:
+        raise ConfigError(f"train.mmseg_config: {what} cannot be built: {type(exc).__name__}: {exc}") from exc
+
+
+@contextmanager
+def _met(job: TrainingJob, rank: int) -> Iterator[None]:
+    """The processes of the job in one group, for the block."""
+    if job.processes == 1:
+        yield
+        return
+    cuda = current_worker().slot.device.startswith("cuda")
+    distributed.init_process_group(
+        "nccl" if cuda else "gloo", init_method=f"file://{job.meeting}", rank=rank, world_size=job.processes
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()

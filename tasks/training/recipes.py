@@ -1,0 +1,196 @@
+"""What a training does: an MMSegmentation config with the run's classes and losses in it.
+
+MMEngine takes seconds to import; it is imported where a config is read.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clipes_core.confidence import PAPER_MU
+from clipes_core.config import RunConfig, TrainConfig
+from clipes_core.errors import ConfigError
+from tasks.keys import digest
+from tasks.training.initial_weights import initial_digest
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
+IGNORED = 255
+NO_WEIGHTS = "none"
+PADDING = {"Pad": "PadWithConfidence"}  # mmcv's knows the labels alone
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training, but for its photos; plain values.
+
+    Attributes:
+        model: for MODELS.build, with the run's classes and losses and without initial weights.
+        pipeline: transforms from a photo with its maps to a data sample.
+        batch_size: photos of one iteration, on all devices together.
+        optim_wrapper: for OPTIM_WRAPPERS.build, in float32.
+        param_scheduler: of the learning rate.
+        iterations: how many.
+        hooks: the config's own.
+        precision: fp32, bf16 or fp16.
+        init: initial weights: torchvision://NAME, a file or URI, or none.
+        ignore_below: labels less confident become 255; None leaves them.
+        seed: of initial weights, order and augmentation.
+        inputs: what else the result depends on: EXIF rule, digest of the initial weights.
+    """
+
+    model: Mapping[str, Any]
+    pipeline: tuple[Mapping[str, Any], ...]
+    batch_size: int
+    optim_wrapper: Mapping[str, Any]
+    param_scheduler: tuple[Mapping[str, Any], ...]
+    iterations: int
+    hooks: tuple[Mapping[str, Any], ...]
+    precision: str
+    init: str
+    ignore_below: float | None
+    seed: int
+    inputs: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Changes with all that moves a number of the result."""
+        return digest(asdict(self))
+
+
+def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
+    """Read the MMSegmentation config of a run and put the run's classes, losses and steps into it.
+
+    Args:
+        config: of the run; `train` and `dataset.exif` are read.
+        num_classes: 1 + K.
+        precision: with auto resolved.
+
+    Raises:
+        ConfigError: the config is not there, is broken, or cannot be trained this way.
+        WeightsError: the initial weights are not there.
+        TransientError: their store does not answer.
+    """
+    train = config.train
+    read = _read(train.mmseg_config)
+    loop = read.get("train_cfg") or {}
+    iterations = train.iterations or loop.get("max_iters")
+    if iterations is None:
+        raise ConfigError(f"train.iterations: must be set, for {train.mmseg_config} has no train_cfg.max_iters")
+    init = train.init or _own_init(read["model"]) or NO_WEIGHTS
+    return Recipe(
+        model=_model(read["model"], num_classes, train),
+        pipeline=tuple(_pipeline(read, train.mmseg_config)),
+        batch_size=_batch_size(read),
+        optim_wrapper=_optim_wrapper(read, train.mmseg_config),
+        param_scheduler=tuple(_schedulers(read, iterations, loop.get("max_iters"), train.mmseg_config)),
+        iterations=iterations,
+        hooks=tuple(_hooks(read)),
+        precision=precision,
+        init=init,
+        ignore_below=PAPER_MU if train.loss == "cgl" and train.mu == "labels" else None,
+        seed=train.seed,
+        inputs=(config.dataset.exif, initial_digest(init)),
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    from mmengine.config import Config
+
+    path = Path(name) if name.endswith(".py") else SHIPPED / f"{name}.py"
+    if not path.is_file():
+        shipped = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.py")))
+        raise ConfigError(f"train.mmseg_config: no file {path}; give the path of a .py, or one of: {shipped}")
+    try:
+        read = Config.fromfile(path, import_custom_modules=False).to_dict()
+    except Exception as exc:  # it is a program: what it raises is up to it
+        raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(read.get("model"), dict) or "decode_head" not in read["model"]:
+        raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")
+    return read
+
+
+def _model(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> dict[str, Any]:
+    made = deepcopy(dict(model))
+    for head in _heads(made):
+        _fill_head(head, num_classes, train)
+    for part in (made, made.get("backbone", {})):
+        part.pop("pretrained", None)
+        if (part.get("init_cfg") or {}).get("type") == "Pretrained":
+            part.pop("init_cfg")
+    preprocessor = made.setdefault("data_preprocessor", {"type": "SegDataPreProcessor"})
+    preprocessor["seg_pad_val"] = IGNORED
+    return made
+
+
+def _heads(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key in ("decode_head", "auxiliary_head"):
+        found = model.get(key) or ()
+        yield from [found] if isinstance(found, dict) else found
+
+
+def _fill_head(head: dict[str, Any], num_classes: int, train: TrainConfig) -> None:
+    before = head.get("loss_decode") or {}
+    weights = [each.get("loss_weight", 1.0) for each in ([before] if isinstance(before, dict) else before)]
+    counts = train.loss == "cgl" and train.mu != "labels"
+    head["num_classes"], head["ignore_index"] = num_classes, IGNORED
+    head.pop("out_channels", None)
+    head.pop("threshold", None)
+    head["loss_decode"] = {
+        "type": "ConfidenceGuidedLoss",
+        "mu": train.mu if counts else 0.0,
+        "loss_weight": weights[0] if weights else 1.0,
+        "loss_name": f"loss_{train.loss}",
+    }
+
+
+def _own_init(model: Mapping[str, Any]) -> str | None:
+    for part in (model, model.get("backbone", {})):
+        init_cfg = part.get("init_cfg") or {}
+        found = part.get("pretrained") or (init_cfg.get("checkpoint") if init_cfg.get("type") == "Pretrained" else None)
+        if found:
+            return str(found)
+    return None
+
+
+def _pipeline(read: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    found = read.get("train_pipeline") or read.get("train_dataloader", {}).get("dataset", {}).get("pipeline")
+    if not found:
+        raise ConfigError(f"train.mmseg_config: {name} has no train_pipeline")
+    for transform in found:
+        kind = transform["type"]
+        if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
+            yield {**transform, "type": PADDING.get(kind, kind)}
+    yield {"type": "PackConfidence"}
+
+
+def _batch_size(read: Mapping[str, Any]) -> int:
+    return int(read.get("train_batch_size") or read.get("train_dataloader", {}).get("batch_size") or 1)
+
+
+def _optim_wrapper(read: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = dict(read.get("optim_wrapper") or {})
+    if "optimizer" not in found:
+        raise ConfigError(f"train.mmseg_config: {name} has no optim_wrapper.optimizer")
+    for of_precision in ("dtype", "loss_scale"):  # train.precision says it
+        found.pop(of_precision, None)
+    return {**found, "type": "OptimWrapper"}
+
+
+def _schedulers(read: Mapping[str, Any], iterations: int, before: int | None, name: str) -> Iterator[dict[str, Any]]:
+    """The schedule, stretched where another number of iterations is asked for."""
+    found = read.get("param_scheduler") or ()
+    for scheduler in [found] if isinstance(found, dict) else found:
+        if scheduler.get("by_epoch", True):
+            raise ConfigError(f"train.mmseg_config: {name}: {scheduler['type']} counts epochs: set by_epoch=False")
+        stretch = iterations / before if before else 1.0
+        bounds = {key: round(stretch * scheduler[key]) for key in ("begin", "end", "T_max") if key in scheduler}
+        yield {**scheduler, **bounds}
+
+
+def _hooks(read: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return (hook for hook in read.get("custom_hooks") or () if hook["type"] != "ConfidenceHook")
