@@ -51,13 +51,13 @@ def run(
     overrides: Set = None,
     name: Annotated[str | None, typer.Option(help="Name of the run, instead of the config's.")] = None,
     store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage to run.")] = "mask_scores",
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage to run.")] = "segmenter_scores",
     plan: Annotated[bool, typer.Option("--plan", help="Show what is cached, copied and computed; do nothing.")] = False,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
 ) -> None:
-    """Make pseudo masks and score them. What is there already is reused, so this also resumes."""
+    """Make pseudo masks, train a segmenter on them, score both. What is there already is reused: this also resumes."""
     from tasks.config_files import load_config
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The pipeline: photos and labels in, pseudo masks and their scores out."""
+"""The pipeline: photos and labels in, pseudo masks and a segmenter trained on them out, both scored."""
 
 from typing import Annotated
 
@@ -23,12 +23,12 @@ Until = Annotated[str, Field(json_schema_extra={"enum": list(RUN_STAGES)})]  # d
 @flow(name="clipes", flow_run_name="{config.name}", on_running=[own_flow_run])
 def pipeline(
     config: RunConfig,
-    until: Until = "mask_scores",
+    until: Until = RUN_STAGES[-1],
     fresh: bool = False,
     verify: bool = False,
     retry_errors: bool = False,
 ) -> RunSummary:
-    """Make pseudo masks for a data set and score them; what is there already is reused.
+    """Make pseudo masks for a data set, train a segmenter on them and score both; what is there already is reused.
 
     Args:
         config: Everything that decides the run.
@@ -55,6 +55,8 @@ def pipeline(
         crew.submit("cams")
         crew.submit("masks")
         crew.submit("mask_scores")
+        crew.submit("segmenter")
+        crew.submit("segmenter_scores")
         crew.wait()
         record.ledger.check_shards()
     return record.summary()

@@ -1,9 +1,11 @@
 """Where artifacts and run files live: the only module that knows their URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
+beside a segmenter's: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
 <store>/runs/<name>/{run.json, manifest.parquet, rejects.parquet, status.parquet, metrics.json, report.html}
 """
 
+import hashlib
 import json
 import logging
 import posixpath
@@ -21,6 +23,8 @@ from tasks.filesystems import appears_whole, explained, filesystem, move, remove
 from tasks.parquet_files import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
 from tasks.stored_files import StoredFile, file_at, files_below, files_in, files_starting
 
+MIB = 1 << 20
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,6 +41,11 @@ class ArtifactKey:
 def weights_uri(artifact_uri: str) -> str:
     """Of the weights beside a segmenter's artifact."""
     return f"{artifact_uri.removesuffix('.parquet')}.safetensors"
+
+
+def checkpoints_uri(artifact_uri: str) -> str:
+    """Of the folder with the checkpoints of a segmenter's training."""
+    return f"{artifact_uri.removesuffix('.parquet')}.checkpoints"
 
 
 class ArtifactStore:
@@ -59,17 +68,21 @@ class ArtifactStore:
         own = files_starting(self._under("artifacts", stage, stage_key), f"{shard:03d}-")
         return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
-    def is_complete(self, key: ArtifactKey, rows: int, whole: bool = False) -> bool:
+    def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
         """Whether the artifact is there and has a result for all rows; a broken or foreign one is warned of.
 
         Args:
             key: of the artifact.
-            rows: how many it must have.
-            whole: read all of it; else the cheap check of a resume: it opens, and its footer says so.
+            rows: how many it must have, None for any.
+            whole: read all of it; else the cheap check of a resume: it opens, and its footer says so. The weights that
+                it states are looked at, too.
         """
         uri = self.artifact_uri(key)
         try:
-            complete = self._own_footer(key, rows).metadata.get("complete") == "true"
+            footer = self._own_footer(key, rows)
+            complete = footer.metadata.get("complete") == "true"
+            if complete and "weights" in footer.metadata:
+                self._check_weights(uri, footer.metadata["weights"], whole)
             if complete and whole:
                 self.check_pages(uri)
         except BrokenArtifactError as broken:
@@ -77,6 +90,23 @@ class ArtifactStore:
                 logger.warning("%s %s: it does not count and is made again", uri, broken.reason)
             return False
         return complete
+
+    def weights_statement(self, uri: str) -> str:
+        """What the footer of a segmenter's artifact says of the weights beside it: their size and SHA-256.
+
+        Raises:
+            FileNotFoundError: there are none.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        size, digest = 0, hashlib.sha256()
+        with explained(weights_uri(uri)):
+            fs, path = filesystem(weights_uri(uri))
+            with fs.open(path, "rb") as file:
+                while part := file.read(MIB):
+                    size += len(part)
+                    digest.update(part)
+        return f"{size} {digest.hexdigest()}"
 
     def check_pages(self, uri: str) -> None:
         """Read all of an artifact, page by page, and keep nothing of it.
@@ -238,13 +268,21 @@ class ArtifactStore:
         with explained(uri), appears_whole(uri) as temporary:
             yield temporary
 
-    def _own_footer(self, key: ArtifactKey, rows: int) -> Footer:
+    def _check_weights(self, uri: str, stated: str, whole: bool) -> None:
+        weights = weights_uri(uri)
+        file = file_at(weights)
+        if file is None or f"{file.size_bytes}" != stated.partition(" ")[0]:
+            raise BrokenArtifactError(uri, "has no whole weights beside it")
+        if whole and self.weights_statement(uri) != stated:
+            raise BrokenArtifactError(uri, "has damaged weights beside it")
+
+    def _own_footer(self, key: ArtifactKey, rows: int | None) -> Footer:
         uri = self.artifact_uri(key)
         footer = self.footer(uri)
         own = {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key}
         if not own.items() <= footer.metadata.items():
             raise BrokenArtifactError(uri, "says of itself that it is another artifact")
-        if footer.rows != rows:
+        if rows is not None and footer.rows != rows:
             raise BrokenArtifactError(uri, f"has {footer.rows} rows, not {rows}")
         return footer
 

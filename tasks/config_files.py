@@ -74,28 +74,42 @@ def _one_line(error: Exception) -> str:
 
 def resolved(config: RunConfig) -> RunConfig:
     """The same configuration, {date} and {time} filled in and paths made absolute against the working directory."""
-    dataset, now, store = config.dataset, datetime.now(), _absolute(config.store)
+    dataset, evaluation, now, store = config.dataset, config.evaluation, datetime.now(), _absolute(config.store)
     made_here = join(store, "scenes") if dataset.format == "scenes" else None
     paths: dict[str, Any] = {
         "root": _absolute(dataset.root) or made_here,
         "truth": _absolute(dataset.truth),
-        "split": _absolute(dataset.split) if _is_list(dataset) else dataset.split,
+        "split": _split(dataset, dataset.split),
         "classes": _absolute(dataset.classes) if _is_path(dataset.classes, (".yaml", ".yml")) else dataset.classes,
     }
-    weights = config.clip.pretrained
-    pretrained = _absolute(weights) if Path(weights).expanduser().is_file() else weights
+    other_paths: dict[str, Any] = {
+        "root": _absolute(evaluation.root),
+        "truth": _absolute(evaluation.truth),
+        "split": None if evaluation.split is None else _split(dataset, evaluation.split),
+    }
+    recipe = config.train.mmseg_config
+    trained_as = {"mmseg_config": _absolute(recipe) if recipe.endswith(".py") else recipe, "init": config.train.init}
+    if config.train.init is not None:
+        trained_as["init"] = _file_or_name(config.train.init)
     return config.model_copy(
         update={
             "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
             "store": store,
             "dataset": dataset.model_copy(update=paths),
-            "clip": config.clip.model_copy(update={"pretrained": pretrained}),
+            "clip": config.clip.model_copy(update={"pretrained": _file_or_name(config.clip.pretrained)}),
+            "train": config.train.model_copy(update=trained_as),
+            "evaluation": evaluation.model_copy(update=other_paths),
         }
     )
 
 
-def _is_list(dataset: DatasetConfig) -> bool:
-    return dataset.format == "list" or _is_path(dataset.split, LIST_SUFFIXES)
+def _split(dataset: DatasetConfig, split: str) -> str:
+    """A split's name as it is, the path of a list absolute."""
+    return _absolute(split) if dataset.format == "list" or _is_path(split, LIST_SUFFIXES) else split
+
+
+def _file_or_name(weights: str) -> str:
+    return _absolute(weights) if Path(weights).expanduser().is_file() else weights
 
 
 def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:

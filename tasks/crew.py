@@ -17,7 +17,7 @@ from tasks.preparation import PreparedRun
 from tasks.progress import shown_progress
 from tasks.shard_task import named_task
 from tasks.stage_work import StageWork
-from tasks.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
+from tasks.stages import STAGES, Stage
 from tasks.texts import text_count
 from tasks.ui.progress import progress_in_ui
 from tasks.ui.stage_tables import stage_tables_in_ui
@@ -56,7 +56,7 @@ class Crew:
         shards = self._run.shard_numbers(declared) if self._run.includes(stage) else []
         for shard in shards:
             self._ledger.planned(stage, shard)
-        count = len(shards) if stage in TEXT_STAGES else self._run.config.execution.shards
+        count = self._run.config.execution.shards if declared.sharded else len(shards)
         self._futures[stage] = {}
         for group in self._in_turn(shard_groups(shards, count)):
             future = self._submit(declared, group, group_label(group, count))
@@ -137,10 +137,12 @@ def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
 
 def _totals(run: PreparedRun) -> dict[str, int]:
     """Rows that each stage of the run will have; the few of one set of texts are not shown."""
-    totals = {
-        stage.name: sum(len(photos) for photos in run.stage_shards(stage).values())
-        for stage in SHARDED_STAGES
-        if run.includes(stage.name)
-    }
-    texts = len(run.inputs.candidates) * text_count(run.config, run.vocabulary)
-    return {"candidate_texts": texts, **totals} if texts else totals
+    return {stage.name: _rows(run, stage) for stage in STAGES.values() if run.includes(stage.name)}
+
+
+def _rows(run: PreparedRun, stage: Stage) -> int:
+    if stage.rows_of == "training":
+        return run.recipe.iterations if run.recipe else 0
+    if stage.rows_of == "texts":
+        return len(run.inputs.candidates) * text_count(run.config, run.vocabulary) if stage.name != "texts" else 0
+    return sum(len(photos) for photos in run.stage_shards(stage).values())

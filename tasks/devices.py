@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from clipes_core.config import ClipConfig, ExecutionConfig
+from clipes_core.config import ClipConfig, ExecutionConfig, RunConfig
 from clipes_core.errors import ConfigError
 from tasks.workers import WorkerSlot
 
@@ -54,6 +54,20 @@ def resolve_precision(clip: ClipConfig) -> str:
     if clip.precision != "auto":
         return clip.precision
     return "fp16" if available_devices(clip.device)[0].startswith("cuda") else "fp32"
+
+
+def training_precision(config: RunConfig) -> str:
+    """The precision that `train.precision` stands for: on CUDA fp16 with loss scaling, else fp32.
+
+    Raises:
+        ConfigError: fp16 where there is no CUDA device.
+    """
+    on_cuda = available_devices(config.clip.device)[0].startswith("cuda")
+    if config.train.precision == "fp16" and not on_cuda:
+        raise ConfigError("train.precision: fp16 needs a CUDA device: set it to bf16, fp32 or auto")
+    if config.train.precision != "auto":
+        return config.train.precision
+    return "fp16" if on_cuda else "fp32"
 
 
 def token_budget(device: str) -> int:

@@ -64,12 +64,13 @@ class Ledger:
     What is asked for each shard, or while the run goes on, is counted as it comes: a run has 100 000 shards.
 
     Args:
-        photos: in the whole run, what failure rates are measured against.
+        photos: of the data set, what failure rates are measured against.
         max_failure_rate: permanent failures / photos that a stage bears.
+        evaluated: photos that the segmenter is scored on, for the rates of its scores.
     """
 
-    def __init__(self, photos: int, max_failure_rate: float) -> None:
-        self._photos, self._max_failure_rate = photos, max_failure_rate
+    def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
+        self._photos, self._evaluated, self._max_failure_rate = photos, evaluated, max_failure_rate
         self._lock = threading.Lock()
         self._status: dict[tuple[str, int], ShardStatus] = {}
         self._records: dict[tuple[str, int], ShardRecord] = {}
@@ -132,10 +133,11 @@ class Ledger:
         """
         with self._lock:
             failed = self._permanent[stage]
-        if failed > self._max_failure_rate * self._photos:
+        photos = self._evaluated if stage == "segmenter_scores" else self._photos
+        if failed > self._max_failure_rate * photos:
             first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
             raise StageError(
-                f"{stage}: {failed} of {self._photos} photos failed, more than execution.max_failure_rate "
+                f"{stage}: {failed} of {photos} photos failed, more than execution.max_failure_rate "
                 f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}\n"
                 "Mend them and add --retry-errors, or raise the rate."
             )

@@ -4,21 +4,37 @@ Torch takes seconds to import; what needs it is imported where it is called, so 
 configuration or the list, and the status of a run, are told at once.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from clipes_core.config import AUTO_TEMPLATE, RunConfig
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactKey, ArtifactStore
-from tasks.datasets import read_dataset
+from tasks.datasets import Listing, read_dataset
 from tasks.keys import sample_of, shard_of
 from tasks.photos import Photo, Reject
 from tasks.shard_plan import ALL_THAT_IS_THERE, OutputDigests, Reuse, ShardPlan, plan_shard
-from tasks.stages import RANKING_STAGES, RUN_STAGES, TEXT_STAGES, Inputs, Stage, stage_keys, texts_stage_key
+from tasks.stages import (
+    RANKING_STAGES,
+    RUN_STAGES,
+    STAGES,
+    TRAINING_STAGES,
+    Inputs,
+    Stage,
+    stage_keys,
+    texts_stage_key,
+)
 from tasks.templates import shipped_templates
 from tasks.vocabularies import load_vocabulary
+
+if TYPE_CHECKING:
+    from tasks.training.recipes import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,8 @@ class PreparedRun:
         until: the last stage to run.
         reuse: what it takes of the artifacts that are there.
         sample: ids of the photos that stages of a sample have a row for.
+        evaluation: as `shards`, of the photos that the segmenter is scored on.
+        recipe: of the training; None where the run trains nothing.
     """
 
     config: RunConfig
@@ -46,6 +64,8 @@ class PreparedRun:
     until: str
     reuse: Reuse
     sample: frozenset[str] = frozenset()
+    evaluation: Mapping[int, tuple[Photo, ...]] = field(default_factory=dict)
+    recipe: "Recipe | None" = None
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
@@ -61,6 +81,11 @@ class PreparedRun:
     def photos(self) -> int:
         """How many photos there are to work on."""
         return sum(len(photos) for photos in self.shards.values())
+
+    @property
+    def evaluated(self) -> int:
+        """How many photos the segmenter is scored on."""
+        return sum(len(photos) for photos in self.evaluation.values())
 
     @property
     def chooses_template(self) -> bool:
@@ -98,27 +123,31 @@ class PreparedRun:
         return not self.reuse.fresh and self.store.is_complete(self.texts(stage, shard), rows, self.reuse.verify)
 
     def shard_numbers(self, stage: Stage) -> list[int]:
-        """The shards of a stage: of photos, or one per template."""
-        if stage.name not in TEXT_STAGES:
+        """The shards of a stage: of photos, one per template, or one in all."""
+        if stage.sharded:
             return list(self.stage_shards(stage))
-        return [0] if stage.name == "texts" else list(range(len(self.inputs.candidates)))
+        return list(range(len(self.inputs.candidates))) if stage.name == "candidate_texts" else [0]
 
     def shards_read(self, stage: Stage, upstream: str, shard: int) -> tuple[int, ...]:
         """The shards of an upstream stage that a shard of a stage reads."""
-        if upstream not in TEXT_STAGES:
+        if stage.rows_of == "training":
+            return tuple(self.stage_shards(STAGES[upstream]))
+        if STAGES[upstream].sharded:
             return (shard,)
-        if upstream == "texts":
+        if upstream != "candidate_texts":
             return (0,)
         read = self.inputs.sampled if stage.sampled else self.inputs.candidates
         return tuple(self.inputs.candidates.index(template) for template in read)
 
     def stage_photos(self, stage: Stage, shard: int) -> tuple[Photo, ...]:
-        """The photos of a shard that have a row in a stage."""
-        return tuple(photo for photo in self.shards[shard] if self._has_row(stage, photo))
+        """The photos of a shard that have a row in a stage; all where it has one shard in all."""
+        if stage.rows_of == "training":
+            return tuple(photo for photos in self.shards.values() for photo in photos)
+        return tuple(photo for photo in self._shards_of(stage)[shard] if self._has_row(stage, photo))
 
     def stage_shards(self, stage: Stage) -> dict[int, tuple[Photo, ...]]:
         """The photos of each shard that have a row in a stage; shards without any are left out."""
-        kept = {shard: self.stage_photos(stage, shard) for shard in self.shards}
+        kept = {shard: self.stage_photos(stage, shard) for shard in self._shards_of(stage)}
         return {shard: photos for shard, photos in kept.items() if photos}
 
     def plan(
@@ -127,6 +156,9 @@ class PreparedRun:
         """What there is to do for a shard; see `plan_shard`."""
         key = ArtifactKey(stage.name, self.keys[stage.name], shard, "")
         return plan_shard(stage, key, self.stage_photos(stage, shard), self.store, upstream, above, self.reuse)
+
+    def _shards_of(self, stage: Stage) -> Mapping[int, tuple[Photo, ...]]:
+        return self.evaluation if stage.rows_of == "evaluation" else self.shards
 
     def _has_row(self, stage: Stage, photo: Photo) -> bool:
         return (
@@ -143,7 +175,7 @@ def prepare_run(config: RunConfig, until: str, reuse: Reuse = ALL_THAT_IS_THERE)
         UsageError: config, vocabulary, weights or data set cannot be used.
     """
     vocabulary = check_request(config, until)
-    stages = RUN_STAGES[1 : RUN_STAGES.index(until) + 1]
+    stages = _stages(config, until)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
         return _prepared(config, vocabulary, stages, until, reuse)
     run = _prepared(config, vocabulary, (*RANKING_STAGES, *stages), until, reuse, shipped_templates())
@@ -189,9 +221,40 @@ def _prepared(
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
     listing = read_dataset(config.dataset, vocabulary)
-    inputs = _inputs(config, vocabulary, candidates)
-    shards = _shards(listing.photos, config.execution.shards)
-    return PreparedRun(config, inputs, ArtifactStore(config.store), stages, shards, listing.rejects, until, reuse)
+    recipe, evaluation = None, Listing((), ())
+    if "segmenter" in stages:
+        recipe, evaluation = _recipe(config, vocabulary), _evaluation(config, vocabulary)
+    if not evaluation.photos:
+        stages = tuple(stage for stage in stages if stage != "segmenter_scores")
+    inputs = _inputs(config, vocabulary, candidates, recipe)
+    count = config.execution.shards
+    return PreparedRun(
+        *(config, inputs, ArtifactStore(config.store), stages, _shards(listing.photos, count)),
+        *((*listing.rejects, *evaluation.rejects), until, reuse),
+        evaluation=_shards(evaluation.photos, count),
+        recipe=recipe,
+    )
+
+
+def _stages(config: RunConfig, until: str) -> tuple[str, ...]:
+    stages = RUN_STAGES[1 : RUN_STAGES.index(until) + 1]
+    return tuple(stage for stage in stages if config.train.enabled or stage not in TRAINING_STAGES)
+
+
+def _recipe(config: RunConfig, vocabulary: Vocabulary) -> "Recipe":
+    from tasks.devices import training_precision
+    from tasks.training.recipes import read_recipe
+
+    return read_recipe(config, 1 + len(vocabulary.classes), training_precision(config))
+
+
+def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
+    """The photos that the segmenter is scored on; none where the config names none."""
+    other = config.evaluation.photos
+    if not other:
+        logger.info("evaluation names no photos: the segmenter is not scored")
+        return Listing((), ())
+    return read_dataset(config.dataset.model_copy(update={**other, "empty": "background"}), vocabulary)
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:
@@ -216,11 +279,14 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     return vocabulary
 
 
-def _inputs(config: RunConfig, vocabulary: Vocabulary, candidates: tuple[str, ...]) -> Inputs:
+def _inputs(config: RunConfig, vocabulary: Vocabulary, candidates: tuple[str, ...], recipe: "Recipe | None") -> Inputs:
     from tasks.devices import resolve_precision
     from tasks.weights import weights_digest
 
-    return Inputs(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip), candidates)
+    return Inputs(
+        *(config, vocabulary, weights_digest(config.clip), resolve_precision(config.clip), candidates),
+        training=recipe.digest if recipe else None,
+    )
 
 
 def _with_template(config: RunConfig, template: str) -> RunConfig:

@@ -18,7 +18,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 
 from clipes_core.errors import RunBusyError, StorageError, TransientError
 from tasks.ledger import Ledger
-from tasks.photos import Reject
+from tasks.photos import Photo, Reject
 from tasks.preparation import PreparedRun
 from tasks.processes import started_at
 from tasks.run_metrics import run_metrics
@@ -32,7 +32,8 @@ WRITING_SHARE = 4  # with 100 000 shards a status takes seconds to write; it is 
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "prompt_scores.png")
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
-FILES = ("run.json", "manifest.parquet", *WRITTEN_AT_THE_END)
+EVALUATION_FILE = "evaluation.parquet"  # as manifest.parquet, of the photos that the segmenter is scored on
+FILES = ("run.json", "manifest.parquet", EVALUATION_FILE, *WRITTEN_AT_THE_END)
 REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect")
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -65,8 +66,10 @@ def open_run(run: PreparedRun) -> tuple[str, ...]:
     if last is not None:
         _check_not_running(run, last)
         changed = _put_into_history(run, last)
-    run.store.remove_run_files(run.config.name, WRITTEN_AT_THE_END)
-    run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run))
+    run.store.remove_run_files(run.config.name, (EVALUATION_FILE, *WRITTEN_AT_THE_END))
+    run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run.shards))
+    if run.evaluation:
+        run.store.write_run_table(run.config.name, EVALUATION_FILE, _manifest(run.evaluation))
     run.store.write_run_json(run.config.name, "run.json", _run_json(run))
     return changed
 
@@ -103,7 +106,8 @@ class RunRecord:
         self._run = run
         self.report: str | None = None
         self.findings: dict[str, Any] = {}
-        self.ledger = Ledger(run.photos + len(run.rejects), run.config.execution.max_failure_rate)
+        rate, evaluated = run.config.execution.max_failure_rate, run.evaluated
+        self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
         open_run(run)
         self._metrics: dict[str, Any] = {}
         self.ledger.planned("manifest", 0)
@@ -254,8 +258,8 @@ def _chosen(run: PreparedRun) -> dict[str, Any]:
     return {"template": template, "stage_keys": dict(run.keys)}
 
 
-def _manifest(run: PreparedRun) -> pa.Table:
-    rows = [{**asdict(photo), "shard": shard} for shard, photos in run.shards.items() for photo in photos]
+def _manifest(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
+    rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
 
 

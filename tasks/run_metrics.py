@@ -4,10 +4,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from tasks.confusions import PooledScores
+from tasks.confusions import PooledScores, pooled_segmenter_scores
 from tasks.ledger import Ledger
 from tasks.mask_scores import pooled_scores
 from tasks.preparation import PreparedRun
+from tasks.segmenter import training_facts
 from tasks.stages import ALL_STAGES
 
 
@@ -19,17 +20,24 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         ledger: what became of its shards.
 
     Returns:
-        Scores in [0, 1] of baseline, initial CAM, refined CAM and pseudo mask where there is truth; counts per stage.
+        Scores in [0, 1] of baseline, initial CAM, refined CAM, pseudo mask and segmenter where there is truth; facts of
+        the training; counts per stage.
 
     Raises:
-        ArtifactError: an artifact of mask_scores cannot be read.
+        ArtifactError: an artifact of scores, or the segmenter's, cannot be read.
     """
     names = ["background", *(entry.name for entry in run.vocabulary.classes)]
     uris = [record.uri for record in ledger.records("mask_scores")]
     pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
+    predicted = pooled_segmenter_scores(
+        run.store, [record.uri for record in ledger.records("segmenter_scores")], len(names)
+    )
+    if predicted is not None:
+        pooled["segmenter"] = predicted
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
+    trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records("segmenter")]
     stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
-    return {**scored, "stages": stages}
+    return {**scored, **(trained[0] if trained else {}), "stages": stages}
 
 
 def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:

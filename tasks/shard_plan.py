@@ -1,5 +1,6 @@
 """What there is to do for one shard of one stage: what is cached, copied and computed."""
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from clipes_core.errors import BrokenArtifactError, ErrorKind
 from tasks.artifact_store import ArtifactKey, ArtifactStore
 from tasks.keys import content_key, digest, photo_digest
 from tasks.photos import Photo
-from tasks.stages import Stage
+from tasks.stages import STAGES, Stage
 
 OutputDigests = Mapping[str, str]  # image_id -> digest of its row; photos whose row is not made yet are left out
 
@@ -95,28 +96,35 @@ def plan_shard(
     Raises:
         ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
     """
-    input_digests = _input_digests(stage, photos, above)
+    input_digests = _input_digests(stage, photos, upstream, above)
     key = ArtifactKey(key.stage, key.stage_key, key.shard, content_key(input_digests))
     known = len(input_digests) == len(photos)
     whole = reuse.verify or stage.pooled
-    there = known and not reuse.fresh and store.is_complete(key, len(photos), whole)
+    there = known and not reuse.fresh and store.is_complete(key, len(photos) if stage.sharded else None, whole)
+    if not stage.sharded:  # its rows are of no photo
+        return ShardPlan(key, photos, input_digests, there, {}, upstream)
     cached = there and not (reuse.retry_errors and _has_errors(key, store, reuse))
     copies = {} if cached or reuse.fresh else _copies(key, input_digests, store, reuse, whole)
     return ShardPlan(key, photos, input_digests, cached, copies, upstream)
 
 
-def output_digests(store: ArtifactStore, uri: str) -> dict[str, str]:
-    """Digest of each row of an artifact.
+def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
+    """Digest of each row of some artifacts.
 
     Raises:
-        ArtifactError: it cannot be read.
+        ArtifactError: one cannot be read.
     """
-    columns = store.read(uri, ["image_id", "output_digest"]).to_pydict()
-    return dict(zip(columns["image_id"], columns["output_digest"], strict=True))
+    found: dict[str, str] = {}
+    for uri in uris:
+        columns = store.read(uri, ["image_id", "output_digest"]).to_pydict()
+        found.update(zip(columns["image_id"], columns["output_digest"], strict=True))
+    return found
 
 
 def planned_digests(plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
     """Digests of the rows that are there before the shard is made: of its artifact, or of the rows it will copy."""
+    if not STAGES[plan.key.stage].sharded:  # its rows have none
+        return {}
     if plan.cached:
         return output_digests(store, store.artifact_uri(plan.key))
     copied: dict[str, str] = {}
@@ -126,13 +134,22 @@ def planned_digests(plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
     return copied
 
 
-def _input_digests(stage: Stage, photos: tuple[Photo, ...], above: Mapping[str, OutputDigests]) -> dict[str, str]:
+def _input_digests(
+    stage: Stage,
+    photos: tuple[Photo, ...],
+    upstream: Mapping[str, tuple[str, ...]],
+    above: Mapping[str, OutputDigests],
+) -> dict[str, str]:
+    trained = [name for name in stage.upstream if STAGES[name].rows_of == "training"]
+    if any(name not in upstream for name in trained):  # not made yet
+        return {}
+    with_it = [posixpath.basename(uri) for name in trained for uri in upstream[name]]
     digests = {}
     for photo in photos:
         rows = [above[name].get(photo.image_id) for name in stage.sharded_upstream]
         if None not in rows:
-            truth = [photo.truth_fingerprint] if stage.needs_truth else []
-            digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows])
+            truth = [photo.truth_fingerprint] if stage.needs_truth or stage.rows_of == "evaluation" else []
+            digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows, *with_it])
     return digests
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
+from tasks.segmenter import cached_segmenter, make_segmenter
 from tasks.shard_plan import output_digests
 from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
 from tasks.stages import TEXT_STAGES, Stage
@@ -67,6 +68,8 @@ class StageWork:
         uris = {name: tuple(work.uri(own) for work, own in self._reads(name, shard)) for name in self.stage.upstream}
         above = {name: output_digests(run.store, *uris[name]) for name in self.stage.sharded_upstream}
         plan = run.plan(self.stage, shard, uris, above)
+        if self.stage.rows_of == "training":
+            return cached_segmenter(plan, run.store) if plan.cached else make_segmenter(run, plan, self.pool)
         if plan.cached:
             return cached_record(plan, run.store)
         return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary))

@@ -26,6 +26,7 @@ class Inputs:
         precision: of the image network, with auto resolved.
         candidates: templates that are ranked; none in a run whose template is given.
         sampled: those of them whose CAMs are scored.
+        training: digest of all that the training of the segmenter reads of config and files; None without one.
     """
 
     config: RunConfig
@@ -34,6 +35,7 @@ class Inputs:
     precision: str
     candidates: tuple[str, ...] = ()
     sampled: tuple[str, ...] = ()
+    training: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Stage:
         needs_truth: only photos with a true mask have a row.
         reads: the settings that its result depends on; None where they are not known (yet).
         schema: of its rows.
+        rows_of: what has a row: a photo of the data set or of the evaluation, a text, a step of a training. Stages with
+            a row per photo are cut into shards.
         needs_labels: only photos with a class have a row.
         sampled: only the photos of the run's sample have a row.
         pooled: the run itself reads the artifacts of all shards together; each is read wholly before it counts as
@@ -61,14 +65,20 @@ class Stage:
     needs_truth: bool
     reads: Callable[[Inputs], Mapping[str, Any] | None]
     schema: pa.Schema
+    rows_of: Literal["dataset", "evaluation", "texts", "training"] = "dataset"
     needs_labels: bool = False
     sampled: bool = False
     pooled: bool = False
 
     @property
+    def sharded(self) -> bool:
+        """Whether it has a row per photo, and a shard for some of them."""
+        return self.rows_of in ("dataset", "evaluation")
+
+    @property
     def sharded_upstream(self) -> tuple[str, ...]:
         """The upstream stages that have a row per photo."""
-        return tuple(name for name in self.upstream if name not in TEXT_STAGES)
+        return tuple(name for name in self.upstream if STAGES[name].sharded)
 
 
 def stage_keys(inputs: Inputs) -> dict[str, str]:
@@ -150,6 +160,21 @@ def _masks_read(inputs: Inputs) -> dict[str, Any]:
 
 def _mask_scores_read(inputs: Inputs) -> dict[str, Any]:
     return {"classes": len(inputs.vocabulary.classes)}
+
+
+def _segmenter_read(inputs: Inputs) -> dict[str, Any] | None:
+    return None if inputs.training is None else {"training": inputs.training}
+
+
+def _segmenter_scores_read(inputs: Inputs) -> dict[str, Any]:
+    evaluation = inputs.config.evaluation
+    slide = {} if evaluation.mode == "whole" else evaluation.model_dump(include={"crop", "stride"})
+    return {
+        "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
+        "crf": evaluation.crf.model_dump() if evaluation.crf.enabled else None,
+        "palette": inputs.vocabulary.palette,
+        "photo": _photo_settings(inputs),
+    }
 
 
 def _image_network(inputs: Inputs) -> list[str]:
@@ -241,10 +266,30 @@ _MASK_SCORES_SCHEMA = pa.schema(
     ]
 )
 
+_SEGMENTER_SCHEMA = pa.schema(
+    [
+        ("iteration", pa.int64()),  # how many steps were done
+        ("loss", pa.float64()),  # mean over the steps since the row before
+        ("learning_rate", pa.float64()),  # of the first parameter group
+        ("kept_fraction", pa.float64()),  # of the labelled pixels, those whose confidence counts
+        ("miou", pa.float64()),  # on photos of the evaluation, null where it was not measured
+    ]
+)
+_SEGMENTER_SCORES_SCHEMA = pa.schema(
+    [
+        *_PHOTO_COLUMNS,
+        ("mask_png", pa.binary()),
+        ("class_pixels", pa.list_(pa.int64())),  # 1 + K: background, then all classes
+        ("truth", pa.list_(pa.uint8())),  # triplets; none where the photo has no truth
+        ("prediction", pa.list_(pa.uint8())),
+        ("pixels", pa.list_(pa.int64())),
+    ]
+)
+
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("candidate_texts", 1, (), "gpu", False, _candidate_texts_read, _TEXTS_SCHEMA),
+        Stage("candidate_texts", 1, (), "gpu", False, _candidate_texts_read, _TEXTS_SCHEMA, rows_of="texts"),
         Stage("embeddings", 1, (), "gpu", False, _embeddings_read, _EMBEDDINGS_SCHEMA, needs_labels=True),
         Stage(
             *("prompts", 1, ("candidate_texts", "embeddings"), "cpu", False, _prompts_read, _PROMPTS_SCHEMA),
@@ -257,14 +302,25 @@ STAGES = {
             sampled=True,
             pooled=True,
         ),
-        Stage("texts", 1, (), "gpu", False, _texts_read, _TEXTS_SCHEMA),
+        Stage("texts", 1, (), "gpu", False, _texts_read, _TEXTS_SCHEMA, rows_of="texts"),
         Stage("cams", 1, ("texts",), "gpu", False, _cams_read, _CAMS_SCHEMA),
         Stage("masks", 1, ("cams",), "cpu", False, _masks_read, _MASKS_SCHEMA),
         Stage("mask_scores", 2, ("cams", "masks"), "cpu", True, _mask_scores_read, _MASK_SCORES_SCHEMA, pooled=True),
+        Stage(
+            *("segmenter", 1, ("masks",), "gpu", False, _segmenter_read, _SEGMENTER_SCHEMA),
+            rows_of="training",
+            pooled=True,
+        ),
+        Stage(
+            *("segmenter_scores", 1, ("segmenter",), "gpu", False, _segmenter_scores_read, _SEGMENTER_SCORES_SCHEMA),
+            rows_of="evaluation",
+            pooled=True,
+        ),
     )
 }
-TEXT_STAGES = ("candidate_texts", "texts")  # a shard per template, or one; the others have a row per photo
-SHARDED_STAGES = tuple(stage for stage in STAGES.values() if stage.name not in TEXT_STAGES)
+TEXT_STAGES = tuple(stage.name for stage in STAGES.values() if stage.rows_of == "texts")  # a shard per template
+SHARDED_STAGES = tuple(stage for stage in STAGES.values() if stage.sharded)
 ALL_STAGES = ("manifest", *STAGES)  # in the order they run
 RANKING_STAGES = ("candidate_texts", "embeddings", "prompts")  # when templates are ranked
-RUN_STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")  # what --until takes
+TRAINING_STAGES = ("segmenter", "segmenter_scores")  # with train.enabled
+RUN_STAGES = ("manifest", "texts", "cams", "masks", "mask_scores", *TRAINING_STAGES)  # what --until takes

@@ -10,7 +10,10 @@ from typing import Any
 
 from tasks.filesystems import MTIME_KEYS, explained, filesystem, is_local
 
-ARTIFACT = re.compile(r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16}\.parquet)")
+# With the weights and checkpoints that lie beside a segmenter's.
+ARTIFACT = re.compile(
+    r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})(?:\.parquet|\.safetensors|\.checkpoints/[^/]+\.pt)"
+)
 HALF_WRITTEN = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
 
@@ -40,9 +43,9 @@ class StoredFile:
 
     @property
     def artifact(self) -> tuple[str, str, str] | None:
-        """Stage, stage key and file name of an artifact; None for other files."""
+        """Stage, stage key and file name of the artifact that this is, or belongs to; None for other files."""
         found = ARTIFACT.fullmatch(self.uri)
-        return (found[1], found[2], found[3]) if found else None
+        return (found[1], found[2], f"{found[3]}.parquet") if found else None
 
 
 def files_in(folder: str) -> list[StoredFile]:

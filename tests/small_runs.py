@@ -20,6 +20,7 @@ from tasks.texts import make_texts
 from tasks.workers import WorkerPool
 
 TIMEOUT_S = 120.0
+TINY_NETWORK = Path(__file__).parent / "mmseg_configs" / "tiny.py"
 Records = dict[tuple[str, int], ShardRecord]
 
 
@@ -153,6 +154,7 @@ class TinyPhotos:
             "clip": {"pretrained": str(self._weights), "precision": "fp32", "device": "cpu"},
             "crf": {"iter_max": 1},
             "execution": {"shards": 1, "max_failure_rate": 1},
+            "train": {"enabled": False},
         }
         given = {name: {**values.get(name, {}), **value} for name, value in sections.items()}
         return parse_config({**values, **given})

@@ -1,5 +1,13 @@
 """What the method adds to MMSegmentation: importing this package registers its modules by their class names."""
 
+import warnings
+from contextlib import redirect_stdout
+
+with warnings.catch_warnings(), redirect_stdout(None):  # it tells, on import, of packages that nothing here needs
+    warnings.filterwarnings("ignore", message="Fail to import", category=UserWarning)
+    import mmseg.datasets
+    import mmseg.models  # noqa: F401
+
 from clipes_core.segmentation.caffe_resnet import CaffeResNet
 from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 from clipes_core.segmentation.confidence_hand_over import ConfidenceHook, hand_over_confidence

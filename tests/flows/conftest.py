@@ -98,7 +98,7 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
         *("--set", f"dataset.root={real_data}"),
         *("--set", f"dataset.split={split}"),
         *("--set", f"clip.pretrained={golden / 'small_vit.pt'}"),
-        *("--set", "execution.shards=2"),
+        *("--set", "execution.shards=2", "--set", "train.enabled=false"),
     ]
 
 
@@ -112,7 +112,7 @@ def some_photos(tmp_path_factory, configs, real_data, golden) -> tuple[str, ...]
         *("run", str(configs / "voc12.yaml")),
         *("--set", f"dataset.root={real_data}", "--set", f"dataset.split={split}"),
         *("--set", f"clip.pretrained={golden / 'small_vit.pt'}", "--set", "crf.iter_max=1"),
-        *("--set", f"execution.shards={SHARDS}"),
+        *("--set", f"execution.shards={SHARDS}", "--set", "train.enabled=false"),
     )
 
 

@@ -10,8 +10,9 @@ FRESH_SEED = 4242  # nothing was chosen on it
 
 
 def scores(clipes, configs, name, *options):
+    seed = ("--set", f"dataset.seed={FRESH_SEED}")
     done = clipes(
-        *("run", str(configs / "demo.yaml"), "--name", name, "--set", f"dataset.seed={FRESH_SEED}", *options),
+        *("run", str(configs / "demo.yaml"), "--name", name, "--until", "mask_scores", *seed, *options),
         timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -159,6 +159,7 @@ def few_scenes(folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "store": str(folder / "store"),
         "dataset": {**config["dataset"], "count": 12},
+        "train": {"enabled": False},
         "execution": {"shards": 3, "max_failure_rate": 1},
     }
 

@@ -105,6 +105,7 @@ def runs(clipes_in, tmp_path_factory, golden, listener) -> Runs:
     clipes = clipes_in(folder)
     texts = (f"clip.pretrained={golden / 'small_vit.pt'}", "clip.device=cpu", "clip.precision=fp32")
     texts += ("execution.max_failure_rate=1", "execution.shards=1", "execution.cpu_workers=1", "crf.enabled=false")
+    texts += ("train.enabled=false",)
     settings = [word for text in texts for word in ("--set", text)]
     processes = [clipes.start("run", f"{name}.yaml", *settings) for name in ("list", "voc")]
     try:

@@ -15,6 +15,7 @@ MOST_TWICE = 14
 WORK = (
     *("--set", "dataset.count=64", "--set", f"execution.shards={SHARDS}", "--set", "clip.device=cpu"),
     *("--set", "execution.cpu_workers=1", "--set", "execution.gpu_workers=1", "--set", "crf.iter_max=2"),
+    *("--set", "train.enabled=false"),
 )
 
 

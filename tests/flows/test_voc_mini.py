@@ -38,6 +38,7 @@ def test_all_photos_become_masks_once(clipes, real_data, configs):
     arguments = (
         *("run", str(configs / "voc12.yaml")),
         *("--set", f"dataset.root={real_data}", "--set", "dataset.split=train", "--set", "clip.pretrained=random:0"),
+        *("--set", "train.enabled=false"),
     )
     done = clipes(*arguments, timeout=1400)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,6 +93,7 @@ def test_a_photo_of_24_megapixels_goes_through(clipes, configs):
     done = clipes(
         *("run", str(configs / "voc12.yaml"), "--set", "dataset.format=list", "--set", "dataset.split=one.csv"),
         *("--set", f"dataset.root={clipes.folder}", "--set", "clip.pretrained=random:0"),
+        *("--set", "train.enabled=false"),
     )
     assert done.returncode == 0, done.stderr
     (cams,) = rows_of(clipes, "cams")

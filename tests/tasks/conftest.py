@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import Made, TinyPhotos, make_run
+from small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
 
 from clipes_core.config import parse_config
 from tasks.preparation import prepare_ranking, prepare_run
@@ -35,6 +35,17 @@ def golden_made(tmp_path_factory, golden, golden_outputs, real_data, pool) -> Ma
         golden_config(tmp_path_factory.mktemp("golden"), golden, golden_outputs, real_data), "mask_scores"
     )
     return make_run(run, pool)
+
+
+@pytest.fixture(scope="session")
+def golden_trained(golden_made, pool) -> Made:
+    """A tiny network trained for forty steps on the masks of `golden_made`, and scored on the same photos."""
+    config = golden_made.run.config
+    train = {"mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 40, "precision": "fp32"}
+    values = {**config.model_dump(mode="json"), "train": train, "evaluation": {"split": config.dataset.split}}
+    run = prepare_run(parse_config(values), "segmenter_scores")
+    ledger = worked_through(run, pool)
+    return Made(run, {(record.stage, record.shard): record for record in ledger.records()})
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_a_run_goes_as_far_as_it_is_told(six):
 
 
 def test_an_unknown_stage_is_told_so(six):
-    message = r"^--until mask: no such stage, there are: manifest, texts, cams, masks, mask_scores$"
+    message = rf"^--until mask: no such stage, there are: {', '.join(RUN_STAGES)}$"
     with pytest.raises(ConfigError, match=message):
         prepared(six, until="mask")
 
@@ -125,7 +125,7 @@ def test_keys_follow_from_the_config(six):
 def test_a_plan_is_one_line_per_stage(six):
     plans = plan_run(prepared(six))
 
-    assert [plan.stage for plan in plans] == list(RUN_STAGES[1:])
+    assert [plan.stage for plan in plans] == ["texts", "cams", "masks", "mask_scores"]
     assert [plan.shards for plan in plans] == [1, 2, 2, len(prepared(six).stage_shards(STAGES["mask_scores"]))]
     assert [plan.cached_shards for plan in plans] == [0, 0, 0, 0]
     assert [plan.stage for plan in plan_run(prepared(six, until="cams"))] == ["texts", "cams"]

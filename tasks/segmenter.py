@@ -1,0 +1,132 @@
+"""Stage segmenter: a segmentation network trained on the pseudo masks, by processes of its own."""
+
+import json
+import logging
+import tempfile
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clipes_core.errors import BrokenArtifactError, ConfigError, WorkerError
+from tasks.artifact_store import ArtifactStore
+from tasks.keys import sample_of
+from tasks.shard_plan import ShardPlan
+from tasks.shards import ShardRecord
+from tasks.training.job import Trained, TrainingJob
+from tasks.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from tasks.preparation import PreparedRun
+
+STAGE = "segmenter"
+POLL_SECONDS = 1.0
+GRACE_SECONDS = 30.0  # until the other processes of a training have seen that one has failed
+
+logger = logging.getLogger(__name__)
+
+
+def cached_segmenter(plan: ShardPlan, store: ArtifactStore) -> ShardRecord:
+    """The record of a segmenter that is there.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    uri = store.artifact_uri(plan.key)
+    return ShardRecord(STAGE, 0, uri, training_facts(store, uri)["iterations"], cached=True)
+
+
+def training_facts(store: ArtifactStore, uri: str) -> dict[str, Any]:
+    """What an artifact says of its training, see `tasks.training.process.finished`.
+
+    Raises:
+        BrokenArtifactError: it cannot be read, or says nothing.
+    """
+    stated = store.footer(uri).metadata.get("training")
+    if stated is None:
+        raise BrokenArtifactError(uri, "says nothing of its training")
+    return json.loads(stated)
+
+
+def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
+    """Train a segmenter with all processes of a pool, from the newest checkpoint that is there, and write it.
+
+    Raises:
+        ConfigError: the training cannot begin with these settings.
+        WorkerError: a process died, ran out of memory, or made no step for `execution.shard_timeout_s`.
+        StageError: the loss is not a number, or runs away.
+        ArtifactError: a mask, or the store, cannot be used.
+    """
+    assert run.recipe is not None  # a run with this stage has one
+    if run.recipe.batch_size % pool.size:
+        raise ConfigError(
+            f"train.mmseg_config: a batch of {run.recipe.batch_size} cannot be shared by {pool.size} processes: set "
+            "execution.gpu_workers to a number that divides it"
+        )
+    with tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
+        job = TrainingJob(
+            *(plan.key, run.store, run.config, run.vocabulary, run.recipe, plan.photos, plan.upstream["masks"]),
+            validation=_validation(run),
+            processes=pool.size,
+            meeting=str(Path(folder) / "meeting"),
+        )
+        pool.counters.reset(STAGE)
+        pool.renew()  # CLIP, and what it holds, is not needed any more
+        try:
+            trained = _together(job, pool)
+        finally:
+            pool.renew()
+    return ShardRecord(
+        *(STAGE, 0, job.uri, run.recipe.iterations),
+        cached=False,
+        computed=run.recipe.iterations,
+        seconds=trained.seconds,
+        worker=trained.worker,
+        peak_memory_mib=trained.peak_memory_mib,
+    )
+
+
+def _together(job: TrainingJob, pool: WorkerPool) -> Trained:
+    """Call `train` in each process; the first that fails ends the others, and its error is told."""
+    with ThreadPoolExecutor(job.processes, thread_name_prefix="training") as threads:
+        ranks = [threads.submit(pool.run, _train, job, rank, timeout_s=None) for rank in range(job.processes)]
+        try:
+            _wait(job, pool, ranks)
+        finally:
+            if wait(ranks, timeout=0).not_done:
+                wait(ranks, timeout=GRACE_SECONDS)
+                pool.stop_calls()
+    return ranks[0].result()
+
+
+def _train(job: TrainingJob, rank: int) -> Trained:
+    """Runs in a worker, which imports MMSegmentation; this process does without."""
+    from tasks.training.process import train
+
+    return train(job, rank)
+
+
+def _wait(job: TrainingJob, pool: WorkerPool, ranks: "list[Future[Trained]]") -> None:
+    """Until all are done or one has failed; one that stands still counts as failed."""
+    limit = job.config.execution.shard_timeout_s
+    steps, moved = pool.counters.count(STAGE), monotonic()
+    while True:
+        done, going_on = wait(ranks, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
+        for rank in done:
+            rank.result()
+        if not going_on:
+            return
+        if pool.counters.count(STAGE) != steps:
+            steps, moved = pool.counters.count(STAGE), monotonic()
+        if monotonic() - moved > limit:
+            pool.stop_calls()
+            raise WorkerError(f"no step for {limit:g} s: stopped; raise execution.shard_timeout_s")
+
+
+def _validation(run: "PreparedRun") -> tuple[Any, ...]:
+    """Photos with truth to score on the way, the same ones in every attempt."""
+    with_truth = {
+        photo.image_id: photo for photos in run.evaluation.values() for photo in photos if photo.truth_uri is not None
+    }
+    chosen = sample_of(with_truth, run.config.train.validate_photos)
+    return tuple(with_truth[image_id] for image_id in sorted(chosen))
