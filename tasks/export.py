@@ -13,9 +13,9 @@ from tasks.artifact_store import ArtifactStore
 from tasks.datasets.entries import path_inside, without_extension
 from tasks.folders import write_bytes
 from tasks.masks import palette_png
+from tasks.run_files import EVALUATION_FILE
 from tasks.run_status import RunStatus, read_run
 
-EVALUATION_FILE = "evaluation.parquet"  # of a run: the photos that its segmenter is scored on
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 

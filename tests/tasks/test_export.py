@@ -11,10 +11,10 @@ from small_runs import make_run
 
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 from tasks.artifact_store import ArtifactStore
-from tasks.export import EVALUATION_FILE, Exported, export_masks, export_predictions
+from tasks.export import Exported, export_masks, export_predictions
 from tasks.masks import palette_png
 from tasks.preparation import prepare_run
-from tasks.run_files import recorded_run
+from tasks.run_files import EVALUATION_FILE, recorded_run
 
 
 def ids(content):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from damage import flip
 from PIL import Image
+from small_runs import rows_of
 from small_segmenters import built, small_config
 from worker_calls import made_rows
 
@@ -15,10 +16,11 @@ from clipes_core.photo import reduce_to
 from clipes_core.segmentation.inference import photo_mask
 from clipes_core.segmenter_config import EvaluationConfig
 from tasks.artifact_store import ArtifactKey, weights_uri
+from tasks.confusions import pooled_segmenter_scores
 from tasks.preparation import prepare_run
 from tasks.segmenters import save_segmenter
 from tasks.shard_plan import ShardPlan
-from tasks.shards import ShardJob
+from tasks.shards import ShardJob, make_shard
 
 CLASSES = 21
 
@@ -39,7 +41,8 @@ def job(tiny, model):
         config, tensors = small_config(CLASSES), model.state_dict()
         save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
-        plan = ShardPlan(key, run.shards[0], {}, cached=False, copies={}, upstream={"segmenter": (uri,)})
+        digests = {photo.image_id: photo.fingerprint for photo in run.shards[0]}
+        plan = ShardPlan(key, run.shards[0], digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
         return ShardJob(plan, run.store, run.config, run.vocabulary)
 
     return job
@@ -155,3 +158,23 @@ def test_opencv_has_the_threads_of_the_worker(tiny, made, pool):
     pool.run(cv2.setNumThreads, 3, timeout_s=60)
     made()
     assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+
+
+def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+    tiny.add("b")
+    tiny.add("c").write_bytes(b"no photo")
+    of_all = job()
+
+    record = pool.run(make_shard, of_all, timeout_s=120)
+
+    assert (record.images, record.computed) == (3, 3)
+    assert [(reject.image_id, reject.stage, reject.kind) for reject in record.rejects] == [
+        ("c", "segmenter_scores", "undecodable")
+    ]
+    rows = rows_of(of_all.store, [record.uri])
+    mask = np.array(Image.open(io.BytesIO(rows["a"]["mask_png"])))
+    assert rows["a"]["class_pixels"] == np.bincount(mask.ravel(), minlength=CLASSES).tolist()
+    pooled = pooled_segmenter_scores(of_all.store, [record.uri], CLASSES)
+    assert pooled.images == 1
+    assert pooled.scores.miou == pytest.approx((mask == 8).mean())
