@@ -8,11 +8,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clipes_core.errors import BrokenArtifactError, ConfigError, WorkerError
-from tasks.artifact_store import ArtifactStore
+from clipes_core.errors import BrokenArtifactError, ClipesError, ConfigError, WorkerError
+from tasks.artifact_store import ArtifactStore, checkpoints_uri
 from tasks.keys import sample_of
 from tasks.shard_plan import ShardPlan
 from tasks.shards import ShardRecord
+from tasks.stored_files import files_in
 from tasks.training.job import Trained, TrainingJob
 from tasks.workers import WorkerPool
 
@@ -46,6 +47,17 @@ def training_facts(store: ArtifactStore, uri: str) -> dict[str, Any]:
     if stated is None:
         raise BrokenArtifactError(uri, "says nothing of its training")
     return json.loads(stated)
+
+
+def forget_checkpoints(plan: ShardPlan, store: ArtifactStore) -> None:
+    """Let a training begin anew, whatever an earlier one has left.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    for file in files_in(checkpoints_uri(store.artifact_uri(plan.key))):
+        store.discard(file.uri)
 
 
 def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
@@ -87,15 +99,18 @@ def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> Sha
 
 
 def _together(job: TrainingJob, pool: WorkerPool) -> Trained:
-    """Call `train` in each process; the first that fails ends the others, and its error is told."""
+    """Call `train` in each process; the first that fails ends the others, and the cause is told."""
     with ThreadPoolExecutor(job.processes, thread_name_prefix="training") as threads:
         ranks = [threads.submit(pool.run, _train, job, rank, timeout_s=None) for rank in range(job.processes)]
         try:
-            _wait(job, pool, ranks)
+            ended = _ended(job, pool, ranks)
         finally:
             if wait(ranks, timeout=0).not_done:
                 wait(ranks, timeout=GRACE_SECONDS)
                 pool.stop_calls()
+    failures = [failure for rank in (*ended, *ranks) if (failure := rank.exception())]
+    if failures:  # one that lost another says no more than that, in torch's words, and may be the first to see it
+        raise next((failure for failure in failures if isinstance(failure, ClipesError)), failures[0])
     return ranks[0].result()
 
 
@@ -106,16 +121,14 @@ def _train(job: TrainingJob, rank: int) -> Trained:
     return train(job, rank)
 
 
-def _wait(job: TrainingJob, pool: WorkerPool, ranks: "list[Future[Trained]]") -> None:
-    """Until all are done or one has failed; one that stands still counts as failed."""
+def _ended(job: TrainingJob, pool: WorkerPool, ranks: "list[Future[Trained]]") -> "set[Future[Trained]]":
+    """Those that have ended when all have, or one has failed; one that stands still counts as failed."""
     limit = job.config.execution.shard_timeout_s
     steps, moved = pool.counters.count(STAGE), monotonic()
     while True:
-        done, going_on = wait(ranks, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
-        for rank in done:
-            rank.result()
-        if not going_on:
-            return
+        ended, going_on = wait(ranks, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
+        if not going_on or any(rank.exception() for rank in ended):
+            return ended
         if pool.counters.count(STAGE) != steps:
             steps, moved = pool.counters.count(STAGE), monotonic()
         if monotonic() - moved > limit:

@@ -8,8 +8,8 @@ from typing import Any
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
-from tasks.segmenter import cached_segmenter, make_segmenter
-from tasks.shard_plan import output_digests
+from tasks.segmenter import cached_segmenter, forget_checkpoints, make_segmenter
+from tasks.shard_plan import ShardPlan, output_digests
 from tasks.shards import ShardJob, ShardRecord, cached_record, make_shard
 from tasks.stages import TEXT_STAGES, Stage
 from tasks.texts import make_texts, text_count
@@ -41,6 +41,7 @@ class StageWork:
     ) -> None:
         self.run, self.ledger, self.stage, self.pool, self.upstream = run, ledger, stage, pool, upstream
         self._mending, self._mended = threading.Lock(), set[str]()
+        self._begins_anew = run.reuse.fresh
 
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact; a broken one that it meets is dropped, and made again where it is read.
@@ -69,7 +70,7 @@ class StageWork:
         above = {name: output_digests(run.store, *uris[name]) for name in self.stage.sharded_upstream}
         plan = run.plan(self.stage, shard, uris, above)
         if self.stage.rows_of == "training":
-            return cached_segmenter(plan, run.store) if plan.cached else make_segmenter(run, plan, self.pool)
+            return cached_segmenter(plan, run.store) if plan.cached else self._trained(plan)
         if plan.cached:
             return cached_record(plan, run.store)
         return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary))
@@ -82,6 +83,13 @@ class StageWork:
                 name, shard, run.store.artifact_uri(key), text_count(config, run.vocabulary), cached=True
             )
         return self._in_worker(make_texts, key, run.store, config, run.vocabulary, name, shard)
+
+    def _trained(self, plan: ShardPlan) -> ShardRecord:
+        """Go on from what an earlier attempt, or run, has left; a run that reuses nothing does so from its own."""
+        if self._begins_anew:
+            forget_checkpoints(plan, self.run.store)
+            self._begins_anew = False
+        return make_segmenter(self.run, plan, self.pool)
 
     def _check_upstream(self, shard: int) -> None:
         for name in self.upstream:

@@ -67,11 +67,6 @@ class CheckpointFolder:
                 logger.warning("%s is damaged (%s): an earlier checkpoint is gone on from", uri, exc)
         return None
 
-    def clear(self) -> None:
-        """Remove all. Raises as `write`."""
-        for file in files_in(self.uri):
-            remove(file.uri)
-
     def _names(self) -> list[str]:
         """Of the numbered ones, oldest first."""
         return sorted(file.name for file in files_in(self.uri) if NAME.fullmatch(file.name))

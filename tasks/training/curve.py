@@ -74,13 +74,17 @@ class CurveHook(Hook):
         counters: gets the steps; None in all processes of a training but one.
         iterations: in all.
         half: whether it trains in fp16, whose scale takes a few steps to fit.
+        also: steps from one to the next of what wants a point of its own: checkpoints, for a mean over steps before and
+            after one would not be gone on with, and scores; 0 is passed over.
     """
 
     priority = "NORMAL"  # before the learning rate moves on
 
-    def __init__(self, curve: Curve, counters: SlotCounters | None, iterations: int, half: bool) -> None:
+    def __init__(
+        self, curve: Curve, counters: SlotCounters | None, iterations: int, half: bool, also: Sequence[int] = ()
+    ) -> None:
         self._curve, self._counters = curve, counters
-        self._every = max(1, iterations // POINTS)
+        self._every = [every for every in (max(1, iterations // POINTS), *also) if every]
         self._bearable = OVERFLOWS if half else 0
         self._sums, self._steps, self._overflows = torch.zeros(2, dtype=torch.float64), 0, 0
         self._losses: list[float] = []
@@ -104,7 +108,7 @@ class CurveHook(Hook):
         self._steps += 1
         if self._counters is not None:
             self._counters.add(STAGE)
-        if done % self._every == 0 or done == runner.max_iters:
+        if any(done % every == 0 for every in self._every) or done == runner.max_iters:
             all_reduce(self._sums, "mean")
             loss, kept = (self._sums / self._steps).tolist()
             self._curve.points.append(Point(done, loss, rate, kept))

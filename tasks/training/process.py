@@ -137,7 +137,7 @@ class _Training:
             RandomnessHook(job.recipe.seed, self._rank),
             ReadsHook(self._reads),
             ConfidenceHook(),
-            CurveHook(self._curve, counters, iterations, half),
+            CurveHook(self._curve, counters, iterations, half, (job.checkpoint_every, job.validate_every)),
             CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),
         ]
         if first and job.validate_every:

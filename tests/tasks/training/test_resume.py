@@ -1,0 +1,70 @@
+"""Trainings whose real process is really killed, gone on with by the next attempt: nothing differs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from small_runs import TinyPhotos
+from small_trainings import SmallTraining, failed_attempt, killer, result_of, same_weights, training_work
+
+from clipes_core.errors import WorkerError
+from tasks.artifact_store import checkpoints_uri, weights_uri
+from tasks.shard_plan import Reuse
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, real_data, golden):
+    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+    return SmallTraining(TinyPhotos(tmp_path_factory.mktemp("small"), photo, golden / "small_vit.pt"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small):
+    """Its artifact, and what a training wrote that nothing happened to."""
+    run = small.prepared()
+    with training_work(run) as work:
+        record = work.make(0)
+    return record.uri, result_of(run, record)
+
+
+def test_the_last_checkpoints_and_the_best_are_kept_whole(undisturbed):
+    uri, result = undisturbed
+    assert result.checkpoints == {"00000025.pt", "00000030.pt", "best.pt"}
+    folder = Path(checkpoints_uri(uri))
+    last, best = (torch.load(folder / name, weights_only=True) for name in ("00000030.pt", "best.pt"))
+    assert all(torch.equal(last["model"][name], tensor) for name, tensor in result.weights.items())
+    scores = {row["iteration"]: row["miou"] for row in result.curve if row["miou"] is not None}
+    assert list(scores) == [21, 30]
+    assert best["iteration"] == result.facts["best_iteration"] == max(scores, key=scores.get)
+
+
+def test_a_training_that_is_killed_is_gone_on_with(small, undisturbed):
+    """In a run that takes nothing of what is there: what an earlier one left is no part of it, its own attempts are."""
+    _, expected = undisturbed
+    run = small.prepared(Reuse(fresh=True))
+    with training_work(run) as work:
+        with small.standing_still():
+            error = failed_attempt(work, killer())
+        assert isinstance(error, WorkerError)
+        assert "-9" in str(error)
+        result = result_of(run, work.make(0))
+    assert expected.facts["resumed_at"] == 0
+    assert result.facts["resumed_at"] == 20
+    assert result.curve == expected.curve
+    assert same_weights(result, expected)
+    assert result.checkpoints == expected.checkpoints
+
+
+def test_weights_that_are_gone_come_from_the_newest_checkpoint_that_is_whole(small, undisturbed):
+    uri, expected = undisturbed
+    Path(weights_uri(uri)).unlink()
+    newest = Path(checkpoints_uri(uri)) / "00000030.pt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    run = small.prepared(execution={"loader_workers": 2})
+    with training_work(run) as work:
+        record = work.make(0)
+    result = result_of(run, record)
+    assert (record.cached, result.facts["resumed_at"]) == (False, 25)
+    assert result.curve == expected.curve
+    assert same_weights(result, expected)
