@@ -166,9 +166,7 @@ class _Training:
         model.to(device)
         if self._job.processes == 1:
             return model
-        return MMDistributedDataParallel(
-            model, device_ids=None if device == "cpu" else [device], broadcast_buffers=False
-        )
+        return MMDistributedDataParallel(model, device_ids=None if device == "cpu" else [device])
 
     def _finish(self, runner: Runner) -> None:
         """Write weights, then the artifact that says they are there."""

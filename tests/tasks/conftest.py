@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
+from small_trainings import SmallTraining, training_work
 
 from clipes_core.config import parse_config
 from tasks.preparation import prepare_ranking, prepare_run
@@ -72,8 +73,20 @@ def golden_config(folder, golden, golden_outputs, real_data):
 @pytest.fixture
 def tiny(tmp_path, real_data, golden) -> TinyPhotos:
     """An empty list data set; its photos are added by the test."""
+    return tiny_photos(tmp_path, real_data, golden)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, real_data, golden) -> SmallTraining:
+    """A training of seconds, whose masks are made."""
+    small = SmallTraining(tiny_photos(tmp_path_factory.mktemp("small"), real_data, golden))
+    with training_work(small.prepared()):
+        return small
+
+
+def tiny_photos(folder, real_data, golden):
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    return TinyPhotos(tmp_path, photo, golden / "small_vit.pt")
+    return TinyPhotos(folder, photo, golden / "small_vit.pt")
 
 
 @pytest.fixture

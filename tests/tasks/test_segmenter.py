@@ -1,36 +1,85 @@
 """The training as a stage: real processes that train a tiny network on masks of a few photos."""
 
-import json
+import math
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from small_runs import worked_through
+from small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
-from tasks.preparation import prepare_run
-from tasks.segmenter import training_facts
+from clipes_core.errors import ConfigError, StageError, WorkerError
 
-TINY = str(Path(__file__).parents[1] / "mmseg_configs" / "tiny.py")
-
-
-@pytest.fixture
-def prepared(tiny):
-    for name in ("a", "b", "c", "d", "e"):
-        tiny.add(name)
-
-    def prepare(reuse=None, **train):
-        config = tiny.config(train={"enabled": True, "mmseg_config": TINY, "init": "none", **train})
-        return prepare_run(config, "segmenter")
-
-    return prepare
+CONFIGS = Path(__file__).parents[1] / "mmseg_configs"
+EVEN, RUNAWAY = str(CONFIGS / "even.py"), str(CONFIGS / "runaway.py")
+ATOL = 2e-5  # sums in another order; measured: 5e-7 in the loss, 7e-7 in the weights after thirty steps
 
 
-def test_a_segmenter_is_trained_once(prepared, pool):
-    run = prepared(iterations=6)
-    ledger = worked_through(run, pool)
-    (record,) = ledger.records("segmenter")
-    facts = training_facts(run.store, record.uri)
-    print(json.dumps(facts, indent=1))
-    print(run.store.read(record.uri).to_pylist())
-    assert facts["iterations"] == 6
-    again = worked_through(prepared(iterations=6), pool)
-    assert again.records("segmenter")[0].cached
+def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small):
+    run = small.prepared(train={"mmseg_config": EVEN})
+    with training_work(run) as work:
+        record = work.make(0)
+    expected = result_of(run, record)
+    shutil.rmtree(Path(record.uri).parent)
+
+    with training_work(run, processes=2) as work:
+        kill = killer()
+
+        def one_dies():
+            kill()
+            small.go_on()
+
+        with small.standing_still():
+            error = failed_attempt(work, one_dies)
+        result = result_of(run, work.make(0))
+
+    assert isinstance(error, WorkerError)
+    assert "-9" in str(error)
+    assert (result.facts["processes"], result.facts["resumed_at"]) == (2, 20)
+    for row, wanted in zip(result.curve, expected.curve, strict=True):
+        assert row == pytest.approx(wanted, abs=ATOL)
+    assert same_weights(result, expected, ATOL)
+
+
+def test_a_batch_that_processes_cannot_share_is_told_so(small):
+    run = small.prepared()
+    with training_work(run, processes=3) as work, pytest.raises(ConfigError) as told:
+        work.make(0)
+    assert str(told.value) == (
+        "train.mmseg_config: a batch of 4 cannot be shared by 3 processes: set execution.gpu_workers to a number that "
+        "divides it"
+    )
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):
+    run = small.prepared(train={"mmseg_config": RUNAWAY})
+    with training_work(run) as work, pytest.raises(StageError, match=r"^the loss is (nan|inf) at iteration [1-9]\d? "):
+        work.make(0)
+
+
+def test_bfloat16_trains_on_a_cpu(small):
+    run = small.prepared(train={"precision": "bf16", "iterations": 3})
+    with training_work(run) as work:
+        result = result_of(run, work.make(0))
+    assert result.facts["precision"] == "bf16"
+    assert [row["iteration"] for row in result.curve] == [1, 2, 3]
+    assert all(math.isfinite(row["loss"]) for row in result.curve)
+    assert {str(tensor.dtype) for tensor in result.weights.values()} == {"torch.float32", "torch.int64"}
+
+
+def test_a_training_without_a_step_in_time_is_stopped(small):
+    run = small.prepared(execution={"shard_timeout_s": 0.01})  # its process takes longer to begin
+    with training_work(run) as work, pytest.raises(WorkerError) as told:
+        work.make(0)
+    assert str(told.value) == "no step for 0.01 s: stopped; raise execution.shard_timeout_s"
+
+
+@pytest.mark.slow
+def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
+    run = small.prepared(execution={"shard_timeout_s": 45})
+    with training_work(run) as work:
+        with small.standing_still():
+            error = failed_attempt(work, killer(signal.SIGSTOP))
+        result = result_of(run, work.make(0))
+    assert str(error) == "no step for 45 s: stopped; raise execution.shard_timeout_s"
+    assert result.facts["resumed_at"] == 20

@@ -4,19 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from small_runs import TinyPhotos
-from small_trainings import SmallTraining, failed_attempt, killer, result_of, same_weights, training_work
+from small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
 from clipes_core.errors import WorkerError
 from tasks.artifact_store import checkpoints_uri, weights_uri
 from tasks.shard_plan import Reuse
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory, real_data, golden):
-    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    return SmallTraining(TinyPhotos(tmp_path_factory.mktemp("small"), photo, golden / "small_vit.pt"))
 
 
 @pytest.fixture(scope="module")

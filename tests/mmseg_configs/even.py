@@ -1,0 +1,9 @@
+"""The tiny network without what differs between one process and several: batch statistics and dropout."""
+
+_base_ = "tiny.py"
+
+model = dict(
+    backbone=dict(norm_cfg=dict(_delete_=True, type="GN", num_groups=4)),
+    decode_head=dict(dropout_ratio=0),
+    auxiliary_head=dict(dropout_ratio=0),
+)
