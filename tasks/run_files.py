@@ -34,7 +34,10 @@ RANKING_FILES = ("prompts.parquet", "prompts.png", "prompt_scores.parquet", "pro
 WRITTEN_AT_THE_END = ("rejects.parquet", "status.parquet", "metrics.json", "report.html", *RANKING_FILES)
 EVALUATION_FILE = "evaluation.parquet"  # as manifest.parquet, of the photos that the segmenter is scored on
 FILES = ("run.json", "manifest.parquet", EVALUATION_FILE, *WRITTEN_AT_THE_END)
-REPORTED_PACKAGES = ("clipes", "torch", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect")
+REPORTED_PACKAGES = (
+    *("clipes", "torch", "torchvision", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect"),
+    *("onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation"),
+)
 MANIFEST_SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
