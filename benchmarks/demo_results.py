@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
 DEMO_SEED = 0  # of that config
+SEGMENTER_HEADING = "# Results of the demo's segmenter"  # benchmarks.segmenter_results writes what follows
 SCORES = {
     "centre_box": "centre box (baseline)",
     "initial_cam": "initial CAM",
@@ -45,13 +46,17 @@ def main() -> None:
         for variant, options in VARIANTS.items()
     }
     prompts = {seed: prompt_scores(seed, arguments.store) for seed in (DEMO_SEED, *arguments.seeds)}
-    arguments.to.write_text(page(arguments.seeds, metrics, prompts))
+    segmenter = "".join(arguments.to.read_text().partition(SEGMENTER_HEADING)[1:])
+    arguments.to.write_text("\n".join(filter(None, [page(arguments.seeds, metrics, prompts), segmenter])))
     print(f"wrote {arguments.to}")
 
 
 def run(seed: int, options: Sequence[str], store: str) -> dict[str, Any]:
     """The metrics of one run, and its template."""
-    clipes("run", CONFIG, "--name", "results", "--store", store, "--set", f"dataset.seed={seed}", *options)
+    clipes(
+        *("run", CONFIG, "--name", "results", "--store", store, "--until", "mask_scores"),
+        *("--set", f"dataset.seed={seed}", *options),
+    )
     folder = ROOT / store / "runs" / "results"
     made = json.loads((folder / "run.json").read_text())
     return {**json.loads((folder / "metrics.json").read_text()), "template": made["template"]}
