@@ -1,5 +1,9 @@
 """Trained segmenters as files: the tensors of a network, and what it takes to build that network again."""
 
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it quietens MMSegmentation
+
+# isort: split
+
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,9 @@
 """One process of a training: builds the network, goes on from the newest checkpoint, trains, writes the segmenter."""
 
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it quietens MMSegmentation
+
+# isort: split
+
 import json
 import tempfile
 import time
@@ -21,7 +25,6 @@ from mmseg.utils import register_all_modules
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-import clipes_core.segmentation  # noqa: F401 - registers the modules that recipes name
 from clipes_core.errors import ClipesError, ConfigError
 from clipes_core.segmentation import ConfidenceHook
 from tasks.artifact_store import weights_uri
