@@ -33,3 +33,30 @@ def test_every_step_of_the_method_helps_on_fresh_scenes(clipes, configs):
     without = scores(clipes, configs, "without-softmax", "--set", "cam.softmax=false")
     assert without["pseudo_mask"] < made["pseudo_mask"]
     assert without["refined_cam"] < made["refined_cam"]
+
+
+def test_the_demo_ends_with_a_segmenter_that_predicts_other_photos(clipes, configs):
+    few = ("dataset.count=24", "evaluation.count=8", "execution.shards=2", "train.iterations=40")
+    command = ("run", str(configs / "demo.yaml"), *(word for each in few for word in ("--set", each)))
+    done = clipes(*command, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = clipes.folder / "clipes-store" / "runs" / "demo"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["segmenter"]["images"] == 8
+    assert 0 < metrics["segmenter"]["miou"] < 1
+    assert metrics["training"]["iterations"] == 40
+    assert metrics["training"]["photos"] == 24
+
+    again = clipes(*command)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to compute" in again.stdout
+
+    scenes = clipes.folder / "clipes-store" / "scenes" / "v1-seed1" / "JPEGImages"
+    predicted = clipes("predict", "demo", str(scenes), "--to", "out", "--overlay")
+    assert predicted.returncode == 0, predicted.stderr
+    assert sorted(path.name for path in (clipes.folder / "out").glob("*.png")) == [
+        f"scene_1_{index:05d}.png" for index in range(8)
+    ]
+    exported = clipes("export", "demo", "--to", "voc", "--segmenter")
+    assert exported.returncode == 0, exported.stderr
+    assert len(list((clipes.folder / "voc").rglob("*.png"))) == 8
