@@ -14,7 +14,7 @@ from tasks.devices import cpu_slots, gpu_slots
 from tasks.keys import digest
 from tasks.ledger import Ledger
 from tasks.preparation import PreparedRun
-from tasks.progress import shown_progress
+from tasks.progress import Done, shown_progress
 from tasks.shard_task import named_task
 from tasks.stage_work import StageWork
 from tasks.stages import STAGES, Stage
@@ -120,8 +120,8 @@ def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
     slots = {"cpu": cpu_slots(run.config.execution), "gpu": gpu_slots(run.config.clip, run.config.execution)}
     counters = Counters(tuple(STAGES))
 
-    def done(stage: str) -> int:
-        return counters.count(stage) + ledger.reused_rows(stage)
+    def done(stage: str) -> Done:
+        return Done(counters.count(stage), ledger.reused_rows(stage))
 
     with ExitStack() as stack:
         stack.enter_context(stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.progress import Count
+from tasks.progress import Count, StageProgress
 from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
 REFRESH_SECONDS = 5.0
@@ -54,18 +54,18 @@ class _ShownProgress:
     def __init__(self, run: str, totals: Mapping[str, int], done: Count) -> None:
         self._run, self._totals, self._done = run, totals, done
         self._ids: dict[str, UUID] = {}
-        self._counts: dict[str, int] = {}
-        self._started = time.monotonic()
+        now = time.monotonic()
+        self._stages = {stage: StageProgress(stage, total, now) for stage, total in totals.items()}
         self._watch = ServerWatch("progress")
 
     def refresh(self) -> None:
         """Create the artifacts that are not there, and bring up to date those whose counts have moved."""
         with self._watch.publishing():
-            for stage, total in self._totals.items():
-                count = min(self._done(stage), total)
-                if count != self._counts.get(stage):
-                    self._show(stage, 100 * count / total, self._text(stage, count))
-                    self._counts[stage] = count
+            for stage, progress in self._stages.items():
+                before = progress.count
+                progress.see(self._done(stage), time.monotonic())
+                if progress.count != before or stage not in self._ids:
+                    self._show(stage, 100 * progress.count / self._totals[stage], progress.text)
 
     def _show(self, stage: str, percent: float, text: str) -> None:
         if stage in self._ids:
@@ -73,7 +73,3 @@ class _ShownProgress:
         else:
             created = create_progress_artifact(percent, artifact_key(self._run, stage, "progress"), text)
             self._ids[stage] = cast(UUID, created)  # a coroutine only where the flow is one
-
-    def _text(self, stage: str, count: int) -> str:
-        seconds = time.monotonic() - self._started
-        return f"{count} of {self._totals[stage]} after {seconds:.0f} s"

@@ -25,6 +25,7 @@ from small_runs import TinyPhotos
 
 from clipes_core.errors import StageError
 from flows.pipeline import pipeline
+from tasks.progress import Done
 from tasks.run_status import read_run
 from tasks.ui import progress
 from tasks.ui.progress import progress_in_ui
@@ -146,7 +147,7 @@ def seen_progress(key):
 
 def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
-    counts = {"cams": 1, "masks": 9}
+    counts = {"cams": Done(1), "masks": Done(9)}
 
     def wait_for(percent):
         end = time.monotonic() + PATIENCE_S
@@ -158,9 +159,9 @@ def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
     def moving():
         with progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get):
             wait_for(25)
-            counts["cams"] = 3
+            counts["cams"] = Done(3)
             wait_for(75)
-            counts["cams"] = 7
+            counts["cams"] = Done(7)
         return seen_progress("moving-cams-progress"), seen_progress("moving-masks-progress")
 
     assert moving() == ([100], [])
@@ -172,7 +173,7 @@ def test_a_server_that_is_gone_is_told_once_and_the_block_goes_on(server, monkey
 
     def count(stage):
         counted.append(stage)
-        return len(counted)
+        return Done(len(counted))
 
     @flow(name="alone")
     def alone():
