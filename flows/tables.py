@@ -8,6 +8,7 @@ from rich.table import Table
 
 from tasks.run_files import RunSummary
 from tasks.run_status import RunStatus
+from tasks.stages import STAGES
 
 if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
     from tasks.doctor import Finding
@@ -20,6 +21,7 @@ SCORED = {
     "initial_cam": "initial_cam",
     "refined_cam": "refined_cam",
     "pseudo_mask": "pseudo_mask",
+    "segmenter": "segmenter (evaluation)",
 }
 STAGE_COLUMNS = {
     "shards": "shards",
@@ -36,7 +38,7 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
-        table.add_row(plan.stage, *(str(count) for count in counts))
+        table.add_row(_stage_title(plan.stage), *(str(count) for count in counts))
     console.print(table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
@@ -64,10 +66,12 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         wall, rows = stage["wall_seconds"], stage["computed_rows"]
         speed = f"{rows / wall:.2f}" if rows and wall else ""
         counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
-        table.add_row(name, *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
+        table.add_row(_stage_title(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
     console.print(table)
     if any(what in metrics for what in SCORED):
         console.print(_scores_table(metrics))
+    if "training" in metrics:
+        console.print(_trained(metrics["training"]))
     if "prompts" in metrics:
         best = metrics["prompts"]
         of = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
@@ -91,7 +95,7 @@ def print_status(console: Console, status: RunStatus) -> None:
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
-        table.add_row(stage, str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
+        table.add_row(_stage_title(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     console.print(table)
 
 
@@ -118,6 +122,24 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
 
 def _print_verified(console: Console, cached: int) -> None:
     console.print(f"verified: {cached} artifacts were read wholly before they counted as cached")
+
+
+def _stage_title(stage: str) -> str:
+    """A stage's name, and what its rows are where they are no photos or texts."""
+    training = stage in STAGES and STAGES[stage].rows_of == "training"
+    return f"{stage} (iterations)" if training else stage
+
+
+def _trained(training: Mapping[str, Any]) -> str:
+    speed, processes = training["iterations_per_second"], training["processes"]
+    pace = "" if speed is None else f" at {speed:.2f} iterations/s"
+    on = f"{processes} process{'es' if processes > 1 else ''} on {training['device']}"
+    best = training["best_miou"]
+    way = "" if best is None else f", best mIoU on the way {best:.4f} at {training['best_iteration']}"
+    return (
+        f"segmenter trained for {training['iterations']} iterations{pace} in {training['precision']} by {on}, "
+        f"{training['kept_fraction']:.1%} of the labelled pixels kept{way}"
+    )
 
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
