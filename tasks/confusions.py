@@ -1,7 +1,8 @@
 """Confusions in the rows of artifacts: predictions against the true mask of a photo, and scores of them all pooled."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -57,6 +58,20 @@ def sparse_cells(matrix: np.ndarray) -> Iterator[tuple[int, int, int]]:
     """
     sparse = to_triplets(matrix)
     return zip(sparse.truth.tolist(), sparse.prediction.tolist(), sparse.pixels.tolist(), strict=True)
+
+
+def photo_miou(row: Mapping[str, Any], num_classes: int) -> float:
+    """The mIoU of one photo's prediction.
+
+    Args:
+        row: with `TRIPLET_COLUMNS`.
+        num_classes: 1 + K.
+
+    Returns:
+        In [0, 1]; nan where no pixel has a truth.
+    """
+    triplets = Triplets(*(np.array(row[name], np.int64) for name in TRIPLET_COLUMNS))
+    return scores_from_confusion(from_triplets(triplets, num_classes)).miou
 
 
 def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_classes: int) -> PooledScores | None:

@@ -1,7 +1,7 @@
 """What a run's files and artifacts say of it, gathered for its report."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +13,12 @@ from clipes_core.errors import UsageError
 from clipes_core.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
 from tasks.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
-from tasks.photos import Photo
 from tasks.report.artifacts import RunArtifacts
+from tasks.report.listed import Listed, listed
+from tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from tasks.run_status import RunStatus
 
 LISTED_REJECTS = 50
-MANIFEST_COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
 REJECT_COLUMNS = ("image_id", "uri", "stage", "kind", "reason")
 
 Basis = Literal["miou", "confidence", "nothing"]
@@ -37,25 +37,6 @@ class Rejects:
     listed: tuple[dict[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """What the manifest holds.
-
-    Attributes:
-        photos: how many.
-        unlabelled: how many without labels.
-        with_truth: how many with a true mask.
-        by_class: class id -> photos with that label.
-        chosen: image_id -> the photos that the gallery shows.
-    """
-
-    photos: int
-    unlabelled: int
-    with_truth: int
-    by_class: Mapping[int, int]
-    chosen: Mapping[str, Photo]
-
-
 @dataclass(frozen=True, eq=False)
 class RunFacts:
     """All that a report tells.
@@ -71,7 +52,8 @@ class RunFacts:
         confidence: (256,) int64, pixels of all masks per stored level.
         picks: photos for the gallery.
         basis: what best and worst mean there.
-        artifacts: where the gallery reads on.
+        segmenter: what was trained on the masks.
+        artifacts: where the galleries read on.
     """
 
     status: RunStatus
@@ -84,6 +66,7 @@ class RunFacts:
     confidence: np.ndarray
     picks: Picks
     basis: Basis
+    segmenter: SegmenterFacts
     artifacts: RunArtifacts
 
 
@@ -99,11 +82,11 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
     masks, confidence, sure = _masks(artifacts, config.report.gallery)
     picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
-    listed = _listed(artifacts, {*picks.best, *picks.worst, *picks.random})
-    sentences = _sentences(artifacts)
+    photos = listed(artifacts, "manifest.parquet", {*picks.best, *picks.worst, *picks.random})
+    segmenter = segmenter_facts(artifacts, 1 + len(vocabulary.classes), -(-config.report.gallery // 2))
     return RunFacts(
-        *(status, config, vocabulary, listed, _rejects(artifacts), sentences),
-        *(masks, confidence, picks, basis, artifacts),
+        *(status, config, vocabulary, photos, _rejects(artifacts), _sentences(artifacts)),
+        *(masks, confidence, picks, basis, segmenter, artifacts),
     )
 
 
@@ -133,20 +116,6 @@ def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure:
         if row["status"] == "ok":
             seen.add(row["image_id"], float("nan"))
     return seen.picks(), "nothing"
-
-
-def _listed(artifacts: RunArtifacts, wanted: Collection[str]) -> Listed:
-    photos = unlabelled = with_truth = 0
-    by_class: Counter[int] = Counter()
-    chosen = {}
-    for row in artifacts.run_rows("manifest.parquet", MANIFEST_COLUMNS):
-        photos += 1
-        unlabelled += not row["class_ids"]
-        with_truth += row["truth_uri"] is not None
-        by_class.update(row["class_ids"])
-        if row["image_id"] in wanted:
-            chosen[row["image_id"]] = Photo(**{**row, "class_ids": tuple(row["class_ids"])})
-    return Listed(photos, unlabelled, with_truth, by_class, chosen)
 
 
 def _rejects(artifacts: RunArtifacts) -> Rejects:

@@ -1,12 +1,12 @@
 """What a report says first: how the run went, what is missing, why, and how to go on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from clipes_core.confidence import PAPER_MU, share_from
 from tasks.report.facts import RunFacts
-from tasks.stages import ALL_STAGES, RUN_STAGES
+from tasks.stages import ALL_STAGES, RUN_STAGES, TRAINING_STAGES
 
 RESUME = "What is done is kept: run the same clipes run command again to go on from there."
 SHOWN_SHARDS = 12
@@ -42,19 +42,28 @@ def headline(facts: RunFacts) -> Note:
     if not facts.masks:
         return Note("warn", "This run has made no pseudo mask.")
     sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels are at least {PAPER_MU} sure."
+    trained = _reached(metrics)
     if "pseudo_mask" not in metrics or "centre_box" not in metrics:
-        return Note("plain", f"{masks}, without a score. {sure}")
+        return Note("plain", f"{masks}, without a score. {sure}{trained}")
     miou, floor = metrics["pseudo_mask"]["miou"], metrics["centre_box"]["miou"]
     points = 100 * (miou - floor)
     reached = f"{masks}, {miou:.1%} mIoU: {abs(points):.1f} points"
     if points > 0:
-        return Note("good", f"{reached} above what a box in the middle of the photo reaches. {sure}")
-    return Note("warn", f"{reached} below what a box in the middle of the photo reaches. {sure}")
+        return Note("good", f"{reached} above what a box in the middle of the photo reaches. {sure}{trained}")
+    return Note("warn", f"{reached} below what a box in the middle of the photo reaches. {sure}{trained}")
+
+
+def _reached(metrics: Mapping[str, Any]) -> str:
+    """A sentence on the segmenter, where it was scored."""
+    if "segmenter" not in metrics:
+        return ""
+    miou, images = metrics["segmenter"]["miou"], metrics["segmenter"]["images"]
+    return f" The segmenter trained on them reaches {miou:.1%} on {_counted(images, 'photo')} of the evaluation."
 
 
 def notes(facts: RunFacts) -> list[Note]:
     """What is missing or odd, the worst first."""
-    found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_unreadable(facts)]
+    found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_segmenter(facts), *_unreadable(facts)]
     return sorted(found, key=lambda note: TONES.index(note.tone))
 
 
@@ -71,10 +80,17 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note("plain", "The run is going on: this report is how far it was. The run's end writes it again.")
     if until not in RUN_STAGES:
         yield Note("plain", "It ranked templates, see prompts.png and prompts.parquet beside this report.")
-    elif left := RUN_STAGES[RUN_STAGES.index(until) + 1 :]:
+    elif left := [stage for stage in RUN_STAGES[RUN_STAGES.index(until) + 1 :] if _wanted(facts, stage)]:
         yield Note(
             "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
         )
+
+
+def _wanted(facts: RunFacts, stage: str) -> bool:
+    """Whether a run with this config has a stage, if it goes on to the end."""
+    if stage == "segmenter_scores" and not facts.config.evaluation.photos:
+        return False
+    return stage not in TRAINING_STAGES or facts.config.train.enabled
 
 
 def _shards(facts: RunFacts) -> Iterator[Note]:
@@ -99,7 +115,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
         yield Note("plain", f"{_counted(listed.unlabelled, 'photo')} without labels: no CAMs, masks all background.")
     names = [entry.name for class_id, entry in enumerate(facts.vocabulary.classes, 1) if not listed.by_class[class_id]]
     if names and listed.photos:
-        yield Note("plain", f"No photo is labelled with {_some(names)}.")
+        yield Note("plain", f"No photo is labelled with {_some(names, 'classes')}.")
     if facts.config.clip.pretrained.startswith("random:"):
         yield Note("warn", f"CLIP's weights are {facts.config.clip.pretrained}: nothing here means anything.")
 
@@ -116,6 +132,23 @@ def _scores(facts: RunFacts) -> Iterator[Note]:
         yield Note("plain", f"The scores are over {_counted(images, 'photo')} with a truth, of {listed.photos}.")
 
 
+def _segmenter(facts: RunFacts) -> Iterator[Note]:
+    metrics, until = facts.status.metrics or {}, facts.status.run["until"]
+    if until in RUN_STAGES and not facts.config.train.enabled:
+        yield Note("plain", "It trains no segmenter: train.enabled is false.")
+    if "training" not in metrics:
+        return
+    unusable = metrics["training"]["reads"]["unusable_photos"]
+    if unusable:
+        text = f"{_counted(len(unusable), 'photo')} could not be used in the training: {_some(unusable, 'photos')}."
+        yield Note("warn", text)
+    if not facts.config.evaluation.photos:
+        yield Note("plain", "The segmenter is not scored: name photos that it was not trained on, in evaluation.split.")
+    elif until == RUN_STAGES[-1] and facts.segmenter.listed.photos and not facts.segmenter.listed.with_truth:
+        text = "No photo of the evaluation has a true mask, so the segmenter is not scored: set evaluation.truth."
+        yield Note("plain", text)
+
+
 def _unreadable(facts: RunFacts) -> Iterator[Note]:
     broken = facts.artifacts.unreadable
     if broken:
@@ -127,6 +160,6 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _some(names: list[str]) -> str:
+def _some(names: list[str], what: str) -> str:
     shown = ", ".join(names[:SHOWN_SHARDS])
-    return shown if len(names) <= SHOWN_SHARDS else f"{shown} and {len(names) - SHOWN_SHARDS} more classes"
+    return shown if len(names) <= SHOWN_SHARDS else f"{shown} and {len(names) - SHOWN_SHARDS} more {what}"

@@ -10,13 +10,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
 from clipes_core.config import AUTO_TEMPLATE, DatasetConfig
+from tasks.report.curve_plots import curve_pictures
+from tasks.report.evaluation_gallery import EvaluationGallery
 from tasks.report.facts import LISTED_REJECTS, RunFacts
 from tasks.report.gallery import Gallery
 from tasks.report.notes import headline, notes, state_of
-from tasks.report.scores import SCORED, class_scores
-from tasks.stages import ALL_STAGES
+from tasks.report.scores import SCORED, class_scores, ranked_by
+from tasks.report.training_facts import training_facts
+from tasks.stages import ALL_STAGES, STAGES
 
 CONFIDENCE_BINS = 20
+NO_GAIN = ("centre_box", "segmenter")  # the baseline itself, and what is scored on other photos
 SHARD_STATES = ("cached", "completed", "failed", "running", "pending")
 GROUPS = {
     "miou": {
@@ -30,6 +34,11 @@ GROUPS = {
         "random": "Others, picked by a hash of their ids",
     },
     "nothing": {"random": "Picked by a hash of their ids (there are no masks to rank by)"},
+}
+EVALUATION_GROUPS = {
+    "best": "Best predictions, by the segmenter's mIoU in the photo",
+    "worst": "Worst predictions, by the segmenter's mIoU in the photo",
+    "random": "Other predictions, picked by a hash of their ids",
 }
 
 
@@ -56,7 +65,9 @@ def page(facts: RunFacts) -> str:
         essentials=_essentials(facts),
         scores=_scores(facts),
         classes=class_scores(facts),
+        ranked_by=ranked_by(facts),
         confidence=_confidence(facts),
+        segmenter=_segmenter(facts),
         stages=_stages(facts),
         rejects=facts.rejects,
         listed_rejects=LISTED_REJECTS,
@@ -106,7 +117,7 @@ def _scores(facts: RunFacts) -> list[dict[str, Any]]:
     return [
         {
             **{"what": what, "title": title, "scores": metrics[what]},
-            "gain": None if floor is None or what == "centre_box" else metrics[what]["miou"] - floor,
+            "gain": None if floor is None or what in NO_GAIN else metrics[what]["miou"] - floor,
         }
         for what, title in SCORED.items()
         if what in metrics
@@ -131,8 +142,24 @@ def _stages(facts: RunFacts) -> list[dict[str, Any]]:
         states = [row["state"] for row in facts.status.shards if row["stage"] == stage]
         if states:
             shards = {state: states.count(state) for state in SHARD_STATES if state in states}
-            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage)})
+            iterations = stage in STAGES and STAGES[stage].rows_of == "training"
+            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "iterations": iterations})
     return lines
+
+
+def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
+    """The segmenter's section; None where none was trained."""
+    if not facts.segmenter.curve:
+        return None
+    picks = facts.segmenter.picks
+    gallery = EvaluationGallery(facts, facts.segmenter.listed.chosen)
+    groups = [(group, title, list(gallery.cards(getattr(picks, group)))) for group, title in EVALUATION_GROUPS.items()]
+    return {
+        "curve": curve_pictures(facts.segmenter.curve),
+        "facts": training_facts(facts),
+        "classes": gallery.class_ids,
+        "gallery": [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards],
+    }
 
 
 def _gallery(facts: RunFacts) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,14 @@ from clipes_core.photo import reduce_to
 LONGER_SIDE = 320  # px; shown at half of it, so that it stays sharp on a phone
 QUALITY = 72
 MISSING = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and what it shows."""
+
+    title: str
+    uri: str
 
 
 def small_photo(image: Image.Image) -> np.ndarray:
@@ -43,12 +52,13 @@ def png_map(png: bytes) -> np.ndarray:
         return np.array(image)
 
 
-def data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray, lossless: bool = False) -> str:
     """Encode a picture as a data URI.
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+        lossless: as drawings want it.
     """
     buffer = io.BytesIO()
-    Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY)
+    Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -14,6 +14,9 @@ SCORED = {
 }
 
 
+RANKING = ("pseudo_mask", "segmenter")  # the first of them that was scored ranks the classes
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """What one class came to.
@@ -21,29 +24,37 @@ class ClassScores:
     Attributes:
         id: of the class; 0 is background.
         name: of the class.
-        iou: of its pseudo masks, in [0, 1].
+        iou: of its pseudo masks, or of the segmenter where masks were not scored, in [0, 1]; None where no truth of
+            these holds the class.
         photos: how many have its label, None for background.
-        others: IoU of all that was scored, the pseudo mask among it; None where a union is empty.
+        others: IoU of all that was scored, the pseudo mask among it; None where no truth holds the class.
     """
 
     id: int
     name: str
-    iou: float
+    iou: float | None
     photos: int | None
     others: Mapping[str, float | None]
 
 
+def ranked_by(facts: RunFacts) -> str | None:
+    """What the classes are ranked by; None where nothing was scored."""
+    metrics = facts.status.metrics or {}
+    return next((what for what in RANKING if what in metrics), None)
+
+
 def class_scores(facts: RunFacts) -> list[ClassScores]:
     """Background and every class with truth, the best pseudo mask first."""
-    metrics = facts.status.metrics or {}
-    if "pseudo_mask" not in metrics:
+    metrics, first = facts.status.metrics or {}, ranked_by(facts)
+    if first is None:
         return []
+    ious = {what: metrics[what]["class_iou"] for what in SCORED if what in metrics}
     found = [
         ClassScores(
-            *(class_id, name, iou, facts.listed.by_class.get(class_id)),
-            {what: metrics[what]["class_iou"].get(name) for what in SCORED if what in metrics},
+            *(class_id, name, ious[first][name], facts.listed.by_class.get(class_id)),
+            {what: of_class.get(name) for what, of_class in ious.items()},
         )
-        for class_id, (name, iou) in enumerate(metrics["pseudo_mask"]["class_iou"].items())
-        if iou is not None
+        for class_id, name in enumerate(ious[first])
+        if any(ious[what].get(name) is not None for what in RANKING if what in ious)
     ]
-    return sorted(found, key=lambda line: (-line.iou, line.id))
+    return sorted(found, key=lambda line: (-1 if line.iou is None else line.iou, -line.id), reverse=True)

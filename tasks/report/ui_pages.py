@@ -1,24 +1,32 @@
 """What a run came to, in the Prefect UI: where its files are, the scores of its classes, a few of its photos."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from tasks.report.cards import Card
+from tasks.report.curve_plots import curve_pictures
+from tasks.report.evaluation_gallery import EvaluationGallery
 from tasks.report.facts import RunFacts
-from tasks.report.gallery import Card, Gallery
+from tasks.report.gallery import Gallery
 from tasks.report.notes import headline, notes, state_of
-from tasks.report.page import GROUPS
-from tasks.report.scores import class_scores
+from tasks.report.page import EVALUATION_GROUPS, GROUPS
+from tasks.report.scores import class_scores, ranked_by
+from tasks.report.training_facts import training_facts
 from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
-SHOWN_PER_GROUP = 2
+SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3
 LARGEST_GALLERY = 600_000  # characters; the UI fetches it with every list of artifacts
 REPORT = "What the run came to, and where its files are."
-SCORES = "IoU in [0, 1], the best pseudo masks first; centre_box is the baseline. photos: how many have the label."
+SCORES = (
+    "IoU in [0, 1], the best pseudo masks first; centre_box is the baseline, segmenter is on the photos of the "
+    "evaluation, which are others. photos: how many have the label."
+)
+TRAINING = "The training of the segmenter."
 PICTURES = "A few of the photos; `report.html` has more."
 COLUMNS = ("initial_cam", "refined_cam", "pseudo_mask", "centre_box", "segmenter")
 
@@ -37,22 +45,24 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
         create_markdown_artifact(report_page(facts, report_uri), artifact_key(name, "report"), REPORT)
         if scores := score_rows(facts):
             create_table_artifact(scores, artifact_key(name, "class-scores"), SCORES)
+        if training := training_page(facts):
+            create_markdown_artifact(training, artifact_key(name, "training"), TRAINING)
         if pictures := gallery_page(facts):
             create_markdown_artifact(pictures, artifact_key(name, "gallery"), PICTURES)
 
 
 def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
     """The mean over the classes, then each class that has a truth; nothing where nothing was scored."""
-    metrics, lines = facts.status.metrics or {}, class_scores(facts)
+    metrics, first = facts.status.metrics or {}, ranked_by(facts)
     scored = [what for what in COLUMNS if what in metrics]
-    if not lines:
+    if first is None:
         return []
     mean = {"class": "mIoU", **{what: round(metrics[what]["miou"], 4) for what in scored}}
     rows = [
         {"class": line.name, **{what: _rounded(line.others[what]) for what in scored}, "photos": line.photos}
-        for line in lines
+        for line in class_scores(facts)
     ]
-    return [{**mean, "photos": metrics["pseudo_mask"]["images"]}, *rows]
+    return [{**mean, "photos": metrics[first]["images"]}, *rows]
 
 
 def report_page(facts: RunFacts, report_uri: str) -> str:
@@ -75,8 +85,17 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part)
 
 
+def training_page(facts: RunFacts) -> str:
+    """The curve of the segmenter's training, and what is told of it; empty where none was trained."""
+    if not facts.segmenter.curve:
+        return ""
+    curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
+    told = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
+    return "\n\n".join([_picture_table(curve), "\n".join(["| | |", "| --- | --- |", *told])])
+
+
 def gallery_page(facts: RunFacts) -> str:
-    """A few photos of each group of the report's gallery, with their pictures; empty where there are none."""
+    """A few photos of each group of the report's galleries, with their pictures; empty where there are none."""
     parts, size = [], 0
     for title, card in _shown_cards(facts):
         part = f"{title}{_card(facts, card)}"
@@ -88,11 +107,18 @@ def gallery_page(facts: RunFacts) -> str:
 
 
 def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
-    """Cards, the first of a group with its heading."""
+    """Cards, the first of a group with its heading; the segmenter's are few and come first, so that all are shown."""
+    picks = facts.segmenter.picks
+    predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
+    evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
+    yield from _headed(predictions, evaluation)
     groups = {title: getattr(facts.picks, group)[:SHOWN_PER_GROUP] for group, title in GROUPS[facts.basis].items()}
     wanted = {image_id for image_ids in groups.values() for image_id in image_ids}
     chosen = {image_id: photo for image_id, photo in facts.listed.chosen.items() if image_id in wanted}
-    gallery = Gallery(replace(facts, listed=replace(facts.listed, chosen=chosen)))
+    yield from _headed(groups, Gallery(replace(facts, listed=replace(facts.listed, chosen=chosen))))
+
+
+def _headed(groups: Mapping[str, Sequence[str]], gallery: Gallery | EvaluationGallery) -> Iterator[tuple[str, Card]]:
     for title, image_ids in groups.items():
         for place, card in enumerate(gallery.cards(image_ids)):
             yield ("" if place else f"### {title}\n\n"), card
@@ -104,10 +130,16 @@ def _card(facts: RunFacts, card: Card) -> str:
     for cams in card.cams[:1]:
         pictures += [(f"{picture.title}: {names[cams.class_id - 1]}", picture.uri) for picture in cams.pictures]
     labels = ", ".join(names[class_id - 1] for class_id in card.class_ids) or "no labels"
-    miou = f" · mIoU {card.mious['pseudo_mask']:.2f} (baseline {card.mious['centre_box']:.2f})" if card.mious else ""
+    miou = _mious(card.mious)
     sure = "" if card.sure is None else f" · {card.sure:.0%} sure"
     said = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
     return "\n\n".join([*said, _picture_table(pictures)])
+
+
+def _mious(mious: Mapping[str, float]) -> str:
+    if "segmenter" in mious:
+        return f" · mIoU {mious['segmenter']:.2f}"
+    return f" · mIoU {mious['pseudo_mask']:.2f} (baseline {mious['centre_box']:.2f})" if mious else ""
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:

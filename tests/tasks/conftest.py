@@ -43,7 +43,12 @@ def golden_trained(golden_made, pool) -> Made:
     """A tiny network trained for forty steps on the masks of `golden_made`, and scored on the same photos."""
     config = golden_made.run.config
     train = {"mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 40, "precision": "fp32"}
-    values = {**config.model_dump(mode="json"), "train": train, "evaluation": {"split": config.dataset.split}}
+    values = {
+        **config.model_dump(mode="json"),
+        "name": "trained",
+        "train": train,
+        "evaluation": {"split": config.dataset.split},
+    }
     run = prepare_run(parse_config(values), "segmenter_scores")
     ledger = worked_through(run, pool)
     return Made(run, {(record.stage, record.shard): record for record in ledger.records()})

@@ -6,7 +6,7 @@ from PIL import Image
 
 from clipes_core.errors import PhotoError
 from tasks.artifact_store import ArtifactStore
-from tasks.confusions import TRIPLET_COLUMNS, load_truth, pooled_segmenter_scores, sparse_cells
+from tasks.confusions import TRIPLET_COLUMNS, load_truth, photo_miou, pooled_segmenter_scores, sparse_cells
 
 
 def artifact(path, *photos):
@@ -36,6 +36,12 @@ def test_without_any_truth_there_are_no_scores(tmp_path):
     store = ArtifactStore(str(tmp_path))
     assert pooled_segmenter_scores(store, [artifact(tmp_path / "a.parquet", [], [])], 3) is None
     assert pooled_segmenter_scores(store, [], 3) is None
+
+
+def test_a_photo_is_scored_over_the_classes_of_its_truth():
+    row = dict(zip(TRIPLET_COLUMNS, ([0, 1, 1], [0, 0, 1], [6, 2, 4]), strict=True))
+    assert photo_miou(row, 3) == pytest.approx((6 / 8 + 4 / 6) / 2)
+    assert np.isnan(photo_miou({name: [] for name in TRIPLET_COLUMNS}, 3))
 
 
 def test_the_cells_that_are_not_zero_in_row_order():

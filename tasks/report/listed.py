@@ -1,0 +1,44 @@
+"""The photos of a run as its report counts them."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tasks.photos import Photo
+from tasks.report.artifacts import RunArtifacts
+
+COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a manifest holds.
+
+    Attributes:
+        photos: how many.
+        unlabelled: how many without labels.
+        with_truth: how many with a true mask.
+        by_class: class id -> photos with that label.
+        chosen: image_id -> the photos that the gallery shows.
+    """
+
+    photos: int
+    unlabelled: int
+    with_truth: int
+    by_class: Mapping[int, int]
+    chosen: Mapping[str, Photo]
+
+
+def listed(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> Listed:
+    """Count the photos of a manifest beside run.json, and keep those whose ids are wanted."""
+    photos = unlabelled = with_truth = 0
+    by_class: Counter[int] = Counter()
+    chosen = {}
+    for row in artifacts.run_rows(file, COLUMNS):
+        photos += 1
+        unlabelled += not row["class_ids"]
+        with_truth += row["truth_uri"] is not None
+        by_class.update(row["class_ids"])
+        if row["image_id"] in wanted:
+            chosen[row["image_id"]] = Photo(**{**row, "class_ids": tuple(row["class_ids"])})
+    return Listed(photos, unlabelled, with_truth, by_class, chosen)
