@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from small_runs import worked_through
+from small_runs import TINY_NETWORK, worked_through
 
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
-from tasks.artifact_store import ArtifactKey, ArtifactStore
+from tasks.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri, weights_uri
 from tasks.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
 from tasks.ledger import STATUS_SCHEMA
 from tasks.preparation import prepare_ranking, prepare_run
@@ -221,3 +221,21 @@ def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny,
     assert found(store) == []
     again = worked_through(prepare_run(tiny.config(**settings), "masks"), pool)
     assert all(record.cached for record in again.records())
+
+
+def test_weights_and_checkpoints_stay_and_go_with_their_artifact(tiny, pool):
+    tiny.add("a", "cat;dog")
+
+    def trained(seed):
+        train = {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 2, "seed": seed}
+        run = prepare_run(tiny.config(train=train), "segmenter")
+        (uri,) = (uri for uri in written_down(run, pool) if "/segmenter/" in uri)
+        newest = f"{checkpoints_uri(uri)}/00000002.pt"
+        assert all(map(os.path.exists, (weights_uri(uri), newest)))
+        return run.store, (uri, weights_uri(uri), newest, f"{checkpoints_uri(uri)}/00000001.pt")
+
+    (store, left), (_, used) = trained(seed=0), trained(seed=1)
+    garbage = find_garbage(store, HOUR, time.time() + DAY)
+    assert {stage: len(files) for stage, files in garbage.items()} == {"segmenter": 4}
+    remove_garbage(store, garbage)
+    assert [os.path.exists(uri) for uri in (*left, *used)] == [False] * 4 + [True] * 4  # noqa: PTH110
