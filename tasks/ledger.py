@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -75,6 +75,7 @@ class Ledger:
         self._status: dict[tuple[str, int], ShardStatus] = {}
         self._records: dict[tuple[str, int], ShardRecord] = {}
         self._failures: dict[tuple[str, int], Exception] = {}
+        self._counts: dict[str, Callable[[], int]] = {}
         self._spans: dict[str, tuple[float, float]] = {}
         self._busy: dict[str, float] = {}
         self._permanent, self._reused = Counter[str](), Counter[str]()
@@ -89,6 +90,11 @@ class Ledger:
         with self._lock:
             self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
             self._stretch(stage)
+
+    def counted(self, stage: str, rows: Callable[[], int]) -> None:
+        """What tells how many rows the running shard of a stage has, where there is one shard that takes hours."""
+        with self._lock:
+            self._counts[stage] = rows
 
     def finished(self, record: ShardRecord, attempt: int) -> None:
         """A shard has an artifact."""
@@ -200,7 +206,7 @@ class Ledger:
     def statuses(self) -> list[ShardStatus]:
         """The state of every shard, stages as they run."""
         with self._lock:
-            return [self._status[place] for place in sorted(self._status, key=_in_order)]
+            return [self._as_it_stands(self._status[place]) for place in sorted(self._status, key=_in_order)]
 
     def table(self) -> pa.Table:
         """The content of status.parquet."""
@@ -230,6 +236,11 @@ class Ledger:
             busy_seconds=busy,
             peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
         )
+
+    def _as_it_stands(self, status: ShardStatus) -> ShardStatus:
+        if status.state == "running" and status.stage in self._counts:
+            return replace(status, images=self._counts[status.stage]())
+        return status
 
     def _count(self, record: ShardRecord | None, sign: int) -> None:
         if record is not None:

@@ -89,6 +89,7 @@ class StageWork:
         if self._begins_anew:
             forget_checkpoints(plan, self.run.store)
             self._begins_anew = False
+        self.ledger.counted(self.stage.name, lambda: self.pool.counters.count(self.stage.name))
         return make_segmenter(self.run, plan, self.pool)
 
     def _check_upstream(self, shard: int) -> None:

@@ -62,7 +62,7 @@ def test_a_run_in_the_middle_of_its_training_says_so(console):
     run = {"name": "demo", "state": "running", "started": "now", "photos": 9, "error": None}
     shards = [
         {"stage": "masks", "shard": 0, "state": "completed", "images": 9},
-        {"stage": "segmenter", "shard": 0, "state": "running", "images": 0},
+        {"stage": "segmenter", "shard": 0, "state": "running", "images": 240},
         {"stage": "segmenter_scores", "shard": 0, "state": "pending", "images": 0},
     ]
     print_status(console, RunStatus(run, shards, None, 0, interrupted=False))
@@ -70,6 +70,6 @@ def test_a_run_in_the_middle_of_its_training_says_so(console):
         "run demo: running, started now, 9 photos",
         "stage shards pending running cached completed failed rows",
         "masks 1 0 0 0 1 0 9",
-        "segmenter (iterations) 1 0 1 0 0 0 0",
+        "segmenter (iterations) 1 0 1 0 0 0 240",
         "segmenter_scores 1 1 0 0 0 0 0",
     ]

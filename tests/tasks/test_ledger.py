@@ -48,6 +48,17 @@ def test_a_shard_is_running_then_completed():
     }
 
 
+def test_a_training_that_goes_on_says_how_far_it_is():
+    ledger, steps = Ledger(10, 0), iter((0, 240))
+    ledger.started("masks", 0, 1)
+    ledger.started("segmenter", 0, 1)
+    ledger.counted("segmenter", lambda: next(steps))
+    seen = [[(row["stage"], row["images"]) for row in rows(ledger)] for _ in range(2)]
+    assert seen == [[("masks", 0), ("segmenter", 0)], [("masks", 0), ("segmenter", 240)]]
+    ledger.finished(record(stage="segmenter", images=600), 1)
+    assert rows(ledger)[-1]["images"] == 600
+
+
 def test_a_cached_shard_says_so():
     ledger = Ledger(10, 0)
     finished(ledger, record(cached=True, computed=0))
