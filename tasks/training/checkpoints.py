@@ -104,7 +104,7 @@ class CheckpointHook(Hook):
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self._curve.take_over(state["curve"], state["iteration"])
+        self._curve.take_over(state["curve"])
         loop = runner.train_loop
         loop._iter = state["iteration"]  # as Runner.resume does
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)

@@ -45,25 +45,25 @@ class Curve:
     best_miou: float | None = None
     best_iteration: int | None = None
 
-    def add_miou(self, iteration: int, miou: float) -> None:
+    def add_miou(self, miou: float) -> None:
         """Say what the last point's network scores, in [0, 1]; nan where no pixel has a truth."""
         if math.isnan(miou):
             return
         self.points[-1] = replace(self.points[-1], miou=miou)
         if self.best_miou is None or miou > self.best_miou:
-            self.best_miou, self.best_iteration = miou, iteration
+            self.best_miou, self.best_iteration = miou, self.points[-1].iteration
 
     def plain(self) -> list[dict[str, Any]]:
         """The points as plain values."""
         return [asdict(point) for point in self.points]
 
-    def take_over(self, plain: Sequence[Mapping[str, Any]], iteration: int) -> None:
+    def take_over(self, plain: Sequence[Mapping[str, Any]]) -> None:
         """Begin with the points of a checkpoint."""
         self.points, self.best_miou, self.best_iteration = [], None, None
         for values in plain:
             self.points.append(Point(**{**values, "miou": None}))
             if values["miou"] is not None:
-                self.add_miou(values["iteration"], values["miou"])
+                self.add_miou(values["miou"])
 
 
 class CurveHook(Hook):
@@ -88,7 +88,6 @@ class CurveHook(Hook):
         self._bearable = OVERFLOWS if half else 0
         self._sums, self._steps, self._overflows = torch.zeros(2, dtype=torch.float64), 0, 0
         self._losses: list[float] = []
-        self._first: float | None = None
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Count what a checkpoint has brought."""
@@ -122,11 +121,18 @@ class CurveHook(Hook):
             return
         self._overflows = 0
         self._losses = [*self._losses, loss][-RECENT:]
-        if self._first is None and len(self._losses) == FIRST:
-            self._first = sum(self._losses) / FIRST
-        recent = sum(self._losses) / len(self._losses)
-        if self._first and len(self._losses) == RECENT and recent > RUNAWAY * self._first:
-            raise StageError(_stopped(f"the loss has grown from {self._first:.3g} to {recent:.3g}", done, rate, kept))
+        first, recent = self._first_loss(), sum(self._losses) / len(self._losses)
+        if first and len(self._losses) == RECENT and recent > RUNAWAY * first:
+            raise StageError(_stopped(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
+
+    def _first_loss(self) -> float:
+        """Of the first points, which another attempt may have made; 0 before there are any of so many steps."""
+        losses: list[float] = []
+        for point in self._curve.points:
+            losses.append(point.loss)
+            if point.iteration >= FIRST:
+                return sum(losses) / len(losses)
+        return 0.0
 
 
 def _kept_fraction(runner: Runner) -> float:
