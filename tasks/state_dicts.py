@@ -1,4 +1,4 @@
-"""Files of CLIP weights, in any of their layouts, as one flat dict of tensors."""
+"""Files of weights, CLIP's or others, in any of their layouts, as one flat dict of tensors."""
 
 import pickle
 import re
@@ -65,8 +65,7 @@ def read_state_dict(path: Path) -> StateDict:
     if start[8:] == b"{" or path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
-        f"{path}: expected CLIP weights (.pt of OpenAI or torch.save, or .safetensors), found neither; "
-        "give a weights file as clip.pretrained"
+        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found neither; give such a file"
     )
 
 

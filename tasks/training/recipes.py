@@ -3,8 +3,7 @@
 MMEngine takes seconds to import; it is imported where a config is read.
 """
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +12,12 @@ from typing import Any
 from clipes_core.confidence import PAPER_MU
 from clipes_core.config import RunConfig, TrainConfig
 from clipes_core.errors import ConfigError
+from clipes_core.pseudo_mask import IGNORE_INDEX
 from tasks.keys import digest
-from tasks.training.initial_weights import initial_digest
+from tasks.training.initial_weights import NO_WEIGHTS, initial_digest
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
-IGNORED = 255
-NO_WEIGHTS = "none"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's knows the labels alone
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,10 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Changes with all that moves a number of the result."""
-        return digest(asdict(self))
+        """Changes with all that moves a number of the result; not with where the initial weights lie."""
+        values = asdict(self)
+        del values["init"]  # see inputs
+        return digest(values)
 
 
 def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
@@ -89,7 +87,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         optim_wrapper=_optim_wrapper(read, train.mmseg_config),
         param_scheduler=tuple(_schedulers(read, iterations, loop.get("max_iters"), train.mmseg_config)),
         iterations=iterations,
-        hooks=tuple(_hooks(read)),
+        hooks=tuple(_hooks(read, train.mmseg_config)),
         precision=precision,
         init=init,
         ignore_below=PAPER_MU if train.loss == "cgl" and train.mu == "labels" else None,
@@ -120,10 +118,10 @@ def _model(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> di
         _fill_head(head, num_classes, train)
     for part in (made, made.get("backbone", {})):
         part.pop("pretrained", None)
-        if (part.get("init_cfg") or {}).get("type") == "Pretrained":
+        if _pretrained(part):
             part.pop("init_cfg")
     preprocessor = made.setdefault("data_preprocessor", {"type": "SegDataPreProcessor"})
-    preprocessor["seg_pad_val"] = IGNORED
+    preprocessor["seg_pad_val"] = IGNORE_INDEX
     return made
 
 
@@ -137,7 +135,7 @@ def _fill_head(head: dict[str, Any], num_classes: int, train: TrainConfig) -> No
     before = head.get("loss_decode") or {}
     weights = [each.get("loss_weight", 1.0) for each in ([before] if isinstance(before, dict) else before)]
     counts = train.loss == "cgl" and train.mu != "labels"
-    head["num_classes"], head["ignore_index"] = num_classes, IGNORED
+    head["num_classes"], head["ignore_index"] = num_classes, IGNORE_INDEX
     head.pop("out_channels", None)
     head.pop("threshold", None)
     head["loss_decode"] = {
@@ -150,18 +148,22 @@ def _fill_head(head: dict[str, Any], num_classes: int, train: TrainConfig) -> No
 
 def _own_init(model: Mapping[str, Any]) -> str | None:
     for part in (model, model.get("backbone", {})):
-        init_cfg = part.get("init_cfg") or {}
-        found = part.get("pretrained") or (init_cfg.get("checkpoint") if init_cfg.get("type") == "Pretrained" else None)
-        if found:
+        if found := part.get("pretrained") or _pretrained(part):
             return str(found)
     return None
+
+
+def _pretrained(part: Mapping[str, Any]) -> str | None:
+    """The weights that an init_cfg names; it is one initialisation, or a list of some that are drawn."""
+    init_cfg = part.get("init_cfg")
+    return init_cfg.get("checkpoint") if isinstance(init_cfg, dict) and init_cfg["type"] == "Pretrained" else None
 
 
 def _pipeline(read: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
     found = read.get("train_pipeline") or read.get("train_dataloader", {}).get("dataset", {}).get("pipeline")
     if not found:
         raise ConfigError(f"train.mmseg_config: {name} has no train_pipeline")
-    for transform in found:
+    for transform in _typed(found, "train_pipeline", name):
         kind = transform["type"]
         if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
             yield {**transform, "type": PADDING.get(kind, kind)}
@@ -184,7 +186,7 @@ def _optim_wrapper(read: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _schedulers(read: Mapping[str, Any], iterations: int, before: int | None, name: str) -> Iterator[dict[str, Any]]:
     """The schedule, stretched where another number of iterations is asked for."""
     found = read.get("param_scheduler") or ()
-    for scheduler in [found] if isinstance(found, dict) else found:
+    for scheduler in _typed([found] if isinstance(found, dict) else found, "param_scheduler", name):
         if scheduler.get("by_epoch", True):
             raise ConfigError(f"train.mmseg_config: {name}: {scheduler['type']} counts epochs: set by_epoch=False")
         stretch = iterations / before if before else 1.0
@@ -192,5 +194,14 @@ def _schedulers(read: Mapping[str, Any], iterations: int, before: int | None, na
         yield {**scheduler, **bounds}
 
 
-def _hooks(read: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (hook for hook in read.get("custom_hooks") or () if hook["type"] != "ConfidenceHook")
+def _hooks(read: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    found = _typed(read.get("custom_hooks") or (), "custom_hooks", name)
+    return (hook for hook in found if hook["type"] != "ConfidenceHook")
+
+
+def _typed(parts: Iterable[Any], key: str, name: str) -> Iterator[Mapping[str, Any]]:
+    for part in parts:
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            found = f"{name}: {key} has {part!r}, expected a dict with a type by name"
+            raise ConfigError(f"train.mmseg_config: {found}")
+        yield part

@@ -148,7 +148,7 @@ def test_a_zip_of_something_else_is_damaged(tmp_path):
 def test_files_that_are_no_weights(tmp_path, content):
     path = tmp_path / "clip.pt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected CLIP weights \(.*\), found neither; give"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found neither; give"):
         read_state_dict(path)
 
 
