@@ -1,0 +1,144 @@
+import pytest
+import torch
+from torch import nn
+
+from clipes_core.errors import ConfigError, WeightsError
+from tasks.training.initial_weights import initial_digest, load_initial_weights
+
+RESNET18 = "resnet18-f37072fd.pth"  # as torchvision names it
+
+
+class Segmentor(nn.Module):
+    """Backbone and head, as MMSegmentation names them, of two tensors and counters of batch norm."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential()
+        self.backbone.add_module("conv1", nn.Conv2d(3, 4, 1, bias=False))
+        self.backbone.add_module("bn1", nn.BatchNorm2d(4))
+        self.decode_head = nn.ModuleDict({"conv_seg": nn.Conv2d(4, classes, 1)})
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Torch's cache folder, empty and of this test."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def state(module, value):
+    """A state dict that is full of a value."""
+    return {
+        name: torch.full_like(tensor, value)
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point()
+    }
+
+
+def values(module):
+    """name -> the one value of a tensor that is full of it, else None."""
+    tensors = ((name, tensor) for name, tensor in module.state_dict().items() if tensor.is_floating_point())
+    return {name: tensor.flatten()[0].item() if tensor.unique().numel() == 1 else None for name, tensor in tensors}
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return str(path)
+
+
+def test_none_leaves_the_network_as_it_is():
+    model = Segmentor()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    load_initial_weights(model, "none")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert initial_digest("none") == "none"
+
+
+def test_weights_of_a_backbone_go_into_it_and_the_head_stays(tmp_path):
+    model = Segmentor()
+    head = model.decode_head.conv_seg.weight.clone()
+    given = state(model.backbone, 0.5) | {"fc.weight": torch.ones(1000, 4)}
+
+    load_initial_weights(model, saved(tmp_path / "backbone.pth", given))
+
+    assert set(values(model.backbone).values()) == {0.5}
+    assert torch.equal(model.decode_head.conv_seg.weight, head)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_weights_of_a_whole_segmentor_go_into_all_of_it(tmp_path, wrapped):
+    model, given = Segmentor(), state(Segmentor(), 0.25)
+    load_initial_weights(model, saved(tmp_path / "whole.pth", {"state_dict": given} if wrapped else given))
+    assert set(values(model).values()) == {0.25}
+
+
+def test_a_head_for_other_classes_stays_as_it_is(tmp_path):
+    model = Segmentor(3)
+    head = model.decode_head.conv_seg.weight.clone()
+    load_initial_weights(model, saved(tmp_path / "whole.pth", state(Segmentor(21), 0.25)))
+    assert set(values(model.backbone).values()) == {0.25}
+    assert torch.equal(model.decode_head.conv_seg.weight, head)
+
+
+class CaffeNamed(nn.Module):
+    """A network with one tensor that deeplab-pytorch names in its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.ModuleDict({"conv1": nn.Conv2d(3, 4, 1, bias=False), "bn1": nn.BatchNorm2d(4)})
+        self.decode_head = nn.ModuleDict({"branches": nn.ModuleList([nn.Conv2d(4, 3, 1)])})
+
+
+def test_names_from_caffe_are_known(tmp_path):
+    of_norm = {f"base.layer1.conv1.bn.{name}": torch.full((4,), 2.0) for name in ("weight", "bias")}
+    of_norm |= {f"base.layer1.conv1.bn.running_{name}": torch.full((4,), 2.0) for name in ("mean", "var")}
+    given = {"base.layer1.conv1.conv.weight": torch.full((4, 3, 1, 1), 2.0), **of_norm}
+    given |= {"base.aspp.c0.weight": torch.full((3, 4, 1, 1), 2.0), "base.aspp.c0.bias": torch.full((3,), 2.0)}
+    model = CaffeNamed()
+    load_initial_weights(model, saved(tmp_path / "caffe.pth", given))
+    assert set(values(model).values()) == {2.0}
+
+
+def test_torchvisions_weights_come_from_torchs_cache(hub):
+    model = Segmentor()
+    saved(hub / RESNET18, state(model.backbone, 0.125))
+    load_initial_weights(model, "torchvision://resnet18")
+    assert set(values(model.backbone).values()) == {0.125}
+    assert initial_digest("torchvision://resnet18") == RESNET18
+
+
+@pytest.mark.parametrize("name", ["resnet1", "fcn_resnet50"])
+def test_weights_that_torchvision_has_not_are_told_so(hub, name):
+    with pytest.raises(ConfigError, match=rf"^train\.init: torchvision has no ImageNet weights of {name}: "):
+        initial_digest(f"torchvision://{name}")
+
+
+def test_a_file_that_is_not_there_is_told_so(tmp_path):
+    for call in (initial_digest, lambda init: load_initial_weights(Segmentor(), init)):
+        with pytest.raises(WeightsError, match=rf"^train\.init {tmp_path}/gone\.pth: expected a readable file"):
+            call(f"{tmp_path}/gone.pth")
+
+
+def test_weights_of_another_network_are_told_so(tmp_path):
+    init = saved(tmp_path / "other.pth", {"conv1.weight": torch.ones(8, 3, 1, 1), "bn1.weight": torch.ones(4)})
+    with pytest.raises(WeightsError, match=r"it lacks 4 of its backbone's tensors, such as bn1\.bias$"):
+        load_initial_weights(Segmentor(), init)
+
+
+def test_a_damaged_file_is_told_so(tmp_path):
+    path = tmp_path / "damaged.pth"
+    saved(path, state(Segmentor(), 1.0))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(WeightsError, match=r"damaged\.pth: "):
+        load_initial_weights(Segmentor(), str(path))
+
+
+def test_the_digest_is_of_the_bytes(tmp_path):
+    for name, content in (("a.pth", b"one"), ("b.pth", b"one"), ("c.pth", b"two")):
+        (tmp_path / name).write_bytes(content)
+    first, same, other = (initial_digest(str(tmp_path / name)) for name in ("a.pth", "b.pth", "c.pth"))
+    assert first == same != other
+    assert len(first) == 16
