@@ -80,6 +80,18 @@ class _Runner(Runner):
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         return model
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        with _from_recipe("its optim_wrapper"):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        with _from_recipe("its param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def register_custom_hooks(self, hooks: Any) -> None:
+        with _from_recipe("its custom_hooks"):
+            super().register_custom_hooks(hooks)
+
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):

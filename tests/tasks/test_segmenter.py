@@ -57,6 +57,24 @@ def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):
         work.make(0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("optim_wrapper", 'optim_wrapper = dict(optimizer=dict(type="Nonesuch"))'),
+        ("param_scheduler", 'param_scheduler = [dict(type="Nonesuch", by_epoch=False)]'),
+        ("custom_hooks", 'custom_hooks = [dict(type="Nonesuch")]'),
+        ("train_pipeline", 'train_pipeline = [dict(type="Nonesuch")]'),
+    ],
+)
+def test_a_part_that_cannot_be_built_is_told_as_the_configs_fault(small, tmp_path, what, lines):
+    (tmp_path / "own.py").write_text(f"_base_ = {str(CONFIGS / 'tiny.py')!r}\n{lines}\n")
+    run = small.prepared(train={"mmseg_config": str(tmp_path / "own.py")})
+    told = rf"^train\.mmseg_config: its {what} cannot be built: "
+    with training_work(run) as work, pytest.raises(ConfigError, match=told):
+        work.make(0)
+
+
 def test_bfloat16_trains_on_a_cpu(small):
     run = small.prepared(train={"precision": "bf16", "iterations": 3})
     with training_work(run) as work:

@@ -1,0 +1,38 @@
+"""A training whose photos and store are on a real S3 server."""
+
+from small_runs import work_on, works_of
+from small_trainings import SmallTraining
+
+from clipes_core.config import parse_config
+from tasks.artifact_store import checkpoints_uri, weights_uri
+from tasks.folders import write_bytes
+from tasks.ledger import Ledger
+from tasks.preparation import prepare_run
+from tasks.segmenter import training_facts
+from tasks.segmenters import load_segmenter
+from tasks.stages import STAGES
+from tasks.stored_files import files_in
+from tasks.workers import Counters, WorkerSlot, worker_pool
+
+STEPS, BATCH = 8, 4
+
+
+def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    values = SmallTraining(tiny).prepared(train={"iterations": STEPS, "validate_every": 0}).config.model_dump()
+    for path in tiny.folder.glob("*.png"):
+        write_bytes(f"{s3_folder}/photos/{path.name}", path.read_bytes())
+    dataset = {**values["dataset"], "root": f"{s3_folder}/photos"}
+    run = prepare_run(parse_config({**values, "dataset": dataset, "store": f"{s3_folder}/store"}), "segmenter")
+    ledger = Ledger(run.photos, run.evaluated)
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
+        for work in works_of(run, ledger, own):
+            work_on(work, run)
+
+    uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")
+    reads = training_facts(run.store, uri)["reads"]
+    files = run.photos + len(masks)
+    assert uri.startswith(f"{s3_folder}/store/")
+    assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * STEPS * BATCH - files)
+    assert {file.name for file in files_in(checkpoints_uri(uri))} == {"00000005.pt", "00000008.pt"}
+    assert load_segmenter(weights_uri(uri), "cpu").classes == tuple(entry.name for entry in run.vocabulary.classes)
