@@ -254,7 +254,13 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     if not other:
         logger.info("evaluation names no photos: the segmenter is not scored")
         return Listing((), ())
-    return read_dataset(config.dataset.model_copy(update={**other, "empty": "background"}), vocabulary)
+    named = config.dataset.model_copy(update={**other, "empty": "background"})
+    listing = read_dataset(named, vocabulary, labelled=False)
+    if not listing.photos:
+        raise DatasetError(
+            f"evaluation: none of its {len(listing.rejects)} photos can be used; the first: {listing.rejects[0].reason}"
+        )
+    return listing
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:
@@ -265,6 +271,8 @@ def check_request(config: RunConfig, until: str) -> Vocabulary:
     """
     if until not in RUN_STAGES:
         raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(RUN_STAGES)}")
+    if until == "segmenter" and not config.train.enabled:
+        raise ConfigError("--until segmenter: train.enabled is false: set it to true, or name an earlier stage")
     return checked_vocabulary(config)
 
 

@@ -3,12 +3,13 @@
 import json
 import logging
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clipes_core.errors import BrokenArtifactError, ClipesError, ConfigError, WorkerError
+from clipes_core.errors import BrokenArtifactError, ClipesError, WorkerError
 from tasks.artifact_store import ArtifactStore, checkpoints_uri
 from tasks.keys import sample_of
 from tasks.shard_plan import ShardPlan
@@ -70,16 +71,11 @@ def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> Sha
         ArtifactError: a mask, or the store, cannot be used.
     """
     assert run.recipe is not None  # a run with this stage has one
-    if run.recipe.batch_size % pool.size:
-        raise ConfigError(
-            f"train.mmseg_config: a batch of {run.recipe.batch_size} cannot be shared by {pool.size} processes: set "
-            "execution.gpu_workers to a number that divides it"
-        )
     with tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
         job = TrainingJob(
             *(plan.key, run.store, run.config, run.vocabulary, run.recipe, plan.photos, plan.upstream["masks"]),
             validation=_validation(run),
-            processes=pool.size,
+            processes=_processes(run.recipe.batch_size, pool.devices),
             meeting=str(Path(folder) / "meeting"),
         )
         pool.counters.reset(STAGE)
@@ -96,6 +92,15 @@ def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> Sha
         worker=trained.worker,
         peak_memory_mib=trained.peak_memory_mib,
     )
+
+
+def _processes(batch_size: int, devices: Sequence[str]) -> int:
+    """How many processes train: one per GPU, or per worker on a CPU, as far as they can share a batch evenly."""
+    most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
+    processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
+    if processes < most:
+        logger.info("a batch of %d is shared by %d of %d devices", batch_size, processes, most)
+    return processes
 
 
 def _together(job: TrainingJob, pool: WorkerPool) -> Trained:

@@ -96,7 +96,7 @@ def plan_shard(
     Raises:
         ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
     """
-    input_digests = _input_digests(stage, photos, upstream, above)
+    input_digests = _input_digests(stage, photos, _trained(stage, upstream, store), above)
     key = ArtifactKey(key.stage, key.stage_key, key.shard, content_key(input_digests))
     known = len(input_digests) == len(photos)
     whole = reuse.verify or stage.pooled
@@ -134,22 +134,26 @@ def planned_digests(plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
     return copied
 
 
+def _trained(stage: Stage, upstream: Mapping[str, tuple[str, ...]], store: ArtifactStore) -> list[str] | None:
+    """Which weights a stage reads: two trainings of the same name may differ, on a GPU. None: not made yet."""
+    names = [name for name in stage.upstream if STAGES[name].rows_of == "training"]
+    if any(name not in upstream for name in names):
+        return None
+    uris = [uri for name in names for uri in upstream[name]]
+    return [f"{posixpath.basename(uri)} {store.footer(uri).metadata.get('weights', '')}" for uri in uris]
+
+
 def _input_digests(
-    stage: Stage,
-    photos: tuple[Photo, ...],
-    upstream: Mapping[str, tuple[str, ...]],
-    above: Mapping[str, OutputDigests],
+    stage: Stage, photos: tuple[Photo, ...], trained: list[str] | None, above: Mapping[str, OutputDigests]
 ) -> dict[str, str]:
-    trained = [name for name in stage.upstream if STAGES[name].rows_of == "training"]
-    if any(name not in upstream for name in trained):  # not made yet
+    if trained is None:
         return {}
-    with_it = [posixpath.basename(uri) for name in trained for uri in upstream[name]]
     digests = {}
     for photo in photos:
         rows = [above[name].get(photo.image_id) for name in stage.sharded_upstream]
         if None not in rows:
             truth = [photo.truth_fingerprint] if stage.needs_truth or stage.rows_of == "evaluation" else []
-            digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows, *with_it])
+            digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows, *trained])
     return digests
 
 

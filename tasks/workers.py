@@ -60,9 +60,9 @@ class WorkerPool:
             self._idle.put(place)
 
     @property
-    def size(self) -> int:
-        """How many processes it has."""
-        return len(self._slots)
+    def devices(self) -> tuple[str, ...]:
+        """Of its processes, in the order in which they are taken after `renew`."""
+        return tuple(slot.device for slot, _ in self._slots)
 
     def run(self, function: Callable[..., Result], *args: Any, timeout_s: float | None) -> Result:
         """Run a function in an idle worker and wait for it, without an end where `timeout_s` is None.
@@ -113,7 +113,7 @@ class WorkerPool:
                 places.append(self._idle.get_nowait())
         for place in places:
             self._pools[place].stop()
-        for place in places:
+        for place in sorted(places):
             self._pools[place].join()
             self._idle.put(place)
 

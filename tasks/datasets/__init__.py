@@ -17,7 +17,7 @@ from tasks.photos import Photo, Reject
 
 logger = logging.getLogger(__name__)
 
-READERS = {"voc": read_voc, "list": read_list, "coco": read_coco, "scenes": read_scenes}
+READERS = {"list": read_list, "coco": read_coco, "scenes": read_scenes}
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class Listing:
     rejects: tuple[Reject, ...]
 
 
-def read_dataset(config: DatasetConfig, vocabulary: Vocabulary) -> Listing:
+def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Listing:
     """List a data set's photos with labels and fingerprints.
 
     Args:
         config: root, split and format.
         vocabulary: the classes that labels may name.
+        labelled: whether photos of VOC need an annotation; those of its split test have none.
 
     Returns:
         Photos and rejects; together as many as the split has lines.
@@ -47,7 +48,10 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary) -> Listing:
         DatasetError: the data set as a whole cannot be used: root, split or truth folder missing, a
             list without photos or without its columns, a broken annotation file, no permission.
     """
-    entries = list(READERS[config.format](config, vocabulary))
+    if config.format == "voc":
+        entries = list(read_voc(config, vocabulary, labelled))
+    else:
+        entries = list(READERS[config.format](config, vocabulary))
     if not entries:
         raise DatasetError(f"dataset.split: {config.split} lists no photo; give a split that has some")
     rows = list(_first_of_each_id(_with_files(entries, config.empty)))

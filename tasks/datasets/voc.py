@@ -49,12 +49,13 @@ class Annotation:
     stated_size: tuple[int, int] | None
 
 
-def read_voc(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
+def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Iterator[Entry | Reject]:
     """List a split in VOC's layout; labels are the names of the annotations' direct objects.
 
     Args:
         config: `split` is a name under ImageSets/Segmentation or ImageSets/Main, or a list's path or URI.
         vocabulary: names as the annotations spell them; case counts.
+        labelled: whether a photo without an annotation is a reject; else it has no labels.
 
     Yields:
         One entry or reject per line, in the split's order.
@@ -68,7 +69,7 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | 
     truth = absolute(config.truth) if config.truth else join(root, "SegmentationClass")
     lines = [_parse_line(line, root, truth) for _, line in _split_lines(root, config.split)]
     annotations = find_files(line.xml_uri for line in lines)
-    read = partial(_read_entry, annotations=annotations, known=vocabulary.ids)
+    read = partial(_read_entry, annotations=annotations, known=vocabulary.ids, labelled=labelled)
     with ThreadPool(THREADS) as pool:
         yield from pool.imap(read, lines, chunksize=16)
 
@@ -145,7 +146,11 @@ def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
     )
 
 
-def _read_entry(line: _Listed, annotations: Mapping[str, FileFacts], known: Mapping[str, int]) -> Entry | Reject:
+def _read_entry(
+    line: _Listed, annotations: Mapping[str, FileFacts], known: Mapping[str, int], labelled: bool
+) -> Entry | Reject:
+    if not labelled and line.xml_uri not in annotations:
+        return Entry(line.image_id, (line.photo_uri,), (), line.truth_uris)
     try:
         annotation = parse_annotation(_read_annotation(line.xml_uri, annotations.get(line.xml_uri)))
         class_ids = find_class_ids(annotation.names, known)

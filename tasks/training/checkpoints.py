@@ -4,14 +4,16 @@ import io
 import logging
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from clipes_core.errors import TransientError
 from tasks.filesystems import appears_whole, explained, filesystem, remove
 from tasks.state_dicts import BROKEN_FILE
 from tasks.stored_files import files_in
@@ -20,6 +22,7 @@ from tasks.training.curve import Curve
 
 NAME = re.compile(r"(\d{8})\.pt")
 BEST = "best.pt"
+ATTEMPTS, FIRST_WAIT_S, LAST_WAIT_S = 8, 0.5, 30.0  # a minute in all
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +49,12 @@ class CheckpointFolder:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        self._put(f"{iteration:08d}.pt", state)
-        for name in self._names()[: -self._keep]:
-            remove(posixpath.join(self.uri, name))
+        _patiently(self._put, f"{iteration:08d}.pt", state)
+        _patiently(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
-        """Write the best one in place of the best so far; raises as `write`."""
-        self._put(BEST, state)
+        """Write the best one in place of the best so far; `train.init` takes it. Raises as `write`."""
+        _patiently(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
         """The newest one that is whole; None without any. Nothing in it is executed. Raises as `write`."""
@@ -71,10 +73,25 @@ class CheckpointFolder:
         """Of the numbered ones, oldest first."""
         return sorted(file.name for file in files_in(self.uri) if NAME.fullmatch(file.name))
 
+    def _prune(self) -> None:
+        for name in self._names()[: -self._keep]:
+            remove(posixpath.join(self.uri, name))
+
     def _put(self, name: str, state: Mapping[str, Any]) -> None:
         uri = posixpath.join(self.uri, name)
         with appears_whole(uri) as temporary, explained(uri):
             torch.save(dict(state), temporary)
+
+
+def _patiently(act: Callable[..., None], *args: Any) -> None:
+    """A store that is away for a minute is no reason to lose the steps since the last checkpoint."""
+    Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )(act, *args)
 
 
 class CheckpointHook(Hook):
@@ -118,7 +135,7 @@ class CheckpointHook(Hook):
             return
         with self._clock.off():
             if self._curve.best_iteration == done:
-                self._folder.write_best({"iteration": done, "model": unwrapped(runner).state_dict()})
+                self._folder.write_best({"iteration": done, "state_dict": unwrapped(runner).state_dict()})
             if done % self._every == 0 or done == runner.max_iters:
                 self._folder.write(done, self._state(runner, done))
 

@@ -17,6 +17,7 @@ STAGE = "segmenter"
 POINTS = 500  # that a curve has, about
 FIRST, RECENT = 20, 50  # steps whose mean losses are compared
 RUNAWAY = 5.0  # times the first loss
+CHANCE = 1.0  # about the cross entropy of a guess; a first loss below it may be of batches that kept hardly a pixel
 OVERFLOWS = 10  # in a row; with fp16 the scaler skips steps until the scale fits
 
 
@@ -47,7 +48,7 @@ class Curve:
 
     def add_miou(self, miou: float) -> None:
         """Say what the last point's network scores, in [0, 1]; nan where no pixel has a truth."""
-        if math.isnan(miou):
+        if math.isnan(miou) or not self.points:
             return
         self.points[-1] = replace(self.points[-1], miou=miou)
         if self.best_miou is None or miou > self.best_miou:
@@ -86,7 +87,7 @@ class CurveHook(Hook):
         self._curve, self._counters = curve, counters
         self._every = [every for every in (max(1, iterations // POINTS), *also) if every]
         self._bearable = OVERFLOWS if half else 0
-        self._sums, self._steps, self._overflows = torch.zeros(2, dtype=torch.float64), 0, 0
+        self._sums, self._overflows = torch.zeros(3, dtype=torch.float64), 0  # of losses, kept fractions, steps
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -103,15 +104,16 @@ class CurveHook(Hook):
         done, loss, rate = batch_idx + 1, outputs["loss"].item(), runner.optim_wrapper.get_lr()["lr"][0]
         kept = _kept_fraction(runner)
         self._check(done, loss, rate, kept)
-        self._sums += torch.tensor([loss, kept], dtype=torch.float64)
-        self._steps += 1
+        if math.isfinite(loss):
+            self._sums += torch.tensor([loss, kept, 1.0], dtype=torch.float64)
         if self._counters is not None:
             self._counters.add(STAGE)
         if any(done % every == 0 for every in self._every) or done == runner.max_iters:
-            all_reduce(self._sums, "mean")
-            loss, kept = (self._sums / self._steps).tolist()
-            self._curve.points.append(Point(done, loss, rate, kept))
-            self._sums, self._steps = torch.zeros(2, dtype=torch.float64), 0
+            all_reduce(self._sums)
+            loss, kept, steps = self._sums.tolist()
+            if steps:
+                self._curve.points.append(Point(done, loss / steps, rate, kept / steps))
+            self._sums = torch.zeros(3, dtype=torch.float64)
 
     def _check(self, done: int, loss: float, rate: float, kept: float) -> None:
         if not math.isfinite(loss):
@@ -122,7 +124,7 @@ class CurveHook(Hook):
         self._overflows = 0
         self._losses = [*self._losses, loss][-RECENT:]
         first, recent = self._first_loss(), sum(self._losses) / len(self._losses)
-        if first and len(self._losses) == RECENT and recent > RUNAWAY * first:
+        if first and len(self._losses) == RECENT and recent > RUNAWAY * max(first, CHANCE):
             raise StageError(_stopped(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
 
     def _first_loss(self) -> float:

@@ -49,8 +49,9 @@ class TrainingJob:
 
     @property
     def checkpoint_every(self) -> int:
-        """Steps from one checkpoint to the next."""
-        return self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
+        """Iterations from one checkpoint to the next; none falls between gradients that are still to be added up."""
+        every = self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
+        return -(-every // self.recipe.accumulated) * self.recipe.accumulated
 
     @property
     def validate_every(self) -> int:

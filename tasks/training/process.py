@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -19,17 +20,19 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from clipes_core.errors import ClipesError, ConfigError
+from clipes_core.errors import ClipesError, ConfigError, StageError
 from clipes_core.segmentation import ConfidenceHook
 from tasks.artifact_store import weights_uri
 from tasks.segmenters import save_segmenter
 from tasks.stages import STAGES
+from tasks.torchscript import first_line
 from tasks.training.cached_files import CachedFiles
 from tasks.training.checkpoints import CheckpointFolder, CheckpointHook, unwrapped
 from tasks.training.clock import Clock, ClockHook
@@ -57,7 +60,7 @@ def train(job: TrainingJob, rank: int) -> Trained:
     Raises:
         ConfigError: the network cannot be built from the recipe.
         WeightsError: the initial weights are of another network.
-        StageError: the loss is no number, or runs away.
+        StageError: the loss is no number, or runs away; or the GPU has too little memory.
         ArtifactError: a mask cannot be read.
         StorageError: the store refuses.
         TransientError: it does not answer.
@@ -69,8 +72,15 @@ def train(job: TrainingJob, rank: int) -> Trained:
     register_all_modules(init_default_scope=False)
     MMLogger.get_instance("clipes-training", log_level="ERROR")  # what it does with each tensor is no news
     scope = DefaultScope.overwrite_default_scope("mmseg")
-    with _met(job, rank), scope, tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
-        _Training(job, rank, worker).run(folder)
+    import_modules_from_strings(list(job.recipe.imports))
+    try:
+        with _met(job, rank), scope, tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
+            _Training(job, rank, worker).run(folder)
+    except torch.OutOfMemoryError as exc:
+        raise StageError(
+            f"the training ran out of GPU memory ({first_line(exc)}): smaller crops or a smaller batch in "
+            "train.mmseg_config, with more accumulative_counts, or train.precision=bf16"
+        ) from exc
     return Trained(worker.name, time.monotonic() - began, worker.peak_memory_mib)
 
 
@@ -257,7 +267,11 @@ def _met(job: TrainingJob, rank: int) -> Iterator[None]:
         return
     cuda = current_worker().slot.device.startswith("cuda")
     distributed.init_process_group(
-        "nccl" if cuda else "gloo", init_method=f"file://{job.meeting}", rank=rank, world_size=job.processes
+        "nccl" if cuda else "gloo",
+        init_method=f"file://{job.meeting}",
+        rank=rank,
+        world_size=job.processes,
+        timeout=timedelta(seconds=job.config.execution.shard_timeout_s),
     )
     try:
         yield

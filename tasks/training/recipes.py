@@ -1,6 +1,6 @@
 """What a training does: an MMSegmentation config with the run's classes and losses in it.
 
-MMEngine takes seconds to import; it is imported where a config is read.
+MMEngine and torch take seconds to import; they are imported where a config is read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,6 @@ from clipes_core.config import RunConfig, TrainConfig
 from clipes_core.errors import ConfigError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 from tasks.keys import digest
-from tasks.training.initial_weights import NO_WEIGHTS, initial_digest
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's knows the labels alone
@@ -36,6 +35,7 @@ class Recipe:
         init: initial weights: torchvision://NAME, a file or URI, or none.
         ignore_below: labels less confident become 255; None leaves them.
         seed: of initial weights, order and augmentation.
+        imports: the config's own modules, which register what it names.
         inputs: what else the result depends on: EXIF rule, digest of the initial weights.
     """
 
@@ -51,6 +51,12 @@ class Recipe:
     ignore_below: float | None
     seed: int
     inputs: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+
+    @property
+    def accumulated(self) -> int:
+        """Iterations whose gradients make one step of the optimizer."""
+        return int(self.optim_wrapper.get("accumulative_counts", 1))
 
     @property
     def digest(self) -> str:
@@ -73,6 +79,8 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         WeightsError: the initial weights are not there.
         TransientError: their store does not answer.
     """
+    from tasks.training.initial_weights import NO_WEIGHTS, initial_digest  # which bring torch
+
     train = config.train
     read = _read(train.mmseg_config)
     loop = read.get("train_cfg") or {}
@@ -93,6 +101,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         ignore_below=PAPER_MU if train.loss == "cgl" and train.mu == "labels" else None,
         seed=train.seed,
         inputs=(config.dataset.exif, initial_digest(init)),
+        imports=tuple((read.get("custom_imports") or {}).get("imports", ())),
     )
 
 
@@ -118,6 +127,8 @@ def _model(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> di
         _fill_head(head, num_classes, train)
     for part in (made, made.get("backbone", {})):
         part.pop("pretrained", None)
+        if part.get("type") == "TIMMBackbone":  # which would fetch weights if nothing is said
+            part["pretrained"] = False
         if _pretrained(part):
             part.pop("init_cfg")
     preprocessor = made.setdefault("data_preprocessor", {"type": "SegDataPreProcessor"})
