@@ -223,6 +223,7 @@ def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny,
     assert all(record.cached for record in again.records())
 
 
+@pytest.mark.slow
 def test_weights_and_checkpoints_stay_and_go_with_their_artifact(tiny, pool):
     tiny.add("a", "cat;dog")
 

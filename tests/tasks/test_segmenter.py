@@ -9,6 +9,7 @@ import pytest
 from small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
 from clipes_core.errors import ConfigError, StageError, WorkerError
+from tasks.segmenter import _processes
 
 CONFIGS = Path(__file__).parents[1] / "mmseg_configs"
 EVEN, RUNAWAY = str(CONFIGS / "even.py"), str(CONFIGS / "runaway.py")
@@ -41,14 +42,18 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
     assert same_weights(result, expected, ATOL)
 
 
-def test_a_batch_that_processes_cannot_share_is_told_so(small):
-    run = small.prepared()
-    with training_work(run, processes=3) as work, pytest.raises(ConfigError) as told:
-        work.make(0)
-    assert str(told.value) == (
-        "train.mmseg_config: a batch of 4 cannot be shared by 3 processes: set execution.gpu_workers to a number that "
-        "divides it"
-    )
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "expected"),
+    [
+        (4, ["cpu"] * 3, 2),
+        (5, ["cpu"] * 2, 1),
+        (8, ["cpu"] * 2, 2),
+        (5, [f"cuda:{index}" for index in range(8)], 5),
+        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers on each make CAMs; NCCL wants one
+    ],
+)
+def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
+    assert _processes(batch_size, devices) == expected
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):

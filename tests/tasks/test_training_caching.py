@@ -93,6 +93,7 @@ def test_damaged_weights_are_found(prepared, pool, trained, damage, caplog):
     assert planned(prepared()) == NOTHING
 
 
+@pytest.mark.slow
 def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, trained):
     record, expected = trained
     run = prepared(evaluation={"flip": True})
@@ -109,6 +110,7 @@ def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, tr
     assert same_weights(result_of(run, record), expected)
 
 
+@pytest.mark.slow
 def test_masks_that_the_training_finds_broken_are_made_again_and_it_goes_on(prepared, pool):
     run = prepared()
     masks = [Path(each.uri) for each in worked_through(run, pool).records("masks")]
