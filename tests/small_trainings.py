@@ -71,11 +71,6 @@ class SmallTraining:
         given = {name: {**values.get(name, {}), **value} for name, value in sections.items()}
         return prepare_run(self.photos.config(**{**values, **given}), until, reuse)
 
-    @staticmethod
-    def network(name: str) -> Path:
-        """A config of tests/mmseg_configs."""
-        return TINY_NETWORK.with_name(f"{name}.py")
-
     def go_on(self) -> None:
         """Give the truth to the process that waits for it, where there still is one."""
         with suppress(OSError):
