@@ -112,6 +112,7 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
 def failed_attempt(work: StageWork, disturb: Callable[[], None]) -> BaseException | None:
     """Make the segmenter, disturb that when the checkpoint of step 20 is there, and give the error it ends with."""
     folder = Path(work.run.store.uri) / "artifacts" / "segmenter" / work.run.keys["segmenter"]
+    assert not list(folder.glob("*.checkpoints/00000020.pt")), "left by an earlier training"
     with ThreadPoolExecutor(1) as thread:
         attempt = thread.submit(work.make, 0)
         while not list(folder.glob("*.checkpoints/00000020.pt")):
