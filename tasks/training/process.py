@@ -7,6 +7,7 @@ import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -71,6 +72,7 @@ def train(job: TrainingJob, rank: int) -> Trained:
         torch.cuda.set_device(worker.slot.device)
     register_all_modules(init_default_scope=False)
     MMLogger.get_instance("clipes-training", log_level="ERROR")  # what it does with each tensor is no news
+    warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")  # so it is while gradients add up
     scope = DefaultScope.overwrite_default_scope("mmseg")
     import_modules_from_strings(list(job.recipe.imports))
     try:
