@@ -83,11 +83,21 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
         StorageError: the store refuses.
         TransientError: it does not answer.
     """
+    with there(uri), explained(uri):
+        fs, path = filesystem(uri)
+        with parsed(uri), fs.open(path, "rb") as file:
+            yield pq.ParquetFile(file, page_checksum_verification=True)
+
+
+@contextmanager
+def there(uri: str) -> Iterator[None]:
+    """A file that is not there has been, for it was written before anyone asks for it.
+
+    Raises:
+        BrokenArtifactError: it is missing.
+    """
     try:
-        with explained(uri):
-            fs, path = filesystem(uri)
-            with parsed(uri), fs.open(path, "rb") as file:
-                yield pq.ParquetFile(file, page_checksum_verification=True)
+        yield
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
 

@@ -1,7 +1,6 @@
-"""Files of any store through a cache on a local disk: fetched once, then read from there, within a size."""
+"""Files of any store, or parts of them, through a cache on a local disk: fetched once, then read from there."""
 
 import fcntl
-import io
 import logging
 import math
 import os
@@ -31,16 +30,17 @@ REST_S = 60.0  # until a cache that failed is tried again
 TURNS = 256
 
 Source = Literal["local", "hit", "fetched"]
+Span = tuple[int, int]
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class FileRead:
-    """How a file came.
+    """How a file, or a part of it, came.
 
     Attributes:
         source: from a disk of this machine, out of the cache, or from its store.
-        size_bytes: of the file.
+        size_bytes: that were read.
         seconds: waited for it.
     """
 
@@ -50,7 +50,7 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files; those of other machines are kept in a folder, the ones used last, up to a size.
+    """Reads files, or parts of them; those of other machines are kept in a folder, the ones used last, up to a size.
 
     Any number of processes may share the folder; one file is fetched by one of them at a time. A folder that cannot
     be used (full, read-only) is warned of once and does without; after a minute it is tried again. Picklable.
@@ -68,12 +68,13 @@ class CachedFiles:
     def __reduce__(self) -> tuple[type["CachedFiles"], tuple[Path, float]]:
         return type(self), (self.folder, self.size_gb)
 
-    def read(self, uri: str, version: str) -> tuple[bytes, FileRead]:
-        """Read a whole file.
+    def read(self, uri: str, version: str, span: Span | None = None) -> tuple[bytes, FileRead]:
+        """Read a file, or some bytes of it.
 
         Args:
             uri: path or URI.
             version: changes when the file's content does.
+            span: the bytes, from and to; None: all of them.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -81,42 +82,35 @@ class CachedFiles:
             TransientError: it did not answer in any attempt.
         """
         began = time.monotonic()
-        file, read = self.open(uri, version)
-        with file, explained(uri):
-            return file.read(), FileRead(read.source, read.size_bytes, time.monotonic() - began)
-
-    def open(self, uri: str, version: str) -> tuple[BinaryIO, FileRead]:
-        """Open a file; one of another machine has been fetched whole by then. Raises as `read`."""
-        began = time.monotonic()
-        with explained(uri):
-            fs, path = filesystem(uri)
-            local = fs.open(path, "rb") if is_local(fs) else None
         source: Source = "local"
-        file, source = (local, source) if local else self._kept_or_fetched(uri, _key(uri, version))
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        return file, FileRead(source, size, time.monotonic() - began)
+        with explained(uri):
+            fs, _ = filesystem(uri)
+            if is_local(fs):
+                data = _content(uri, span)
+            else:
+                data, source = self._kept_or_fetched(uri, _key(uri, version, span), span)
+        return data, FileRead(source, len(data), time.monotonic() - began)
 
-    def forget(self, uri: str, version: str) -> bool:
-        """Drop what is kept of a file; whether there was something."""
+    def forget(self, uri: str, version: str, span: Span | None = None) -> bool:
+        """Drop what is kept of what `read` was given the same for; whether there was something."""
         fs, _ = filesystem(uri)
-        return not is_local(fs) and bool(self._tried(lambda: self._cache.delete(_key(uri, version))))
+        return not is_local(fs) and bool(self._tried(lambda: self._cache.delete(_key(uri, version, span))))
 
     def kept_bytes(self) -> int:
         """Size of what is kept, and of its index."""
         return self._cache.volume()
 
-    def _kept_or_fetched(self, uri: str, key: str) -> tuple[BinaryIO, Source]:
+    def _kept_or_fetched(self, uri: str, key: str, span: Span | None) -> tuple[bytes, Source]:
         with ExitStack() as turn:
-            file = self._tried(lambda: self._kept(key))
-            if file is None:
+            data = self._tried(lambda: self._kept(key))
+            if data is None:
                 self._tried(lambda: turn.enter_context(self._turn(key)))
-                file = self._tried(lambda: self._kept(key))  # whoever had the turn may have fetched it
-            if file is not None:
-                return file, "hit"
-            data = _fetched(uri)
-            self._tried(lambda: self._keep(key, data))
-            return io.BytesIO(data), "fetched"
+                data = self._tried(lambda: self._kept(key))  # whoever had the turn may have fetched it
+            if data is not None:
+                return data, "hit"
+            fetched = _fetched(uri, span)
+            self._tried(lambda: self._keep(key, fetched))
+            return fetched, "fetched"
 
     @cached_property
     def _cache(self) -> Cache:
@@ -124,9 +118,13 @@ class CachedFiles:
         settings = {"size_limit": int(self.size_gb * GB), "eviction_policy": "least-recently-used", "cull_limit": 1}
         return Cache(str(self.folder), timeout=LOCKED_S, disk=_RawDisk, **settings)
 
-    def _kept(self, key: str) -> BinaryIO | None:
-        # A handle: the index is locked while it is made, and stays readable when another process evicts the file.
-        return self._cache.get(key, read=True)
+    def _kept(self, key: str) -> bytes | None:
+        # By a handle: the index is locked while it is made, and it stays readable when another process evicts the file.
+        file = self._cache.get(key, read=True)
+        if file is None:
+            return None
+        with file:
+            return file.read()
 
     def _keep(self, key: str, data: bytes) -> None:
         if len(data) > self._cache.size_limit:
@@ -179,11 +177,11 @@ class _RawDisk(Disk):
         return (Path(self._directory) / filename).open("rb")
 
 
-def _key(uri: str, version: str) -> str:
-    return f"{uri}\n{version}"
+def _key(uri: str, version: str, span: Span | None) -> str:
+    return f"{uri}\n{version}" if span is None else f"{uri}\n{version}\n{span[0]}-{span[1]}"
 
 
-def _fetched(uri: str) -> bytes:
+def _fetched(uri: str, span: Span | None) -> bytes:
     attempts = Retrying(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_attempt(ATTEMPTS),
@@ -191,13 +189,14 @@ def _fetched(uri: str) -> bytes:
         before_sleep=before_sleep_log(logger, logging.WARNING),
         reraise=True,
     )
-    return attempts(_whole, uri)
+    return attempts(_content, uri, span)
 
 
-def _whole(uri: str) -> bytes:
+def _content(uri: str, span: Span | None) -> bytes:
     with explained(uri):
         fs, path = filesystem(uri)
-        return fs.cat_file(path)
+        start, end = span or (None, None)
+        return fs.cat_file(path, start=start, end=end)
 
 
 def _users_folder() -> Path:

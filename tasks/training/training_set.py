@@ -4,27 +4,30 @@ import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from PIL import Image
 
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 from tasks.artifact_store import ArtifactStore
-from tasks.filesystems import explained
-from tasks.parquet_files import MISSING, check_columns, opened, parsed
+from tasks.parquet_files import there
 from tasks.photos import Photo
 from tasks.run_status import read_run
 from tasks.training.cached_files import CachedFiles, FileRead
+from tasks.training.row_groups import RowGroups
 
 THREADS = 16  # artifacts whose ids are read at a time; it is the store that takes the time
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
 CONTENT_ADDRESSED = ""  # the version of an artifact is in its name
+MASK_PLACES = pa.schema(
+    [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class PhotoPlace:
     image_id: str
     uri: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class MaskPlace:
+    """Where a photo's mask lies: number of the artifact, of the row group, and of the row in it."""
+
+    image_id: str
+    artifact: int
+    group: int
+    row: int
 
 
 @dataclass(frozen=True)
@@ -54,15 +67,15 @@ class TrainingSet:
     """The photos that have a pseudo mask, sorted by id; columns, for there may be millions. Picklable.
 
     Attributes:
-        places: image_id, uri, fingerprint; artifact (number of it) and row of its mask.
-        artifacts: URIs of the artifacts of stage masks.
+        places: image_id, uri, fingerprint; artifact (number of it), group and row therein of its mask.
+        artifacts: of stage masks.
         vocabulary: the classes of the ids in the masks.
         exif: whether an EXIF orientation turns the photos, as it did when their masks were made.
         left_out: how many photos of the data set have no mask.
     """
 
     places: pa.Table
-    artifacts: tuple[str, ...]
+    artifacts: tuple[RowGroups, ...]
     vocabulary: Vocabulary
     exif: Literal["ignore", "apply"]
     left_out: int
@@ -114,9 +127,12 @@ class TrainingSet:
     def _joined(
         cls, listed: pa.Table, artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        masks = _mask_places(artifacts)
-        places = listed.join(masks, keys="image_id", join_type="inner").sort_by("image_id").combine_chunks()
-        return cls(places, tuple(artifacts), vocabulary, exif, listed.num_rows - places.num_rows)
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="masks") as threads:
+            masks = tuple(threads.map(_row_groups, artifacts))
+            places = threads.map(_mask_places, masks, range(len(masks)))
+            found = pa.concat_tables([MASK_PLACES.empty_table(), *places])
+        joined = listed.join(found, keys="image_id", join_type="inner").sort_by("image_id").combine_chunks()
+        return cls(joined, masks, vocabulary, exif, listed.num_rows - joined.num_rows)
 
     def __len__(self) -> int:
         return self.places.num_rows
@@ -126,71 +142,51 @@ class TrainingSet:
         return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-        """Read a photo's mask; its artifact comes whole, of that one row group is read.
+        """Read a photo's mask; of its artifact the row group comes that holds it.
 
         Args:
             index: place of the photo among the ids.
-            files: through which artifacts are read.
+            files: through which row groups are read.
 
         Raises:
             BrokenArtifactError: the artifact is missing, fails a checksum or has another photo in this row.
             StorageError: the store refuses.
             TransientError: it did not answer in any attempt.
         """
-        image_id, artifact, row = (self.places[name][index].as_py() for name in ("image_id", "artifact", "row"))
-        uri = self.artifacts[artifact]
+        place = MaskPlace(*(self.places[name][index].as_py() for name in MASK_PLACES.names))
+        masks = self.artifacts[place.artifact]
         try:
-            return _read_mask(uri, row, image_id, files)
+            return _read_mask(masks, place, files)
         except BrokenArtifactError:
-            if not files.forget(uri, CONTENT_ADDRESSED):  # else it may be the copy that is broken, or outdated
+            span = masks.span(place.group, MASK_COLUMNS)
+            if not files.forget(masks.uri, CONTENT_ADDRESSED, span):  # else the copy may be broken, or outdated
                 raise
-            return _read_mask(uri, row, image_id, files)
+            return _read_mask(masks, place, files)
 
 
-def _mask_places(artifacts: Sequence[str]) -> pa.Table:
-    """image_id, artifact and row of all masks; rows of photos that failed are left out."""
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="masks") as threads:
-        tables = threads.map(_artifact_places, artifacts, range(len(artifacts)))
-        return pa.concat_tables([_no_places(), *tables])
+def _row_groups(uri: str) -> RowGroups:
+    return RowGroups.of_file(uri, (*STATUS_COLUMNS, *MASK_COLUMNS))
 
 
-def _artifact_places(uri: str, artifact: int) -> pa.Table:
-    with opened(uri) as parquet:
-        check_columns(uri, parquet, STATUS_COLUMNS)
-        found = parquet.read(columns=STATUS_COLUMNS)
-    rows = pa.array(np.arange(found.num_rows, dtype=np.int32))
-    numbers = pa.array(np.full(found.num_rows, artifact, dtype=np.int32))
-    good = np.asarray(found["status"].to_numpy() == "ok", dtype=bool)
-    return pa.table([found["image_id"], numbers, rows], schema=_no_places().schema).filter(pa.array(good))
+def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
+    """The places of an artifact's masks; rows of photos that failed are left out."""
+    found = [MASK_PLACES.empty_table()]
+    for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
+        numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
+        rows = np.arange(table.num_rows, dtype=np.int32)
+        places = pa.table([table["image_id"], *numbers, rows], schema=MASK_PLACES)
+        found.append(places.filter(pc.equal(table["status"], "ok")))
+    return pa.concat_tables(found)
 
 
-def _no_places() -> pa.Table:
-    return pa.schema([("image_id", pa.string()), ("artifact", pa.int32()), ("row", pa.int32())]).empty_table()
-
-
-def _read_mask(uri: str, row: int, image_id: str, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-    try:
-        file, read = files.open(uri, CONTENT_ADDRESSED)
-    except FileNotFoundError as exc:
-        raise BrokenArtifactError(uri, MISSING, "run again") from exc
-    with file, explained(uri), parsed(uri):
-        parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        check_columns(uri, parquet, MASK_COLUMNS)
-        found = _row(parquet, row)
-    if found.get("image_id") != image_id:
-        raise BrokenArtifactError(uri, f"does not hold {image_id} in row {row} any more", "run again")
-    return StoredMask(_pixels(found["mask_png"]), _pixels(found["confidence_png"])), read
-
-
-def _row(parquet: pq.ParquetFile, row: int) -> dict[str, Any]:
-    """One row; an empty one where the file ends before it."""
-    for group in range(parquet.num_row_groups):
-        rows = parquet.metadata.row_group(group).num_rows
-        if row < rows:
-            table = parquet.read_row_group(group, MASK_COLUMNS, use_threads=False)  # the loader has processes
-            return table.slice(row, 1).to_pylist()[0]
-        row -= rows
-    return {}
+def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[StoredMask, FileRead]:
+    start, end = masks.span(place.group, MASK_COLUMNS)
+    with there(masks.uri):
+        data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
+    rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
+    if [row["image_id"] for row in rows] != [place.image_id]:
+        raise BrokenArtifactError(masks.uri, f"does not hold {place.image_id} where it was any more", "run again")
+    return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
 
 
 def _pixels(png: bytes) -> np.ndarray:

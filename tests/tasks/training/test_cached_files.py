@@ -83,9 +83,27 @@ def test_another_version_is_read_anew(files):
     assert files.read("memory://cached/a", "2")[0] == b"new"
 
 
+def test_parts_of_a_file_are_kept_each_for_itself(files):
+    fsspec.filesystem("memory").pipe_file("/cached/parts", bytes(range(100)))
+    asked = [(0, 10), (10, 100), (0, 10), None]
+    found = [files.read("memory://cached/parts", "1", span) for span in asked]
+    assert [data for data, _ in found] == [bytes(range(*(span or (100,)))) for span in asked]
+    assert [(read.source, read.size_bytes) for _, read in found] == [
+        ("fetched", 10),
+        ("fetched", 90),
+        ("hit", 10),
+        ("fetched", 100),
+    ]
+    assert files.forget("memory://cached/parts", "1", (0, 10))
+    assert not files.forget("memory://cached/parts", "1", (0, 11))
+    again = [files.read("memory://cached/parts", "1", span)[1].source for span in asked]
+    assert again == ["fetched", "hit", "hit", "hit"]
+
+
 def test_a_file_of_this_machine_is_read_where_it_is(tmp_path, files):
     (tmp_path / "a").write_bytes(content(1))
     assert sources(files, [str(tmp_path / "a"), f"file://{tmp_path}/a"]) == ["local", "local"]
+    assert files.read(str(tmp_path / "a"), "1", (5, 8))[0] == content(1)[5:8]
     assert not files.forget(str(tmp_path / "a"), "1")
     assert not files.folder.exists()
 

@@ -254,7 +254,7 @@ def test_a_store_of_photos_that_stays_away_ends_the_training(masked, files, monk
 def test_a_mask_that_is_gone_ends_the_training(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for artifact in dataset.training_set.artifacts:
-        Path(artifact).unlink()
+        Path(artifact.uri).unlink()
     with pytest.raises(BrokenArtifactError, match="is missing: run again"):
         dataset[0]
 
