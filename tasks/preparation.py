@@ -243,9 +243,12 @@ def _stages(config: RunConfig, until: str) -> tuple[str, ...]:
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary) -> "Recipe":
     from tasks.devices import training_precision
+    from tasks.training.building import try_recipe
     from tasks.training.recipes import read_recipe
 
-    return read_recipe(config, 1 + len(vocabulary.classes), training_precision(config))
+    recipe = read_recipe(config, 1 + len(vocabulary.classes), training_precision(config))
+    try_recipe(recipe)
+    return recipe
 
 
 def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:

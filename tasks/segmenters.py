@@ -116,6 +116,14 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
     return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
 
 
+def unregistered(model_config: Mapping[str, Any]) -> list[str]:
+    """The modules and scopes that a network's config names and that nothing registers."""
+    known = {name for registry in REGISTRIES for name in _names(registry)}
+    sections = _sections(dict(model_config))
+    named = [section[key] for section in sections for key in ("type", "_scope_") if key in section]
+    return [str(name) for name in named if name not in known]
+
+
 def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
     """The class of each pixel of a photo, at the size it was reduced to.
 
@@ -169,10 +177,7 @@ def _check_registered(uri: str, model_config: Any) -> None:
     """Refuse types that are not registered: the registry would import them by their dotted names, and call them."""
     if not isinstance(model_config, dict) or "type" not in model_config:
         raise WeightsError(f"{uri}: says of its network {str(model_config)[:80]!r}, expected a dict with a type")
-    known = [name for registry in REGISTRIES for name in _names(registry)]
-    asked_for = [section[key] for section in _sections(model_config) for key in ("type", "_scope_") if key in section]
-    foreign = [name for name in asked_for if name not in known]
-    if foreign:
+    if foreign := unregistered(model_config):
         raise WeightsError(
             f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing of it was executed: "
             "train and use it with the modules of MMSegmentation and of this program"
@@ -180,9 +185,11 @@ def _check_registered(uri: str, model_config: Any) -> None:
 
 
 def _names(registry: MMEngineRegistry | None) -> Iterator[str]:
-    """What a registry and those that it falls back to know by plain name."""
+    """What a registry and those that it falls back to know, by plain name and with their scope before it."""
     while registry is not None:
-        yield from registry.module_dict
+        yield registry.scope
+        for name in registry.module_dict:
+            yield from (name, f"{registry.scope}.{name}")
         registry = registry.parent
 
 
@@ -190,7 +197,7 @@ def _sections(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
         yield value
         value = list(value.values())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         for item in value:
             yield from _sections(item)
 

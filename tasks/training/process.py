@@ -16,30 +16,26 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
 from mmseg.models.segmentors import BaseSegmentor
-from mmseg.registry import MODELS
-from mmseg.utils import register_all_modules
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from clipes_core.errors import ClipesError, ConfigError, StageError
+from clipes_core.errors import StageError
 from clipes_core.segmentation import ConfidenceHook
 from tasks.artifact_store import weights_uri
 from tasks.segmenters import save_segmenter
 from tasks.stages import STAGES
 from tasks.torchscript import first_line
+from tasks.training.building import from_recipe, network, registered
 from tasks.training.cached_files import CachedFiles
 from tasks.training.checkpoints import CheckpointFolder, CheckpointHook, unwrapped
 from tasks.training.clock import Clock, ClockHook
 from tasks.training.curve import Curve, CurveHook
 from tasks.training.dataset import PseudoMaskDataset
-from tasks.training.initial_weights import load_initial_weights
 from tasks.training.job import Trained, TrainingJob
 from tasks.training.loader import LoadedHook, training_loader
 from tasks.training.randomness import RandomnessHook, seed_all
@@ -70,13 +66,9 @@ def train(job: TrainingJob, rank: int) -> Trained:
     torch.set_num_threads(worker.slot.threads)
     if worker.slot.device.startswith("cuda"):
         torch.cuda.set_device(worker.slot.device)
-    register_all_modules(init_default_scope=False)
-    MMLogger.get_instance("clipes-training", log_level="ERROR")  # what it does with each tensor is no news
     warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")  # so it is while gradients add up
-    scope = DefaultScope.overwrite_default_scope("mmseg")
-    import_modules_from_strings(list(job.recipe.imports))
     try:
-        with _met(job, rank), scope, tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
+        with _met(job, rank), registered(job.recipe), tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
             _Training(job, rank, worker).run(folder)
     except torch.OutOfMemoryError as exc:
         raise StageError(
@@ -93,15 +85,15 @@ class _Runner(Runner):
         return model
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        with _from_recipe("its optim_wrapper"):
+        with from_recipe("optim_wrapper"):
             return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        with _from_recipe("its param_scheduler"):
+        with from_recipe("param_scheduler"):
             return super().build_param_scheduler(scheduler)
 
     def register_custom_hooks(self, hooks: Any) -> None:
-        with _from_recipe("its custom_hooks"):
+        with from_recipe("custom_hooks"):
             super().register_custom_hooks(hooks)
 
 
@@ -134,7 +126,7 @@ class _Training:
         job, recipe = self._job, self._job.recipe
         seed_all(recipe.seed)
         runner = _Runner(
-            model=self._wrapped(built(job)),
+            model=self._wrapped(network(job.recipe)),
             work_dir=folder,
             train_dataloader=self._loader(),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": recipe.iterations},
@@ -175,7 +167,7 @@ class _Training:
 
     def _loader(self) -> DataLoader[Any]:
         job = self._job
-        with _from_recipe("its train_pipeline"):
+        with from_recipe("train_pipeline"):
             dataset = PseudoMaskDataset(
                 self._photos,
                 pipeline=[dict(each) for each in job.recipe.pipeline],
@@ -234,31 +226,6 @@ class _Training:
             "best_iteration": self._curve.best_iteration,
             "reads": self._reads.plain(),
         }
-
-
-def built(job: TrainingJob) -> BaseSegmentor:
-    """The network of a recipe with its initial weights.
-
-    Raises:
-        ConfigError: MMSegmentation cannot build it.
-        WeightsError: the initial weights are of another network.
-    """
-    with _from_recipe("its network, with the run's classes and losses,"):
-        model = MODELS.build(dict(job.recipe.model))
-    model.init_weights()
-    load_initial_weights(model, job.recipe.init)
-    return model
-
-
-@contextmanager
-def _from_recipe(what: str) -> Iterator[None]:
-    """What constructors of MMSegmentation make of values that do not fit is up to them; it is the config's fault."""
-    try:
-        yield
-    except ClipesError:
-        raise
-    except Exception as exc:
-        raise ConfigError(f"train.mmseg_config: {what} cannot be built: {type(exc).__name__}: {exc}") from exc
 
 
 @contextmanager

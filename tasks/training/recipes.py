@@ -3,6 +3,7 @@
 MMEngine and torch take seconds to import; they are imported where a config is read.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -88,7 +89,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     if iterations is None:
         raise ConfigError(f"train.iterations: must be set, for {train.mmseg_config} has no train_cfg.max_iters")
     init = train.init or _own_init(read["model"]) or NO_WEIGHTS
-    return Recipe(
+    recipe = Recipe(
         model=_model(read["model"], num_classes, train),
         pipeline=tuple(_pipeline(read, train.mmseg_config)),
         batch_size=_batch_size(read),
@@ -101,8 +102,19 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         ignore_below=PAPER_MU if train.loss == "cgl" and train.mu == "labels" else None,
         seed=train.seed,
         inputs=(config.dataset.exif, initial_digest(init)),
-        imports=tuple((read.get("custom_imports") or {}).get("imports", ())),
+        imports=_imports(read),
     )
+    _check_plain(recipe, train.mmseg_config)
+    return recipe
+
+
+def own_modules(train: TrainConfig) -> tuple[str, ...]:
+    """The modules that the MMSegmentation config of a run imports.
+
+    Raises:
+        ConfigError: the config is not there, or broken.
+    """
+    return _imports(_read(train.mmseg_config))
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -168,6 +180,19 @@ def _pretrained(part: Mapping[str, Any]) -> str | None:
     """The weights that an init_cfg names; it is one initialisation, or a list of some that are drawn."""
     init_cfg = part.get("init_cfg")
     return init_cfg.get("checkpoint") if isinstance(init_cfg, dict) and init_cfg["type"] == "Pretrained" else None
+
+
+def _check_plain(recipe: Recipe, name: str) -> None:
+    try:
+        json.dumps(asdict(recipe))
+    except (TypeError, ValueError) as exc:
+        told = f"{name} has a value that is no number, text, list or dict"
+        raise ConfigError(f"train.mmseg_config: {told}: {exc}") from exc
+
+
+def _imports(read: Mapping[str, Any]) -> tuple[str, ...]:
+    found = (read.get("custom_imports") or {}).get("imports", ())
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _pipeline(read: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:

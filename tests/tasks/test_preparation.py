@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_runs import make_run
+from small_runs import TINY_NETWORK, make_run
 
 from clipes_core.errors import ConfigError, DatasetError, WeightsError
 from tasks.keys import shard_of
@@ -114,6 +114,15 @@ def test_what_the_user_can_mend_is_told_before_anything_runs(six, section, error
         config = config.model_copy(update={name: getattr(config, name).model_copy(update=values)})
     with pytest.raises(error, match=message):
         prepare_run(config, "masks")
+
+
+def test_a_training_that_could_not_begin_is_told_before_anything_runs(six):
+    network = six.folder / "own.py"
+    network.write_text(f'_base_ = {str(TINY_NETWORK)!r}\nmodel = dict(decode_head=dict(type="FCN"))\n')
+    training = {"train": {"enabled": True, "init": "none", "mmseg_config": str(network)}}
+    with pytest.raises(ConfigError, match="MMSegmentation registers no 'FCN'"):
+        prepared(six, "segmenter", **training)
+    assert prepared(six, "masks", **training).photos == 6
 
 
 def test_keys_follow_from_the_config(six):

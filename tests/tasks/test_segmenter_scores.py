@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from damage import flip
 from PIL import Image
-from small_runs import rows_of
+from small_runs import TINY_NETWORK, rows_of
 from small_segmenters import built, small_config
 from worker_calls import made_rows
 
@@ -21,6 +21,7 @@ from tasks.preparation import prepare_run
 from tasks.segmenters import save_segmenter
 from tasks.shard_plan import ShardPlan
 from tasks.shards import ShardJob, make_shard
+from tasks.workers import Counters, WorkerSlot, worker_pool
 
 CLASSES = 21
 
@@ -34,11 +35,12 @@ def model():
 def job(tiny, model):
     """The job of all photos that were added, with a segmenter that has learned nothing."""
 
-    def job(**sections):
+    def job(head="FCNHead", **sections):
         run = prepare_run(tiny.config(**sections), "masks")
         uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
         names = [entry.name for entry in run.vocabulary.classes]
         config, tensors = small_config(CLASSES), model.state_dict()
+        config["decode_head"]["type"] = head
         save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
         digests = {photo.image_id: photo.fingerprint for photo in run.shards[0]}
@@ -178,3 +180,20 @@ def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
     pooled = pooled_segmenter_scores(of_all.store, [record.uri], CLASSES)
     assert pooled.images == 1
     assert pooled.scores.miou == pytest.approx((mask == 8).mean())
+
+
+def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tiny, job, model, tmp_path, monkeypatch):
+    (tmp_path / "a_head_of_my_own.py").write_text(
+        "from mmseg.models.decode_heads import FCNHead\n"
+        "from mmseg.registry import MODELS\n"
+        'MODELS.register_module("HeadOfMyOwn", module=type("HeadOfMyOwn", (FCNHead,), {}))\n'
+    )
+    (tmp_path / "own.py").write_text(
+        f'_base_ = {str(TINY_NETWORK)!r}\ncustom_imports = dict(imports=["a_head_of_my_own"])\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny.add("a")
+    asked = job("HeadOfMyOwn", train={"mmseg_config": str(tmp_path / "own.py")})
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
+        (row,) = own.run(made_rows, "segmenter_scores", asked, timeout_s=120)
+    assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

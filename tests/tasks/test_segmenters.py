@@ -113,6 +113,13 @@ def test_what_is_not_registered_is_not_executed(tmp_path, model, place):
     assert not made.exists()
 
 
+def test_names_with_their_scope_are_known(tmp_path, model):
+    config = small_config(3)
+    config["decode_head"].update(type="mmseg.FCNHead", _scope_="mmseg")
+    loaded = load_segmenter(save(tmp_path / "s.safetensors", model, config), "cpu").model
+    assert torch.equal(probs_of(loaded), probs_of(model))
+
+
 def test_a_scope_is_not_imported(tmp_path, model):
     config = small_config(3)
     config["backbone"]["_scope_"] = "antigravity"

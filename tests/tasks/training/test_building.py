@@ -1,0 +1,95 @@
+import sys
+from pathlib import Path
+
+import mmseg
+import pytest
+import torch
+from small_runs import TINY_NETWORK
+
+from clipes_core.config import parse_config
+from clipes_core.errors import ConfigError, WeightsError
+from tasks.training.building import try_recipe
+from tasks.training.recipes import read_recipe
+
+STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
+OWN_MODULE = """
+from mmseg.models.decode_heads import FCNHead
+from mmseg.registry import MODELS
+
+@MODELS.register_module()
+class {name}(FCNHead):
+    pass
+"""
+
+
+def tried(path, **train):
+    values = {"name": "r", "dataset": {"root": "/"}, "train": {"mmseg_config": str(path), "init": "none", **train}}
+    try_recipe(read_recipe(parse_config(values), 9, "fp32"))
+
+
+@pytest.fixture
+def own(tmp_path):
+    """The path of the tiny network's config with some lines more."""
+
+    def own(lines):
+        (tmp_path / "own.py").write_text(f"_base_ = {str(TINY_NETWORK)!r}\n{lines}\n")
+        return tmp_path / "own.py"
+
+    return own
+
+
+@pytest.mark.parametrize("name", ["demo", "deeplabv2_r101_voc12_msc", "deeplabv2_r101_caffe_voc12"])
+def test_what_is_shipped_can_be_built(name):
+    tried(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512",
+        "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512",
+    ],
+)
+def test_stock_configs_can_be_built(name):
+    tried(STOCK / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("network, with the run's classes and losses,", "model = dict(backbone=dict(depth=19))"),
+        ("optim_wrapper", 'optim_wrapper = dict(optimizer=dict(type="Nonesuch"))'),
+        ("param_scheduler", 'param_scheduler = [dict(type="Nonesuch", by_epoch=False)]'),
+        ("custom_hooks", 'custom_hooks = [dict(type="Nonesuch")]'),
+        ("train_pipeline", 'train_pipeline = [dict(type="Nonesuch")]'),
+        ("custom_imports", 'custom_imports = dict(imports=["nonesuch"])'),
+    ],
+)
+def test_a_part_that_cannot_be_built_is_told_as_the_configs_fault(own, what, lines):
+    with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: its {what} cannot be built: "):
+        tried(own(lines))
+
+
+def test_a_module_that_nothing_registers_is_named(own):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: MMSegmentation registers no 'NoHead', which its"):
+        tried(own('model = dict(decode_head=dict(type="NoHead"))'))
+
+
+def test_a_module_of_the_users_own_is_known_where_the_config_imports_it(own, tmp_path, monkeypatch):
+    (tmp_path / "a_module_of_my_own.py").write_text(OWN_MODULE.format(name="HeadOfMyOwn"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_module_of_my_own", raising=False)
+    imports = 'custom_imports = dict(imports="a_module_of_my_own")\n'
+    tried(own(f'{imports}model = dict(decode_head=dict(type="HeadOfMyOwn"))'))
+
+
+def test_initial_weights_of_another_network_are_told(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"weights\.pth: expected weights of the network that is trained, it lacks"):
+        tried(TINY_NETWORK, init=str(tmp_path / "weights.pth"))
+
+
+def test_the_random_state_is_left_as_it_was():
+    before = torch.get_rng_state()
+    tried(TINY_NETWORK)
+    assert torch.equal(torch.get_rng_state(), before)
