@@ -154,7 +154,7 @@ class _Training:
             ClockHook(self._clock),
             LoadedHook(),
             RandomnessHook(job.recipe.seed, self._rank),
-            ReadsHook(self._reads),
+            ReadsHook(self._reads, len(self._photos), job.config.execution.max_failure_rate),
             ConfidenceHook(),
             CurveHook(self._curve, counters, iterations, half, (job.checkpoint_every, job.validate_every)),
             CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),

@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from clipes_core.errors import StageError
 from tasks.training.cached_files import FileRead
 
 
@@ -25,27 +26,45 @@ class Reads:
             self._seconds += read.seconds
         self._unusable.update(unusable)
 
+    @property
+    def unusable(self) -> list[str]:
+        """The photos that samples stood for, and why, sorted."""
+        return sorted(self._unusable)
+
     def plain(self) -> dict[str, Any]:
         """The counts: files by where they came from, MB fetched from a store, seconds that their readers waited."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,
             "read_seconds": self._seconds,
-            "unusable_photos": sorted(self._unusable),
+            "unusable_photos": self.unusable,
         }
 
 
 class ReadsHook(Hook):
-    """Counts what the samples of each step say.
+    """Counts what the samples of each step say, and ends a training of which too many photos cannot be used.
 
     Args:
         reads: gets the counts.
+        photos: how many there are to train on.
+        max_failure_rate: photos that cannot be used / photos that the training bears.
     """
 
-    def __init__(self, reads: Reads) -> None:
-        self._reads = reads
+    def __init__(self, reads: Reads, photos: int, max_failure_rate: float) -> None:
+        self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """The samples are there."""
+        """The samples are there.
+
+        Raises:
+            StageError: too many photos cannot be used.
+        """
         for sample in data_batch["data_samples"]:
             self._reads.add(sample.reads, sample.unusable)
+        unusable = self._reads.unusable
+        if len(unusable) > self._max_failure_rate * self._photos:
+            raise StageError(
+                f"segmenter: {len(unusable)} of {self._photos} photos cannot be used, more than "
+                f"execution.max_failure_rate {self._max_failure_rate:g} bears; the first: {unusable[0]}\n"
+                "Mend them, or raise the rate: the training goes on from its newest checkpoint."
+            )
