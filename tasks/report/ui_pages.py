@@ -91,7 +91,8 @@ def training_page(facts: RunFacts) -> str:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
     told = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
-    return "\n\n".join([_picture_table(curve), "\n".join(["| | |", "| --- | --- |", *told])])
+    shown = [_picture_table([plot]) for plot in curve]  # below each other: the UI cuts off what is beside a plot
+    return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *told])])
 
 
 def gallery_page(facts: RunFacts) -> str:

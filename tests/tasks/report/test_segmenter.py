@@ -109,6 +109,7 @@ def test_a_training_that_failed_is_told_and_has_no_section(golden_trained, pool)
 def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     page = training_page(trained_facts)
     assert len(re.findall(r"!\[[^]]*\]\(data:image/webp;base64,", page)) == 3
+    assert len(re.findall(r"^\| !\[[^|]*\|$", page, re.MULTILINE)) == 3, "one is beside another, and cut off"
     assert "| Iterations | 40 |" in page
     assert len(page) < ui_pages.LARGEST_GALLERY / 2
     mean, *_ = score_rows(trained_facts)
