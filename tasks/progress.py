@@ -11,6 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tasks.background import beside
 from tasks.stages import STAGES
 
 REFRESH_SECONDS = 0.5
@@ -94,14 +95,8 @@ def shown_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None
     """
     stream = stream or sys.stderr
     show = _bars if stream.isatty() else _lines
-    stop = threading.Event()
-    thread = threading.Thread(target=show, args=(totals, done, stop, stream), daemon=True, name="progress")
-    thread.start()
-    try:
+    with beside(lambda stop: show(totals, done, stop, stream), "progress"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:

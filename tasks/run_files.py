@@ -17,6 +17,7 @@ import pyarrow as pa
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes_core.errors import RunBusyError, StorageError, TransientError
+from tasks.background import beside
 from tasks.ledger import Ledger
 from tasks.photos import Photo, Reject
 from tasks.preparation import PreparedRun
@@ -177,9 +178,7 @@ def _close_or_warn(record: RunRecord, state: State, error: str | None = None) ->
 
 @contextmanager
 def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[None]:
-    stop = threading.Event()
-
-    def write() -> None:
+    def write(stop: threading.Event) -> None:
         pause = STATUS_SECONDS
         while not stop.wait(pause):
             begun = time.monotonic()
@@ -189,13 +188,8 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
                 logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
             pause = max(STATUS_SECONDS, WRITING_SHARE * (time.monotonic() - begun))
 
-    thread = threading.Thread(target=write, daemon=True, name="status")
-    thread.start()
-    try:
+    with beside(write, "status"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def close_run(

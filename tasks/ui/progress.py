@@ -1,6 +1,5 @@
 """Progress that moves in the Prefect UI while a run goes on: an artifact per stage."""
 
-import contextvars
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from tasks.background import beside
 from tasks.progress import Count, StageProgress
 from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
@@ -29,23 +29,15 @@ def progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator
         yield
         return
     shown = _ShownProgress(run, {stage: total for stage, total in totals.items() if total}, done)
-    stop = threading.Event()
 
-    def keep_up() -> None:
+    def keep_up(stop: threading.Event) -> None:
         shown.refresh()
         while not stop.wait(REFRESH_SECONDS):
             shown.refresh()
         shown.refresh()
 
-    # The flow run and the server's address are in the context of this thread.
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(keep_up,), daemon=True, name="progress in the UI")
-    thread.start()
-    try:
+    with beside(keep_up, "progress in the UI"):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 class _ShownProgress:
