@@ -2,7 +2,9 @@
 
 import io
 import posixpath
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,7 @@ from tasks.masks import palette_png
 from tasks.run_files import EVALUATION_FILE
 from tasks.run_status import RunStatus, read_run
 
+MADE = {"masks": "masks", "segmenter_scores": "predictions"}
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
@@ -44,16 +47,9 @@ def export_masks(store_uri: str, name: str, to: str, ignore_below: float) -> Exp
         PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
-    uris = status.artifacts("masks")
-    if not uris:
-        raise StageError(f"run {name} has no masks yet: run it up to the stage masks")
-    written = 0
-    for uri in uris:
-        for row in store.read_rows(uri, ["image_id", "status", "mask_png", "confidence_png"]):
-            if row["status"] == "ok":
-                png = _exported_png(row["mask_png"], row["confidence_png"], ignore_below)
-                write_bytes(posixpath.join(to, f"{path_inside(row['image_id'])}.png"), png)
-                written += 1
+    rows = _good_rows(store, status, "masks", ("mask_png", "confidence_png"))
+    pngs = ((row["image_id"], _exported_png(row["mask_png"], row["confidence_png"], ignore_below)) for row in rows)
+    written = _write(to, pngs)
     return Exported(written, left_out=status.run["photos"] - written)
 
 
@@ -76,24 +72,31 @@ def export_predictions(store_uri: str, name: str, to: str) -> Exported:
         PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
-    uris, written = _artifacts(status, "segmenter_scores", "predictions"), 0
     config = status.run["config"]
     split = config["evaluation"]["split"] or config["dataset"]["split"]
     folder = posixpath.join(to, SERVER_FOLDER.format(split=without_extension(posixpath.basename(split))))
-    for uri in uris:
-        for row in store.read_rows(uri, ["image_id", "status", "mask_png"]):
-            if row["status"] == "ok":
-                write_bytes(posixpath.join(folder, f"{path_inside(row['image_id'])}.png"), row["mask_png"])
-                written += 1
+    rows = _good_rows(store, status, "segmenter_scores", ("mask_png",))
+    written = _write(folder, ((row["image_id"], row["mask_png"]) for row in rows))
     evaluated = store.read(store.run_uri(name, EVALUATION_FILE), ["image_id"]).num_rows
     return Exported(written, left_out=evaluated - written)
 
 
-def _artifacts(status: RunStatus, stage: str, made: str) -> list[str]:
-    uris = [row["artifact"] for row in status.shards if row["stage"] == stage and row["artifact"]]
+def _good_rows(
+    store: ArtifactStore, status: RunStatus, stage: str, columns: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    uris = status.artifacts(stage)
     if not uris:
-        raise StageError(f"run {status.run['name']} has no {made} yet: run it up to the stage {stage}")
-    return uris
+        raise StageError(f"run {status.run['name']} has no {MADE[stage]} yet: run it up to the stage {stage}")
+    rows = (row for uri in uris for row in store.read_rows(uri, ("image_id", "status", *columns)))
+    return (row for row in rows if row["status"] == "ok")
+
+
+def _write(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
+    written = 0
+    for image_id, png in pngs:
+        write_bytes(posixpath.join(folder, f"{path_inside(image_id)}.png"), png)
+        written += 1
+    return written
 
 
 def _exported_png(mask_png: bytes, confidence_png: bytes, ignore_below: float) -> bytes:
