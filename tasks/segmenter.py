@@ -15,13 +15,12 @@ from tasks.keys import sample_of
 from tasks.shard_plan import ShardPlan
 from tasks.shards import ShardRecord
 from tasks.stored_files import files_in
-from tasks.training.job import Trained, TrainingJob
+from tasks.training.job import STAGE, Trained, TrainingJob
 from tasks.workers import WorkerPool
 
 if TYPE_CHECKING:
     from tasks.preparation import PreparedRun
 
-STAGE = "segmenter"
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # until the other processes of a training have seen that one has failed
 

@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from clipes_core.errors import StageError
+from tasks.training.job import STAGE
 from tasks.workers import SlotCounters
 
-STAGE = "segmenter"
 POINTS = 500  # that a curve has, about
 FIRST, RECENT = 20, 50  # steps whose mean losses are compared
 RUNAWAY = 5.0  # times the first loss

@@ -8,6 +8,8 @@ from tasks.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri
 from tasks.photos import Photo
 from tasks.training.recipes import Recipe
 
+STAGE = "segmenter"
+
 
 @dataclass(frozen=True)
 class TrainingJob:
