@@ -169,7 +169,9 @@ class PreparedRun:
 
 
 def prepare_run(config: RunConfig, until: str, reuse: Reuse = ALL_THAT_IS_THERE) -> PreparedRun:
-    """List the photos and work out the keys; opens no photo and computes nothing, but makes scenes that are missing.
+    """List the photos and work out the keys; opens no photo, but makes scenes that are missing.
+
+    A training is tried with one made-up photo, which takes some seconds.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
@@ -223,7 +225,7 @@ def _prepared(
     listing = read_dataset(config.dataset, vocabulary)
     recipe, evaluation = None, Listing((), ())
     if "segmenter" in stages:
-        recipe, evaluation = _recipe(config, vocabulary), _evaluation(config, vocabulary)
+        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # which takes seconds
     if not evaluation.photos:
         stages = tuple(stage for stage in stages if stage != "segmenter_scores")
     inputs = _inputs(config, vocabulary, candidates, recipe)
@@ -246,8 +248,9 @@ def _recipe(config: RunConfig, vocabulary: Vocabulary) -> "Recipe":
     from tasks.training.building import try_recipe
     from tasks.training.recipes import read_recipe
 
-    recipe = read_recipe(config, 1 + len(vocabulary.classes), training_precision(config))
-    try_recipe(recipe)
+    num_classes = 1 + len(vocabulary.classes)
+    recipe = read_recipe(config, num_classes, training_precision(config))
+    try_recipe(recipe, num_classes)
     return recipe
 
 

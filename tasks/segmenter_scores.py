@@ -7,7 +7,6 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
-from mmengine.utils import import_modules_from_strings
 
 from clipes_core.errors import BrokenArtifactError, PhotoError
 from clipes_core.metrics import confusion
@@ -17,7 +16,7 @@ from tasks.masks import palette_png, resized_ids
 from tasks.photos import Photo, load_photos
 from tasks.segmenters import Segmenter, load_segmenter, predict_ids
 from tasks.shards import ShardJob
-from tasks.training.recipes import own_modules
+from tasks.training.building import import_own_modules
 from tasks.workers import current_worker
 
 
@@ -40,7 +39,7 @@ def rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
     """Let the run's segmenter predict a shard's photos, and compare with the truth where there is one."""
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     (artifact_uri,) = job.plan.upstream["segmenter"]
-    import_modules_from_strings(list(own_modules(job.config.train)))
+    import_own_modules(job.imports)
     segmenter = _segmenter_of(artifact_uri)
     palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
     for photo, loaded in load_photos(job.photos, job.config.dataset):

@@ -6,7 +6,7 @@ import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ import safetensors
 import safetensors.torch
 import torch
 from mmengine.registry import DefaultScope
-from mmengine.registry import Registry as MMEngineRegistry
 from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
-from mmseg.registry import MODELS, TASK_UTILS
+from mmseg.registry import MODELS
 
 from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
 from clipes_core.segmentation.inference import photo_mask  # its package registers this program's modules
@@ -27,11 +26,8 @@ from tasks.batches import Loaded, in_halves
 from tasks.filesystems import appears_whole, explained, on_disk
 from tasks.parquet_files import MISSING
 from tasks.photos import LoadedPhoto, Photo
+from tasks.segmenter_configs import as_text, from_text, unregistered, without_initial_weights
 from tasks.torchscript import first_line
-
-STATED = ("model", "classes", "palette", "checksum")  # in the file's metadata, as JSON
-REGISTRIES: tuple[MMEngineRegistry, ...] = (MODELS, TASK_UTILS)
-INITIAL_WEIGHTS = ("init_cfg", "pretrained")  # of which a network may be made; they are files and downloads
 
 Palette = Sequence[Sequence[int]]
 
@@ -74,8 +70,9 @@ def save_segmenter(
         TransientError: the store does not answer.
     """
     tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
-    stated = {"model": model_config, "classes": classes, "palette": palette, "checksum": _checksum(tensors)}
-    data = safetensors.torch.save(tensors, {name: json.dumps(value) for name, value in stated.items()})
+    stated = {"classes": classes, "palette": palette, "checksum": _checksum(tensors)}
+    metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
+    data = safetensors.torch.save(tensors, metadata)
     with explained(uri), appears_whole(uri) as temporary:
         temporary.write_bytes(data)
 
@@ -102,7 +99,8 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
     except (safetensors.SafetensorError, OSError) as exc:
         raise BrokenArtifactError(uri, f"does not open ({first_line(exc)})") from exc
     try:
-        model_config, classes, palette, checksum = (json.loads(metadata[name]) for name in STATED)
+        model_config = from_text(metadata["model"])
+        classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
     except (KeyError, ValueError) as exc:
         raise BrokenArtifactError(uri, "does not say which network its tensors are of") from exc
     if checksum != _checksum(tensors):
@@ -114,14 +112,6 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
         raise WeightsError(f"{uri}: its tensors are not those of its network ({_in_one_line(exc)})") from exc
     model.to(device).eval().requires_grad_(False)
     return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
-
-
-def unregistered(model_config: Mapping[str, Any]) -> list[str]:
-    """The modules and scopes that a network's config names and that nothing registers."""
-    known = {name for registry in REGISTRIES for name in _names(registry)}
-    sections = _sections(dict(model_config))
-    named = [section[key] for section in sections for key in ("type", "_scope_") if key in section]
-    return [str(name) for name in named if name not in known]
 
 
 def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
@@ -161,13 +151,13 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 
 
 def _built(uri: str, model_config: Any) -> BaseSegmentor:
-    model_config = _without_initial_weights(model_config)
+    model_config = without_initial_weights(model_config)
     _check_registered(uri, model_config)
     try:
         with DefaultScope.overwrite_default_scope("mmseg"):
             model = MODELS.build(model_config)
     except Exception as exc:  # what a constructor makes of wrong values, nobody knows
-        raise WeightsError(f"{uri}: its network cannot be built ({_in_one_line(exc)})") from exc
+        raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_in_one_line(exc)})") from exc
     if not isinstance(model, BaseSegmentor):
         raise WeightsError(f"{uri}: its network is a {type(model).__name__}, expected a segmentor of MMSegmentation")
     return model
@@ -182,36 +172,6 @@ def _check_registered(uri: str, model_config: Any) -> None:
             f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing of it was executed: "
             "train and use it with the modules of MMSegmentation and of this program"
         )
-
-
-def _names(registry: MMEngineRegistry | None) -> Iterator[str]:
-    """What a registry and those that it falls back to know, by plain name and with their scope before it."""
-    while registry is not None:
-        yield registry.scope
-        for name in registry.module_dict:
-            yield from (name, f"{registry.scope}.{name}")
-        registry = registry.parent
-
-
-def _sections(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _sections(item)
-
-
-def _without_initial_weights(value: Any) -> Any:
-    """A config whose network is built from nothing; class weights of losses that are file names are left out too."""
-    if isinstance(value, list):
-        return [_without_initial_weights(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    files = [name for name, item in value.items() if name == "class_weight" and isinstance(item, str)]
-    return {
-        name: _without_initial_weights(item) for name, item in value.items() if name not in (*INITIAL_WEIGHTS, *files)
-    }
 
 
 def _in_one_line(exc: BaseException) -> str:

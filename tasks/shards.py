@@ -29,12 +29,17 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class ShardJob:
-    """All that a worker process needs to make a shard; picklable."""
+    """All that a worker process needs to make a shard; picklable.
+
+    Attributes:
+        imports: modules of the user's own that a trained network is made of.
+    """
 
     plan: ShardPlan
     store: ArtifactStore
     config: RunConfig
     vocabulary: Vocabulary
+    imports: tuple[str, ...] = ()
 
     @property
     def photos(self) -> tuple[Photo, ...]:

@@ -73,7 +73,8 @@ class StageWork:
             return cached_segmenter(plan, run.store) if plan.cached else self._trained(plan)
         if plan.cached:
             return cached_record(plan, run.store)
-        return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary))
+        imports = run.recipe.imports if run.recipe else ()
+        return self._in_worker(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary, imports))
 
     def _texts(self, shard: int) -> ShardRecord:
         run, name = self.run, self.stage.name

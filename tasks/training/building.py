@@ -4,9 +4,11 @@ import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it
 
 # isort: split
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.logging import MMLogger
@@ -17,12 +19,16 @@ from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
-from clipes_core.errors import ClipesError, ConfigError
-from tasks.segmenters import unregistered
+from clipes_core.errors import ConfigError, StorageError, TransientError, UsageError
+from clipes_core.segmentation import hand_over_confidence
+from tasks.segmenter_configs import as_text, from_text, unregistered, without_initial_weights
+from tasks.training.dataset import transform_input
 from tasks.training.initial_weights import load_initial_weights
+from tasks.training.randomness import random_state
 from tasks.training.recipes import Recipe
 
 LOGGER = "clipes-training"
+TRIED_SIZE_HW = (375, 500)  # as most photos of VOC
 
 
 @contextmanager
@@ -35,21 +41,30 @@ def registered(recipe: Recipe) -> Iterator[None]:
     register_all_modules(init_default_scope=False)
     if not MMLogger.check_instance_created(LOGGER):
         MMLogger.get_instance(LOGGER, log_level="ERROR")  # what it does with each tensor is no news
-    with from_recipe("custom_imports"):
-        import_modules_from_strings(list(recipe.imports))
+    import_own_modules(recipe.imports)
     with DefaultScope.overwrite_default_scope("mmseg"):
         yield
 
 
+def import_own_modules(names: Sequence[str]) -> None:
+    """Import what the config's custom_imports name, which registers modules of the user's own.
+
+    Raises:
+        ConfigError: one cannot be imported.
+    """
+    with from_recipe("custom_imports"):
+        import_modules_from_strings(list(names))
+
+
 @contextmanager
-def from_recipe(what: str) -> Iterator[None]:
-    """What constructors of MMSegmentation make of values that do not fit is up to them; it is the config's fault."""
+def from_recipe(what: str, done: str = "built") -> Iterator[None]:
+    """What modules of MMSegmentation make of values that do not fit is up to them; it is the config's fault."""
     try:
         yield
-    except ClipesError:
+    except (UsageError, StorageError, TransientError):
         raise
     except Exception as exc:
-        raise ConfigError(f"train.mmseg_config: its {what} cannot be built: {type(exc).__name__}: {exc}") from exc
+        raise ConfigError(f"train.mmseg_config: its {what} cannot be {done}: {type(exc).__name__}: {exc}") from exc
 
 
 def network(recipe: Recipe) -> BaseSegmentor:
@@ -59,26 +74,36 @@ def network(recipe: Recipe) -> BaseSegmentor:
         ConfigError: MMSegmentation cannot build it, or could not load it again from what is written of it.
         WeightsError: the initial weights are of another network.
     """
-    if foreign := unregistered(recipe.model):
-        raise ConfigError(f"train.mmseg_config: MMSegmentation registers no {foreign[0]!r}, which its model names")
+    stated = without_initial_weights(from_text(as_text(recipe.model)))
+    if stated != without_initial_weights(recipe.model):
+        raise ConfigError("train.mmseg_config: its model has keys that are no text: it could not be loaded again")
+    if foreign := unregistered(stated):
+        raise ConfigError(
+            f"train.mmseg_config: its model names {foreign[0]!r}, which MMSegmentation does not register; modules of "
+            "your own are registered by custom_imports"
+        )
     with from_recipe("network, with the run's classes and losses,"):
         model = MODELS.build(dict(recipe.model))
         model.init_weights()
-    load_initial_weights(model, recipe.init)
+        load_initial_weights(model, recipe.init)
     return model
 
 
-def try_recipe(recipe: Recipe) -> None:
-    """Build all that a training is made of, and let go of it.
+def try_recipe(recipe: Recipe, num_classes: int) -> None:
+    """Build all that a training is made of, let one made-up photo pass through it, and let go of it.
+
+    Args:
+        recipe: of the training.
+        num_classes: 1 + K.
 
     Raises:
-        ConfigError: a part cannot be built.
+        ConfigError: a part cannot be built, or does not take what it is given.
         WeightsError: the initial weights are of another network.
     """
     with torch.random.fork_rng(devices=[]), registered(recipe):
         model = network(recipe)
         with from_recipe("train_pipeline"):
-            Compose([dict(each) for each in recipe.pipeline])
+            pipeline = Compose([dict(each) for each in recipe.pipeline])
         with from_recipe("optim_wrapper"):
             optim_wrapper = build_optim_wrapper(model, dict(recipe.optim_wrapper))
         with from_recipe("param_scheduler"):
@@ -87,3 +112,28 @@ def try_recipe(recipe: Recipe) -> None:
         with from_recipe("custom_hooks"):
             for each in recipe.hooks:
                 HOOKS.build({key: value for key, value in each.items() if key != "priority"})
+        with from_recipe("train_pipeline", "used"):
+            sample = _sample(pipeline, num_classes)
+        with from_recipe("network", "used"):
+            _pass_through(model, sample)
+
+
+def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any]:
+    """What a pipeline makes of a photo of noise with labels of all classes."""
+    with random_state(0):
+        height, width = TRIED_SIZE_HW
+        ids = np.repeat(np.linspace(0, num_classes - 1, height).astype(np.uint8), width).reshape(height, width)
+        image_bgr = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        packed = pipeline(transform_input("noise", 0, image_bgr, ids, np.full((height, width), 255, np.uint8)))
+    if packed is None:
+        raise ValueError("a transform gave nothing for a photo of noise")
+    return packed
+
+
+def _pass_through(model: BaseSegmentor, sample: dict[str, Any]) -> None:
+    """The losses of a sample; batch norm as it is, for a batch of one photo has no statistics."""
+    model.eval()
+    hand_over_confidence(model)
+    batch = model.data_preprocessor({name: [value] for name, value in sample.items()}, training=True)
+    with torch.no_grad():
+        model(**batch, mode="loss")

@@ -1,14 +1,11 @@
 """Photos and their pseudo masks as a data set of MMSegmentation, in an order that a resumed training keeps."""
 
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.dataset import Compose
 from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS
@@ -19,6 +16,7 @@ from clipes_core.photo import to_rgb
 from clipes_core.pseudo_mask import ignore_unsure
 from tasks.photos import decoded, refusals_of_photo
 from tasks.training.cached_files import CachedFiles, FileRead
+from tasks.training.randomness import random_state
 from tasks.training.training_set import PhotoPlace, StoredMask, TrainingSet
 
 logger = logging.getLogger(__name__)
@@ -113,7 +111,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         image_bgr, photo_read = self._image_bgr(photo)
         mask, mask_read = self.training_set.mask(index, self.files)
         _check_size(photo, image_bgr, mask)
-        with _random_state(self.seed, draw, index):
+        with random_state(self.seed, draw, index):
             packed = self.pipeline(self._results(index, photo, image_bgr, mask))
         if packed is None:
             raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: a transform of the pipeline gave nothing for it")
@@ -135,21 +133,10 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return np.ascontiguousarray(np.asarray(image)[..., ::-1]), read
 
     def _results(self, index: int, photo: PhotoPlace, image_bgr: np.ndarray, mask: StoredMask) -> dict[str, Any]:
-        """What MMSegmentation's transforms expect after loading."""
         ids = mask.ids
         if self.ignore_below is not None:
             ids = ignore_unsure(ids, mask.confidence, self.ignore_below)
-        return {
-            "img_path": photo.uri,
-            "sample_idx": index,
-            "img": image_bgr,
-            "img_shape": image_bgr.shape[:2],
-            "ori_shape": image_bgr.shape[:2],
-            "gt_seg_map": ids,
-            "gt_confidence": mask.confidence,
-            "seg_fields": ["gt_seg_map", "gt_confidence"],
-            "reduce_zero_label": False,
-        }
+        return transform_input(photo.uri, index, image_bgr, ids, mask.confidence)
 
     def _tell(self, unusable: Mapping[str, PhotoError], instead: PhotoPlace) -> None:
         for image_id, error in unusable.items():
@@ -158,31 +145,37 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
                 self._told.add(image_id)
 
 
+def transform_input(
+    uri: str, index: int, image_bgr: np.ndarray, ids: np.ndarray, confidence: np.ndarray
+) -> dict[str, Any]:
+    """What MMSegmentation's transforms expect after loading.
+
+    Args:
+        uri: of the photo.
+        index: its number in the data set.
+        image_bgr: (H, W, 3) uint8.
+        ids: (H, W) uint8, 0..K and 255.
+        confidence: (H, W) uint8, round(255 c).
+    """
+    return {
+        "img_path": uri,
+        "sample_idx": index,
+        "img": image_bgr,
+        "img_shape": image_bgr.shape[:2],
+        "ori_shape": image_bgr.shape[:2],
+        "gt_seg_map": ids,
+        "gt_confidence": confidence,
+        "seg_fields": ["gt_seg_map", "gt_confidence"],
+        "reduce_zero_label": False,
+    }
+
+
 @lru_cache(maxsize=2)  # workers near the end of an epoch are at the next one, too
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """(count,) int64: the order of an epoch."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
     order.setflags(write=False)
     return order
-
-
-@contextmanager
-def _random_state(*entropy: int) -> Iterator[None]:
-    """The generators that transforms draw from, seeded for the block; afterwards they are where they were.
-
-    Of torch it is the CPU's alone: the device's belongs to the model.
-    """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seeds = np.random.SeedSequence(entropy).generate_state(3)
-    random.seed(int(seeds[0]))
-    np.random.seed(seeds[1])
-    torch.default_generator.manual_seed(int(seeds[2]))
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
 
 
 def _check_size(photo: PhotoPlace, image_bgr: np.ndarray, mask: StoredMask) -> None:

@@ -1,6 +1,8 @@
 """Random state that follows from seed and step alone, so that a training that is gone on with changes nothing."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,25 @@ def seed_all(*numbers: int) -> None:
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
     torch.manual_seed(int(words[2]))
+
+
+@contextmanager
+def random_state(*entropy: int) -> Iterator[None]:
+    """The generators that transforms draw from, seeded for the block; afterwards they are where they were.
+
+    Of torch it is the CPU's alone: the device's belongs to the model.
+    """
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seeds = np.random.SeedSequence(entropy).generate_state(3)
+    random.seed(int(seeds[0]))
+    np.random.seed(seeds[1])
+    torch.default_generator.manual_seed(int(seeds[2]))
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
 
 
 class RandomnessHook(Hook):

@@ -5,6 +5,7 @@ MMEngine and torch take seconds to import; they are imported where a config is r
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,22 +81,31 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         WeightsError: the initial weights are not there.
         TransientError: their store does not answer.
     """
+    train = config.train
+    read = _read(train.mmseg_config)
+    with _of_the_right_kind(train.mmseg_config):
+        recipe = _recipe(config, read, num_classes, precision)
+        recipe.accumulated  # noqa: B018 - a number, or told here
+    _check_plain(recipe, train.mmseg_config)
+    return recipe
+
+
+def _recipe(config: RunConfig, read: dict[str, Any], num_classes: int, precision: str) -> Recipe:
     from tasks.training.initial_weights import NO_WEIGHTS, initial_digest  # which bring torch
 
     train = config.train
-    read = _read(train.mmseg_config)
     loop = read.get("train_cfg") or {}
     iterations = train.iterations or loop.get("max_iters")
     if iterations is None:
         raise ConfigError(f"train.iterations: must be set, for {train.mmseg_config} has no train_cfg.max_iters")
     init = train.init or _own_init(read["model"]) or NO_WEIGHTS
-    recipe = Recipe(
+    return Recipe(
         model=_model(read["model"], num_classes, train),
         pipeline=tuple(_pipeline(read, train.mmseg_config)),
         batch_size=_batch_size(read),
         optim_wrapper=_optim_wrapper(read, train.mmseg_config),
         param_scheduler=tuple(_schedulers(read, iterations, loop.get("max_iters"), train.mmseg_config)),
-        iterations=iterations,
+        iterations=int(iterations),
         hooks=tuple(_hooks(read, train.mmseg_config)),
         precision=precision,
         init=init,
@@ -104,17 +114,16 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         inputs=(config.dataset.exif, initial_digest(init)),
         imports=_imports(read),
     )
-    _check_plain(recipe, train.mmseg_config)
-    return recipe
 
 
-def own_modules(train: TrainConfig) -> tuple[str, ...]:
-    """The modules that the MMSegmentation config of a run imports.
-
-    Raises:
-        ConfigError: the config is not there, or broken.
-    """
-    return _imports(_read(train.mmseg_config))
+@contextmanager
+def _of_the_right_kind(name: str) -> Iterator[None]:
+    """A config is a program, and may hold anything in any place."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        told = f"{name} has a value of another kind than MMSegmentation's configs: {type(exc).__name__}: {exc}"
+        raise ConfigError(f"train.mmseg_config: {told}") from exc
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -137,9 +146,9 @@ def _model(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> di
     made = deepcopy(dict(model))
     for head in _heads(made):
         _fill_head(head, num_classes, train)
-    for part in (made, made.get("backbone", {})):
+    for part in _parts(made):
         part.pop("pretrained", None)
-        if part.get("type") == "TIMMBackbone":  # which would fetch weights if nothing is said
+        if part.get("type") == "TIMMBackbone":  # which fetches weights if nothing is said
             part["pretrained"] = False
         if _pretrained(part):
             part.pop("init_cfg")
@@ -171,15 +180,26 @@ def _fill_head(head: dict[str, Any], num_classes: int, train: TrainConfig) -> No
 
 def _own_init(model: Mapping[str, Any]) -> str | None:
     for part in (model, model.get("backbone", {})):
-        if found := part.get("pretrained") or _pretrained(part):
-            return str(found)
+        found = part.get("pretrained") or _pretrained(part)
+        if isinstance(found, str):
+            return found
     return None
+
+
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    """A config and all dicts in it."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _parts(item)
 
 
 def _pretrained(part: Mapping[str, Any]) -> str | None:
     """The weights that an init_cfg names; it is one initialisation, or a list of some that are drawn."""
     init_cfg = part.get("init_cfg")
-    return init_cfg.get("checkpoint") if isinstance(init_cfg, dict) and init_cfg["type"] == "Pretrained" else None
+    return init_cfg["checkpoint"] if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained" else None
 
 
 def _check_plain(recipe: Recipe, name: str) -> None:
@@ -199,11 +219,22 @@ def _pipeline(read: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
     found = read.get("train_pipeline") or read.get("train_dataloader", {}).get("dataset", {}).get("pipeline")
     if not found:
         raise ConfigError(f"train.mmseg_config: {name} has no train_pipeline")
-    for transform in _typed(found, "train_pipeline", name):
+    for transform in deepcopy(list(_typed(found, "train_pipeline", name))):
         kind = transform["type"]
         if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
-            yield {**transform, "type": PADDING.get(kind, kind)}
+            for part in _parts(transform):  # of those that choose among others, too
+                _move_confidence(part, name)
+            yield dict(transform)
     yield {"type": "PackConfidence"}
+
+
+def _move_confidence(transform: dict[str, Any], name: str) -> None:
+    kind = transform.get("type")
+    if kind == "Albu":
+        told = f"{name}: Albu moves labels without their confidence: take MMSegmentation's own transforms"
+        raise ConfigError(f"train.mmseg_config: {told}")
+    if kind in PADDING:
+        transform["type"] = PADDING[kind]
 
 
 def _batch_size(read: Mapping[str, Any]) -> int:

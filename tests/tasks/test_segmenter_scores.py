@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from damage import flip
 from PIL import Image
-from small_runs import TINY_NETWORK, rows_of
+from small_runs import rows_of
 from small_segmenters import built, small_config
 from worker_calls import made_rows
 
@@ -35,7 +35,7 @@ def model():
 def job(tiny, model):
     """The job of all photos that were added, with a segmenter that has learned nothing."""
 
-    def job(head="FCNHead", **sections):
+    def job(head="FCNHead", imports=(), **sections):
         run = prepare_run(tiny.config(**sections), "masks")
         uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
         names = [entry.name for entry in run.vocabulary.classes]
@@ -45,7 +45,7 @@ def job(tiny, model):
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
         digests = {photo.image_id: photo.fingerprint for photo in run.shards[0]}
         plan = ShardPlan(key, run.shards[0], digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
-        return ShardJob(plan, run.store, run.config, run.vocabulary)
+        return ShardJob(plan, run.store, run.config, run.vocabulary, imports)
 
     return job
 
@@ -188,12 +188,9 @@ def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tin
         "from mmseg.registry import MODELS\n"
         'MODELS.register_module("HeadOfMyOwn", module=type("HeadOfMyOwn", (FCNHead,), {}))\n'
     )
-    (tmp_path / "own.py").write_text(
-        f'_base_ = {str(TINY_NETWORK)!r}\ncustom_imports = dict(imports=["a_head_of_my_own"])\n'
-    )
     monkeypatch.syspath_prepend(tmp_path)
     tiny.add("a")
-    asked = job("HeadOfMyOwn", train={"mmseg_config": str(tmp_path / "own.py")})
+    asked = job("HeadOfMyOwn", ("a_head_of_my_own",))
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
         (row,) = own.run(made_rows, "segmenter_scores", asked, timeout_s=120)
     assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

@@ -24,7 +24,7 @@ class {name}(FCNHead):
 
 def tried(path, **train):
     values = {"name": "r", "dataset": {"root": "/"}, "train": {"mmseg_config": str(path), "init": "none", **train}}
-    try_recipe(read_recipe(parse_config(values), 9, "fp32"))
+    try_recipe(read_recipe(parse_config(values), 9, "fp32"), 9)
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def test_what_is_shipped_can_be_built(name):
     [
         "deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512",
         "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512",
+        "mobilenet_v3/mobilenet-v3-d8_lraspp_4xb4-320k_cityscapes-512x1024",
     ],
 )
 def test_stock_configs_can_be_built(name):
@@ -70,8 +71,32 @@ def test_a_part_that_cannot_be_built_is_told_as_the_configs_fault(own, what, lin
         tried(own(lines))
 
 
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("network", "model = dict(decode_head=dict(in_channels=7))"),
+        ("train_pipeline", 'train_pipeline = [dict(type="CenterCrop", crop_size=(32, 32))]'),
+        ("train_pipeline", 'train_pipeline = [dict(type="RandomMosaic", prob=1.0)]'),
+    ],
+)
+def test_what_shows_only_on_use_is_told_too(own, what, lines):
+    with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: its {what} cannot be used: "):
+        tried(own(lines))
+
+
+def test_ordinary_initialisations_and_padding_among_choices_can_be_used(own):
+    tried(own('model = dict(decode_head=dict(init_cfg=dict(type="Normal", std=0.01)))'))
+    padding = 'dict(type="RandomApply", prob=1.0, transforms=[dict(type="Pad", size=(600, 600))])'
+    tried(own(f'train_pipeline = [{padding}, dict(type="RandomCrop", crop_size=(48, 48))]'))
+
+
+def test_a_model_that_could_not_be_loaded_again_is_refused(own):
+    with pytest.raises(ConfigError, match="its model has keys that are no text: it could not be loaded again"):
+        tried(own('model = dict(test_cfg=dict(mode="whole", names={1: "one"}))'))
+
+
 def test_a_module_that_nothing_registers_is_named(own):
-    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: MMSegmentation registers no 'NoHead', which its"):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its model names 'NoHead', which MMSegmentation does"):
         tried(own('model = dict(decode_head=dict(type="NoHead"))'))
 
 

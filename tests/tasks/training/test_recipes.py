@@ -229,6 +229,13 @@ def test_own_hooks_stay_and_that_of_confidence_is_the_runs(made):
             "train_pipeline has {'prob': 0.5}, expected a dict with a type by name",
         ),
         ("custom_hooks = ['EMAHook']\n", "custom_hooks has 'EMAHook', expected a dict with a type by name"),
+        ("train_pipeline = [dict(type='RandomApply', transforms=[dict(type='Albu')])]\n", "Albu moves labels without"),
+        ("train_batch_size = 'x'\n", "own.py has a value of another kind than MMSegmentation's configs: ValueError"),
+        ("optim_wrapper['accumulative_counts'] = 'x'\n", "own.py has a value of another kind than MMSegmentation's"),
+        ("train_cfg = dict(max_iters='x')\n", "own.py has a value of another kind than MMSegmentation's"),
+        ("optim_wrapper = 5\n", "own.py has a value of another kind than MMSegmentation's"),
+        ("custom_imports = 'x'\n", "own.py has a value of another kind than MMSegmentation's"),
+        ("model['test_cfg'] = {1}\n", "own.py has a value that is no number, text, list or dict: "),
         ("train_cfg = dict(\n", "cannot be read: "),
         ("raise RuntimeError('no such luck')\n", "own.py cannot be read: RuntimeError: no such luck"),
     ],
@@ -237,6 +244,18 @@ def test_a_config_that_cannot_be_trained_is_told_so(made, lines, expected):
     message = fault(made, lines)
     assert expected in message
     assert "train.iterations" in message or message.startswith("train.mmseg_config: ")
+
+
+def test_padding_among_choices_pads_confidence_too(made):
+    choices = "[[dict(type='Pad', size=(9, 9))], [dict(type='RandomFlip', prob=1)]]"
+    recipe = made(f"train_pipeline = [dict(type='RandomChoice', transforms={choices})]\n")
+    assert recipe.pipeline[0]["transforms"][0][0] == {"type": "PadWithConfidence", "size": (9, 9)}
+
+
+def test_initial_weights_of_parts_of_a_network_are_not_followed(made):
+    part = "dict(type='Part', pretrained='x', init_cfg=dict(type='Pretrained', checkpoint='y'), norm='BN')"
+    backbone = made(f"model['backbone']['part'] = {part}\n").model["backbone"]
+    assert backbone["part"] == {"type": "Part", "norm": "BN"}
 
 
 def test_a_config_without_length_trains_as_long_as_the_run_says(made):
