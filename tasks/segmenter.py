@@ -65,8 +65,10 @@ def make_segmenter(run: "PreparedRun", plan: ShardPlan, pool: WorkerPool) -> Sha
 
     Raises:
         ConfigError: the training cannot begin with these settings.
+        WeightsError: the initial weights are of another network.
         WorkerError: a process died, ran out of memory, or made no step for `execution.shard_timeout_s`.
-        StageError: the loss is not a number, or runs away.
+        StageError: the loss is not a number, or runs away, or too many photos cannot be used.
+        PhotoError: a hundred photos in a row cannot be used.
         ArtifactError: a mask, or the store, cannot be used.
     """
     assert run.recipe is not None  # a run with this stage has one
@@ -119,7 +121,7 @@ def _together(job: TrainingJob, pool: WorkerPool) -> Trained:
 
 
 def _train(job: TrainingJob, rank: int) -> Trained:
-    """Runs in a worker, which imports MMSegmentation; this process does without."""
+    """Runs in a worker, which imports MMSegmentation with its losses and hooks."""
     from tasks.training.process import train
 
     return train(job, rank)

@@ -57,7 +57,8 @@ def train(job: TrainingJob, rank: int) -> Trained:
     Raises:
         ConfigError: the network cannot be built from the recipe.
         WeightsError: the initial weights are of another network.
-        StageError: the loss is no number, or runs away; or the GPU has too little memory.
+        StageError: the loss is no number, or runs away; too many photos cannot be used; the GPU has too little memory.
+        PhotoError: a hundred photos in a row cannot be used.
         ArtifactError: a mask cannot be read.
         StorageError: the store refuses.
         TransientError: it does not answer.

@@ -44,6 +44,8 @@ class Reads:
 class ReadsHook(Hook):
     """Counts what the samples of each step say, and ends a training of which too many photos cannot be used.
 
+    Those of this process since it began, which in time are all.
+
     Args:
         reads: gets the counts.
         photos: how many there are to train on.
@@ -64,7 +66,7 @@ class ReadsHook(Hook):
         unusable = self._reads.unusable
         if len(unusable) > self._max_failure_rate * self._photos:
             raise StageError(
-                f"segmenter: {len(unusable)} of {self._photos} photos cannot be used, more than "
-                f"execution.max_failure_rate {self._max_failure_rate:g} bears; the first: {unusable[0]}\n"
-                "Mend them, or raise the rate: the training goes on from its newest checkpoint."
+                f"{len(unusable)} of {self._photos} photos cannot be used, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} bears; the first: {unusable[0]}\n"
+                "With a higher rate the training goes on from its newest checkpoint; with mended photos it begins anew."
             )

@@ -121,4 +121,5 @@ def test_a_loss_that_is_no_number_ends_the_command_with_step_and_causes(command,
     done = clipes(*command, "--name", "runaway", "--set", f"train.mmseg_config={RUNAWAY}")
     assert done.returncode == 1, done.stderr
     assert "at iteration" in done.stderr
+    assert "learning rate" in done.stderr
     assert "Traceback" not in done.stderr

@@ -62,6 +62,21 @@ def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):
         work.make(0)
 
 
+def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
+    path = small.photos.folder / "b.png"
+    content = path.read_bytes()
+    run = small.prepared(train={"iterations": 3}, execution={"max_failure_rate": 0.1})
+    with training_work(run) as work:
+        path.write_bytes(b"no photo")
+        try:
+            with pytest.raises(
+                StageError, match=r"^1 of 5 photos cannot be used, more than .+ 0\.1 bears; the first: b: "
+            ):
+                work.make(0)
+        finally:
+            path.write_bytes(content)
+
+
 def test_bfloat16_trains_on_a_cpu(small):
     run = small.prepared(train={"precision": "bf16", "iterations": 3})
     with training_work(run) as work:

@@ -38,6 +38,6 @@ def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training():
     hook = ReadsHook(Reads(), photos=10, max_failure_rate=0.2)
     for place, unusable in enumerate((("b: gone", "a: gone"), ("a: gone",), ())):
         hook.before_train_iter(None, place, {"data_samples": [sample(unusable=unusable)]})
-    told = r"^segmenter: 3 of 10 photos cannot be used, more than execution\.max_failure_rate 0\.2 bears; .+ a: gone\n"
+    told = r"^3 of 10 photos cannot be used, more than execution\.max_failure_rate 0\.2 bears; .+ a: gone\n"
     with pytest.raises(StageError, match=told):
         hook.before_train_iter(None, 3, {"data_samples": [sample(), sample(unusable=("c: gone",))]})
