@@ -72,10 +72,10 @@ def export_predictions(store_uri: str, name: str, to: str) -> Exported:
         PhotoError: an artifact holds an id that leads out of the folder; this program makes none.
     """
     status, store = read_run(store_uri, name), ArtifactStore(store_uri)
+    rows = _good_rows(store, status, "segmenter_scores", ("mask_png",))
     config = status.run["config"]
     split = config["evaluation"]["split"] or config["dataset"]["split"]
     folder = posixpath.join(to, SERVER_FOLDER.format(split=without_extension(posixpath.basename(split))))
-    rows = _good_rows(store, status, "segmenter_scores", ("mask_png",))
     written = _write(folder, ((row["image_id"], row["mask_png"]) for row in rows))
     evaluated = store.read(store.run_uri(name, EVALUATION_FILE), ["image_id"]).num_rows
     return Exported(written, left_out=evaluated - written)

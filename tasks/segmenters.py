@@ -26,7 +26,7 @@ from tasks.batches import Loaded, in_halves
 from tasks.filesystems import appears_whole, explained, on_disk
 from tasks.parquet_files import MISSING
 from tasks.photos import LoadedPhoto, Photo
-from tasks.segmenter_configs import as_text, from_text, unregistered, without_initial_weights
+from tasks.segmenter_configs import as_text, from_text, nothing_imported, unregistered, without_initial_weights
 from tasks.torchscript import first_line
 
 Palette = Sequence[Sequence[int]]
@@ -151,11 +151,13 @@ def _content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
 
 
 def _built(uri: str, model_config: Any) -> BaseSegmentor:
-    model_config = without_initial_weights(model_config)
-    _check_registered(uri, model_config)
     try:
-        with DefaultScope.overwrite_default_scope("mmseg"):
+        model_config = without_initial_weights(model_config)
+        _check_registered(uri, model_config)
+        with DefaultScope.overwrite_default_scope("mmseg"), nothing_imported():
             model = MODELS.build(model_config)
+    except WeightsError:
+        raise
     except Exception as exc:  # what a constructor makes of wrong values, nobody knows
         raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_in_one_line(exc)})") from exc
     if not isinstance(model, BaseSegmentor):

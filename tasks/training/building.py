@@ -17,9 +17,12 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.utils import import_modules_from_strings
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
+from torch import nn
 
 from clipes_core.errors import ConfigError, StorageError, TransientError, UsageError
+from clipes_core.pseudo_mask import IGNORE_INDEX
 from clipes_core.segmentation import hand_over_confidence
 from tasks.segmenter_configs import as_text, from_text, unregistered, without_initial_weights
 from tasks.training.dataset import transform_input
@@ -28,7 +31,10 @@ from tasks.training.randomness import random_state
 from tasks.training.recipes import Recipe
 
 LOGGER = "clipes-training"
-TRIED_SIZE_HW = (375, 500)  # as most photos of VOC
+BLOCK, BLOCKS_HW = 25, (15, 20)  # px and number: a photo of 375 x 500, as most of VOC
+SURE = 255
+DRAWS = 8  # of what transforms do by chance
+MOST_APART = 0.1  # of the pixels, where a transform changes some labels on purpose
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def import_own_modules(names: Sequence[str]) -> None:
     Raises:
         ConfigError: one cannot be imported.
     """
-    with from_recipe("custom_imports"):
+    with from_recipe("custom_imports", "imported"):
         import_modules_from_strings(list(names))
 
 
@@ -74,13 +80,14 @@ def network(recipe: Recipe) -> BaseSegmentor:
         ConfigError: MMSegmentation cannot build it, or could not load it again from what is written of it.
         WeightsError: the initial weights are of another network.
     """
-    stated = without_initial_weights(from_text(as_text(recipe.model)))
-    if stated != without_initial_weights(recipe.model):
-        raise ConfigError("train.mmseg_config: its model has keys that are no text: it could not be loaded again")
+    try:
+        stated = without_initial_weights(from_text(as_text(recipe.model)))
+    except TypeError as exc:
+        raise ConfigError(f"train.mmseg_config: its model could not be loaded again: {exc}") from exc
     if foreign := unregistered(stated):
         raise ConfigError(
             f"train.mmseg_config: its model names {foreign[0]!r}, which MMSegmentation does not register; modules of "
-            "your own are registered by custom_imports"
+            "your own are those that custom_imports register there"
         )
     with from_recipe("network, with the run's classes and losses,"):
         model = MODELS.build(dict(recipe.model))
@@ -114,25 +121,48 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
                 HOOKS.build({key: value for key, value in each.items() if key != "priority"})
         with from_recipe("train_pipeline", "used"):
             sample = _sample(pipeline, num_classes)
-        with from_recipe("network", "used"):
-            _pass_through(model, sample)
+        if sample is not None:
+            with from_recipe("network", "used"):
+                _pass_through(model, sample)
 
 
-def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any]:
-    """What a pipeline makes of a photo of noise with labels of all classes."""
-    with random_state(0):
-        height, width = TRIED_SIZE_HW
-        ids = np.repeat(np.linspace(0, num_classes - 1, height).astype(np.uint8), width).reshape(height, width)
-        image_bgr = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        packed = pipeline(transform_input("noise", 0, image_bgr, ids, np.full((height, width), 255, np.uint8)))
-    if packed is None:
-        raise ValueError("a transform gave nothing for a photo of noise")
-    return packed
+def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
+    """What a pipeline makes of noise with blocks of labels; the last of some draws, None where it skips all of them."""
+    kept = None
+    for draw in range(DRAWS):
+        blocks = np.random.default_rng(draw).integers(0, num_classes, BLOCKS_HW).astype(np.uint8)
+        ids = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        image_bgr = np.random.default_rng(draw).integers(0, 256, (*ids.shape, 3), np.uint8)
+        with random_state(draw):
+            packed = pipeline(transform_input("noise", draw, image_bgr, ids, SURE - ids))
+        if packed is not None:
+            _check_confidence(packed["data_samples"])
+            kept = packed
+    return kept
+
+
+def _check_confidence(sample: SegDataSample) -> None:
+    """Confidence lies where the labels do that it was given with.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    ids, confidence = sample.gt_sem_seg.data, sample.gt_confidence.data
+    labelled = ids != IGNORE_INDEX
+    apart = (SURE - confidence[labelled] != ids[labelled]).float().mean().item() if labelled.any() else 0.0
+    if apart > MOST_APART:
+        raise ConfigError(
+            "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence; take those "
+            "of MMSegmentation, or move all of results['seg_fields']"
+        )
 
 
 def _pass_through(model: BaseSegmentor, sample: dict[str, Any]) -> None:
-    """The losses of a sample; batch norm as it is, for a batch of one photo has no statistics."""
-    model.eval()
+    """The losses of a sample, as in training but for batch norm: of one photo it has no statistics."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.eval()
     hand_over_confidence(model)
     batch = model.data_preprocessor({name: [value] for name, value in sample.items()}, training=True)
     with torch.no_grad():

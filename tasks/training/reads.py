@@ -68,5 +68,5 @@ class ReadsHook(Hook):
             raise StageError(
                 f"{len(unusable)} of {self._photos} photos cannot be used, more than execution.max_failure_rate "
                 f"{self._max_failure_rate:g} bears; the first: {unusable[0]}\n"
-                "With a higher rate the training goes on from its newest checkpoint; with mended photos it begins anew."
+                "With a higher rate the training goes on from its newest checkpoint; with other photos it begins anew."
             )

@@ -98,7 +98,7 @@ def _recipe(config: RunConfig, read: dict[str, Any], num_classes: int, precision
     iterations = train.iterations or loop.get("max_iters")
     if iterations is None:
         raise ConfigError(f"train.iterations: must be set, for {train.mmseg_config} has no train_cfg.max_iters")
-    init = train.init or _own_init(read["model"]) or NO_WEIGHTS
+    init = train.init or _own_init(read["model"], train.mmseg_config) or NO_WEIGHTS
     return Recipe(
         model=_model(read["model"], num_classes, train),
         pipeline=tuple(_pipeline(read, train.mmseg_config)),
@@ -147,11 +147,7 @@ def _model(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> di
     for head in _heads(made):
         _fill_head(head, num_classes, train)
     for part in _parts(made):
-        part.pop("pretrained", None)
-        if part.get("type") == "TIMMBackbone":  # which fetches weights if nothing is said
-            part["pretrained"] = False
-        if _pretrained(part):
-            part.pop("init_cfg")
+        _drop_initial_weights(part)
     preprocessor = made.setdefault("data_preprocessor", {"type": "SegDataPreProcessor"})
     preprocessor["seg_pad_val"] = IGNORE_INDEX
     return made
@@ -178,11 +174,14 @@ def _fill_head(head: dict[str, Any], num_classes: int, train: TrainConfig) -> No
     }
 
 
-def _own_init(model: Mapping[str, Any]) -> str | None:
+def _own_init(model: Mapping[str, Any], name: str) -> str | None:
+    """The initial weights that a config names for its network, or for the backbone."""
     for part in (model, model.get("backbone", {})):
-        found = part.get("pretrained") or _pretrained(part)
-        if isinstance(found, str):
+        for found in _initial_weights(part):
             return found
+    if of_parts := [found for part in _parts(dict(model)) for found in _initial_weights(part)]:
+        told = f"{name} names initial weights of a part of its network, {of_parts[0]}, which are not followed"
+        raise ConfigError(f"train.mmseg_config: {told}: set train.init to none, or to a file")
     return None
 
 
@@ -196,10 +195,26 @@ def _parts(value: Any) -> Iterator[dict[str, Any]]:
             yield from _parts(item)
 
 
-def _pretrained(part: Mapping[str, Any]) -> str | None:
-    """The weights that an init_cfg names; it is one initialisation, or a list of some that are drawn."""
-    init_cfg = part.get("init_cfg")
-    return init_cfg["checkpoint"] if isinstance(init_cfg, dict) and init_cfg.get("type") == "Pretrained" else None
+def _initial_weights(part: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(part.get("pretrained"), str):
+        yield part["pretrained"]
+    yield from (str(each["checkpoint"]) for each in _init_cfgs(part) if each.get("type") == "Pretrained")
+
+
+def _init_cfgs(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """One initialisation or several; weights to load may be among them."""
+    found = part.get("init_cfg") or ()
+    return [found] if isinstance(found, Mapping) else list(found)
+
+
+def _drop_initial_weights(part: dict[str, Any]) -> None:
+    """Leave of a part what is drawn."""
+    part.pop("pretrained", None)
+    if part.get("type") == "TIMMBackbone":  # which fetches weights if nothing is said
+        part["pretrained"] = False
+    if any(each.get("type") == "Pretrained" for each in _init_cfgs(part)):
+        drawn = [each for each in _init_cfgs(part) if each.get("type") != "Pretrained"]
+        part.update(init_cfg=drawn) if drawn else part.pop("init_cfg")
 
 
 def _check_plain(recipe: Recipe, name: str) -> None:
@@ -229,7 +244,7 @@ def _pipeline(read: Mapping[str, Any], name: str) -> Iterator[dict[str, Any]]:
 
 
 def _move_confidence(transform: dict[str, Any], name: str) -> None:
-    kind = transform.get("type")
+    kind = str(transform.get("type")).rpartition(".")[2]
     if kind == "Albu":
         told = f"{name}: Albu moves labels without their confidence: take MMSegmentation's own transforms"
         raise ConfigError(f"train.mmseg_config: {told}")

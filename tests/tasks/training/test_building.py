@@ -12,13 +12,26 @@ from tasks.training.building import try_recipe
 from tasks.training.recipes import read_recipe
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
+OWN_TRANSFORM = """
+from mmseg.registry import TRANSFORMS
+
+@TRANSFORMS.register_module(name="{name}")
+class Own:
+    def __call__(self, results):
+        {does}
+"""
 OWN_MODULE = """
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 
 @MODELS.register_module()
 class {name}(FCNHead):
-    pass
+    def forward(self, inputs):
+        logits = super().forward(inputs)
+        return (logits, logits) if self.training else logits
+
+    def loss_by_feat(self, logits, samples):
+        return super().loss_by_feat(logits[1], samples)
 """
 
 
@@ -63,12 +76,16 @@ def test_stock_configs_can_be_built(name):
         ("param_scheduler", 'param_scheduler = [dict(type="Nonesuch", by_epoch=False)]'),
         ("custom_hooks", 'custom_hooks = [dict(type="Nonesuch")]'),
         ("train_pipeline", 'train_pipeline = [dict(type="Nonesuch")]'),
-        ("custom_imports", 'custom_imports = dict(imports=["nonesuch"])'),
     ],
 )
 def test_a_part_that_cannot_be_built_is_told_as_the_configs_fault(own, what, lines):
     with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: its {what} cannot be built: "):
         tried(own(lines))
+
+
+def test_a_module_that_cannot_be_imported_is_told(own):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its custom_imports cannot be imported: ImportError"):
+        tried(own('custom_imports = dict(imports=["nonesuch"])'))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +101,30 @@ def test_what_shows_only_on_use_is_told_too(own, what, lines):
         tried(own(lines))
 
 
+@pytest.mark.parametrize(
+    ("name", "does", "borne"),
+    [
+        ("SkipsAll", "return None", True),
+        ("SkipsWhatBeginsWithBackground", "return results if results['gt_seg_map'][0, 0] else None", True),
+        ("FlipsLabels", "return {**results, 'gt_seg_map': results['gt_seg_map'][:, ::-1].copy()}", False),
+    ],
+)
+def test_transforms_of_the_users_own_may_skip_photos_and_not_leave_confidence_behind(
+    own, tmp_path, monkeypatch, name, does, borne
+):
+    (tmp_path / f"{name.lower()}.py").write_text(OWN_TRANSFORM.format(name=name, does=does))
+    monkeypatch.syspath_prepend(tmp_path)
+    path = own(
+        f'custom_imports = dict(imports="{name.lower()}")\n'
+        f'train_pipeline = [dict(type="{name}"), dict(type="RandomCrop", crop_size=(48, 48))]'
+    )
+    if borne:
+        tried(path)
+    else:
+        with pytest.raises(ConfigError, match="moves labels without their confidence"):
+            tried(path)
+
+
 def test_ordinary_initialisations_and_padding_among_choices_can_be_used(own):
     tried(own('model = dict(decode_head=dict(init_cfg=dict(type="Normal", std=0.01)))'))
     padding = 'dict(type="RandomApply", prob=1.0, transforms=[dict(type="Pad", size=(600, 600))])'
@@ -91,7 +132,7 @@ def test_ordinary_initialisations_and_padding_among_choices_can_be_used(own):
 
 
 def test_a_model_that_could_not_be_loaded_again_is_refused(own):
-    with pytest.raises(ConfigError, match="its model has keys that are no text: it could not be loaded again"):
+    with pytest.raises(ConfigError, match="its model could not be loaded again: 1 is a key, and no text"):
         tried(own('model = dict(test_cfg=dict(mode="whole", names={1: "one"}))'))
 
 

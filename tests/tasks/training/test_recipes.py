@@ -252,10 +252,19 @@ def test_padding_among_choices_pads_confidence_too(made):
     assert recipe.pipeline[0]["transforms"][0][0] == {"type": "PadWithConfidence", "size": (9, 9)}
 
 
-def test_initial_weights_of_parts_of_a_network_are_not_followed(made):
-    part = "dict(type='Part', pretrained='x', init_cfg=dict(type='Pretrained', checkpoint='y'), norm='BN')"
-    backbone = made(f"model['backbone']['part'] = {part}\n").model["backbone"]
-    assert backbone["part"] == {"type": "Part", "norm": "BN"}
+PART = "model['backbone']['part'] = dict(type='Part', pretrained='x', init_cfg={init_cfg})\n"
+LOADED, DRAWN = "dict(type='Pretrained', checkpoint='y')", "dict(type='Normal', std=0.1)"
+
+
+@pytest.mark.parametrize("init_cfg", [LOADED, f"[{DRAWN}, {LOADED}]", DRAWN])
+def test_initial_weights_of_parts_of_a_network_are_told_and_not_followed(made, init_cfg):
+    lines = PART.format(init_cfg=init_cfg)
+    assert "names initial weights of a part of its network, x, which are not followed: set" in fault(
+        made, lines, init=None
+    )
+    drawn = {"type": "Normal", "std": 0.1}
+    kept = {LOADED: {}, DRAWN: {"init_cfg": drawn}}.get(init_cfg, {"init_cfg": [drawn]})
+    assert made(lines).model["backbone"]["part"] == {"type": "Part", **kept}
 
 
 def test_a_config_without_length_trains_as_long_as_the_run_says(made):
