@@ -171,7 +171,7 @@ class PreparedRun:
 def prepare_run(config: RunConfig, until: str, reuse: Reuse = ALL_THAT_IS_THERE) -> PreparedRun:
     """List the photos and work out the keys; opens no photo, but makes scenes that are missing.
 
-    A training is tried with one made-up photo, which takes some seconds.
+    A training is tried with made-up photos, which takes some seconds.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.

@@ -97,7 +97,7 @@ def network(recipe: Recipe) -> BaseSegmentor:
 
 
 def try_recipe(recipe: Recipe, num_classes: int) -> None:
-    """Build all that a training is made of, let one made-up photo pass through it, and let go of it.
+    """Build all that a training is made of, let made-up photos pass through it, and let go of it.
 
     Args:
         recipe: of the training.
