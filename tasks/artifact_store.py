@@ -115,7 +115,7 @@ class ArtifactStore:
             BrokenArtifactError: it is missing, does not open or fails a checksum.
         """
         with opened(uri) as parquet:
-            for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE):
+            for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
                 pass
 
     def discard(self, uri: str) -> None:
@@ -149,7 +149,7 @@ class ArtifactStore:
         """
         with opened(uri) as parquet:
             check_columns(uri, parquet, columns)
-            return parquet.read(columns=columns)
+            return parquet.read(columns=columns, use_threads=False)
 
     def read_rows(self, uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream an artifact's rows as plain dicts, a row group at a time.
@@ -161,7 +161,7 @@ class ArtifactStore:
         """
         with opened(uri) as parquet:
             check_columns(uri, parquet, columns)
-            for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
+            for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
 
     @contextmanager

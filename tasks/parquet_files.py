@@ -15,6 +15,9 @@ from tasks.filesystems import explained, filesystem
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
 MISSING = "is missing"
+# Every page is checked. A thread of Arrow's that reads ahead may still hold the Python file when the process ends, and
+# aborts it then; so may those of `use_threads`.
+CHECKED: Mapping[str, Any] = {"page_checksum_verification": True, "pre_buffer": False}
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ArtifactWriter:
 
 @contextmanager
 def opened(uri: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of a store; every page that is read in the block is checked.
+    """A Parquet file of a store; every page that is read in the block is checked. Read it with `use_threads=False`.
 
     Raises:
         BrokenArtifactError: it is missing, does not open or fails a checksum.
@@ -86,7 +89,7 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
     with there(uri), explained(uri):
         fs, path = filesystem(uri)
         with parsed(uri), fs.open(path, "rb") as file:
-            yield pq.ParquetFile(file, page_checksum_verification=True)
+            yield pq.ParquetFile(file, **CHECKED)
 
 
 @contextmanager

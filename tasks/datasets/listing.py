@@ -93,10 +93,10 @@ def _ragged(list_uri: str, number: int, cells: int, columns: int) -> Reject:
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
     source = BytesIO(read_bytes(list_uri))
     try:
-        with pyarrow.parquet.ParquetFile(source) as file:
+        with pyarrow.parquet.ParquetFile(source, pre_buffer=False) as file:
             _check_columns(list_uri, file.schema_arrow.names)
             columns = [name for name in ("image", "labels", "truth") if name in file.schema_arrow.names]
-            for batch in file.iter_batches(columns=columns):
+            for batch in file.iter_batches(columns=columns, use_threads=False):
                 yield from _batch_rows(batch)
     except (pyarrow.ArrowException, OSError) as exc:
         raise DatasetError(f"{list_uri}: not a readable Parquet list ({exc}); {COLUMNS}") from exc

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.filesystems import explained, filesystem
-from tasks.parquet_files import check_columns, opened, parsed, there
+from tasks.parquet_files import CHECKED, check_columns, opened, parsed, there
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class RowGroups:
             BrokenArtifactError: a page fails its checksum.
         """
         with parsed(self.uri):
-            file = pq.ParquetFile(_Part(start, data), metadata=self.footer, page_checksum_verification=True)
+            file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
             return file.read_row_group(group, list(columns), use_threads=False)  # the loader has processes
 
 
