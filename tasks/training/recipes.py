@@ -210,7 +210,7 @@ def _init_cfgs(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _drop_initial_weights(part: dict[str, Any]) -> None:
     """Leave of a part what is drawn."""
     part.pop("pretrained", None)
-    if part.get("type") == "TIMMBackbone":  # which fetches weights if nothing is said
+    if str(part.get("type")).rpartition(".")[2] == "TIMMBackbone":  # which fetches weights if nothing is said
         part["pretrained"] = False
     if any(each.get("type") == "Pretrained" for each in _init_cfgs(part)):
         drawn = [each for each in _init_cfgs(part) if each.get("type") != "Pretrained"]
