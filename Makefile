@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)
 
 ui: setup
-	$(BIN)/python -m flows.server
+	$(BIN)/python -m clipes.flows.server
 
 # `prefect deploy` refuses a pool that is not there; one that is keeps its settings.
 deploy: setup
@@ -38,4 +38,4 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy clipes_core tasks flows
+	$(BIN)/mypy -p clipes -p clipes_core

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipes_core.config import ClipConfig, ExecutionConfig
-from tasks.devices import cpu_slots, gpu_slots
-from tasks.keys import shard_of
-from tasks.stages import STAGES
+from clipes.tasks.machine.devices import cpu_slots, gpu_slots
+from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.stages import STAGES
+from clipes_core.config.run import ClipConfig, ExecutionConfig
 
 ROOT = Path(__file__).parents[1]
 DEMO_SECONDS, SECONDS_PER_SHARD, CACHED_SECONDS, TINY_SECONDS = 20, 0.1, 25, 600

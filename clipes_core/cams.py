@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipes_core.affinity import box_mask, refine_cams, sinkhorn
 from clipes_core.backbone import Backbone, Encoded
-from clipes_core.config import CamConfig
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
 from clipes_core.photo import patch_grid

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydensecrf.densecrf import DenseCRF2D
 
-from clipes_core.config import DenseCrfConfig
+from clipes_core.config.run import DenseCrfConfig
 from clipes_core.errors import ShapeError
 
 LOWEST_PROB = 1e-5  # keeps -log finite

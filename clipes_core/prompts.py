@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipes_core.config import PromptsConfig
+from clipes_core.config.run import PromptsConfig
 from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from clipes_core.section import Section
+from clipes_core.config.section import Section
 
 MAX_CLASSES = 254  # ids are 8-bit in masks: 0 is background, 255 is ignored
 

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
-from tasks.log import show_log
 
 # Read by Prefect when it is imported; what the user sets goes first.
 for _name, _value in {
@@ -58,31 +58,31 @@ def run(
     retry_errors: RetryErrors = False,
 ) -> None:
     """Make pseudo masks, train a segmenter on them, score both. What is there already is reused: this also resumes."""
-    from tasks.config_files import load_config
+    from clipes.tasks.inputs.configs import load_config
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
     # Only now: a mistake in the configuration is told before pyarrow is imported, one in the request before torch is.
-    from tasks.preparation import check_request, prepare_run
+    from clipes.tasks.runs.preparation import check_request, prepare_run
 
     check_request(loaded, until)
     if plan:
-        from tasks.shard_plan import Reuse
+        from clipes.tasks.plan.shard_plan import Reuse
 
         prepared = prepare_run(loaded, until, Reuse(fresh, verify, retry_errors))
-        from flows.tables import print_plan
-        from tasks.run_plan import plan_run
+        from clipes.flows.tables import print_plan
+        from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
         print_plan(out, plans, verify)
         if prepared.chooses_template and plans[-1].stage == "prompts":
             out.print("prompts.template auto is not chosen yet: the stages that stand on it are planned when it is")
         return
-    from flows.server import prefect_server
+    from clipes.flows.server import prefect_server
 
     with prefect_server() as server:  # which starts while torch is imported
-        from flows.pipeline import pipeline
-        from flows.tables import print_summary
+        from clipes.flows.pipeline import pipeline
+        from clipes.flows.tables import print_summary
 
         with _told_how_to_resume():
             summary = server.recorded(
@@ -110,22 +110,22 @@ def prompts(
     retry_errors: RetryErrors = False,
 ) -> None:
     """Rank templates by sharpness (lower is better). Each photo is encoded once; what is there already is reused."""
-    from tasks.config_files import load_config
-    from tasks.templates import read_templates, shipped_templates
+    from clipes.tasks.inputs.configs import load_config
+    from clipes.tasks.inputs.templates import read_templates, shipped_templates
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
     if name is None:  # a run of this name keeps its files
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
-    from tasks.preparation import checked_vocabulary
+    from clipes.tasks.runs.preparation import checked_vocabulary
 
     checked_vocabulary(loaded)  # before a server is started
-    from flows.server import prefect_server
+    from clipes.flows.server import prefect_server
 
     with prefect_server() as server:  # which starts while torch is imported
-        from flows.prompt_selection import prompt_selection
-        from flows.prompt_tables import print_selection
+        from clipes.flows.prompt_selection import prompt_selection
+        from clipes.flows.prompt_tables import print_selection
 
         scored = miou_templates if with_miou else 0
         with _told_how_to_resume():
@@ -140,8 +140,8 @@ def prompts(
 @app.command()
 def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Show how far a run is, or how it ended."""
-    from flows.tables import print_status
-    from tasks.run_status import read_run
+    from clipes.flows.tables import print_status
+    from clipes.tasks.storage.run_status import read_run
 
     print_status(out, read_run(store, name))
 
@@ -149,7 +149,7 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Write a run's report.html again and say where it is."""
-    from tasks.report import write_report
+    from clipes.tasks.report import write_report
 
     out.print(f"report: {write_report(store, name)}", markup=False)
 
@@ -167,7 +167,7 @@ def export(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write a run's pseudo masks, or its segmenter's, as VOC palette PNGs."""
-    from tasks.export import export_masks, export_predictions
+    from clipes.tasks.commands.export import export_masks, export_predictions
 
     exported = export_predictions(store, name, to) if segmenter else export_masks(store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
@@ -185,7 +185,7 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
 ) -> None:
     """Write masks of any photos as palette PNGs, with the segmenter that a run has trained."""
-    from tasks.predictions import PredictionRequest, predict
+    from clipes.tasks.commands.predictions import PredictionRequest, predict
 
     written, failed = 0, 0
     for photo in predict(store, name, PredictionRequest(tuple(images), to, overlay, device)):
@@ -206,9 +206,9 @@ def gc(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Delete artifacts that no run uses. Those of runs that may go on or be resumed stay."""
-    from flows.tables import print_garbage
-    from tasks.artifact_store import ArtifactStore
-    from tasks.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
+    from clipes.flows.tables import print_garbage
+    from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
+    from clipes.tasks.storage.artifact_store import ArtifactStore
 
     artifacts = ArtifactStore(store)
     found = find_garbage(artifacts, seconds_of(older_than), time.time())
@@ -224,9 +224,9 @@ def doctor(
     model: Annotated[str, typer.Option(help="Their network, as clip.model.")] = "ViT-B-16-quickgelu",
 ) -> None:
     """Say what works here, what does not, and what to do."""
-    from clipes_core.config import ClipConfig
-    from flows.tables import print_findings
-    from tasks.doctor import examine
+    from clipes.flows.tables import print_findings
+    from clipes.tasks.commands.doctor import examine
+    from clipes_core.config.run import ClipConfig
 
     if not print_findings(out, examine(store, ClipConfig(model=model, pretrained=pretrained))):
         raise typer.Exit(FAILED)

@@ -1,4 +1,4 @@
-"""Train the demo's small CLIP: python -m flows.demo_clip FOLDER. Interrupted, it goes on from its checkpoint."""
+"""Train the demo's small CLIP: python -m clipes.flows.demo_clip FOLDER. Interrupted, it goes on from its checkpoint."""
 
 import logging
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from clipes.tasks.models.demo_clip_training import train_demo_clip
 from clipes_core.errors import ClipesError
-from tasks.clip_training import train_demo_clip
 
 
 def main(

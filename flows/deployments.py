@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.config_files import read_config
+from clipes.tasks.inputs.configs import read_config
 
 
 def described_run(path: str) -> dict[str, Any]:

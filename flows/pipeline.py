@@ -5,17 +5,17 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from clipes_core.config import RunConfig
-from flows.prompt_selection import choose_template
-from flows.resume import told_how_to_retry
-from tasks.config_files import resolved
-from tasks.crew import hired_crew
-from tasks.flow_runs import own_flow_run
-from tasks.preparation import prepare_run
-from tasks.report import reported_run
-from tasks.run_files import RunSummary
-from tasks.shard_plan import Reuse
-from tasks.stages import RUN_STAGES
+from clipes.flows.flow_runs import own_flow_run
+from clipes.flows.prompt_selection import choose_template
+from clipes.flows.resume import told_how_to_retry
+from clipes.tasks.execution.scheduler import hired_crew
+from clipes.tasks.inputs.configs import resolved
+from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.stages import RUN_STAGES
+from clipes.tasks.report import reported_run
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.runs.recorder import RunSummary
+from clipes_core.config.run import RunConfig
 
 Until = Annotated[str, Field(json_schema_extra={"enum": list(RUN_STAGES)})]  # drawn as a list to choose from
 

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from clipes_core.config import RunConfig
-from flows.resume import told_how_to_retry
-from tasks.config_files import resolved
-from tasks.crew import Crew, hired_crew
-from tasks.flow_runs import own_flow_run
-from tasks.preparation import PreparedRun, prepare_ranking
-from tasks.ranking_files import ScoredSample, written_ranking, written_scores
-from tasks.rankings import TemplateRanking, counted, sampled_templates
-from tasks.run_files import RunRecord, RunSummary, recorded_run
-from tasks.shard_plan import Reuse
-from tasks.ui.ranking_table import show_ranking
+from clipes.flows.flow_runs import own_flow_run
+from clipes.flows.resume import told_how_to_retry
+from clipes.tasks.execution.scheduler import Crew, hired_crew
+from clipes.tasks.inputs.configs import resolved
+from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.runs.preparation import PreparedRun, prepare_ranking
+from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
+from clipes.tasks.runs.ranking_record import ScoredSample, written_ranking, written_scores
+from clipes.tasks.runs.recorder import RunRecord, RunSummary, recorded_run
+from clipes.tasks.ui.ranking_table import show_ranking
+from clipes_core.config.run import RunConfig
 
 MIOU_PHOTOS = 64
 
-logger = logging.getLogger("tasks.prompt_selection")  # the command shows what the tasks log
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

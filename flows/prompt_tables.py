@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.prompt_selection import PromptSelection
-from flows.tables import print_summary
-from tasks.ranking_files import ScoredSample, correlations
-from tasks.rankings import counted
+from clipes.flows.prompt_selection import PromptSelection
+from clipes.flows.tables import print_summary
+from clipes.tasks.runs.ranking import counted
+from clipes.tasks.runs.ranking_record import ScoredSample, correlations
 
 
 def print_selection(console: Console, selection: PromptSelection, verified: bool) -> None:

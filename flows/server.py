@@ -1,4 +1,4 @@
-"""The Prefect server that a run is recorded in: python -m flows.server keeps one, to look at its pages."""
+"""The Prefect server that a run is recorded in: python -m clipes.flows.server keeps one, to look at its pages."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from clipes.flows.shared_server import SharedServer, restarted, shared_server
+from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
-from flows.shared_server import SharedServer, restarted, shared_server
-from tasks.log import show_log
 
 START_SECONDS = 180  # on a busy machine it takes a minute
 POLL_SECONDS = 0.2
@@ -27,7 +27,7 @@ RESTARTS = 3  # of a server that dies again and again
 
 Result = TypeVar("Result")
 
-logger = logging.getLogger("tasks.server")  # the command shows what the tasks log
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

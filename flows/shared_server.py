@@ -1,7 +1,7 @@
 """A Prefect server for all runs of a user on this machine: it lives as long as one of them does.
 
 Who uses it holds a shared lock on a file, which the system releases however a process ends. The server's own process,
-`python -m flows.shared_server FOLDER`, ends as soon as it can have that lock for itself.
+`python -m clipes.flows.shared_server FOLDER`, ends as soon as it can have that lock for itself.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.processes import is_alive, started_at
+from clipes.tasks.machine.processes import is_alive, started_at
 
 SERVER_SETTINGS = {  # what the user sets goes first
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -99,7 +99,7 @@ def _recorded(folder: Path) -> SharedServer | None:
 
 
 def _started(folder: Path, port: int) -> SharedServer:
-    command = [sys.executable, "-m", "flows.shared_server", str(folder)]
+    command = [sys.executable, "-m", "clipes.flows.shared_server", str(folder)]
     # Its pages ask for the API at the port that the variable names, whatever the option of `prefect server start` says.
     environment = {
         **SERVER_SETTINGS,

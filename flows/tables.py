@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from tasks.run_files import RunSummary
-from tasks.run_status import RunStatus
-from tasks.stages import STAGES
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.recorder import RunSummary
+from clipes.tasks.storage.run_status import RunStatus
 
 if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
-    from tasks.doctor import Finding
-    from tasks.garbage import GarbageCount
-    from tasks.run_plan import StagePlan
+    from clipes.tasks.commands.doctor import Finding
+    from clipes.tasks.commands.garbage import GarbageCount
+    from clipes.tasks.runs.dry_run import StagePlan
 
 SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
 SCORED = {

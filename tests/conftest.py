@@ -9,8 +9,8 @@ import pytest
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from s3_server import BUCKET, S3Server
 from s3fs import S3FileSystem
+from support.s3_server import BUCKET, S3Server
 
 ROOT = Path(__file__).parents[1]
 

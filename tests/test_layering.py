@@ -7,11 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
-    "clipes_core": ("prefect", "tasks", "flows", "argparse", "logging", "os", "pathlib"),
-    "tasks": ("flows",),
+    "clipes_core": ("prefect", "clipes", "argparse", "logging", "os", "pathlib"),
+    "tasks": ("clipes.flows",),
     "flows": ("torch", "numpy", "cv2", "PIL", "clipes_core"),
 }
 ALLOWED = {"flows": ("clipes_core.config", "clipes_core.errors")}
+OLD_NAMES = ("tasks", "flows", "configs")  # under which a module would be loaded a second time
 
 
 def imported_modules(source: Path) -> set[str]:
@@ -39,4 +40,12 @@ def test_layer_imports_only_what_lies_below_it(layer):
             for name in imported_modules(source)
             if under(name, FORBIDDEN[layer]) and not under(name, ALLOWED.get(layer, ()))
         }
+        assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"
+
+
+def test_nothing_is_imported_under_a_second_name():
+    sources = [source for layer in FORBIDDEN for source in (ROOT / layer).rglob("*.py")]
+    sources += [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    for source in sources:
+        found = {name for name in imported_modules(source) if under(name, OLD_NAMES)}
         assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"

@@ -35,6 +35,8 @@ def test_packages_cover_all_python_files():
         text=True,
         check=True,
     )
-    folders = {str(Path(line).parent).replace("/", ".") for line in listed.stdout.splitlines()}
-    assert "configs.mmseg._base_" in folders
+    modules = [line if line.startswith("clipes_core/") else f"clipes/{line}" for line in listed.stdout.splitlines()]
+    folders = {str(Path(module).parent).replace("/", ".") for module in modules}
+    assert "clipes.configs.mmseg._base_" in folders
     assert folders <= set(packages)
+    assert {package.partition(".")[0] for package in packages} == {"clipes", "clipes_core"}

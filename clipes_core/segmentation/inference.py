@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 
+from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
-from clipes_core.segmenter_config import EvaluationConfig
 
 
 def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> np.ndarray:

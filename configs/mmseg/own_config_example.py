@@ -5,7 +5,9 @@ own in. They are for training with MMSegmentation's tools on the pseudo masks of
 """
 
 default_scope = "mmseg"
-custom_imports = dict(imports=["clipes_core.segmentation", "tasks.training.dataset", "tasks.training.sampler"])  # 1
+custom_imports = dict(
+    imports=["clipes_core.segmentation", "clipes.tasks.training.data.dataset", "clipes.tasks.training.data.sampler"]
+)  # 1: registers the loss, the data set and the sampler
 custom_hooks = [dict(type="ConfidenceHook")]  # 2: hands each batch's confidence to the losses
 
 loss = dict(type="ConfidenceGuidedLoss", mu=0.95)  # 3: the heads are MMSegmentation's, and stay as they are

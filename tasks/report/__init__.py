@@ -4,15 +4,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.report.page import page
+from clipes.tasks.report.ui_pages import show_run
+from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.recorder import RunRecord, recorded_run
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ClipesError, RunBusyError
-from tasks.artifact_store import ArtifactStore
-from tasks.preparation import PreparedRun
-from tasks.report.artifacts import RunArtifacts
-from tasks.report.facts import RunFacts, gather
-from tasks.report.page import page
-from tasks.report.ui_pages import show_run
-from tasks.run_files import RunRecord, recorded_run
-from tasks.run_status import read_run
 
 FILE = "report.html"
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import ArtifactError, TransientError
-from tasks.artifact_store import ArtifactStore
 
 
 class RunArtifacts:

@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
+from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
-from clipes_core.config import RunConfig, parse_config
+from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import UsageError
-from clipes_core.gallery import GalleryChoice, Picks
+from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
-from tasks.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
-from tasks.report.artifacts import RunArtifacts
-from tasks.report.listed import Listed, listed
-from tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
-from tasks.run_status import RunStatus
 
 LISTED_REJECTS = 50
 REJECT_COLUMNS = ("image_id", "uri", "stage", "kind", "reason")

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from tasks.photos import Photo
-from tasks.report.artifacts import RunArtifacts
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.report.artifacts import RunArtifacts
 
 COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
 

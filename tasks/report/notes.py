@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from clipes.tasks.plan.stages import ALL_STAGES, RUN_STAGES, TRAINING_STAGES
+from clipes.tasks.report.facts import RunFacts
 from clipes_core.confidence import PAPER_MU, share_from
-from tasks.report.facts import RunFacts
-from tasks.stages import ALL_STAGES, RUN_STAGES, TRAINING_STAGES
 
 RESUME = "What is done is kept: run the same clipes run command again to go on from there."
 SHOWN_SHARDS = 12

@@ -8,16 +8,16 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from clipes.tasks.plan.stages import ALL_STAGES, STAGES
+from clipes.tasks.report.facts import LISTED_REJECTS, RunFacts
+from clipes.tasks.report.gallery.curve_plots import curve_pictures
+from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
+from clipes.tasks.report.gallery.photo_gallery import Gallery
+from clipes.tasks.report.notes import headline, notes, state_of
+from clipes.tasks.report.scores import SCORED, class_scores, ranked_by
+from clipes.tasks.report.training_facts import training_facts
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
-from clipes_core.config import AUTO_TEMPLATE, DatasetConfig
-from tasks.report.curve_plots import curve_pictures
-from tasks.report.evaluation_gallery import EvaluationGallery
-from tasks.report.facts import LISTED_REJECTS, RunFacts
-from tasks.report.gallery import Gallery
-from tasks.report.notes import headline, notes, state_of
-from tasks.report.scores import SCORED, class_scores, ranked_by
-from tasks.report.training_facts import training_facts
-from tasks.stages import ALL_STAGES, STAGES
+from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
 
 CONFIDENCE_BINS = 20
 NO_GAIN = ("centre_box", "segmenter")  # the baseline itself, and what is scored on other photos

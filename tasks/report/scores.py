@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.report.facts import RunFacts
+from clipes.tasks.report.facts import RunFacts
 
 SCORED = {
     "centre_box": "Centre box (baseline)",

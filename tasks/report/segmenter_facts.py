@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipes_core.gallery import GalleryChoice, Picks
-from tasks.confusions import TRIPLET_COLUMNS, photo_miou
-from tasks.report.artifacts import RunArtifacts
-from tasks.report.listed import Listed, listed
-from tasks.run_files import EVALUATION_FILE
-from tasks.stages import STAGES
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.runs.recorder import EVALUATION_FILE
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, photo_miou
+from clipes_core.pictures.gallery import GalleryChoice, Picks
 
 Curve = tuple[Mapping[str, Any], ...]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from clipes_core.config import TrainConfig
-from tasks.report.facts import RunFacts
+from clipes.tasks.report.facts import RunFacts
+from clipes_core.config.run import TrainConfig
 
 
 def training_facts(facts: RunFacts) -> dict[str, str]:

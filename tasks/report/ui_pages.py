@@ -7,16 +7,16 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.report.cards import Card
-from tasks.report.curve_plots import curve_pictures
-from tasks.report.evaluation_gallery import EvaluationGallery
-from tasks.report.facts import RunFacts
-from tasks.report.gallery import Gallery
-from tasks.report.notes import headline, notes, state_of
-from tasks.report.page import EVALUATION_GROUPS, GROUPS
-from tasks.report.scores import class_scores, ranked_by
-from tasks.report.training_facts import training_facts
-from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.report.facts import RunFacts
+from clipes.tasks.report.gallery.cards import Card
+from clipes.tasks.report.gallery.curve_plots import curve_pictures
+from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
+from clipes.tasks.report.gallery.photo_gallery import Gallery
+from clipes.tasks.report.notes import headline, notes, state_of
+from clipes.tasks.report.page import EVALUATION_GROUPS, GROUPS
+from clipes.tasks.report.scores import class_scores, ranked_by
+from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3

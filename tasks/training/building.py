@@ -21,14 +21,14 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 from torch import nn
 
+from clipes.tasks.models.network_config import as_text, from_text, unregistered, without_initial_weights
+from clipes.tasks.training.data.dataset import transform_input
+from clipes.tasks.training.hooks.randomness import random_state
+from clipes.tasks.training.initial_weights import load_initial_weights
+from clipes.tasks.training.recipes import Recipe
 from clipes_core.errors import ConfigError, StorageError, TransientError, UsageError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 from clipes_core.segmentation import hand_over_confidence
-from tasks.segmenter_configs import as_text, from_text, unregistered, without_initial_weights
-from tasks.training.dataset import transform_input
-from tasks.training.initial_weights import load_initial_weights
-from tasks.training.randomness import random_state
-from tasks.training.recipes import Recipe
 
 LOGGER = "clipes-training"
 BLOCK, BLOCKS_HW = 25, (15, 20)  # px and number: a photo of 375 x 500, as most of VOC

@@ -4,10 +4,10 @@ import logging
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from clipes.tasks.models.state_dicts import read_state_dict
+from clipes.tasks.models.torchscript import first_line
+from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes_core.errors import ConfigError, WeightsError
-from tasks.state_dicts import read_state_dict
-from tasks.torchscript import first_line
-from tasks.weights_files import file_digest, local_copy
 
 if TYPE_CHECKING:
     from torch import nn

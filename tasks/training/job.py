@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from clipes_core.config import RunConfig
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri
+from clipes.tasks.training.recipes import Recipe
+from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
-from tasks.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri
-from tasks.photos import Photo
-from tasks.training.recipes import Recipe
 
 STAGE = "segmenter"
 

@@ -24,25 +24,25 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
+from clipes.tasks.execution.worker_pool import Worker, current_worker
+from clipes.tasks.models.segmenter_file import save_segmenter
+from clipes.tasks.models.torchscript import first_line
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.storage.artifact_store import weights_uri
+from clipes.tasks.training.building import from_recipe, network, registered
+from clipes.tasks.training.data.cached_files import CachedFiles
+from clipes.tasks.training.data.dataset import PseudoMaskDataset
+from clipes.tasks.training.data.loader import LoadedHook, training_loader
+from clipes.tasks.training.data.reads import Reads, ReadsHook
+from clipes.tasks.training.data.training_set import TrainingSet
+from clipes.tasks.training.hooks.checkpoints import CheckpointFolder, CheckpointHook, unwrapped
+from clipes.tasks.training.hooks.clock import Clock, ClockHook
+from clipes.tasks.training.hooks.curve import Curve, CurveHook
+from clipes.tasks.training.hooks.randomness import RandomnessHook, seed_all
+from clipes.tasks.training.hooks.validation import ValidationHook
+from clipes.tasks.training.job import Trained, TrainingJob
 from clipes_core.errors import StageError
 from clipes_core.segmentation import ConfidenceHook
-from tasks.artifact_store import weights_uri
-from tasks.segmenters import save_segmenter
-from tasks.stages import STAGES
-from tasks.torchscript import first_line
-from tasks.training.building import from_recipe, network, registered
-from tasks.training.cached_files import CachedFiles
-from tasks.training.checkpoints import CheckpointFolder, CheckpointHook, unwrapped
-from tasks.training.clock import Clock, ClockHook
-from tasks.training.curve import Curve, CurveHook
-from tasks.training.dataset import PseudoMaskDataset
-from tasks.training.job import Trained, TrainingJob
-from tasks.training.loader import LoadedHook, training_loader
-from tasks.training.randomness import RandomnessHook, seed_all
-from tasks.training.reads import Reads, ReadsHook
-from tasks.training.training_set import TrainingSet
-from tasks.training.validation import ValidationHook
-from tasks.workers import Worker, current_worker
 
 MIB = 1 << 20
 

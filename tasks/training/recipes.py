@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from clipes.tasks.plan.keys import digest
 from clipes_core.confidence import PAPER_MU
-from clipes_core.config import RunConfig, TrainConfig
+from clipes_core.config.run import RunConfig, TrainConfig
 from clipes_core.errors import ConfigError
 from clipes_core.pseudo_mask import IGNORE_INDEX
-from tasks.keys import digest
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's knows the labels alone
@@ -91,7 +91,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
 
 
 def _recipe(config: RunConfig, read: dict[str, Any], num_classes: int, precision: str) -> Recipe:
-    from tasks.training.initial_weights import NO_WEIGHTS, initial_digest  # which bring torch
+    from clipes.tasks.training.initial_weights import NO_WEIGHTS, initial_digest  # which bring torch
 
     train = config.train
     loop = read.get("train_cfg") or {}

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from tasks.background import beside
-from tasks.progress import Count, StageProgress
-from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.machine.background import beside
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.ui.terminal import Count, StageProgress
 
 REFRESH_SECONDS = 5.0
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from prefect.artifacts import create_table_artifact
 
-from tasks.rankings import TemplateRanking, counted
-from tasks.ui.publishing import ServerWatch, artifact_key
+from clipes.tasks.runs.ranking import TemplateRanking, counted
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key
 
 LISTED = 100
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 from prefect.artifacts import create_table_artifact
 
-from tasks.ledger import Ledger, ShardStatus, StageSummary, reason_of
-from tasks.stages import ALL_STAGES
-from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.plan.stages import ALL_STAGES
+from clipes.tasks.runs.ledger import Ledger, ShardStatus, StageSummary, reason_of
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
 LISTED_FAILED, LISTED_SLOWEST = 10, 5
 

@@ -1,10 +1,10 @@
 import math
 
 import numpy as np
-import oracle
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from support import oracle
 
 from clipes_core import affinity
 from clipes_core.affinity import box_mask, sinkhorn

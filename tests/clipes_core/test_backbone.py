@@ -2,13 +2,13 @@ import math
 
 import numpy as np
 import open_clip
-import oracle
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import QuickGELU, VisionTransformer
 from PIL import Image
+from support import oracle
 from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding

@@ -3,24 +3,24 @@ from itertools import product
 import cv2
 import numpy as np
 import open_clip
-import oracle
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from PIL import Image
+from support import oracle
 
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.models.clip import load_clip
 from clipes_core.affinity import box_mask
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams, template_cams
-from clipes_core.config import CamConfig, ClipConfig, PromptsConfig
+from clipes_core.config.run import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.errors import ShapeError
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
-from tasks.vocabularies import load_vocabulary
-from tasks.weights import load_clip
 
 PHOTOS = (
     *("2007_000063", "2007_000068", "2007_000256", "2007_000363", "2007_000392", "2007_000504"),

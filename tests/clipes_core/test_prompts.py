@@ -1,11 +1,12 @@
 import numpy as np
 import open_clip
-import oracle
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from support import oracle
 
-from clipes_core.config import PromptsConfig
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes_core.config.run import PromptsConfig
 from clipes_core.errors import PromptError, ShapeError
 from clipes_core.prompts import (
     Text,
@@ -17,7 +18,6 @@ from clipes_core.prompts import (
 )
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
-from tasks.vocabularies import load_vocabulary
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
 VOCABULARY = Vocabulary.model_validate(

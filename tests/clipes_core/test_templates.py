@@ -1,7 +1,7 @@
 import numpy as np
-import oracle
 import pytest
 import torch
+from support import oracle
 
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import class_scores

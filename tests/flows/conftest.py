@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from disturbed_runs import SHARDS
+from support.disturbed_runs import SHARDS
 
 ROOT = Path(__file__).parents[2]
 CLIPES = Path(sys.executable).with_name("clipes")

@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from process_watch import gone_within, started_in
+from support.process_watch import gone_within, started_in
 
-from tasks.artifact_store import ArtifactKey, ArtifactStore
-from tasks.stages import STAGES
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
 
 SAYS_WHETHER_TORCH_IS_THERE = """
 import sys
-from flows.cli import main
+from clipes.flows.cli import main
 try:
     main()
 finally:

@@ -26,8 +26,8 @@ from prefect.utilities.importtools import import_object
 from prefect.utilities.schema_tools import validate
 from prefect.utilities.templating import apply_values
 
-from flows.deployments import described_run
-from tasks.config_files import load_config, resolved
+from clipes.flows.deployments import described_run
+from clipes.tasks.inputs.configs import load_config, resolved
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")

@@ -4,10 +4,10 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 
-from flows.pipeline import pipeline
-from flows.prompt_selection import prompt_selection
-from tasks.config_files import load_config
-from tasks.stages import RUN_STAGES
+from clipes.flows.pipeline import pipeline
+from clipes.flows.prompt_selection import prompt_selection
+from clipes.tasks.inputs.configs import load_config
+from clipes.tasks.plan.stages import RUN_STAGES
 
 NOTHING_BY_DEFAULT = {"config.name", "candidates"}
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from input_cases import annotations, photos
-from input_cases.commands import COMMANDS
-from input_cases.readers import READ
-from input_cases.seen import Seen, TableRow, table_rows
-from input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
+from support.input_cases import annotations, photos
+from support.input_cases.commands import COMMANDS
+from support.input_cases.readers import READ
+from support.input_cases.seen import Seen, TableRow, table_rows
+from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
 
-from tasks.artifact_store import ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")

@@ -9,8 +9,8 @@ import time
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from disturbed_runs import SHARDS, artifacts, check_resumed, in_the_middle, rows, run_file
-from process_watch import gone_within, started_in
+from support.disturbed_runs import SHARDS, artifacts, check_resumed, in_the_middle, rows, run_file
+from support.process_watch import gone_within, started_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

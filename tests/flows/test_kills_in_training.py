@@ -10,11 +10,11 @@ import psutil
 import pytest
 import yaml
 from PIL import Image
-from process_watch import gone_within, started_in
-from small_runs import TINY_NETWORK, TinyPhotos
-from small_trainings import SmallTraining
+from support.process_watch import gone_within, started_in
+from support.small_runs import TINY_NETWORK, TinyPhotos
+from support.small_trainings import SmallTraining
 
-from tasks.artifact_store import ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from s3_server import BUCKET, READER, STRANGER, UNKNOWN, WRITER
+from support.s3_server import BUCKET, READER, STRANGER, UNKNOWN, WRITER
 
 CRF = ("--set", "crf.iter_max=1")
 

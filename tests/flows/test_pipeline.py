@@ -6,8 +6,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-from flows.pipeline import pipeline
-from tasks.config_files import load_config
+from clipes.flows.pipeline import pipeline
+from clipes.tasks.inputs.configs import load_config
 
 
 @pytest.fixture

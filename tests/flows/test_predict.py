@@ -2,9 +2,9 @@
 
 import numpy as np
 from PIL import Image
-from small_segmenters import built, save_run, small_config
+from support.small_segmenters import built, save_run, small_config
 
-from clipes_core.config import parse_config
+from clipes_core.config.run import parse_config
 
 
 def test_masks_and_overlays_of_photos_that_can_be_read(clipes, real_data):

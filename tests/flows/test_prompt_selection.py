@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.templates import PAPER_TEMPLATES, shipped_templates
+from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
 
 THREE = ("a {}.", "the [bold]{}.", "{} $x$")
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from report_pages import cards, check_stands_alone, groups, notes, parsed, section, titles
+from support.report_pages import cards, check_stands_alone, groups, notes, parsed, section, titles
 
 FAST = ("--set", "crf.iter_max=1")
 

@@ -3,8 +3,8 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
+from clipes.flows.resume import how_to_retry, told_how_to_retry
 from clipes_core.errors import StageError
-from flows.resume import how_to_retry, told_how_to_retry
 
 
 def test_a_run_of_a_deployment_is_retried():

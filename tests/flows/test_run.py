@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.artifact_store import ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
 
 VAL_IDS = ("2007_000033", "2007_000464", "2007_000528")
 

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from process_watch import gone_within, started_in
+from support.process_watch import gone_within, started_in
 
+from clipes.flows.server import _answers, _Keeper, prefect_server
+from clipes.flows.shared_server import shared_server
 from clipes_core.errors import ConfigError, StageError
-from flows.server import _answers, _Keeper, prefect_server
-from flows.shared_server import shared_server
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_fails_for_another_cause_is_not_called_again(home):
 
 
 def test_all_who_come_have_one_server_until_the_last_has_gone(home):
-    holds = "import sys; from pathlib import Path; from flows.shared_server import shared_server"
+    holds = "import sys; from pathlib import Path; from clipes.flows.shared_server import shared_server"
     holds += "\nwith shared_server(Path(sys.argv[1])) as server: print(server.pid, flush=True); input()"
     command = [sys.executable, "-c", holds, str(home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disturbed_runs import artifacts, check_resumed, files_of, in_the_middle, rows
+from support.disturbed_runs import artifacts, check_resumed, files_of, in_the_middle, rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

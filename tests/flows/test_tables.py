@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from flows.tables import print_metrics, print_status
-from tasks.run_status import RunStatus
+from clipes.flows.tables import print_metrics, print_status
+from clipes.tasks.storage.run_status import RunStatus
 
 COUNTS = {
     "images": 600,

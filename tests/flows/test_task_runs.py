@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, LogFilter
-from small_runs import TinyPhotos
+from support.small_runs import TinyPhotos
 
+from clipes.flows.pipeline import pipeline
+from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
-from flows.pipeline import pipeline
-from tasks.keys import shard_of
-from tasks.preparation import prepare_run
-from tasks.run_status import read_run
-from tasks.stages import STAGES
 
 SHARDS = 4000  # so that a task run takes two
 NAMES = [next(name for name in map(str, count()) if shard_of(name, SHARDS) == shard) for shard in range(3)]

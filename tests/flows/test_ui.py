@@ -21,14 +21,14 @@ from prefect.context import SyncClientContext
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED, temporary_settings
-from small_runs import TinyPhotos
+from support.small_runs import TinyPhotos
 
+from clipes.flows.pipeline import pipeline
+from clipes.tasks.storage.run_status import read_run
+from clipes.tasks.ui import progress
+from clipes.tasks.ui.progress import progress_in_ui
+from clipes.tasks.ui.terminal import Done
 from clipes_core.errors import StageError
-from flows.pipeline import pipeline
-from tasks.progress import Done
-from tasks.run_status import read_run
-from tasks.ui import progress
-from tasks.ui.progress import progress_in_ui
 
 NOBODY = "http://127.0.0.1:9/api"  # the discard port: no server listens
 PATIENCE_S = 120

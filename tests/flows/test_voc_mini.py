@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tasks.artifact_store import ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

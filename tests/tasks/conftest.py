@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
-from small_trainings import SmallTraining, training_work
+from support.small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
+from support.small_trainings import SmallTraining, training_work
 
-from clipes_core.config import parse_config
-from tasks.preparation import prepare_ranking, prepare_run
-from tasks.stages import STAGES
-from tasks.workers import Counters, WorkerPool, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot, worker_pool
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes_core.config.run import parse_config
 
 PAPER_TEMPLATE = "a clean origami {}."
 

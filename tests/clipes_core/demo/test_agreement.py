@@ -1,20 +1,20 @@
 """The demo's own CLIP on its scenes: the core makes the CAMs that the plain oracle makes."""
 
 import numpy as np
-import oracle
 import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
+from support import oracle
 
+from clipes.tasks.inputs.configs import load_config
+from clipes.tasks.inputs.datasets.scenes import SCENE_SIZE
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.models.clip import load_clip
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.demo.scenes import CLASS_NAMES, scene_of_seed
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
-from tasks.config_files import load_config
-from tasks.datasets.scenes import SCENE_SIZE
-from tasks.vocabularies import load_vocabulary
-from tasks.weights import load_clip
 
 
 @pytest.fixture(scope="module")

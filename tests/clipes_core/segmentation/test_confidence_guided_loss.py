@@ -1,9 +1,9 @@
 import math
 
-import gloo_losses
 import pytest
 import torch
 import torch.nn.functional as F
+from support import gloo_losses
 
 from clipes_core.confidence import lowest_sure_level
 from clipes_core.errors import ConfigError, ShapeError

@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
-from tiny_segmenters import batch, losses, segmentor
+from support.tiny_segmenters import batch, losses, segmentor
 from torch import distributed
 from torch.utils.data import Dataset
 

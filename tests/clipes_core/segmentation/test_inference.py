@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import BaseSegmentor
-from small_segmenters import built, small_config
+from support.small_segmenters import built, small_config
 from torch import nn
 
+from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
 from clipes_core.segmentation.inference import photo_mask, photo_probs
-from clipes_core.segmenter_config import EvaluationConfig
 
 
 class Pointwise(BaseSegmentor):

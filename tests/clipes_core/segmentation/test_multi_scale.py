@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_segmenters import batch, losses, segmentor
+from support.tiny_segmenters import batch, losses, segmentor
 from torch import nn
 
 from clipes_core.errors import ShapeError

@@ -8,16 +8,16 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from report_pages import cards, groups, notes, parsed, section, titles
-from report_runs import report_of, write_down
-from small_runs import make_run
+from support.report_pages import cards, groups, notes, parsed, section, titles
+from support.report_runs import report_of, write_down
+from support.small_runs import make_run
 
+from clipes.tasks import report as report_package
+from clipes.tasks.report import reported_run, write_report
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.runs.recorder import open_run
+from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import RunBusyError, StageError, UsageError
-from tasks import report as report_package
-from tasks.preparation import prepare_run
-from tasks.report import reported_run, write_report
-from tasks.run_files import open_run
-from tasks.run_status import read_run
 
 
 def truth_of(tiny, name, ids):
@@ -326,7 +326,7 @@ def test_every_end_of_a_run_has_its_report(tiny, caplog):
     assert Path(record.report).read_text().count("tiny: completed") == 1
     assert record.summary().report == record.report
 
-    caplog.set_level(logging.INFO, "tasks")
+    caplog.set_level(logging.INFO, "clipes")
     for failure, state in ((StageError("no"), "failed"), (KeyboardInterrupt(), "cancelled")):
         with pytest.raises(type(failure)), reported_run(run):
             raise failure

@@ -4,16 +4,16 @@ import re
 from dataclasses import replace
 
 import pytest
-from report_pages import cards, groups, notes, picture, section, titles
-from report_runs import report_of, write_down
+from support.report_pages import cards, groups, notes, picture, section, titles
+from support.report_runs import report_of, write_down
 
+from clipes.tasks.report import ui_pages
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.facts import gather
+from clipes.tasks.report.ui_pages import gallery_page, score_rows, training_page
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
-from tasks.artifact_store import ArtifactStore
-from tasks.report import ui_pages
-from tasks.report.artifacts import RunArtifacts
-from tasks.report.facts import gather
-from tasks.report.ui_pages import gallery_page, score_rows, training_page
-from tasks.run_status import read_run
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
-from report_runs import write_down
-from small_runs import make_run
+from support.report_runs import write_down
+from support.small_runs import make_run
 
-from tasks.artifact_store import ArtifactStore
-from tasks.preparation import prepare_run
-from tasks.report import ui_pages
-from tasks.report.artifacts import RunArtifacts
-from tasks.report.facts import gather
-from tasks.report.ui_pages import gallery_page, report_page, score_rows
-from tasks.run_status import read_run
+from clipes.tasks.report import ui_pages
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.facts import gather
+from clipes.tasks.report.ui_pages import gallery_page, report_page, score_rows
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_status import read_run
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
 

@@ -1,11 +1,11 @@
 """What the tests of the training's data share."""
 
 import pytest
-from masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
+from support.masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
 
-from tasks.run_files import recorded_run
-from tasks.shards import ShardRecord
-from tasks.training.cached_files import CachedFiles
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.training.data.cached_files import CachedFiles
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from pathlib import Path
 import mmseg
 import pytest
 import torch
-from small_runs import TINY_NETWORK
+from support.small_runs import TINY_NETWORK
 
-from clipes_core.config import parse_config
+from clipes.tasks.training.building import try_recipe
+from clipes.tasks.training.recipes import read_recipe
+from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, WeightsError
-from tasks.training.building import try_recipe
-from tasks.training.recipes import read_recipe
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
 OWN_TRANSFORM = """

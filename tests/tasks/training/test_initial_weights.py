@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from clipes.tasks.training.initial_weights import initial_digest, load_initial_weights
 from clipes_core.errors import ConfigError, WeightsError
-from tasks.training.initial_weights import initial_digest, load_initial_weights
 
 RESNET18 = "resnet18-f37072fd.pth"  # as torchvision names it
 

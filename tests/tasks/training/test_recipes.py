@@ -6,12 +6,12 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
-from small_runs import TINY_NETWORK
+from support.small_runs import TINY_NETWORK
 
 import clipes_core.segmentation  # noqa: F401 - registers what recipes name
-from clipes_core.config import parse_config
+from clipes.tasks.training.recipes import SHIPPED, read_recipe
+from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, WeightsError
-from tasks.training.recipes import SHIPPED, read_recipe
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
 SHIPPED_NAMES = sorted(path.stem for path in SHIPPED.glob("*.py"))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_trainings import failed_attempt, killer, result_of, same_weights, training_work
+from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
+from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
 from clipes_core.errors import WorkerError
-from tasks.artifact_store import checkpoints_uri, weights_uri
-from tasks.shard_plan import Reuse
 
 
 @pytest.fixture(scope="module")

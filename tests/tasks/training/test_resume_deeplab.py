@@ -1,16 +1,14 @@
 """The shipped DeepLabV2 on ResNet-101, killed in the middle of its training on masks of real photos."""
 
-from pathlib import Path
-
 import pytest
 from PIL import Image
-from small_runs import TinyPhotos
-from small_trainings import SmallTraining, failed_attempt, killer, result_of, same_weights, training_work
+from support.small_runs import TINY_NETWORK, TinyPhotos
+from support.small_trainings import SmallTraining, failed_attempt, killer, result_of, same_weights, training_work
 
+from clipes.tasks.plan.shard_plan import Reuse
 from clipes_core.errors import WorkerError
-from tasks.shard_plan import Reuse
 
-DEEPLAB = Path(__file__).parents[2] / "mmseg_configs" / "deeplab_crop.py"
+DEEPLAB = TINY_NETWORK.parent / "deeplab_crop.py"
 PHOTOS = {"2007_000063": "dog;chair", "2007_000068": "bird", "2007_000256": "aeroplane"}
 
 

@@ -1,18 +1,18 @@
 """A training whose photos and store are on a real S3 server."""
 
-from small_runs import work_on, works_of
-from small_trainings import SmallTraining
+from support.small_runs import work_on, works_of
+from support.small_trainings import SmallTraining
 
-from clipes_core.config import parse_config
-from tasks.artifact_store import checkpoints_uri, weights_uri
-from tasks.folders import write_bytes
-from tasks.ledger import Ledger
-from tasks.preparation import prepare_run
-from tasks.segmenter import training_facts
-from tasks.segmenters import load_segmenter
-from tasks.stages import STAGES
-from tasks.stored_files import files_in
-from tasks.workers import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.joint_training import training_facts
+from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.models.segmenter_file import load_segmenter
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
+from clipes.tasks.storage.listing import files_in
+from clipes.tasks.storage.user_files import write_bytes
+from clipes_core.config.run import parse_config
 
 STEPS, BATCH = 8, 4
 

@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
 NOBODY = "http://127.0.0.1:9/"  # the discard port: no server listens
 

@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.ui.stage_tables import LISTED_FAILED, LISTED_SLOWEST, stage_tables
 from clipes_core.errors import ErrorKind, StageError
-from tasks.ledger import Ledger
-from tasks.photos import Reject
-from tasks.shards import ShardRecord
-from tasks.ui.stage_tables import LISTED_FAILED, LISTED_SLOWEST, stage_tables
 
 MADE = ShardRecord("cams", 0, "a", 10, cached=False, copied=4, computed=6, seconds=3.0)
 

@@ -1,0 +1,17 @@
+"""The settings of a dense CRF."""
+
+from pydantic import Field
+
+from clipes_core.config.section import Section
+
+
+class DenseCrfConfig(Section):
+    """Kernels and iterations of a dense CRF; pydensecrf's names."""
+
+    iter_max: int = Field(10, ge=1, le=100, description="Mean-field iterations.")
+    pos_w: float = Field(3, ge=0, description="Weight of the Gaussian (position) kernel.")
+    # Standard deviations far below 0.1 overflow pydensecrf's lattice, which ends the process.
+    pos_xy_std: float = Field(1, ge=0.1, description="Its standard deviation [px].")
+    bi_w: float = Field(4, ge=0, description="Weight of the bilateral (position and colour) kernel.")
+    bi_xy_std: float = Field(67, ge=0.1, description="Its spatial standard deviation [px].")
+    bi_rgb_std: float = Field(3, ge=0.1, description="Its colour standard deviation, of 255.")

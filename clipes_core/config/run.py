@@ -1,0 +1,256 @@
+"""The configuration of a run: frozen models whose defaults are the paper's VOC values.
+
+Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.09506).
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from clipes_core.config.crf import DenseCrfConfig
+from clipes_core.config.section import Section
+from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
+from clipes_core.errors import ConfigError
+
+CREDENTIALS = re.compile(
+    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
+    r"|^https?://[^/@]+@"
+    r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
+    re.IGNORECASE,
+)
+NO_CREDENTIALS = "take them out, and give them where the package of its protocol looks for them"
+AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidates
+
+
+class DatasetConfig(Section):
+    """Which photos, which labels, and how a photo is read."""
+
+    format: Literal["voc", "list", "coco", "scenes"] = Field(
+        "voc", description="How the photos and labels are laid out; scenes: generated ones, in VOC's layout."
+    )
+    root: str | None = Field(
+        None,
+        description="Folder of the data set: a path or any fsspec URI; scenes are made there (null: in the store).",
+    )
+    split: str = Field(
+        "train_aug",
+        description="A split's name (voc, coco), or the path or URI of a list: .txt, .csv, .parquet, .json.",
+    )
+    classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or a YAML's path.")
+    truth: str | None = Field(
+        None, description="Folder of true masks, palette PNGs named as the photos; voc: SegmentationClass."
+    )
+    exif: Literal["ignore", "apply"] = Field(
+        "ignore", description="EXIF rotation; ignored for VOC and COCO, whose truth is not rotated."
+    )
+    empty: Literal["background", "reject"] = Field(
+        "background", description="Photos without objects: all background, or rejects."
+    )
+    max_side: int = Field(1024, ge=32, description="A longer side above this is reduced for CAM and CRF [px].")
+    seed: int = Field(0, ge=0, description="Of generated scenes; another seed, other scenes.")
+    count: int = Field(200, ge=1, le=100_000, description="How many scenes are generated.")
+
+
+class ClipConfig(Section):
+    """The frozen CLIP that makes the CAMs."""
+
+    model: str = Field("ViT-B-16-quickgelu", description="OpenCLIP's name of a ViT (sec. 4.1: ViT-B/16).")
+    pretrained: str = Field(
+        "openai",
+        description="An OpenCLIP tag, a name under configs/models, a weights file or URI, or random:SEED to try out.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="Of the image network; auto: fp32 on a CPU, half precision on a GPU."
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N, mps.")
+    pooling: Literal["patch_mean", "cls"] = Field(
+        "patch_mean", description="The image embedding: mean of the patch tokens, or the class token."
+    )
+
+
+class PromptsConfig(Section):
+    """The sentences that name the classes (sec. 3.2)."""
+
+    template: str | tuple[str, ...] = Field(
+        "a clean origami {}.",
+        description="One template or several, {} stands for the class words; auto: the sharpest candidate (sec. 3.2).",
+    )
+    fusion: Literal["sentence", "feature", "cam"] = Field(
+        "sentence",
+        description="Where synonyms are joined (sec. 3.2): in the sentence, the text feature or the CAM.",
+    )
+    background: bool = Field(True, description="Background words compete in the softmax (sec. 3.1).")
+
+    @field_validator("template")
+    @classmethod
+    def _has_one_place_for_the_class(cls, template: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if template == AUTO_TEMPLATE:
+            return template
+        templates = (template,) if isinstance(template, str) else template
+        if not templates:
+            raise ValueError("needs at least one template")
+        for text in templates:
+            if text.count("{}") != 1:
+                raise ValueError(f"{text!r} must hold {{}} exactly once, where the class words go")
+        return template
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The templates as a tuple, also where one text was given; none while auto stands for one not chosen yet."""
+        if self.template == AUTO_TEMPLATE:
+            return ()
+        return (self.template,) if isinstance(self.template, str) else self.template
+
+
+class CamConfig(Section):
+    """Softmax-GradCAM (eq. 1-4) and class-aware attention-based affinity (eq. 6-7)."""
+
+    softmax: bool = Field(True, description="Scores after (eq. 3) or before the softmax.")
+    refine: Literal["none", "mhsa", "caa"] = Field("caa", description="No affinity, plain attention, or CAA (eq. 7).")
+    box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
+    attention_blocks: int = Field(8, ge=1, description="Last blocks whose attention is averaged.")
+    sinkhorn_rounds: int = Field(3, ge=0, description="Rounds of Sinkhorn normalisation (eq. 6).")
+    power: int = Field(2, ge=0, le=16, description="t: how often the affinity is applied (eq. 7).")
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,), min_length=1, description="Image scales whose CAMs are averaged (ablation)."
+    )
+    flip: bool = Field(False, description="Average with the mirrored image's CAMs (ablation).")
+
+
+class CrfConfig(DenseCrfConfig):
+    """Dense CRF of the pseudo masks (sec. 3.4)."""
+
+    enabled: bool = Field(True, description="Without it the mask is the argmax of the CAMs.")
+    image: Literal["rgb", "reference"] = Field(
+        "rgb", description="The photo, or the published program's BGR minus mean wrapped to 8 bits."
+    )
+    background_power: float = Field(1, gt=0, le=64, description="p: background score is (1 - max CAM)^p.")
+
+
+class ConfidenceConfig(Section):
+    """The confidence map (eq. 8)."""
+
+    source: Literal["crf", "cam"] = Field("crf", description="Largest CRF posterior, or eq. (8) on the CAMs.")
+
+
+class ExecutionConfig(Section):
+    """How the work is cut and who does it; changes no result."""
+
+    shards: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="Parts a stage is cut into. Changes no result, but another number moves photos between shards, "
+        "whose rows are then computed again.",
+    )
+    gpu_workers: int | Literal["auto"] = Field("auto", description="Processes for CAMs; auto: one per device.")
+    cpu_workers: int | Literal["auto"] = Field("auto", description="Processes for masks; auto: one per core.")
+    max_failure_rate: float = Field(0.01, ge=0, le=1, description="Permanent failures / photos a stage bears.")
+    retries: int = Field(
+        2,
+        ge=0,
+        le=50,
+        description="Further attempts of a shard, for transient causes only; Prefect keeps at most 50 delays.",
+    )
+    shard_timeout_s: float = Field(
+        3600, gt=0, description="A shard that takes longer, or a training that stands still so long, is stopped [s]."
+    )
+    loader_workers: int | Literal["auto"] = Field(
+        "auto", description="Processes that load training photos, per device; auto: the cores a device has, at most 8."
+    )
+    cache_gb: float = Field(20, gt=0, description="Of training photos and masks kept on a local disk [GB].")
+
+    @field_validator("gpu_workers", "cpu_workers")
+    @classmethod
+    def _at_least_one(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 1:
+            raise ValueError("must be auto or at least 1")
+        return workers
+
+    @field_validator("loader_workers")
+    @classmethod
+    def _not_negative(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 0:
+            raise ValueError("must be auto or at least 0: 0 loads in the training process itself")
+        return workers
+
+
+class ReportConfig(Section):
+    """What report.html shows; changes no result."""
+
+    gallery: int = Field(24, ge=0, le=500, description="Photos shown: best, worst and random ones; 0: none.")
+
+
+class RunConfig(Section):
+    """Everything that decides a run."""
+
+    name: str = Field(
+        ..., pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$", description="Of the run; may hold {date} and {time}."
+    )
+    store: str = Field("./clipes-store", description="Where artifacts and runs go: a path or any fsspec URI.")
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    clip: ClipConfig = Field(default_factory=ClipConfig)
+    prompts: PromptsConfig = Field(default_factory=PromptsConfig)
+    cam: CamConfig = Field(default_factory=CamConfig)
+    crf: CrfConfig = Field(default_factory=CrfConfig)
+    confidence: ConfidenceConfig = Field(default_factory=ConfidenceConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
+
+    @model_validator(mode="after")
+    def _no_credentials_that_would_be_written_down(self) -> Self:
+        dataset = self.dataset
+        uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
+        uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth, "dataset.classes": dataset.classes}
+        uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
+        uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
+        for key, uri in uris.items():
+            if holds_credentials(uri or ""):  # the message does not repeat it
+                raise ValueError(f"{key}: a URI with credentials in it, and run.json holds it: {NO_CREDENTIALS}")
+        return self
+
+    @model_validator(mode="after")
+    def _root_where_the_format_needs_it(self) -> Self:
+        if self.dataset.root is None and self.dataset.format not in ("list", "scenes"):
+            raise ValueError(f"dataset.root: must be set for format {self.dataset.format}: the data set's folder")
+        return self
+
+
+def holds_credentials(uri: str) -> bool:
+    """Whether a URI has a password or a signature in it; those of a bucket or account have not."""
+    return CREDENTIALS.search(uri) is not None
+
+
+def parse_config(values: dict[str, Any]) -> RunConfig:
+    """Check plain values and freeze them.
+
+    Args:
+        values: nested plain dict, as a YAML file gives it.
+
+    Returns:
+        The frozen configuration; missing keys have the paper's values.
+
+    Raises:
+        ConfigError: one line per unknown key or bad value: key, what is wrong, what was given.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as exc:
+        raise ConfigError("\n".join(sorted({_line(error) for error in exc.errors()}))) from exc
+
+
+def _line(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{'.'.join(map(str, error['loc']))}: unknown key"
+    key = ".".join(str(part) for part in error["loc"] if not _is_union_branch(str(part)))
+    if error["type"] == "missing":
+        return f"{key}: must be set"
+    return f"{key}: {message} (got {error['input']!r})" if key else message
+
+
+def _is_union_branch(part: str) -> bool:
+    return part in ("int", "str", "constrained-float") or part.startswith(("literal[", "tuple["))

@@ -1,0 +1,1 @@
+"""Pictures for people: masks over photos, and which photos to show."""

@@ -1,0 +1,1 @@
+"""The commands that are not a run: export, predict, gc, doctor."""

@@ -1,0 +1,1 @@
+"""Who makes the shards: runners, scheduler, Prefect task, joint training."""

@@ -1,0 +1,126 @@
+"""The Prefect tasks: thin; the work is done by worker processes."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.states import Completed, Failed
+from prefect.tasks import Task
+
+from clipes.tasks.execution.shard_runner import StageWork
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.ledger import reason_of
+from clipes_core.errors import StageError, TransientError, UpstreamError
+
+FIRST_RETRY_S, LAST_RETRY_S, RETRY_JITTER = 2, 120, 0.5
+
+Log = logging.Logger | logging.LoggerAdapter[Any]
+
+
+def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    return _may_pass(state.result(raise_on_failure=False))
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retry_condition_fn=_worth_retrying,
+)
+def shard_task(work: StageWork, shards: tuple[int, ...], label: str) -> State[None]:
+    """Reuse or make shards of one stage, one after the other; a failure of one does not stop the others.
+
+    A further attempt takes up only those that failed for a cause that may pass.
+
+    Args:
+        work: the stage, its workers, and the run's ledger.
+        shards: indices, in the order in which they are taken up.
+        label: in the task run's name.
+
+    Returns:
+        The end state: Completed, named Cached where nothing had to be done; or Failed, named NotRun where all
+        failed because of what they read.
+
+    Raises:
+        Exception: why shards failed, that of a single one as it is.
+    """
+    ledger, stage, attempt, log = work.ledger, work.stage.name, _attempt(), get_run_logger()
+    for shard in shards:
+        if attempt == 1 or _may_pass(ledger.failure(stage, shard)):
+            _take_up(work, shard, attempt, log)
+    found = {shard: ledger.failure(stage, shard) for shard in shards}
+    failures = {shard: failure for shard, failure in found.items() if failure is not None}
+    if failures:
+        failure = _as_one(failures)
+        if isinstance(failure, UpstreamError):
+            return Failed(name="NotRun", message=str(failure), data=failure)
+        raise failure
+    records = [ledger.record(stage, shard) for shard in shards]
+    cached = all(record.cached for record in records)
+    return Completed(name="Cached" if cached else "Completed", message=_counts(*records))
+
+
+def named_task(work: StageWork) -> Task[Any, Any]:
+    """The task of a stage, with its name, tags and retries."""
+    stage, retries = work.stage.name, work.run.config.execution.retries
+    return shard_task.with_options(
+        name=stage,
+        task_run_name=f"{stage} {{label}}",
+        tags=[stage, work.run.config.name],
+        retries=retries,
+        retry_delay_seconds=[min(FIRST_RETRY_S * 2**attempt, LAST_RETRY_S) for attempt in range(retries)],
+        retry_jitter_factor=RETRY_JITTER,
+    )
+
+
+def _take_up(work: StageWork, shard: int, attempt: int, log: Log) -> None:
+    """Reuse or make one shard; what became of it is in the ledger and in the log of the task run."""
+    ledger, stage = work.ledger, work.stage.name
+    ledger.started(stage, shard, attempt)
+    try:
+        record = work.make(shard)
+        ledger.finished(record, attempt)
+        log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
+        record.check()
+        ledger.check(stage)
+    except Exception as exc:
+        ledger.failed(stage, shard, attempt, exc)
+        log.warning("shard %d: attempt %d failed: %s", shard, attempt, reason_of(exc))
+
+
+def _counts(*records: ShardRecord) -> str:
+    """What became of shards, for people."""
+    rows, copied, computed = (
+        sum(getattr(record, name) for record in records) for name in ("images", "copied", "computed")
+    )
+    errors = sum(len(record.rejects) for record in records)
+    told = f"{rows} rows, {copied} copied, {computed} computed, {errors} errors"
+    if all(record.cached for record in records):
+        return f"{told}, nothing to do"
+    workers = sorted({record.worker for record in records if record.worker})
+    return f"{told} in {sum(record.seconds for record in records):.1f} s by {', '.join(workers)}"
+
+
+def _as_one(failures: Mapping[int, Exception]) -> Exception:
+    """A single failure as it is; several as one that is worth another attempt where one of them is."""
+    causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, UpstreamError)}
+    told = causes or failures
+    if len(told) == 1:
+        return next(iter(told.values()))
+    message = "\n".join(f"shard {shard}: {reason_of(told[shard])}" for shard in sorted(told))
+    if any(map(_may_pass, told.values())):
+        return TransientError(message)
+    return StageError(message) if causes else UpstreamError(message)
+
+
+def _may_pass(failure: object) -> bool:
+    """Whether another attempt can help."""
+    return isinstance(failure, TransientError | ConnectionError | TimeoutError)
+
+
+def _attempt() -> int:
+    context = TaskRunContext.get()
+    return context.task_run.run_count if context else 1

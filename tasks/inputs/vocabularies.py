@@ -1,0 +1,62 @@
+"""Class vocabularies: the shipped ones by name, any other by path or URI."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from clipes.tasks.storage.user_files import absolute, read_text
+from clipes_core.errors import ConfigError, DatasetError
+from clipes_core.vocabulary import Vocabulary
+
+# not importlib.resources: it cannot open namespace folders of an editable installation
+SHIPPED = Path(__file__).parents[2] / "configs" / "classes"
+
+
+def load_vocabulary(name_or_path: str) -> Vocabulary:
+    """Read the classes of a data set.
+
+    Args:
+        name_or_path: a name under configs/classes, or the path or URI of a YAML with `classes` (name, words,
+            synonyms, aliases, colour of each, in the order of their ids) and `background_words`.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        ConfigError: no such vocabulary, broken YAML, or values that a vocabulary cannot have, one line each.
+    """
+    named = "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml"))
+    place = str(SHIPPED / f"{name_or_path}.yaml") if named else absolute(name_or_path)
+    try:
+        values = yaml.safe_load(read_text(place))
+        return Vocabulary.model_validate(values)
+    except FileNotFoundError as exc:
+        raise ConfigError(f"dataset.classes: no vocabulary {name_or_path!r} at {place}; {_known()}") from exc
+    except DatasetError as exc:
+        raise ConfigError(f"dataset.classes: {exc}") from exc
+    except ValidationError as exc:
+        raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # a date that does not exist; brackets without end
+        raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
+
+
+def _known() -> str:
+    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+    return f"known names: {names}; or give the path or URI of a YAML file"
+
+
+def _lines(error: ValidationError) -> list[str]:
+    return [f"{_key(fault['loc'])}{_message(fault['type'], fault['msg'], fault['input'])}" for fault in error.errors()]
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, place))}: " if place else ""
+
+
+def _message(kind: str, message: str, given: object) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "missing":
+        return "must be set"
+    return message.removeprefix("Value error, ") if kind == "value_error" else f"{message} (got {given!r})"

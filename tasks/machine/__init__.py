@@ -1,0 +1,1 @@
+"""This host: its devices, processes, threads and log, and what a worker process knows about itself."""

@@ -1,0 +1,83 @@
+"""Which devices CAMs are made on, in which precision, and how much fits on one at once."""
+
+import os
+
+import torch
+
+from clipes.tasks.execution.worker_pool import WorkerSlot
+from clipes_core.config.run import ClipConfig, ExecutionConfig, RunConfig
+from clipes_core.errors import ConfigError
+
+TOKENS_PER_GIB = 2048  # of free GPU memory; attention of a 500x375 photo at patch 16 takes 768 tokens
+
+
+def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
+    """The workers that make CAMs: one per device, or as many as gpu_workers says, devices in turn.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+    """
+    devices = available_devices(clip.device)
+    count = len(devices) if execution.gpu_workers == "auto" else execution.gpu_workers
+    threads = max(1, cores() // count)
+    return tuple(WorkerSlot(devices[index % len(devices)], threads) for index in range(count))
+
+
+def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
+    """The workers that make masks: one thread each, one per core or as many as cpu_workers says."""
+    count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
+    return (WorkerSlot("cpu", 1),) * count
+
+
+def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
+    """The devices that a setting stands for; auto takes all GPUs, else the CPU.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+        key: of the setting, for the error.
+
+    Raises:
+        ConfigError: a device that this machine does not have.
+    """
+    gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    known = {"cpu": ("cpu",), "cuda": gpus, "mps": ("mps",) if torch.backends.mps.is_available() else ()}
+    if device == "auto":
+        return gpus or known["mps"] or ("cpu",)
+    found = known.get(device, tuple(gpu for gpu in gpus if gpu == device))
+    if not found:
+        raise ConfigError(f"{key}: {device} is not on this machine, there are: {', '.join(('cpu', *gpus))}")
+    return found
+
+
+def resolve_precision(clip: ClipConfig) -> str:
+    """The precision that auto stands for: fp16 on CUDA as in the published program, else fp32."""
+    if clip.precision != "auto":
+        return clip.precision
+    return "fp16" if available_devices(clip.device)[0].startswith("cuda") else "fp32"
+
+
+def training_precision(config: RunConfig) -> str:
+    """The precision that `train.precision` stands for: on CUDA fp16 with loss scaling, else fp32.
+
+    Raises:
+        ConfigError: fp16 where there is no CUDA device.
+    """
+    on_cuda = available_devices(config.clip.device)[0].startswith("cuda")
+    if config.train.precision == "fp16" and not on_cuda:
+        raise ConfigError("train.precision: fp16 needs a CUDA device: set it to bf16, fp32 or auto")
+    if config.train.precision != "auto":
+        return config.train.precision
+    return "fp16" if on_cuda else "fp32"
+
+
+def token_budget(device: str) -> int:
+    """How many patch tokens one batch may have; 1, so one photo at a time, where batches are slower."""
+    if not device.startswith("cuda"):
+        return 1
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return max(1, int(TOKENS_PER_GIB * free / 2**30))
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

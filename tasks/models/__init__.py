@@ -1,0 +1,1 @@
+"""Network weights as files, read without executing them."""

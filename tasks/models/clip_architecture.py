@@ -1,0 +1,177 @@
+"""Which network a CLIP state dict belongs to, told by OpenCLIP's names and the tensors' shapes."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import add_model_config, get_model_config
+from open_clip.model import CLIP
+
+from clipes.tasks.models.state_dicts import StateDict
+from clipes_core.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = (
+    Path(__file__).parents[2] / "configs" / "models"
+)  # our own networks: OpenCLIP configs, and weights beside them
+add_model_config(SHIPPED)
+
+HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
+VOCAB_SIZE = 49408  # of CLIP's tokenizer
+LAYOUT = {  # the tensors that give a network's sizes, and their axes
+    "visual.conv1.weight": 4,
+    "visual.positional_embedding": 2,
+    "visual.proj": 2,
+    "positional_embedding": 2,
+    "text_projection": 2,
+    "token_embedding.weight": 2,
+}
+
+
+def named_architecture(model_name: str) -> dict[str, Any]:
+    """The keyword arguments of OpenCLIP's `CLIP` for one of its names.
+
+    Args:
+        model_name: as OpenCLIP lists it.
+
+    Raises:
+        WeightsError: no such name, or not a ViT with a class token and CLIP's own text network and tokens.
+    """
+    if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
+        return get_model_config(model_name)
+    found = "another network" if model_name in open_clip.list_models() else "no such name"
+    raise WeightsError(
+        f"clip.model {model_name}: ViT needed, with class token and CLIP's own text network, found {found}; "
+        f"set it to one of {', '.join(_plain_vits())}"
+    )
+
+
+def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
+    """Decide which network a file's tensors are loaded into.
+
+    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, is OpenAI's:
+       its sizes decide the network, with QuickGELU and heads of 64 channels, whatever `model_name` says.
+    2. Tensors that are exactly those of `model_name` go into that, with the activation its name stands for.
+    3. Tensors of another network that OpenCLIP has a name for are refused: OpenAI's and OpenCLIP's state
+       dicts have the same keys, and neither activation nor heads show in them; the user has to say.
+    4. Anything else in this layout is read as OpenAI's, as in 1.
+
+    Args:
+        state: the file's weights.
+        model_name: `clip.model`, one that `named_architecture` accepts.
+        path: of the file, for messages.
+
+    Returns:
+        Keyword arguments of OpenCLIP's `CLIP`, whose parameters have exactly the names and shapes of `state`.
+
+    Raises:
+        WeightsError: the tensors are those of no ViT, of a differently named one, or some are missing.
+    """
+    named = named_architecture(model_name)
+    if not state.openai and not _differences(named, state):
+        return named
+    sizes = _openai_architecture(state, path)
+    names = [] if state.openai else _names_of(sizes, state)
+    if names:
+        raise WeightsError(
+            f"{path}: expected the tensors of clip.model {model_name}, found those of {' or '.join(names)}; "
+            "set clip.model to the one it was trained as"
+        )
+    if differences := _differences(sizes, state):
+        raise WeightsError(
+            f"{path}: expected the tensors of {model_name} or of OpenAI's layout, found {differences}; "
+            "give a whole CLIP state dict"
+        )
+    if sizes != named:
+        level = logging.INFO if named.get("quick_gelu") else logging.WARNING
+        logger.log(level, "%s: its sizes decide, with QuickGELU, instead of clip.model %s", path, model_name)
+    return sizes
+
+
+def _is_plain_vit(architecture: dict[str, Any]) -> bool:
+    vision, text = architecture["vision_cfg"], architecture["text_cfg"]
+    foreign = {"timm_model_name", "pool_type", "attentional_pool", "no_ln_pre"} & vision.keys()
+    foreign |= {"hf_model_name", "hf_tokenizer_name"} & text.keys()
+    foreign |= {"custom_text", "multimodal_cfg"} & architecture.keys()
+    return not foreign and isinstance(vision["layers"], int)
+
+
+def _plain_vits() -> list[str]:
+    return [name for name in open_clip.list_models() if _is_plain_vit(get_model_config(name))]
+
+
+def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
+    """The network of a state dict in OpenAI's layout, read from its shapes."""
+    shapes = state.shapes
+    _check_layout(shapes, path)
+    width, _, _, patch_size = shapes["visual.conv1.weight"]
+    grid = math.isqrt(shapes["visual.positional_embedding"][0] - 1)
+    text_width, embed_dim = shapes["text_projection"]
+    return {
+        "embed_dim": embed_dim,
+        "quick_gelu": True,
+        "vision_cfg": {
+            "image_size": patch_size * max(grid, 1),
+            "layers": _blocks(shapes, "visual.transformer.resblocks."),
+            "width": width,
+            "patch_size": patch_size,
+        },
+        "text_cfg": {
+            "context_length": shapes["positional_embedding"][0],
+            "vocab_size": VOCAB_SIZE,
+            "width": text_width,
+            "heads": text_width // HEAD_WIDTH,
+            "layers": _blocks(shapes, "transformer.resblocks."),
+        },
+    }
+
+
+def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
+    if "visual.layer1.0.conv1.weight" in shapes:
+        raise WeightsError(f"{path}: ViT needed, found a ResNet CLIP; give weights of a ViT, such as ViT-B-16")
+    absent = [name for name, axes in LAYOUT.items() if len(shapes.get(name, ())) != axes or 0 in shapes[name]]
+    if absent:
+        raise WeightsError(
+            f"{path}: expected a CLIP ViT with {', '.join(absent)}, found {len(shapes)} tensors such as "
+            f"{', '.join(list(shapes)[:3])}; give weights in OpenAI's or OpenCLIP's layout"
+        )
+    widths = shapes["visual.conv1.weight"][0], shapes["text_projection"][0]
+    if any(width % HEAD_WIDTH for width in widths):
+        raise WeightsError(
+            f"{path}: expected widths that are multiples of {HEAD_WIDTH}, the channels of a head, found "
+            f"{widths[0]} for images and {widths[1]} for texts; give weights in OpenAI's layout"
+        )
+
+
+def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
+    """How many transformer blocks lie under a prefix, at least one."""
+    blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
+    return max(len(blocks), 1)
+
+
+def _names_of(sizes: dict[str, Any], state: StateDict) -> list[str]:
+    """OpenCLIP's names of networks that have exactly these tensors."""
+    width = sizes["vision_cfg"]["width"]
+    same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
+    return [name for name in same_width if not _differences(get_model_config(name), state)]
+
+
+def _differences(architecture: dict[str, Any], state: StateDict) -> str:
+    """How a file's names and shapes differ from a network's, empty where they are the same."""
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
+    found = state.shapes
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "unknown": [name for name in found if name not in expected],
+        "of another shape": [
+            f"{name} {found[name]} for {expected[name]}"
+            for name in expected
+            if name in found and found[name] != expected[name]
+        ],
+    }
+    return ", ".join(f"{len(names)} {kind} (such as {names[0]})" for kind, names in kinds.items() if names)

@@ -1,0 +1,197 @@
+"""Training the demo's small CLIP from a seed: fresh scenes, a checkpoint that it goes on from, weights at the end."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from safetensors.torch import save_file
+
+from clipes.tasks.inputs.templates import shipped_templates
+from clipes.tasks.machine.devices import cores
+from clipes.tasks.models.clip_architecture import named_architecture
+from clipes_core.demo.captions import make_caption
+from clipes_core.demo.scenes import Scene, scene_of_seed
+from clipes_core.demo.training import ClipTrainer, TrainingConfig
+from clipes_core.errors import ConfigError
+
+DEMO_MODEL = "clipes-demo"
+CHECKPOINT = "checkpoint.pt"
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # of the streams of random numbers
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a training is cut.
+
+    Attributes:
+        scenes: made at once.
+        passes: over them, each time with other captions, mirrors and patches.
+        checkpoint_steps: from checkpoint to checkpoint.
+        log_steps: from line to line.
+        compiled: the network; a third faster on a CPU, but needs a C++ compiler and a minute.
+    """
+
+    scenes: int = 4096
+    passes: int = 3
+    checkpoint_steps: int = 200
+    log_steps: int = 50
+    compiled: bool = True
+
+
+def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
+    """Train the CLIP that the demo ships, with the candidate templates; see `train_clip`."""
+    config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
+    return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
+
+
+def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path, pace: Pace) -> Path:
+    """Train a CLIP on generated scenes and captions, or go on where it was interrupted.
+
+    Args:
+        model_name: of a model config that OpenCLIP knows.
+        config: of the training.
+        templates: of the captions, with {} in each.
+        folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); made where it is not there.
+        pace: how the training is cut.
+
+    Returns:
+        The weights' path.
+
+    Raises:
+        ConfigError: the folder's checkpoint is of another training, or damaged.
+    """
+    trainer = open_training(model_name, config, templates, folder)
+    for _ in training_steps(trainer, templates, folder, pace):
+        pass
+    return write_weights(trainer, folder)
+
+
+def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
+    """A trainer at the folder's checkpoint, or at the beginning; arguments and errors as for `train_clip`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
+    trainer = ClipTrainer(_model(model_name), config)
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.exists():
+        _save(checkpoint, {"settings": settings, **trainer.state_dict()})
+        return trainer
+    state = _loaded(checkpoint)
+    if state["settings"] != settings:
+        raise ConfigError(f"{checkpoint} is of another training: name another folder, or delete it")
+    trainer.load_state_dict(state)
+    logger.info("going on after step %d of %d", trainer.step, config.steps)
+    return trainer
+
+
+def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path, pace: Pace) -> Iterator[int]:
+    """Train to the end.
+
+    Yields:
+        The number of each step that is done; who stops listening stops the training.
+    """
+    tokenizer = open_clip.SimpleTokenizer(context_length=trainer.model.context_length)
+    settings = _loaded(folder / CHECKPOINT)["settings"]
+    config, losses = trainer.config, list[float]()
+    started, first = time.monotonic(), trainer.step
+    if pace.compiled:  # in place, so that the names of the weights stay
+        trainer.model.visual.transformer.forward = torch.compile(
+            trainer.model.visual.transformer.forward, dynamic=False
+        )
+    for images, captions in _batches(trainer, templates, pace):
+        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # of the patch dropout
+        losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
+        last = trainer.step == config.steps
+        if trainer.step % pace.log_steps == 0 or last:
+            speed = (trainer.step - first) * config.batch / (time.monotonic() - started)
+            _log(folder / "log.txt", trainer, float(np.mean(losses)), speed)
+            losses.clear()
+        if trainer.step % pace.checkpoint_steps == 0 or last:
+            _save(folder / CHECKPOINT, {"settings": settings, **trainer.state_dict()})
+            logger.info("checkpoint after step %d", trainer.step)
+        yield trainer.step
+
+
+def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
+    """Write weights.safetensors in half precision."""
+    config, path = trainer.config, folder / "weights.safetensors"
+    tensors = {name: tensor.half().contiguous() for name, tensor in trainer.model.state_dict().items()}
+    save_file(tensors, path, {"trained": f"{config.samples} samples, seed {config.seed}"})
+    return path
+
+
+def _model(model_name: str) -> CLIP:
+    """The network with initial weights, as the trainer needs it."""
+    architecture = named_architecture(model_name)
+    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer sets the rate
+    return CLIP(**{**architecture, "vision_cfg": vision})
+
+
+def _batches(
+    trainer: ClipTrainer, templates: Sequence[str], pace: Pace
+) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
+    """Images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on; a function of seed and step."""
+    config, size = trainer.config, trainer.model.visual.image_size[0]
+    steps = pace.scenes // config.batch
+    scenes: list[Scene] = []
+    made = -1
+    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
+        while trainer.step < config.steps:
+            turn, inside = divmod(trainer.step, steps * pace.passes)
+            if turn != made:
+                seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
+                scenes, made = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
+            in_pass, place = divmod(inside, steps)
+            order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
+            chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]
+            yield _batch(np.random.default_rng([CAPTIONS, config.seed, trainer.step]), chosen, config, templates)
+
+
+def _batch(
+    rng: np.random.Generator, scenes: list[Scene], config: TrainingConfig, templates: Sequence[str]
+) -> tuple[torch.Tensor, list[list[str]]]:
+    images, captions = [], []
+    for scene in scenes:
+        images.append(scene.image_rgb[:, ::-1] if rng.random() < 0.5 else scene.image_rgb)
+        captions.append([make_caption(rng, scene, templates) for _ in range(config.captions)])
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return pixels, [list(one_of_each) for one_of_each in zip(*captions, strict=True)]
+
+
+def _loaded(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return torch.load(checkpoint, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as exc:
+        raise ConfigError(f"{checkpoint} is damaged: delete it to begin anew, or name another folder") from exc
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)  # noqa: PTH105 - one call, atomic, as the name says
+
+
+def _log(path: Path, trainer: ClipTrainer, loss: float, speed: float) -> None:
+    config, scale = trainer.config, trainer.model.logit_scale.exp().item()
+    line = (
+        f"step {trainer.step}/{config.steps} samples {trainer.step * config.batch} "
+        f"loss {loss:.4f} logit_scale {scale:.1f} {speed:.0f} samples/s"
+    )
+    logger.info(line)
+    with path.open("a") as file:
+        file.write(line + "\n")

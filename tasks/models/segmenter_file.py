@@ -1,0 +1,186 @@
+"""Trained segmenters as files: the tensors of a network, and what it takes to build that network again."""
+
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it quietens MMSegmentation
+
+# isort: split
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from mmengine.registry import DefaultScope
+from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
+from mmseg.registry import MODELS
+
+from clipes.tasks.inputs.batches import Loaded, in_halves
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.models.network_config import (
+    as_text,
+    from_text,
+    nothing_imported,
+    unregistered,
+    without_initial_weights,
+)
+from clipes.tasks.models.torchscript import first_line
+from clipes.tasks.storage.filesystem import appears_whole, explained, on_disk
+from clipes.tasks.storage.parquet import MISSING
+from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
+from clipes_core.segmentation.inference import photo_mask  # its package registers this program's modules
+
+Palette = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained network that gives each pixel a class.
+
+    Attributes:
+        model: MMSegmentation's, in eval mode, without gradients, on `device`.
+        classes: names of the classes 1..K.
+        palette: 256 RGB colours, one per id.
+        device: cpu, cuda:0, mps.
+    """
+
+    model: BaseSegmentor
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    device: str
+
+
+def save_segmenter(
+    uri: str,
+    model_config: Mapping[str, Any],
+    state_dict: Mapping[str, torch.Tensor],
+    classes: Sequence[str],
+    palette: Palette,
+) -> None:
+    """Write a segmenter as one safetensors file, whole or not at all.
+
+    Args:
+        uri: of the file; local folders are made where they are not there.
+        model_config: what MMSegmentation's registry builds the network from.
+        state_dict: its tensors, on any device; those that share memory are written each for itself.
+        classes: names of the classes 1..K.
+        palette: 256 RGB colours, one per id.
+
+    Raises:
+        StorageError: it cannot be written.
+        TransientError: the store does not answer.
+    """
+    tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
+    stated = {"classes": classes, "palette": palette, "checksum": _checksum(tensors)}
+    metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
+    data = safetensors.torch.save(tensors, metadata)
+    with explained(uri), appears_whole(uri) as temporary:
+        temporary.write_bytes(data)
+
+
+def load_segmenter(uri: str, device: str) -> Segmenter:
+    """Build the network of a file and load its tensors; nothing in it is executed, and nothing is downloaded.
+
+    Args:
+        uri: as given to `save_segmenter`.
+        device: where the network goes.
+
+    Raises:
+        BrokenArtifactError: the file is missing, damaged, or was not written by `save_segmenter`.
+        WeightsError: its network has modules that are not registered, cannot be built, is none that segments, or has
+            other tensors.
+        StorageError: the store refuses.
+        TransientError: it does not answer.
+    """
+    try:
+        with on_disk(uri) as path:
+            metadata, tensors = _content(path)
+    except FileNotFoundError as exc:
+        raise BrokenArtifactError(uri, MISSING, "run again") from exc
+    except (safetensors.SafetensorError, OSError) as exc:
+        raise BrokenArtifactError(uri, f"does not open ({first_line(exc)})") from exc
+    try:
+        model_config = from_text(metadata["model"])
+        classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
+    except (KeyError, ValueError) as exc:
+        raise BrokenArtifactError(uri, "does not say which network its tensors are of") from exc
+    if checksum != _checksum(tensors):
+        raise BrokenArtifactError(uri, "fails its checksum")
+    model = _built(uri, model_config)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as exc:
+        raise WeightsError(f"{uri}: its tensors are not those of its network ({_in_one_line(exc)})") from exc
+    model.to(device).eval().requires_grad_(False)
+    return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
+
+
+def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
+    """The class of each pixel of a photo, at the size it was reduced to.
+
+    Returns:
+        (h, w) uint8, ids 0..K; `resized_ids` brings it to the photo's own size.
+
+    Raises:
+        PhotoError: OUT_OF_MEMORY, the photo does not fit into the device's memory.
+    """
+
+    def compute(batch: list[Loaded]) -> list[np.ndarray]:
+        return [photo_mask(segmenter.model, np.asarray(each.image), config) for _, each in batch]
+
+    ((_, _, ids),) = in_halves([(photo, loaded)], compute)
+    if isinstance(ids, PhotoError):
+        raise ids
+    return ids
+
+
+def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+    """CRC of all bytes; the format itself has none."""
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
+    return crc
+
+
+def _content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    with safetensors.safe_open(path, "pt", device="cpu") as file:
+        return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _built(uri: str, model_config: Any) -> BaseSegmentor:
+    try:
+        model_config = without_initial_weights(model_config)
+        _check_registered(uri, model_config)
+        with DefaultScope.overwrite_default_scope("mmseg"), nothing_imported():
+            model = MODELS.build(model_config)
+    except WeightsError:
+        raise
+    except Exception as exc:  # what a constructor makes of wrong values, nobody knows
+        raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_in_one_line(exc)})") from exc
+    if not isinstance(model, BaseSegmentor):
+        raise WeightsError(f"{uri}: its network is a {type(model).__name__}, expected a segmentor of MMSegmentation")
+    return model
+
+
+def _check_registered(uri: str, model_config: Any) -> None:
+    """Refuse types that are not registered: the registry would import them by their dotted names, and call them."""
+    if not isinstance(model_config, dict) or "type" not in model_config:
+        raise WeightsError(f"{uri}: says of its network {str(model_config)[:80]!r}, expected a dict with a type")
+    if foreign := unregistered(model_config):
+        raise WeightsError(
+            f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing of it was executed: "
+            "train and use it with the modules of MMSegmentation and of this program"
+        )
+
+
+def _in_one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:300]

@@ -1,0 +1,145 @@
+"""Files of weights, CLIP's or others, in any of their layouts, as one flat dict of tensors."""
+
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from clipes.tasks.models.torchscript import BROKEN_FILE, damaged_file, is_torchscript, read_torchscript
+from clipes_core.errors import WeightsError
+
+ZIP_START = b"PK\x03\x04"
+PICKLE_START = b"\x80"  # torch.save before torch 1.6
+OPENAI_MARK = "input_resolution"  # a buffer of OpenAI's archives that no OpenCLIP model has
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """The weights of one network.
+
+    Attributes:
+        tensors: floating-point tensors on the CPU by dotted name, in the file's dtypes; `logit_scale` 0-d.
+        openai: True where the file itself shows that OpenAI wrote it, which means QuickGELU.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    openai: bool
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read the tensors of a weights file and execute nothing that is inside.
+
+    The content decides the layout: a TorchScript archive, a checkpoint of torch.save (a state dict, or one
+    under `state_dict`, with or without `module.` before the names), or safetensors. The suffix matters only
+    for safetensors that are damaged.
+
+    Args:
+        path: of a local file.
+
+    Returns:
+        Its weights, without integers (OpenAI's input_resolution and the like) and attention masks.
+
+    Raises:
+        WeightsError: the file is missing, damaged, not of weights, or holds more than tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        script = start.startswith(ZIP_START) and is_torchscript(path)
+    except BROKEN_FILE as exc:
+        raise damaged_file(path, exc) from exc
+    if script:
+        return _from_torchscript(path)
+    if start.startswith((ZIP_START, PICKLE_START)):
+        return _weights(_from_checkpoint(path))
+    if start[8:] == b"{" or path.suffix == ".safetensors":
+        return _weights(_from_safetensors(path))
+    raise WeightsError(
+        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found neither; give such a file"
+    )
+
+
+def _from_torchscript(path: Path) -> StateDict:
+    archive = read_torchscript(path)
+    if "GELU" in archive.classes:
+        raise WeightsError(
+            f"{path}: expected a TorchScript archive of OpenAI, which has QuickGELU, found one with GELU; "
+            "save its state_dict() with torch.save and name its network as clip.model"
+        )
+    return StateDict(_weights(archive.tensors).tensors, openai=True)
+
+
+def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with path.open("rb") as file:  # given a path, torch.load goes by the suffix
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except BROKEN_FILE as exc:
+        raise _refused(path, exc) from exc
+    tensors = _named_tensors(content)
+    if not tensors:
+        raise WeightsError(
+            f"{path}: expected a state dict, or one under the key state_dict, found {_summary(content)}; "
+            "save the model's state_dict() with torch.save"
+        )
+    return tensors
+
+
+def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, *BROKEN_FILE) as exc:
+        raise damaged_file(path, exc) from exc
+
+
+def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint by name, without the wrappers of OpenCLIP's training."""
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        return {}
+    return {
+        name.removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+
+
+def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
+    """Leave out what is no weight; a logit scale of one element becomes 0-d, as OpenAI's is."""
+    weights = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not name.endswith("attn_mask")
+    }
+    if weights.get("logit_scale", torch.empty(0)).numel() == 1:
+        weights["logit_scale"] = weights["logit_scale"].reshape(())
+    return StateDict(weights, openai=OPENAI_MARK in tensors)
+
+
+def _refused(path: Path, exc: BaseException) -> WeightsError:
+    """The error of torch.load in one line; its own advice is to execute the file."""
+    asked_for = re.search(r"GLOBAL (\S+)", str(exc))
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of newer pickles, which torch.save does not write
+    if not isinstance(exc, pickle.UnpicklingError) or not (asked_for or opcode):
+        return damaged_file(path, exc)
+    what = f"asks for {asked_for[1]}" if asked_for else f"torch.save did not write (opcode {opcode and opcode[1]})"
+    return WeightsError(
+        f"{path}: expected tensors only, found a pickle that {what}; nothing of it was executed: "
+        "use a state dict or safetensors from a source you trust"
+    )
+
+
+def _summary(content: Any) -> str:
+    if not isinstance(content, dict):
+        return f"an object of type {type(content).__name__}"
+    return f"a dict without tensors, of the keys {', '.join(map(str, list(content)[:5])) or 'none'}"

@@ -1,0 +1,58 @@
+"""Files of weights: local copies of what lies elsewhere, and their digests."""
+
+import hashlib
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import torch
+from fsspec import AbstractFileSystem
+
+from clipes.tasks.models.torchscript import first_line
+from clipes.tasks.storage.filesystem import explained, filesystem, is_local
+from clipes_core.errors import StorageError, WeightsError
+
+
+def file_digest(path: Path) -> str:
+    """16 hex characters of the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def local_copy(uri: str, key: str) -> Path:
+    """Fetch a URI once per version of its content, into torch's own cache folder; a local file stays where it is.
+
+    Args:
+        uri: path or any fsspec URI of a file.
+        key: of the configuration that names it, for the error.
+
+    Raises:
+        WeightsError: there is no file, or none that may be read.
+        TransientError: its store does not answer.
+    """
+    try:
+        with explained(uri):
+            fs, path = filesystem(uri)
+            info = fs.info(path)
+            if info["type"] == "directory":
+                raise IsADirectoryError(f"{path} is a folder")
+            if is_local(fs):
+                return Path(path)
+            version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
+            target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
+            if not target.is_file():
+                _fetch(fs, path, target)
+    except (FileNotFoundError, StorageError) as exc:
+        raise WeightsError(
+            f"{key} {uri}: expected a readable file, found none ({first_line(exc)}); "
+            "check the URI and your access to it"
+        ) from exc
+    return target
+
+
+def _fetch(fs: AbstractFileSystem, path: str, target: Path) -> None:
+    """Copy to a temporary name and rename: several workers may fetch the same file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        part = Path(folder) / "part"
+        fs.get_file(path, str(part))
+        part.replace(target)

@@ -1,0 +1,53 @@
+"""Content addresses: which inputs a stage, a shard and a row were made from."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clipes.tasks.inputs.photos import Photo
+
+KEY_LENGTH = 16  # hex digits: 64 bits, enough for a store's artifacts
+
+
+def digest(value: Any) -> str:
+    """Hash plain values (nested dicts, lists, numbers, text, bytes) to 16 hex digits, the same on any machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_bytes_as_text)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def shard_of(image_id: str, shards: int) -> int:
+    """The shard a photo belongs to, in [0, shards)."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % shards
+
+
+def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
+    """Some photos, the same on any machine, whatever the order: those whose ids hash lowest."""
+    return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])
+
+
+def photo_digest(photo: Photo) -> str:
+    """Changes when the photo's file or its labels do; not when its truth does."""
+    stated = [] if photo.stated_size is None else [list(photo.stated_size)]
+    return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids), *stated])
+
+
+def content_key(input_digests: Mapping[str, str]) -> str:
+    """Key of a shard's content.
+
+    Args:
+        input_digests: per image_id the digest of what its row is made from.
+    """
+    return digest(sorted(input_digests.items()))
+
+
+def row_digest(row: Any) -> str:
+    """Hash a row's content; `row` is a frozen dataclass of plain values and bytes."""
+    return digest({field.name: getattr(row, field.name) for field in dataclasses.fields(row)})
+
+
+def _bytes_as_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    raise TypeError(f"expected plain values, got {type(value).__name__}")

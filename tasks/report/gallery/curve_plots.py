@@ -1,0 +1,74 @@
+"""The curve of a training as plots: loss and rate, pixels kept, mIoU over the iterations."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from clipes.tasks.report.gallery.pictures import Picture, data_uri
+from clipes.tasks.report.segmenter_facts import Curve
+
+SIZE_IN, DPI = (4.6, 3.1), 130
+COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
+
+
+def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
+    """Draw a curve; what was measured nowhere has no picture.
+
+    Args:
+        curve: rows of the segmenter's artifact.
+    """
+    return tuple(_pictures(curve))
+
+
+def _pictures(curve: Curve) -> Iterator[Picture]:
+    if curve:
+        yield _picture("Loss and learning rate", curve, _draw_loss)
+        yield _picture("Labelled pixels that are sure enough to count", curve, _draw_kept)
+    measured = tuple(point for point in curve if point["miou"] is not None)
+    if measured:
+        yield _picture("mIoU on photos of the evaluation", measured, _draw_miou)
+
+
+def _picture(title: str, curve: Curve, draw: Callable[[Axes, Curve], None]) -> Picture:
+    figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes, curve)
+    axes.set_xlabel("iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.grid(alpha=0.3)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Picture(title, data_uri(np.asarray(canvas.buffer_rgba())[..., :3], lossless=True))
+
+
+def _draw_loss(axes: Axes, curve: Curve) -> None:
+    axes.plot(*_line(curve, "loss"), color=COLOUR, linewidth=1.2)
+    axes.set_ylabel("loss", color=COLOUR)
+    axes.set_ylim(bottom=0)
+    rate = axes.twinx()
+    rate.plot(*_line(curve, "learning_rate"), color=OTHER_COLOUR, linewidth=1.2)
+    rate.set_ylabel("learning rate", color=OTHER_COLOUR)
+    rate.set_ylim(bottom=0)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+
+def _draw_kept(axes: Axes, curve: Curve) -> None:
+    axes.plot(*_line(curve, "kept_fraction"), color=COLOUR, linewidth=1.2)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _draw_miou(axes: Axes, curve: Curve) -> None:
+    axes.plot(*_line(curve, "miou"), color=COLOUR, linewidth=1.2, marker="o", markersize=3.5)
+    best = max(curve, key=lambda point: point["miou"])
+    axes.plot(best["iteration"], best["miou"], color=OTHER_COLOUR, marker="o", markersize=7)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _line(curve: Curve, column: str) -> tuple[list[int], list[float]]:
+    return [point["iteration"] for point in curve], [point[column] for point in curve]

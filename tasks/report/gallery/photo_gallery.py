@@ -1,0 +1,71 @@
+"""The gallery of a report: what a few photos came to, step by step."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.report.facts import RunFacts
+from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_shown, rows_of, shown_photo, truth_shown
+from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map, small_levels
+from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
+from clipes_core.confidence import PAPER_MU, share_from
+from clipes_core.pictures.overlay import heat_on_photo
+
+SHOWN_CLASSES = 4
+CAM_COLUMNS = (
+    *("image_id", "status", "class_ids", "scores", "height", "width", "grid_h", "grid_w"),
+    *("cam", "refined_cam", "refined_residual"),
+)
+MASK_COLUMNS = ("image_id", "status", "mask_png", "confidence_png", "confidence_histogram")
+
+
+class Gallery:
+    """Reads the rows of the chosen photos, and makes their cards one at a time."""
+
+    def __init__(self, facts: RunFacts) -> None:
+        self._facts = facts
+        chosen = facts.listed.chosen
+        self._cams = rows_of(facts, "cams", CAM_COLUMNS, chosen)
+        self._masks = rows_of(facts, "masks", MASK_COLUMNS, chosen)
+        self._scores = rows_of(facts, "mask_scores", ("image_id", "status", *CELL_COLUMNS), chosen)
+
+    def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
+        """The cards of photos; one whose CAMs cannot be read any more has none."""
+        chosen = self._facts.listed.chosen
+        return (self._card(chosen[name]) for name in image_ids if name in chosen and name in self._cams)
+
+    def _card(self, photo: Photo) -> Card:
+        cams, mask, scores = (rows.get(photo.image_id) for rows in (self._cams, self._masks, self._scores))
+        assert cams is not None  # see `cards`
+        image, lost = shown_photo(photo, (cams["height"], cams["width"]), self._facts)
+        truth, no_truth = truth_shown(photo, image, self._facts)
+        return Card(
+            photo.image_id,
+            photo.class_ids,
+            mious={} if scores is None else photo_mious(scores, 1 + len(self._facts.vocabulary.classes)),
+            pictures=(Picture("Photo", data_uri(image)), *self._mask_pictures(mask, image), *truth),
+            notes=(*lost, *no_truth),
+            sure=None if mask is None else share_from(np.array(mask["confidence_histogram"]), PAPER_MU),
+            cams=tuple(self._class_cams(cams, image)),
+            hidden=max(0, len(photo.class_ids) - SHOWN_CLASSES),
+        )
+
+    def _mask_pictures(self, mask: Mapping[str, Any] | None, image: np.ndarray) -> Iterator[Picture]:
+        if mask is not None:
+            yield ids_shown("Pseudo mask", image, png_map(mask["mask_png"]), self._facts)
+            levels = small_levels(png_map(mask["confidence_png"]), image.shape[:2])
+            yield Picture("Confidence", data_uri(levels))
+
+    def _class_cams(self, row: Mapping[str, Any], image: np.ndarray) -> Iterator[ClassCams]:
+        if not row["class_ids"]:
+            return
+        initial, refined = stored_cams(row, "cam"), stored_cams(row, "refined_cam")
+        for place, class_id in enumerate(row["class_ids"][:SHOWN_CLASSES]):
+            pictures = (
+                Picture("Initial CAM", data_uri(heat_on_photo(image, initial[place]))),
+                Picture("Refined CAM", data_uri(heat_on_photo(image, refined[place]))),
+            )
+            yield ClassCams(class_id, self._facts.sentences.get(class_id, ()), row["scores"][place], pictures)

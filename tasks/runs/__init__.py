@@ -1,0 +1,1 @@
+"""One run: prepared, recorded, scored, ranked."""

@@ -1,0 +1,263 @@
+"""What became of each shard of a run: counted as it happens, from many threads."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import pyarrow as pa
+
+from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.plan.stages import ALL_STAGES
+from clipes_core.errors import ClipesError, StageError, UpstreamError, UsageError
+
+STATUS_SCHEMA = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("shard", pa.int32()),
+        ("state", pa.string()),
+        ("images", pa.int64()),
+        ("errors", pa.int64()),
+        ("seconds", pa.float64()),
+        ("attempt", pa.int32()),
+        ("artifact", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ShardStatus:
+    """A row of status.parquet."""
+
+    stage: str
+    shard: int
+    state: Literal["pending", "running", "cached", "completed", "failed"]
+    images: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    attempt: int = 1
+    artifact: str = ""
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A stage's counts in metrics.json; seconds are this run's."""
+
+    images: int
+    shards: int
+    cached_shards: int
+    computed_shards: int
+    failed_shards: int
+    copied_rows: int
+    computed_rows: int
+    wall_seconds: float
+    busy_seconds: float
+    peak_memory_mib: int
+
+
+class Ledger:
+    """The state of every shard a run has touched.
+
+    What is asked for each shard, or while the run goes on, is counted as it comes: a run has 100 000 shards.
+
+    Args:
+        photos: of the data set, what failure rates are measured against.
+        max_failure_rate: permanent failures / photos that a stage bears.
+        evaluated: photos that the segmenter is scored on, for the rates of its scores.
+    """
+
+    def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
+        self._photos, self._evaluated, self._max_failure_rate = photos, evaluated, max_failure_rate
+        self._lock = threading.Lock()
+        self._status: dict[tuple[str, int], ShardStatus] = {}
+        self._records: dict[tuple[str, int], ShardRecord] = {}
+        self._failures: dict[tuple[str, int], Exception] = {}
+        self._counts: dict[str, Callable[[], int]] = {}
+        self._spans: dict[str, tuple[float, float]] = {}
+        self._busy: dict[str, float] = {}
+        self._permanent, self._reused = Counter[str](), Counter[str]()
+
+    def planned(self, stage: str, shard: int) -> None:
+        """A shard is part of the run."""
+        with self._lock:
+            self._status[stage, shard] = ShardStatus(stage, shard, "pending", attempt=0)
+
+    def started(self, stage: str, shard: int, attempt: int) -> None:
+        """A shard is being worked on."""
+        with self._lock:
+            self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
+            self._stretch(stage)
+
+    def counted(self, stage: str, rows: Callable[[], int]) -> None:
+        """What tells how many rows the running shard of a stage has, where there is one shard that takes hours."""
+        with self._lock:
+            self._counts[stage] = rows
+
+    def finished(self, record: ShardRecord, attempt: int) -> None:
+        """A shard has an artifact."""
+        state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
+        place = (record.stage, record.shard)
+        with self._lock:
+            self._count(self._records.get(place), -1)
+            self._count(record, 1)
+            self._records[place] = record
+            self._status[place] = ShardStatus(
+                *place,
+                state,
+                record.images,
+                len(record.rejects),
+                record.seconds,
+                attempt,
+                record.uri,
+            )
+            self._busy[record.stage] = self._busy.get(record.stage, 0.0) + record.seconds
+            self._failures.pop(place, None)
+            self._stretch(record.stage)
+
+    def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
+        """A shard has no artifact, or no whole one, and why; it is still to be done where what it reads has failed."""
+        state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
+        with self._lock:
+            before = self._status[stage, shard]
+            self._status[stage, shard] = replace(before, state=state, attempt=attempt)
+            self._failures[stage, shard] = failure
+            self._stretch(stage)
+
+    def not_begun(self, stage: str, shard: int, failure: Exception) -> None:
+        """A shard's task run came to nothing, and why; one that has a whole artifact is done all the same."""
+        if not self.has_whole(stage, shard):
+            self.failed(stage, shard, 0, failure)
+
+    def check(self, stage: str) -> None:
+        """Stop a stage in which too many photos failed for good.
+
+        Raises:
+            StageError: says how many, how many are borne, and the first reason.
+        """
+        with self._lock:
+            failed = self._permanent[stage]
+        photos = self._evaluated if stage == "segmenter_scores" else self._photos
+        if failed > self._max_failure_rate * photos:
+            first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
+            raise StageError(
+                f"{stage}: {failed} of {photos} photos failed, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}\n"
+                "Mend them and add --retry-errors, or raise the rate."
+            )
+
+    def check_shards(self) -> None:
+        """Fail a run that has shards without a whole artifact; those that only stand on them are not told.
+
+        Raises:
+            UsageError: where that is why a shard failed.
+            StageError: one line per reason, with the shards that failed for it.
+        """
+        with self._lock:
+            undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
+            never = {place: StageError("its task run came to no end") for place in undone - self._failures.keys()}
+            failed = {**self._failures, **never}
+            found = [(place, failed[place]) for place in sorted(failed, key=_in_order)]
+        failures = [(place, failure) for place, failure in found if not isinstance(failure, UpstreamError)]
+        for _, failure in failures:
+            if isinstance(failure, UsageError):
+                raise failure
+        shards: dict[tuple[str, str], list[str]] = {}
+        for (stage, shard), failure in failures:
+            shards.setdefault((stage, reason_of(failure)), []).append(str(shard))
+        if shards:
+            lines = (f"{stage} shard {', '.join(failed)}: {reason}" for (stage, reason), failed in shards.items())
+            raise StageError("\n".join(lines))
+
+    def rejects(self, stage: str | None = None) -> list[Reject]:
+        """Photos that failed in a stage, or in all; one that could not be embedded and then had no CAM is told once."""
+        rejects = [reject for record in self.records(stage) for reject in record.rejects]
+        later = {reject.image_id for reject in rejects if reject.stage in ("cams", "prompt_scores")}
+        return [reject for reject in rejects if reject.stage != "embeddings" or reject.image_id not in later]
+
+    def records(self, stage: str | None = None) -> list[ShardRecord]:
+        """The shards of a stage (or of all) that have an artifact, by shard."""
+        with self._lock:
+            places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
+            return [self._records[place] for place in places]
+
+    def record(self, stage: str, shard: int) -> ShardRecord:
+        """What became of a shard that has an artifact."""
+        with self._lock:
+            return self._records[stage, shard]
+
+    def failure(self, stage: str, shard: int) -> Exception | None:
+        """Why a shard has no whole artifact, of its last attempt."""
+        with self._lock:
+            return self._failures.get((stage, shard))
+
+    def has_whole(self, stage: str, shard: int) -> bool:
+        """Whether a shard has a whole artifact."""
+        with self._lock:
+            return (stage, shard) in self._records and (stage, shard) not in self._failures
+
+    def reused_rows(self, stage: str) -> int:
+        """Rows of a stage that were there already: of cached shards, or copied."""
+        with self._lock:
+            return self._reused[stage]
+
+    def statuses(self) -> list[ShardStatus]:
+        """The state of every shard, stages as they run."""
+        with self._lock:
+            return [self._as_it_stands(self._status[place]) for place in sorted(self._status, key=_in_order)]
+
+    def table(self) -> pa.Table:
+        """The content of status.parquet."""
+        return pa.Table.from_pylist([asdict(status) for status in self.statuses()], schema=STATUS_SCHEMA)
+
+    def summaries(self, stages: Iterable[str]) -> dict[str, StageSummary]:
+        """Counts of the stages that are part of the run."""
+        with self._lock:
+            planned = {stage for stage, _ in self._status}
+        return {stage: self._summary(stage) for stage in stages if stage in planned}
+
+    def _summary(self, stage: str) -> StageSummary:
+        records = self.records(stage)
+        with self._lock:
+            states = [status.state for (name, _), status in self._status.items() if name == stage]
+            first, last = self._spans.get(stage, (0.0, 0.0))
+            busy = self._busy.get(stage, 0.0)
+        return StageSummary(
+            images=sum(record.images for record in records),
+            shards=len(states),
+            cached_shards=states.count("cached"),
+            computed_shards=states.count("completed"),
+            failed_shards=states.count("failed"),
+            copied_rows=sum(record.copied for record in records),
+            computed_rows=sum(record.computed for record in records),
+            wall_seconds=last - first,
+            busy_seconds=busy,
+            peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
+        )
+
+    def _as_it_stands(self, status: ShardStatus) -> ShardStatus:
+        if status.state == "running" and status.stage in self._counts:
+            return replace(status, images=self._counts[status.stage]())
+        return status
+
+    def _count(self, record: ShardRecord | None, sign: int) -> None:
+        if record is not None:
+            self._permanent[record.stage] += sign * sum(not reject.kind.transient for reject in record.rejects)
+            self._reused[record.stage] += sign * (record.images if record.cached else record.copied)
+
+    def _stretch(self, stage: str) -> None:
+        now = time.monotonic()
+        first, _ = self._spans.get(stage, (now, now))
+        self._spans[stage] = (first, now)
+
+
+def _in_order(place: tuple[str, int]) -> tuple[int, int]:
+    """Stages as they run, shards by number."""
+    return ALL_STAGES.index(place[0]), place[1]
+
+
+def reason_of(failure: Exception) -> str:
+    """What a failure says; one that was not raised on purpose is named."""
+    return str(failure) if isinstance(failure, ClipesError) else f"{type(failure).__name__}: {failure}"

@@ -1,0 +1,54 @@
+"""The numbers of a run: scores of what could be scored, and counts of every stage."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from clipes.tasks.execution.joint_training import training_facts
+from clipes.tasks.plan.stages import ALL_STAGES
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.stages.confusion_rows import PooledScores, pooled_segmenter_scores
+from clipes.tasks.stages.mask_scores import pooled_scores
+
+
+def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
+    """What metrics.json holds.
+
+    Args:
+        run: which photos and classes.
+        ledger: what became of its shards.
+
+    Returns:
+        Scores in [0, 1] of baseline, initial CAM, refined CAM, pseudo mask and segmenter where there is truth; facts of
+        the training; counts per stage.
+
+    Raises:
+        ArtifactError: an artifact of scores, or the segmenter's, cannot be read.
+    """
+    names = ["background", *(entry.name for entry in run.vocabulary.classes)]
+    uris = [record.uri for record in ledger.records("mask_scores")]
+    pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
+    predicted = pooled_segmenter_scores(
+        run.store, [record.uri for record in ledger.records("segmenter_scores")], len(names)
+    )
+    if predicted is not None:
+        pooled["segmenter"] = predicted
+    scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
+    trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records("segmenter")]
+    stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
+    return {**scored, **(trained[0] if trained else {}), "stages": stages}
+
+
+def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:
+    scores = pooled.scores
+    ious = zip(names, scores.class_iou.tolist(), strict=True)
+    return {
+        "miou": scores.miou,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "mean_accuracy": scores.mean_accuracy,
+        "fwiou": scores.fwiou,
+        "class_iou": {name: None if math.isnan(iou) else iou for name, iou in ious},
+        "background_power": pooled.background_power,
+        "images": pooled.images,
+    }

@@ -1,0 +1,112 @@
+"""The ranking of templates that the scores of all photos come to."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from clipes.tasks.inputs.templates import PAPER_TEMPLATES
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.errors import StageError
+from clipes_core.prompts import sharpness
+from clipes_core.templates import RankedTemplate, rank_templates, spread_over
+
+
+@dataclass(frozen=True)
+class TemplateRanking:
+    """Templates by sharpness, and on how many photos it stands.
+
+    Attributes:
+        ranked: the sharpest first.
+        photos_one_label: photos with one class; they add no variance.
+        photos_several_labels: photos with more classes.
+    """
+
+    ranked: tuple[RankedTemplate, ...]
+    photos_one_label: int
+    photos_several_labels: int
+
+    @property
+    def best(self) -> str:
+        """The sharpest template."""
+        return self.ranked[0].template
+
+    @property
+    def photos(self) -> int:
+        """How many photos count."""
+        return self.photos_one_label + self.photos_several_labels
+
+
+@dataclass
+class _Counts:
+    one_label: int = 0
+    several_labels: int = 0
+
+
+def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Sequence[str]) -> TemplateRanking:
+    """Rank templates by the scores in the artifacts of stage prompts, which are read one after the other.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards.
+        templates: those that the scores are of, in their order.
+
+    Raises:
+        ArtifactError: an artifact cannot be read.
+        StageError: no photo has scores.
+    """
+    counts = _Counts()
+    try:
+        by_template = sharpness(_scores(store, uris, len(templates), counts))
+    except ValueError as exc:
+        raise StageError("no photo with labels could be encoded: see rejects.parquet") from exc
+    return TemplateRanking(rank_templates(templates, by_template), counts.one_label, counts.several_labels)
+
+
+def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
+    """Templates spread over a ranking, best first: the best, the worst, the middle one, and the paper's among them.
+
+    Args:
+        ranking: of all candidates.
+        count: how many are wanted; those of the paper and the middle one may come on top.
+    """
+    spread = set(spread_over(len(ranking.ranked), count))
+    chosen = (each for place, each in enumerate(ranking.ranked) if place in spread or each.template in PAPER_TEMPLATES)
+    return tuple(each.template for each in chosen)
+
+
+def counted(ranking: TemplateRanking) -> str:
+    """On what a ranking stands, in words."""
+    return (
+        f"{len(ranking.ranked)} templates on {ranking.photos} photos: "
+        f"{ranking.photos_one_label} with one label, {ranking.photos_several_labels} with several"
+    )
+
+
+def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) -> dict[str, Any]:
+    """What metrics.json and the tables say of a ranking; `photos_encoded` are those of this call."""
+    best = ranking.ranked[0]
+    return {
+        "template": best.template,
+        "sharpness": best.sharpness,
+        "templates": len(ranking.ranked),
+        "photos_one_label": ranking.photos_one_label,
+        "photos_several_labels": ranking.photos_several_labels,
+        "pooling": pooling,
+        "photos_encoded": photos_encoded,
+    }
+
+
+def _scores(store: ArtifactStore, uris: Iterable[str], templates: int, counts: _Counts) -> Iterator[np.ndarray]:
+    """Per photo (T, K) scores; photos are counted on the way."""
+    for uri in uris:
+        column = store.read(uri, ["scores"])["scores"].combine_chunks()
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        for scores in np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else ():
+            classes = len(scores) // templates
+            counts.one_label += int(classes == 1)
+            counts.several_labels += int(classes > 1)
+            yield scores.reshape(templates, classes)

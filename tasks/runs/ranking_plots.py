@@ -1,0 +1,74 @@
+"""Plots of a ranking of templates, as PNGs."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from clipes.tasks.runs.ranking import TemplateRanking, counted
+from clipes.tasks.stages.prompt_scores import TemplateScore
+
+DPI = 120
+HIGHEST_IN = 60  # a plot of thousands of templates is drawn closer
+PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
+
+
+def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
+    """Sharpness of each template, the sharpest on top.
+
+    Args:
+        ranking: the templates.
+        marked: the paper's templates, drawn in another colour.
+    """
+    height = min(1.6 + 0.17 * len(ranking.ranked), HIGHEST_IN)
+    figure = Figure(figsize=(8, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    places = [each.rank for each in ranking.ranked]
+    colours = [PAPER_COLOUR if each.template in marked else COLOUR for each in ranking.ranked]
+    axes.scatter([each.sharpness for each in ranking.ranked], places, c=colours, s=14)
+    axes.set_yticks(places, [each.template for each in ranking.ranked], fontsize=7)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)  # a template may hold a dollar sign
+    axes.set_ylim(len(places) + 1, 0)
+    axes.set_xlabel("sharpness (lower is better)")
+    axes.set_title(counted(ranking) + _legend(any(each.template in marked for each in ranking.ranked)), fontsize=9)
+    axes.grid(axis="both", alpha=0.3)
+    return _png(figure)
+
+
+def sharpness_png(
+    sharpness: Sequence[float], scores: Sequence[TemplateScore], marked: Sequence[bool], captions: Sequence[str]
+) -> bytes:
+    """The paper's figure 3: mIoU of the CAMs against sharpness, initial CAMs left, refined ones right.
+
+    Args:
+        sharpness: of each sampled template.
+        scores: of each.
+        marked: whether it is the paper's, drawn in another colour.
+        captions: of the two panels.
+    """
+    figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, 2)
+    _panel(panels[0], sharpness, [score.initial_miou for score in scores], marked, captions[0])
+    _panel(panels[1], sharpness, [score.refined_miou for score in scores], marked, captions[1])
+    return _png(figure)
+
+
+def _panel(axes: Axes, x: Sequence[float], y: Sequence[float], marked: Sequence[bool], caption: str) -> None:
+    axes.scatter(x, y, c=[PAPER_COLOUR if each else COLOUR for each in marked], s=22)
+    axes.set_xlabel("sharpness (lower is better)")
+    axes.set_ylabel("mIoU")
+    axes.set_title(caption + _legend(any(marked)), fontsize=9)
+    axes.grid(alpha=0.3)
+
+
+def _legend(marked: bool) -> str:
+    return "; red: the paper's" if marked else ""
+
+
+def _png(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)
+    return data.getvalue()

@@ -1,0 +1,134 @@
+"""The files of a ranking under <store>/runs/<name>: tables and plots."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from clipes.tasks.inputs.templates import PAPER_TEMPLATES
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
+from clipes.tasks.stages.prompt_scores import TemplateScore, pooled_template_scores
+from clipes_core.templates import RankedTemplate, spearman
+
+RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
+SCORES_SCHEMA = pa.schema(
+    [
+        *RANKING_SCHEMA,
+        ("initial_miou", pa.float64()),
+        ("initial_power", pa.float64()),
+        ("refined_miou", pa.float64()),
+        ("refined_power", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ScoredSample:
+    """The CAM scores of a sample of a ranking, and how they go with sharpness.
+
+    Attributes:
+        ranked: the sampled templates, the sharpest first.
+        scores: of each.
+        photos: with truth, that the scores are of.
+        spearman_initial: rank correlation of sharpness and mIoU of the initial CAMs, in [-1, 1] or nan.
+        spearman_refined: the same of the refined ones.
+    """
+
+    ranked: tuple[RankedTemplate, ...]
+    scores: tuple[TemplateScore, ...]
+    photos: int
+    spearman_initial: float
+    spearman_refined: float
+
+
+def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
+    """Rank the candidates by what stage prompts made, and write prompts.parquet and prompts.png.
+
+    Returns:
+        The ranking, and what metrics.json says of it.
+
+    Raises:
+        ArtifactError: an artifact of the stage cannot be read.
+        StageError: no photo has scores.
+    """
+    from clipes.tasks.runs.ranking_plots import ranking_png  # matplotlib, which other runs do without
+
+    uris = [record.uri for record in ledger.records("prompts")]
+    ranking = template_ranking(run.store, uris, run.inputs.candidates)
+    encoded = ledger.summaries(["embeddings"])["embeddings"].computed_rows
+    facts = ranking_json(ranking, run.config.clip.pooling, encoded)
+    table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
+    run.store.write_run_table(run.config.name, "prompts.parquet", table)
+    run.store.write_run_bytes(run.config.name, "prompts.png", ranking_png(ranking, PAPER_TEMPLATES))
+    return ranking, facts
+
+
+def written_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
+    """Score the sampled templates by what stage prompt_scores made, and write prompt_scores.parquet and .png.
+
+    Returns:
+        The scores, and what metrics.json says of them.
+
+    Raises:
+        ArtifactError: an artifact of the stage cannot be read.
+    """
+    from clipes.tasks.runs.ranking_plots import sharpness_png  # as above
+
+    sample = _scored_sample(run, ledger, ranking)
+    facts = {
+        "templates": len(sample.ranked),
+        "photos": sample.photos,
+        "spearman_initial": _number(sample.spearman_initial),
+        "spearman_refined": _number(sample.spearman_refined),
+    }
+    rows = [
+        {**asdict(each), **{key: _number(value) for key, value in asdict(score).items()}}
+        for each, score in zip(sample.ranked, sample.scores, strict=True)
+    ]
+    table = pa.Table.from_pylist(rows, schema=_stated(SCORES_SCHEMA, facts))
+    run.store.write_run_table(run.config.name, "prompt_scores.parquet", table)
+    marked = [each.template in PAPER_TEMPLATES for each in sample.ranked]
+    png = sharpness_png([each.sharpness for each in sample.ranked], sample.scores, marked, correlations(sample))
+    run.store.write_run_bytes(run.config.name, "prompt_scores.png", png)
+    return sample, facts
+
+
+def correlations(sample: ScoredSample) -> tuple[str, str]:
+    """How sharpness goes with the scores of initial and of refined CAMs, in words."""
+    stands_on = f"{len(sample.ranked)} templates, {sample.photos} photos"
+    return (
+        f"initial CAM: Spearman {sample.spearman_initial:+.2f} ({stands_on})",
+        f"refined CAM: Spearman {sample.spearman_refined:+.2f} ({stands_on})",
+    )
+
+
+def _scored_sample(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> ScoredSample:
+    uris = [record.uri for record in ledger.records("prompt_scores")]
+    sampled = run.inputs.sampled
+    scores, photos = pooled_template_scores(run.store, uris, len(sampled), 1 + len(run.vocabulary.classes))
+    ranked = {each.template: each for each in ranking.ranked}
+    own = tuple(ranked[template] for template in sampled)
+    sharpness = [each.sharpness for each in own]
+    return ScoredSample(
+        own,
+        tuple(scores),
+        photos,
+        _spearman(sharpness, [score.initial_miou for score in scores]),
+        _spearman(sharpness, [score.refined_miou for score in scores]),
+    )
+
+
+def _spearman(sharpness: Sequence[float], miou: Sequence[float]) -> float:
+    return float("nan") if any(map(math.isnan, miou)) else spearman(sharpness, miou)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _stated(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
+    return schema.with_metadata({f"clipes.{name}": str(value) for name, value in facts.items()})

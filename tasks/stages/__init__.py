@@ -1,0 +1,1 @@
+"""The stages: one file each, with the settings it reads, its columns and its work."""

@@ -1,0 +1,145 @@
+"""Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo; their pooled scores."""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from clipes.tasks.execution.worker_pool import current_worker
+from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, PooledScores, load_truth, sparse_cells
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.evaluation.baseline import centre_box
+from clipes_core.evaluation.metrics import Triplets, cam_confusions, confusion, from_triplets, scores_from_confusion
+from clipes_core.pseudo_mask import resize_cams
+
+CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
+SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
+PSEUDO_MASK = "pseudo_mask"
+CENTRE_BOX = "centre_box"  # the baseline, which has no background power
+MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
+CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
+
+
+@dataclass(frozen=True)
+class MaskScoresRow:
+    """A photo's confusions as sparse triplets, five lists of one length; see tasks/stages.py."""
+
+    image_id: str
+    status: str = "ok"
+    error: str | None = None
+    error_kind: str | None = None
+    scored: tuple[str, ...] = ()
+    background_power: tuple[float, ...] = ()
+    truth: tuple[int, ...] = ()
+    prediction: tuple[int, ...] = ()
+    pixels: tuple[int, ...] = ()
+
+
+def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
+    """Compare a shard's CAMs and masks with the truth."""
+    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+    photos = {photo.image_id: photo for photo in job.photos}
+    masks = {row["image_id"]: row for row in job.upstream_rows("masks", MASK_COLUMNS)}
+    for cams in job.upstream_rows("cams"):
+        image_id = cams["image_id"]
+        mask = masks.pop(image_id)
+        if mask["status"] != "ok":
+            yield MaskScoresRow(image_id, "error", f"no mask: {mask['error']}", ErrorKind.UPSTREAM)
+            continue
+        try:
+            truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
+            yield _row(job, cams, mask, truth)
+        except PhotoError as error:
+            yield MaskScoresRow(image_id, "error", error.reason, error.kind)
+
+
+def pooled_scores(
+    store: ArtifactStore, uris: Iterable[str], num_classes: int, mask_power: float
+) -> dict[str, PooledScores]:
+    """Pool the confusions of artifacts and score them.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards.
+        num_classes: 1 + K.
+        mask_power: the background power that the pseudo masks were made with.
+
+    Returns:
+        Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
+    """
+    stated: dict[str, float | None] = {PSEUDO_MASK: mask_power, CENTRE_BOX: None}
+    pooled: dict[tuple[str, float], np.ndarray] = {}
+    images = 0
+    for uri in uris:
+        table = store.read(uri, ("status", *CELL_COLUMNS))
+        images += table["status"].to_pylist().count("ok")
+        for key, triplets in _triplets(table):
+            pooled[key] = pooled.get(key, 0) + from_triplets(triplets, num_classes)
+    best: dict[str, PooledScores] = {}
+    for (scored, power), matrix in sorted(pooled.items()):
+        scores = scores_from_confusion(matrix)
+        if scored not in best or scores.miou > best[scored].scores.miou:
+            best[scored] = PooledScores(scores, stated.get(scored, power), images)
+    return best
+
+
+def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
+    """The mIoU of one photo's pseudo mask and of its baseline.
+
+    Args:
+        row: with `CELL_COLUMNS`.
+        num_classes: 1 + K.
+
+    Returns:
+        Per pseudo_mask and centre_box a value in [0, 1]; nothing where no pixel has a truth.
+    """
+    cells = list(zip(*(row[name] for name in CELL_COLUMNS), strict=True))
+    mious = {}
+    for what in (PSEUDO_MASK, CENTRE_BOX):
+        found = [cell[2:] for cell in cells if cell[0] == what]
+        if found:
+            triplets = Triplets(*(np.array(column, np.int64) for column in zip(*found, strict=True)))
+            mious[what] = scores_from_confusion(from_triplets(triplets, num_classes)).miou
+    return mious
+
+
+def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
+    size_hw = (cams["height"], cams["width"])
+    num_classes = 1 + len(job.vocabulary.classes)
+    class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
+    found: list[tuple[str, float, np.ndarray]] = []
+    for column, powers in CAM_POWERS.items():
+        maps = resize_cams(stored_cams(cams, column), size_hw)  # type: ignore[arg-type]
+        matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
+        found += [(SCORED_AS[column], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
+    with Image.open(io.BytesIO(mask["mask_png"])) as image:
+        found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
+    found.append((CENTRE_BOX, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
+    cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
+    scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
+    return MaskScoresRow(
+        cams["image_id"],
+        scored=scored,
+        background_power=powers,
+        truth=truths,
+        prediction=predictions,
+        pixels=pixels,
+    )
+
+
+def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
+    """The cells of all rows together, per what was scored and background power."""
+    columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
+    scored, power, truth, prediction, pixels = columns
+    for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
+        here = (scored == what) & (power == at)
+        yield (what, at), Triplets(truth[here].astype(np.int16), prediction[here].astype(np.int16), pixels[here])

@@ -1,0 +1,1 @@
+"""Photos, masks and confidences as the samples of a training."""

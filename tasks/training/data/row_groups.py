@@ -1,0 +1,98 @@
+"""Parquet files a row group at a time: of each the bytes of a few columns, and nothing of what lies around them."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipes.tasks.storage.filesystem import explained, filesystem
+from clipes.tasks.storage.parquet import CHECKED, check_columns, opened, parsed, there
+
+
+@dataclass(frozen=True, eq=False)
+class RowGroups:
+    """A Parquet file whose footer has been read. Picklable.
+
+    Attributes:
+        uri: of the file.
+        footer: says where its row groups are.
+    """
+
+    uri: str
+    footer: pq.FileMetaData
+
+    @classmethod
+    def of_file(cls, uri: str, columns: Sequence[str]) -> "RowGroups":
+        """Read the footer of a file that has some columns.
+
+        Raises:
+            BrokenArtifactError: the file is missing, does not open or lacks a column.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        with opened(uri) as parquet:
+            check_columns(uri, parquet, columns)
+            return cls(uri, parquet.metadata)
+
+    def __len__(self) -> int:
+        return self.footer.num_row_groups
+
+    def span(self, group: int, columns: Sequence[str]) -> tuple[int, int]:
+        """The bytes of a file, from and to, that hold some columns of a row group; best if they are neighbours."""
+        found = self.footer.row_group(group)
+        chunks = [found.column(place) for place in range(found.num_columns)]
+        spans = [_span(chunk) for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
+        return min(start for start, _ in spans), max(end for _, end in spans)
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read some columns, a table per row group; what the others hold is not fetched.
+
+        Raises:
+            BrokenArtifactError: the file is missing, or a page fails its checksum.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        spans = [self.span(group, columns) for group in range(len(self))]
+        with there(self.uri), explained(self.uri):
+            fs, path = filesystem(self.uri)
+            starts, ends = [start for start, _ in spans], [end for _, end in spans]
+            parts = fs.cat_ranges([path] * len(spans), starts, ends, on_error="raise")
+        for group, (start, data) in enumerate(zip(starts, parts, strict=True)):
+            yield self.decoded(group, columns, start, data)
+
+    def decoded(self, group: int, columns: Sequence[str], start: int, data: bytes) -> pa.Table:
+        """Some columns of a row group.
+
+        Args:
+            group: its number.
+            columns: their names.
+            start: where in the file the data begins.
+            data: what the file holds there, up to the end of the row group's `span` at least.
+
+        Raises:
+            BrokenArtifactError: a page fails its checksum.
+        """
+        with parsed(self.uri):
+            file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
+            return file.read_row_group(group, list(columns), use_threads=False)  # the loader has processes
+
+
+class _Part(io.BytesIO):
+    """The bytes of a file from a place on; places are those of the file."""
+
+    def __init__(self, start: int, data: bytes) -> None:
+        super().__init__(data)
+        self._start = start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return super().seek(offset - self._start if whence == io.SEEK_SET else offset, whence) + self._start
+
+    def tell(self) -> int:
+        return super().tell() + self._start
+
+
+def _span(chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    return start, start + chunk.total_compressed_size

@@ -1,0 +1,194 @@
+"""The photos that a segmenter is trained on, and where each one's pseudo mask lies in the artifacts."""
+
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.parquet import there
+from clipes.tasks.storage.run_status import read_run
+from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
+from clipes.tasks.training.data.row_groups import RowGroups
+from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.vocabulary import Vocabulary
+
+THREADS = 16  # artifacts whose ids are read at a time; it is the store that takes the time
+PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
+STATUS_COLUMNS = ("image_id", "status")
+MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
+CONTENT_ADDRESSED = ""  # the version of an artifact is in its name
+MASK_PLACES = pa.schema(
+    [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
+)
+
+
+@dataclass(frozen=True)
+class PhotoPlace:
+    """A photo to train on: what it is, and where."""
+
+    image_id: str
+    uri: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class MaskPlace:
+    """Where a photo's mask lies: number of the artifact, of the row group, and of the row in it."""
+
+    image_id: str
+    artifact: int
+    group: int
+    row: int
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """A photo's pseudo mask.
+
+    Attributes:
+        ids: (H, W) uint8, 0 and data set ids.
+        confidence: (H, W) uint8, round(255 c).
+    """
+
+    ids: np.ndarray
+    confidence: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """The photos that have a pseudo mask, sorted by id; columns, for there may be millions. Picklable.
+
+    Attributes:
+        places: image_id, uri, fingerprint; artifact (number of it), group and row therein of its mask.
+        artifacts: of stage masks.
+        vocabulary: the classes of the ids in the masks.
+        exif: whether an EXIF orientation turns the photos, as it did when their masks were made.
+        left_out: how many photos of the data set have no mask.
+    """
+
+    places: pa.Table
+    artifacts: tuple[RowGroups, ...]
+    vocabulary: Vocabulary
+    exif: Literal["ignore", "apply"]
+    left_out: int
+
+    @classmethod
+    def of_photos(
+        cls, photos: Iterable[Photo], artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
+    ) -> "TrainingSet":
+        """Find the masks of photos.
+
+        Args:
+            photos: of the manifest.
+            artifacts: URIs of the artifacts of stage masks.
+            vocabulary: of the run.
+            exif: of the run's photos.
+
+        Raises:
+            BrokenArtifactError: an artifact is missing, does not open, fails a checksum or lacks a column.
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        rows = ((photo.image_id, photo.uri, photo.fingerprint) for photo in photos)
+        columns = list(zip(*rows, strict=True)) or [()] * len(PHOTO_COLUMNS)
+        listed = pa.table([pa.array(column, pa.string()) for column in columns], names=PHOTO_COLUMNS)
+        return cls._joined(listed, artifacts, vocabulary, exif)
+
+    @classmethod
+    def of_run(cls, store: str, run: str) -> "TrainingSet":
+        """Find the masks of a run's photos by the files that it has written.
+
+        Args:
+            store: URI of the run's store.
+            run: its name.
+
+        Raises:
+            UsageError: no such run.
+            StageError: the run has no masks yet.
+            BrokenArtifactError, StorageError, TransientError: as `of_photos`.
+        """
+        status, files = read_run(store, run), ArtifactStore(store)
+        artifacts = status.artifacts("masks")
+        if not artifacts:
+            raise StageError(f"run {run} has no masks yet: run it up to the stage masks")
+        listed = files.read(files.run_uri(run, "manifest.parquet"), PHOTO_COLUMNS)
+        vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
+        return cls._joined(listed, artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
+
+    @classmethod
+    def _joined(
+        cls, listed: pa.Table, artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
+    ) -> "TrainingSet":
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="masks") as threads:
+            masks = tuple(threads.map(_row_groups, artifacts))
+            places = threads.map(_mask_places, masks, range(len(masks)))
+            found = pa.concat_tables([MASK_PLACES.empty_table(), *places])
+        joined = listed.join(found, keys="image_id", join_type="inner").sort_by("image_id").combine_chunks()
+        return cls(joined, masks, vocabulary, exif, listed.num_rows - joined.num_rows)
+
+    def __len__(self) -> int:
+        return self.places.num_rows
+
+    def photo(self, index: int) -> PhotoPlace:
+        """A photo, by its place among the ids."""
+        return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
+
+    def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
+        """Read a photo's mask; of its artifact the row group comes that holds it.
+
+        Args:
+            index: place of the photo among the ids.
+            files: through which row groups are read.
+
+        Raises:
+            BrokenArtifactError: the artifact is missing, fails a checksum or has another photo in this row.
+            StorageError: the store refuses.
+            TransientError: it did not answer in any attempt.
+        """
+        place = MaskPlace(*(self.places[name][index].as_py() for name in MASK_PLACES.names))
+        masks = self.artifacts[place.artifact]
+        try:
+            return _read_mask(masks, place, files)
+        except BrokenArtifactError:
+            span = masks.span(place.group, MASK_COLUMNS)
+            if not files.forget(masks.uri, CONTENT_ADDRESSED, span):  # else the copy may be broken, or outdated
+                raise
+            return _read_mask(masks, place, files)
+
+
+def _row_groups(uri: str) -> RowGroups:
+    return RowGroups.of_file(uri, (*STATUS_COLUMNS, *MASK_COLUMNS))
+
+
+def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
+    """The places of an artifact's masks; rows of photos that failed are left out."""
+    found = [MASK_PLACES.empty_table()]
+    for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
+        numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
+        rows = np.arange(table.num_rows, dtype=np.int32)
+        places = pa.table([table["image_id"], *numbers, rows], schema=MASK_PLACES)
+        found.append(places.filter(pc.equal(table["status"], "ok")))
+    return pa.concat_tables(found)
+
+
+def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[StoredMask, FileRead]:
+    start, end = masks.span(place.group, MASK_COLUMNS)
+    with there(masks.uri):
+        data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
+    rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
+    if [row["image_id"] for row in rows] != [place.image_id]:
+        raise BrokenArtifactError(masks.uri, f"does not hold {place.image_id} where it was any more", "run again")
+    return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image)

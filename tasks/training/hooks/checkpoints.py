@@ -1,0 +1,154 @@
+"""Checkpoints of a training in the store: written whole, the last ones and the best kept, the newest gone on from."""
+
+import io
+import logging
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from clipes.tasks.models.state_dicts import BROKEN_FILE
+from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, remove
+from clipes.tasks.storage.listing import files_in
+from clipes.tasks.training.hooks.clock import Clock
+from clipes.tasks.training.hooks.curve import Curve
+from clipes_core.errors import TransientError
+
+NAME = re.compile(r"(\d{8})\.pt")
+BEST = "best.pt"
+ATTEMPTS, FIRST_WAIT_S, LAST_WAIT_S = 8, 0.5, 30.0  # a minute in all
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointFolder:
+    """The checkpoints of one training.
+
+    Args:
+        uri: of the folder; any fsspec URI.
+        keep: how many of the last ones stay.
+    """
+
+    def __init__(self, uri: str, keep: int) -> None:
+        self.uri, self._keep = uri, keep
+
+    def write(self, iteration: int, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint whole, then remove those before the last ones.
+
+        Args:
+            iteration: steps done.
+            state: tensors and plain values.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: it does not answer.
+        """
+        _patiently(self._put, f"{iteration:08d}.pt", state)
+        _patiently(self._prune)
+
+    def write_best(self, state: Mapping[str, Any]) -> None:
+        """Write the best one in place of the best so far; `train.init` takes it. Raises as `write`."""
+        _patiently(self._put, BEST, state)
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest one that is whole; None without any. Nothing in it is executed. Raises as `write`."""
+        for name in reversed(self._names()):
+            uri = posixpath.join(self.uri, name)
+            with explained(uri):
+                fs, path = filesystem(uri)
+                data = fs.cat_file(path)
+            try:
+                return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            except BROKEN_FILE as exc:
+                logger.warning("%s is damaged (%s): an earlier checkpoint is gone on from", uri, exc)
+        return None
+
+    def _names(self) -> list[str]:
+        """Of the numbered ones, oldest first."""
+        return sorted(file.name for file in files_in(self.uri) if NAME.fullmatch(file.name))
+
+    def _prune(self) -> None:
+        for name in self._names()[: -self._keep]:
+            remove(posixpath.join(self.uri, name))
+
+    def _put(self, name: str, state: Mapping[str, Any]) -> None:
+        uri = posixpath.join(self.uri, name)
+        with appears_whole(uri) as temporary, explained(uri):
+            torch.save(dict(state), temporary)
+
+
+def _patiently(act: Callable[..., None], *args: Any) -> None:
+    """A store that is away for a minute is no reason to lose the steps since the last checkpoint."""
+    Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
+        before_sleep=before_sleep_log(logger, logging.WARNING),
+        reraise=True,
+    )(act, *args)
+
+
+class CheckpointHook(Hook):
+    """Goes on from the newest checkpoint, and writes one every few steps and at the end.
+
+    Random state is no part of it: it follows from seed, step and sample alone, see the hook `randomness`.
+
+    Args:
+        folder: where they are.
+        every: steps between two.
+        curve: goes with them.
+        clock: is off meanwhile.
+        writes: whether this process writes; one of a training does.
+    """
+
+    priority = "LOWEST"  # after the learning rate has moved on
+
+    def __init__(self, folder: CheckpointFolder, every: int, curve: Curve, clock: Clock, writes: bool) -> None:
+        self._folder, self._every, self._curve, self._clock, self._writes = folder, every, curve, clock, writes
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over what the newest checkpoint holds."""
+        state = self._folder.newest()
+        if state is None:
+            return
+        unwrapped(runner).load_state_dict(state["model"])
+        runner.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self._curve.take_over(state["curve"])
+        loop = runner.train_loop
+        loop._iter = state["iteration"]  # as Runner.resume does
+        runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
+        if self._writes:
+            logger.info("the training goes on at iteration %d of %d", loop.iter, loop.max_iters)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Write where it is time to."""
+        done = batch_idx + 1
+        if not self._writes:
+            return
+        with self._clock.off():
+            if self._curve.best_iteration == done:
+                self._folder.write_best({"iteration": done, "state_dict": unwrapped(runner).state_dict()})
+            if done % self._every == 0 or done == runner.max_iters:
+                self._folder.write(done, self._state(runner, done))
+
+    def _state(self, runner: Runner, done: int) -> dict[str, Any]:
+        return {
+            "iteration": done,
+            "model": unwrapped(runner).state_dict(),
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+            "curve": self._curve.plain(),
+        }
+
+
+def unwrapped(runner: Runner) -> torch.nn.Module:
+    """The model itself, also where several processes train it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,76 @@
+"""The mIoU of a network that is being trained, every few steps."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
+from clipes.tasks.stages.confusion_rows import load_truth
+from clipes.tasks.stages.masks import resized_ids
+from clipes.tasks.training.hooks.checkpoints import unwrapped
+from clipes.tasks.training.hooks.clock import Clock
+from clipes.tasks.training.hooks.curve import Curve
+from clipes_core.config.run import DatasetConfig
+from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.errors import PhotoError
+from clipes_core.evaluation.metrics import confusion, scores_from_confusion
+from clipes_core.segmentation.inference import photo_mask
+
+logger = logging.getLogger(__name__)
+
+
+class ValidationHook(Hook):
+    """Scores the network on photos with truth: the photo once and whole, without CRF, whatever the evaluation does.
+
+    Args:
+        photos: to score on; those that cannot be scored are left out, as at the end, and told once.
+        dataset: how they are read.
+        every: steps between two.
+        num_classes: 1 + K.
+        curve: gets the mIoU.
+        clock: is off meanwhile.
+    """
+
+    priority = "VERY_LOW"  # after the curve's point
+
+    def __init__(
+        self, photos: Sequence[Photo], dataset: DatasetConfig, every: int, num_classes: int, curve: Curve, clock: Clock
+    ) -> None:
+        self._photos, self._dataset, self._every, self._num_classes = photos, dataset, every, num_classes
+        self._curve, self._clock = curve, clock
+        self._told: set[str] = set()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Score where it is time to."""
+        done = batch_idx + 1
+        if done % self._every == 0 or done == runner.max_iters:
+            with self._clock.off():
+                self._curve.add_miou(self._miou(unwrapped(runner)))
+
+    def _miou(self, model: torch.nn.Module) -> float:
+        model.eval()
+        pooled = np.zeros((self._num_classes, self._num_classes), np.int64)
+        for photo, loaded in load_photos(self._photos, self._dataset):
+            try:
+                pooled += self._confusion(model, photo, loaded)
+            except PhotoError as error:
+                self._tell(photo, error)
+        model.train()
+        return scores_from_confusion(pooled).miou
+
+    def _confusion(self, model: torch.nn.Module, photo: Photo, loaded: LoadedPhoto | PhotoError) -> np.ndarray:
+        if isinstance(loaded, PhotoError):
+            raise loaded
+        truth = load_truth(str(photo.truth_uri), loaded.size_hw)
+        ids = photo_mask(model, np.asarray(loaded.image), EvaluationConfig())
+        return confusion(truth, resized_ids(ids, loaded.size_hw), self._num_classes)
+
+    def _tell(self, photo: Photo, error: PhotoError) -> None:
+        if photo.image_id not in self._told:
+            self._told.add(photo.image_id)
+            logger.warning("photo %s is left out of the mIoU of the training: %s", photo.image_id, error.reason)

@@ -1,0 +1,132 @@
+"""Progress while a run goes on: bars on a terminal, plain lines elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from clipes.tasks.machine.background import beside
+from clipes.tasks.plan.stages import STAGES
+
+REFRESH_SECONDS = 0.5
+LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """Rows of a stage so far.
+
+    Attributes:
+        computed: by this run; in a training with those of the checkpoint that it goes on from.
+        reused: were there already.
+    """
+
+    computed: int
+    reused: int = 0
+
+
+Count = Callable[[str], Done]
+
+
+class StageProgress:
+    """How far a stage is, in words, and how long it may take.
+
+    What was there already took no time, so the pace is that of the rows that were computed while it was watched.
+
+    Args:
+        stage: its name.
+        total: rows it will have.
+        now: since when it is watched [s].
+
+    Attributes:
+        count: rows that are there, at most `total`.
+    """
+
+    def __init__(self, stage: str, total: int, now: float) -> None:
+        training = STAGES[stage].rows_of == "training"
+        self._total, self._rows = total, " iterations" if training else ""
+        self.count, self._computed, self._now = 0, 0, now
+        self._begun = self._first = (now, 0)
+
+    def see(self, done: Done, now: float) -> None:
+        """Take in how far it is at a time [s]."""
+        if done.computed == 0 or done.computed < self._computed:  # nothing yet, or a training that begins anew
+            self._begun = self._first = (now, 0)
+        elif self._first[1] == 0:
+            self._first = (now, done.computed)
+        self._computed, self._now = done.computed, now
+        self.count = min(done.computed + done.reused, self._total)
+
+    @property
+    def text(self) -> str:
+        """As in: 120 of 600 iterations after 35 s, about 2 min to go."""
+        seconds = self._now - self._begun[0]
+        return f"{self.count} of {self._total}{self._rows} after {seconds:.0f} s{self._to_go()}"
+
+    def _to_go(self) -> str:
+        since, before = self._first
+        if before == 0 or self._computed == before or self.count == self._total:
+            return ""
+        seconds = (self._total - self.count) * (self._now - since) / (self._computed - before)
+        return f", about {_roughly(seconds)} to go"
+
+
+def _roughly(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.0f} h"
+
+
+@contextmanager
+def shown_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None = None) -> Iterator[None]:
+    """Show how far each stage is while the block runs.
+
+    Args:
+        totals: stage -> rows it will have.
+        done: rows of a stage so far.
+        stream: default standard error.
+    """
+    stream = stream or sys.stderr
+    show = _bars if stream.isatty() else _lines
+    with beside(lambda stop: show(totals, done, stop, stream), "progress"):
+        yield
+
+
+def _bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
+    columns = (
+        TextColumn("{task.description:12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(file=stream)) as progress:
+        bars = {stage: progress.add_task(stage, total=total) for stage, total in totals.items()}
+        while True:
+            ended = stop.wait(REFRESH_SECONDS)
+            for stage, bar in bars.items():
+                rows = done(stage)
+                progress.update(bar, completed=min(rows.computed + rows.reused, totals[stage]))
+            if ended:
+                return
+
+
+def _lines(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
+    now = time.monotonic()
+    stages = {stage: StageProgress(stage, total, now) for stage, total in totals.items()}
+    while True:
+        ended = stop.wait(LINE_SECONDS)
+        for stage, progress in stages.items():
+            before = progress.count
+            progress.see(done(stage), time.monotonic())
+            if progress.count != before:
+                print(f"{stage}: {progress.text}", file=stream, flush=True)
+        if ended:
+            return

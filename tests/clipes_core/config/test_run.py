@@ -1,0 +1,281 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from clipes_core.config.run import (
+    CamConfig,
+    ClipConfig,
+    ConfidenceConfig,
+    CrfConfig,
+    PromptsConfig,
+    RunConfig,
+    parse_config,
+)
+from clipes_core.config.section import Section
+from clipes_core.errors import ConfigError
+
+SMALLEST = {"name": "voc12", "dataset": {"root": "/data/VOC2012"}}
+
+
+def parsed(**sections: Any) -> RunConfig:
+    return parse_config({**SMALLEST, **sections})
+
+
+def complaint(**sections: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parsed(**sections)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (ClipConfig, {"model": "ViT-B-16-quickgelu", "pretrained": "openai", "pooling": "patch_mean"}),
+        (PromptsConfig, {"template": "a clean origami {}.", "fusion": "sentence", "background": True}),
+        (
+            CamConfig,
+            {
+                **{"softmax": True, "refine": "caa", "box_threshold": 0.4, "attention_blocks": 8},
+                **{"sinkhorn_rounds": 3, "power": 2, "scales": (1.0,), "flip": False},
+            },
+        ),
+        (
+            CrfConfig,
+            {
+                **{"enabled": True, "iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4},
+                **{"bi_xy_std": 67, "bi_rgb_std": 3, "image": "rgb", "background_power": 1},
+            },
+        ),
+        (ConfidenceConfig, {"source": "crf"}),
+    ],
+)
+def test_defaults_are_the_papers(section, values):
+    assert {name: getattr(section(), name) for name in values} == values
+
+
+def test_the_smallest_config_has_every_default():
+    config = parsed()
+    assert config.name == "voc12"
+    assert config.dataset.root == "/data/VOC2012"
+    assert config.dataset.max_side == 1024
+    assert config.dataset.exif == "ignore"
+    assert config.crf == CrfConfig()
+    assert config.execution.max_failure_rate == 0.01
+
+
+def test_values_as_texts_of_the_command_line_are_read():
+    config = parsed(crf={"iter_max": "5", "enabled": "false"}, execution={"gpu_workers": "2"})
+    assert config.crf.iter_max == 5
+    assert config.crf.enabled is False
+    assert config.execution.gpu_workers == 2
+
+
+def test_configs_are_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        CrfConfig().iter_max = 3
+
+
+def test_a_config_survives_its_own_plain_values():
+    config = parsed(cam={"scales": [1.0, 0.5]}, prompts={"template": ["a {}.", "the {}."]})
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+def sections_of(model: type[Section]) -> list[type[Section]]:
+    inner = [field.annotation for field in model.model_fields.values()]
+    nested = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, Section)]
+    return [model, *(section for kind in nested for section in sections_of(kind))]
+
+
+def test_every_key_is_described():
+    for section in sections_of(RunConfig)[1:]:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
+
+
+@pytest.mark.parametrize("section", sections_of(RunConfig))
+def test_every_section_rejects_unknown_keys(section):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        section.model_validate({"no_such_key": 1})
+
+
+@pytest.mark.parametrize("key", ["colour", "strict", "interval", "int"])
+def test_an_unknown_key_is_named(key):
+    assert complaint(**{key: 1}) == f"{key}: unknown key"
+    assert complaint(crf={key: 1}) == f"crf.{key}: unknown key"
+
+
+def test_each_bad_key_has_its_line():
+    lines = complaint(crf={"iter_max": 0, "image": "bgr"}, extra=1).splitlines()
+    assert lines == [
+        "crf.image: Input should be 'rgb' or 'reference' (got 'bgr')",
+        "crf.iter_max: Input should be greater than or equal to 1 (got 0)",
+        "extra: unknown key",
+    ]
+
+
+def test_a_missing_name_is_said():
+    with pytest.raises(ConfigError, match=r"^name: must be set$"):
+        parse_config({"dataset": {"root": "/data"}})
+
+
+def test_a_section_that_is_no_mapping_is_named():
+    assert complaint(crf=None).startswith("crf: Input should be a valid dictionary")
+    with pytest.raises(ConfigError, match="valid dictionary"):
+        parse_config([])
+
+
+@pytest.mark.parametrize("format_", ["voc", "coco"])
+def test_a_data_set_in_a_folder_needs_its_root(format_):
+    with pytest.raises(ConfigError, match=rf"^dataset\.root: must be set for format {format_}: the data set's folder$"):
+        parse_config({"name": "a", "dataset": {"format": format_}})
+
+
+def test_a_list_needs_no_root():
+    assert parse_config({"name": "a", "dataset": {"format": "list", "split": "photos.csv"}}).dataset.root is None
+
+
+@pytest.mark.parametrize("template", ["origami", "{} and {}", ["a {}.", "origami"]])
+def test_a_template_without_one_place_is_refused(template):
+    line = complaint(prompts={"template": template})
+    assert line.startswith("prompts.template: ")
+    assert "must hold {} exactly once, where the class words go" in line
+
+
+def test_no_template_is_refused():
+    assert complaint(prompts={"template": []}) == "prompts.template: needs at least one template (got [])"
+
+
+def test_templates_are_a_tuple_also_of_one_text():
+    assert PromptsConfig(template="a {}.").templates == ("a {}.",)
+    assert PromptsConfig(template=("a {}.", "the {}.")).templates == ("a {}.", "the {}.")
+
+
+@pytest.mark.parametrize("workers", ["gpu_workers", "cpu_workers"])
+def test_workers_are_auto_or_a_positive_number(workers):
+    assert getattr(parsed(execution={workers: "auto"}).execution, workers) == "auto"
+    line = complaint(execution={workers: 0})
+    assert line == f"execution.{workers}: must be auto or at least 1 (got 0)"
+
+
+@pytest.mark.parametrize("name", ["-x", ".hidden", "a/b", "", "a b"])
+def test_a_name_that_is_no_file_name_is_refused(name):
+    assert complaint(name=name).startswith("name: String should match pattern")
+
+
+@pytest.mark.parametrize("name", ["voc12", "2012", "{date}-voc", "voc.v2_{time}"])
+def test_names_may_hold_date_and_time(name):
+    assert parsed(name=name).name == name
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:3"])
+def test_devices_are_known_by_their_torch_names(device):
+    assert parsed(clip={"device": device}).clip.device == device
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("dataset", "max_side", 31),
+        ("clip", "device", "gpu"),
+        ("cam", "box_threshold", 1.0),
+        ("cam", "box_threshold", -0.1),
+        ("cam", "attention_blocks", 0),
+        ("cam", "sinkhorn_rounds", -1),
+        ("cam", "power", 17),
+        ("cam", "scales", []),
+        ("crf", "iter_max", 0),
+        ("crf", "iter_max", 2.5),
+        ("crf", "pos_w", -1),
+        ("crf", "pos_w", float("inf")),
+        ("crf", "bi_w", float("nan")),
+        ("crf", "pos_xy_std", 0.09),
+        ("crf", "bi_xy_std", 0),
+        ("crf", "bi_rgb_std", 1e-6),
+        ("crf", "background_power", 0),
+        ("crf", "background_power", 65),
+        ("confidence", "source", "posterior"),
+        ("execution", "shards", 0),
+        ("execution", "max_failure_rate", 1.1),
+        ("execution", "retries", -1),
+        ("execution", "retries", 51),
+        ("execution", "shard_timeout_s", 0),
+    ],
+)
+def test_values_out_of_bounds_are_refused_by_name(section, key, value):
+    line = complaint(**{section: {**SMALLEST.get(section, {}), key: value}})
+    assert line.startswith(f"{section}.{key}: ")
+    assert line.endswith(f"(got {value!r})")
+
+
+def test_a_shard_may_be_tried_again_as_often_as_prefect_bears():
+    assert parsed(execution={"retries": 50}).execution.retries == 50
+
+
+def test_a_bad_scale_is_named_by_its_place():
+    assert complaint(cam={"scales": [1, 5]}).startswith("cam.scales.1: Input should be less than or equal to 4")
+
+
+def test_auto_is_a_template_that_is_not_chosen_yet():
+    assert PromptsConfig(template="auto").templates == ()
+    assert complaint(prompts={"template": ["auto"]}).startswith("prompts.template: 'auto' must hold {} exactly once")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "uri"),
+    [
+        ("dataset", "root", "ftp://me:hunter2@host/photos"),
+        ("dataset", "split", "https://host/list.csv?version=1&x-amz-Signature=hunter2"),
+        ("dataset", "truth", "simplecache::sftp://me:hunter2@host/masks"),
+        ("dataset", "classes", "https://host/own.yaml?sig=hunter2"),
+        ("clip", "pretrained", "https://host/clip.pt?token=hunter2"),
+        ("clip", "pretrained", "https://hunter2@host/clip.pt"),
+        ("dataset", "root", "s3://key:hun/ter2@bucket/photos"),
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_repeated(section, key, uri):
+    given = {"root": "/data", key: uri} if section == "dataset" else {key: uri}
+    told = complaint(**{section: given})
+    assert told.startswith(f"{section}.{key}: a URI with credentials in it, and run.json holds it: take them out")
+    assert "hun" not in told
+
+
+def test_credentials_in_the_stores_uri_are_refused():
+    assert complaint(store="s3://key:hunter2@bucket/store").startswith("store: a URI with credentials in it")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("s3://bucket/a:b@c", "abfs://box@account.dfs.core.windows.net/a", "ssh://me@host/a"),
+        "http://host:8080/photos@2x",
+    ],
+)
+def test_buckets_accounts_and_users_are_no_credentials(uri):
+    assert parsed(store=uri).store == uri
+
+
+def test_of_the_evaluation_only_what_differs_names_other_photos():
+    assert parsed().evaluation.photos == {}
+    assert parsed(evaluation={"seed": 0, "scales": [1, 0.5]}).evaluation.photos == {"seed": 0}
+
+
+def test_mu_is_a_threshold_or_the_way_of_the_published_program():
+    assert parsed(train={"mu": 0}).train.mu == 0
+    assert parsed(train={"mu": "labels"}).train.mu == "labels"
+    assert {line.partition(":")[0] for line in complaint(train={"mu": 1.5}).splitlines()} == {"train.mu"}
+
+
+def test_loading_needs_no_process_of_its_own():
+    assert parsed(execution={"loader_workers": 0}).execution.loader_workers == 0
+    assert complaint(execution={"loader_workers": -1}).startswith(
+        "execution.loader_workers: must be auto or at least 0"
+    )
+
+
+def test_crops_leave_nothing_out():
+    assert parsed(evaluation={"mode": "slide", "crop": 342}).evaluation.stride == 342
+    assert complaint(evaluation={"mode": "slide", "crop": 341}) == (
+        "evaluation.stride: must be at most evaluation.crop, or what lies between two crops is left out (got 342)"
+    )
+    assert parsed(evaluation={"crop": 341}).evaluation.mode == "whole"

@@ -1,0 +1,89 @@
+"""Bad annotations and lines of a split, all of one data set in VOC's layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.input_cases.photos import GOOD
+
+LIMIT = 11 << 20
+
+
+def annotation(*names: str, size: tuple[int, int] | None = None) -> bytes:
+    """A VOC annotation of objects."""
+    stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    objects = "".join(f"<object><name>{name}</name></object>" for name in names)
+    return f"<annotation>{stated}{objects}</annotation>".encode()
+
+
+def multiplying() -> bytes:
+    """Ten levels of ten entities each: 10 GB when they are expanded."""
+    entities = "".join(f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, 11))
+    name = "<object><name>&e10;</name></object>"
+    return f'<!DOCTYPE a [<!ENTITY e0 "dog">{entities}]><annotation>{name}</annotation>'.encode()
+
+
+def referring(address: str) -> bytes:
+    """A document type and an entity that lie elsewhere."""
+    name = "<object><name>&x;</name></object>"
+    return f'<!DOCTYPE a SYSTEM "{address}" [<!ENTITY x SYSTEM "{address}">]><annotation>{name}</annotation>'.encode()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the split.
+
+    Attributes:
+        text: as it stands there.
+        image_id: of the photo, or of the row that tells why there is none.
+        xml: the annotation, None: there is none.
+    """
+
+    text: str
+    image_id: str
+    xml: bytes | None
+
+
+def listed(name: str, xml: bytes | None) -> Line:
+    """An ordinary line."""
+    return Line(name, name, xml)
+
+
+def lines(address: str) -> dict[tuple[str, str], Line]:
+    """All lines of the split.
+
+    Args:
+        address: whoever fetches it is seen.
+    """
+    dog = annotation("dog")
+    labels = {
+        "no annotation": listed("none", None),
+        "broken XML": listed("broken", dog[:-9]),
+        "web page named .xml": listed("page", b"<html><title>404 Not Found</title></html>"),
+        "XML of 11 MB": listed("huge", dog.replace(b"><object", b">" + b" " * LIMIT + b"<object")),
+        "XML whose entities multiply": listed("bomb", multiplying()),
+        "XML that refers to an address outside": listed("refers", referring(address)),
+        "object without a name": listed("nameless", b"<annotation><object/></annotation>"),
+        "XML without objects": listed("empty", annotation()),
+        "class that the vocabulary lacks": listed("giraffe", annotation("dog", "giraffe")),
+        "class in wrong case": listed("Dog", annotation("Dog")),
+        "XML that states another size than the photo has": listed("size", annotation("dog", size=(640, 480))),
+    }
+    lists = {
+        "id that an earlier line has": Line("twice\r\ntwice", "twice", dog),
+        "id with spaces": listed("my old photo", dog),
+        "byte order mark, blank lines, Windows line ends": listed("plain", dog),
+    }
+    groups = {"Labels": labels, "Lists": lists}
+    return {(group, given): line for group, these in groups.items() for given, line in these.items()}
+
+
+def write_voc_data_set(root: Path, split: dict[tuple[str, str], Line]) -> None:
+    """Write photos, annotations and the split `bad`, which begins with a mark and has Windows' line ends."""
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for line in split.values():
+        GOOD(root / "JPEGImages" / f"{line.image_id}.jpg")
+        if line.xml is not None:
+            (root / "Annotations" / f"{line.image_id}.xml").write_bytes(line.xml)
+    text = "\ufeff" + "\r\n \r\n\r\n".join(line.text for line in split.values())
+    (root / "ImageSets" / "Segmentation" / "bad.txt").write_bytes(text.encode())

@@ -1,0 +1,105 @@
+"""Bad COCO files and refused permissions: what the readers of this process make of them."""
+
+import json
+import logging
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from support.input_cases.annotations import annotation
+from support.input_cases.photos import GOOD
+from support.input_cases.seen import Seen
+from support.permissions import unprivileged
+
+from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.photos import load_photos
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import PhotoError
+from clipes_core.vocabulary import Vocabulary
+
+
+class Messages(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
+    """List a data set and load its photos, as the stages manifest and cams do; what becomes of one of them."""
+    messages = Messages()
+    logging.getLogger("clipes").addHandler(messages)
+    try:
+        listing = read_dataset(config, vocabulary())
+    finally:
+        logging.getLogger("clipes").removeHandler(messages)
+    rejects = [(row.stage, str(row.kind)) for row in listing.rejects if row.image_id == image_id]
+    notes = None
+    for photo, loaded in load_photos(listing.photos, config):
+        if photo.image_id == image_id and isinstance(loaded, PhotoError):
+            rejects.append(("cams", str(loaded.kind)))
+        elif photo.image_id == image_id:
+            notes = loaded.notes
+    return Seen(tuple(rejects), notes, message="\n".join(messages.lines))
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """VOC's, read once: as somebody without rights it may be out of reach."""
+    return load_vocabulary("voc12")
+
+
+def voc_with(folder: Path, forbidden: str) -> Seen:
+    """A data set of two photos, of which one file may not be read."""
+    for name in ("JPEGImages", "Annotations"):
+        (folder / name).mkdir()
+    for image_id in ("a", "b"):
+        GOOD(folder / "JPEGImages" / f"{image_id}.jpg")
+        (folder / "Annotations" / f"{image_id}.xml").write_bytes(annotation("dog"))
+    (folder / "both.txt").write_text("a\nb\n")
+    (folder / forbidden).chmod(0)
+    config = DatasetConfig(root=str(folder), split=str(folder / "both.txt"))
+    seen_by_readers(config, "b")  # whatever Python imports for it lies where only root may look
+    with unprivileged(folder):
+        assert seen_by_readers(config, "b") == Seen(notes=())
+        return seen_by_readers(config, "a")
+
+
+def coco_with(folder: Path, **changes: Any) -> Seen:
+    """An annotation file of one photo, with some sections changed."""
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 7}],
+        "categories": [{"id": 7, "name": "dog"}],
+    }
+    (folder / "own.json").write_text(json.dumps({**document, **changes}))
+    return _seen_in_coco(folder, "own.json")
+
+
+def coco_list(folder: Path) -> Seen:
+    """A published list whose id is that of the last class, counted from 1."""
+    (folder / "own.txt").write_text("a 20\n")
+    return _seen_in_coco(folder, "own.txt")
+
+
+def _seen_in_coco(folder: Path, split: str) -> Seen:
+    GOOD(folder / "a.jpg")
+    config = DatasetConfig(format="coco", root=str(folder), split=str(folder / split))
+    return seen_by_readers(config, "a")
+
+
+READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
+    ("Photos", "photo without permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
+    ("Labels", "annotation without permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
+    ("Labels", "COCO list (ids from 0) with the number of classes as id"): coco_list,
+    ("Labels", "COCO annotation of a category that the file lacks"): lambda folder: coco_with(folder, categories=[]),
+    ("Labels", "COCO annotation of an image that the file lacks"): lambda folder: coco_with(
+        folder, annotations=[{"image_id": "1", "category_id": 7}]
+    ),
+}

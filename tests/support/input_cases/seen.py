@@ -1,0 +1,72 @@
+"""What became of an input, and what docs/input.md says becomes of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TABLE = Path(__file__).parents[3] / "docs" / "input.md"
+CLAIM = re.compile(r"(rejects|notes|exit 2|log): (none|`[^`]+`(?:,? `[^`]+`)*)")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What became of an input.
+
+    Attributes:
+        rejects: stage and kind of each of its rows in rejects.parquet.
+        notes: of its row in cams, None where it has no mask.
+        exit_code: of the command, None where it went on.
+        message: what was written to standard error.
+    """
+
+    rejects: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] | None = None
+    exit_code: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the table: an input and what is to be seen of it."""
+
+    group: str
+    given: str
+    rejects: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] | None
+    exit_code: int | None
+    words: tuple[str, ...]
+
+    def check(self, seen: Seen) -> None:
+        """Compare with what was seen."""
+        assert seen.rejects == self.rejects
+        assert seen.notes == self.notes
+        assert seen.exit_code == self.exit_code
+        assert all(word in seen.message for word in self.words), seen.message
+        assert "Traceback" not in seen.message
+
+
+def table_rows() -> list[TableRow]:
+    """The rows of docs/input.md."""
+    rows, group = [], ""
+    for line in TABLE.read_text().splitlines():
+        if line.startswith("## "):
+            group = line.removeprefix("## ")
+        elif line.startswith("| ") and not line.startswith("| input |"):
+            given, happens, seen = (cell.strip() for cell in line.strip("|").split(" | "))
+            assert happens, given
+            rows.append(_row(group, given, seen))
+    return rows
+
+
+def _row(group: str, given: str, seen: str) -> TableRow:
+    claims = {what: tuple(re.findall("`([^`]+)`", words)) for what, words in CLAIM.findall(seen)}
+    assert len(claims) == len(re.sub("`[^`]*`", "", seen).split(";")), f"{given}: cannot be checked: {seen}"
+    stage_and_kind = claims.get("rejects")
+    return TableRow(
+        group,
+        given,
+        rejects=(stage_and_kind,) if stage_and_kind else (),
+        notes=claims.get("notes"),
+        exit_code=2 if "exit 2" in claims else None,
+        words=(*claims.get("exit 2", ()), *claims.get("log", ())),
+    )

@@ -1,0 +1,72 @@
+"""Bad weights and class words: refused with exit code 2 before anything of them is used."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from support.input_cases.photos import PAGE
+from support.input_cases.seen import Seen
+
+from clipes.tasks.models.clip import load_clip
+from clipes_core.config.run import ClipConfig
+from clipes_core.errors import UsageError
+from clipes_core.prompts import text_feature
+
+
+class Touch:
+    """Unpickles by running a shell command."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.target}",)
+
+
+def truncated(path: Path, small_vit: Path) -> None:
+    """The first half of a checkpoint."""
+    content = small_vit.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def other_architecture(path: Path, _small_vit: Path) -> None:
+    """The weights of something that is no CLIP."""
+    safetensors.torch.save_file({"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.bias": torch.zeros(1000)}, path)
+
+
+def program(path: Path, _small_vit: Path) -> None:
+    """A pickle that leaves a file where it is loaded."""
+    path.write_bytes(pickle.dumps({"visual.proj": Touch(path.with_name("ran"))}))
+
+
+WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
+    ("Weights", "truncated weights"): truncated,
+    ("Weights", "weights of another architecture"): other_architecture,
+    ("Weights", "web page as weights"): lambda path, _: path.write_bytes(PAGE),
+    ("Weights", "weights of zero bytes"): lambda path, _: path.touch(),
+    ("Weights", "pickle that would run a program"): program,
+    ("Weights", "folder as weights"): lambda path, _: path.mkdir(),
+}
+
+
+def seen_of_weights(path: Path) -> Seen:
+    """Load weights as a worker does."""
+    return _refused(lambda: load_clip(ClipConfig(pretrained=str(path))))
+
+
+def seen_of_long_words(small_vit: Path) -> Seen:
+    """Encode a class whose words do not fit."""
+    clip = load_clip(ClipConfig(pretrained=str(small_vit)))
+    return _refused(lambda: text_feature(clip.model, clip.tokenizer, ["dog " * 90], ["a {}."]))
+
+
+def _refused(call: Callable[[], object]) -> Seen:
+    """What a call is refused with; the command makes exit code 2 of a UsageError and writes its message."""
+    try:
+        call()
+    except UsageError as error:
+        return Seen(exit_code=2, message=str(error))
+    return Seen()

@@ -1,0 +1,80 @@
+"""Photos whose masks can be told from their pixels, with the artifacts of these masks, in any store."""
+
+import io
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.stages.masks import MasksRow, palette_png
+from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.user_files import find_files, write_bytes
+from clipes.tasks.training.data.training_set import TrainingSet
+from clipes_core.vocabulary import ClassEntry, Vocabulary
+
+VOCABULARY = Vocabulary(classes=(ClassEntry(name="cat"), ClassEntry(name="dog")))
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def noise(seed, size_hw=(24, 32)):
+    return np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), np.uint8)
+
+
+def ids_of(image_rgb):
+    """The mask that a photo of these tests has: its red, modulo three."""
+    return image_rgb[..., 0] % 3
+
+
+def confidence_of(image_rgb):
+    """The confidence that a photo of these tests has: its green."""
+    return np.ascontiguousarray(image_rgb[..., 1])
+
+
+@dataclass
+class MaskedPhotos:
+    """Photos of noise below a URI, and the artifacts of their masks."""
+
+    uri: str
+    shards: list[list[MasksRow]] = field(default_factory=lambda: [[], []])
+    uris: dict[str, str] = field(default_factory=dict)
+
+    def add(self, image_id, data=None, row=None, shard=0):
+        """Write a photo, by default one of noise, and add its row, by default with the mask that it tells."""
+        image = noise(len(self.uris))
+        self.uris[image_id] = f"{self.uri}/photos/{image_id}.png"
+        write_bytes(self.uris[image_id], png(image) if data is None else data)
+        self.shards[shard].append(row or mask_row(image_id, ids_of(image), confidence_of(image)))
+
+    def photos(self):
+        facts = find_files(list(self.uris.values()))
+        return [
+            Photo(image_id, uri, facts[uri].size_bytes, facts[uri].fingerprint, ())
+            for image_id, uri in self.uris.items()
+        ]
+
+    def artifacts(self):
+        """Write the artifacts."""
+        return [self.artifact(shard) for shard in range(len(self.shards))]
+
+    def artifact(self, shard):
+        store = ArtifactStore(f"{self.uri}/store")
+        key = ArtifactKey("masks", "0" * 16, shard, "0" * 16)
+        with store.writer(key, STAGES["masks"].schema, {}) as artifact:
+            for row in self.shards[shard]:
+                artifact.write(asdict(row))
+        return store.artifact_uri(key)
+
+    def training_set(self, exif="ignore"):
+        return TrainingSet.of_photos(self.photos(), self.artifacts(), VOCABULARY, exif)
+
+
+def mask_row(image_id, ids, confidence):
+    mask_png = palette_png(ids, np.array(VOCABULARY.palette, np.uint8))
+    return MasksRow(image_id, (1, 2), mask_png=mask_png, confidence_png=png(confidence))

@@ -1,0 +1,32 @@
+"""Runs of a few photos, written down as a pipeline would, and their reports."""
+
+from contextlib import suppress
+
+import fsspec
+from support.report_pages import Element, check_stands_alone, parsed
+
+from clipes.tasks.report import write_report
+from clipes.tasks.runs.recorder import recorded_run
+
+
+def write_down(made, failure=None, without=()):
+    """Write the files of a run whose shards are made; those of `without` failed, and the run with them."""
+    with suppress(() if failure is None else type(failure)), recorded_run(made.run) as record:
+        for each in made.records.values():
+            record.ledger.planned(each.stage, each.shard)
+            record.ledger.started(each.stage, each.shard, 1)
+            if (each.stage, each.shard) in without:
+                record.ledger.failed(each.stage, each.shard, 1, failure)
+            else:
+                record.ledger.finished(each, 1)
+        if failure is not None:
+            raise failure
+    return made.run
+
+
+def report_of(run) -> Element:
+    """Write the report of a run and parse it."""
+    fs, path = fsspec.core.url_to_fs(write_report(run.config.store, run.config.name))
+    page = parsed(fs.cat_file(path).decode())
+    check_stands_alone(page)
+    return page

@@ -1,0 +1,63 @@
+"""Segmenters of a few weights, of MMSegmentation's own modules."""
+
+from typing import Any
+
+import pyarrow as pa
+import torch
+from mmengine.registry import DefaultScope
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.models.segmenter_file import save_segmenter
+from clipes.tasks.storage.artifact_store import ArtifactStore, weights_uri
+from clipes_core.config.run import RunConfig
+
+
+def small_config(classes: int = 21) -> dict[str, Any]:
+    """A ResNet of one block a stage with four channels, and a head of one convolution."""
+    norm = {"type": "BN"}
+    return {
+        "type": "EncoderDecoder",
+        "data_preprocessor": {
+            "type": "SegDataPreProcessor",
+            "mean": [123.675, 116.28, 103.53],
+            "std": [58.395, 57.12, 57.375],
+            "bgr_to_rgb": True,
+            "size": (32, 32),
+        },
+        "backbone": {
+            **{"type": "ResNet", "depth": 18, "base_channels": 4, "stem_channels": 4, "norm_cfg": norm},
+            **{"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)},
+        },
+        "decode_head": {
+            **{"type": "FCNHead", "in_channels": 32, "in_index": 3, "channels": 8, "num_convs": 1},
+            **{"concat_input": False, "dropout_ratio": 0, "num_classes": classes, "norm_cfg": norm},
+            "loss_decode": {"type": "CrossEntropyLoss", "avg_non_ignore": True},
+        },
+        "test_cfg": {"mode": "whole"},
+    }
+
+
+def built(config: dict[str, Any], seed: int = 0) -> BaseSegmentor:
+    """A network of a config with random weights, in eval mode."""
+    with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope("mmseg"):
+        torch.manual_seed(seed)
+        model = MODELS.build(config)
+        model.init_weights()
+    return model.eval()
+
+
+def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
+    """Write the files of a run that has trained `small_config`, or nothing yet; returns the URI of the weights."""
+    store = ArtifactStore(config.store)
+    uri = f"{config.store}/artifacts/segmenter/{'a' * 16}/000-{'b' * 16}.parquet"
+    if model is not None:
+        vocabulary = load_vocabulary(config.dataset.classes)
+        names = [entry.name for entry in vocabulary.classes]
+        save_segmenter(weights_uri(uri), small_config(), model.state_dict(), names, vocabulary.palette)
+    run = {"name": config.name, "state": "completed", "config": config.model_dump(mode="json")}
+    store.write_run_json(config.name, "run.json", run)
+    shards = [{"stage": "masks", "artifact": "x"}, {"stage": "segmenter", "artifact": uri if model else None}]
+    store.write_run_table(config.name, "status.parquet", pa.Table.from_pylist(shards))
+    return weights_uri(uri)

@@ -1,0 +1,153 @@
+import platform
+import sys
+
+import pytest
+import torch
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from s3fs import S3FileSystem
+from support.s3_server import READER
+
+from clipes.tasks.commands.doctor import examine
+from clipes.tasks.machine.devices import cores
+from clipes_core.config.run import ClipConfig
+
+
+@pytest.fixture(autouse=True)
+def no_server():
+    """No server is named, whatever the environment says."""
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield
+
+
+@pytest.fixture
+def found(tmp_path, golden):
+    """What the doctor says of a store and weights, by what."""
+
+    def found(store=tmp_path / "store", pretrained=golden / "small_vit.pt"):
+        return {finding.what: finding for finding in examine(str(store), ClipConfig(pretrained=str(pretrained)))}
+
+    return found
+
+
+def test_all_is_well_with_a_store_and_weights(found):
+    findings = found()
+
+    assert all(finding.works for finding in findings.values())
+    assert findings["python"].detail == platform.python_version()
+    assert findings["clipes"].detail == "0.1.0"
+    assert {"torch", "prefect", "devices", "weights", "server", "store"} <= findings.keys()
+
+
+def test_devices_are_named_with_their_precision(found):
+    detail = found()["devices"].detail
+    assert detail.split(" in ")[0] in ("cpu", "mps") or detail.startswith("cuda:0")
+    assert f"{cores()} cores for masks" in detail
+
+
+def test_a_store_that_can_be_written_is_left_empty(found, tmp_path):
+    finding = found(tmp_path / "a b")["store"]
+    assert (finding.works, finding.detail) == (True, f"{tmp_path}/a b can be written")
+    assert list((tmp_path / "a b").iterdir()) == []
+
+
+def test_a_store_in_memory_can_be_written(found):
+    assert found("memory://store")["store"].works
+
+
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("{folder}/file/store", "Not a directory"),
+        ("nowhere://store", "Protocol not known: nowhere"),
+        ("gs://bucket/store", "install gcsfs"),
+    ],
+)
+def test_a_store_that_cannot_be_written_is_told_so(found, tmp_path, store, expected):
+    (tmp_path / "file").write_text("no folder")
+    uri = store.format(folder=tmp_path)
+
+    finding = found(uri)["store"]
+
+    assert not finding.works
+    assert finding.detail.startswith(f"{uri} cannot be written (")
+    assert expected in finding.detail
+    assert finding.detail.endswith("): name another with --store")
+
+
+def test_an_object_store_without_credentials_is_told_so(found, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+    finding = found("s3://clipes-doctor/store")["store"]
+
+    assert not finding.works
+    assert "Unable to locate credentials" in finding.detail
+
+
+def test_a_store_on_s3_is_tried_and_left_empty(found, s3, s3_folder, monkeypatch):
+    assert found(s3_folder)["store"].works
+    assert not [name for name in s3.files().find(s3_folder) if ".doctor-" in name]
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER.secret_key)
+    S3FileSystem.clear_instance_cache()
+    finding = found(s3_folder)["store"]
+    assert not finding.works
+    assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.doctor-")
+    assert finding.detail.endswith(
+        ": no permission (Access Denied.); check its mode or the credentials): name another with --store"
+    )
+
+
+def test_weights_are_named_with_their_digest(found, golden):
+    detail = found()["weights"].detail
+    assert detail.startswith(f"ViT-B-16-quickgelu {golden / 'small_vit.pt'}, digest ")
+    assert len(detail.rpartition(" ")[2]) == 16
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "expected"),
+    [("/nowhere/vit.pt", "expected a file or a tag"), ("random:x", "expected random:SEED")],
+)
+def test_weights_that_cannot_be_used_are_told_so(found, pretrained, expected):
+    finding = found(pretrained=pretrained)["weights"]
+    assert not finding.works
+    assert finding.detail.startswith(f"clip.pretrained {pretrained}: {expected}")
+
+
+def test_weights_that_are_there_but_cannot_be_loaded_are_told_so(found, golden, tmp_path):
+    short, other = tmp_path / "short.pt", tmp_path / "other.pt"
+    short.write_bytes((golden / "small_vit.pt").read_bytes()[:1000])
+    torch.save({"weight": torch.zeros(2, 2)}, other)
+
+    for path in (short, other):
+        finding = found(pretrained=path)["weights"]
+        assert not finding.works
+        assert finding.detail.startswith(f"{path}: expected ")
+
+
+def test_without_a_server_each_run_starts_its_own(found):
+    finding = found()["server"]
+    assert (finding.works, finding.detail) == (True, "PREFECT_API_URL is not set: each run starts a server of its own")
+
+
+def test_a_server_that_does_not_answer_is_told_so(found):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        finding = found()["server"]
+    assert not finding.works
+    assert finding.detail.startswith("http://127.0.0.1:9/api does not answer (")
+    assert finding.detail.endswith("start it with `prefect server start`, or unset PREFECT_API_URL")
+
+
+def test_without_prefect_the_rest_is_still_looked_at(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect.settings", None)  # as Python marks a module that cannot be imported
+
+    findings = found()
+
+    assert not findings["server"].works
+    assert findings["server"].detail.startswith("prefect cannot be imported (")
+    assert findings["server"].detail.endswith("): pip install prefect")
+    assert findings["store"].works

@@ -1,0 +1,242 @@
+import os
+import re
+import socket
+import time
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from support.small_runs import TINY_NETWORK, worked_through
+
+from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.ledger import STATUS_SCHEMA
+from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri, weights_uri
+from clipes_core.errors import ArtifactError, RunBusyError, UsageError
+
+A, B = "a" * 16, "b" * 16
+
+
+@pytest.fixture(params=["path", "memory", "s3"])
+def store(request, tmp_path):
+    if request.param == "s3":
+        return ArtifactStore(f"{request.getfixturevalue('s3_folder')}/mein läger")
+    uris = {"path": str(tmp_path / "mein läger"), "memory": f"memory://{uuid.uuid4()}/mein läger"}
+    return ArtifactStore(uris[request.param])
+
+
+@pytest.fixture
+def local(tmp_path):
+    return ArtifactStore(str(tmp_path / "store"))
+
+
+def artifact(store, stage, stage_key=A, shard=0):
+    """Write an artifact without rows; its URI."""
+    key = ArtifactKey(stage, stage_key, shard, "c" * 16)
+    with store.writer(key, STAGES[stage].schema, {}):
+        pass
+    return store.artifact_uri(key)
+
+
+def run(store, name="voc12", state="completed", artifacts=None, **said):
+    """Write the files of a run; its status where it names artifacts."""
+    begun = {"state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
+    store.write_run_json(name, "run.json", {**begun, **said})
+    if artifacts is not None:
+        rows = [{"stage": "", "shard": 0, "state": "completed", "artifact": uri} for uri in artifacts]
+        store.write_run_table(name, "status.parquet", pa.Table.from_pylist(rows, schema=STATUS_SCHEMA))
+
+
+def found(store, older_than_s=HOUR, age=DAY):
+    """What may go when everything is a day old, as stage/key/file."""
+    files = [file for each in find_garbage(store, older_than_s, time.time() + age).values() for file in each]
+    return sorted("/".join(file.uri.rsplit("/", 3)[1:]) for file in files)
+
+
+def places(*uris):
+    return sorted("/".join(uri.rsplit("/", 3)[1:]) for uri in uris)
+
+
+def test_of_a_completed_run_the_artifacts_that_its_status_names_are_in_use(store):
+    used = [artifact(store, "cams"), artifact(store, "masks")]
+    left = [artifact(store, "masks", shard=1), artifact(store, "masks", B)]
+    run(store, artifacts=used, stage_keys={"cams": A, "masks": A})
+    assert found(store) == places(*left)
+
+
+@pytest.mark.parametrize("state", ["running", "failed", "cancelled"])
+def test_of_any_other_run_all_under_its_stage_keys_is_in_use(store, state):
+    used = [artifact(store, "cams"), artifact(store, "cams", shard=1), artifact(store, "masks")]
+    left = [artifact(store, "cams", B), artifact(store, "masks", B)]
+    run(store, state=state, artifacts=used[:1], stage_keys={"cams": A, "masks": A})
+    assert found(store) == places(*left)
+
+
+def test_a_completed_run_whose_status_is_not_written_is_taken_for_one_that_goes_on(store):
+    artifact(store, "cams")
+    run(store, stage_keys={"cams": A})
+    assert found(store) == []
+
+
+def test_all_texts_are_in_use_by_a_run_that_ranks_templates(store):
+    artifact(store, "texts"), artifact(store, "texts", B)
+    left = artifact(store, "cams", B)
+    run(store, state="failed", candidates=["a {}."], stage_keys={"candidate_texts": A})
+    assert found(store) == places(left)
+
+
+def test_what_several_runs_use_is_used_by_each(store):
+    one, two = artifact(store, "cams"), artifact(store, "cams", shard=1)
+    run(store, "one", artifacts=[one])
+    run(store, "two", artifacts=[two])
+    assert found(store) == []
+
+
+def test_a_history_is_not_asked(store):
+    left = artifact(store, "cams")
+    run(store, artifacts=[left])
+    store.archive_run("voc12", "2026-11-24T000000+0000", ["run.json", "status.parquet"])
+    run(store, artifacts=[])
+    assert found(store) == places(left)
+
+
+def test_what_is_young_stays(store):
+    left = artifact(store, "cams")
+    run(store, artifacts=[])
+    assert found(store, older_than_s=HOUR, age=HOUR - 60) == []
+    assert found(store, older_than_s=HOUR, age=HOUR + 60) == places(left)
+    assert found(store, older_than_s=0, age=60) == places(left)
+
+
+def test_files_that_are_no_artifacts_stay(local):
+    folder = Path(artifact(local, "cams")).parent
+    run(local, artifacts=[])
+    for name in ("notes.txt", "000-notes.parquet", f"000-{A}.parquet.bak"):
+        (folder / name).write_bytes(b"mine")
+    assert [place.rpartition("/")[2] for place in found(local)] == [f"000-{'c' * 16}.parquet"]
+
+
+def test_what_is_half_written_goes_after_a_day(local):
+    run(local, state="running", stage_keys={"cams": A})
+    folders = [Path(artifact(local, "cams")).parent, Path(local.run_uri("voc12"))]
+    left = [folder / f".000-{A}.parquet.{uuid.uuid4().hex}.tmp" for folder in folders]
+    for path in left:
+        path.touch()
+    (folders[1] / ".mine.tmp").touch()
+    assert found(local, age=DAY - 60) == []
+    assert found(local, age=DAY + 60) == places(*map(str, left))
+
+
+def test_it_is_counted_and_removed_by_stage(store):
+    run(store, artifacts=[artifact(store, "masks")])
+    for stage, shard in (("masks", 0), ("masks", 1), ("cams", 0)):
+        artifact(store, stage, B, shard)
+    garbage = find_garbage(store, HOUR, time.time() + DAY)
+
+    counts = {count.stage: (count.files, count.size_bytes) for count in counted_garbage(garbage)}
+    assert list(counts) == ["cams", "masks"]
+    assert [files for files, _ in counts.values()] == [1, 2]
+    assert counts["masks"][1] > counts["cams"][1] / 2 > 100
+
+    remove_garbage(store, garbage)
+    remove_garbage(store, garbage)
+    assert store.is_complete(ArtifactKey("masks", A, 0, "c" * 16), 0)
+    assert not any(store.shard_artifacts(stage, B, shard) for stage in ("cams", "masks") for shard in (0, 1))
+    assert find_garbage(store, HOUR, time.time() + DAY) == {}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"state": "completed"}', None])
+def test_nothing_goes_where_a_run_cannot_be_asked(store, content):
+    artifact(store, "cams")
+    run(store, "good", artifacts=[])
+    store.write_run_text("odd", "run.json" if content else "metrics.json", content or "{}")
+    message = f"nothing is deleted, for what run odd uses cannot be told .*, or remove {store.uri}/runs/odd$"
+    with pytest.raises(ArtifactError, match=message):
+        find_garbage(store, HOUR, time.time() + DAY)
+
+
+def test_nothing_goes_where_a_status_is_broken(local):
+    run(local, artifacts=[artifact(local, "cams")])
+    status = Path(local.run_uri("voc12", "status.parquet"))
+    status.write_bytes(status.read_bytes()[:-50])
+    with pytest.raises(ArtifactError, match=r"run voc12 uses cannot be told \(.*status\.parquet cannot be read"):
+        find_garbage(local, HOUR, time.time() + DAY)
+
+
+def test_a_place_without_a_store_is_told_so(store):
+    with pytest.raises(UsageError, match=f"no artifacts and no runs in {store.uri}: name another store with --store"):
+        find_garbage(store, HOUR, time.time())
+
+
+def test_youth_is_respected_while_a_run_may_be_going_on(local):
+    """Where another machine has taken the name of a run that goes on, its youth alone protects what it makes."""
+    artifact(local, "cams")
+    run(local, state="running")
+    with pytest.raises(RunBusyError, match="run voc12 may be going on now, on elsewhere: give --older-than 1h or more"):
+        find_garbage(local, HOUR - 1, time.time())
+    assert find_garbage(local, HOUR, time.time()) == {}
+    run(local, state="running", host=socket.gethostname(), pid=2**22 + 1, pid_started=0)  # no process has this id
+    assert len(find_garbage(local, 0, time.time() + 1)) == 1
+
+
+@pytest.mark.parametrize(("age", "seconds"), [("7d", 7 * DAY), ("12h", 12 * HOUR), ("0d", 0)])
+def test_ages(age, seconds):
+    assert seconds_of(age) == seconds
+
+
+@pytest.mark.parametrize("age", ["", "7", "d", "7w", "-1d", "1.5h", "7 d"])
+def test_what_is_no_age_is_told_so(age):
+    with pytest.raises(UsageError, match=re.escape(f"--older-than {age}: expected a number of days or hours, as 7d")):
+        seconds_of(age)
+
+
+def written_down(run, pool):
+    """Make a run with its files; the URIs of its artifacts."""
+    with recorded_run(run) as record:
+        made = worked_through(run, pool)
+        for each in made.records():
+            record.ledger.started(each.stage, each.shard, 1)
+            record.ledger.finished(each, 1)
+    return [each.uri for each in made.records()]
+
+
+def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny, pool):
+    for name in "abc":
+        tiny.add(name, "cat;dog")
+    first = written_down(prepare_run(tiny.config(execution={"shards": 2}), "masks"), pool)
+    tiny.label("a", "dog")
+    settings = {"execution": {"shards": 2}, "crf": {"iter_max": 2}}
+    second = written_down(prepare_run(tiny.config(**settings), "masks"), pool)
+    ranking = prepare_ranking(tiny.config().model_copy(update={"name": "ranking"}), ("a {}.", "the {}."))
+    ranked = written_down(ranking, pool)
+    store = ranking.store
+
+    assert found(store) == places(*{*first} - {*second})
+    remove_garbage(store, find_garbage(store, HOUR, time.time() + DAY))
+
+    assert all(os.path.exists(uri) for uri in (*second, *ranked))  # noqa: PTH110
+    assert found(store) == []
+    again = worked_through(prepare_run(tiny.config(**settings), "masks"), pool)
+    assert all(record.cached for record in again.records())
+
+
+@pytest.mark.slow
+def test_weights_and_checkpoints_stay_and_go_with_their_artifact(tiny, pool):
+    tiny.add("a", "cat;dog")
+
+    def trained(seed):
+        train = {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 2, "seed": seed}
+        run = prepare_run(tiny.config(train=train), "segmenter")
+        (uri,) = (uri for uri in written_down(run, pool) if "/segmenter/" in uri)
+        newest = f"{checkpoints_uri(uri)}/00000002.pt"
+        assert all(map(os.path.exists, (weights_uri(uri), newest)))
+        return run.store, (uri, weights_uri(uri), newest, f"{checkpoints_uri(uri)}/00000001.pt")
+
+    (store, left), (_, used) = trained(seed=0), trained(seed=1)
+    garbage = find_garbage(store, HOUR, time.time() + DAY)
+    assert {stage: len(files) for stage, files in garbage.items()} == {"segmenter": 4}
+    remove_garbage(store, garbage)
+    assert [os.path.exists(uri) for uri in (*left, *used)] == [False] * 4 + [True] * 4  # noqa: PTH110

@@ -1,0 +1,190 @@
+import logging
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+from support.small_segmenters import built, save_run, small_config
+
+from clipes.tasks.commands.predictions import Prediction, PredictionRequest, predict
+from clipes_core.config.run import parse_config
+from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.errors import BrokenArtifactError, ConfigError, UsageError
+from clipes_core.photo import reduce_to
+from clipes_core.pictures.overlay import ids_on_photo
+from clipes_core.segmentation.inference import photo_mask
+
+
+@pytest.fixture(scope="module")
+def model():
+    return built(small_config(), seed=3)
+
+
+@pytest.fixture
+def predicted(tmp_path, model):
+    """Predict photos with a run of some settings; the outcomes."""
+
+    def predicted(*images, to="out", overlay=False, **sections):
+        config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}, **sections})
+        save_run(config, model)
+        target = to if "://" in to else str(tmp_path / to)
+        request = PredictionRequest(tuple(str(image) for image in images), target, overlay, device="cpu")
+        return list(predict(config.store, "r", request))
+
+    return predicted
+
+
+@pytest.fixture
+def photo(tmp_path, real_data):
+    """Write a photo of 60 x 44 px below the folder of the test; returns its path."""
+    source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+
+    def photo(name, left=0):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source.crop((left, 0, left + 60, 44)).save(path)
+        return path
+
+    return photo
+
+
+def ids_of(path):
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [128, 0, 0]
+        return np.array(image)
+
+
+def rgb_of(path):
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def written(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_photos_have_the_masks_of_the_runs_segmenter_and_settings(tmp_path, predicted, photo, model):
+    first, second = photo("a.jpg"), photo("x/b.png", left=40)
+    evaluation = {"mode": "slide", "crop": 32, "stride": 32, "scales": [1, 0.5], "merge": "max"}
+
+    outcomes = predicted(first, second, evaluation=evaluation)
+
+    assert outcomes == [Prediction(str(first)), Prediction(str(second))]
+    assert written(tmp_path / "out") == ["a.png", "b.png"]
+    settings = EvaluationConfig.model_validate(evaluation)
+    for path, mask in ((first, "a.png"), (second, "b.png")):
+        assert (ids_of(tmp_path / "out" / mask) == photo_mask(model, rgb_of(path), settings)).all()
+
+
+def test_a_folder_stands_for_all_photos_below_it(tmp_path, predicted, photo):
+    for name in ("p/a.jpg", "p/deep/er/b.PNG", "p/c.webp"):
+        photo(name)
+    (tmp_path / "p" / "notes.txt").write_text("no photo")
+    assert len(predicted(tmp_path / "p")) == 3
+    assert written(tmp_path / "out") == ["a.png", "c.png", "deep/er/b.png"]
+
+
+def test_photos_of_one_name_do_not_replace_each_other(tmp_path, predicted, photo, model, caplog):
+    paths = [photo("p/a.jpg"), photo("p/a.png", left=30), photo("q/a.jpg", left=60), photo("q/a-2.jpg", left=90)]
+    with caplog.at_level(logging.INFO, logger="clipes"):
+        predicted(*paths, paths[0])
+    assert written(tmp_path / "out") == ["a-2-2.png", "a-2.png", "a-3.png", "a.png"]
+    for path, mask in zip(paths, ("a", "a-2", "a-3", "a-2-2"), strict=True):
+        expected = photo_mask(model, rgb_of(path), EvaluationConfig())
+        assert (ids_of(tmp_path / "out" / f"{mask}.png") == expected).all()
+    assert f"{paths[1]}: its mask is a-2.png, for another photo is named a too" in caplog.messages
+
+
+def test_masks_may_go_beside_the_photos_of_a_folder_and_are_not_taken_for_photos(tmp_path, predicted, photo):
+    photo("p/a.jpg")
+    for _ in range(2):
+        assert len(predicted(tmp_path / "p", to="p/masks")) == 1
+    assert written(tmp_path / "p") == ["a.jpg", "masks/a.png"]
+
+
+def test_photos_may_lie_below_the_place_of_the_masks(tmp_path, predicted, photo):
+    photo("out/p/a.jpg")
+    assert len(predicted(tmp_path / "out" / "p", to="out")) == 1
+    assert written(tmp_path / "out") == ["a.png", "p/a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["p/a.png", "p/a-overlay.jpg"])
+def test_no_mask_replaces_a_photo(tmp_path, predicted, photo, name):
+    photos = {photo("p/a.png" if name == "p/a.png" else "p/a.jpg"), photo(name)}
+    before = photo(name).read_bytes()
+    with pytest.raises(UsageError, match=rf"--to: .*{name} would replace a photo that is asked for"):
+        predicted(*sorted(photos), to="p", overlay=True)
+    assert photo(name).read_bytes() == before
+    assert len(written(tmp_path / "p")) == len(photos)
+
+
+def test_an_overlay_is_the_photo_under_its_mask(tmp_path, predicted, photo):
+    path = photo("a.png")
+    predicted(path, overlay=True)
+    mask = ids_of(tmp_path / "out" / "a.png")
+    palette = np.array(Image.open(tmp_path / "out" / "a.png").getpalette(), np.uint8).reshape(-1, 3)
+    expected = ids_on_photo(rgb_of(path), mask, palette)
+    difference = np.abs(rgb_of(tmp_path / "out" / "a-overlay.jpg").astype(int) - expected)
+    assert difference.mean() < 5  # a JPEG
+
+
+def test_a_large_photo_is_reduced_as_in_the_run_and_its_mask_has_its_size(tmp_path, predicted, photo, model):
+    path = photo("a.png")
+    predicted(path, overlay=True, dataset={"root": "x", "max_side": 32})
+    small = photo_mask(model, np.asarray(reduce_to(Image.open(path), 32)), EvaluationConfig())
+    mask = ids_of(tmp_path / "out" / "a.png")
+    assert mask.shape == (44, 60)
+    assert set(np.unique(mask)) == set(np.unique(small))
+    assert Image.open(tmp_path / "out" / "a-overlay.jpg").size == (32, 23)
+
+
+def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(tmp_path, predicted, photo):
+    good, bad, small = photo("a.jpg"), tmp_path / "b.jpg", tmp_path / "c.png"
+    bad.write_bytes(b"no photo")
+    Image.new("RGB", (1, 9)).save(small)
+
+    outcomes = {each.uri: each.reason for each in predicted(bad, tmp_path / "none.jpg", "foo://x/d.jpg", small, good)}
+
+    assert outcomes[str(good)] is None
+    assert outcomes[str(bad)] == f"{bad} (8 bytes) cannot be decoded: no image of a known format"
+    assert outcomes[str(tmp_path / "none.jpg")] == f"{tmp_path / 'none.jpg'} is not there"
+    assert outcomes["foo://x/d.jpg"].startswith("foo://x/d.jpg: ")
+    assert outcomes[str(small)].startswith(f"{small}: photo is 1 x 9 px")
+    assert written(tmp_path / "out") == ["a.png"]
+
+
+def test_photos_and_masks_may_be_anywhere(predicted, photo, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file(f"{tmp_path}/p/deep/a.png", photo("a.png").read_bytes())
+    predicted(f"memory:/{tmp_path}/p", to=f"memory:/{tmp_path}/out")
+    assert memory.find(f"{tmp_path}/out") == [f"{tmp_path}/out/deep/a.png"]
+
+
+def test_a_run_without_a_segmenter_is_told_what_to_do(tmp_path):
+    config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
+    save_run(config, None)
+    with pytest.raises(UsageError, match=r"^run r has no segmenter: let it train one, with train\.enabled=true"):
+        list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out")))
+    with pytest.raises(UsageError, match="no run other in"):
+        list(predict(str(tmp_path), "other", PredictionRequest(("a.jpg",), "out")))
+
+
+def test_a_segmenter_that_is_gone_is_told_so(tmp_path, photo, model):
+    config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}})
+    path = save_run(config, model)
+    fsspec.filesystem("file").rm(path)
+    with pytest.raises(BrokenArtifactError, match="is missing: run again, it will be made"):
+        list(predict(config.store, "r", PredictionRequest((str(photo("a.jpg")),), str(tmp_path / "out"))))
+
+
+def test_a_folder_without_photos_is_told_so(tmp_path, predicted):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty: a folder without photos \(\.jpg, "):
+        predicted(tmp_path / "empty")
+
+
+def test_a_device_that_is_not_there_is_told_so(tmp_path, model):
+    config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
+    save_run(config, model)
+    with pytest.raises(ConfigError, match=r"^--device: cuda:77 is not on this machine"):
+        list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out", device="cuda:77")))

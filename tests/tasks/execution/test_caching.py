@@ -1,0 +1,288 @@
+"""What a run reuses and what it makes again, to the row: the work of its task runs, done by a real worker."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from support.damage import flip_in_page
+from support.small_runs import rows_of, worked_through
+
+from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.metrics import run_metrics
+from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes.tasks.runs.ranking import template_ranking
+
+OF_PHOTOS = ("cams", "masks", "mask_scores")
+NOTHING = {"texts": 0, "cams": 0, "masks": 0, "mask_scores": 0}
+ALL = {"texts": 45, "cams": 6, "masks": 6, "mask_scores": 6}
+
+
+@pytest.fixture
+def six(tiny):
+    """Six photos with truth in two shards."""
+    Image.new("L", (64, 48), 8).save(tiny.folder / "truth.png")
+    for name in "abcdef":
+        tiny.add(name, "cat;dog", truth="truth.png")
+    return tiny
+
+
+@pytest.fixture
+def prepared(six):
+    def prepared(reuse=ALL_THAT_IS_THERE, **sections):
+        return prepare_run(six.config(**{"execution": {"shards": 2}, **sections}), "mask_scores", reuse)
+
+    return prepared
+
+
+@pytest.fixture
+def work(prepared, pool):
+    """A call that works through the run, with some settings, and gives its ledger."""
+    return lambda reuse=ALL_THAT_IS_THERE, **sections: worked_through(prepared(reuse, **sections), pool)
+
+
+def computed(ledger):
+    return {stage: counts.computed_rows for stage, counts in ledger.summaries(STAGES).items()}
+
+
+def copied(ledger):
+    return {stage: counts.copied_rows for stage, counts in ledger.summaries(STAGES).items()}
+
+
+def made(ledger):
+    """The shards that something was done for."""
+    return {(record.stage, record.shard) for record in ledger.records() if not record.cached}
+
+
+def path_of(ledger, stage, shard=0):
+    return Path(ledger.record(stage, shard).uri)
+
+
+def flip_in(path, column):
+    flip_in_page(path, 0, pq.read_schema(path).names.index(column))
+
+
+def test_the_same_again_computes_nothing(work):
+    assert computed(work()) == ALL
+    again = work()
+    assert computed(again) == NOTHING
+    assert made(again) == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"crf": {"bi_w": 5}}, {**NOTHING, "masks": 6, "mask_scores": 6}),
+        ({"prompts": {"template": "the {}."}}, ALL),
+        ({"report": {"gallery": 3}}, NOTHING),
+        ({"execution": {"shards": 2, "cpu_workers": 1, "retries": 0, "max_failure_rate": 0.5}}, NOTHING),
+    ],
+    ids=["crf", "template", "report", "execution"],
+)
+def test_a_setting_costs_what_reads_it_and_what_stands_on_that(work, settings, expected):
+    work()
+    after = work(**settings)
+    assert computed(after) == expected
+    assert set(copied(after).values()) == {0}
+
+
+def replace(path):
+    """Another picture under the same name, of the same length in bytes, a second younger."""
+    before = path.stat()
+    Image.new("RGB", Image.open(path).size, (200, 90, 30)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content + bytes(before.st_size - len(content)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    assert path.stat().st_size == before.st_size
+
+
+@pytest.mark.parametrize("change", ["labels", "file"])
+def test_one_changed_photo_costs_one_row_a_stage(work, prepared, six, change):
+    before = rows_of(prepared().store, [record.uri for record in work().records("masks")])
+    if change == "labels":
+        six.label("b", "dog", truth="truth.png")
+    else:
+        replace(six.folder / "b.png")
+
+    after = work()
+
+    assert computed(after) == {"texts": 0, "cams": 1, "masks": 1, "mask_scores": 1}
+    (shard,) = {shard for _, shard in made(after)}
+    assert copied(after) == {"texts": 0, **dict.fromkeys(OF_PHOTOS, after.record("cams", shard).images - 1)}
+    rows = rows_of(prepared().store, [record.uri for record in after.records("masks")])
+    assert {image_id for image_id in rows if rows[image_id] != before[image_id]} == {"b"}
+
+
+def test_other_weights_under_the_same_path_cost_all_that_saw_them(work, prepared, golden, tmp_path):
+    weights = tmp_path / "weights.pt"
+    shutil.copy(golden / "small_vit.pt", weights)
+    before = work(clip={"pretrained": str(weights)})
+    state = torch.load(weights)
+    state["visual.conv1.weight"] *= 0.5
+    torch.save(state, weights)
+
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:  # workers live as long as their run
+        after = worked_through(prepared(clip={"pretrained": str(weights)}), own)
+
+    assert computed(before) == computed(after) == ALL
+    for stage in ALL:
+        assert path_of(before, stage).parent != path_of(after, stage).parent
+
+
+def deleted(path, _other):
+    path.unlink()
+
+
+def truncated(path, _other):
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def flipped_in_a_page(path, _other):
+    flip_in(path, "image_id")
+
+
+def of_another_key(path, other):
+    shutil.copy(other, path)
+
+
+def of_other_ids(path, _other):
+    rewrite(path, image_id=[f"not {image_id}" for image_id in pq.read_table(path)["image_id"].to_pylist()])
+
+
+def rewrite(path, complete=True, **columns):
+    """Write an artifact anew with other columns, as whole as it was."""
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    for name, values in columns.items():
+        place = table.schema.names.index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+    own = {key: value for key, value in metadata.items() if key.startswith(b"clipes.")}
+    own[b"clipes.complete"] = str(complete).lower().encode()
+    pq.write_table(table.replace_schema_metadata(own), path)
+
+
+@pytest.mark.parametrize("damage", [deleted, truncated, flipped_in_a_page, of_another_key, of_other_ids])
+def test_a_damaged_artifact_is_made_again_alone(work, prepared, damage, caplog):
+    first = work()
+    for stage in OF_PHOTOS:
+        uris = [record.uri for record in first.records(stage)]
+        rows = rows_of(prepared().store, uris)
+        damage(path_of(first, stage), path_of(first, stage, 1))
+        caplog.clear()
+
+        again = work()
+
+        assert made(again) == {(stage, 0)}
+        assert again.record(stage, 0).copied == 0
+        assert rows_of(prepared().store, uris) == rows
+        assert len(caplog.messages) == (0 if damage is deleted else 1)
+        assert all(message.startswith(uris[0]) for message in caplog.messages)
+
+
+@pytest.mark.parametrize("stage", OF_PHOTOS)
+def test_an_incomplete_artifact_is_completed_alone(work, prepared, stage):
+    first = work()
+    uris = [record.uri for record in first.records(stage)]
+    rows, images = rows_of(prepared().store, uris), first.record(stage, 0).images
+    failed = [["error", *["ok"] * (images - 1)], ["network", *[None] * (images - 1)]]
+    rewrite(path_of(first, stage), complete=False, status=failed[0], error_kind=failed[1])
+
+    again = work()
+
+    assert made(again) == {(stage, 0)}
+    assert (again.record(stage, 0).copied, again.record(stage, 0).computed) == (images - 1, 1)
+    assert rows_of(prepared().store, uris) == rows
+
+
+def test_pages_that_no_run_has_read_are_found_by_one_that_verifies(work, prepared, caplog):
+    first = work()
+    damaged = [(path_of(first, "texts"), "feature"), (path_of(first, "masks"), "mask_png")]
+    whole = [pq.read_table(path) for path, _ in damaged]
+    for path, column in damaged:
+        flip_in(path, column)
+    assert made(work()) == set()
+
+    plans = plan_run(prepared(Reuse(verify=True)))
+    assert {plan.stage: plan.cached_shards for plan in plans} == {"texts": 0, "cams": 2, "masks": 1, "mask_scores": 1}
+    caplog.clear()
+    again = work(Reuse(verify=True))
+
+    assert made(again) == {("texts", 0), ("masks", 0)}
+    assert [pq.read_table(path) for path, _ in damaged] == whole
+    assert [message.split(" ")[0] for message in caplog.messages] == [str(path) for path, _ in damaged]
+    assert made(work(Reuse(verify=True))) == set()
+
+
+def test_fresh_computes_all(work):
+    work()
+    assert computed(work(Reuse(fresh=True))) == ALL
+
+
+@pytest.fixture
+def failed(prepared, six, pool):
+    """A run whose photo `b` was away; it is back as it was. Gives the shard that it is in."""
+    path, run = six.folder / "b.png", prepared()
+    path.rename(six.folder / "away")
+    ledger = worked_through(run, pool)
+    (six.folder / "away").rename(path)
+    assert [(reject.image_id, reject.kind) for reject in ledger.rejects()] == [("b", "missing")]
+    return next(shard for shard, photos in run.shards.items() if "b" in [photo.image_id for photo in photos])
+
+
+def test_a_photo_that_failed_for_good_is_tried_again_where_that_is_wished(work, prepared, failed):
+    assert made(work()) == set()
+    plans = {plan.stage: plan for plan in plan_run(prepared(Reuse(retry_errors=True)))}
+    assert (plans["cams"].cached_shards, plans["cams"].computed_rows) == (1, 1)
+
+    again = work(Reuse(retry_errors=True))
+
+    assert made(again) == {(stage, failed) for stage in OF_PHOTOS}
+    assert computed(again) == {"texts": 0, "cams": 1, "masks": 1, "mask_scores": 1}
+    assert again.rejects() == []
+    assert made(work(Reuse(retry_errors=True))) == set()
+
+
+def test_what_fails_again_in_the_same_way_moves_nothing_else(prepared, six, pool, failed):
+    run = prepared(Reuse(retry_errors=True))
+    (six.folder / "b.png").unlink()
+
+    again = worked_through(run, pool)
+
+    assert made(again) == {("cams", failed)}
+    assert computed(again)["cams"] == 1
+    assert [reject.image_id for reject in again.rejects()] == ["b"]
+
+
+def test_scores_with_a_damaged_page_are_made_again_before_the_run_reads_them(work, prepared):
+    first = work()
+    metrics = run_metrics(prepared(), first)
+    flip_in(path_of(first, "mask_scores"), "pixels")
+
+    again = work()
+
+    assert made(again) == {("mask_scores", 0)}
+    assert run_metrics(prepared(), again)["pseudo_mask"] == metrics["pseudo_mask"]
+
+
+@pytest.mark.parametrize(("stage", "column"), [("prompts", "scores"), ("prompt_scores", "pixels")])
+def test_what_a_ranking_reads_is_made_again_before_it_does(six, pool, stage, column):
+    def ranked():
+        run = prepare_ranking(six.config(), ("a {}.", "the {}."), scored_photos=2).with_sampled(("a {}.",))
+        return run, worked_through(run, pool)
+
+    run, first = ranked()
+    path, scores = path_of(first, stage), [path_of(first, "prompts")]
+    ranking, rows = template_ranking(run.store, map(str, scores), run.inputs.candidates), pq.read_table(path)
+    flip_in(path, column)
+
+    _, again = ranked()
+
+    assert made(again) == {(stage, 0)}
+    assert pq.read_table(path) == rows
+    assert template_ranking(run.store, map(str, scores), run.inputs.candidates) == ranking

@@ -1,0 +1,106 @@
+"""The training as a stage: real processes that train a tiny network on masks of a few photos."""
+
+import math
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from support.small_runs import TINY_NETWORK
+from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
+
+from clipes.tasks.execution.joint_training import _processes
+from clipes_core.errors import StageError, WorkerError
+
+CONFIGS = TINY_NETWORK.parent
+EVEN, RUNAWAY = str(CONFIGS / "even.py"), str(CONFIGS / "runaway.py")
+ATOL = 2e-5  # sums in another order; measured: 5e-7 in the loss, 7e-7 in the weights after thirty steps
+
+
+def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small):
+    run = small.prepared(train={"mmseg_config": EVEN})
+    with training_work(run) as work:
+        record = work.make(0)
+    expected = result_of(run, record)
+    shutil.rmtree(Path(record.uri).parent)
+
+    with training_work(run, processes=2) as work:
+        kill = killer()
+
+        def one_dies():
+            kill()
+            small.go_on()
+
+        with small.standing_still():
+            error = failed_attempt(work, one_dies)
+        result = result_of(run, work.make(0))
+
+    assert isinstance(error, WorkerError)
+    assert "-9" in str(error)
+    assert (result.facts["processes"], result.facts["resumed_at"]) == (2, 20)
+    for row, wanted in zip(result.curve, expected.curve, strict=True):
+        assert row == pytest.approx(wanted, abs=ATOL)
+    assert same_weights(result, expected, ATOL)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "expected"),
+    [
+        (4, ["cpu"] * 3, 2),
+        (5, ["cpu"] * 2, 1),
+        (8, ["cpu"] * 2, 2),
+        (5, [f"cuda:{index}" for index in range(8)], 5),
+        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers on each make CAMs; NCCL wants one
+    ],
+)
+def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
+    assert _processes(batch_size, devices) == expected
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):
+    run = small.prepared(train={"mmseg_config": RUNAWAY})
+    with training_work(run) as work, pytest.raises(StageError, match=r"^the loss is (nan|inf) at iteration [1-9]\d? "):
+        work.make(0)
+
+
+def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
+    path = small.photos.folder / "b.png"
+    content = path.read_bytes()
+    run = small.prepared(train={"iterations": 3}, execution={"max_failure_rate": 0.1})
+    with training_work(run) as work:
+        path.write_bytes(b"no photo")
+        try:
+            with pytest.raises(
+                StageError, match=r"^1 of 5 photos cannot be used, more than .+ 0\.1 bears; the first: b: "
+            ):
+                work.make(0)
+        finally:
+            path.write_bytes(content)
+
+
+def test_bfloat16_trains_on_a_cpu(small):
+    run = small.prepared(train={"precision": "bf16", "iterations": 3})
+    with training_work(run) as work:
+        result = result_of(run, work.make(0))
+    assert result.facts["precision"] == "bf16"
+    assert [row["iteration"] for row in result.curve] == [1, 2, 3]
+    assert all(math.isfinite(row["loss"]) for row in result.curve)
+    assert {str(tensor.dtype) for tensor in result.weights.values()} == {"torch.float32", "torch.int64"}
+
+
+def test_a_training_without_a_step_in_time_is_stopped(small):
+    run = small.prepared(execution={"shard_timeout_s": 0.01})  # its process takes longer to begin
+    with training_work(run) as work, pytest.raises(WorkerError) as told:
+        work.make(0)
+    assert str(told.value) == "no step for 0.01 s: stopped; raise execution.shard_timeout_s"
+
+
+@pytest.mark.slow
+def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
+    run = small.prepared(execution={"shard_timeout_s": 45})
+    with training_work(run) as work:
+        with small.standing_still():
+            error = failed_attempt(work, killer(signal.SIGSTOP))
+        result = result_of(run, work.make(0))
+    assert str(error) == "no step for 45 s: stopped; raise execution.shard_timeout_s"
+    assert result.facts["resumed_at"] == 20

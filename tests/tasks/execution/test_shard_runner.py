@@ -1,0 +1,205 @@
+import errno
+import logging
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from fsspec import register_implementation
+from fsspec.implementations.local import LocalFileSystem
+from support.damage import flip_in_page
+from support.small_runs import work_on, worked_through, works_of
+
+from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.errors import StorageError, TransientError, WorkerError
+
+
+@pytest.fixture
+def three(tiny):
+    """Three photos in one shard."""
+    for name in "abc":
+        tiny.add(name, "cat;dog")
+    return tiny
+
+
+@pytest.fixture
+def made(three, pool):
+    """A call that makes a run, stage after stage, and gives stage -> record."""
+
+    def made(until="masks", **sections):
+        run = prepare_run(three.config(**sections), until)
+        return {record.stage: record for record in worked_through(run, pool).records()}
+
+    return made
+
+
+def column(stage, name):
+    return STAGES[stage].schema.names.index(name)
+
+
+def test_a_run_is_made_once(made):
+    first, again = made(), made()
+    assert [(first[name].cached, again[name].cached) for name in first] == [(False, True)] * 3
+    assert [record.uri for record in first.values()] == [record.uri for record in again.values()]
+
+
+def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, caplog):
+    cams = Path(made()["cams"].uri)
+    whole = pq.read_table(cams)
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+
+    with caplog.at_level(logging.WARNING):
+        second = made(crf={"iter_max": 2})
+
+    assert not second["masks"].cached
+    assert (second["masks"].computed, second["masks"].rejects) == (3, ())
+    assert (second["cams"].cached, second["cams"].computed) == (False, 3)
+    assert pq.read_table(cams).equals(whole)
+    assert f"{cams} cannot be read" in caplog.text
+    assert "it is dropped and made again" in caplog.text
+
+
+class LosesWorkers:
+    """A pool some of whose workers die when they begin."""
+
+    def __init__(self, pool, deaths):
+        self._pool, self._deaths = pool, deaths
+
+    def run(self, *args, **options):
+        if self._deaths.pop(0):
+            raise WorkerError("its worker process died")
+        return self._pool.run(*args, **options)
+
+
+def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool):
+    cams = Path(made()["cams"].uri)
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+    run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
+    meets_it, dies_in_the_mend, mends, goes_on = False, True, False, False
+    ledger = Ledger(run.photos, 1)
+    texts, cams_work, masks = works_of(run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on]))
+    for work in (texts, cams_work):
+        work_on(work, run)
+
+    with pytest.raises(WorkerError):
+        masks.make(0)
+    assert not cams.exists()
+    record = masks.make(0)
+
+    assert (record.computed, record.rejects) == (3, ())
+    assert ledger.record("cams", 0).computed == 3
+
+
+def test_digests_that_fail_are_made_again_too(made):
+    cams = Path(made()["cams"].uri)
+    flip_in_page(cams, group=0, column=column("cams", "output_digest"))
+    second = made(crf={"iter_max": 2})
+    assert (second["cams"].computed, second["masks"].computed) == (3, 3)
+
+
+def test_a_cached_artifact_whose_ids_fail_is_made_again(made):
+    masks = Path(made()["masks"].uri)
+    flip_in_page(masks, group=0, column=column("masks", "image_id"))
+    second = made()
+    assert (second["cams"].cached, second["masks"].cached, second["masks"].computed) == (True, False, 3)
+
+
+def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool):
+    """As when somebody deletes what a run that is going on has counted as cached."""
+    cams = Path(made("cams")["cams"].uri)
+    run = prepare_run(three.config(), "masks")
+    ledger = Ledger(run.photos, 1)
+    for work in works_of(run, ledger, pool):
+        if work.stage.name == "masks":
+            assert ledger.record("cams", 0).cached
+            cams.unlink()
+        work_on(work, run)
+    assert cams.exists()
+    assert (ledger.record("cams", 0).computed, ledger.record("masks", 0).computed) == (3, 3)
+
+
+def test_texts_that_fail_are_made_again(made):
+    texts = Path(made()["texts"].uri)
+    flip_in_page(texts, group=0, column=column("texts", "feature"))
+    second = made(cam={"power": 1})
+    assert (second["texts"].computed, second["cams"].computed) == (45, 3)
+
+
+def test_rows_that_cannot_be_copied_are_computed(made, three):
+    cams = Path(made()["cams"].uri)
+    three.add("d", "dog")
+    flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+    second = made()
+    assert (second["cams"].copied, second["cams"].computed) == (0, 4)
+    assert not cams.exists()
+
+
+def test_an_artifact_of_other_photos_is_made_again(made, three):
+    cams = Path(made()["cams"].uri)
+    stranger = cams.read_bytes()
+    three.remove("c")
+    three.add("d", "dog")
+    cams.unlink()
+    other = Path(made()["cams"].uri)
+    expected = other.read_bytes()
+    forged = replaced_key(stranger, cams, other)
+    other.write_bytes(forged)
+    second = made()
+    assert not second["cams"].cached
+    assert other.read_bytes() == expected
+
+
+def replaced_key(data, old, new):
+    """The bytes of an artifact that claims another content key, of the same length."""
+    old_key, new_key = (path.stem.partition("-")[2].encode() for path in (old, new))
+    assert data.count(old_key) >= 1
+    return data.replace(old_key, new_key)
+
+
+class OutOfReach(LocalFileSystem):
+    """A store on a disk or network that does not answer a read just now."""
+
+    protocol = "outofreach"
+
+    def _open(self, path, mode="rb", **options):
+        if mode == "rb" and path.endswith(".parquet"):
+            raise OSError(errno.ESTALE, "Stale file handle", path)
+        return super()._open(path, mode, **options)
+
+
+def test_an_artifact_that_cannot_be_reached_is_not_dropped(made):
+    cams = Path(made()["cams"].uri)
+    register_implementation("outofreach", OutOfReach, clobber=True)
+    store = ArtifactStore(f"outofreach://{cams.parents[3]}")
+    with pytest.raises(TransientError, match=r"\.parquet: .*Stale file handle.*; check the address"):
+        store.footer(f"outofreach://{cams}")
+    assert cams.exists()
+
+
+def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
+    cams = Path(made()["cams"].uri)
+    cams.unlink()
+    cams.mkdir()
+    with pytest.raises(StorageError, match=r"\.parquet cannot be used \(.*directory.*\); mend it"):
+        made(crf={"iter_max": 2})
+    assert cams.is_dir()
+
+
+def test_texts_of_a_candidate_that_fail_are_made_again_and_no_other(three, pool, caplog):
+    def ranked(pool, **sections):
+        return worked_through(prepare_ranking(three.config(**sections), ("a {}.", "the {}.")), pool)
+
+    first = ranked(pool)
+    texts = Path(first.record("candidate_texts", 1).uri)
+    whole = pq.read_table(texts)
+    flip_in_page(texts, group=0, column=column("texts", "feature"))
+    with caplog.at_level(logging.WARNING), worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
+        second = ranked(own, clip={"pooling": "cls"})  # in a process that has not read them yet
+
+    assert [second.record("candidate_texts", shard).computed for shard in (0, 1)] == [0, 45]
+    assert second.record("prompts", 0).computed == 3
+    assert pq.read_table(texts).equals(whole)
+    assert f"{texts} cannot be read" in caplog.text

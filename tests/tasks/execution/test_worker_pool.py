@@ -1,0 +1,311 @@
+import operator
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from support.small_runs import made_shard, make_run, planned
+from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
+
+from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot, current_worker, worker_pool
+from clipes.tasks.inputs.photos import Photo, load_photo
+from clipes.tasks.machine.devices import gpu_slots
+from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.cam_rows import stored_cams
+from clipes_core.config.run import ClipConfig, DatasetConfig, ExecutionConfig
+from clipes_core.errors import PhotoError, StageError, WorkerError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def counters():
+    return Counters(tuple(STAGES))
+
+
+@pytest.fixture(scope="module")
+def two(counters):
+    """Two workers on a machine that has one CPU as its device."""
+    slots = gpu_slots(ClipConfig(device="cpu"), ExecutionConfig(gpu_workers=2))
+    with worker_pool(slots, counters) as pool:
+        yield pool
+
+
+@pytest.fixture
+def one():
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as pool:
+        yield pool
+
+
+def call(pool, function, *args, timeout_s=60.0):
+    return pool.run(function, *args, timeout_s=timeout_s)
+
+
+def pid(pool):
+    return int(call(pool, name_of_worker).rpartition(":")[2])
+
+
+def gone(pids, seconds):
+    """Whether all processes end within some time; waiting for them would take their exit codes from the pool."""
+    until = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def alive(process):
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_two_workers_share_the_work(two):
+    with ThreadPoolExecutor(4) as threads:
+        names = list(threads.map(lambda _: call(two, name_of_worker, 0.3), range(4)))
+
+    assert sorted(names.count(name) for name in names) == [2, 2, 2, 2]
+    assert all(name.startswith("cpu:") for name in names)
+    assert f"cpu:{os.getpid()}" not in names
+
+
+def test_a_worker_does_one_thing_at_a_time(one):
+    started = time.monotonic()
+    with ThreadPoolExecutor(3) as threads:
+        names = list(threads.map(lambda _: call(one, name_of_worker, 0.2), range(3)))
+
+    assert len(set(names)) == 1
+    assert time.monotonic() - started >= 0.6
+
+
+def test_two_devices_each_load_the_model_once_and_make_what_one_makes(two, tiny, pool):
+    for number in range(12):
+        tiny.add(f"photo{number}", "cat;dog")
+    run = prepare_run(tiny.config(execution={"shards": 6}), "cams")
+    alone = make_run(run, pool)
+    anew = prepare_run(tiny.config(execution={"shards": 6}), "cams", Reuse(fresh=True))
+    plans = [planned(anew, STAGES["cams"], shard, {}) for shard in anew.shards]
+
+    with ThreadPoolExecutor(2) as threads:
+        records = list(threads.map(lambda plan: made_shard(anew, plan, two), plans))
+
+    assert len({record.worker for record in records}) == 2
+    assert [call(two, models_loaded) for _ in range(2)] == [1, 1]
+    rows = {row["image_id"]: row for record in records for row in run.store.read_rows(record.uri)}
+    assert rows.keys() == alone.rows("cams").keys()
+    for image_id, row in alone.rows("cams").items():
+        np.testing.assert_allclose(rows[image_id]["scores"], row["scores"], rtol=0, atol=1e-5)
+        for column in ("cam", "refined_cam"):
+            np.testing.assert_allclose(stored_cams(rows[image_id], column), stored_cams(row, column), atol=1e-3)
+
+
+def test_the_threads_of_a_worker_are_those_of_its_slot():
+    with worker_pool([WorkerSlot("cpu", 3)], Counters(())) as pool:
+        found = [call(pool, os.getenv, f"{name}_NUM_THREADS") for name in ("OMP", "OPENBLAS", "MKL")]
+    assert found == ["3", "3", "3"]
+
+
+def test_workers_count_rows_together(two, counters):
+    before = counters.count("masks")
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda rows: call(two, count, "masks", rows), (200, 300, 7)))
+
+    assert counters.count("masks") - before == 507
+    assert counters.count("texts") == 0
+
+
+def test_a_worker_that_is_killed_while_it_counts_blocks_nobody():
+    counters = Counters(("masks",))
+    with worker_pool([WorkerSlot("cpu", 1)] * 2, counters) as pool, ThreadPoolExecutor(1) as threads:
+        pids = [pid(pool), pid(pool)]
+        for _ in range(3):
+            running = threads.submit(call, pool, count, "masks", 10**9)
+            time.sleep(0.3)
+            os.kill(pids[0], signal.SIGKILL)
+            with pytest.raises(WorkerError, match="its worker process died"):
+                running.result(timeout=20)
+            before = counters.count("masks")
+            pids = [pid(pool), pid(pool)]
+            for _ in range(2):
+                call(pool, count, "masks", 5, timeout_s=10)
+            assert counters.count("masks") == before + 10
+        assert before > 3
+
+
+def test_a_killed_worker_is_replaced(one):
+    first = pid(one)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(call, one, time.sleep, 60)
+        time.sleep(0.5)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(WorkerError, match=r"its worker process died with exit code -9 \(-9: killed, often for"):
+            running.result(timeout=20)
+
+    assert pid(one) != first
+
+
+def test_a_worker_that_was_killed_while_idle_is_replaced(one):
+    first = pid(one)
+    os.kill(first, signal.SIGKILL)
+    assert gone([first], 10)
+    time.sleep(0.5)
+
+    assert pid(one) != first
+
+
+def test_a_worker_that_is_killed_again_and_again_costs_the_calls_it_had(one):
+    for _ in range(3):
+        os.kill(pid(one), signal.SIGKILL)
+        with pytest.raises(WorkerError, match="its worker process died"):
+            call(one, time.sleep, 0)  # at once: the death is not known yet
+    assert pid(one)
+
+
+def test_a_call_that_takes_too_long_is_stopped_and_its_worker_replaced(one):
+    first = pid(one)
+    started = time.monotonic()
+
+    with pytest.raises(WorkerError, match=r"stopped after 0\.5 s: raise execution\.shard_timeout_s$"):
+        call(one, time.sleep, 60, timeout_s=0.5)
+
+    assert time.monotonic() - started < 10
+    assert pid(one) != first
+    assert gone([first], 10)
+
+
+def test_a_worker_that_runs_out_of_memory_is_replaced(one):
+    first = pid(one)
+    with pytest.raises(WorkerError, match=r"^its worker process ran out of memory$"):
+        call(one, ask_for_too_much)
+
+    assert pid(one) != first
+    assert gone([first], 10)
+
+
+def test_what_a_worker_logs_is_seen(capfd):
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as pool:
+        call(pool, warn, "the network has 12 blocks")
+    assert "clipes: the network has 12 blocks\n" in capfd.readouterr().err
+
+
+def test_the_time_limit_is_that_of_the_call_alone(one):
+    with ThreadPoolExecutor(3) as threads:
+        waiting = [threads.submit(call, one, time.sleep, 0.4, timeout_s=0.9) for _ in range(3)]
+        assert [each.result(timeout=20) for each in waiting] == [None, None, None]
+
+
+def test_an_exception_comes_back_as_it_is(two):
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        call(two, operator.truediv, 1, 0)
+
+
+def test_a_timeout_inside_the_call_is_not_taken_for_the_worker_s(two):
+    with pytest.raises(TimeoutError, match="the store did not answer") as caught:
+        call(two, be_too_late)
+    assert not isinstance(caught.value, WorkerError)
+
+
+def test_a_photo_s_error_comes_back_with_its_kind(two, tmp_path):
+    photo = Photo("a", f"{tmp_path}/a.jpg", 1, "1", ())
+    with pytest.raises(PhotoError) as caught:
+        call(two, load_photo, photo, DatasetConfig())
+    assert caught.value.kind == "missing"
+    assert caught.value.reason == f"{tmp_path}/a.jpg is not there"
+
+
+def test_the_pool_works_on_after_an_exception(one):
+    first = pid(one)
+    with pytest.raises(ZeroDivisionError):
+        call(one, operator.truediv, 1, 0)
+    assert pid(one) == first
+
+
+def test_what_cannot_be_sent_to_a_worker_is_told_and_the_pool_works_on(one):
+    with pytest.raises((AttributeError, TypeError), match="pickle"):
+        call(one, lambda: None)
+    assert pid(one)
+
+
+def test_closing_ends_the_processes():
+    pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
+    pids = {pid(pool) for _ in range(4)}
+    assert len(pids) == 2
+
+    pool.close()
+
+    assert gone(pids, 5)
+    with pytest.raises(StageError, match="stopped before it was done"):
+        call(pool, name_of_worker)
+
+
+def test_closing_a_pool_that_was_never_used_is_quick():
+    started = time.monotonic()
+    WorkerPool([WorkerSlot("cpu", 1)], Counters(())).close()
+    assert time.monotonic() - started < 2
+
+
+def test_closing_tells_who_waits():
+    pool = WorkerPool([WorkerSlot("cpu", 1)], Counters(()))
+    worker = pid(pool)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(call, pool, time.sleep, 60) for _ in range(2)]
+        time.sleep(0.5)
+        pool.close()
+        for each in waiting:
+            with pytest.raises(StageError, match="stopped before it was done"):
+                each.result(timeout=10)
+    assert gone([worker], 5)
+
+
+def test_only_workers_have_a_device():
+    with pytest.raises(RuntimeError, match=r"only worker processes have a device; call through WorkerPool\.run"):
+        current_worker()
+
+
+PARENT = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot
+from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
+
+if __name__ == "__main__":
+    pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
+    print(*(pool.run(name_of_worker, timeout_s=60) for _ in range(2)), flush=True)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(pool.run, time.sleep, 300, timeout_s=300).result()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(tmp_path, number):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        workers = [int(name.rpartition(":")[2]) for name in parent.stdout.readline().split()]
+        family = [each.pid for each in psutil.Process(parent.pid).children(recursive=True)]
+        assert set(workers) <= set(family)
+
+        parent.send_signal(number)
+
+        assert parent.wait(timeout=10) == -number
+        assert gone(family, 10)  # one is in the middle of a call, one idle
+
+
+def test_a_worker_counts_its_own_memory_and_not_its_parent_s():
+    held = np.ones(600 << 20, dtype=np.uint8)
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(("cams",))) as pool:
+        peak = pool.run(peak_memory, timeout_s=60)
+    assert held.nbytes >> 20 == 600
+    assert 10 < peak < 500

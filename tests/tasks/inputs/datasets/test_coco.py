@@ -1,0 +1,216 @@
+import json
+
+import pytest
+
+from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind
+
+COUNTED = ". Do the list's ids count from 1? Then all its labels are one off"
+CATEGORIES = {90: "cat", 7: "dog", 3: "couch", 11: "giraffe"}
+
+
+def instances(images: dict[str, list[int]], categories=CATEGORIES) -> str:
+    """An annotation file of photos and the category ids of their annotations."""
+    numbers = {name: 1000 + place for place, name in enumerate(images)}
+    annotations = [
+        {
+            "id": 5,
+            "image_id": numbers[name],
+            "category_id": category,
+            "iscrowd": 1,
+            "segmentation": {"counts": [1, 2], "size": [1, 3]},
+            "bbox": [0.5, 1, 2, 3],
+        }
+        for name, ids in images.items()
+        for category in ids
+    ]
+    listed = [{"id": number, "file_name": name, "license": 1} for name, number in numbers.items()]
+    names = [{"id": number, "name": name, "supercategory": "thing"} for number, name in categories.items()]
+    return json.dumps({"info": {}, "images": listed, "annotations": annotations, "categories": names})
+
+
+def write_coco(folder, images, photos="train2014", split="train2014"):
+    names = {f"{photos}/{name}": "photo" for name in images}
+    folder.write({f"annotations/instances_{split}.json": instances(images), **names})
+
+
+def read(folder, vocabulary, split="train2014", **settings):
+    return read_dataset(DatasetConfig(format="coco", root=folder.uri, split=split, **settings), vocabulary)
+
+
+def reasons(listing):
+    return [(reject.image_id, reject.kind, reject.reason) for reject in listing.rejects]
+
+
+def test_labels_are_the_annotations_categories_by_name(folder, animals):
+    write_coco(folder, {"b.jpg": [90, 7, 90, 3], "a.jpg": []})
+
+    listing = read(folder, animals)
+
+    assert [(photo.image_id, photo.class_ids) for photo in listing.photos] == [("b", (2, 1, 3)), ("a", ())]
+    assert listing.photos[0].uri == f"{folder.uri}/train2014/b.jpg"
+    assert listing.photos[0].fingerprint.startswith("5-1")
+    assert listing.rejects == ()
+
+
+def test_annotations_may_stand_in_any_order(folder, animals):
+    document = json.loads(instances({"a.jpg": [7], "b.jpg": [90]}))
+    document["annotations"] = [*reversed(document["annotations"]), {"image_id": 1000, "category_id": 90}]
+    folder.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": "", "val/b.jpg": ""})
+    assert [photo.class_ids for photo in read(folder, animals, "val").photos] == [(1, 2), (2,)]
+
+
+def test_the_official_categories_have_the_papers_contiguous_ids(folder):
+    official = {1: "person", 4: "motorcycle", 5: "airplane", 13: "stop sign", 63: "couch", 64: "potted plant"}
+    official |= {67: "dining table", 72: "tv", 90: "toothbrush"}
+    document = instances({"a.jpg": list(official)}, official)
+    folder.write({"annotations/instances_val2014.json": document, "val2014/a.jpg": ""})
+
+    photo = read(folder, load_vocabulary("coco14"), "val2014").photos[0]
+
+    assert photo.class_ids == (1, 4, 5, 12, 58, 59, 61, 63, 80)
+
+
+@pytest.mark.parametrize("photos", ["train2014", "images/train2014", "images", "val2014"])
+def test_photos_are_found_in_the_usual_folders(folder, animals, photos):
+    write_coco(folder, {"a.jpg": [7]}, photos)
+    assert read(folder, animals).photos[0].uri == f"{folder.uri}/{photos}/a.jpg"
+
+
+def test_the_splits_own_folder_goes_first(folder, animals):
+    write_coco(folder, {"a.jpg": [7]}, "images/val2014", split="val2014")
+    folder.write({"train2014/a.jpg": "another"})
+    assert read(folder, animals, "val2014").photos[0].uri == f"{folder.uri}/images/val2014/a.jpg"
+
+
+def test_the_split_may_be_an_annotation_file_elsewhere(folder, animals):
+    folder.write({"own.json": instances({"sub/a.jpg": [7]}), "images/sub/a.jpg": "", "truth/sub/a.png": ""})
+
+    photo = read(folder, animals, f"{folder.uri}/own.json", truth=f"{folder.uri}/truth").photos[0]
+
+    assert (photo.image_id, photo.uri) == ("sub/a", f"{folder.uri}/images/sub/a.jpg")
+    assert photo.truth_uri == f"{folder.uri}/truth/sub/a.png"
+
+
+def test_published_lists_hold_ids_from_zero(folder, animals):
+    rows = "COCO_train2014_9 3 0\r\n\r\nCOCO_val2014_25.jpg 1\nCOCO_train2014_7\n"
+    rows += "COCO_train2014_8 4\nCOCO_train2014_6 dog\n"
+    names = [f"train2014/COCO_train2014_{number}.jpg" for number in (9, 7, 8, 6)]
+    folder.write({"train.txt": rows, "val2014/COCO_val2014_25.jpg": "", **dict.fromkeys(names, "")})
+
+    listing = read(folder, animals, f"{folder.uri}/train.txt")
+
+    assert [(photo.image_id, photo.class_ids) for photo in listing.photos] == [
+        ("COCO_train2014_9", (4, 1)),
+        ("COCO_val2014_25", (2,)),
+        ("COCO_train2014_7", ()),
+    ]
+    assert reasons(listing) == [
+        ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids run from 0 to 3" + COUNTED),
+        ("COCO_train2014_6", ErrorKind.UNKNOWN_CLASS, "unknown class 'dog'"),
+    ]
+
+
+def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+    images = {"a.jpg": [7], "gone.jpg": [7], "b.jpg": [7, 11], "c.jpg": [12], "a.png": [7], "../d.jpg": [7]}
+    present = ("a.jpg", "b.jpg", "c.jpg", "a.png")
+    folder.write({"annotations/instances_val.json": instances(images), **{f"val/{name}": "" for name in present}})
+
+    listing = read(folder, animals, "val")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    places = " or ".join(f"{folder.uri}/{place}gone.jpg" for place in ("val/", "images/val/", "images/", ""))
+    assert reasons(listing) == [
+        ("gone", ErrorKind.MISSING, f"no file at {places}"),
+        ("b", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
+        ("c", ErrorKind.UNKNOWN_CLASS, "unknown class 'category_id 12'"),
+        (
+            "a",
+            ErrorKind.DUPLICATE,
+            "an earlier line has the same id (extensions do not count); only the first one counts",
+        ),
+        ("../d", ErrorKind.MISSING, "'../d.jpg' is no path below the data set's root"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", r"instances_val.json: broken JSON \(Expecting property name .*; copy the file again"),
+        (
+            "[]",
+            "instances_val.json: no list of categories; COCO's files have images, annotations, categories",
+        ),
+        ('{"images": [], "categories": []}', "no list of annotations"),
+        ('{"annotations": [], "categories": [], "images": [{"id": 1}]}', r"images\[0\] has no file_name"),
+        ('{"annotations": [{}], "categories": []}', r"annotations\[0\] has no image_id and no category_id"),
+        ('{"categories": ["dog"]}', r"categories\[0\] has no id and no name"),
+        ('{"categories": [{"id": [], "name": "dog"}]}', r"categories\[0\] has no id"),
+        (
+            '{"categories": [], "annotations": [{"image_id": {}, "category_id": 1}]}',
+            r"annotations\[0\] has no image_id",
+        ),
+        ('{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": null}]}', r"images\[0\] has no file"),
+        ("[" * 100_000, "broken JSON .*recursion"),
+        ("1" * 5000, "broken JSON .*digits"),
+        ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photo"),
+    ],
+)
+def test_unusable_files_say_what_is_wrong(folder, animals, document, message):
+    folder.write({"annotations/instances_val.json": document})
+    with pytest.raises(DatasetError, match=message):
+        read(folder, animals, "val")
+
+
+def test_an_unknown_split_lists_those_that_exist(folder, animals):
+    write_coco(folder, {"a.jpg": [7]})
+    folder.write({"annotations/instances_val2014.json": "", "annotations/captions_val2014.json": ""})
+    with pytest.raises(DatasetError) as error:
+        read(folder, animals, "test2014")
+
+    place = f"{folder.uri}/annotations"
+    expected = f"dataset.split: no file {place}/instances_test2014.json; splits in {place}: train2014, val2014"
+    assert str(error.value) == expected
+
+
+def test_a_root_that_is_no_coco_says_so(folder, animals):
+    with pytest.raises(
+        DatasetError, match=r"/annotations has no instances_\*.json; set dataset.root to the folder that"
+    ):
+        read(folder, animals)
+
+
+def test_names_that_no_file_can_have_are_rejects(folder, animals):
+    images = [{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", "\ud800.jpg", "b\0/c.jpg"])]
+    document = json.dumps({"images": images, "annotations": [], "categories": []})
+    folder.write({"annotations/instances_val.json": document, "val/a.jpg": ""})
+
+    listing = read(folder, animals, "val")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [(reject.image_id, reject.kind) for reject in listing.rejects] == [
+        (r"\ud800", ErrorKind.MISSING),
+        ("b\0/c", ErrorKind.MISSING),
+    ]
+    assert all(reject.reason.endswith("is no path below the data set's root") for reject in listing.rejects)
+
+
+def test_the_size_that_the_file_states_is_kept(local, animals):
+    images = [
+        {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480},
+        {"id": 2, "file_name": "b.jpg", "width": "x"},
+    ]
+    document = json.dumps({"images": images, "annotations": [], "categories": []})
+    local.write({"annotations/instances_val.json": document, "val/a.jpg": "", "val/b.jpg": ""})
+    assert [photo.stated_size for photo in read(local, animals, "val").photos] == [(640, 480), None]
+
+
+def test_annotations_of_no_image_are_told(local, animals, caplog):
+    document = json.loads(instances({"a.jpg": [7]}))
+    document["images"][0]["id"] = "1000"
+    local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
+
+    assert read(local, animals, "val").photos[0].class_ids == ()
+    assert "annotations name 1 image_ids that no image has, the first 1000" in caplog.text

@@ -1,0 +1,111 @@
+"""What all formats share: counts, empty photos, missing folders, faults of the store."""
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.entries import find_class_ids
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind, TransientError
+
+
+class FaultyFileSystem(MemoryFileSystem):
+    """A store that refuses or drops what lies in folders named so."""
+
+    protocol = "faulty"
+    store = {}  # noqa: RUF012
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("faulty://", "memory://"))
+
+    def ls(self, path, detail=True, **kwargs):
+        if path.endswith("secret"):
+            raise PermissionError("Access Denied")
+        if path.endswith("flaky"):
+            raise ConnectionResetError("the store hung up")
+        return super().ls(path, detail=detail, **kwargs)
+
+
+@pytest.fixture
+def faulty():
+    fsspec.register_implementation("faulty", FaultyFileSystem, clobber=True)
+    FaultyFileSystem.store.clear()
+    return fsspec.filesystem("faulty")
+
+
+def read(split, vocabulary, **settings):
+    return read_dataset(DatasetConfig(format="list", split=split, **settings), vocabulary)
+
+
+def test_photos_without_objects_are_kept_or_rejected(folder, animals):
+    folder.write({"list.txt": "a.jpg\nb.jpg dog\ngone.jpg", "a.jpg": "", "b.jpg": ""})
+
+    kept = read(f"{folder.uri}/list.txt", animals, empty="background")
+    strict = read(f"{folder.uri}/list.txt", animals, empty="reject")
+
+    assert [photo.class_ids for photo in kept.photos] == [(), (1,)]
+    assert [photo.image_id for photo in strict.photos] == ["b"]
+    first, second = strict.rejects
+    assert (first.image_id, first.uri, first.stage) == ("a", f"{folder.uri}/a.jpg", "manifest")
+    assert (first.kind, first.reason) == (ErrorKind.NO_OBJECTS, "no labels, and dataset.empty is reject")
+    assert second.kind == ErrorKind.MISSING
+
+
+def test_photos_and_rejects_add_up_to_the_lines(folder, animals):
+    lines = [f"{number % 40}.jpg {number % 6}" for number in range(100)]
+    folder.write({"list.txt": "\n".join(lines), **{f"{number}.jpg": "" for number in range(30)}})
+
+    listing = read(f"{folder.uri}/list.txt", animals)
+
+    assert len(listing.photos) + len(listing.rejects) == 100
+    # the first 30 exist; of their labels 0..5 only 1..4 are classes: 20 photos
+    assert [photo.image_id for photo in listing.photos] == [str(n) for n in range(30) if 1 <= n % 6 <= 4]
+    assert [reject.kind for reject in listing.rejects].count(ErrorKind.DUPLICATE) == 60
+
+
+def test_a_root_without_any_photo_must_exist(folder, animals):
+    folder.write({"list.txt": "a.jpg dog", "empty/readme": ""})
+
+    with pytest.raises(DatasetError, match=r"dataset.root: no folder .*/none; give the path or URI of one that exists"):
+        read(f"{folder.uri}/list.txt", animals, root=f"{folder.uri}/none")
+    assert len(read(f"{folder.uri}/list.txt", animals, root=f"{folder.uri}/empty").rejects) == 1
+
+
+def test_a_truth_folder_that_is_named_must_exist(folder, animals):
+    folder.write({"list.txt": "a.jpg dog", "a.jpg": "", "masks/b.png": ""})
+
+    with pytest.raises(
+        DatasetError, match=r"dataset.truth: no folder .*/none; give the path or URI of one that exists"
+    ):
+        read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/none")
+    assert read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/masks").photos[0].truth_uri is None
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco"])
+def test_formats_with_a_layout_need_a_root(animals, layout):
+    with pytest.raises(DatasetError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
+        read_dataset(DatasetConfig(format=layout), animals)
+
+
+def test_faults_of_the_store_are_not_taken_for_missing_photos(faulty, animals):
+    faulty.pipe({"/d/list.txt": b"secret/a.jpg dog", "/d/flaky.txt": b"flaky/a.jpg dog"})
+
+    with pytest.raises(
+        DatasetError, match=r"faulty://d/secret/: no permission \(Access Denied\); check its mode or the cred"
+    ):
+        read("faulty://d/list.txt", animals)
+    with pytest.raises(TransientError, match="the store hung up"):
+        read("faulty://d/flaky.txt", animals)
+
+
+def test_class_ids_are_unique_in_order_of_first_appearance():
+    assert find_class_ids(["b", "a", "b", "B"], {"a": 1, "b": 2, "B": 2}) == (2, 1)
+
+
+def test_photos_without_truth_among_others_are_told(local, animals, caplog):
+    local.write({"list.txt": "a dog\nb dog\nc dog", "a": "", "b": "", "c": "", "masks/b.png": ""})
+    with caplog.at_level("INFO"):
+        read(f"{local.uri}/list.txt", animals, truth=f"{local.uri}/masks")
+    assert "2 of 3 photos have no true mask: they are not scored" in caplog.text

@@ -1,0 +1,240 @@
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from clipes.tasks.inputs.datasets import read_dataset
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind
+
+
+def write_list(folder, name, content, photos=()):
+    folder.write({name: content, **dict.fromkeys(photos, "photo")})
+
+
+def read(folder, vocabulary, name="list.csv", **settings):
+    return read_dataset(DatasetConfig(format="list", split=f"{folder.uri}/{name}", **settings), vocabulary)
+
+
+def labels(listing):
+    return {photo.image_id: photo.class_ids for photo in listing.photos}
+
+
+def reasons(listing):
+    return [(reject.image_id, reject.kind, reject.reason) for reject in listing.rejects]
+
+
+def parquet(**columns) -> bytes:
+    buffer = BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_csv_labels_are_names_aliases_or_ids(folder, animals):
+    rows = "labels,ignored,image\ndog;cat,x,a.jpg\n 2 ; dog;2,x, sub/b.v1.png \n\n"
+    rows += '"traffic light;couch;",x,"c, d.jpg"\n,x,e\n'
+    write_list(folder, "list.csv", rows, ["a.jpg", "sub/b.v1.png", "c, d.jpg", "e"])
+
+    listing = read(folder, animals)
+
+    assert labels(listing) == {"a": (1, 2), "sub/b.v1": (2, 1), "c, d": (4, 3), "e": ()}
+    assert listing.photos[1].uri == f"{folder.uri}/sub/b.v1.png"
+    assert listing.rejects == ()
+
+
+def test_text_rows_are_split_at_the_tab_or_else_at_white_space(folder, animals):
+    rows = "a b.jpg\tdog;traffic light\r\nc.jpg cat 1\r\n\r\nd.jpg\r\ne f.jpg\t\r\n"
+    write_list(folder, "list.txt", rows, ["a b.jpg", "c.jpg", "d.jpg", "e f.jpg"])
+
+    assert labels(read(folder, animals, "list.txt")) == {"a b": (1, 4), "c": (2, 1), "d": (), "e f": ()}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array([["cat", "dog"], [], None]),
+        pyarrow.array(["cat;dog", "", None]),
+        pyarrow.array(["cat;dog", "", None]).dictionary_encode(),
+        pyarrow.array([[2, 1], [], None]),
+    ],
+)
+def test_parquet_labels_are_lists_or_text(folder, animals, column):
+    content = parquet(image=["a.jpg", "b.jpg", "c.jpg"], labels=column, more=[1, 2, 3])
+    write_list(folder, "list.parquet", content, ["a.jpg", "b.jpg", "c.jpg"])
+
+    assert labels(read(folder, animals, "list.parquet")) == {"a": (2, 1), "b": (), "c": ()}
+
+
+def test_parquet_may_hold_one_id_per_photo_and_truth(folder, animals):
+    content = parquet(image=["a.jpg", "b.jpg"], labels=[3, None], truth=["m.png", None])
+    write_list(folder, "list.parquet", content, ["a.jpg", "b.jpg", "m.png"])
+
+    first, second = read(folder, animals, "list.parquet").photos
+
+    assert (first.class_ids, first.truth_uri) == ((3,), f"{folder.uri}/m.png")
+    assert (second.class_ids, second.truth_uri) == ((), None)
+
+
+def test_paths_start_at_root_where_it_is_given(folder, animals):
+    write_list(folder, "lists/list.csv", "image,labels\na.jpg,dog\n", ["photos/a.jpg", "lists/a.jpg"])
+
+    by_default = read(folder, animals, "lists/list.csv")
+    given = read(folder, animals, "lists/list.csv", root=f"{folder.uri}/photos/")
+
+    assert by_default.photos[0].uri == f"{folder.uri}/lists/a.jpg"
+    assert given.photos[0].uri == f"{folder.uri}/photos/a.jpg"
+    assert given.photos[0].image_id == "a"
+
+
+def test_ids_are_normalised_and_relative_to_root(folder, local, animals):
+    local.write({"far/x.jpg": "photo"})
+    rows = f"image,labels\n./a.jpg,\nsub//../b.jpg,\n{folder.uri}/sub/c.jpg,\n{local.uri}/far/x.jpg,\n"
+    write_list(folder, "list.csv", rows, ["a.jpg", "b.jpg", "sub/c.jpg"])
+
+    outside = "far/x" if folder.uri == local.uri else f"{local.uri}/far/x".lstrip("/")
+    assert list(labels(read(folder, animals))) == ["a", "b", "sub/c", outside]
+
+
+def test_a_uri_outside_of_root_keeps_its_whole_path_as_id(folder, local, animals):
+    uri = f"{folder.uri}/a.jpg"
+    folder.write({"a.jpg": "photo"})
+    local.write({"list.txt": f"{uri} dog"})
+
+    photos = read(local, animals, "list.txt", root=f"{local.uri}/elsewhere").photos
+
+    assert [(photo.image_id, photo.uri) for photo in photos] == [
+        (uri.removeprefix("memory://").removesuffix(".jpg").lstrip("/"), uri)
+    ]
+
+
+def test_truth_is_the_column_or_else_the_folder_where_it_exists(folder, animals):
+    rows = "image,labels,truth\na.jpg,,masks/own.png\nsub/b.jpg,,\nc.jpg,,gone.png\nd.jpg,,\n"
+    masks = ["masks/own.png", "truth/a.png", "truth/sub/b.png", "truth/c.png"]
+    write_list(folder, "list.csv", rows, ["a.jpg", "sub/b.jpg", "c.jpg", "d.jpg", *masks])
+
+    photos = read(folder, animals, truth=f"{folder.uri}/truth").photos
+
+    found = [photo.truth_uri and photo.truth_uri.removeprefix(f"{folder.uri}/") for photo in photos]
+    assert found == ["masks/own.png", "truth/sub/b.png", "truth/c.png", None]
+
+
+def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+    images = [
+        "a.jpg,dog",
+        "gone.jpg,dog",
+        "b.jpg,Dog;cat",
+        "c.jpg,5",
+        "d.jpg,dog,cat",
+        "a.png,cat",
+        "../e.jpg,dog",
+    ]
+    rows = "\n".join(["image,labels", *images, ",dog", "sub/../../f.jpg,", ",", "g.jpg,giraffe"])
+    write_list(folder, "list.csv", rows, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "a.png", "g.jpg"])
+
+    listing = read(folder, animals)
+
+    assert labels(listing) == {"a": (1,)}
+    outside = "is no path below the data set's root"
+    assert reasons(listing) == [
+        ("gone", ErrorKind.MISSING, f"no file at {folder.uri}/gone.jpg"),
+        ("b", ErrorKind.UNKNOWN_CLASS, "unknown class 'Dog'; did you mean 'dog'?"),
+        ("c", ErrorKind.UNKNOWN_CLASS, "unknown class '5'; ids run from 1 to 4"),
+        ("line 6", ErrorKind.UNREADABLE_LABELS, "line 6 has 3 cells, the header 2; separate labels by ;"),
+        (
+            "a",
+            ErrorKind.DUPLICATE,
+            "an earlier line has the same id (extensions do not count); only the first one counts",
+        ),
+        ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
+        ("row 8", ErrorKind.MISSING, f"'' {outside}"),
+        ("sub/../../f.jpg", ErrorKind.MISSING, f"'sub/../../f.jpg' {outside}"),
+        ("row 10", ErrorKind.MISSING, f"'' {outside}"),
+        ("g", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "list.csv",
+            "file,labels\na.jpg,dog",
+            "no column image among file, labels; a list has the columns image and labels",
+        ),
+        ("list.csv", "a.jpg dog", "no column image and labels among a.jpg dog"),
+        ("list.csv", "", "no column image and labels among none"),
+        (
+            "list.csv",
+            'image,labels\n"a.jpg,dog\nb.jpg,cat',
+            "line 3: unexpected end of data; write it as plain CSV",
+        ),
+        ("list.csv", "image,labels\n", "list.csv lists no photo; give a split that has some"),
+        ("list.parquet", parquet(image=["a.jpg"]), "no column labels among image"),
+        ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet list .*cast"),
+        ("list.parquet", b"PAR1 and no more", "not a readable Parquet list"),
+        ("list.txt", b"\xff\xfea", "not UTF-8 text"),
+    ],
+)
+def test_unusable_lists_say_what_is_wrong(folder, animals, name, content, message):
+    write_list(folder, name, content)
+    with pytest.raises(DatasetError, match=message):
+        read(folder, animals, name)
+
+
+def test_a_missing_list_is_named(folder, animals):
+    with pytest.raises(
+        DatasetError, match=r"dataset.split: no list at .*/none.csv; give the path or URI of a .csv, .parquet"
+    ):
+        read(folder, animals, "none.csv")
+
+
+def test_real_photos_by_a_relative_list_in_the_working_directory(real_data, tmp_path, monkeypatch, animals):
+    photos = sorted((real_data / "JPEGImages").iterdir())[:3]
+    (tmp_path / "list.txt").write_text("".join(f"{photo}\tdog\n" for photo in photos))
+    monkeypatch.chdir(tmp_path)
+
+    config = DatasetConfig(
+        format="list", split="list.txt", root=str(real_data), truth=str(real_data / "SegmentationClass")
+    )
+    listing = read_dataset(config, animals)
+
+    assert [photo.image_id for photo in listing.photos] == [f"JPEGImages/{photo.stem}" for photo in photos]
+    assert [photo.size_bytes for photo in listing.photos] == [photo.stat().st_size for photo in photos]
+
+
+def test_labels_that_are_no_ids_say_what_may_be_meant(local, animals):
+    write_list(local, "list.txt", f"a 0\nb -1\nc 1.0\nd {'9' * 5000}\nmy photo.jpg dog\ne 1", ["e"])
+
+    found = [reason for _, _, reason in reasons(read(local, animals, "list.txt"))]
+
+    range_of_ids = "ids run from 1 to 4"
+    counted = ". Do the list's ids count from 0? Then all its labels are one off"
+    assert found == [
+        f"unknown class '0'; {range_of_ids}{counted}",
+        f"unknown class '-1'; {range_of_ids}",
+        "unknown class '1.0'",
+        f"unknown class '{'9' * 5000}'; {range_of_ids}",
+        "unknown class 'photo.jpg'; a path with spaces needs a TAB before its labels",
+    ]
+
+
+def test_places_that_cannot_be_are_rejects_and_stop_no_other_photo(local, animals):
+    folder = local.uri.removeprefix("file://")
+    Path(folder, "circle").symlink_to("circle")
+    Path(folder, "circle.jpg").symlink_to("circle.jpg")
+    places = ["circle.jpg", "circle/a.jpg", f"{'d' * 300}/a.jpg", f"{'d' * 300}.jpg", "b\0/c.jpg", "gopher://x/a.jpg"]
+    write_list(local, "list.txt", "".join(f"{place}\tdog\n" for place in [*places, "a.jpg"]), ["a.jpg"])
+
+    listing = read(local, animals, "list.txt")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.MISSING] * len(places)
+    assert listing.rejects[-1].reason.startswith("gopher://x/a.jpg: Protocol not known: gopher; use a path or a URI")
+
+
+def test_a_truth_that_the_list_names_is_kept_although_it_is_not_there(folder, animals):
+    write_list(folder, "list.csv", "image,labels,truth\na.jpg,dog,gone.png\n", ["a.jpg"])
+    photo = read(folder, animals).photos[0]
+    assert (photo.truth_uri, photo.truth_fingerprint) == (f"{folder.uri}/gone.png", None)

@@ -1,0 +1,252 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.permissions import unprivileged
+
+from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES, parse_annotation
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+
+
+def annotation(*names: str) -> str:
+    objects = "".join(f"<object><name>{name}</name><difficult>1</difficult></object>" for name in names)
+    return f"<annotation><size><width>1</width></size>{objects}</annotation>"
+
+
+def write_voc(folder, split, **labels):
+    """A data set of photos named by the keywords, whose annotations are given."""
+    files = {"ImageSets/Segmentation/train.txt": split}
+    for image_id, xml in labels.items():
+        files |= {f"JPEGImages/{image_id}.jpg": f"photo {image_id}", f"Annotations/{image_id}.xml": xml}
+    folder.write(files)
+
+
+def read(folder, vocabulary, **settings):
+    config = DatasetConfig(**{"format": "voc", "root": folder.uri, "split": "train", **settings})
+    return read_dataset(config, vocabulary)
+
+
+def reasons(listing):
+    return [(reject.image_id, reject.kind, reject.reason) for reject in listing.rejects]
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 228), ("val", 23)])
+def test_labels_of_real_photos_are_the_classes_of_their_masks(real_data, split, count):
+    listing = read_dataset(DatasetConfig(format="voc", root=str(real_data), split=split), load_vocabulary("voc12"))
+
+    assert len(listing.photos) == count
+    assert listing.rejects == ()
+    ids = (real_data / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
+    assert [photo.image_id for photo in listing.photos] == ids
+    for photo in listing.photos:
+        mask = np.array(Image.open(photo.truth_uri))
+        assert set(photo.class_ids) == set(np.unique(mask).tolist()) - {0, 255}, photo.image_id
+
+
+def test_a_data_set_on_s3_is_listed_as_a_local_one_is(local, away, animals):
+    for folder in (local, away):
+        write_voc(folder, "a\nb\nc\n", a=annotation("cat"), b=annotation("sofa", "dog"), c="<broken")
+        folder.write({"SegmentationClass/a.png": "mask"})
+
+    here, there = read(local, animals), read(away, animals)
+
+    for photo, twin in zip(here.photos, there.photos, strict=True):
+        assert twin.uri == photo.uri.replace(local.uri, away.uri)
+        assert twin.fingerprint.startswith("etag:")
+        assert (twin.image_id, twin.class_ids, twin.size_bytes) == (photo.image_id, photo.class_ids, photo.size_bytes)
+    assert there.photos[0].truth_uri == f"{away.uri}/SegmentationClass/a.png"
+    assert reasons(there) == reasons(here)
+    with pytest.raises(DatasetError, match=r"^s3://nobodys-bucket/.*: there is no such bucket; make it, or"):
+        read(away, animals, root="s3://nobodys-bucket/voc")
+
+
+def test_a_photo_is_listed_with_its_files_and_is_not_opened(folder, animals):
+    write_voc(folder, "a\nb\n", a=annotation("cat"), b=annotation())
+    folder.write({"SegmentationClass/a.png": "mask"})
+
+    first, second = read(folder, animals).photos
+
+    assert (first.image_id, first.uri, first.size_bytes) == ("a", f"{folder.uri}/JPEGImages/a.jpg", 7)
+    assert first.fingerprint.startswith("7-1")
+    assert first.truth_uri == f"{folder.uri}/SegmentationClass/a.png"
+    assert first.truth_fingerprint.startswith("4-1")
+    assert (second.class_ids, second.truth_uri, second.truth_fingerprint) == ((), None, None)
+
+
+def test_labels_are_unique_in_order_of_first_appearance_without_parts(folder, animals):
+    part = "<part><name>dog</name><object><name>sofa</name></object></part>"
+    cat = f"<object>{part}<name> cat\n</name><truncated>1</truncated></object>"
+    xml = f"<annotation>{cat}<object><name>dog</name></object><object><name>cat</name></object></annotation>"
+    write_voc(folder, "a", a=xml)
+
+    assert read(folder, animals).photos[0].class_ids == (2, 1)
+
+
+def test_the_splits_lines_may_have_any_form_and_end(folder, animals):
+    published = "/JPEGImages/d.jpg /SegmentationClassAug/d.png"
+    split = f"\ufeffa\r\n\r\nb  1\r\nc -1\r{published}\n{published.replace('d.', 'e.')}"
+    write_voc(folder, split, **dict.fromkeys("abcde", annotation("dog")))
+    folder.write({"SegmentationClassAug/d.png": "", "SegmentationClass/d.png": "", "SegmentationClass/e.png": ""})
+
+    photos = read(folder, animals).photos
+
+    assert [photo.image_id for photo in photos] == ["a", "b", "c", "d", "e"]
+    truths = [photo.truth_uri and photo.truth_uri.removeprefix(folder.uri) for photo in photos]
+    assert truths == [None, None, None, "/SegmentationClassAug/d.png", "/SegmentationClass/e.png"]
+
+
+def test_the_split_may_be_a_list_elsewhere_or_one_of_image_sets_main(folder, animals):
+    write_voc(folder, "a", a=annotation(), b=annotation(), c=annotation())
+    folder.write({"ImageSets/Main/dog_val.txt": "b 1", "lists/mine.txt": "c"})
+
+    assert read(folder, animals, split="dog_val").photos[0].image_id == "b"
+    assert read(folder, animals, split=f"{folder.uri}/lists/mine.txt").photos[0].image_id == "c"
+
+
+def test_truth_may_lie_in_another_folder(folder, animals):
+    write_voc(folder, "a", a=annotation())
+    folder.write({"SegmentationClass/a.png": "old", "better/a.png": "new"})
+    truth = f"{folder.uri}/better"
+    assert read(folder, animals, truth=truth).photos[0].truth_uri == f"{truth}/a.png"
+
+
+def test_every_line_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+    split = "good\ngone\nunlabelled\nbroken\nhtml\nnameless\nDog\ngiraffe\nhuge\ngood"
+    write_voc(
+        folder,
+        split,
+        good=annotation("dog"),
+        broken="<annotation><object>",
+        html="<html/>",
+        nameless="<annotation><object><name>dog</name></object><object/></annotation>",
+        Dog=annotation("Dog"),
+        giraffe=annotation("dog", "giraffe"),
+        huge=" " * (MAX_XML_BYTES + 1),
+    )
+    folder.write({"JPEGImages/unlabelled.jpg": "", "Annotations/gone.xml": annotation("dog")})
+
+    listing = read(folder, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["good"]
+    root, labels = folder.uri, ErrorKind.UNREADABLE_LABELS
+    assert reasons(listing) == [
+        ("gone", ErrorKind.MISSING, f"no file at {root}/JPEGImages/gone.jpg"),
+        ("unlabelled", labels, f"no annotation at {root}/Annotations/unlabelled.xml"),
+        ("broken", labels, "broken XML: no element found: line 1, column 20"),
+        ("html", labels, "the XML's root is <html>, expected <annotation>"),
+        ("nameless", labels, "object 2 has no name"),
+        ("Dog", ErrorKind.UNKNOWN_CLASS, "unknown class 'Dog'; did you mean 'dog'?"),
+        ("giraffe", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
+        ("huge", labels, f"{root}/Annotations/huge.xml has 1048577 bytes, at most 1048576 are read"),
+        (
+            "good",
+            ErrorKind.DUPLICATE,
+            "an earlier line has the same id (extensions do not count); only the first one counts",
+        ),
+    ]
+    assert {reject.stage for reject in listing.rejects} == {"manifest"}
+    assert listing.rejects[0].uri == f"{root}/JPEGImages/gone.jpg"
+
+
+def test_aliases_are_no_names_of_an_annotation(folder, animals):
+    write_voc(folder, "a", a=annotation("couch"))
+    assert reasons(read(folder, animals)) == [("a", ErrorKind.UNKNOWN_CLASS, "unknown class 'couch'")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_entities_are_refused_before_they_expand(encoding):
+    entities = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
+    bomb = f'<!DOCTYPE annotation [<!ENTITY l0 "ha">{entities}]><annotation>&l9;</annotation>'
+    with pytest.raises(PhotoError, match=r"the XML has a DOCTYPE \(annotation\)") as error:
+        parse_annotation(bomb.encode(encoding))
+    assert error.value.kind == ErrorKind.UNREADABLE_LABELS
+
+
+def test_files_outside_are_not_read(tmp_path):
+    (tmp_path / "secret").write_text("dog")
+    document = f'<!DOCTYPE a [<!ENTITY x SYSTEM "file://{tmp_path}/secret">]><annotation><object><name>&x;</name></object></annotation>'
+    with pytest.raises(PhotoError, match="DOCTYPE"):
+        parse_annotation(document.encode())
+
+
+@pytest.mark.parametrize("encoding", ["nope", "utf-7"])
+def test_encodings_that_expat_lacks_are_unreadable_labels(encoding):
+    with pytest.raises(PhotoError, match="broken XML: "):
+        parse_annotation(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
+
+
+def test_an_unknown_split_lists_those_that_exist(folder, animals):
+    write_voc(folder, "a", a=annotation())
+    folder.write({"ImageSets/Main/trainval.txt": "a", "ImageSets/Main/readme.md": ""})
+
+    with pytest.raises(DatasetError) as error:
+        read(folder, animals, split="train_aug")
+
+    places = " or ".join(f"{folder.uri}/ImageSets/{name}/train_aug.txt" for name in ("Segmentation", "Main"))
+    assert str(error.value) == f"dataset.split: no list at {places}; splits in {folder.uri}: train, trainval"
+
+
+def test_a_root_that_is_no_voc_says_so(folder, animals):
+    with pytest.raises(DatasetError, match=r"/none has no ImageSets; set dataset.root to the folder that holds JPEG"):
+        read_dataset(DatasetConfig(format="voc", root=f"{folder.uri}/none", split="train"), animals)
+
+
+def test_a_missing_list_is_named(folder, animals):
+    write_voc(folder, "a", a=annotation())
+    with pytest.raises(DatasetError, match=r"dataset.split: no list at .*/none.txt; splits in .*: train$"):
+        read(folder, animals, split=f"{folder.uri}/none.txt")
+
+
+def test_an_empty_split_is_refused(folder, animals):
+    write_voc(folder, "\n \n")
+    with pytest.raises(DatasetError, match=r"dataset.split: train lists no photo; give a split that has some"):
+        read(folder, animals)
+
+
+def test_an_id_may_have_spaces_and_is_never_cut_at_one(folder, animals):
+    labels = {name: annotation("dog") for name in ("my photo", "my", "x 2", "b")}
+    write_voc(folder, "my photo\n x 2 \nb 1\n/\n", **labels)
+
+    listing = read(folder, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["my photo", "x 2", "b"]
+    assert [reject.image_id for reject in listing.rejects] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("size", "stated"),
+    [
+        ("<width> 500</width><height>375\n</height><depth>3</depth>", (500, 375)),
+        ("<width>500</width>", None),
+        ("<width>0</width><height>0</height>", None),
+        ("<width>-5</width><height>wide</height>", None),
+    ],
+)
+def test_the_size_that_an_annotation_states(size, stated):
+    assert parse_annotation(f"<annotation><size>{size}</size></annotation>".encode()).stated_size == stated
+
+
+def test_an_annotation_that_may_not_be_read_is_a_reject(local, animals):
+    write_voc(local, "a\nb", a=annotation("dog"), b=annotation("dog"))
+    folder = Path(local.uri)
+    (folder / "Annotations" / "b.xml").chmod(0)
+    with unprivileged(folder):
+        listing = read(local, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.UNREADABLE_LABELS]
+    assert f"{folder}/Annotations/b.xml: no permission (Permission denied)" in listing.rejects[0].reason
+
+
+def test_an_annotation_in_a_circle_of_links_is_a_reject(local, animals):
+    write_voc(local, "a\nb", a=annotation("dog"))
+    Path(local.uri, "Annotations", "b.xml").symlink_to("b.xml")
+
+    listing = read(local, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.UNREADABLE_LABELS]

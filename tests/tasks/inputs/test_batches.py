@@ -1,0 +1,57 @@
+from PIL import Image
+
+from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+
+
+def loaded(size, name="a"):
+    image = Image.new("RGB", size, (90, 120, 30))
+    return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(image, (size[1], size[0]), ())
+
+
+def test_a_budget_of_one_token_is_one_photo_at_a_time():
+    batches = Batches(1, 16)
+    for name in "ab":
+        assert [photo.image_id for photo, _ in batches.add(*loaded((500, 375), name))] == [name]
+    assert list(batches.rest()) == []
+
+
+def test_a_batch_holds_as_many_photos_as_fit_the_budget():
+    batches = Batches(3 * 24 * 32, 16)  # three photos of 500 x 375: 24 x 32 patches each
+
+    sizes = [len(batches.add(*loaded((500, 375))) or []) for _ in range(7)]
+
+    assert sizes == [0, 0, 3, 0, 0, 3, 0]
+    assert [len(batch) for batch in batches.rest()] == [1]
+
+
+def test_a_token_too_few_is_a_photo_less():
+    batches = Batches(3 * 24 * 32 - 1, 16)
+    assert [len(batches.add(*loaded((500, 375))) or []) for _ in range(3)] == [0, 2, 0]
+
+
+def test_photos_of_one_size_go_together():
+    batches = Batches(2 * 24 * 32, 16)
+    sizes = {"a": (500, 375), "b": (375, 500), "c": (500, 376), "d": (375, 500), "e": (500, 375)}
+
+    full = [batches.add(*loaded(size, name)) for name, size in sizes.items()]
+
+    assert full[:3] == [None, None, None]
+    assert [[photo.image_id for photo, _ in batch] for batch in full[3:]] == [["b", "d"], ["a", "e"]]
+    assert [[photo.image_id for photo, _ in batch] for batch in batches.rest()] == [["c"]]
+
+
+def test_too_many_waiting_photos_bring_back_the_largest_batch():
+    batches = Batches(10**9, 16)
+    sizes = [(32 + number, 32) for number in range(PHOTOS_WAITING - 2)]
+
+    waiting = [batches.add(*loaded(size, str(size[0]))) for size in [*sizes, sizes[7]]]
+    back = batches.add(*loaded(sizes[0], "last"))
+    again = batches.add(*loaded((999, 32), "next"))
+
+    assert waiting == [None] * (PHOTOS_WAITING - 1)
+    assert [photo.image_id for photo, _ in back] == ["32", "last"]  # as many as of the other size, but first
+    assert again is None
+    rest = [[photo.image_id for photo, _ in batch] for batch in batches.rest()]
+    assert len(rest) == PHOTOS_WAITING - 2
+    assert ["39", "39"] in rest

@@ -1,0 +1,255 @@
+import re
+from datetime import datetime
+
+import fsspec
+import pytest
+
+from clipes.tasks.inputs.configs import load_config, resolved
+from clipes_core.config.run import parse_config
+from clipes_core.errors import ConfigError
+
+YAML = "name: mine\ndataset: {format: list, split: photos.txt}\n"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Tests run in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def load(here):
+    """Load a YAML of some text with overrides."""
+
+    def load(*overrides, text=YAML, given=None):
+        (here / "run.yaml").write_text(text)
+        return load_config("run.yaml", overrides, given)
+
+    return load
+
+
+def fault(load, *overrides, **text):
+    with pytest.raises(ConfigError) as caught:
+        load(*overrides, **text)
+    return str(caught.value)
+
+
+def test_a_yaml_is_a_config_with_the_papers_defaults(load):
+    config = load()
+    assert config.name == "mine"
+    assert config.dataset.format == "list"
+    assert config.crf == parse_config({"name": "x", "dataset": {"root": "/"}}).crf
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("cam.power=1", "cam", "power", 1),
+        ("crf.pos_w=2.5", "crf", "pos_w", 2.5),
+        ("cam.flip=true", "cam", "flip", True),
+        ("cam.scales=[1.0, 0.5]", "cam", "scales", (1.0, 0.5)),
+        ("cam.refine=none", "cam", "refine", "none"),
+        ("execution.cpu_workers=auto", "execution", "cpu_workers", "auto"),
+        ("dataset.root=null", "dataset", "root", None),
+        ("dataset.root=a=b", "dataset", "root", "{here}/a=b"),
+        ("prompts.template=a rendering of a weird {}.", "prompts", "template", "a rendering of a weird {}."),
+        ('prompts.template="{} on a table"', "prompts", "template", "{} on a table"),
+        ("prompts.template=['a {}.', 'the {}.']", "prompts", "template", ("a {}.", "the {}.")),
+    ],
+)
+def test_an_override_is_a_dotted_key_and_a_yaml_value(load, here, override, section, key, value):
+    expected = value.format(here=here) if isinstance(value, str) and "{here}" in value else value
+    assert getattr(getattr(load(override), section), key) == expected
+
+
+def test_the_last_override_wins_and_the_others_stay(load):
+    config = load("cam.power=1", "cam.flip=true", "cam.power=3", "crf.bi_w=5")
+    assert (config.cam.power, config.cam.flip, config.crf.bi_w) == (3, True, 5)
+
+
+def test_an_override_goes_over_the_file_and_leaves_its_neighbours(load):
+    config = load("cam.power=1", text=YAML + "cam: {power: 4, box_threshold: 0.7}\n")
+    assert (config.cam.power, config.cam.box_threshold) == (1, 0.7)
+
+
+@pytest.mark.parametrize("name", ["20240501", "1e5", "true", "null", "0x10", "2024-05-01"])
+def test_a_given_text_stays_a_text_where_yaml_would_see_another_value(load, name):
+    assert load(given={"name": name}).name == name
+
+
+@pytest.mark.parametrize("store", ["/a: b", "/a #b", "/[a]", "/a=b", "/{a}", "s3://bucket/a, b"])
+def test_given_texts_may_hold_what_yaml_gives_a_meaning(load, store):
+    assert load(given={"store": store}).store == store
+
+
+def test_a_given_name_may_hold_the_date(load):
+    before, name, after = datetime.now().date(), load(given={"name": "{date}"}).name, datetime.now().date()
+    assert name in (str(before), str(after))
+
+
+def test_given_texts_win_over_file_and_overrides_and_leave_the_rest(load):
+    config = load("name=second", "store=/second", "cam.power=1", given={"name": "third"})
+    assert (config.name, config.store, config.cam.power) == ("third", "/second", 1)
+
+
+def test_values_that_name_another_one_see_the_given_text(load):
+    text = "name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n"
+    assert load(text=text, given={"name": "007"}).store == "/data/007"
+
+
+def test_a_given_text_that_cannot_be_used_has_its_line(load):
+    assert fault(load, given={"name": "a b", "nam": "c"}).splitlines() == [
+        "nam: unknown key",
+        "name: String should match pattern '^[A-Za-z0-9{][A-Za-z0-9._{}-]*$' (got 'a b')",
+    ]
+
+
+def test_a_list_replaces_a_list(load):
+    config = load("cam.scales=[0.5]", text=YAML + "cam: {scales: [1.0, 2.0, 0.5]}\n")
+    assert config.cam.scales == (0.5,)
+
+
+def test_a_value_may_name_another_one(load):
+    assert load(text="name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n").store == "/data/mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "expected"),
+    [
+        ("store", "clipes-store", "{here}/clipes-store"),
+        ("store", "./a b/ä", "{here}/a b/ä"),
+        ("store", "/elsewhere", "/elsewhere"),
+        ("store", "s3://bucket/store", "s3://bucket/store"),
+        ("store", "memory://store", "memory://store"),
+        ("dataset.root", "voc", "{here}/voc"),
+        ("dataset.root", "../voc", "{here}/../voc"),
+        ("dataset.truth", "masks", "{here}/masks"),
+        ("dataset.truth", "gs://bucket/masks", "gs://bucket/masks"),
+        ("dataset.split", "lists/nine.txt", "{here}/lists/nine.txt"),
+        ("dataset.split", "nine.CSV", "{here}/nine.CSV"),
+        ("dataset.split", "nine.parquet", "{here}/nine.parquet"),
+        ("dataset.split", "photos", "{here}/photos"),
+        ("dataset.split", "https://host/nine.txt", "https://host/nine.txt"),
+        ("dataset.classes", "own.yaml", "{here}/own.yaml"),
+        ("dataset.classes", "classes/own.yml", "{here}/classes/own.yml"),
+        ("dataset.classes", "coco14", "coco14"),
+        ("evaluation.root", "other", "{here}/other"),
+        ("evaluation.root", "s3://bucket/other", "s3://bucket/other"),
+        ("evaluation.truth", "masks", "{here}/masks"),
+        ("evaluation.split", "lists/val.txt", "{here}/lists/val.txt"),
+        ("train.mmseg_config", "demo", "demo"),
+        ("train.mmseg_config", "own.py", "{here}/own.py"),
+        ("train.init", "torchvision://resnet101", "torchvision://resnet101"),
+        ("train.init", "run.yaml", "{here}/run.yaml"),
+        ("train.init", "none", "none"),
+        ("clip.pretrained", "openai", "openai"),
+        ("clip.pretrained", "random:3", "random:3"),
+        ("clip.pretrained", "run.yaml", "{here}/run.yaml"),
+        ("clip.pretrained", "not-there.pt", "not-there.pt"),
+    ],
+)
+def test_relative_paths_are_made_absolute(load, here, key, given, expected):
+    value = load(f"{key}={given}")
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == expected.format(here=here)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"), [("train_aug", "train_aug"), ("my.txt", "{here}/my.txt"), ("a/b", "{here}/a/b")]
+)
+def test_a_split_of_voc_may_be_a_name(load, here, split, expected):
+    config = load(f"dataset.split={split}", "dataset.format=voc", "dataset.root=/voc")
+    assert config.dataset.split == expected.format(here=here)
+
+
+def test_paths_do_not_depend_on_where_the_file_lies(here):
+    (here / "configs").mkdir()
+    (here / "configs" / "run.yaml").write_text(YAML)
+    assert load_config("configs/run.yaml").dataset.split == f"{here}/photos.txt"
+
+
+def test_home_is_written_out(load, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load("store=~/store").store == "/home/someone/store"
+
+
+def test_resolving_twice_changes_nothing(load):
+    config = load("store=s", "dataset.root=r")
+    assert resolved(config) == config
+
+
+def test_date_and_time_are_filled_into_the_name(load):
+    before = datetime.now().replace(microsecond=0)
+    name = load("name=run-{date}-{time}").name
+    after = datetime.now()
+
+    assert re.fullmatch(r"run-\d{4}-\d{2}-\d{2}-\d{6}", name)
+    assert before <= datetime.strptime(name, "run-%Y-%m-%d-%H%M%S") <= after
+
+
+def test_a_config_may_lie_anywhere():
+    fsspec.filesystem("memory").pipe_file("/configs/run.yaml", YAML.encode())
+    assert load_config("memory://configs/run.yaml").name == "mine"
+
+
+def test_a_missing_file_is_told_so():
+    for path in ("none.yaml", "memory://none.yaml", "."):
+        with pytest.raises(ConfigError, match=rf"^{re.escape(path)}: there is no such config file$"):
+            load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1\nb: 2\n", r"run\.yaml: while parsing a flow sequence .* line 1, column 4 .*"),
+        ("name: a\nname: b\n", r"run\.yaml: .* found duplicate key name .* line 2, column 1"),
+        ("- name\n- store\n", r"run\.yaml: expected keys and values, got a list"),
+        ("5\n", r"run\.yaml: .*int"),
+        ("store: ${nowhere}\n", r"run\.yaml: Interpolation key 'nowhere' not found .*"),
+        ("", "name: must be set"),
+        ("hello\n", "hello: unknown key\nname: must be set"),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_in_a_line_per_fault(load, text, expected):
+    assert re.fullmatch(expected, fault(load, text=text))
+
+
+def test_a_file_that_is_no_text_is_told_so(here):
+    (here / "run.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"^run\.yaml: not UTF-8 text"):
+        load_config("run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("nowhere://a.yaml", "Protocol not known"), ("gs://bucket/a.yaml", "install gcsfs")]
+)
+def test_a_store_that_nothing_here_can_open_is_told_so(path, expected):
+    with pytest.raises(ConfigError, match=rf"^{path}: .*{expected}.*; use a path or a URI"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("override", ["cam.power", "=1", "power"])
+def test_an_override_without_key_or_value_is_told_so(load, override):
+    assert fault(load, override) == f"--set {override}: write it as key=value, for example --set cam.power=1"
+
+
+def test_an_override_that_is_no_yaml_is_told_so_and_how_to_write_it(load):
+    message = fault(load, "prompts.template={} on a table")
+    assert message.startswith("--set prompts.template={} on a table: ")
+    assert message.endswith("""; put the value in quotes: 'prompts.template="..."'""")
+
+
+def test_unknown_keys_and_bad_values_have_a_line_each(load):
+    message = fault(load, "cam.nope=1", "camera.power=1", "cam.power=99", "clip.device=tpu")
+    assert message.splitlines() == [
+        "cam.nope: unknown key",
+        "cam.power: Input should be less than or equal to 16 (got 99)",
+        "camera: unknown key",
+        "clip.device: String should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$' (got 'tpu')",
+    ]
+
+
+def test_a_section_cannot_be_a_value(load):
+    assert fault(load, "cam=1").startswith("cam: ")

@@ -1,0 +1,471 @@
+import dataclasses
+import io
+import struct
+import threading
+import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from s3fs import S3FileSystem
+from support.permissions import unprivileged
+
+from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, load_ids, load_photo, load_photos, read_bytes
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import PhotoError
+
+CONFIG = DatasetConfig(root="/")
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def photo(uri, image_id="a"):
+    return Photo(image_id, str(uri), 1, "1", (3,))
+
+
+def halves(size=(8, 6)):
+    """An RGB picture whose left half is red and right half blue."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture
+
+
+def pixels(loaded):
+    return np.asarray(loaded.image)
+
+
+def failure(uri, config=CONFIG):
+    with pytest.raises(PhotoError) as caught:
+        load_photo(photo(uri), config)
+    return caught.value
+
+
+def png_header(width, height):
+    """A PNG that announces a size and has no pixels."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_a_photo_is_its_pixels(tmp_path):
+    halves().save(tmp_path / "a.png")
+
+    loaded = load_photo(photo(tmp_path / "a.png"), CONFIG)
+
+    assert loaded.image.mode == "RGB"
+    assert loaded.size_hw == (6, 8)
+    assert loaded.notes == ()
+    assert (pixels(loaded) == np.asarray(halves())).all()
+
+
+def test_a_real_photo_is_what_pil_decodes(real_data):
+    path = real_data / "JPEGImages" / "2007_000068.jpg"
+    loaded = load_photo(photo(path), CONFIG)
+
+    assert loaded.size_hw == (375, 500)
+    assert loaded.notes == ()
+    assert (pixels(loaded) == np.asarray(Image.open(path).convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("uri", ["memory://photos/ä b.png", "file://{folder}/ä b.png"])
+def test_a_photo_may_lie_anywhere(tmp_path, uri):
+    uri = uri.format(folder=tmp_path)
+    buffer = io.BytesIO()
+    halves().save(buffer, "PNG")
+    fs, path = fsspec.core.url_to_fs(uri)
+    fs.pipe_file(path, buffer.getvalue())
+
+    assert load_photo(photo(uri), CONFIG).size_hw == (6, 8)
+
+
+def test_a_photo_may_lie_on_s3(s3_folder):
+    buffer = io.BytesIO()
+    halves().save(buffer, "PNG")
+    fs, path = fsspec.core.url_to_fs(f"{s3_folder}/ä b.png")
+    fs.pipe_file(path, buffer.getvalue())
+
+    assert load_photo(photo(f"{s3_folder}/ä b.png"), CONFIG).size_hw == (6, 8)
+    assert failure(f"{s3_folder}/none.png").kind == "missing"
+    told = failure("s3://nobodys-bucket/a.png")
+    assert told.kind == "unreadable"
+    assert told.reason == "s3://nobodys-bucket/a.png: there is no such bucket; make it, or name another"
+
+
+def test_cmyk_is_converted_and_noted(tmp_path):
+    halves((16, 16)).convert("CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0)
+
+    loaded = load_photo(photo(tmp_path / "a.jpg"), CONFIG)
+
+    assert loaded.notes == ("converted from CMYK",)
+    np.testing.assert_allclose(pixels(loaded)[0, [0, -1]], [RED, BLUE], atol=6)
+
+
+def test_16_bits_are_scaled_and_noted(tmp_path):
+    Image.fromarray(np.full((2, 3), 0x8040, np.uint16)).save(tmp_path / "a.png")
+
+    loaded = load_photo(photo(tmp_path / "a.png"), CONFIG)
+
+    assert loaded.notes == ("converted from 16-bit greyscale",)
+    assert (pixels(loaded) == 0x80).all()
+
+
+def test_alpha_is_laid_on_white_and_noted(tmp_path):
+    picture = Image.new("RGBA", (2, 2), (*RED, 0))
+    picture.putpixel((0, 0), (*RED, 255))
+    picture.save(tmp_path / "a.png")
+
+    loaded = load_photo(photo(tmp_path / "a.png"), CONFIG)
+
+    assert loaded.notes == ("alpha composited on white",)
+    assert pixels(loaded)[0].tolist() == [list(RED), [255, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("exif", "size_hw", "corner"), [("ignore", (16, 32), BLUE), ("apply", (32, 16), RED)], ids=["ignore", "apply"]
+)
+def test_exif_rotation_is_ignored_or_applied_and_noted(tmp_path, exif, size_hw, corner):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6  # the camera stood upright: turn clockwise
+    halves((32, 16)).save(tmp_path / "a.jpg", exif=tags, quality=100, subsampling=0)
+
+    loaded = load_photo(photo(tmp_path / "a.jpg"), DatasetConfig(root="/", exif=exif))
+
+    assert loaded.size_hw == size_hw
+    assert loaded.image.size == size_hw[::-1]
+    assert loaded.notes == (f"EXIF orientation 6 {'ignored' if exif == 'ignore' else 'applied'}",)
+    np.testing.assert_allclose(pixels(loaded)[0, -1], corner, atol=6)
+
+
+def test_a_large_photo_is_reduced_and_keeps_its_size_in_mind(tmp_path):
+    halves((100, 60)).save(tmp_path / "a.png")
+
+    loaded = load_photo(photo(tmp_path / "a.png"), DatasetConfig(root="/", max_side=50))
+
+    assert loaded.image.size == (50, 30)
+    assert loaded.size_hw == (60, 100)
+    assert loaded.notes == ("reduced from 100x60 to 50x30",)
+
+
+def test_a_photo_of_the_largest_side_stays(tmp_path):
+    halves((100, 60)).save(tmp_path / "a.png")
+    loaded = load_photo(photo(tmp_path / "a.png"), DatasetConfig(root="/", max_side=100))
+    assert (loaded.image.size, loaded.notes) == ((100, 60), ())
+
+
+def test_rotation_comes_before_reduction_in_size_and_notes(tmp_path):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 8
+    halves((80, 40)).convert("L").save(tmp_path / "a.jpg", exif=tags)
+
+    loaded = load_photo(photo(tmp_path / "a.jpg"), DatasetConfig(root="/", exif="apply", max_side=40))
+
+    assert (loaded.size_hw, loaded.image.size) == ((80, 40), (20, 40))
+    assert loaded.notes == (
+        "converted from greyscale",
+        "EXIF orientation 8 applied",
+        "reduced from 40x80 to 20x40",
+    )
+
+
+def test_a_wrong_suffix_is_noted_and_the_content_counts(tmp_path):
+    halves().save(tmp_path / "a.jpg", "PNG")
+    halves().save(tmp_path / "b.png", "JPEG")
+    halves().save(tmp_path / "c", "PNG")
+
+    notes = {name: load_photo(photo(tmp_path / name), CONFIG).notes for name in ("a.jpg", "b.png", "c")}
+
+    assert notes == {
+        "a.jpg": ("content is PNG, the name says .jpg",),
+        "b.png": ("content is JPEG, the name says .png",),
+        "c": (),
+    }
+
+
+def test_a_series_of_pictures_in_a_jpeg_is_no_wrong_suffix(tmp_path):
+    halves().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[halves()])
+    assert load_photo(photo(tmp_path / "a.jpg"), CONFIG).notes == ("first of several frames",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "notes"),
+    [(None, ()), ((32, 16), ()), ((16, 32), ()), ((32, 17), ("labels state 32x17, the photo has 16x32",))],
+)
+def test_labels_for_another_size_are_noted_turned_or_not(tmp_path, stated, notes):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    halves((32, 16)).save(tmp_path / "a.png", exif=tags)
+    listed = dataclasses.replace(photo(tmp_path / "a.png"), stated_size=stated)
+
+    loaded = load_photo(listed, DatasetConfig(root="/", exif="apply"))
+
+    assert loaded.notes == ("EXIF orientation 6 applied", *notes)
+
+
+def test_a_photo_without_permission(tmp_path):
+    for name in ("a.png", "b.png"):
+        halves().save(tmp_path / name)
+    (tmp_path / "a.png").chmod(0)
+    with unprivileged(tmp_path):
+        error = failure(tmp_path / "a.png")
+        load_photo(photo(tmp_path / "b.png"), CONFIG)
+    assert error.kind == "unreadable"
+    assert "Permission denied" in error.reason
+
+
+@pytest.mark.parametrize("kind", ["EPS", "SPIDER"])
+def test_formats_that_pil_is_not_to_touch(tmp_path, kind):
+    halves().convert("L").save(tmp_path / "a.other", kind)  # PIL takes the suffix for one of SPIDER from then on
+    (tmp_path / "a.other").rename(tmp_path / "a.jpg")
+    assert "no image of a known format" in failure(tmp_path / "a.jpg").reason
+
+
+def test_a_missing_photo(tmp_path):
+    error = failure(tmp_path / "none.jpg")
+    assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg is not there")
+
+
+def test_a_missing_photo_of_another_store():
+    assert failure("memory://photos/none.jpg").kind == "missing"
+
+
+def test_a_folder_in_a_photos_place(tmp_path):
+    error = failure(tmp_path)
+    assert error.kind == "unreadable"
+    assert error.reason.startswith(f"{tmp_path} cannot be used (")
+
+
+def test_a_photo_beneath_a_file(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    error = failure(tmp_path / "a.jpg" / "b.jpg")
+    assert error.kind == "unreadable"
+    assert "Not a directory" in error.reason
+
+
+def damaged(kind, tmp_path):
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, kind)
+    content = buffer.getvalue()
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "AVIF"])
+def test_a_truncated_photo_is_not_half_a_photo(tmp_path, kind):
+    path = damaged(kind, tmp_path)
+    error = failure(path)
+    assert error.kind == "undecodable"
+    assert error.reason.startswith(f"{path} ({path.stat().st_size} bytes) cannot be decoded: ")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<!DOCTYPE html><title>404 Not Found</title>", b"\xff\xd8", b"\0" * 4096, b"GIF89a"]
+)
+def test_what_is_no_image_is_told_so(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    error = failure(tmp_path / "a.jpg")
+
+    assert error.kind == "undecodable"
+    what = f"{tmp_path}/a.jpg ({len(content)} bytes) cannot be decoded: no image of a known format"
+    assert error.reason == what
+
+
+def test_a_format_variant_that_pil_does_not_know(tmp_path):
+    """PIL raises NotImplementedError, which is no OSError."""
+    buffer = io.BytesIO()
+    halves().save(buffer, "DDS")
+    content = bytearray(buffer.getvalue())
+    content[80:84] = bytes(4)  # flags of the pixel format
+    (tmp_path / "a.dds").write_bytes(content)
+
+    error = failure(tmp_path / "a.dds")
+    assert error.kind == "undecodable"
+    assert "Unknown pixel format flags 0" in error.reason
+
+
+def test_a_photo_that_would_fill_the_memory_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_header(20_000, 20_000))
+
+    error = failure(tmp_path / "a.png")
+
+    assert error.kind == "undecodable"
+    assert "400000000 pixels" in error.reason
+
+
+def test_a_very_large_photo_is_warned_of_and_decoded(tmp_path):
+    """PIL warns from 89 to 179 million pixels: such panoramas are real photos, and are reduced."""
+    Image.new("1", (10_000, 9_000), 1).save(tmp_path / "a.png")
+
+    with pytest.warns(Image.DecompressionBombWarning, match="90000000 pixels"):
+        loaded = load_photo(photo(tmp_path / "a.png"), DatasetConfig(root="/", max_side=50))
+
+    assert loaded.size_hw == (9_000, 10_000)
+    assert loaded.image.size == (50, 45)
+
+
+def test_a_photo_too_small_to_have_two_dimensions(tmp_path):
+    halves((8, 1)).save(tmp_path / "a.png")
+    error = failure(tmp_path / "a.png")
+    assert error.kind == "too_small"
+    assert "8 x 1 px" in error.reason
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the status in the path, or with less than it announces."""
+
+    def do_GET(self):
+        status = self.path.lstrip("/").partition(".")[0]
+        self.send_response(200 if status == "short" else int(status))
+        self.send_header("Content-Length", "1000" if status == "short" else "0")
+        self.end_headers()
+        if status == "short":
+            self.wfile.write(b"ten bytes.")
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("404", "missing"),
+        ("401", "unreadable"),
+        ("403", "unreadable"),
+        ("410", "unreadable"),
+        ("408", "network"),
+        ("429", "network"),
+        ("500", "network"),
+        ("503", "network"),
+        ("short", "network"),
+    ],
+)
+def test_a_server_s_no_is_told_from_its_not_now(server, answer, kind):
+    with pytest.raises(PhotoError) as caught:
+        read_bytes(f"{server}/{answer}.jpg")
+    assert caught.value.kind == kind
+    assert caught.value.reason.startswith(f"{server}/{answer}.jpg")
+
+
+def test_a_server_that_is_not_there_may_come_back():
+    with pytest.raises(PhotoError) as caught:
+        read_bytes("http://127.0.0.1:9/a.jpg")
+    assert caught.value.kind == "network"
+    assert caught.value.kind.transient
+
+
+@pytest.fixture
+def no_connections():
+    """File systems of earlier tests keep their settings; those of this test go with it."""
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_connections")
+def test_an_object_store_that_is_not_there_may_come_back(monkeypatch):
+    settings = {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": "http://127.0.0.1:9"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(PhotoError) as caught:
+        read_bytes("s3://photos/a.jpg")
+    assert caught.value.kind == "network"
+
+
+def test_photos_come_in_order_with_what_is_wrong_with_them(tmp_path):
+    names = [f"{number:02d}" for number in range(3 * PHOTOS_AHEAD)]
+    for number, name in enumerate(names):
+        if number % 5:
+            halves((8 + number, 6)).save(tmp_path / f"{name}.png")
+
+    found = list(load_photos([photo(tmp_path / f"{name}.png", name) for name in names], CONFIG))
+
+    assert [each.image_id for each, _ in found] == names
+    for number, (_, loaded) in enumerate(found):
+        if number % 5:
+            assert loaded.size_hw == (6, 8 + number)
+        else:
+            assert loaded.kind == "missing"
+
+
+def test_photos_are_loaded_a_few_ahead(tmp_path):
+    taken = []
+
+    def listed():
+        for number in range(100):
+            taken.append(number)
+            yield photo(tmp_path / "none.jpg", str(number))
+
+    found = load_photos(listed(), CONFIG)
+    next(found)
+
+    assert len(taken) == PHOTOS_AHEAD + 1
+    found.close()
+    assert len(taken) == PHOTOS_AHEAD + 1
+
+
+def test_no_photos_are_no_photos():
+    assert list(load_photos([], CONFIG)) == []
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_ids_are_the_numbers_of_a_palette_or_grey_image(tmp_path, mode):
+    ids = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
+    image = Image.fromarray(ids)
+    if mode == "P":
+        image.putpalette([9, 8, 7] * 256)
+    image.save(tmp_path / "a.png")
+
+    found = load_ids(str(tmp_path / "a.png"))
+
+    assert found.dtype == np.uint8
+    assert (found == ids).all()
+
+
+def test_ids_of_a_real_mask(real_data):
+    ids = load_ids(str(real_data / "SegmentationClass" / "2007_000068.png"))
+    assert ids.shape == (375, 500)
+    assert set(np.unique(ids)) == {0, 3, 255}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "I;16"])
+def test_an_image_of_colours_is_no_image_of_ids(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(
+        PhotoError, match=rf"a\.png has mode {mode}: a true mask must be a palette or grey PNG"
+    ) as caught:
+        load_ids(str(tmp_path / "a.png"))
+    assert caught.value.kind == "bad_truth"
+
+
+def test_ids_that_are_missing_or_broken(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    kinds = []
+    for name in ("a", "none"):
+        with pytest.raises(PhotoError) as caught:
+            load_ids(str(tmp_path / f"{name}.png"))
+        kinds.append(caught.value.kind)
+    assert kinds == ["undecodable", "missing"]
+
+
+def test_a_jpeg_is_no_image_of_ids(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
+    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, which changes ids: a true mask must be a PNG") as caught:
+        load_ids(str(tmp_path / "a.png"))
+    assert caught.value.kind == "bad_truth"

@@ -1,0 +1,151 @@
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes_core.errors import ConfigError
+
+
+def write(folder, text):
+    path = folder / "own.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_voc12_has_the_papers_classes_words_and_background():
+    voc = load_vocabulary("voc12")
+
+    words = [entry.sentence_words for entry in voc.classes]
+    assert " · ".join(words) == (
+        "aeroplane · bicycle · bird avian · boat · bottle · bus · car · cat · chair seat · cow · "
+        "diningtable · dog · horse · motorbike · person with clothes,people,human · pottedplant · sheep · "
+        "sofa · train · tvmonitor screen"
+    )
+    renamed = {entry.name: entry.separate_words for entry in voc.classes if entry.words}
+    assert renamed == {
+        "bird": ("bird", "avian"),
+        "chair": ("chair", "seat"),
+        "person": ("person with clothes", "people", "human"),
+        "tvmonitor": ("tvmonitor", "screen"),
+    }
+    assert ", ".join(voc.background_words) == (
+        "ground, land, grass, tree, building, wall, sky, lake, water, river, sea, railway, railroad, "
+        "keyboard, helmet, cloud, house, mountain, ocean, road, rock, street, valley, bridge, sign"
+    )
+
+
+def test_voc12_has_the_palette_of_the_real_masks(real_data):
+    mask = Image.open(real_data / "SegmentationClass" / "2007_000033.png")
+    stored = np.array(mask.getpalette()).reshape(-1, 3)
+
+    assert np.array_equal(load_vocabulary("voc12").palette, stored)
+
+
+def test_coco14_has_the_official_order_under_the_papers_spellings():
+    coco = load_vocabulary("coco14")
+
+    assert len(coco.classes) == 80
+    assert len(coco.background_words) == 23
+    voc_background = load_vocabulary("voc12").background_words
+    assert [word for word in voc_background if word not in coco.background_words] == ["keyboard", "sign"]
+    some = {"person": 1, "motorbike": 4, "aeroplane": 5, "boat": 9, "elephant": 21, "bottle": 40, "spoon": 45}
+    more = {"sofa": 58, "pottedplant": 59, "diningtable": 61, "tvmonitor": 63, "laptop": 64, "toothbrush": 80}
+    assert (some | more).items() <= coco.ids.items()
+
+
+def test_coco14_knows_the_six_official_spellings_as_aliases():
+    coco = load_vocabulary("coco14")
+
+    aliases = {alias: entry.name for entry in coco.classes for alias in entry.aliases}
+    assert aliases == {
+        "motorcycle": "motorbike",
+        "airplane": "aeroplane",
+        "couch": "sofa",
+        "potted plant": "pottedplant",
+        "dining table": "diningtable",
+        "tv": "tvmonitor",
+    }
+
+
+def test_coco14_gives_clip_other_words_for_thirteen_classes():
+    renamed = {entry.name: entry.words for entry in load_vocabulary("coco14").classes if entry.words}
+    assert renamed == {
+        "person": "person with clothes,people,human",
+        "bird": "bird avian",
+        "backpack": "backpack,bag",
+        "umbrella": "umbrella,parasol",
+        "handbag": "handbag,purse",
+        "tie": "necktie",
+        "snowboard": "sknowboard",
+        "baseball glove": "glove",
+        "spoon": "dessertspoon",
+        "chair": "chair seat",
+        "tvmonitor": "tvmonitor screen",
+        "remote": "remote control",
+        "hair drier": "hairdrier,blowdrier",
+    }
+
+
+def test_reads_an_own_vocabulary_from_a_path_and_from_a_uri(tmp_path):
+    hen, ox = "{name: hen, colour: [9, 8, 7]}", "{name: ox, synonyms: [ox, bull]}"
+    text = f"background_words: [sky]\nclasses: [{hen}, {ox}]\n"
+    fsspec.filesystem("memory").pipe("/vocabularies/own.yml", text.encode())
+
+    here, there = load_vocabulary(write(tmp_path, text)), load_vocabulary("memory://vocabularies/own.yml")
+
+    assert here == there
+    assert here.ids == {"hen": 1, "ox": 2}
+    assert here.palette[1] == (9, 8, 7)
+    assert here.classes[1].separate_words == ("ox", "bull")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(
+        ConfigError, match=r"no vocabulary 'voc13' at .*voc13.yaml; known names: coco14, scenes, voc12; or give"
+    ):
+        load_vocabulary("voc13")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"dataset.classes: no vocabulary '.*/none.yaml' at .*/none.yaml"):
+        load_vocabulary(f"{tmp_path}/none.yaml")
+
+
+def test_every_bad_value_has_its_line(tmp_path):
+    hen, ox, no = "{name: hen, color: red}", "{words: ox}", "{name: no}"
+    path = write(tmp_path, f"classes: [{hen}, {ox}, {no}, {{name: ant}}]\nbackground: [sky]\n")
+
+    with pytest.raises(ConfigError) as error:
+        load_vocabulary(path)
+
+    assert str(error.value).splitlines() == [
+        f"dataset.classes: {path}: classes.0.color: unknown key",
+        f"dataset.classes: {path}: classes.1.name: must be set",
+        f"dataset.classes: {path}: classes.2.name: Input should be a valid string (got False)",
+        f"dataset.classes: {path}: background: unknown key",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [", "own.yaml is not YAML: while parsing"),
+        ("classes: 2001-99-99", "own.yaml is not YAML: month must be in 1..12"),
+        ("[" * 20_000, "own.yaml is not YAML: maximum recursion depth"),
+        ("", r"own.yaml: Input should be a valid dictionary .* \(got None\)"),
+        (
+            "classes: [{name: a}, {name: a}]",
+            "own.yaml: class names and aliases must differ, more than once: a",
+        ),
+    ],
+)
+def test_unusable_files_say_what_is_wrong(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_vocabulary(write(tmp_path, text))
+
+
+def test_a_file_that_is_not_utf8_is_a_config_error(tmp_path):
+    (tmp_path / "own.yaml").write_bytes(b"classes: [{name: \xe9}]")
+    with pytest.raises(ConfigError, match=r"dataset.classes: .*own.yaml: not UTF-8 text"):
+        load_vocabulary(f"{tmp_path}/own.yaml")

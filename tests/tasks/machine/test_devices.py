@@ -1,0 +1,92 @@
+import os
+
+import pytest
+import torch
+
+from clipes.tasks.execution.worker_pool import WorkerSlot
+from clipes.tasks.machine.devices import available_devices, cores, cpu_slots, gpu_slots, resolve_precision, token_budget
+from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.errors import ConfigError
+
+CPU = ClipConfig(device="cpu")
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def test_cores_are_those_this_process_may_use():
+    assert cores() == len(os.sched_getaffinity(0)) >= 1
+
+
+def test_one_worker_per_core_for_masks_with_one_thread():
+    assert cpu_slots(ExecutionConfig()) == (WorkerSlot("cpu", 1),) * cores()
+
+
+def test_as_many_workers_for_masks_as_asked_for():
+    assert cpu_slots(ExecutionConfig(cpu_workers=5)) == (WorkerSlot("cpu", 1),) * 5
+
+
+def test_one_worker_for_cams_on_the_cpu_has_all_cores():
+    assert gpu_slots(CPU, ExecutionConfig()) == (WorkerSlot("cpu", cores()),)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 1000])
+def test_workers_for_cams_share_the_cores(workers):
+    slots = gpu_slots(CPU, ExecutionConfig(gpu_workers=workers))
+
+    assert len(slots) == workers
+    assert {slot.device for slot in slots} == {"cpu"}
+    assert {slot.threads for slot in slots} == {max(1, cores() // workers)}
+
+
+@with_gpu
+def test_workers_take_the_gpus_in_turn():
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    slots = gpu_slots(ClipConfig(), ExecutionConfig(gpu_workers=2 * len(gpus)))
+    assert [slot.device for slot in slots] == gpus * 2
+
+
+@with_gpu
+def test_automatic_devices_are_all_gpus():
+    gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    assert available_devices("auto") == available_devices("cuda") == gpus
+    assert available_devices("cuda:0") == ("cuda:0",)
+
+
+@without_gpu
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="needs a machine without MPS")
+def test_the_automatic_device_without_gpu_is_the_cpu():
+    assert available_devices("auto") == ("cpu",)
+
+
+def test_the_cpu_is_always_there():
+    assert available_devices("cpu") == ("cpu",)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", pytest.param("cuda", marks=without_gpu)])
+def test_a_device_that_is_not_there_is_told_so(device):
+    with pytest.raises(ConfigError, match=rf"clip\.device: {device} is not on this machine, there are: cpu"):
+        gpu_slots(ClipConfig(device=device), ExecutionConfig())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_precision_that_is_given_stays(precision):
+    assert resolve_precision(ClipConfig(precision=precision, device="cpu")) == precision
+
+
+def test_automatic_precision_on_the_cpu_is_full():
+    assert resolve_precision(CPU) == "fp32"
+
+
+@with_gpu
+def test_automatic_precision_on_a_gpu_is_half():
+    assert resolve_precision(ClipConfig()) == "fp16"
+
+
+def test_the_cpu_takes_one_photo_at_a_time():
+    assert token_budget("cpu") == 1
+
+
+@with_gpu
+def test_a_gpu_takes_as_many_as_its_free_memory_allows():
+    free, _ = torch.cuda.mem_get_info()
+    assert token_budget("cuda:0") == pytest.approx(2048 * free / 2**30, rel=0.1)

@@ -1,0 +1,29 @@
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from clipes.tasks.machine.processes import is_alive, started_at
+
+
+def test_this_process_is_alive():
+    assert is_alive(os.getpid(), started_at(os.getpid()))
+
+
+def test_another_process_that_got_the_number_is_another_one():
+    assert not is_alive(os.getpid(), started_at(os.getpid()) - 600)
+
+
+def test_a_process_that_ended_is_not_alive_also_before_it_is_waited_for():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = started_at(process.pid)
+    assert is_alive(process.pid, started)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still in the table
+    assert not is_alive(process.pid, started)
+    process.communicate()
+    assert not is_alive(process.pid, started)
+    with pytest.raises(psutil.NoSuchProcess):
+        started_at(process.pid)

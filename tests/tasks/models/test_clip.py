@@ -1,0 +1,344 @@
+"""Real files of every layout, made in tmp_path from the golden CLIP or a tiny one; nothing is downloaded."""
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import fsspec
+import open_clip
+import pytest
+import safetensors.torch
+import torch
+from open_clip.model import CLIP, build_model_from_openai_state_dict
+from open_clip.transformer import QuickGELU
+
+from clipes.tasks.models.clip import Clip, load_clip, weights_digest
+from clipes_core.config.run import ClipConfig
+from clipes_core.errors import WeightsError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+
+State = dict[str, torch.Tensor]
+TINY = {  # sizes that no network of OpenCLIP has
+    "embed_dim": 56,
+    "vision_cfg": {"image_size": 48, "layers": 2, "width": 128, "patch_size": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
+}
+
+
+class Branch(torch.nn.Module):
+    """A module that holds what it is given."""
+
+
+class Touch:
+    """Unpickles by running a shell command."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_names(tmp_path_factory) -> tuple[str, str]:
+    """The tiny network, registered with OpenCLIP under two names, with GELU and QuickGELU."""
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "tiny56.json").write_text(json.dumps(TINY))
+    (folder / "tiny56-quickgelu.json").write_text(json.dumps({**TINY, "quick_gelu": True}))
+    open_clip.add_model_config(folder)
+    return "tiny56", "tiny56-quickgelu"
+
+
+@pytest.fixture(scope="module")
+def tiny_state() -> State:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return CLIP(**TINY).state_dict()
+
+
+@pytest.fixture
+def golden_state(golden) -> State:
+    return torch.load(golden / "small_vit.pt", weights_only=True)
+
+
+def archive(state: State, path: Path) -> Path:
+    """A TorchScript archive of OpenAI's layout: half precision, its buffers, its QuickGELU modules."""
+    root = Branch()
+    for name, tensor in state.items():
+        *branches, leaf = name.split(".")
+        module = root
+        for branch in branches:
+            if branch not in dict(module.named_children()):
+                module.add_module(branch, Branch())
+            module = module.get_submodule(branch)
+        module.register_parameter(leaf, torch.nn.Parameter(tensor.half()))
+        if branches[-2:] == ["mlp", "c_fc"]:
+            root.get_submodule(".".join(branches[:-1])).add_module("gelu", QuickGELU())
+    for name, number in {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}.items():
+        root.register_buffer(name, torch.tensor(number))
+    torch.jit.save(torch.jit.script(root), str(path))
+    return path
+
+
+def features(model: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of one random image and two sentences, (1, C) and (2, C)."""
+    image = torch.rand(1, 3, *model.visual.image_size, generator=torch.Generator().manual_seed(1))
+    tokens = open_clip.SimpleTokenizer(context_length=model.context_length)(["a dog", "a clean origami cat."])
+    with torch.no_grad():
+        return model.encode_image(image), model.encode_text(tokens)
+
+
+def check_same_features(clip: Clip, expected: torch.nn.Module) -> None:
+    for ours, theirs in zip(features(clip.model), features(expected.eval()), strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def check_loads_as(path: Path, model_name: str, architecture: dict, state: State) -> Clip:
+    """Same features as the state dict loaded by hand into that architecture."""
+    expected = CLIP(**architecture)
+    expected.load_state_dict(state)
+    clip = load_clip(ClipConfig(model=model_name, pretrained=str(path)))
+    check_same_features(clip, expected)
+    return clip
+
+
+def test_golden_state_dict_is_read_as_openclips_own_reader_does(golden, golden_state):
+    clip = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+
+    check_same_features(clip, build_model_from_openai_state_dict(dict(golden_state)).float())
+    assert [block.attn.num_heads for block in clip.model.visual.transformer.resblocks] == [2] * 12
+    assert isinstance(clip.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
+    assert clip.digest == hashlib.sha256((golden / "small_vit.pt").read_bytes()).hexdigest()[:16]
+
+
+def test_the_model_is_frozen_float32_on_the_cpu(golden):
+    clip = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+    tensors = [*clip.model.parameters(), *clip.model.buffers()]
+    assert {(tensor.dtype, tensor.device.type, tensor.requires_grad) for tensor in tensors} == {
+        (torch.float32, "cpu", False)
+    }
+    assert not any(module.training for module in clip.model.modules())
+
+
+def test_the_tokenizer_has_the_models_context_length():
+    tokens = load_clip(ClipConfig(model="tiny56", pretrained="random:0")).tokenizer(["a dog", "a cat"])
+    assert tokens.shape == (2, 20)
+    assert tokens.dtype == torch.int64
+    assert tokens[0, :5].tolist() == [49406, 320, 1929, 49407, 0]  # start, a</w>, dog</w>, end, padding
+
+
+def test_float32_weights_in_openais_layout_are_not_rounded(tmp_path, golden_state):
+    state = {name: tensor.float() * 1.0001 for name, tensor in golden_state.items()}
+    torch.save(state, tmp_path / "clip.pt")
+    loaded = load_clip(ClipConfig(pretrained=str(tmp_path / "clip.pt"))).model.state_dict()
+    assert not torch.equal(state["visual.proj"].half().float(), state["visual.proj"])
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+
+
+def test_openais_archive_equals_its_state_dict(tmp_path, golden_state, golden):
+    path = archive(golden_state, tmp_path / "ViT.pt")
+    clip = load_clip(ClipConfig(pretrained=str(path)))
+    check_same_features(clip, load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model)
+
+
+def test_openais_archive_keeps_quickgelu_under_a_name_with_gelu(tmp_path, tiny_names, tiny_state):
+    path = archive(tiny_state, tmp_path / "ViT.pt")
+    half = {name: tensor.half() for name, tensor in tiny_state.items()}
+    check_loads_as(path, tiny_names[0], {**TINY, "quick_gelu": True}, half)
+
+
+def test_a_state_dict_saved_from_openais_archive_keeps_quickgelu(tmp_path, tiny_names, tiny_state):
+    torch.save({**tiny_state, "input_resolution": torch.tensor(48)}, tmp_path / "clip.pt")
+    check_loads_as(tmp_path / "clip.pt", tiny_names[0], {**TINY, "quick_gelu": True}, tiny_state)
+
+
+@pytest.mark.parametrize("quick_gelu", [False, True])
+def test_a_checkpoint_of_the_named_network_has_its_activation(tmp_path, tiny_names, tiny_state, quick_gelu):
+    wrapped = {f"module.{name}": tensor for name, tensor in tiny_state.items()}
+    torch.save({"epoch": 1, "name": "run", "state_dict": wrapped}, tmp_path / "epoch_1.pt")
+    check_loads_as(tmp_path / "epoch_1.pt", tiny_names[quick_gelu], {**TINY, "quick_gelu": quick_gelu}, tiny_state)
+
+
+def test_gelu_and_quickgelu_differ_enough_for_these_tests(tiny_state):
+    gelu, quick = CLIP(**TINY), CLIP(**TINY, quick_gelu=True)
+    gelu.load_state_dict(tiny_state)
+    quick.load_state_dict(tiny_state)
+    assert all((a - b).abs().max() > 1e-3 for a, b in zip(features(gelu), features(quick), strict=True))
+
+
+@pytest.mark.parametrize("name", ["clip.safetensors", "clip.bin"])
+def test_safetensors(tmp_path, tiny_names, tiny_state, name):
+    safetensors.torch.save_file(tiny_state, tmp_path / name)
+    check_loads_as(tmp_path / name, tiny_names[0], TINY, tiny_state)
+
+
+def test_another_named_network_is_refused(tmp_path, tiny_names, tiny_state):
+    torch.save(tiny_state, tmp_path / "clip.pt")
+    with pytest.raises(WeightsError, match=r"clip\.pt: .*ViT-B-16, found those of tiny56 or tiny56-quickgelu; set"):
+        load_clip(ClipConfig(model="ViT-B-16", pretrained=str(tmp_path / "clip.pt")))
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants:UserWarning")
+def test_sparse_tensors_are_refused(tmp_path, tiny_names, tiny_state):
+    torch.save({**tiny_state, "visual.proj": tiny_state["visual.proj"].to_sparse()}, tmp_path / "clip.pt")
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected dense tensors, found others; save them"):
+        load_clip(ClipConfig(model=tiny_names[0], pretrained=str(tmp_path / "clip.pt")))
+
+
+@pytest.mark.parametrize("layout", ["zip", "pickle", "archive"])
+def test_a_file_that_would_run_a_program_is_refused(tmp_path, tiny_state, layout):
+    target, path = tmp_path / "executed", tmp_path / "clip.pt"
+    if layout == "archive":
+        with zipfile.ZipFile(path, "w") as forged:
+            forged.writestr("clip/data.pkl", pickle.dumps(Touch(target), protocol=2))
+            forged.writestr("clip/constants.pkl", pickle.dumps(Touch(target), protocol=2))
+    else:
+        content = {**tiny_state, "x": Touch(target)}
+        torch.save(content, path, _use_new_zipfile_serialization=layout == "zip")
+
+    with pytest.raises(WeightsError, match=r"clip\.pt: .*posix\.system.*nothing of it was executed"):
+        load_clip(ClipConfig(pretrained=str(path)))
+
+    assert not target.exists()
+
+
+def test_random_weights_follow_the_seed_and_leave_the_global_state(tiny_names):
+    before = torch.get_rng_state()
+    first, again, other = (load_clip(ClipConfig(model=tiny_names[0], pretrained=f"random:{s}")) for s in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    pairs = zip(first.model.parameters(), again.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(first.model.visual.proj, other.model.visual.proj)
+    assert first.digest == again.digest != other.digest
+
+
+def test_random_weights_are_openclips_own_initial_ones():
+    clip = load_clip(ClipConfig(model="ViT-B-32-quickgelu", pretrained="random:5"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        expected = open_clip.create_model("ViT-B-32-quickgelu")
+    assert all(torch.equal(tensor, clip.model.state_dict()[name]) for name, tensor in expected.state_dict().items())
+    assert isinstance(clip.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
+    assert isinstance(clip.model.transformer.resblocks[0].mlp.gelu, QuickGELU)
+
+
+def test_loading_a_file_leaves_the_global_random_state(golden):
+    before = torch.get_rng_state()
+    load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_digest_without_the_model(golden, tiny_names):
+    for config in (
+        ClipConfig(pretrained=str(golden / "small_vit.pt")),
+        ClipConfig(model=tiny_names[1], pretrained="random:3"),
+    ):
+        assert weights_digest(config) == load_clip(config).digest
+        assert len(weights_digest(config)) == 16
+
+
+def test_random_digests_differ_by_model_and_seed():
+    values = [("ViT-B-32", "random:0"), ("ViT-B-32", "random:1"), ("ViT-B-32-quickgelu", "random:0")]
+    digests = {weights_digest(ClipConfig(model=model, pretrained=pretrained)) for model, pretrained in values}
+    assert len(digests) == 3
+    assert weights_digest(ClipConfig(model="ViT-B-32", pretrained="random:00")) in digests
+
+
+def test_a_uri_is_fetched_once_per_version(tmp_path, monkeypatch, tiny_state):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    memory = fsspec.filesystem("memory")
+    config = ClipConfig(model="tiny56", pretrained="memory://weights/clip.safetensors")
+    memory.pipe_file("/weights/clip.safetensors", safetensors.torch.save(tiny_state))
+    try:
+        first = load_clip(config)
+        (copy,) = (tmp_path / "hub" / "clipes").iterdir()
+        inode = copy.stat().st_ino
+        assert first.digest == weights_digest(config)
+        assert copy.stat().st_ino == inode
+        memory.pipe_file("/weights/clip.safetensors", safetensors.torch.save({"a": torch.ones(1)}))
+        assert weights_digest(config) != first.digest
+        with pytest.raises(WeightsError, match=r"-clip\.safetensors: expected a CLIP ViT"):
+            load_clip(config)
+    finally:
+        memory.rm("/weights", recursive=True)
+    assert torch.equal(first.model.visual.proj, tiny_state["visual.proj"])
+
+
+def test_a_local_uri_is_read_in_place(tmp_path, monkeypatch, tiny_state):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    torch.save(tiny_state, tmp_path / "clip.pt")
+    assert weights_digest(ClipConfig(pretrained=f"file://{tmp_path}/clip.pt")) == weights_digest(
+        ClipConfig(pretrained=str(tmp_path / "clip.pt"))
+    )
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "memory://no/clip.pt",
+        "file:///no/clip.pt",
+        "file:///",
+        "nosuch://bucket/clip.pt",
+        "http://127.0.0.1:9/clip.pt",
+    ],
+)
+def test_unreadable_uris(tmp_path, monkeypatch, uri):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match=rf"{uri}: expected a readable file, found none \(.+\); check the URI"):
+        load_clip(ClipConfig(pretrained=uri))
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "message"),
+    [
+        ("ViT-B-16-quickgelu", "openaii", "a file or a tag of ViT-B-16-quickgelu, found neither; its tags: openai, "),
+        ("ViT-B-16-quickgelu", "/nowhere/clip.pt", "found neither; its tags: openai, "),
+        ("ViT-S-32", "/", "found neither; its tags: none"),
+        ("ViT-B-16", "openai", "was trained with QuickGELU, expected GELU .* set clip.model to ViT-B-16-quickgelu"),
+        ("ViT-B-16-quickgelu", "laion2b_s34b_b88k", "ViT-B-16 has this tag, trained with GELU: set clip.model to V"),
+        ("ViT-L-14", "laion2b_s32b_b82k", r"CLIP's mean, found mean \(0.5, 0.5, 0.5\); choose another tag"),
+        ("ViT-B-32", "random:x", "expected random:SEED, found no whole number; write random:0"),
+        ("ViT-B-32", "random:-1", "expected random:SEED, found no whole number"),
+        ("RN50-quickgelu", "openai", "RN50-quickgelu: ViT needed, .*found another network"),
+        ("RN50-quickgelu", "random:0", "RN50-quickgelu: ViT needed, .*found another network"),
+    ],
+)
+@pytest.mark.parametrize("function", [load_clip, weights_digest])
+def test_values_that_name_no_weights(function, model, pretrained, message):
+    with pytest.raises(WeightsError, match=message) as caught:
+        function(ClipConfig(model=model, pretrained=pretrained))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tag_that_cannot_be_downloaded(tmp_path):
+    program = (
+        "from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError\n"
+        "from clipes.tasks.models.clip import weights_digest\n"
+        "try: weights_digest(ClipConfig())\n"
+        "except WeightsError as exc: print(exc)"
+    )
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=offline, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("clip.pretrained openai: weights of ViT-B-16-quickgelu could not be downloaded (")
+    assert done.stdout.endswith("; connect to the network, or download them elsewhere and give the file\n")
+
+
+def test_weights_that_are_shipped_go_by_their_name():
+    config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")
+    clip = load_clip(config)
+    assert clip.digest == weights_digest(config)
+    assert len(clip.model.visual.transformer.resblocks) == 10
+    assert clip.tokenizer(["a clean origami car."]).shape == (1, 32)
+
+
+def test_a_name_of_no_shipped_weights_is_told_so():
+    with pytest.raises(WeightsError, match=r"clip.pretrained \.\./models/clipes-demo: expected a file or a tag"):
+        load_clip(ClipConfig(model="clipes-demo", pretrained="../models/clipes-demo"))

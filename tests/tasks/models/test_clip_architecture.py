@@ -1,0 +1,171 @@
+import json
+import logging
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+
+from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
+from clipes.tasks.models.state_dicts import StateDict
+from clipes_core.errors import WeightsError
+
+FILE = Path("clip.pt")
+TINY = {  # sizes that no network of OpenCLIP has
+    "embed_dim": 48,
+    "vision_cfg": {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16},
+    "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 1},
+}
+
+
+def state_of(architecture: dict, openai: bool = False) -> StateDict:
+    with torch.device("meta"):
+        return StateDict(dict(CLIP(**architecture).state_dict()), openai)
+
+
+@pytest.fixture(scope="module")
+def tiny_names(tmp_path_factory) -> tuple[str, str]:
+    """A network that is registered with OpenCLIP under two names, with GELU and QuickGELU."""
+    folder = tmp_path_factory.mktemp("configs")
+    named = {**TINY, "embed_dim": 40}
+    (folder / "tiny40.json").write_text(json.dumps(named))
+    (folder / "tiny40-quickgelu.json").write_text(json.dumps({**named, "quick_gelu": True}))
+    open_clip.add_model_config(folder)
+    return "tiny40", "tiny40-quickgelu"
+
+
+def test_named_architecture_is_openclips():
+    architecture = named_architecture("ViT-B-16-quickgelu")
+    assert architecture["quick_gelu"]
+    assert architecture["vision_cfg"]["width"] == 768
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ViT-B-61", "no such name"),
+        ("hf-hub:someone/clip", "no such name"),
+        ("RN50", "another network"),
+        ("convnext_base", "another network"),
+        ("coca_ViT-B-32", "another network"),
+        ("xlm-roberta-base-ViT-B-32", "another network"),
+        ("ViT-H-14-CLIPA", "another network"),
+        ("ViT-B-16-SigLIP", "another network"),
+    ],
+)
+def test_names_without_a_plain_vit(name, found):
+    with pytest.raises(WeightsError, match=f"clip.model {name}: ViT needed, .*found {found}; set it to .*ViT-B-16,"):
+        named_architecture(name)
+
+
+def test_exact_tensors_go_into_the_named_network(tiny_names):
+    gelu, quick = tiny_names
+    state = state_of(named_architecture(gelu))
+    assert not fitting_architecture(state, gelu, FILE).get("quick_gelu", False)
+    assert fitting_architecture(state, quick, FILE)["quick_gelu"]
+
+
+def test_openais_own_file_has_quickgelu_whatever_the_name(tiny_names):
+    gelu, _ = tiny_names
+    state = state_of(named_architecture(gelu), openai=True)
+    assert fitting_architecture(state, gelu, FILE)["quick_gelu"]
+
+
+def test_unknown_sizes_decide(tiny_names, caplog):
+    with caplog.at_level(logging.INFO):
+        sizes = fitting_architecture(state_of(TINY), "ViT-B-16-quickgelu", FILE)
+    assert sizes == {**TINY, "quick_gelu": True}
+    assert caplog.record_tuples == [
+        (
+            "clipes.tasks.models.clip_architecture",
+            logging.INFO,
+            "clip.pt: its sizes decide, with QuickGELU, instead of clip.model ViT-B-16-quickgelu",
+        )
+    ]
+
+
+def test_quickgelu_instead_of_a_name_with_gelu_is_a_warning(caplog):
+    fitting_architecture(state_of(TINY), "ViT-B-16", FILE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_openais_sizes_are_read_back():
+    named = named_architecture("ViT-L-14-336-quickgelu")
+    sizes = fitting_architecture(state_of(named, openai=True), "ViT-B-16-quickgelu", FILE)
+    assert sizes == named
+
+
+def test_another_networks_tensors_have_to_be_named(tiny_names):
+    with pytest.raises(
+        WeightsError,
+        match=r"clip\.pt: expected the tensors of clip\.model ViT-B-16, found those of tiny40 or tiny40-quickgelu; set",
+    ):
+        fitting_architecture(state_of(named_architecture(tiny_names[0])), "ViT-B-16", FILE)
+
+
+def test_heads_that_do_not_show_are_never_guessed():
+    state = state_of(named_architecture("ViT-H-14"))  # 16 heads of 80 channels, not 20 of 64
+    with pytest.raises(WeightsError, match=r"found those of ViT-H-14 or ViT-H-14-quickgelu; set clip.model"):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_missing_unknown_and_misshapen_tensors():
+    state = state_of(TINY)
+    del state.tensors["visual.ln_pre.weight"], state.tensors["visual.ln_pre.bias"]
+    state.tensors["adapter.weight"] = torch.empty(1)
+    state.tensors["ln_final.bias"] = torch.empty(7)
+    with pytest.raises(
+        WeightsError,
+        match=r"found 2 missing \(such as visual\.ln_pre\.weight\), 1 unknown \(such as adapter\.weight\), "
+        r"1 of another shape \(such as ln_final\.bias \(7,\) for \(128,\)\); give a whole CLIP state dict",
+    ):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_a_smaller_vocabulary_than_the_tokenizers():
+    state = state_of({**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 1000}})
+    with pytest.raises(WeightsError, match=r"token_embedding\.weight \(1000, 128\) for \(49408, 128\)"):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_a_grid_that_is_not_square():
+    state = state_of(TINY)
+    state.tensors["visual.positional_embedding"] = torch.empty(1 + 3 * 2, 64)
+    with pytest.raises(WeightsError, match=r"visual\.positional_embedding \(7, 64\) for \(5, 64\)"):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_a_network_without_blocks():
+    state = state_of(TINY)
+    for name in [name for name in state.tensors if name.startswith("visual.transformer")]:
+        del state.tensors[name]
+    with pytest.raises(WeightsError, match=r"found 12 missing \(such as visual\.transformer\.resblocks\.0"):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_widths_that_no_head_divides():
+    vision = {**TINY["vision_cfg"], "width": 96, "head_width": 32}
+    with pytest.raises(WeightsError, match=r"multiples of 64, .* found 96 for images and 128 for texts"):
+        fitting_architecture(state_of({**TINY, "vision_cfg": vision}), "ViT-B-16", FILE)
+
+
+def test_resnet_clips():
+    resnet = open_clip.get_model_config("RN50")
+    with pytest.raises(WeightsError, match=r"clip\.pt: ViT needed, found a ResNet CLIP; give weights of a ViT"):
+        fitting_architecture(state_of(resnet, openai=True), "ViT-B-16", FILE)
+
+
+def test_weights_of_something_else():
+    state = StateDict(dict(torch.nn.Linear(2, 2).state_dict()), openai=False)
+    with pytest.raises(
+        WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, .*found 2 tensors such as weight, bias;"
+    ):
+        fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_an_empty_tensor_gives_no_size():
+    state = state_of(TINY)
+    state.tensors["visual.conv1.weight"] = torch.empty(64, 3, 0, 0)
+    with pytest.raises(WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, found"):
+        fitting_architecture(state, "ViT-B-16", FILE)

@@ -1,0 +1,104 @@
+"""The training of the demo's CLIP, on a network small enough for a test."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from open_clip.factory import add_model_config
+from safetensors.torch import load_file
+
+from clipes.tasks.models.clip import load_clip
+from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
+from clipes_core.config.run import ClipConfig
+from clipes_core.demo.training import TrainingConfig
+from clipes_core.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+TEMPLATES = ("a photo of a {}.", "a {}.")
+ARCHITECTURE = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "layers": 2, "width": 16, "head_width": 8},
+    "text_cfg": {"context_length": 32, "width": 16, "heads": 2, "layers": 1},
+}
+CONFIG = TrainingConfig(samples=64, batch=16, captions=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The name of a network that OpenCLIP knows from now on."""
+    path = tmp_path_factory.mktemp("models") / "tiny-scenes-clip.json"
+    path.write_text(json.dumps(ARCHITECTURE))
+    add_model_config(path)
+    return path.stem
+
+
+def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
+    """Rounds of 32 scenes and a checkpoint after every second step; all steps, or some and no further."""
+    trainer = open_training(tiny, config, templates, folder)
+    pace = Pace(scenes=32, checkpoint_steps=2, compiled=False)
+    done = list(islice(training_steps(trainer, templates, folder, pace), steps))
+    return done, write_weights(trainer, folder)
+
+
+def test_trains_and_leaves_weights_that_load(tiny, tmp_path):
+    done, weights = train(tiny, tmp_path)
+    assert done == [1, 2, 3, 4]
+    assert weights == tmp_path / "weights.safetensors"
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
+    clip = load_clip(ClipConfig(model=tiny, pretrained=str(weights)))
+    assert clip.tokenizer(["a car"]).shape == (1, 32)
+    log = (tmp_path / "log.txt").read_text()
+    assert log.startswith("step 4/4 samples 64 loss ")
+    assert "logit_scale" in log
+
+
+def test_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tiny, tmp_path):
+    _, whole = train(tiny, tmp_path / "whole")
+    assert train(tiny, tmp_path / "parts", steps=3)[0] == [1, 2, 3]  # the third step is lost
+    done, resumed = train(tiny, tmp_path / "parts")
+    assert done == [3, 4]
+    expected, actual = load_file(whole), load_file(resumed)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, rtol=1e-3, atol=1e-4)
+    _, other = train(tiny, tmp_path / "other", CONFIG.model_copy(update={"seed": 1}))
+    assert any((expected[name] != tensor).any() for name, tensor in load_file(other).items())
+
+
+def test_refuses_the_checkpoint_of_another_training(tiny, tmp_path):
+    train(tiny, tmp_path, steps=2)
+    with pytest.raises(ConfigError, match=r"checkpoint.pt is of another training: name another folder, or delete it"):
+        train(tiny, tmp_path, templates=TEMPLATES[:1])
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half an archive"])
+def test_refuses_a_damaged_checkpoint(tiny, tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"checkpoint.pt is damaged: delete it to begin anew"):
+        train(tiny, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_survives_kill_9_and_goes_on(tmp_path):
+    """The real network, a few steps, killed after its first checkpoint."""
+    command = [sys.executable, "-m", "clipes.flows.demo_clip", str(tmp_path)]
+    command += ["--samples", "2000", "--checkpoint-every", "8"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    first = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    assert first.stderr is not None
+    for line in first.stderr:
+        if line.startswith("checkpoint"):
+            break
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "weights.safetensors").exists()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert re.search(r"going on after step [1-9]", done.stderr), done.stderr
+    assert (tmp_path / "weights.safetensors").stat().st_size < 16e6

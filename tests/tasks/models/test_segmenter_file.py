@@ -1,0 +1,197 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from support.damage import flip
+from support.small_segmenters import built, small_config
+
+from clipes.tasks.models.segmenter_file import load_segmenter, save_segmenter
+from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.errors import BrokenArtifactError, WeightsError
+from clipes_core.segmentation.inference import photo_probs
+
+CLASSES = ("cat", "dög")
+PALETTE = tuple((number, 255 - number, 7) for number in range(256))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A network with weights of its own, statistics too."""
+    model = built(small_config(3), seed=5)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(1)
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.1 * torch.rand_like(tensor))
+    return model
+
+
+def save(uri, model, config=None, tensors=None):
+    """Write a file as a training does; returns its URI."""
+    save_segmenter(str(uri), config or small_config(3), tensors or model.state_dict(), CLASSES, PALETTE)
+    return str(uri)
+
+
+@pytest.fixture
+def saved(tmp_path, model):
+    return save(tmp_path / "sub" / "s.safetensors", model)
+
+
+def probs_of(model):
+    image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    return photo_probs(model, image, EvaluationConfig())
+
+
+@pytest.mark.parametrize("folder", ["{}", "memory:/{}"])
+def test_a_segmenter_comes_back_as_it_was(tmp_path, model, folder):
+    segmenter = load_segmenter(save(folder.format(tmp_path) + "/s.safetensors", model), "cpu")
+
+    assert (segmenter.classes, segmenter.palette, segmenter.device) == (CLASSES, PALETTE, "cpu")
+    assert not segmenter.model.training
+    assert not any(parameter.requires_grad for parameter in segmenter.model.parameters())
+    assert torch.equal(probs_of(segmenter.model), probs_of(model))
+
+
+def test_what_the_file_states_can_be_read_by_others(saved):
+    with safe_open(saved, "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["model"])["decode_head"] == small_config(3)["decode_head"]
+    assert json.loads(metadata["classes"]) == list(CLASSES)
+    assert json.loads(metadata["palette"])[2] == [2, 253, 7]
+
+
+def test_tensors_that_share_memory_or_lie_in_strides_are_written(tmp_path, model):
+    tensors = dict(model.state_dict())
+    weight = tensors["decode_head.conv_seg.weight"]
+    everything = torch.rand(2, *weight.shape)
+    tensors["decode_head.conv_seg.weight"] = everything[0].transpose(0, 1).contiguous().transpose(0, 1)
+    bias = torch.rand(16)
+    tensors["decode_head.convs.0.bn.bias"] = tensors["decode_head.convs.0.bn.weight"] = bias[::2]
+
+    loaded = load_segmenter(save(tmp_path / "s.safetensors", model, tensors=tensors), "cpu").model.state_dict()
+
+    assert torch.equal(loaded["decode_head.conv_seg.weight"], everything[0])
+    assert torch.equal(loaded["decode_head.convs.0.bn.bias"], bias[::2])
+    assert torch.equal(loaded["decode_head.convs.0.bn.weight"], bias[::2])
+
+
+def test_a_later_one_replaces_it_and_nothing_else_stays(tmp_path, saved, model):
+    other = built(small_config(3), seed=9)
+    save(saved, other)
+    assert torch.equal(probs_of(load_segmenter(saved, "cpu").model), probs_of(other))
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["s.safetensors"]
+
+
+def test_initial_weights_are_neither_read_nor_fetched(tmp_path, model):
+    config = small_config(3)
+    config["pretrained"] = "https://nowhere.invalid/weights.pth"
+    config["init_cfg"] = {"type": "Pretrained", "checkpoint": "/nowhere/weights.pth"}
+    config["backbone"]["init_cfg"] = [{"type": "Pretrained", "checkpoint": "torchvision://resnet18"}]
+    config["decode_head"]["loss_decode"] = [{"type": "CrossEntropyLoss", "class_weight": "/nowhere/weights.pkl"}]
+    loaded = load_segmenter(save(tmp_path / "s.safetensors", model, config), "cpu").model
+    assert torch.equal(probs_of(loaded), probs_of(model))
+    assert "Pretrained" not in str([part.init_cfg for part in (loaded, loaded.backbone)])
+
+
+def timm_config(**settings):
+    config = small_config(3)
+    config["backbone"] = {"type": "TIMMBackbone", "model_name": "resnet10t", "out_indices": (1, 2), **settings}
+    config["decode_head"].update(in_channels=128, in_index=1)
+    return config
+
+
+def test_a_network_of_timm_is_built_without_its_weights(tmp_path):
+    model = built(timm_config(pretrained=False))
+    loaded = load_segmenter(save(tmp_path / "s.safetensors", model, timm_config(pretrained=True)), "cpu").model
+    assert torch.equal(probs_of(loaded), probs_of(model))
+
+
+def test_what_a_network_of_timm_would_look_up_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "never_imported.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    uri = save(
+        tmp_path / "s.safetensors", built(timm_config(pretrained=False)), timm_config(norm_layer="never_imported.x")
+    )
+    with pytest.raises(WeightsError, match=r"a module 'never_imported\.x', which is not registered; nothing of it was"):
+        load_segmenter(uri, "cpu")
+
+
+@pytest.mark.parametrize("place", ["network", "backbone", "loss"])
+def test_what_is_not_registered_is_not_executed(tmp_path, model, place):
+    config, made = small_config(3), tmp_path / "made"
+    call = {"type": "os.mkdir", "path": str(made)}
+    if place == "network":
+        config = call
+    elif place == "backbone":
+        config["backbone"] = call
+    else:
+        config["decode_head"]["loss_decode"] = [{"type": "CrossEntropyLoss", "avg_non_ignore": True}, call]
+    uri = save(tmp_path / "s.safetensors", model, config)
+    with pytest.raises(WeightsError, match=r"a module 'os\.mkdir', which is not registered; nothing of it was"):
+        load_segmenter(uri, "cpu")
+    assert not made.exists()
+
+
+def test_names_with_their_scope_are_known(tmp_path, model):
+    config = small_config(3)
+    config["decode_head"].update(type="mmseg.FCNHead", _scope_="mmseg")
+    loaded = load_segmenter(save(tmp_path / "s.safetensors", model, config), "cpu").model
+    assert torch.equal(probs_of(loaded), probs_of(model))
+
+
+def test_a_scope_is_not_imported(tmp_path, model):
+    config = small_config(3)
+    config["backbone"]["_scope_"] = "antigravity"
+    with pytest.raises(WeightsError, match="a module 'antigravity', which is not registered"):
+        load_segmenter(save(tmp_path / "s.safetensors", model, config), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"type": "ReLU"}, "its network is a ReLU, expected a segmentor"),
+        ({"type": "EncoderDecoder"}, "its network cannot be built"),
+        ([1, 2], r"says of its network '\[1, 2\]', expected a dict with a type"),
+        (small_config(4), "its tensors are not those of its network .*conv_seg.weight"),
+    ],
+)
+def test_what_is_no_network_of_these_tensors_is_told_so(tmp_path, model, config, complaint):
+    uri = save(tmp_path / "s.safetensors", model, config)
+    with pytest.raises(WeightsError, match=complaint) as caught:
+        load_segmenter(uri, "cpu")
+    assert str(caught.value).startswith(uri)
+    assert "\n" not in str(caught.value)
+
+
+def broken(uri):
+    with pytest.raises(BrokenArtifactError) as caught:
+        load_segmenter(str(uri), "cpu")
+    assert caught.value.uri == str(uri)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("uri", ["{}/s.safetensors", "memory:/{}/s.safetensors"])
+def test_a_missing_file_is_told_so(tmp_path, uri):
+    assert broken(uri.format(tmp_path)) == "is missing"
+
+
+@pytest.mark.parametrize("size", [0, 5, 5000, -1])
+def test_a_file_that_breaks_off_is_told_so(tmp_path, saved, size):
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(Path(saved).read_bytes()[:size])
+    assert broken(path).startswith("does not open (")
+
+
+def test_a_bit_that_flipped_is_noticed(tmp_path, saved):
+    flip(tmp_path / "sub" / "s.safetensors", -1000)
+    assert broken(saved) == "fails its checksum"
+
+
+def test_tensors_of_another_program_are_told_so(tmp_path, model):
+    path = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
+    assert broken(path) == "does not say which network its tensors are of"

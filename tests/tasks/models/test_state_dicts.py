@@ -1,0 +1,172 @@
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from clipes.tasks.models.state_dicts import read_state_dict
+from clipes_core.errors import WeightsError
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    return {
+        "visual.proj": torch.arange(6.0).reshape(2, 3),
+        "token_embedding.weight": torch.tensor([[0.1, -0.2]]).half(),
+        "logit_scale": torch.tensor(4.6),
+    }
+
+
+class Touch:
+    """Unpickles by running a shell command."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.target}",)
+
+
+def check_same(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    state = read_state_dict(path)
+    assert not state.openai
+    assert state.tensors.keys() == tensors.keys()
+    for name, expected in tensors.items():
+        assert state.tensors[name].dtype == expected.dtype
+        assert torch.equal(state.tensors[name], expected)
+
+
+def test_plain_state_dict(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "clip.pt")
+    check_same(tmp_path / "clip.pt", tensors)
+
+
+def test_checkpoint_of_before_torch_1_6(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "clip.pt", _use_new_zipfile_serialization=False)
+    check_same(tmp_path / "clip.pt", tensors)
+
+
+def test_checkpoint_of_openclips_distributed_training(tmp_path, tensors):
+    wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    content = {"epoch": 3, "name": "run", "state_dict": wrapped, "optimizer": {"state": {0: {"step": 7}}}}
+    torch.save(content, tmp_path / "epoch_3.pt")
+    check_same(tmp_path / "epoch_3.pt", tensors)
+
+
+@pytest.mark.parametrize("name", ["clip.safetensors", "clip.bin"])
+def test_safetensors_whatever_the_suffix(tmp_path, tensors, name):
+    safetensors.torch.save_file(tensors, tmp_path / name)
+    check_same(tmp_path / name, tensors)
+
+
+def test_a_wrong_safetensors_suffix_does_not_matter(tmp_path, tensors):
+    torch.save(tensors, tmp_path / "clip.safetensors")
+    check_same(tmp_path / "clip.safetensors", tensors)
+
+
+def test_integers_and_masks_are_no_weights_but_show_openai(tmp_path, tensors):
+    extra = {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408), "attn_mask": torch.ones(2, 2)}
+    torch.save(tensors | extra, tmp_path / "clip.pt")
+
+    state = read_state_dict(tmp_path / "clip.pt")
+
+    assert state.openai
+    assert state.tensors.keys() == tensors.keys()
+
+
+def test_logit_scale_of_one_element_becomes_0d(tmp_path, tensors):
+    torch.save(tensors | {"logit_scale": torch.tensor([4.6])}, tmp_path / "clip.pt")
+    state = read_state_dict(tmp_path / "clip.pt")
+    assert state.shapes["logit_scale"] == ()
+    assert state.tensors["logit_scale"] == torch.tensor(4.6)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
+def test_archive_with_gelu_is_not_openais(tmp_path):
+    path = tmp_path / "jit.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.GELU())), str(path))
+    with pytest.raises(WeightsError, match=r"jit\.pt: .*OpenAI, which has QuickGELU, found one with GELU; save"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_calls_a_program_is_refused(tmp_path, tensors, zipped):
+    target, path = tmp_path / "executed", tmp_path / "clip.pt"
+    torch.save({**tensors, "x": Touch(target)}, path, _use_new_zipfile_serialization=zipped)
+
+    with pytest.raises(WeightsError, match=r"clip\.pt: .*asks for posix\.system; nothing of it was executed") as caught:
+        read_state_dict(path)
+
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+    torch.load(path, weights_only=False)
+    assert target.exists(), "the same file does act when torch is told to trust it"
+
+
+def test_a_plain_pickle_is_refused_without_the_advice_to_trust_it(tmp_path):
+    (tmp_path / "clip.pt").write_bytes(pickle.dumps({"x": Touch(tmp_path / "executed")}, protocol=4))
+
+    with pytest.raises(WeightsError, match=r"found a pickle that torch\.save did not write .*; nothing of it was exec"):
+        read_state_dict(tmp_path / "clip.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"asks for torch\.nn\.modules\.linear\.Linear; nothing"):
+        read_state_dict(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("kind", ["zip", "pickle", "safetensors"])
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_truncated_files(tmp_path, tensors, kind, kept):
+    path = tmp_path / f"clip.{kind}"
+    if kind == "safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=kind == "zip")
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+
+    with pytest.raises(WeightsError, match=rf"clip\.{kind}: expected whole .*damaged file.*fetch it again") as caught:
+        read_state_dict(path)
+
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_zip_of_something_else_is_damaged(tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("photo.txt", "a dog")
+    with pytest.raises(WeightsError, match=r"photos\.zip: .*damaged file"):
+        read_state_dict(tmp_path / "photos.zip")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"\xff\xd8\xff\xe0 JFIF photo"])
+def test_files_that_are_no_weights(tmp_path, content):
+    path = tmp_path / "clip.pt"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found neither; give"):
+        read_state_dict(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(WeightsError, match=r"nothing\.pt: .*No such file"):
+        read_state_dict(tmp_path / "nothing.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"model": {"a": torch.ones(1)}, "epoch": 1}, "a dict without tensors, of the keys model, epoch"),
+        ({}, "a dict without tensors, of the keys none"),
+        ([torch.ones(1)], "an object of type list"),
+        ({"state_dict": {}}, "a dict without tensors, of the keys state_dict"),
+    ],
+)
+def test_checkpoints_of_something_else(tmp_path, content, found):
+    torch.save(content, tmp_path / "clip.pt")
+    with pytest.raises(WeightsError, match=rf"clip\.pt: expected a state dict, .*found {found}; save"):
+        read_state_dict(tmp_path / "clip.pt")

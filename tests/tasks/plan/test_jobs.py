@@ -1,0 +1,298 @@
+import dataclasses
+import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support.small_runs import made_shard, make_run, planned
+
+from clipes.tasks.plan.jobs import ShardJob, cached_record
+from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.preparation import prepare_run
+from clipes_core.errors import ArtifactError, TransientError
+
+
+def prepared(tiny, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+    return prepare_run(tiny.config(**sections), until, reuse)
+
+
+def made(tiny, pool, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+    return make_run(prepared(tiny, until, reuse, **sections), pool)
+
+
+@pytest.fixture
+def four(tiny):
+    """Four photos; `d` has no objects."""
+    for name, labels in {"a": "cat", "b": "cat;dog", "c": "dog", "d": ""}.items():
+        tiny.add(name, labels)
+    return tiny
+
+
+def test_all_rows_are_computed_where_nothing_is_there(four, pool):
+    first = made(four, pool)
+
+    assert first.counts() == {"cams": (4, 0, 4), "masks": (4, 0, 4)}
+    for stage in ("cams", "masks"):
+        (record,) = first.of(stage)
+        rows = first.rows(stage)
+        assert rows.keys() == set("abcd")
+        assert {row["status"] for row in rows.values()} == {"ok"}
+        assert (record.cached, record.complete, record.rejects) == (False, True, ())
+        assert record.seconds > 0
+        assert record.worker.startswith("cpu:")
+
+
+def test_an_artifact_says_what_made_it(four, pool):
+    first = made(four, pool)
+    (record,) = first.of("masks")
+
+    metadata = first.run.store.footer(record.uri).metadata
+
+    assert metadata["config"] == first.run.config.model_dump_json()
+    assert metadata["version"] == "0.1.0"
+    assert metadata["stage_key"] == first.run.keys["masks"]
+    assert metadata["complete"] == "true"
+
+
+def test_a_second_time_all_is_there(four, pool):
+    first, second = made(four, pool), made(four, pool)
+
+    assert second.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 0)}
+    assert all(record.cached and record.complete for record in second.records.values())
+    assert [record.uri for record in second.of("masks")] == [record.uri for record in first.of("masks")]
+
+
+@pytest.mark.parametrize("change", ["pixels", "labels"])
+def test_only_a_changed_photo_is_computed(four, pool, change):
+    before = made(four, pool)
+    if change == "pixels":
+        four.add("b", "cat;dog", size=(80, 48))
+    else:
+        four.label("b", "dog;cat")
+
+    after = made(four, pool)
+
+    assert after.counts() == {"cams": (4, 3, 1), "masks": (4, 3, 1)}
+    for stage in ("cams", "masks"):
+        old, new = before.rows(stage), after.rows(stage)
+        assert {image_id for image_id in old if old[image_id] != new[image_id]} == {"b"}
+        assert old["b"]["input_digest"] != new["b"]["input_digest"]
+        assert old["b"]["output_digest"] != new["b"]["output_digest"]
+
+
+def test_only_an_added_photo_is_computed(four, pool):
+    before = made(four, pool)
+    four.add("e", "cat")
+
+    after = made(four, pool)
+
+    assert after.counts() == {"cams": (5, 4, 1), "masks": (5, 4, 1)}
+    assert {image_id: row for image_id, row in after.rows("cams").items() if image_id != "e"} == before.rows("cams")
+
+
+def test_a_removed_photo_costs_nothing(four, pool):
+    before = made(four, pool)
+    four.remove("b")
+
+    after = made(four, pool)
+
+    assert after.counts() == {"cams": (3, 3, 0), "masks": (3, 3, 0)}
+    assert after.rows("masks").items() <= before.rows("masks").items()
+    assert after.rows("masks").keys() == set("acd")
+
+
+def test_a_setting_of_the_crf_leaves_the_cams_alone(four, pool):
+    before = made(four, pool)
+
+    after = made(four, pool, crf={"enabled": False})
+
+    assert after.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 4)}
+    assert before.rows("masks") != after.rows("masks")
+
+
+def test_a_mask_stays_where_the_cams_come_out_the_same(four, pool):
+    before = made(four, pool)
+    Path(before.of("cams")[0].uri).unlink()
+
+    assert made(four, pool).counts() == {"cams": (4, 0, 4), "masks": (4, 0, 0)}
+
+
+def test_fresh_makes_all_anew(four, pool):
+    before = made(four, pool)
+
+    after = made(four, pool, reuse=Reuse(fresh=True))
+
+    assert after.counts() == before.counts()
+    assert after.rows("masks") == before.rows("masks")
+    assert [record.uri for record in after.of("masks")] == [record.uri for record in before.of("masks")]
+
+
+def test_rows_do_not_depend_on_the_number_of_shards(four, pool):
+    for name in "efghij":
+        four.add(name)
+    before = made(four, pool)
+
+    after = made(four, pool, execution={"shards": 3})
+
+    assert len(after.of("cams")) == 3
+    assert after.rows("cams") == before.rows("cams")
+    assert after.rows("masks") == before.rows("masks")
+    assert {stage: images for stage, (images, _, _) in after.counts().items()} == {"cams": 10, "masks": 10}
+
+
+def test_a_photo_that_cannot_be_used_is_a_row(four, pool):
+    photos = prepared(four, "mask_scores")
+    (four.folder / "b.png").write_bytes(b"<html>gone</html>")
+    (four.folder / "c.png").unlink()
+
+    result = make_run(photos, pool)
+
+    cams, masks = result.rows("cams"), result.rows("masks")
+    assert [cams[name]["error_kind"] for name in "abcd"] == [None, "undecodable", "missing", None]
+    assert cams["b"]["error"].startswith(f"{four.folder}/b.png (17 bytes) cannot be decoded")
+    assert cams["b"]["class_ids"] == [8, 12]
+    assert [masks[name]["status"] for name in "abcd"] == ["ok", "error", "error", "ok"]
+    assert [masks[name]["error_kind"] for name in "abcd"] == [None, "upstream", "upstream", None]
+    assert masks["c"]["error"] == f"no CAMs: {four.folder}/c.png is not there"
+
+
+def test_a_photo_is_a_reject_of_the_stage_that_could_not_use_it_only(four, pool):
+    photos = prepared(four)
+    (four.folder / "b.png").unlink()
+
+    result = make_run(photos, pool)
+
+    (cams,), (masks,) = result.of("cams"), result.of("masks")
+    (reject,) = cams.rejects
+    assert (reject.image_id, reject.stage, reject.kind) == ("b", "cams", "missing")
+    assert reject.uri == f"{four.folder}/b.png"
+    assert masks.rejects == ()
+    assert cams.complete
+    assert masks.complete
+
+
+def test_a_photo_that_failed_for_good_is_not_tried_again(four, pool):
+    photos = prepared(four)
+    (four.folder / "b.png").unlink()
+    first = make_run(photos, pool)
+
+    second = make_run(photos, pool)
+
+    assert second.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 0)}
+    assert second.of("cams")[0].rejects == first.of("cams")[0].rejects
+
+
+class Photos(BaseHTTPRequestHandler):
+    """Serves the server's folder, or says that it is too busy."""
+
+    def do_GET(self):
+        content = (self.server.folder / self.path.lstrip("/")).read_bytes()
+        self.send_response(503 if self.server.busy else 200)
+        self.send_header("Content-Length", str(0 if self.server.busy else len(content)))
+        self.end_headers()
+        if not self.server.busy:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(four):
+    """A web server of the four photos, `busy` at first."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Photos) as server:
+        server.folder, server.busy = four.folder, True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def over_the_network(run, server, name):
+    """The run with one photo read from the server."""
+    uri = f"http://127.0.0.1:{server.server_port}/{name}.png"
+    (photos,) = run.shards.values()
+    moved = tuple(dataclasses.replace(each, uri=uri) if each.image_id == name else each for each in photos)
+    return dataclasses.replace(run, shards={0: moved})
+
+
+def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool, server):
+    run = over_the_network(prepared(four, "cams"), server, "b")
+
+    first = make_run(run, pool)
+
+    (record,) = first.of("cams")
+    (reject,) = record.rejects
+    assert (reject.image_id, reject.kind, reject.kind.transient) == ("b", "network", True)
+    assert "503" in reject.reason
+    assert not record.complete
+    with pytest.raises(TransientError, match=r"^1 photos failed for a cause that may pass; the first: "):
+        record.check()
+    assert first.run.store.footer(record.uri).metadata["complete"] == "false"
+
+    server.busy = False
+    second = make_run(run, pool)
+
+    assert second.counts() == {"cams": (4, 3, 1)}
+    assert second.of("cams")[0].complete
+    assert {row["status"] for row in second.rows("cams").values()} == {"ok"}
+
+
+def test_a_stage_cannot_go_on_without_the_artifact_it_reads(four, pool):
+    cams = made(four, pool, "cams")
+    run = prepared(four)
+    plan = planned(run, STAGES["masks"], 0, cams.records)
+    Path(cams.of("cams")[0].uri).unlink()
+
+    with pytest.raises(ArtifactError, match=r"\.parquet is missing: run again"):
+        made_shard(run, plan, pool)
+    assert not Path(run.store.artifact_uri(plan.key)).exists()
+
+
+def test_a_photo_never_gets_lost(four, pool):
+    for name in "bcd":
+        four.remove(name)
+    one = made(four, pool, "cams")
+    for name in "bcd":
+        four.add(name)
+    run = prepared(four)
+    plan = planned(run, STAGES["masks"], 0, one.records)
+
+    with pytest.raises(ArtifactError, match=r"masks shard 0: 3 photos without a row: \['b', 'c', 'd'\]"):
+        made_shard(run, plan, pool)
+    assert not Path(run.store.artifact_uri(plan.key)).exists()
+
+
+def test_a_cached_artifact_of_other_photos_is_told_so(four, pool):
+    run = made(four, pool, "cams").run
+    plan = planned(run, STAGES["cams"], 0, {})
+    other = dataclasses.replace(plan, photos=plan.photos[:3])
+
+    assert cached_record(plan, run.store).images == 4
+    with pytest.raises(ArtifactError, match=r"holds other photos than the manifest: delete it and run again"):
+        cached_record(other, run.store)
+
+
+def test_a_job_can_be_sent_to_a_worker_and_names_its_photos(four, pool):
+    run = made(four, pool, "cams").run
+    four.add("e")
+    grown = prepared(four, "cams")
+    job = ShardJob(planned(grown, STAGES["cams"], 0, {}), run.store, run.config, run.vocabulary)
+
+    sent = pickle.loads(pickle.dumps(job))
+
+    assert [photo.image_id for photo in sent.photos] == ["e"]
+    assert sent.plan == job.plan
+
+
+def test_a_job_reads_the_upstream_rows_of_its_photos_only(four, pool):
+    cams = made(four, pool, "cams")
+    run = prepared(four)
+    whole = planned(run, STAGES["masks"], 0, cams.records)
+    part = dataclasses.replace(whole, copies={"earlier": ("a", "d")})
+    job = ShardJob(part, run.store, run.config, run.vocabulary)
+
+    assert list(job.upstream_rows("cams", ["image_id"])) == [{"image_id": "b"}, {"image_id": "c"}]

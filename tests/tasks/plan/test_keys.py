@@ -1,0 +1,147 @@
+import dataclasses
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest, sample_of, shard_of
+
+PHOTO = Photo("a/1", "/photos/a/1.jpg", 1234, "1234-99", (3, 15), "/truth/1.png", "77-1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    image_id: str
+    value: object = None
+
+
+def in_another_process(code):
+    command = [sys.executable, "-c", f"from clipes.tasks.plan.keys import *; print({code})"]
+    environment = {**os.environ, "PYTHONHASHSEED": "4321", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "74234e98afe7498f"),
+        ({"b": [1, 2.5], "a": ("ä", b"\x00\xff")}, "27177999ef39fb0e"),
+        ([True, "x", ""], "07b1564baf145ce2"),
+    ],
+)
+def test_digest_is_the_same_on_any_machine(value, expected):
+    assert digest(value) == expected
+
+
+def test_digest_is_the_same_in_another_process():
+    value = {"words": ["bird", "ä"], "power": 2, "scales": (1.0, 0.5)}
+    assert in_another_process(f"digest({value!r})") == digest(value)
+
+
+def test_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [([1, 2], [2, 1]), ([1, [2]], [[1], 2]), ("1", 1), (1, 1.0), (None, ""), (b"a", b"b"), ([], None), (0, False)],
+)
+def test_digest_tells_values_apart(one, other):
+    assert digest(one) != digest(other)
+
+
+def test_digest_takes_numpys_doubles_for_what_they_are():
+    assert digest([np.float64(0.5)]) == digest([0.5])
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.int64(3), np.zeros(2), {1, 2}, Row("1")])
+def test_digest_refuses_what_has_no_one_way_to_be_written(value):
+    with pytest.raises(TypeError, match=f"expected plain values, got {type(value).__name__}"):
+        digest({"value": [value]})
+
+
+def test_shard_of_a_photo_is_the_same_on_any_machine():
+    ids = ["2007_000033", "a/b c", "köln", ""]
+    assert [shard_of(image_id, 32) for image_id in ids] == [24, 5, 12, 20]
+    assert in_another_process(f"[shard_of(i, 32) for i in {ids!r}]") == str([shard_of(i, 32) for i in ids])
+
+
+def test_shards_are_of_about_one_size():
+    sizes = Counter(shard_of(f"2007_{number:06d}", 32) for number in range(10_582))
+
+    assert sizes.keys() == set(range(32))
+    # 10 582 / 32 = 331, standard deviation 18
+    assert min(sizes.values()) > 331 - 4 * 18
+    assert max(sizes.values()) < 331 + 4 * 18
+
+
+def test_one_shard_takes_all():
+    assert {shard_of(str(number), 1) for number in range(50)} == {0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": "a/2"},
+        {"size_bytes": 1235},
+        {"fingerprint": "1234-98"},
+        {"class_ids": (3,)},
+        {"class_ids": (15, 3)},  # another order of CAMs in its row
+        {"class_ids": ()},
+    ],
+)
+def test_photo_digest_changes_with_file_and_labels(change):
+    assert photo_digest(dataclasses.replace(PHOTO, **change)) != photo_digest(PHOTO)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"truth_fingerprint": "77-2"}, {"truth_uri": None, "truth_fingerprint": None}, {"uri": "/moved/1.jpg"}],
+)
+def test_photo_digest_does_not_change_with_truth_or_place(change):
+    assert photo_digest(dataclasses.replace(PHOTO, **change)) == photo_digest(PHOTO)
+
+
+def test_content_key_depends_on_ids_and_digests_but_not_on_their_order():
+    key = content_key({"a": "1", "b": "2"})
+
+    assert key == content_key({"b": "2", "a": "1"})
+    assert len({key, content_key({"a": "2", "b": "1"}), content_key({"a": "1"}), content_key({})}) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"\x00\x01", "ff20d7e9b4067abd"),
+        (3, "cb6768af80eb6f91"),
+        (0.1, "29d20d6fdb32849b"),
+        (None, "2a80c2ed4d645490"),
+        ((("cam", 1.0), (b"", (2,))), "f345a8b9309633d9"),
+    ],
+)
+def test_row_digest_is_the_same_on_any_machine(value, expected):
+    assert row_digest(Row("1", value)) == expected
+
+
+def test_row_digest_changes_with_any_field():
+    digests = {row_digest(Row(image_id, value)) for image_id in "12" for value in (b"", b"0", "0", 0, None)}
+    assert len(digests) == 10
+
+
+def test_row_digest_refuses_arrays():
+    with pytest.raises(TypeError, match="expected plain values, got ndarray"):
+        row_digest(Row("1", np.zeros(3)))
+
+
+def test_a_sample_is_the_same_in_any_order_and_grows_by_those_that_come():
+    names = [f"photo {number}" for number in range(50)]
+    ten = sample_of(names, 10)
+    assert len(ten) == 10
+    assert sample_of(reversed(names), 10) == ten
+    assert ten < sample_of(names, 11)
+    assert sample_of(names, 99) == set(names)
+    assert sample_of(["a", "b", "c"], 1) == {"c"}  # sha256 begins with 2e, those of a and b with ca and 3e

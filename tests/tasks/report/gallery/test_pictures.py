@@ -1,0 +1,46 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.report_pages import Element, picture
+
+from clipes.tasks.report.gallery.pictures import data_uri, grey_canvas, png_map, small_ids, small_levels, small_photo
+
+
+@pytest.mark.parametrize(("size", "shape"), [((640, 480), (240, 320, 3)), ((100, 50), (50, 100, 3))])
+def test_a_photo_is_reduced_to_320_and_never_enlarged(size, shape):
+    assert small_photo(Image.new("RGB", size)).shape == shape
+
+
+def test_what_stands_in_for_a_photo_is_grey_and_of_its_size():
+    canvas = grey_canvas((480, 640))
+    assert canvas.shape == (240, 320, 3)
+    assert (canvas == 128).all()
+
+
+def test_ids_are_not_mixed():
+    ids = np.array([[0, 0, 255, 255], [0, 0, 255, 255], [7, 7, 7, 7], [7, 7, 7, 7]], np.uint8)
+    assert small_ids(ids, (2, 2)).tolist() == [[0, 255], [7, 7]]
+    assert set(np.unique(small_ids(ids, (3, 3)))) == {0, 7, 255}
+
+
+def test_levels_are_averaged():
+    levels = np.array([[0, 200, 255, 255], [100, 100, 255, 255]], np.uint8)
+    assert small_levels(levels, (1, 2)).tolist() == [[100, 255]]
+
+
+def test_maps_are_decoded_as_ids_and_not_as_colours():
+    image = Image.fromarray(np.array([[0, 7]], np.uint8))
+    image.putpalette([9] * 768)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    assert png_map(buffer.getvalue()).tolist() == [[0, 7]]
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (8, 16, 3)])
+def test_a_picture_survives_its_data_uri(shape):
+    image = np.full(shape, 120, np.uint8)
+    shown = picture(Element("img", {"src": data_uri(image)}))
+    assert shown.size == (16, 8)
+    np.testing.assert_allclose(np.asarray(shown), 120, atol=3)

@@ -1,0 +1,33 @@
+from dataclasses import replace
+
+import pytest
+from support.small_runs import make_run
+
+from clipes.tasks.plan.stages import RANKING_STAGES
+from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.runs.ranking import template_ranking
+
+
+@pytest.fixture
+def automatic(tiny):
+    """A run of two photos that chooses its template."""
+    tiny.add("a", "cat;dog")
+    tiny.add("b", "bird;dog")
+    return lambda: prepare_run(tiny.config(prompts={"template": "auto"}), "cams")
+
+
+def computed(run):
+    return {plan.stage: plan.computed_rows for plan in plan_run(run)}
+
+
+def test_what_stands_on_the_template_is_planned_when_it_is_known(automatic, tiny, pool):
+    assert computed(automatic()) == {"candidate_texts": 82 * 45, "embeddings": 2, "prompts": 2}
+
+    ranked = automatic()
+    made = make_run(replace(ranked, stages=RANKING_STAGES), pool)
+    assert computed(automatic()) == {"candidate_texts": 0, "embeddings": 0, "prompts": 0, "texts": 0, "cams": 2}
+
+    ranking = template_ranking(ranked.store, [record.uri for record in made.of("prompts")], ranked.inputs.candidates)
+    make_run(prepare_run(tiny.config(prompts={"template": ranking.best}), "cams"), pool)
+    assert set(computed(automatic()).values()) == {0}

@@ -1,0 +1,298 @@
+import threading
+import time
+
+import pytest
+
+from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.ledger import Ledger
+from clipes_core.errors import ConfigError, ErrorKind, StageError, TransientError, UpstreamError
+
+
+def reject(image_id, kind=ErrorKind.MISSING, stage="cams"):
+    return Reject(image_id, f"/photos/{image_id}.jpg", stage, kind, f"{image_id} is {kind}")
+
+
+def record(shard=0, stage="cams", images=10, rejects=(), **values):
+    uri = f"/store/{stage}-{shard}.parquet"
+    settings = {"cached": False, "computed": images, "seconds": 2.0, **values}
+    return ShardRecord(stage, shard, uri, images, rejects=tuple(rejects), **settings)
+
+
+def finished(ledger, made, attempt=1):
+    ledger.started(made.stage, made.shard, attempt)
+    ledger.finished(made, attempt)
+
+
+def rows(ledger):
+    return ledger.table().to_pylist()
+
+
+def test_a_shard_is_running_then_completed():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 3, 1)
+    (running,) = rows(ledger)
+    ledger.finished(record(3), 1)
+    (completed,) = rows(ledger)
+
+    assert (running["stage"], running["shard"], running["state"], running["artifact"]) == ("cams", 3, "running", "")
+    assert completed == {
+        "stage": "cams",
+        "shard": 3,
+        "state": "completed",
+        "images": 10,
+        "errors": 0,
+        "seconds": 2.0,
+        "attempt": 1,
+        "artifact": "/store/cams-3.parquet",
+    }
+
+
+def test_a_training_that_goes_on_says_how_far_it_is():
+    ledger, steps = Ledger(10, 0), iter((0, 240))
+    ledger.started("masks", 0, 1)
+    ledger.started("segmenter", 0, 1)
+    ledger.counted("segmenter", lambda: next(steps))
+    seen = [[(row["stage"], row["images"]) for row in rows(ledger)] for _ in range(2)]
+    assert seen == [[("masks", 0), ("segmenter", 0)], [("masks", 0), ("segmenter", 240)]]
+    ledger.finished(record(stage="segmenter", images=600), 1)
+    assert rows(ledger)[-1]["images"] == 600
+
+
+def test_a_cached_shard_says_so():
+    ledger = Ledger(10, 0)
+    finished(ledger, record(cached=True, computed=0))
+    assert [row["state"] for row in rows(ledger)] == ["cached"]
+
+
+def test_rows_are_in_order_of_stage_and_shard():
+    ledger = Ledger(10, 0)
+    for stage, shard in (("masks", 1), ("cams", 10), ("cams", 2)):
+        ledger.started(stage, shard, 1)
+    assert [(row["stage"], row["shard"]) for row in rows(ledger)] == [("cams", 2), ("cams", 10), ("masks", 1)]
+
+
+def test_a_failed_shard_keeps_its_attempt_and_reason():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 0, 2)
+    ledger.failed("cams", 0, 2, StageError("the disk is full"))
+
+    (row,) = rows(ledger)
+    assert (row["state"], row["attempt"]) == ("failed", 2)
+    with pytest.raises(StageError, match=r"^cams shard 0: the disk is full$"):
+        ledger.check_shards()
+
+
+def test_an_error_of_another_kind_is_named():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 0, 1)
+    ledger.failed("cams", 0, 1, KeyError("feature"))
+    with pytest.raises(StageError, match=r"^cams shard 0: KeyError: 'feature'$"):
+        ledger.check_shards()
+
+
+def test_every_reason_has_a_line_with_its_shards():
+    ledger = Ledger(10, 0)
+    for shard, reason in ((10, "no"), (3, "never"), (2, "no")):
+        ledger.started("cams", shard, 1)
+        ledger.failed("cams", shard, 1, StageError(reason))
+    with pytest.raises(StageError) as caught:
+        ledger.check_shards()
+    assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
+
+
+def test_what_the_user_can_mend_goes_first():
+    ledger = Ledger(10, 0)
+    for shard, failure in enumerate([StageError("no"), ConfigError("clip.device: cuda is not here")]):
+        ledger.started("cams", shard, 1)
+        ledger.failed("cams", shard, 1, failure)
+    with pytest.raises(ConfigError, match=r"^clip\.device: cuda is not here$"):
+        ledger.check_shards()
+
+
+def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
+    ledger = Ledger(2, 0.5)
+    for shard in (0, 1):
+        ledger.planned("cams", shard)
+    ledger.finished(record(shard=0), 1)
+    for shard in (0, 1):
+        ledger.not_begun("cams", shard, ConnectionError("no server"))
+    with pytest.raises(StageError, match=r"^cams shard 1: ConnectionError: no server$"):
+        ledger.check_shards()
+
+
+def test_a_shard_that_succeeds_in_the_end_has_not_failed():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 0, 1)
+    ledger.failed("cams", 0, 1, TransientError("later"))
+    finished(ledger, record(), attempt=2)
+
+    ledger.check_shards()
+    assert [(row["state"], row["attempt"]) for row in rows(ledger)] == [("completed", 2)]
+
+
+def test_a_shard_that_is_not_whole_has_failed_and_keeps_its_artifact():
+    ledger = Ledger(10, 1)
+    finished(ledger, record(rejects=[reject("a"), reject("b", ErrorKind.NETWORK)]))
+    ledger.failed("cams", 0, 1, TransientError("b is network"))
+
+    (row,) = rows(ledger)
+    assert (row["state"], row["images"], row["errors"]) == ("failed", 10, 2)
+    assert row["artifact"] == "/store/cams-0.parquet"
+    with pytest.raises(StageError, match="cams shard 0: b is network"):
+        ledger.check_shards()
+
+
+def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reason():
+    ledger = Ledger(10, 0)
+    for stage, failure in (("cams", StageError("no")), ("masks", UpstreamError("not run"))):
+        ledger.started(stage, 0, 1)
+        ledger.failed(stage, 0, 1, failure)
+
+    assert [(row["stage"], row["state"]) for row in rows(ledger)] == [("cams", "failed"), ("masks", "pending")]
+    assert str(ledger.failure("masks", 0)) == "not run"
+    with pytest.raises(StageError, match=r"^cams shard 0: no$"):
+        ledger.check_shards()
+
+
+def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
+    ledger = Ledger(10, 1)
+    assert not ledger.has_whole("cams", 0)
+    finished(ledger, record())
+    assert ledger.has_whole("cams", 0)
+    ledger.failed("cams", 0, 1, TransientError("two photos failed"))
+    assert not ledger.has_whole("cams", 0)
+
+
+@pytest.mark.parametrize(("failed", "borne"), [(0, True), (1, True), (2, True), (3, False), (10, False)])
+def test_a_stage_bears_a_share_of_failed_photos(failed, borne):
+    ledger = Ledger(20, 0.1)
+    finished(ledger, record(rejects=[reject(str(number)) for number in range(failed)]))
+
+    if borne:
+        ledger.check("cams")
+    else:
+        message = (
+            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 bears; the first: 0: "
+            r".*\nMend them and add --retry-errors, or raise the rate\.$"
+        )
+        with pytest.raises(StageError, match=message):
+            ledger.check("cams")
+    ledger.check("masks")
+
+
+def test_failures_add_up_over_shards():
+    ledger = Ledger(20, 0.1)
+    for shard in range(3):
+        ledger.check("cams")
+        finished(ledger, record(shard, rejects=[reject(str(shard))]))
+    with pytest.raises(StageError, match="3 of 20"):
+        ledger.check("cams")
+
+
+def test_failures_that_may_pass_do_not_count_against_the_stage():
+    ledger = Ledger(20, 0)
+    finished(ledger, record(rejects=[reject("a", ErrorKind.TIMEOUT)]))
+    ledger.check("cams")
+
+
+def test_failures_of_a_cached_shard_count_too():
+    ledger = Ledger(20, 0)
+    finished(ledger, record(cached=True, computed=0, rejects=[reject("a")]))
+    with pytest.raises(StageError, match="1 of 20"):
+        ledger.check("cams")
+
+
+def test_a_shard_made_again_counts_once():
+    ledger = Ledger(20, 0.05)
+    for attempt in (1, 2):
+        finished(ledger, record(rejects=[reject("a")]), attempt)
+    ledger.check("cams")
+    assert [each.image_id for each in ledger.rejects()] == ["a"]
+    finished(ledger, record(cached=True), 3)
+    assert ledger.reused_rows("cams") == 10
+
+
+def test_records_and_rejects_are_given_by_stage_or_all():
+    ledger = Ledger(20, 1)
+    finished(ledger, record(1, rejects=[reject("b")]))
+    finished(ledger, record(0, rejects=[reject("a")]))
+    finished(ledger, record(0, "masks", rejects=[reject("c", stage="masks")]))
+
+    assert [each.image_id for each in ledger.rejects()] == ["a", "b", "c"]
+    assert [each.image_id for each in ledger.rejects("masks")] == ["c"]
+    assert [(each.stage, each.shard) for each in ledger.records()] == [("cams", 0), ("cams", 1), ("masks", 0)]
+    assert [each.shard for each in ledger.records("cams")] == [0, 1]
+    assert ledger.record("masks", 0).uri == "/store/masks-0.parquet"
+
+
+def test_rows_that_were_there_are_those_of_cached_shards_and_copies():
+    ledger = Ledger(30, 1)
+    finished(ledger, record(0, cached=True, computed=0))
+    finished(ledger, record(1, images=8, copied=5, computed=3))
+    finished(ledger, record(0, "masks", copied=1, computed=9))
+
+    assert ledger.reused_rows("cams") == 15
+    assert ledger.reused_rows("masks") == 1
+    assert ledger.reused_rows("mask_scores") == 0
+
+
+def test_counts_of_a_stage():
+    ledger = Ledger(100, 1)
+    finished(ledger, record(0, cached=True, computed=0, seconds=0.0))
+    finished(ledger, record(1, images=8, copied=5, computed=3))
+    finished(ledger, record(2, images=7, computed=7, seconds=0.5))
+    ledger.started("cams", 3, 1)
+    ledger.failed("cams", 3, 1, StageError("no"))
+
+    summary = ledger.summaries(["texts", "cams"])["cams"]
+
+    assert (summary.images, summary.shards) == (25, 4)
+    assert (summary.cached_shards, summary.computed_shards, summary.failed_shards) == (1, 2, 1)
+    assert (summary.copied_rows, summary.computed_rows) == (5, 10)
+    assert summary.busy_seconds == 2.5
+    assert ledger.summaries(["texts", "masks"]) == {}
+
+
+def test_wall_time_is_from_first_start_to_last_end():
+    ledger = Ledger(100, 1)
+    ledger.started("cams", 0, 1)
+    time.sleep(0.2)
+    ledger.finished(record(0), 1)
+    time.sleep(0.3)
+    ledger.started("masks", 0, 1)
+
+    summaries = ledger.summaries(["cams", "masks"])
+    assert 0.2 <= summaries["cams"].wall_seconds < 0.45
+    assert summaries["masks"].wall_seconds < 0.1
+
+
+def test_many_threads_may_write_at_once():
+    ledger = Ledger(1000, 1)
+
+    def work(first):
+        for shard in range(first, 400, 8):
+            finished(ledger, record(shard, images=1, rejects=[reject(str(shard))]))
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert ledger.summaries(["cams"]).get("cams") is None or ledger.table().num_rows <= 400
+    for thread in threads:
+        thread.join()
+
+    summary = ledger.summaries(["cams"])["cams"]
+    assert (summary.images, summary.shards, summary.computed_shards, summary.busy_seconds) == (400, 400, 400, 800.0)
+    assert len(ledger.rejects()) == 400
+
+
+@pytest.mark.parametrize("later", ["cams", "prompt_scores"])
+def test_a_photo_that_failed_when_it_was_embedded_and_again_is_told_once(later):
+    ledger = Ledger(10, 1)
+    finished(
+        ledger, record(stage="embeddings", rejects=[reject("a", stage="embeddings"), reject("b", stage="embeddings")])
+    )
+    finished(ledger, record(stage=later, rejects=[reject("a", stage=later)]))
+    assert [(each.image_id, each.stage) for each in ledger.rejects()] == [("b", "embeddings"), ("a", later)]
+    assert len(ledger.rejects("embeddings")) == 2

@@ -1,0 +1,250 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.small_runs import TINY_NETWORK, make_run
+
+from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
+from clipes.tasks.plan.stages import RUN_STAGES, STAGES
+from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes_core.errors import ConfigError, DatasetError, WeightsError
+
+
+@pytest.fixture
+def six(tiny):
+    """Six photos in two shards, three with truth."""
+    Image.new("L", (64, 48), 8).save(tiny.folder / "truth.png")
+    for name in "abcdef":
+        tiny.add(name, "cat;dog", truth="truth.png" if name in "abd" else "")
+    return tiny
+
+
+def prepared(tiny, until="mask_scores", reuse=ALL_THAT_IS_THERE, **sections):
+    return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until, reuse)
+
+
+def planned(run):
+    """stage -> images, copied and computed rows, as `--plan` tells them."""
+    plans = plan_run(run)
+    return {plan.stage: (plan.images, plan.copied_rows, plan.computed_rows) for plan in plans}
+
+
+def test_photos_are_listed_in_shards_and_none_is_opened(six):
+    (six.folder / "b.png").write_bytes(b"no picture")
+
+    run = prepared(six)
+
+    assert run.photos == 6
+    assert run.rejects == ()
+    found = {photo.image_id: shard for shard, photos in run.shards.items() for photo in photos}
+    assert found == {name: shard_of(name, 2) for name in "abcdef"}
+    assert list(run.shards) == sorted(run.shards)
+
+
+def test_shards_without_photos_are_left_out(six):
+    run = prepared(six, execution={"shards": 1000})
+    assert list(run.shards) == sorted({shard_of(name, 1000) for name in "abcdef"})
+    assert all(run.shards.values())
+
+
+def test_only_photos_with_truth_are_scored(six):
+    run = prepared(six)
+
+    scored = [photo.image_id for photos in run.stage_shards(STAGES["mask_scores"]).values() for photo in photos]
+    masked = [photo.image_id for photos in run.stage_shards(STAGES["masks"]).values() for photo in photos]
+
+    assert sorted(scored) == list("abd")
+    assert sorted(masked) == list("abcdef")
+
+
+def test_shards_without_truth_are_not_scored(six):
+    for name in "abd":
+        six.label(name, "cat")
+    assert prepared(six).stage_shards(STAGES["mask_scores"]) == {}
+
+
+def test_a_run_goes_as_far_as_it_is_told(six):
+    run = prepared(six, until="masks")
+    assert [stage for stage in STAGES if run.includes(stage)] == ["texts", "cams", "masks"]
+    assert not any(prepared(six, until="manifest").includes(stage) for stage in STAGES)
+
+
+def test_an_unknown_stage_is_told_so(six):
+    message = rf"^--until mask: no such stage, there are: {', '.join(RUN_STAGES)}$"
+    with pytest.raises(ConfigError, match=message):
+        prepared(six, until="mask")
+
+
+def test_photos_that_cannot_be_listed_are_rejects(six):
+    for name in "ef":
+        (six.folder / f"{name}.png").unlink()
+
+    run = prepared(six, execution={"max_failure_rate": 0})
+
+    assert run.photos == 4
+    assert [(reject.image_id, reject.stage, reject.kind) for reject in run.rejects] == [
+        ("e", "manifest", "missing"),
+        ("f", "manifest", "missing"),
+    ]
+
+
+def test_a_vocabulary_that_leaves_the_softmax_without_competition_is_refused(six):
+    vocabulary = six.folder / "bare.yaml"
+    vocabulary.write_text("classes: [{name: cat}, {name: dog}]\n")
+    bare = {"dataset": {"classes": str(vocabulary)}}
+    with pytest.raises(ConfigError, match=r"bare\.yaml has no background_words"):
+        prepared(six, **bare)
+    assert prepared(six, **bare, cam={"softmax": False}).photos == 6
+    assert prepared(six, **bare, prompts={"background": False}).photos == 6
+
+
+@pytest.mark.parametrize(
+    ("section", "error", "message"),
+    [
+        ({"dataset": {"classes": "voc11"}}, ConfigError, "no vocabulary 'voc11'"),
+        ({"dataset": {"split": "/nowhere.csv"}}, DatasetError, r"no list at /nowhere\.csv"),
+        ({"clip": {"pretrained": "/nowhere.pt"}}, WeightsError, r"clip\.pretrained /nowhere\.pt: expected a file"),
+    ],
+)
+def test_what_the_user_can_mend_is_told_before_anything_runs(six, section, error, message):
+    config = six.config()
+    for name, values in section.items():
+        config = config.model_copy(update={name: getattr(config, name).model_copy(update=values)})
+    with pytest.raises(error, match=message):
+        prepare_run(config, "masks")
+
+
+def test_a_training_that_could_not_begin_is_told_before_anything_runs(six):
+    network = six.folder / "own.py"
+    network.write_text(f'_base_ = {str(TINY_NETWORK)!r}\nmodel = dict(decode_head=dict(type="FCN"))\n')
+    training = {"train": {"enabled": True, "init": "none", "mmseg_config": str(network)}}
+    with pytest.raises(ConfigError, match="its model names 'FCN', which MMSegmentation does not register"):
+        prepared(six, "segmenter", **training)
+    assert prepared(six, "masks", **training).photos == 6
+
+
+def test_keys_follow_from_the_config(six):
+    one, same, other = prepared(six), prepared(six), prepared(six, crf={"iter_max": 2})
+    assert one.keys == same.keys
+    assert [stage for stage in one.keys if one.keys[stage] != other.keys[stage]] == ["masks", "mask_scores"]
+
+
+def test_a_plan_is_one_line_per_stage(six):
+    plans = plan_run(prepared(six))
+
+    assert [plan.stage for plan in plans] == ["texts", "cams", "masks", "mask_scores"]
+    assert [plan.shards for plan in plans] == [1, 2, 2, len(prepared(six).stage_shards(STAGES["mask_scores"]))]
+    assert [plan.cached_shards for plan in plans] == [0, 0, 0, 0]
+    assert [plan.stage for plan in plan_run(prepared(six, until="cams"))] == ["texts", "cams"]
+    assert plan_run(prepared(six, until="manifest")) == []
+
+
+def test_a_plan_writes_nothing(six):
+    plan_run(prepared(six))
+    assert not (six.folder / "store").exists()
+
+
+def happened(run, pool):
+    """What a run does, after it has been planned; stages as in a plan, without texts."""
+    plan = planned(run)
+    made = make_run(run, pool)
+    texts = plan.pop("texts")
+    assert texts == (45, 0, 45 if made.of("texts") else 0)
+    return plan, made.counts()
+
+
+def test_a_plan_is_what_then_happens(six, pool):
+    plan, made = happened(prepared(six), pool)
+    assert plan == made == {"cams": (6, 0, 6), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
+
+    plan, made = happened(prepared(six), pool)
+    assert plan == made == {"cams": (6, 0, 0), "masks": (6, 0, 0), "mask_scores": (3, 0, 0)}
+    assert [each.cached_shards == each.shards for each in plan_run(prepared(six))] == [True] * 4
+
+
+def test_a_plan_of_a_changed_photo_is_what_then_happens(six, pool):
+    make_run(prepared(six), pool)
+    six.label("a", "dog", "truth.png")
+    six.add("g", "cat")
+    six.remove("f")
+
+    plan, made = happened(prepared(six), pool)
+
+    assert plan == made
+    assert [made[stage][2] for stage in made] == [2, 2, 1]  # of a and g, a has truth
+
+
+def test_a_plan_of_changed_settings_is_what_then_happens(six, pool):
+    make_run(prepared(six), pool)
+    plan, made = happened(prepared(six, crf={"enabled": False}), pool)
+    assert plan == made == {"cams": (6, 0, 0), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
+
+
+def test_a_plan_of_a_fresh_run_is_what_then_happens(six, pool):
+    make_run(prepared(six), pool)
+    plan, made = happened(prepared(six, reuse=Reuse(fresh=True)), pool)
+    assert plan == made == {"cams": (6, 0, 6), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
+
+
+def test_a_plan_of_another_number_of_shards_is_what_then_happens(six, pool):
+    make_run(prepared(six), pool)
+    plan, made = happened(prepared(six, execution={"shards": 3}), pool)
+    assert plan == made
+    assert made["cams"][0] == 6
+
+
+def test_a_plan_counts_rows_whose_cams_are_gone_as_computed(six, pool):
+    """Whether the cams come out as they were cannot be known before they are made."""
+    first = make_run(prepared(six), pool)
+    Path(first.of("cams")[0].uri).unlink()
+    gone = first.of("cams")[0].images
+
+    plan, made = happened(prepared(six), pool)
+
+    assert plan["cams"] == made["cams"] == (6, 0, gone)
+    assert plan["masks"] == (6, 0, gone)
+    assert made["masks"] == (6, 0, 0)
+
+
+def test_an_automatic_template_is_ranked_first(six):
+    run = prepared(six, prompts={"template": "auto"})
+    assert run.chooses_template
+    assert run.stages == ("candidate_texts", "embeddings", "prompts", "texts", "cams", "masks", "mask_scores")
+    assert list(run.keys) == ["candidate_texts", "embeddings", "prompts"]
+    assert not prepared(six, until="manifest", prompts={"template": "auto"}).chooses_template
+
+    chosen, explicit = run.with_template("the {}."), prepared(six, prompts={"template": "the {}."})
+    assert not chosen.chooses_template
+    assert {stage: chosen.keys[stage] for stage in explicit.keys} == explicit.keys
+    assert {stage: chosen.keys[stage] for stage in run.keys} == run.keys
+    assert chosen.texts() == explicit.texts()
+
+
+def test_an_automatic_template_needs_labels(six):
+    for name in "abcdef":
+        six.label(name, "")
+    with pytest.raises(DatasetError, match="no one of 6 photos has labels, and sharpness ranks templates by"):
+        prepared(six, prompts={"template": "auto"})
+    assert prepared(six).photos == 6
+
+
+def test_a_ranking_has_photos_with_labels_and_scores_those_with_truth(six):
+    six.label("a", "", "truth.png")
+    run = prepare_ranking(six.config(execution={"shards": 2}), ("a {}.", "the {}."), scored_photos=9)
+    assert run.sample == {"b", "d"}
+    rows = {
+        name: sorted(photo.image_id for photos in run.stage_shards(STAGES[name]).values() for photo in photos)
+        for name in ("embeddings", "prompts", "prompt_scores")
+    }
+    assert rows == {"embeddings": list("bcdef"), "prompts": list("bcdef"), "prompt_scores": ["b", "d"]}
+    assert run.shard_numbers(STAGES["candidate_texts"]) == [0, 1]
+
+
+def test_a_stage_reads_the_texts_of_its_templates(six):
+    run = prepare_ranking(six.config(), ("a {}.", "the {}.", "one {}."), 9).with_sampled(("one {}.", "a {}."))
+    assert run.shards_read(STAGES["prompts"], "candidate_texts", 7) == (0, 1, 2)
+    assert run.shards_read(STAGES["prompts"], "embeddings", 7) == (7,)
+    assert run.shards_read(STAGES["prompt_scores"], "candidate_texts", 7) == (2, 0)
+    assert run.shards_read(STAGES["cams"], "texts", 7) == (0,)

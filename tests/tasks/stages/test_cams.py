@@ -1,0 +1,258 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.small_runs import make_run
+
+from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.models.clip import load_clip
+from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.cam_rows import encoded_cams, encoded_residual, stored_cams
+from clipes.tasks.stages.cams import batch_rows
+from clipes_core.backbone import Backbone
+from clipes_core.config.run import CamConfig, ClipConfig
+from clipes_core.errors import ShapeError
+from clipes_core.text_features import TextFeatures
+
+
+def cams_of(tiny, pool, **sections):
+    return make_run(prepare_run(tiny.config(**sections), "cams"), pool).rows("cams")
+
+
+def test_cams_and_scores_are_the_published_program_s(golden_made, golden_outputs):
+    rows = golden_made.rows("cams")
+
+    assert rows.keys() == golden_outputs.keys()
+    for image_id, expected in golden_outputs.items():
+        row = rows[image_id]
+        assert row["class_ids"] == expected["class_ids"].tolist()
+        np.testing.assert_allclose(row["scores"], expected["softmax_scores"], rtol=0, atol=1e-5)
+        for column in ("cam", "refined_cam"):
+            np.testing.assert_allclose(stored_cams(row, column), expected[column], rtol=0, atol=1e-3)
+
+
+def test_a_row_tells_the_photos_size_and_its_grid(golden_made):
+    row = golden_made.rows("cams")["2007_000256"]
+
+    assert (row["height"], row["width"]) == (row["work_height"], row["work_width"]) == (343, 500)
+    assert (row["grid_h"], row["grid_w"]) == (22, 32)  # 343 / 16 = 21.4, 500 / 16 = 31.25
+    assert (row["status"], row["error"], row["error_kind"], row["notes"]) == ("ok", None, None, [])
+
+
+def test_maps_are_half_precision_at_grid_size(golden_made):
+    row = golden_made.rows("cams")["2007_001185"]
+
+    assert len(row["cam"]) == len(row["refined_cam"]) == 4 * 24 * 32 * 2
+    by_hand = np.frombuffer(row["cam"], "<f2").reshape(4, 24, 32)
+    assert (stored_cams(row, "cam") == by_hand).all()
+    assert stored_cams(row, "cam").dtype == np.float32
+    assert stored_cams(row, "cam").max(axis=(1, 2)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_map_without_a_positive_value_is_zero(golden_made):
+    row = golden_made.rows("cams")["2007_000504"]
+    person = row["class_ids"].index(15)
+    assert not stored_cams(row, "cam")[person].any()
+    assert not stored_cams(row, "refined_cam")[person].any()
+
+
+def test_a_photo_without_objects_has_a_size_and_no_maps(tiny, pool):
+    tiny.add("a", "")
+
+    row = cams_of(tiny, pool)["a"]
+
+    assert row["status"] == "ok"
+    assert (row["height"], row["width"], row["grid_h"], row["grid_w"]) == (48, 64, 3, 4)
+    assert (row["class_ids"], row["scores"], row["cam"], row["refined_cam"]) == ([], [], b"", b"")
+    assert stored_cams(row, "cam").shape == (0, 3, 4)
+
+
+def test_maps_come_in_the_order_of_the_labels(tiny, pool):
+    tiny.add("a", "cat;dog;bird")
+    one = cams_of(tiny, pool)["a"]
+    tiny.label("a", "bird;cat;dog")
+    other = cams_of(tiny, pool)["a"]
+
+    assert (one["class_ids"], other["class_ids"]) == ([8, 12, 3], [3, 8, 12])
+    assert np.roll(one["scores"], 1) == pytest.approx(other["scores"], abs=1e-6)
+    np.testing.assert_allclose(np.roll(stored_cams(one, "cam"), 1, axis=0), stored_cams(other, "cam"), atol=1e-3)
+
+
+def test_a_large_photo_is_worked_on_reduced(tiny, pool):
+    tiny.add("a", size=(300, 200))
+
+    row = cams_of(tiny, pool, dataset={"max_side": 96})["a"]
+
+    assert (row["height"], row["width"]) == (200, 300)
+    assert (row["work_height"], row["work_width"]) == (64, 96)
+    assert (row["grid_h"], row["grid_w"]) == (4, 6)
+    assert row["notes"] == ["reduced from 300x200 to 96x64"]
+
+
+def test_settings_of_the_cams_reach_them(tiny, pool):
+    tiny.add("a", "cat;dog")
+    plain = cams_of(tiny, pool)["a"]
+
+    unrefined = cams_of(tiny, pool, cam={"refine": "none"})["a"]
+    logits = cams_of(tiny, pool, cam={"softmax": False})["a"]
+    pooled = cams_of(tiny, pool, clip={"pooling": "cls"})["a"]
+
+    assert unrefined["refined_cam"] == unrefined["cam"] == plain["cam"]
+    assert plain["refined_cam"] != plain["cam"]
+    assert sum(plain["scores"]) < 1 < max(map(abs, logits["scores"]))
+    assert plain["scores"] != pooled["scores"]
+
+
+NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
+
+
+@pytest.mark.parametrize("fusion", ["sentence", "cam"])
+def test_a_photo_whose_only_class_competes_with_nothing_is_noted(tiny, pool, fusion):
+    tiny.add("one", "bird", size=(80, 48))
+    tiny.add("two", "bird;dog")
+    tiny.add("none", "")
+
+    rows = cams_of(tiny, pool, prompts={"background": False, "fusion": fusion}, dataset={"max_side": 64})
+
+    assert {name: row["notes"] for name, row in rows.items()} == {
+        "one": ["reduced from 80x48 to 64x38", NO_COMPETITOR],
+        "two": [],
+        "none": [],
+    }
+    assert rows["one"]["scores"] == [1]
+    assert not stored_cams(rows["one"], "cam").any()
+
+
+@pytest.mark.parametrize("sections", [{}, {"prompts": {"background": False}, "cam": {"softmax": False}}])
+def test_a_photo_of_one_class_has_no_note_where_its_score_says_something(tiny, pool, sections):
+    tiny.add("one", "bird")
+    row = cams_of(tiny, pool, **sections)["one"]
+    assert row["notes"] == []
+    assert row["scores"] != [1]
+
+
+def test_too_many_attention_blocks_are_told_once_per_worker(tiny, capfd):
+    for name in "abcd":
+        tiny.add(name, "cat;dog")
+    cam = {"attention_blocks": 13}
+    run = prepare_run(tiny.config(cam=cam, execution={"shards": 2}), "cams")
+    plain = prepare_run(tiny.config(cam=cam | {"refine": "none"}), "cams")
+
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
+        make_run(plain, own)
+        assert "attention_blocks" not in capfd.readouterr().err
+        records = make_run(run, own).of("cams")
+
+    assert [record.computed > 0 for record in records] == [True, True]
+    told = "cam.attention_blocks is 13, the network has 12 blocks: all are used"
+    assert capfd.readouterr().err.count(told) == 1
+
+
+class SmallMemory(Backbone):
+    """The image network on a device that has room for a few photos only."""
+
+    room = 2
+
+    def encode(self, pixels, attention_blocks=0):
+        if len(pixels) > self.room:
+            self.run_out()
+        return super().encode(pixels, attention_blocks)
+
+    def run_out(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+class SmallMachine(SmallMemory):
+    """The same on a CPU, whose allocator refuses an exbibyte."""
+
+    def run_out(self):
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def visual(golden):
+    return load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
+
+
+@pytest.fixture(scope="module")
+def backbone(visual):
+    return SmallMemory(visual)
+
+
+@pytest.fixture(scope="module")
+def texts(golden_made):
+    columns = golden_made.run.store.read(golden_made.of("texts")[0].uri, ["class_id", "feature"]).to_pydict()
+    return TextFeatures(np.array(columns["class_id"]), np.array(columns["feature"], np.float32), 20.0)
+
+
+@pytest.fixture
+def seven(real_data):
+    """Seven crops of one size with different labels."""
+    whole = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
+    crops = [whole.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
+    labels = [(3,), (3, 8), (12,), (8, 3, 12), (1,), (20, 3), (15,)]
+    return [
+        (Photo(str(i), "", 1, "1", class_ids), LoadedPhoto(crop, (48, 64), ()))
+        for i, (crop, class_ids) in enumerate(zip(crops, labels, strict=True))
+    ]
+
+
+def made(backbone, texts, batch, room):
+    backbone.room = room
+    return list(batch_rows(backbone, texts, batch, CamConfig()))
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 6, 7])
+def test_a_batch_that_does_not_fit_is_halved(backbone, texts, seven, room):
+    rows = made(backbone, texts, seven, room)
+
+    assert [row.image_id for row in rows] == list("0123456")
+    assert {row.status for row in rows} == {"ok"}
+    alone = [made(backbone, texts, [each], 1)[0] for each in seven]
+    for row, single in zip(rows, alone, strict=True):
+        assert row.class_ids == single.class_ids
+        assert row.scores == pytest.approx(single.scores, abs=1e-5)
+        both = (np.frombuffer(each.refined_cam, "<f2") for each in (row, single))
+        np.testing.assert_allclose(*both, atol=2e-3)
+
+
+def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts, seven):
+    rows = made(backbone, texts, seven[:3], 0)
+
+    assert [row.image_id for row in rows] == list("012")
+    assert {row.error_kind for row in rows} == {"out_of_memory"}
+    assert rows[0].error == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert rows[1].class_ids == (3, 8)
+    assert rows[0].error_kind.transient
+
+
+def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
+    machine = SmallMachine(visual)
+
+    halved, alone = made(machine, texts, seven[:3], 1), made(machine, texts, seven[:2], 0)
+
+    assert halved == made(backbone, texts, seven[:3], 1)
+    assert [row.error_kind for row in alone] == ["out_of_memory"] * 2
+    assert "can't allocate memory: you tried to allocate 1152921504606846976 bytes" in alone[0].error
+
+
+def test_another_runtime_error_passes(backbone, texts, seven):
+    narrow = TextFeatures(texts.class_ids, texts.features[:, :-1], 20.0)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        made(backbone, narrow, seven, 7)
+
+
+def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, texts, seven):
+    unknown = (Photo("x", "", 1, "1", (99,)), seven[0][1])
+    with pytest.raises(ShapeError, match="which have texts"):
+        made(backbone, texts, [unknown], 7)
+
+
+def test_refined_cams_are_kept_beyond_float16():
+    cams = np.random.default_rng(0).uniform(0, 1, (2, 3, 4)).astype(np.float32)
+    row = {"class_ids": [1, 2], "grid_h": 3, "grid_w": 4}
+    row |= {"cam": encoded_cams(cams), "refined_cam": encoded_cams(cams), "refined_residual": encoded_residual(cams)}
+    assert 1e-5 < np.abs(stored_cams(row, "cam") - cams).max() < 5e-4
+    assert np.abs(stored_cams(row, "refined_cam") - cams).max() < 1e-6

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from PIL import Image
+from support.oracle import oracle_model, view_pixels, visual_pass
+from support.small_runs import make_run
+
+from clipes.tasks.runs.preparation import prepare_ranking
+
+CANDIDATES = ("a {}.", "the {}.")
+
+
+@pytest.fixture
+def ranked(tiny, pool):
+    """Rank two candidates on the photos that were added, with some settings."""
+    return lambda candidates=CANDIDATES, **sections: make_run(
+        prepare_ranking(tiny.config(**sections), candidates), pool
+    )
+
+
+@pytest.mark.parametrize("image_id", ["2007_000063", "2007_000256"])
+def test_an_embedding_is_the_oracle_s(golden_ranked, golden, real_data, image_id):
+    model = oracle_model(golden / "small_vit.pt")
+    photo = Image.open(real_data / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
+    expected = visual_pass(model, view_pixels(photo, 1.0, 16, False), "patch_mean").embedding
+    row = golden_ranked.rows("embeddings")[image_id]
+    np.testing.assert_allclose(row["embedding"], expected.detach(), rtol=0, atol=2e-4)
+    assert row["logit_scale"] == pytest.approx(20, abs=0.02)
+
+
+def test_the_pooling_is_the_configured_one(tiny, ranked, golden):
+    path = tiny.add("a", "cat")
+    row = ranked(clip={"pooling": "cls"}).rows("embeddings")["a"]
+    pixels = view_pixels(Image.open(path).convert("RGB"), 1.0, 16, False)
+    expected = visual_pass(oracle_model(golden / "small_vit.pt"), pixels, "cls").embedding
+    np.testing.assert_allclose(row["embedding"], expected.detach(), rtol=0, atol=2e-4)
+
+
+def test_only_photos_with_labels_are_encoded(tiny, ranked):
+    tiny.add("a", "cat;dog")
+    tiny.add("b", "")
+    assert ranked().rows("embeddings").keys() == {"a"}
+
+
+def test_other_templates_encode_no_photo_again(tiny, ranked):
+    for name in "abc":
+        tiny.add(name, "cat;dog")
+    assert ranked().counts() == {"embeddings": (3, 0, 3), "prompts": (3, 0, 3)}
+    assert ranked().counts() == {"embeddings": (3, 0, 0), "prompts": (3, 0, 0)}
+    assert ranked(("one {}.", "a {}.")).counts() == {"embeddings": (3, 0, 0), "prompts": (3, 0, 3)}
+
+
+def test_a_new_photo_is_encoded_and_the_others_are_copied(tiny, ranked):
+    tiny.add("a", "cat;dog")
+    before = ranked().rows("embeddings")["a"]
+    tiny.add("b", "dog")
+    after = ranked()
+    assert after.counts() == {"embeddings": (2, 1, 1), "prompts": (2, 1, 1)}
+    assert after.rows("embeddings")["a"] == before
+
+
+def test_a_photo_that_cannot_be_decoded_is_a_row_and_is_not_scored(tiny, ranked):
+    tiny.add("a", "cat;dog")
+    tiny.add("b", "dog").write_bytes(b"no picture")
+    made = ranked()
+    row, scored = made.rows("embeddings")["b"], made.rows("prompts")["b"]
+    assert (row["status"], row["error_kind"], row["embedding"]) == ("error", "undecodable", [])
+    assert (scored["status"], scored["error_kind"], scored["scores"]) == ("error", "upstream", [])
+    assert made.rows("prompts")["a"]["status"] == "ok"
+
+
+def test_a_converted_photo_says_so(tiny, ranked):
+    tiny.add("a", "cat", size=(300, 200))
+    row = ranked(dataset={"max_side": 96}).rows("embeddings")["a"]
+    assert row["notes"] == ["reduced from 300x200 to 96x64"]

@@ -1,0 +1,258 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from support.small_runs import make_run
+
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious, pooled_scores
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.evaluation.baseline import centre_box
+from clipes_core.evaluation.metrics import cam_confusions, confusion, scores_from_confusion
+from clipes_core.pseudo_mask import resize_cams
+
+CLASSES = 21
+
+
+def uris(made):
+    return [record.uri for record in made.of("mask_scores")]
+
+
+def confusions(row):
+    """(what, power) -> (21, 21) confusion of a row."""
+    columns = (row[name] for name in ("scored", "background_power", "truth", "prediction", "pixels"))
+    found = {}
+    for what, power, truth, prediction, pixels in zip(*columns, strict=True):
+        found.setdefault((what, power), np.zeros((CLASSES, CLASSES), int))[truth, prediction] += pixels
+    return found
+
+
+@pytest.fixture
+def scored(tiny, pool):
+    """Make all stages of the photos that were added."""
+    return lambda **sections: make_run(prepare_run(tiny.config(**sections), "mask_scores"), pool)
+
+
+def write_truth(tiny, name, content, mode=None):
+    path = tiny.folder / f"{name}-truth.png"
+    image = Image.fromarray(np.asarray(content, np.uint8))
+    (image.convert(mode) if mode else image).save(path)
+    return path.name
+
+
+def test_pooled_scores_are_those_of_all_pixels_together(golden_made, real_data):
+    cams, masks = golden_made.rows("cams"), golden_made.rows("masks")
+    direct = {}
+    for image_id, row in cams.items():
+        truth = np.array(Image.open(real_data / "SegmentationClass" / f"{image_id}.png"))
+        class_ids = np.array(row["class_ids"])
+        for column, what, powers in (("cam", "initial_cam", range(1, 11)), ("refined_cam", "refined_cam", (1, 2))):
+            maps = resize_cams(stored_cams(row, column), truth.shape)
+            for power, matrix in zip(powers, cam_confusions(maps, class_ids, truth, powers, CLASSES), strict=True):
+                direct[what, power] = direct.get((what, power), 0) + matrix
+        mask = np.array(Image.open(io.BytesIO(masks[image_id]["mask_png"])))
+        direct["pseudo_mask", 1] = direct.get(("pseudo_mask", 1), 0) + confusion(truth, mask, CLASSES)
+        box = centre_box(truth.shape, class_ids)
+        direct["centre_box", None] = direct.get(("centre_box", None), 0) + confusion(truth, box, CLASSES)
+
+    pooled = pooled_scores(golden_made.run.store, uris(golden_made), CLASSES, mask_power=1.0)
+
+    assert pooled.keys() == {"centre_box", "initial_cam", "refined_cam", "pseudo_mask"}
+    for what, found in pooled.items():
+        mious = {power: scores_from_confusion(matrix).miou for (name, power), matrix in direct.items() if name == what}
+        assert found.background_power == max(mious, key=mious.get)
+        expected = scores_from_confusion(direct[what, found.background_power])
+        for name in ("miou", "pixel_accuracy", "mean_accuracy", "fwiou"):
+            assert getattr(found.scores, name) == pytest.approx(getattr(expected, name), abs=1e-12)
+        np.testing.assert_allclose(found.scores.class_iou, expected.class_iou)
+        assert found.images == 9
+
+
+def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(golden_made, real_data):
+    for image_id, row in golden_made.rows("mask_scores").items():
+        truth = np.array(Image.open(real_data / "SegmentationClass" / f"{image_id}.png"))
+        found = confusions(row)
+        assert len(found) == 10 + 2 + 1 + 1
+        assert {matrix.sum() for matrix in found.values()} == {(truth != 255).sum()}
+        rows = [np.bincount(truth[truth != 255], minlength=CLASSES).tolist() for _ in found]
+        assert [matrix.sum(axis=1).tolist() for matrix in found.values()] == rows
+
+
+def test_the_score_of_one_photo_is_of_its_own_pixels():
+    row = {
+        "scored": ["initial_cam", "pseudo_mask", "pseudo_mask", "pseudo_mask", "centre_box", "centre_box"],
+        "background_power": [1, 1, 1, 1, 0, 0],
+        "truth": [8, 0, 0, 8, 0, 8],
+        "prediction": [8, 0, 8, 8, 0, 0],
+        "pixels": [9, 6, 2, 2, 6, 4],
+    }
+    # mask: background 6 / 8, class 8: 2 / 4; box: background 6 / 10, class 8: 0 / 4
+    assert photo_mious(row, CLASSES) == pytest.approx({"pseudo_mask": 0.625, "centre_box": 0.3})
+
+
+def test_a_photo_without_counted_pixels_has_no_score():
+    assert photo_mious(dict.fromkeys(CELL_COLUMNS, ()), CLASSES) == {}
+
+
+def test_columns_are_sparse(golden_made):
+    for row in golden_made.rows("mask_scores").values():
+        assert min(row["pixels"]) > 0
+        cells = list(zip(row["scored"], row["background_power"], row["truth"], row["prediction"], strict=True))
+        assert len(set(cells)) == len(cells)
+
+
+def test_only_photos_with_truth_have_a_row(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+    tiny.add("b")
+
+    made = scored()
+
+    assert made.rows("mask_scores").keys() == {"a"}
+    assert made.counts()["mask_scores"] == (1, 0, 1)
+    assert made.rows("masks").keys() == {"a", "b"}
+
+
+def test_a_photo_without_objects_is_scored_as_background(tiny, scored):
+    truth = np.zeros((48, 64))
+    truth[:12] = 3
+    tiny.add("a", "", truth=write_truth(tiny, "a", truth))
+
+    made = scored()
+
+    for matrix in confusions(made.rows("mask_scores")["a"]).values():
+        assert (matrix[0, 0], matrix[3, 0], matrix.sum()) == (36 * 64, 12 * 64, 48 * 64)
+    pooled = pooled_scores(made.run.store, uris(made), CLASSES, 1.0)
+    assert {what: found.scores.miou for what, found in pooled.items()} == pytest.approx(
+        dict.fromkeys(pooled, (0.75 + 0) / 2)
+    )
+
+
+def test_equal_scores_take_the_lowest_background_power(tiny, scored):
+    tiny.add("a", "", truth=write_truth(tiny, "a", np.zeros((48, 64))))
+    made = scored()
+    pooled = pooled_scores(made.run.store, uris(made), CLASSES, 1.0)
+    powers = {what: found.background_power for what, found in pooled.items()}
+    assert powers == {"centre_box": None, "initial_cam": 1, "refined_cam": 1, "pseudo_mask": 1}
+
+
+def test_the_baseline_sees_the_labels_only(tiny, scored):
+    truth = np.zeros((48, 64))
+    truth[12:36, 16:32] = 8  # the left half of the box is right, the right half is a dog's
+    tiny.add("a", "cat;dog", truth=write_truth(tiny, "a", truth))
+
+    made = scored()
+
+    box = confusions(made.rows("mask_scores")["a"])["centre_box", 0]
+    assert (box[8, 8], box[0, 12], box[0, 0], box.sum()) == (24 * 16, 24 * 16, 48 * 64 - 24 * 32, 48 * 64)
+
+
+def test_a_pseudo_mask_is_scored_at_the_power_it_was_made_with(tiny, scored):
+    tiny.add("a", "cat", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+
+    made = scored(crf={"background_power": 1.7})
+
+    (power,) = {power for what, power in confusions(made.rows("mask_scores")["a"]) if what == "pseudo_mask"}
+    assert power == pytest.approx(1.7)
+    assert pooled_scores(made.run.store, uris(made), CLASSES, 1.7)["pseudo_mask"].background_power == 1.7
+
+
+def test_a_mask_of_ignored_pixels_counts_as_a_photo_and_scores_nothing(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 255)))
+
+    made = scored()
+
+    row = made.rows("mask_scores")["a"]
+    assert (row["status"], row["scored"], row["pixels"]) == ("ok", [], [])
+    assert pooled_scores(made.run.store, uris(made), CLASSES, 1.0) == {}
+
+
+def reject_of(made):
+    """What is wrong with photo a; photo b is fine."""
+    rows = made.rows("mask_scores")
+    assert (rows["a"]["status"], rows["b"]["status"]) == ("error", "ok")
+    assert (rows["a"]["scored"], rows["a"]["pixels"]) == ([], [])
+    (record,) = made.of("mask_scores")
+    (reject,) = record.rejects
+    assert record.complete
+    assert (reject.image_id, reject.stage) == ("a", "mask_scores")
+    return reject
+
+
+@pytest.fixture
+def good(tiny):
+    """Photo b with a truth as it should be."""
+    tiny.add("b", truth=write_truth(tiny, "b", np.full((48, 64), 8)))
+
+
+@pytest.mark.usefixtures("good")
+def test_a_truth_of_another_size_is_told_so(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
+    reject = reject_of(scored())
+    assert (reject.kind, reject.reason) == ("bad_truth", "its truth is 48x64, the photo 64x48")
+
+
+@pytest.mark.usefixtures("good")
+def test_a_truth_in_colours_is_told_so(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.zeros((48, 64)), "RGB"))
+    reject = reject_of(scored())
+    assert reject.kind == "bad_truth"
+    assert reject.reason.endswith("a-truth.png has mode RGB: a true mask must be a palette or grey PNG of ids")
+
+
+@pytest.mark.usefixtures("good")
+def test_a_truth_with_an_unknown_id_is_told_so(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 21)))
+    reject = reject_of(scored())
+    assert (reject.kind, reject.reason) == ("bad_truth", "truth holds id 21, known are 0..20 and 255 for ignored")
+
+
+@pytest.mark.usefixtures("good")
+def test_a_truth_that_vanished_is_told_so(tiny, pool):
+    name = write_truth(tiny, "a", np.zeros((48, 64)))
+    tiny.add("a", truth=name)
+    run = prepare_run(tiny.config(), "mask_scores")
+    (tiny.folder / name).unlink()
+
+    assert reject_of(make_run(run, pool)).kind == "missing"
+
+
+@pytest.mark.usefixtures("good")
+def test_a_photo_without_a_mask_is_not_rejected_twice(tiny, pool):
+    path = tiny.add("a", truth=write_truth(tiny, "a", np.zeros((48, 64))))
+    run = prepare_run(tiny.config(), "mask_scores")
+    path.unlink()
+
+    made = make_run(run, pool)
+
+    row = made.rows("mask_scores")["a"]
+    assert (row["status"], row["error_kind"]) == ("error", "upstream")
+    assert row["error"] == f"no mask: no CAMs: {path} is not there"
+    assert made.of("mask_scores")[0].rejects == ()
+    assert pooled_scores(made.run.store, uris(made), CLASSES, 1.0)["pseudo_mask"].images == 1
+
+
+@pytest.mark.usefixtures("good")
+def test_a_mended_truth_is_scored_and_nothing_else_is_done(tiny, scored):
+    tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
+    scored()
+    write_truth(tiny, "a", np.zeros((48, 64)))
+
+    again = scored()
+
+    assert again.counts() == {"cams": (2, 0, 0), "masks": (2, 0, 0), "mask_scores": (2, 1, 1)}
+    assert again.rows("mask_scores")["a"]["status"] == "ok"
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+    make_run(prepare_run(tiny.config(), "masks"), pool)
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    make_run(prepare_run(tiny.config(), "mask_scores"), pool)
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+
+
+def test_without_artifacts_there_are_no_scores(tmp_path):
+    assert pooled_scores(ArtifactStore(str(tmp_path)), [], CLASSES, 1.0) == {}

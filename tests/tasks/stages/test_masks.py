@@ -1,0 +1,204 @@
+import io
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+from support.small_runs import make_run
+
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.masks import palette_png
+
+
+def png(content):
+    return Image.open(io.BytesIO(content))
+
+
+def ids(content):
+    return np.array(png(content))
+
+
+@pytest.fixture
+def masks_of(tiny, pool):
+    """Make the masks of the photos that were added, with some settings."""
+    return lambda **sections: make_run(prepare_run(tiny.config(**sections), "masks"), pool).rows("masks")
+
+
+def test_masks_are_the_published_program_s(golden_made, golden_outputs):
+    for image_id, row in golden_made.rows("masks").items():
+        expected = golden_outputs[image_id]
+        assert (ids(row["mask_png"]) == expected["mask_rgb"]).mean() >= 0.999, image_id
+        off = np.abs(ids(row["confidence_png"]).astype(int) - expected["confidence_rgb"])
+        assert (off <= 2).mean() >= 0.99, image_id  # CAMs are stored in half precision before they are resized
+
+
+def test_masks_have_the_photos_size_and_classes(golden_made, real_data):
+    for image_id, row in golden_made.rows("masks").items():
+        mask, confidence = png(row["mask_png"]), png(row["confidence_png"])
+        with Image.open(real_data / "JPEGImages" / f"{image_id}.jpg") as photo:
+            assert mask.size == confidence.size == photo.size
+        assert (mask.mode, confidence.mode) == ("P", "L")
+        assert set(np.unique(mask)) <= {0, *row["class_ids"]}
+
+
+def test_counts_are_those_of_the_mask(golden_made):
+    for row in golden_made.rows("masks").values():
+        mask, confidence = ids(row["mask_png"]), ids(row["confidence_png"])
+        assert row["class_pixels"] == [(mask == class_id).sum() for class_id in (0, *row["class_ids"])]
+        assert row["confidence_histogram"] == [(confidence == level).sum() for level in range(256)]
+        assert sum(row["class_pixels"]) == sum(row["confidence_histogram"]) == mask.size
+
+
+def test_colours_are_those_of_voc(golden_made, real_data):
+    mask = png(golden_made.rows("masks")["2007_000068"]["mask_png"])
+    with Image.open(real_data / "SegmentationClass" / "2007_000068.png") as truth:
+        assert mask.getpalette() == truth.getpalette()
+
+
+def test_colours_are_those_of_the_vocabulary(tiny, masks_of, tmp_path):
+    classes = [{"name": "cat", "colour": [1, 2, 3]}, {"name": "dog"}]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"classes": classes, "background_words": ["sky"]}))
+    tiny.add("a", "cat;dog")
+
+    row = masks_of(dataset={"classes": str(tmp_path / "own.yaml")})["a"]
+
+    colours = np.array(png(row["mask_png"]).getpalette()).reshape(-1, 3)
+    assert colours[:4].tolist() == [[0, 0, 0], [1, 2, 3], [0, 128, 0], [128, 128, 0]]
+    assert (colours == load_vocabulary(str(tmp_path / "own.yaml")).palette).all()
+
+
+def test_a_palette_png_keeps_every_id():
+    mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    palette = np.stack([np.arange(256), np.arange(256)[::-1], np.full(256, 7)], axis=1).astype(np.uint8)
+
+    image = png(palette_png(mask, palette))
+
+    assert (np.array(image) == mask).all()
+    assert image.convert("RGB").getpixel((3, 0)) == (3, 252, 7)
+
+
+def test_a_photo_without_objects_is_surely_background(tiny, masks_of):
+    tiny.add("a", "", size=(30, 20))
+
+    row = masks_of()["a"]
+
+    assert row["status"] == "ok"
+    assert ids(row["mask_png"]).shape == (20, 30)
+    assert not ids(row["mask_png"]).any()
+    assert (ids(row["confidence_png"]) == 255).all()
+    assert row["class_ids"] == []
+    assert row["class_pixels"] == [600]
+    assert row["confidence_histogram"] == [*[0] * 255, 600]
+
+
+def test_a_reduced_photos_mask_is_brought_back_by_nearest_neighbour(tiny, masks_of):
+    tiny.add("a", "cat;dog", size=(128, 96))
+
+    row = masks_of(dataset={"max_side": 64}, crf={"enabled": False})["a"]
+
+    for content in (row["mask_png"], row["confidence_png"]):
+        blocks = ids(content)
+        assert blocks.shape == (96, 128)
+        assert (blocks == np.kron(blocks[::2, ::2], np.ones((2, 2), np.uint8))).all()
+    assert set(np.unique(ids(row["mask_png"]))) <= {0, 8, 12}
+    assert sum(row["class_pixels"]) == sum(row["confidence_histogram"]) == 96 * 128
+
+
+@pytest.mark.parametrize("size", [(97, 61), (65, 64)])
+def test_a_reduced_photos_mask_has_its_size_in_odd_cases_too(tiny, masks_of, size):
+    tiny.add("a", "cat", size=size)
+    row = masks_of(dataset={"max_side": 64})["a"]
+    assert png(row["mask_png"]).size == png(row["confidence_png"]).size == size
+    assert sum(row["class_pixels"]) == sum(row["confidence_histogram"]) == size[0] * size[1]
+
+
+def test_settings_of_crf_and_confidence_reach_the_mask(tiny, masks_of):
+    tiny.add("a", "cat;dog")
+    plain = masks_of(crf={"iter_max": 5})["a"]
+
+    without = masks_of(crf={"enabled": False})["a"]
+    from_cams = masks_of(crf={"enabled": False}, confidence={"source": "cam"})["a"]
+
+    assert plain["confidence_png"] != without["confidence_png"]
+    assert from_cams["mask_png"] == without["mask_png"]
+    assert ids(from_cams["confidence_png"]).min() >= 127  # max(x, 1 - x) is at least a half
+
+
+def test_a_photo_that_vanished_after_its_cams_is_a_reject_of_this_stage(tiny, pool):
+    tiny.add("a")
+    tiny.add("b")
+    run = prepare_run(tiny.config(), "cams")
+    make_run(run, pool)
+    listed = prepare_run(tiny.config(), "masks")
+    (tiny.folder / "b.png").unlink()
+
+    masks = make_run(listed, pool)
+
+    row = masks.rows("masks")["b"]
+    assert (row["status"], row["error_kind"]) == ("error", "missing")
+    assert (row["mask_png"], row["class_pixels"], row["class_ids"]) == (b"", [], [8])
+    (reject,) = masks.of("masks")[0].rejects
+    assert (reject.image_id, reject.stage, reject.kind) == ("b", "masks", "missing")
+    assert Path(reject.uri) == tiny.folder / "b.png"
+    assert masks.rows("masks")["a"]["status"] == "ok"
+
+
+def test_a_photo_that_changed_since_its_cams_were_made_is_a_row(tiny, pool):
+    tiny.add("a")
+    path = tiny.add("b", "cat;dog")
+    run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "mask_scores"))
+    make_run(run, pool)
+    Image.new("RGB", (32, 40)).save(path)
+
+    rows = make_run(listed, pool).rows("masks")
+
+    assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "unreadable")
+    assert rows["b"]["error"] == f"{path} is 32x40 now, and was 64x48 when its CAMs were made: run again"
+
+
+def test_a_photo_without_cams_is_not_loaded(tiny, pool):
+    tiny.add("a")
+    path = tiny.add("b", "cat;dog")
+    run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "masks"))
+    path.unlink()
+    make_run(run, pool)
+    os.mkfifo(path)  # who opens it waits for ever
+
+    rows = make_run(listed, pool).rows("masks")
+
+    assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "upstream")
+    assert rows["b"]["error"] == f"no CAMs: {path} is not there"
+    assert (rows["b"]["class_ids"], rows["b"]["mask_png"]) == ([8, 12], b"")
+
+
+def test_masks_do_not_read_the_initial_cams(tiny, pool):
+    tiny.add("a", "cat;dog")
+    made = make_run(prepare_run(tiny.config(), "cams"), pool)
+    (path,) = (record.uri.removeprefix("file://") for record in made.of("cams"))
+    pq.write_table(pq.read_table(path).drop_columns(["cam"]), path, write_page_checksum=True)
+
+    assert make_run(prepare_run(tiny.config(), "masks"), pool).rows("masks")["a"]["status"] == "ok"
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, pool, masks_of):
+    tiny.add("a")
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    masks_of()
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+
+
+def test_more_photos_than_are_loaded_ahead_keep_their_own_cams(tiny, pool):
+    for number in range(20):
+        tiny.add(f"p{number}", ("cat", "dog", "bird", "")[number % 4], size=(64 + number, 48))
+
+    rows = make_run(prepare_run(tiny.config(), "masks"), pool).rows("masks")
+
+    for number in range(20):
+        row = rows[f"p{number}"]
+        assert row["class_ids"] == [[8], [12], [3], []][number % 4]
+        assert png(row["mask_png"]).size == (64 + number, 48)

@@ -1,0 +1,196 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from support.damage import flip
+from support.small_runs import rows_of
+from support.small_segmenters import built, small_config
+from support.worker_calls import made_rows
+
+from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.models.segmenter_file import save_segmenter
+from clipes.tasks.plan.jobs import ShardJob, make_shard
+from clipes.tasks.plan.shard_plan import ShardPlan
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.confusion_rows import pooled_segmenter_scores
+from clipes.tasks.storage.artifact_store import ArtifactKey, weights_uri
+from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.errors import BrokenArtifactError
+from clipes_core.evaluation.metrics import confusion
+from clipes_core.photo import reduce_to
+from clipes_core.segmentation.inference import photo_mask
+
+CLASSES = 21
+
+
+@pytest.fixture(scope="module")
+def model():
+    return built(small_config(CLASSES), seed=3)
+
+
+@pytest.fixture
+def job(tiny, model):
+    """The job of all photos that were added, with a segmenter that has learned nothing."""
+
+    def job(head="FCNHead", imports=(), **sections):
+        run = prepare_run(tiny.config(**sections), "masks")
+        uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
+        names = [entry.name for entry in run.vocabulary.classes]
+        config, tensors = small_config(CLASSES), model.state_dict()
+        config["decode_head"]["type"] = head
+        save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
+        key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
+        digests = {photo.image_id: photo.fingerprint for photo in run.shards[0]}
+        plan = ShardPlan(key, run.shards[0], digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
+        return ShardJob(plan, run.store, run.config, run.vocabulary, imports)
+
+    return job
+
+
+@pytest.fixture
+def made(job, pool):
+    """image_id -> row, of all photos that were added."""
+
+    def made(**sections):
+        rows = pool.run(made_rows, "segmenter_scores", job(**sections), timeout_s=120)
+        return {row.image_id: row for row in rows}
+
+    return made
+
+
+def write_truth(tiny, name, ids):
+    Image.fromarray(np.asarray(ids, np.uint8)).save(tiny.folder / f"{name}-truth.png")
+    return f"{name}-truth.png"
+
+
+def ids_of(row):
+    with Image.open(io.BytesIO(row.mask_png)) as image:
+        assert image.mode == "P"
+        assert image.getpalette()[3:6] == [128, 0, 0]
+        return np.array(image)
+
+
+def photo_of(tiny, name):
+    return Image.open(tiny.folder / f"{name}.png")
+
+
+def test_a_photo_has_the_segmenters_mask_and_its_confusion(tiny, made, model):
+    truth = np.random.default_rng(0).choice([0, 8, 12, 255], (48, 64))
+    tiny.add("a", truth=write_truth(tiny, "a", truth))
+
+    row = made()["a"]
+
+    mask = photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())
+    assert (ids_of(row) == mask).all()
+    assert row.class_pixels == tuple(np.bincount(mask.ravel(), minlength=CLASSES))
+    expected = confusion(truth.astype(np.uint8), mask, CLASSES)
+    cells = np.zeros((CLASSES, CLASSES), int)
+    cells[row.truth, row.prediction] = row.pixels
+    assert (cells == expected).all()
+    assert min(row.pixels) > 0
+
+
+def test_a_photo_without_truth_has_a_mask_and_no_confusion(tiny, made):
+    tiny.add("a", "")
+    row = made()["a"]
+    assert (row.status, row.truth, row.prediction, row.pixels) == ("ok", (), (), ())
+    assert sum(row.class_pixels) == 48 * 64
+
+
+def test_the_settings_of_the_evaluation_hold(tiny, made, model):
+    tiny.add("a", size=(70, 50))
+    evaluation = {"mode": "slide", "crop": 32, "stride": 20, "scales": [1, 0.5], "flip": True, "merge": "max"}
+    evaluation["crf"] = {"enabled": True, "iter_max": 1}
+    row = made(evaluation=evaluation)["a"]
+    image = np.asarray(photo_of(tiny, "a"))
+    expected = photo_mask(model, image, EvaluationConfig.model_validate(evaluation))
+    assert (ids_of(row) == expected).all()
+    assert (expected != photo_mask(model, image, EvaluationConfig())).any()
+
+
+def test_the_mask_of_a_reduced_photo_is_brought_back_to_its_size(tiny, made, model):
+    tiny.add("a", size=(64, 48), truth=write_truth(tiny, "a", np.zeros((48, 64))))
+    row = made(dataset={"max_side": 32})["a"]
+    small = photo_mask(model, np.asarray(reduce_to(photo_of(tiny, "a"), 32)), EvaluationConfig())
+    assert small.shape == (24, 32)
+    assert (ids_of(row) == small.repeat(2, axis=0).repeat(2, axis=1)).all()
+    assert sum(row.pixels) == 48 * 64
+
+
+def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
+    tiny.add("b").write_bytes(b"no photo")
+    tiny.add("c", truth=write_truth(tiny, "c", np.full((48, 64), 21)))
+    tiny.add("d")
+    of_all = job()
+
+    rows = {row.image_id: row for row in pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)}
+
+    assert {name: (row.status, row.error_kind) for name, row in rows.items()} == {
+        "a": ("error", "bad_truth"),
+        "b": ("error", "undecodable"),
+        "c": ("error", "bad_truth"),
+        "d": ("ok", None),
+    }
+    assert rows["a"].error == "its truth is 48x64, the photo 64x48"
+    assert (rows["a"].mask_png, rows["a"].pixels) == (b"", ())
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped"])
+def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job, pool, damage):
+    tiny.add("a")
+    of_all = job()
+    (uri,) = of_all.plan.upstream["segmenter"]
+    weights = Path(weights_uri(uri))
+    if damage == "missing":
+        weights.unlink()
+    else:
+        flip(weights, -1000)
+
+    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet lacks its weights \(") as caught:
+        pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)
+    assert caught.value.uri == uri
+
+
+def test_opencv_has_the_threads_of_the_worker(tiny, made, pool):
+    tiny.add("a")
+    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    made()
+    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+
+
+def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
+    tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
+    tiny.add("b")
+    tiny.add("c").write_bytes(b"no photo")
+    of_all = job()
+
+    record = pool.run(make_shard, of_all, timeout_s=120)
+
+    assert (record.images, record.computed) == (3, 3)
+    assert [(reject.image_id, reject.stage, reject.kind) for reject in record.rejects] == [
+        ("c", "segmenter_scores", "undecodable")
+    ]
+    rows = rows_of(of_all.store, [record.uri])
+    mask = np.array(Image.open(io.BytesIO(rows["a"]["mask_png"])))
+    assert rows["a"]["class_pixels"] == np.bincount(mask.ravel(), minlength=CLASSES).tolist()
+    pooled = pooled_segmenter_scores(of_all.store, [record.uri], CLASSES)
+    assert pooled.images == 1
+    assert pooled.scores.miou == pytest.approx((mask == 8).mean())
+
+
+def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tiny, job, model, tmp_path, monkeypatch):
+    (tmp_path / "a_head_of_my_own.py").write_text(
+        "from mmseg.models.decode_heads import FCNHead\n"
+        "from mmseg.registry import MODELS\n"
+        'MODELS.register_module("HeadOfMyOwn", module=type("HeadOfMyOwn", (FCNHead,), {}))\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    tiny.add("a")
+    asked = job("HeadOfMyOwn", ("a_head_of_my_own",))
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
+        (row,) = own.run(made_rows, "segmenter_scores", asked, timeout_s=120)
+    assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

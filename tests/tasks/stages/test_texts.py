@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from support.oracle import VOC_BACKGROUND_WORDS, VOC_WORDS, oracle_model, oracle_text_feature
+
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.texts import make_texts, read_texts, text_count, texts_key
+from clipes_core.errors import PromptError, WeightsError
+
+
+def make(run, pool):
+    return pool.run(make_texts, run.texts(), run.store, run.config, run.vocabulary, timeout_s=60)
+
+
+def rows(run, record):
+    return run.store.read(record.uri).to_pylist()
+
+
+@pytest.fixture
+def prepared(tiny):
+    """A run that has texts alone, with some prompt settings."""
+    tiny.add("a")
+    return lambda **prompts: prepare_run(tiny.config(prompts=prompts), "texts")
+
+
+@pytest.fixture
+def golden_rows(golden_made):
+    return rows(golden_made.run, golden_made.of("texts")[0])
+
+
+def test_one_row_per_class_by_id_then_the_background_words(golden_rows):
+    assert [row["class_id"] for row in golden_rows] == [*range(1, 21), *[0] * 25]
+    assert golden_rows[2]["name"] == "bird"
+    assert golden_rows[2]["sentences"] == ["a clean origami bird avian."]
+    assert [row["name"] for row in golden_rows[20:]] == list(VOC_BACKGROUND_WORDS)
+    assert golden_rows[44]["sentences"] == ["a clean origami sign."]
+
+
+def test_features_are_those_of_the_sentences(golden_rows, golden):
+    model = oracle_model(golden / "small_vit.pt")
+    for row, words in zip(golden_rows, (*VOC_WORDS, *VOC_BACKGROUND_WORDS), strict=True):
+        expected = oracle_text_feature(model, [words], ("a clean origami {}.",))
+        np.testing.assert_allclose(row["feature"], expected, rtol=0, atol=1e-5)
+
+
+def test_the_record_counts_rows_and_time(prepared, pool):
+    run = prepared()
+    record = make(run, pool)
+
+    assert (record.stage, record.shard, record.images, record.computed, record.cached) == ("texts", 0, 45, 45, False)
+    assert record.seconds > 0
+    assert record.worker.startswith("cpu:")
+    assert record.uri == run.store.artifact_uri(run.texts())
+
+
+def test_the_artifact_is_whole_and_says_what_made_it(prepared, pool):
+    run = prepared()
+    assert not run.texts_cached()
+
+    record = make(run, pool)
+
+    assert run.texts_cached()
+    metadata = run.store.footer(record.uri).metadata
+    assert metadata["config"] == run.config.model_dump_json()
+    assert metadata["version"] == "0.1.0"
+    assert metadata["stage_key"] == run.keys["texts"]
+
+
+def test_its_key_follows_from_the_stage_key():
+    assert texts_key("a" * 16) == texts_key("a" * 16)
+    assert texts_key("a" * 16).content_key != texts_key("b" * 16).content_key
+    assert (texts_key("a" * 16).stage, texts_key("a" * 16).shard) == ("texts", 0)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "count", "birds"),
+    [
+        ({"background": False}, 20, [["a clean origami bird avian."]]),
+        ({"fusion": "feature"}, 45, [["a clean origami bird.", "a clean origami avian."]]),
+        # bird, chair and tvmonitor have two words, person three
+        ({"fusion": "cam"}, 50, [["a clean origami bird."], ["a clean origami avian."]]),
+        ({"template": ["a {}.", "the {}."]}, 45, [["a bird avian.", "the bird avian."]]),
+    ],
+)
+def test_sentences_follow_templates_and_fusion(prepared, pool, prompts, count, birds):
+    run = prepared(**prompts)
+    made = rows(run, make(run, pool))
+
+    assert len(made) == count == text_count(run.config, run.vocabulary)
+    assert [row["sentences"] for row in made if row["name"] == "bird"] == birds
+    np.testing.assert_allclose(np.linalg.norm([row["feature"] for row in made], axis=1), 1, atol=1e-5)
+
+
+def test_fused_features_are_the_mean_of_unit_vectors(prepared, pool, golden):
+    run = prepared(fusion="feature", template=["a {}.", "the {}."])
+    (bird,) = [row["feature"] for row in rows(run, make(run, pool)) if row["name"] == "bird"]
+    expected = oracle_text_feature(oracle_model(golden / "small_vit.pt"), ["bird", "avian"], ("a {}.", "the {}."))
+    np.testing.assert_allclose(bird, expected, rtol=0, atol=1e-5)
+
+
+def test_texts_are_read_as_arrays_with_clips_scale(golden_made, golden_rows, pool):
+    run = golden_made.run
+    texts = pool.run(read_texts, run.store, golden_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
+
+    assert texts.class_ids.tolist() == [row["class_id"] for row in golden_rows]
+    assert texts.features.dtype == np.float32
+    assert texts.features.tolist() == [row["feature"] for row in golden_rows]
+    assert texts.logit_scale == pytest.approx(20, abs=0.02)
+
+
+def test_a_sentence_that_is_too_long_is_told_so(prepared, pool):
+    run = prepared(template="word " * 80 + "{}.")
+
+    with pytest.raises(PromptError, match="has more than the 77 tokens that CLIP reads: shorten it"):
+        make(run, pool)
+    assert not run.texts_cached()
+
+
+def test_weights_that_are_gone_are_told_so(prepared, pool):
+    run = prepared()
+    clip = run.config.clip.model_copy(update={"pretrained": "/nowhere/vit.pt"})
+    config = run.config.model_copy(update={"clip": clip})
+
+    with pytest.raises(WeightsError, match=r"clip\.pretrained /nowhere/vit\.pt: expected a file or a tag"):
+        pool.run(make_texts, run.texts(), run.store, config, run.vocabulary, timeout_s=60)

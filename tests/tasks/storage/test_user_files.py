@@ -1,0 +1,256 @@
+import hashlib
+import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from clipes.tasks.storage.user_files import (
+    FileFacts,
+    absolute,
+    find_files,
+    join,
+    list_names,
+    parent,
+    read_bytes,
+    read_lines,
+    read_text,
+    write_bytes,
+)
+from clipes_core.errors import DatasetError, TransientError
+
+
+class TaggedFileSystem(MemoryFileSystem):
+    """An object store whose listings carry ETags; folders whose name says so refuse or fail."""
+
+    protocol = "tagged"
+    store = {}  # noqa: RUF012
+    listed = []  # noqa: RUF012
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("tagged://", "memory://"))
+
+    def ls(self, path, detail=True, **kwargs):
+        self.listed.append(path)
+        if "secret" in path:
+            raise PermissionError("Access Denied")
+        if "flaky" in path:
+            raise ConnectionResetError("the store hung up")
+        return [entry | {"ETag": '"5d41"'} for entry in super().ls(path, detail=True)]
+
+
+class MemoryFolder:
+    uri = "memory://folders"
+
+    def write(self, files):
+        fsspec.filesystem("memory").pipe({f"{self.uri}/{path}": text.encode() for path, text in files.items()})
+
+
+@pytest.fixture
+def memory_root():
+    yield MemoryFolder()
+    fsspec.filesystem("memory").rm("/folders", recursive=True)
+
+
+@pytest.fixture
+def tagged():
+    fsspec.register_implementation("tagged", TaggedFileSystem, clobber=True)
+    TaggedFileSystem.store.clear()
+    TaggedFileSystem.listed.clear()
+    return TaggedFileSystem
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a/b/", "/a/b"),
+        ("/a/./c/../b", "/a/b"),
+        ("file:///a/b", "/a/b"),
+        ("s3://bucket/x/", "s3://bucket/x"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_absolute_normalises(path, expected):
+    assert absolute(path) == expected
+
+
+def test_absolute_starts_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("photos/a.jpg") == f"{tmp_path}/photos/a.jpg"
+
+
+def test_join_and_parent_keep_a_uris_slashes():
+    assert join("memory://", "a.jpg") == "memory://a.jpg"
+    assert join("/data", "x/a.jpg") == "/data/x/a.jpg"
+    assert parent("memory://a.jpg") == "memory://"
+    assert parent("s3://bucket/x/a.jpg") == "s3://bucket/x"
+    assert parent("/a.jpg") == "/"
+
+
+def test_finds_local_files_with_size_and_time(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.jpg").write_bytes(b"four")
+    os.utime(tmp_path / "x" / "a.jpg", ns=(0, 1_690_000_000_123_456_789))
+    (tmp_path / "x" / "folder.jpg").mkdir()
+
+    places = [f"{tmp_path}/x/{name}" for name in ("a.jpg", "folder.jpg", "none.jpg")]
+    found = find_files([*places, f"{tmp_path}/no/a.jpg", f"{tmp_path}/x/a.jpg/b.jpg"])
+
+    assert list(found) == places[:1]
+    assert found[places[0]].size_bytes == 4
+    assert found[places[0]].fingerprint == "4-1690000000123456789"
+
+
+def test_a_fingerprint_changes_when_the_file_does(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"four")
+    before = find_files([str(path)])
+    path.write_bytes(b"ruof")
+    os.utime(path, ns=(0, 1))
+    assert find_files([str(path)]) != before
+
+
+def test_links_stand_for_the_files_that_they_lead_to(tmp_path):
+    (tmp_path / "real.jpg").write_bytes(b"four")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "real.jpg")
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "none.jpg")
+
+    found = find_files([f"{tmp_path}/link.jpg", f"{tmp_path}/real.jpg", f"{tmp_path}/broken.jpg"])
+
+    assert sorted(found) == [f"{tmp_path}/link.jpg", f"{tmp_path}/real.jpg"]
+    assert found[f"{tmp_path}/link.jpg"] == found[f"{tmp_path}/real.jpg"]
+
+
+def test_finds_files_of_a_uri_and_sees_them_change(memory_root):
+    memory_root.write({"x/a.jpg": "four"})
+    uri = f"{memory_root.uri}/x/a.jpg"
+
+    before = find_files([uri, f"{memory_root.uri}/y/a.jpg"])
+    memory_root.write({"x/a.jpg": "ruof"})
+
+    assert list(before) == [uri]
+    assert before[uri].fingerprint.startswith("4-1")
+    assert find_files([uri]) != before
+
+
+def test_the_etag_is_the_fingerprint_where_there_is_one(tagged):
+    fsspec.filesystem("tagged").pipe("/b/a.jpg", b"four")
+    assert find_files(["tagged://b/a.jpg"])["tagged://b/a.jpg"].fingerprint == "etag:5d41"
+
+
+def test_lists_each_folder_once(tagged):
+    names = [f"/b/{folder}/{number}.jpg" for folder in "xy" for number in range(50)]
+    fsspec.filesystem("tagged").pipe(dict.fromkeys(names, b"1"))
+
+    assert len(find_files(f"tagged:/{name}" for name in names)) == 100
+    assert sorted(tagged.listed) == ["/b/x", "/b/y"]
+
+
+def test_a_missing_permission_is_named_and_a_network_fault_passes(tagged):
+    with pytest.raises(DatasetError, match=r"tagged://secret/: no permission \(Access Denied\); check its mode or"):
+        find_files(["tagged://secret/a.jpg"])
+    with pytest.raises(DatasetError, match=r"tagged://secret: no permission \(Access Denied\)"):
+        list_names("tagged://secret")
+    with pytest.raises(TransientError, match="tagged://flaky/: the store hung up; check the address, the network and"):
+        find_files(["tagged://flaky/a.jpg"])
+
+
+def test_finds_files_on_s3_by_their_etags_and_sees_them_change(s3_folder):
+    fs, path = fsspec.core.url_to_fs(s3_folder)
+    fs.pipe({f"{path}/x/a b.jpg": b"four", f"{path}/x/deeper/c.jpg": b"1"})
+    uri = f"{s3_folder}/x/a b.jpg"
+
+    before = find_files([uri, f"{s3_folder}/x/none.jpg", f"{s3_folder}/x/deeper", f"{s3_folder}/y/a.jpg"])
+    write_bytes(uri, b"ruof")
+
+    assert list(before) == [uri]
+    assert before[uri] == FileFacts(4, f"etag:{hashlib.md5(b'four').hexdigest()}")
+    assert find_files([uri])[uri].fingerprint == f"etag:{hashlib.md5(b'ruof').hexdigest()}"
+    assert list_names(f"{s3_folder}/x") == ["a b.jpg", "deeper"]
+    assert list_names(f"{s3_folder}/y") is None
+    assert read_bytes(uri) == b"ruof"
+    for nothing in (f"{s3_folder}/x", f"{s3_folder}/y"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(nothing)
+
+
+def test_lists_names_of_folders_only(tmp_path, memory_root):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.txt").touch()
+    memory_root.write({"b/c.txt": "", "a.txt": ""})
+
+    assert list_names(str(tmp_path)) == ["a.txt", "b"] == list_names(memory_root.uri)
+    assert list_names(f"{tmp_path}/b") == []
+    for nothing in (
+        f"{tmp_path}/none",
+        f"{tmp_path}/a.txt",
+        f"{memory_root.uri}/none",
+        f"{memory_root.uri}/a.txt",
+    ):
+        assert list_names(nothing) is None
+
+
+def test_reads_lines_of_any_end_without_blank_ones(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa\r\n\r\n  \nb\x0cc\rd \t")
+    assert list(read_lines(f"{tmp_path}/list.txt")) == [(1, "a"), (4, "b\x0cc"), (5, "d \t")]
+
+
+def test_missing_files_and_folders_are_not_found(tmp_path, memory_root):
+    memory_root.write({"x/a": ""})
+    for nothing in (f"{tmp_path}/none", str(tmp_path), f"{memory_root.uri}/none", f"{memory_root.uri}/x"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(nothing)
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "list.txt").write_bytes("dög".encode("utf-16"))
+    with pytest.raises(DatasetError, match=r"list.txt: not UTF-8 text .*; save it as UTF-8"):
+        read_text(f"{tmp_path}/list.txt")
+
+
+def test_unknown_protocols_are_refused():
+    with pytest.raises(DatasetError, match=r"gopher://x/: Protocol not known: gopher; use a path or a URI"):
+        find_files(["gopher://x/a.jpg"])
+
+
+class Site(SimpleHTTPRequestHandler):
+    """A folder on the web, whose listings are pages of links; it fails at what is named so."""
+
+    def do_GET(self):
+        if "fails" in self.path:
+            self.send_error(500)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def site(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_finds_files_of_a_web_server(tmp_path, site):
+    (tmp_path / "a.jpg").write_bytes(b"four")
+    found = find_files([f"{site}/a.jpg", f"{site}/none.jpg"])
+    assert {uri: facts.size_bytes for uri, facts in found.items()} == {f"{site}/a.jpg": 4}
+
+
+def test_a_server_that_fails_is_named_with_its_answer(site):
+    with pytest.raises(TransientError, match=rf"{site}/fails.txt: 500.*; check the address, the network and"):
+        read_text(f"{site}/fails.txt")
+
+
+def test_a_name_that_no_file_can_have_is_told_so():
+    with pytest.raises(DatasetError, match="embedded null byte; use a path or a URI that can exist"):
+        list_names("/tmp/a\0b")

@@ -1,0 +1,79 @@
+import pickle
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.damage import flip_in_page
+
+from clipes.tasks.training.data.row_groups import RowGroups
+from clipes_core.errors import BrokenArtifactError
+
+COLUMNS = ("name", "mask")
+GROUPS = [["a", "b"], ["c"], ["d", "e"]]
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Three row groups of two, one and two rows; name and mask are neighbours, what is large lies around them."""
+    large = pa.array([b"x" * 10_000] * 2)
+    with pq.ParquetWriter(tmp_path / "file.parquet", _table(["a"], large[:1]).schema, write_page_checksum=True) as file:
+        for names in GROUPS:
+            file.write_table(_table(names, large[: len(names)]))
+    return tmp_path / "file.parquet"
+
+
+def _table(names, large):
+    masks = pa.array([name.encode() * 50 for name in names])
+    return pa.table({"before": large, "name": names, "mask": masks, "after": large})
+
+
+def read(groups, group, columns=COLUMNS):
+    start, end = groups.span(group, columns)
+    return groups.decoded(group, columns, start, Path(groups.uri).read_bytes()[start:end]).to_pylist()
+
+
+def test_a_row_group_is_decoded_from_its_own_bytes(path):
+    groups = pickle.loads(pickle.dumps(RowGroups.of_file(str(path), COLUMNS)))
+    assert len(groups) == 3
+    for group, names in enumerate(GROUPS):
+        assert read(groups, group) == [{"name": name, "mask": name.encode() * 50} for name in names]
+
+
+def test_nothing_but_its_columns_is_asked_for(path):
+    groups = RowGroups.of_file(str(path), COLUMNS)
+    content, spans = bytearray(path.read_bytes()), [groups.span(group, COLUMNS) for group in range(3)]
+    kept = {place for span in spans for place in range(*span)}
+    path.write_bytes(bytes(byte if place in kept else 0 for place, byte in enumerate(content)))
+
+    assert len(kept) < len(content) / 2
+    assert [table["name"].to_pylist() for table in groups.tables(("name",))] == GROUPS
+    assert read(groups, 2)[1]["name"] == "e"
+
+
+def test_a_file_without_rows_has_no_tables(path, tmp_path):
+    with pq.ParquetWriter(tmp_path / "none.parquet", pq.read_schema(path)):
+        pass
+    groups = RowGroups.of_file(str(tmp_path / "none.parquet"), COLUMNS)
+    assert list(groups.tables(COLUMNS)) == []
+
+
+def test_what_is_damaged_is_named(path):
+    groups = RowGroups.of_file(str(path), COLUMNS)
+    flip_in_page(path, 1, 2)
+    assert len(read(groups, 0)) == 2
+    with pytest.raises(BrokenArtifactError, match=r"file\.parquet cannot be read"):
+        read(groups, 1)
+    with pytest.raises(BrokenArtifactError, match=r"file\.parquet cannot be read"):
+        groups.decoded(0, COLUMNS, 0, path.read_bytes()[:100])
+
+
+def test_a_file_that_lacks_a_column_or_is_gone(path):
+    groups = RowGroups.of_file(str(path), COLUMNS)
+    with pytest.raises(BrokenArtifactError, match=r"lacks the columns \['confidence'\]"):
+        RowGroups.of_file(str(path), (*COLUMNS, "confidence"))
+    path.unlink()
+    with pytest.raises(BrokenArtifactError, match="is missing: run again"):
+        list(groups.tables(COLUMNS))
+    with pytest.raises(BrokenArtifactError, match="is missing: run again"):
+        RowGroups.of_file(str(path), COLUMNS)

@@ -1,0 +1,102 @@
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+import torch
+
+from clipes.tasks.training.hooks.checkpoints import CheckpointFolder
+
+
+@pytest.fixture(params=["path", "memory"])
+def uri(request, tmp_path):
+    return str(tmp_path / "0.checkpoints") if request.param == "path" else f"memory://{uuid.uuid4()}/0.checkpoints"
+
+
+def state(iteration):
+    return {
+        "iteration": iteration,
+        "model": {"weight": torch.full((2, 2), float(iteration))},
+        "curve": [{"miou": None}],
+    }
+
+
+def names(uri):
+    fs, path = fsspec.url_to_fs(uri)
+    return sorted(Path(each).name for each in fs.find(path))
+
+
+def test_without_any_there_is_no_newest(uri):
+    assert CheckpointFolder(uri, 2).newest() is None
+
+
+def test_the_newest_comes_back_whole(uri):
+    folder = CheckpointFolder(uri, 2)
+    for iteration in (9, 10):
+        folder.write(iteration, state(iteration))
+    newest = folder.newest()
+    assert newest["iteration"] == 10
+    assert torch.equal(newest["model"]["weight"], torch.full((2, 2), 10.0))
+    assert newest["curve"] == [{"miou": None}]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_last_ones_are_kept_and_no_half_written_file(uri, keep):
+    folder = CheckpointFolder(uri, keep)
+    for iteration in (2, 9, 10, 100):
+        folder.write(iteration, state(iteration))
+    assert names(uri) == ["00000002.pt", "00000009.pt", "00000010.pt", "00000100.pt"][-keep:]
+
+
+def test_the_best_is_kept_beside_them_and_replaced_by_a_better_one(uri):
+    folder = CheckpointFolder(uri, 1)
+    for iteration in (1, 2):
+        folder.write_best(state(iteration))
+        folder.write(10 * iteration, state(10 * iteration))
+    assert names(uri) == ["00000020.pt", "best.pt"]
+    fs, path = fsspec.url_to_fs(f"{uri}/best.pt")
+    with fs.open(path, "rb") as file:
+        assert torch.load(file, weights_only=True)["iteration"] == 2
+
+
+def test_the_best_is_never_gone_on_from(uri):
+    folder = CheckpointFolder(uri, 1)
+    folder.write_best(state(7))
+    assert folder.newest() is None
+
+
+@pytest.mark.parametrize("length", [0, 100, 1000])
+def test_a_damaged_one_is_passed_over_with_a_warning_and_replaced(tmp_path, caplog, length):
+    folder = CheckpointFolder(str(tmp_path), 2)
+    for iteration in (10, 20):
+        folder.write(iteration, state(iteration))
+    newest = tmp_path / "00000020.pt"
+    newest.write_bytes(newest.read_bytes()[:length])
+
+    assert folder.newest()["iteration"] == 10
+    (warning,) = caplog.messages
+    assert "00000020.pt is damaged (" in warning
+
+    folder.write(20, state(20))
+    assert folder.newest()["iteration"] == 20
+
+
+def test_nothing_in_one_is_executed(tmp_path, caplog):
+    torch.save({"iteration": 20, "model": Path}, tmp_path / "00000020.pt")
+    assert CheckpointFolder(str(tmp_path), 2).newest() is None
+    assert "is damaged" in caplog.text
+
+
+def test_where_all_are_damaged_the_training_begins_anew(tmp_path):
+    for name in ("00000010.pt", "00000020.pt"):
+        (tmp_path / name).write_bytes(b"")
+    assert CheckpointFolder(str(tmp_path), 2).newest() is None
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    folder = CheckpointFolder(str(tmp_path), 1)
+    for name in ("x.pt", "1.pt", "00000030.pt.tmp"):
+        (tmp_path / name).write_bytes(b"x")
+    folder.write(1, state(1))
+    assert folder.newest()["iteration"] == 1
+    assert len(names(str(tmp_path))) == 4

@@ -1,0 +1,53 @@
+from time import perf_counter, sleep
+
+from clipes.tasks.training.hooks.clock import Clock, ClockHook
+
+
+def test_steps_and_waits_add_up_to_the_time_that_went_by():
+    clock, began = Clock(), perf_counter()
+    hook = ClockHook(clock)
+    hook.before_train_epoch(None)
+    for step in range(3):
+        sleep(0.02)  # the photos
+        hook.before_train_iter(None, step)
+        sleep(0.01)  # the step
+        hook.after_train_iter(None, step)
+    gone = perf_counter() - began
+
+    assert clock.steps == 3
+    assert clock.waited >= 0.06
+    assert clock.seconds >= 0.03
+    assert clock.waited + clock.seconds <= gone
+
+
+def test_what_came_before_the_training_does_not_count():
+    clock = Clock()
+    sleep(0.05)
+    began = perf_counter()
+    hook = ClockHook(clock)
+    hook.before_train_epoch(None)
+    hook.before_train_iter(None, 0)
+    assert clock.waited <= perf_counter() - began
+
+
+def test_what_is_no_part_of_the_training_does_not_count():
+    clock, began = Clock(), perf_counter()
+    clock.lap()
+    with clock.off():
+        paused = perf_counter()
+        sleep(0.05)
+        paused = perf_counter() - paused
+    lap = clock.lap()
+    assert 0 <= lap <= perf_counter() - began - paused
+
+
+def test_a_pause_that_fails_does_not_count_either():
+    clock, began = Clock(), perf_counter()
+    clock.lap()
+    try:
+        with clock.off():
+            sleep(0.05)
+            raise KeyError
+    except KeyError:
+        lap = clock.lap()
+    assert lap <= perf_counter() - began - 0.05

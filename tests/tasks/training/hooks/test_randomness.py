@@ -1,0 +1,47 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from clipes.tasks.training.hooks.randomness import RandomnessHook, seed_all
+
+
+@pytest.fixture(autouse=True)
+def state_as_before():
+    """Other tests draw as if these had not."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        yield
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)
+
+
+def drawn():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def drawn_in(seed, step, rank=0):
+    RandomnessHook(seed, rank).before_train_iter(None, step)
+    return drawn()
+
+
+def test_all_generators_follow_from_the_numbers():
+    seed_all(3, 7)
+    first = drawn()
+    drawn()
+    seed_all(3, 7)
+    assert drawn() == first
+    assert len(set(first)) == 3
+
+
+def test_a_step_draws_the_same_whatever_was_drawn_before():
+    first = drawn_in(0, 5)
+    drawn_in(0, 6)
+    assert drawn_in(0, 5) == first
+
+
+def test_seeds_steps_and_ranks_draw_others():
+    draws = [drawn_in(*numbers) for numbers in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1))]
+    for one in zip(*draws, strict=True):
+        assert len(set(one)) == len(draws)
