@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from clipes.tasks.inputs.datasets.entries import path_inside, without_extension
+from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.runs.recorder import EVALUATION_FILE
-from clipes.tasks.stages.masks import palette_png
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import RunStatus, read_run
 from clipes.tasks.storage.user_files import write_bytes

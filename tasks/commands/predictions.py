@@ -11,9 +11,9 @@ from PIL import Image
 
 from clipes.tasks.inputs.datasets.entries import PHOTO_EXTENSIONS, without_extension
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
+from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
-from clipes.tasks.stages.masks import palette_png, resized_ids
 from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.storage.filesystem import explained, filesystem
 from clipes.tasks.storage.run_status import read_run

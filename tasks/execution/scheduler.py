@@ -12,8 +12,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.shard_runner import StageWork
-from clipes.tasks.execution.worker_pool import Counters, WorkerPool, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
+from clipes.tasks.machine.worker import Counters
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.stages import STAGES, Stage
 from clipes.tasks.runs.ledger import Ledger

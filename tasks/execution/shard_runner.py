@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clipes.tasks.execution.joint_training import cached_segmenter, forget_checkpoints, make_segmenter
+from clipes.tasks.execution.make_shard import cached_record, make_shard
 from clipes.tasks.execution.worker_pool import WorkerPool
-from clipes.tasks.plan.jobs import ShardJob, ShardRecord, cached_record, make_shard
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
 from clipes.tasks.plan.stages import TEXT_STAGES, Stage
 from clipes.tasks.runs.ledger import Ledger

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import torch
 
-from clipes.tasks.execution.worker_pool import current_worker
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.devices import token_budget
+from clipes.tasks.machine.worker import current_worker
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import patch_grid

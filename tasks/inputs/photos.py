@@ -209,3 +209,23 @@ def _other_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple
 
 def _size(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
+
+
+def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
+    """Read the true mask of a photo.
+
+    Args:
+        uri: of the mask.
+        size_hw: height and width of the photo [px].
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        PhotoError: as `load_ids`; BAD_TRUTH where it has not the photo's size.
+    """
+    truth = load_ids(uri)
+    if truth.shape != size_hw:
+        reason = f"its truth is {truth.shape[1]}x{truth.shape[0]}, the photo {size_hw[1]}x{size_hw[0]}"
+        raise PhotoError(ErrorKind.BAD_TRUTH, reason)
+    return truth

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from clipes.tasks.execution.worker_pool import WorkerSlot
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig, RunConfig
 from clipes_core.errors import ConfigError
 

@@ -16,8 +16,8 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipes.tasks.models.clip_architecture import SHIPPED, fitting_architecture, named_architecture
 from clipes.tasks.models.state_dicts import read_state_dict
-from clipes.tasks.models.torchscript import first_line
 from clipes.tasks.models.weight_files import file_digest, local_copy
+from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.run import ClipConfig
 from clipes_core.errors import WeightsError
 

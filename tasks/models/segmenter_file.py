@@ -28,8 +28,7 @@ from clipes.tasks.models.network_config import (
     unregistered,
     without_initial_weights,
 )
-from clipes.tasks.models.torchscript import first_line
-from clipes.tasks.storage.filesystem import appears_whole, explained, on_disk
+from clipes.tasks.storage.filesystem import appears_whole, explained, first_line, on_disk
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError

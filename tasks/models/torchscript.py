@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import WeightsError
 
 STORAGE_DTYPES = {
@@ -69,11 +70,6 @@ class ScriptArchive:
 
     tensors: dict[str, torch.Tensor]
     classes: frozenset[str]
-
-
-def first_line(exc: BaseException) -> str:
-    """What a third party's error says, fit for a message of one line."""
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
 def damaged_file(path: Path, exc: BaseException) -> WeightsError:

@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from fsspec import AbstractFileSystem
 
-from clipes.tasks.models.torchscript import first_line
-from clipes.tasks.storage.filesystem import explained, filesystem, is_local
+from clipes.tasks.storage.filesystem import explained, filesystem, first_line, is_local
 from clipes_core.errors import StorageError, WeightsError
 
 

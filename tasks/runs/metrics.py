@@ -7,9 +7,8 @@ from typing import Any
 from clipes.tasks.execution.joint_training import training_facts
 from clipes.tasks.plan.stages import ALL_STAGES
 from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.pooled_scores import PooledScores, pooled_scores, pooled_segmenter_scores
 from clipes.tasks.runs.preparation import PreparedRun
-from clipes.tasks.stages.confusion_rows import PooledScores, pooled_segmenter_scores
-from clipes.tasks.stages.mask_scores import pooled_scores
 
 
 def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking, counted
-from clipes.tasks.stages.prompt_scores import TemplateScore
 
 DPI = 120
 HIGHEST_IN = 60  # a plot of thousands of templates is drawn closer

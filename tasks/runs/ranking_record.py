@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.pooled_scores import TemplateScore, pooled_template_scores
 from clipes.tasks.runs.preparation import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
-from clipes.tasks.stages.prompt_scores import TemplateScore, pooled_template_scores
 from clipes_core.templates import RankedTemplate, spearman
 
 RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])

@@ -5,24 +5,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import torch
-
-from clipes.tasks.execution.worker_pool import current_worker
 from clipes.tasks.inputs.batches import Batches, Loaded, in_halves
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.machine.devices import resolve_precision, token_budget
+from clipes.tasks.machine.devices import token_budget
+from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.models.loaded_clip import loaded_backbone
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.stages.cam_rows import encoded_cams, encoded_residual
-from clipes.tasks.stages.texts import loaded_clip, read_texts
+from clipes.tasks.stages.texts import read_texts
 from clipes_core.backbone import Backbone
 from clipes_core.cams import PhotoCams, photo_cams
-from clipes_core.config.run import CamConfig, ClipConfig
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import PhotoError
 from clipes_core.photo import patch_grid
 from clipes_core.prompts import BACKGROUND_ID
 from clipes_core.text_features import TextFeatures
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
 
 logger = logging.getLogger(__name__)
@@ -68,13 +66,6 @@ def rows(job: ShardJob) -> Iterator[CamsRow]:
             yield from batch_rows(backbone, texts, batch, config.cam)
     for batch in batches.rest():
         yield from batch_rows(backbone, texts, batch, config.cam)
-
-
-@cache
-def loaded_backbone(config: ClipConfig) -> Backbone:
-    """The image network of this process, on its device, loaded once."""
-    visual = loaded_clip(config).model.visual
-    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[resolve_precision(config)])
 
 
 @cache

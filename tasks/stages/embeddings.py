@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from clipes.tasks.inputs.batches import Loaded, in_batches
+from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.stages.cams import loaded_backbone
-from clipes.tasks.stages.texts import loaded_clip, logit_scale
 from clipes_core.errors import PhotoError
 
 

@@ -1,21 +1,19 @@
 """Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo; their pooled scores."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
-from clipes.tasks.execution.worker_pool import current_worker
+from clipes.tasks.inputs.photos import load_truth
+from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.stages.cam_rows import stored_cams
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, PooledScores, load_truth, sparse_cells
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.evaluation.baseline import centre_box
 from clipes_core.evaluation.metrics import Triplets, cam_confusions, confusion, from_triplets, scores_from_confusion
@@ -62,36 +60,6 @@ def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
             yield MaskScoresRow(image_id, "error", error.reason, error.kind)
 
 
-def pooled_scores(
-    store: ArtifactStore, uris: Iterable[str], num_classes: int, mask_power: float
-) -> dict[str, PooledScores]:
-    """Pool the confusions of artifacts and score them.
-
-    Args:
-        store: reads the artifacts.
-        uris: of the artifacts of all shards.
-        num_classes: 1 + K.
-        mask_power: the background power that the pseudo masks were made with.
-
-    Returns:
-        Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
-    """
-    stated: dict[str, float | None] = {PSEUDO_MASK: mask_power, CENTRE_BOX: None}
-    pooled: dict[tuple[str, float], np.ndarray] = {}
-    images = 0
-    for uri in uris:
-        table = store.read(uri, ("status", *CELL_COLUMNS))
-        images += table["status"].to_pylist().count("ok")
-        for key, triplets in _triplets(table):
-            pooled[key] = pooled.get(key, 0) + from_triplets(triplets, num_classes)
-    best: dict[str, PooledScores] = {}
-    for (scored, power), matrix in sorted(pooled.items()):
-        scores = scores_from_confusion(matrix)
-        if scored not in best or scores.miou > best[scored].scores.miou:
-            best[scored] = PooledScores(scores, stated.get(scored, power), images)
-    return best
-
-
 def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
     """The mIoU of one photo's pseudo mask and of its baseline.
 
@@ -134,12 +102,3 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
         prediction=predictions,
         pixels=pixels,
     )
-
-
-def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
-    """The cells of all rows together, per what was scored and background power."""
-    columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
-    scored, power, truth, prediction, pixels = columns
-    for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
-        here = (scored == what) & (power == at)
-        yield (what, at), Triplets(truth[here].astype(np.int16), prediction[here].astype(np.int16), pixels[here])

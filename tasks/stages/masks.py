@@ -1,16 +1,15 @@
 """Stage masks: pseudo mask and confidence map of each photo."""
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from clipes.tasks.execution.worker_pool import current_worker
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
+from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
+from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.stages.cam_rows import stored_cams
 from clipes_core.confidence import histogram
@@ -84,43 +83,12 @@ def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np
         row["image_id"],
         tuple(row["class_ids"]),
         mask_png=palette_png(made.mask, palette),
-        confidence_png=_png(Image.fromarray(made.confidence)),
+        confidence_png=grey_png(made.confidence),
         class_pixels=tuple(int((made.mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
         confidence_histogram=tuple(histogram(made.confidence).tolist()),
     )
 
 
-def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
-    """Encode ids as a palette PNG.
-
-    Args:
-        ids: (H, W) uint8.
-        palette: (256, 3) uint8 RGB.
-    """
-    image = Image.fromarray(ids)
-    image.putpalette(palette.tobytes())
-    return _png(image)
-
-
-def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bring ids, or levels of confidence, to another size by nearest neighbour.
-
-    Args:
-        ids: (h, w) uint8.
-        size_hw: height and width [px].
-
-    Returns:
-        (H, W) uint8.
-    """
-    return cv2.resize(ids, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
-
-
 def _enlarged(made: PseudoMask, size_hw: tuple[int, int]) -> PseudoMask:
     """Bring the mask of a reduced photo back to the photo's size, by nearest neighbour."""
     return PseudoMask(resized_ids(made.mask, size_hw), resized_ids(made.confidence, size_hw))
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -1,25 +1,23 @@
 """Stage prompt_scores: how well the CAMs of several templates agree with the true mask of a photo."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow.compute as pc
 
-from clipes.tasks.execution.worker_pool import current_worker
 from clipes.tasks.inputs.batches import Loaded, in_batches
-from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.photos import Photo, load_truth
+from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.models.loaded_clip import loaded_backbone
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.stages.cams import loaded_backbone
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, load_truth, sparse_cells
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS
 from clipes.tasks.stages.texts import read_texts
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.cams import PhotoCams, template_cams
 from clipes_core.errors import PhotoError
-from clipes_core.evaluation.metrics import cam_confusions, scores_from_confusion
+from clipes_core.evaluation.metrics import cam_confusions
 from clipes_core.pseudo_mask import resize_cams
 
 CELL_COLUMNS = ("template", "scored", "background_power", *TRIPLET_COLUMNS)
@@ -40,16 +38,6 @@ class PromptScoresRow:
     truth: tuple[int, ...] = ()
     prediction: tuple[int, ...] = ()
     pixels: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class TemplateScore:
-    """mIoU in [0, 1] of a template's CAMs, each at its best background power."""
-
-    initial_miou: float
-    initial_power: float
-    refined_miou: float
-    refined_power: float
 
 
 def rows(job: ShardJob) -> Iterator[PromptScoresRow]:
@@ -74,31 +62,6 @@ def rows(job: ShardJob) -> Iterator[PromptScoresRow]:
             yield PromptScoresRow(photo.image_id, "error", error.reason, error.kind)
 
 
-def pooled_template_scores(
-    store: ArtifactStore, uris: Iterable[str], templates: int, num_classes: int
-) -> tuple[list[TemplateScore], int]:
-    """Pool the confusions of artifacts and score each template.
-
-    Args:
-        store: reads the artifacts.
-        uris: of the artifacts of all shards.
-        templates: T, how many were sampled.
-        num_classes: 1 + K.
-
-    Returns:
-        T scores in the order of the templates, and how many photos count.
-    """
-    pooled = np.zeros((templates, len(MEASURED), num_classes, num_classes), np.int64)
-    photos = 0
-    for uri in uris:
-        table = store.read(uri, ("status", *CELL_COLUMNS))
-        photos += table["status"].to_pylist().count("ok")
-        template, scored, power, *cells, pixels = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
-        measured = np.array([MEASURED.index(each) for each in zip(scored.tolist(), power.tolist(), strict=True)], int)
-        np.add.at(pooled, (template, measured, *cells), pixels)
-    return [_best(own) for own in pooled], photos
-
-
 def _row(photo: Photo, size_hw: tuple[int, int], cams: Sequence[PhotoCams], num_classes: int) -> PromptScoresRow:
     truth = load_truth(str(photo.truth_uri), size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
@@ -110,13 +73,3 @@ def _row(photo: Photo, size_hw: tuple[int, int], cams: Sequence[PhotoCams], num_
             for power, matrix in zip(powers, matrices, strict=True):
                 cells += [(template, SCORED_AS[column], float(power), *cell) for cell in sparse_cells(matrix)]
     return PromptScoresRow(photo.image_id, "ok", None, None, *zip(*cells, strict=True))
-
-
-def _best(matrices: np.ndarray) -> TemplateScore:
-    """The largest mIoU of each kind of CAM over the background powers, the lowest power where they are equal."""
-    best: dict[str, tuple[float, float]] = {}
-    for (scored, power), matrix in zip(MEASURED, matrices, strict=True):
-        miou = scores_from_confusion(matrix).miou
-        if scored not in best or miou > best[scored][0]:
-            best[scored] = (miou, power)
-    return TemplateScore(*best["initial_cam"], *best["refined_cam"])

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import torch
 
-from clipes.tasks.execution.worker_pool import current_worker
-from clipes.tasks.inputs.photos import Photo, load_photos
+from clipes.tasks.inputs.photos import Photo, load_photos, load_truth
+from clipes.tasks.inputs.pngs import palette_png, resized_ids
+from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.models.segmenter_file import Segmenter, load_segmenter, predict_ids
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.stages.confusion_rows import load_truth, sparse_cells
-from clipes.tasks.stages.masks import palette_png, resized_ids
+from clipes.tasks.stages.confusion_rows import sparse_cells
 from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.training.building import import_own_modules
 from clipes_core.errors import BrokenArtifactError, PhotoError

@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 
-from clipes.tasks.execution.worker_pool import current_worker
-from clipes.tasks.models.clip import Clip, load_clip
+from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.models.clip import Clip
+from clipes.tasks.models.loaded_clip import loaded_clip, logit_scale
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.stages import STAGES
@@ -81,18 +80,6 @@ def read_texts(store: ArtifactStore, uri: str, clip: ClipConfig) -> TextFeatures
     columns = store.read(uri, ["class_id", "feature"]).to_pydict()
     features = np.asarray(columns["feature"], dtype=np.float32)
     return TextFeatures(np.asarray(columns["class_id"]), features, logit_scale(loaded_clip(clip)))
-
-
-def logit_scale(clip: Clip) -> float:
-    """CLIP's factor of the cosine, after exp."""
-    return float(clip.model.logit_scale.detach().exp())
-
-
-@cache
-def loaded_clip(config: ClipConfig) -> Clip:
-    """The CLIP of this process, loaded once."""
-    torch.set_num_threads(current_worker().slot.threads)
-    return load_clip(config)
 
 
 def _rows(clip: Clip, config: RunConfig, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:

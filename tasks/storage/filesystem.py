@@ -229,3 +229,8 @@ def _answer(error: BaseException) -> dict[str, Any] | None:
     """What botocore tells of a server's answer; s3fs turns its errors into the system's and keeps them as the cause."""
     answers = (getattr(each, "response", None) for each in (error, error.__cause__))
     return next((answer for answer in answers if isinstance(answer, dict)), None)
+
+
+def first_line(exc: BaseException) -> str:
+    """What a third party's error says, fit for a message of one line."""
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

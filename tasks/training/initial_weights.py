@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from clipes.tasks.models.state_dicts import read_state_dict
-from clipes.tasks.models.torchscript import first_line
 from clipes.tasks.models.weight_files import file_digest, local_copy
+from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from clipes.tasks.execution.worker_pool import Worker, current_worker
+from clipes.tasks.machine.worker import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.models.torchscript import first_line
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.storage.artifact_store import weights_uri
+from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.training.building import from_recipe, network, registered
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset

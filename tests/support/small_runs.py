@@ -8,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from clipes.tasks.execution.make_shard import cached_record, make_shard
 from clipes.tasks.execution.shard_runner import StageWork
 from clipes.tasks.execution.worker_pool import WorkerPool
-from clipes.tasks.plan.jobs import ShardJob, ShardRecord, cached_record, make_shard
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
 from clipes.tasks.plan.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
 from clipes.tasks.runs.ledger import Ledger

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from clipes.tasks.execution.joint_training import training_facts
 from clipes.tasks.execution.shard_runner import StageWork
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
 from clipes.tasks.plan.stages import STAGES

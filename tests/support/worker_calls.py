@@ -4,7 +4,7 @@ import importlib
 import logging
 import time
 
-from clipes.tasks.execution.worker_pool import current_worker
+from clipes.tasks.machine.worker import current_worker
 
 
 def name_of_worker(seconds=0.0):
@@ -36,7 +36,7 @@ def ask_for_too_much():
 
 def models_loaded():
     """How often this worker has loaded a CLIP."""
-    from clipes.tasks.stages.texts import loaded_clip  # seconds of imports that the other calls do without
+    from clipes.tasks.models.loaded_clip import loaded_clip  # seconds of imports that the other calls do without
 
     return loaded_clip.cache_info().misses
 

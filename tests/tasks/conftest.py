@@ -8,7 +8,8 @@ from PIL import Image
 from support.small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
 from support.small_trainings import SmallTraining, training_work
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes_core.config.run import parse_config

@@ -10,9 +10,9 @@ from PIL import Image
 from support.small_runs import make_run
 
 from clipes.tasks.commands.export import Exported, export_masks, export_predictions
+from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.recorder import EVALUATION_FILE, recorded_run
-from clipes.tasks.stages.masks import palette_png
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 

@@ -12,7 +12,8 @@ from PIL import Image
 from support.damage import flip_in_page
 from support.small_runs import rows_of, worked_through
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.dry_run import plan_run

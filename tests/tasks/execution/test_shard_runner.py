@@ -9,7 +9,8 @@ from fsspec.implementations.local import LocalFileSystem
 from support.damage import flip_in_page
 from support.small_runs import work_on, worked_through, works_of
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run

@@ -8,7 +8,8 @@ from support.damage import flip_in_page
 from support.small_runs import work_on, worked_through, works_of
 from support.small_trainings import result_of, same_weights
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.dry_run import plan_run

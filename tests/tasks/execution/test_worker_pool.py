@@ -13,9 +13,10 @@ import pytest
 from support.small_runs import made_shard, make_run, planned
 from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot, current_worker, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.machine.devices import gpu_slots
+from clipes.tasks.machine.worker import Counters, WorkerSlot, current_worker
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_run
@@ -274,7 +275,8 @@ def test_only_workers_have_a_device():
 PARENT = """
 import time
 from concurrent.futures import ThreadPoolExecutor
-from clipes.tasks.execution.worker_pool import Counters, WorkerPool, WorkerSlot
+from clipes.tasks.execution.worker_pool import WorkerPool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ import os
 import pytest
 import torch
 
-from clipes.tasks.execution.worker_pool import WorkerSlot
 from clipes.tasks.machine.devices import available_devices, cores, cpu_slots, gpu_slots, resolve_precision, token_budget
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.errors import ConfigError
 

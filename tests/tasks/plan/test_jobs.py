@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from support.small_runs import made_shard, make_run, planned
 
-from clipes.tasks.plan.jobs import ShardJob, cached_record
+from clipes.tasks.execution.make_shard import cached_record
+from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_run

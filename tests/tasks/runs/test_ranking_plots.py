@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking
 from clipes.tasks.runs.ranking_plots import ranking_png, sharpness_png
-from clipes.tasks.stages.prompt_scores import TemplateScore
 from clipes_core.templates import RankedTemplate
 
 RED = np.array([196, 78, 82])

@@ -4,8 +4,9 @@ import torch
 from PIL import Image
 from support.small_runs import make_run
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_run

@@ -4,13 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from clipes.tasks.stages.confusion_rows import (
-    TRIPLET_COLUMNS,
-    load_truth,
-    photo_miou,
-    pooled_segmenter_scores,
-    sparse_cells,
-)
+from clipes.tasks.inputs.photos import load_truth
+from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, photo_miou, sparse_cells
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import PhotoError
 

@@ -10,9 +10,9 @@ import yaml
 from PIL import Image
 from support.small_runs import make_run
 
+from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.masks import palette_png
 
 
 def png(content):

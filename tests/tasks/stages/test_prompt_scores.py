@@ -3,9 +3,8 @@ import pytest
 from PIL import Image
 from support.small_runs import make_run
 
+from clipes.tasks.runs.pooled_scores import pooled_scores, pooled_template_scores
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
-from clipes.tasks.stages.mask_scores import pooled_scores
-from clipes.tasks.stages.prompt_scores import pooled_template_scores
 from clipes_core.errors import DatasetError
 
 CANDIDATES = ("a {}.", "the {}.")

@@ -10,12 +10,14 @@ from support.small_runs import rows_of
 from support.small_segmenters import built, small_config
 from support.worker_calls import made_rows
 
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.make_shard import make_shard
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.plan.jobs import ShardJob, make_shard
+from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan
+from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.confusion_rows import pooled_segmenter_scores
 from clipes.tasks.storage.artifact_store import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError

@@ -4,7 +4,8 @@ from support.small_runs import work_on, works_of
 from support.small_trainings import SmallTraining
 
 from clipes.tasks.execution.joint_training import training_facts
-from clipes.tasks.execution.worker_pool import Counters, WorkerSlot, worker_pool
+from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
 from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.ledger import Ledger

@@ -1,0 +1,47 @@
+"""PNGs of ids and grey levels: masks with a palette, confidence maps."""
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image
+
+
+def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
+    """Encode ids as a palette PNG.
+
+    Args:
+        ids: (H, W) uint8.
+        palette: (256, 3) uint8 RGB.
+    """
+    image = Image.fromarray(ids)
+    image.putpalette(palette.tobytes())
+    return _png(image)
+
+
+def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Bring ids, or levels of confidence, to another size by nearest neighbour.
+
+    Args:
+        ids: (h, w) uint8.
+        size_hw: height and width [px].
+
+    Returns:
+        (H, W) uint8.
+    """
+    return cv2.resize(ids, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def grey_png(levels: np.ndarray) -> bytes:
+    """Encode grey levels as a PNG.
+
+    Args:
+        levels: (H, W) uint8.
+    """
+    return _png(Image.fromarray(levels))

@@ -1,0 +1,32 @@
+"""The CLIP of a worker process: loaded once, on the worker's device."""
+
+from functools import cache
+
+import torch
+
+from clipes.tasks.machine.devices import resolve_precision
+from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.models.clip import Clip, load_clip
+from clipes_core.backbone import Backbone
+from clipes_core.config.run import ClipConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@cache
+def loaded_backbone(config: ClipConfig) -> Backbone:
+    """The image network of this process, on its device, loaded once."""
+    visual = loaded_clip(config).model.visual
+    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[resolve_precision(config)])
+
+
+@cache
+def loaded_clip(config: ClipConfig) -> Clip:
+    """The CLIP of this process, loaded once."""
+    torch.set_num_threads(current_worker().slot.threads)
+    return load_clip(config)
+
+
+def logit_scale(clip: Clip) -> float:
+    """CLIP's factor of the cosine, after exp."""
+    return float(clip.model.logit_scale.detach().exp())

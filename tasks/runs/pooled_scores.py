@@ -1,0 +1,137 @@
+"""Scores over all photos, from the confusions in the rows of artifacts."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, CENTRE_BOX, PSEUDO_MASK
+from clipes.tasks.stages.prompt_scores import CELL_COLUMNS as TEMPLATE_COLUMNS
+from clipes.tasks.stages.prompt_scores import MEASURED
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.evaluation.metrics import Scores, Triplets, from_triplets, scores_from_confusion
+
+
+@dataclass(frozen=True)
+class PooledScores:
+    """Scores over all photos.
+
+    Attributes:
+        scores: at the best background power, or the configured one for pseudo masks.
+        background_power: which it is; None for the baseline and for a segmenter, which have none.
+        images: photos with truth that count.
+    """
+
+    scores: Scores
+    background_power: float | None
+    images: int
+
+
+def pooled_scores(
+    store: ArtifactStore, uris: Iterable[str], num_classes: int, mask_power: float
+) -> dict[str, PooledScores]:
+    """Pool the confusions of artifacts and score them.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards.
+        num_classes: 1 + K.
+        mask_power: the background power that the pseudo masks were made with.
+
+    Returns:
+        Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
+    """
+    stated: dict[str, float | None] = {PSEUDO_MASK: mask_power, CENTRE_BOX: None}
+    pooled: dict[tuple[str, float], np.ndarray] = {}
+    images = 0
+    for uri in uris:
+        table = store.read(uri, ("status", *CELL_COLUMNS))
+        images += table["status"].to_pylist().count("ok")
+        for key, triplets in _triplets(table):
+            pooled[key] = pooled.get(key, 0) + from_triplets(triplets, num_classes)
+    best: dict[str, PooledScores] = {}
+    for (scored, power), matrix in sorted(pooled.items()):
+        scores = scores_from_confusion(matrix)
+        if scored not in best or scores.miou > best[scored].scores.miou:
+            best[scored] = PooledScores(scores, stated.get(scored, power), images)
+    return best
+
+
+def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
+    """The cells of all rows together, per what was scored and background power."""
+    columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
+    scored, power, truth, prediction, pixels = columns
+    for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
+        here = (scored == what) & (power == at)
+        yield (what, at), Triplets(truth[here].astype(np.int16), prediction[here].astype(np.int16), pixels[here])
+
+
+def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_classes: int) -> PooledScores | None:
+    """Pool the confusions of a segmenter's artifacts and score them.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards of segmenter_scores.
+        num_classes: 1 + K.
+
+    Returns:
+        The scores; None where no photo with truth was scored.
+
+    Raises:
+        ArtifactError: an artifact cannot be read.
+    """
+    pooled, images = np.zeros((num_classes, num_classes), np.int64), 0
+    for uri in uris:
+        table = store.read(uri, TRIPLET_COLUMNS)
+        images += pc.sum(pc.greater(pc.list_value_length(table["pixels"]), 0)).as_py() or 0
+        truth, prediction, pixels = (pc.list_flatten(table[name]).to_numpy() for name in TRIPLET_COLUMNS)
+        pooled += from_triplets(Triplets(truth.astype(np.int16), prediction.astype(np.int16), pixels), num_classes)
+    return PooledScores(scores_from_confusion(pooled), None, images) if images else None
+
+
+@dataclass(frozen=True)
+class TemplateScore:
+    """mIoU in [0, 1] of a template's CAMs, each at its best background power."""
+
+    initial_miou: float
+    initial_power: float
+    refined_miou: float
+    refined_power: float
+
+
+def pooled_template_scores(
+    store: ArtifactStore, uris: Iterable[str], templates: int, num_classes: int
+) -> tuple[list[TemplateScore], int]:
+    """Pool the confusions of artifacts and score each template.
+
+    Args:
+        store: reads the artifacts.
+        uris: of the artifacts of all shards.
+        templates: T, how many were sampled.
+        num_classes: 1 + K.
+
+    Returns:
+        T scores in the order of the templates, and how many photos count.
+    """
+    pooled = np.zeros((templates, len(MEASURED), num_classes, num_classes), np.int64)
+    photos = 0
+    for uri in uris:
+        table = store.read(uri, ("status", *TEMPLATE_COLUMNS))
+        photos += table["status"].to_pylist().count("ok")
+        template, scored, power, *cells, pixels = (pc.list_flatten(table[name]).to_numpy() for name in TEMPLATE_COLUMNS)
+        measured = np.array([MEASURED.index(each) for each in zip(scored.tolist(), power.tolist(), strict=True)], int)
+        np.add.at(pooled, (template, measured, *cells), pixels)
+    return [_best(own) for own in pooled], photos
+
+
+def _best(matrices: np.ndarray) -> TemplateScore:
+    """The largest mIoU of each kind of CAM over the background powers, the lowest power where they are equal."""
+    best: dict[str, tuple[float, float]] = {}
+    for (scored, power), matrix in zip(MEASURED, matrices, strict=True):
+        miou = scores_from_confusion(matrix).miou
+        if scored not in best or miou > best[scored][0]:
+            best[scored] = (miou, power)
+    return TemplateScore(*best["initial_cam"], *best["refined_cam"])
