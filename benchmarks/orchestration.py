@@ -24,7 +24,7 @@ from PIL import Image
 
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.plan.keys import shard_of
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 
 ROOT = Path(__file__).parents[1]

@@ -7,13 +7,20 @@ from prefect import flow
 
 from clipes.flows.flow_runs import own_flow_run
 from clipes.flows.resume import told_how_to_retry
-from clipes.tasks.execution.scheduler import Crew, hired_crew
+from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
 from clipes.tasks.inputs.configs import resolved
 from clipes.tasks.plan.shard_plan import Reuse
-from clipes.tasks.runs.preparation import PreparedRun, prepare_ranking
+from clipes.tasks.runs.preparation import prepare_ranking
+from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
 from clipes.tasks.runs.ranking_record import ScoredSample, written_ranking, written_scores
-from clipes.tasks.runs.recorder import RunRecord, RunSummary, recorded_run
+from clipes.tasks.runs.recorder import RunRecord, RunSummary, record_choice, recorded_run
+from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
+from clipes.tasks.stages.prompts import PROMPTS
+from clipes.tasks.stages.registry import MANIFEST
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS
 from clipes.tasks.ui.ranking_table import show_ranking
 from clipes_core.config.run import RunConfig
 
@@ -54,43 +61,46 @@ def prompt_selection(
         candidates: The templates, different ones.
         miou_templates: Of how many templates the CAMs are scored against the truth; 0 for none.
         miou_photos: On how many photos.
-        fresh: Use nothing that is in the store: all stages of the ranking are computed again.
-        verify: Read every artifact wholly before it counts as cached; a damaged one is made again. Else it is enough
-            that it opens.
-        retry_errors: Compute photos again that failed for a lasting cause (missing, undecodable, ...), as after
-            permissions or files were mended. Causes that may pass are tried again anyway.
+        fresh: Reuse nothing from the store: all stages of the ranking are computed again.
+        verify: Read every artifact completely before it counts as cached; a damaged one is rebuilt. Without it, it is
+            enough that an artifact opens.
+        retry_errors: Compute photos again that failed for a permanent cause (missing, undecodable, ...), as after
+            permissions or files were repaired. Transient causes are retried anyway.
 
     Returns:
         The ranking, and where its files are.
 
     Raises:
-        UsageError: something the user can mend before anything runs.
+        UsageError: something the user can correct before anything runs.
         StageError: shards failed; the others are done.
     """
-    reuse = Reuse(fresh, verify, retry_errors)
-    run = prepare_ranking(resolved(config), candidates, miou_photos if miou_templates else 0, reuse)
-    with told_how_to_retry(), recorded_run(run) as record, hired_crew(run, record.ledger) as crew:
-        record.ledger.check("manifest")
-        ranking = rank(run, record, crew)
-        sample = score_sample(run, record, crew, ranking, miou_templates) if miou_templates else None
+    config, reuse = resolved(config), Reuse(fresh, verify, retry_errors)
+    runner = runner_for(config)
+    run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
+    with told_how_to_retry(), recorded_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+        record.ledger.check(MANIFEST)
+        ranking = rank(run, record, scheduler)
+        sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
     return PromptSelection(record.summary(), ranking, sample)
 
 
-def choose_template(run: PreparedRun, record: RunRecord, crew: Crew) -> PreparedRun:
-    """Rank the run's candidates; the run as it goes on with the sharpest."""
-    ranking = rank(run, record, crew)
+def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:
+    """Rank the run's candidates, and return the run with the sharpest."""
+    ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info("prompts.template auto: %r, sharpness %.5f; %s", best.template, best.sharpness, counted(ranking))
-    return _gone_on(run.with_template(best.template), record, crew)
+    run = run.with_template(best.template)
+    record_choice(run)
+    return run
 
 
-def rank(run: PreparedRun, record: RunRecord, crew: Crew) -> TemplateRanking:
-    """Make what the ranking stands on and write it beside the run's files."""
-    crew.submit("candidate_texts")
-    _wait(record, crew)  # a sentence that CLIP cannot read is told before any photo is encoded
-    crew.submit("embeddings")
-    crew.submit("prompts")
-    _wait(record, crew)
+def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateRanking:
+    """Make what the ranking needs, rank, and write the ranking beside the run's files."""
+    scheduler.submit(run, CANDIDATE_TEXTS.name)
+    scheduler.wait()  # a sentence that CLIP cannot read is reported before any photo is encoded
+    scheduler.submit(run, EMBEDDINGS.name)
+    scheduler.submit(run, PROMPTS.name)
+    scheduler.wait()
     ranking, record.findings["prompts"] = written_ranking(run, record.ledger)
     photos_encoded = record.findings["prompts"]["photos_encoded"]
     show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
@@ -98,22 +108,12 @@ def rank(run: PreparedRun, record: RunRecord, crew: Crew) -> TemplateRanking:
 
 
 def score_sample(
-    run: PreparedRun, record: RunRecord, crew: Crew, ranking: TemplateRanking, templates: int
+    run: PreparedRun, record: RunRecord, scheduler: Scheduler, ranking: TemplateRanking, templates: int
 ) -> ScoredSample:
-    """Score the CAMs of templates from all over the ranking, and write the figure that sets both side by side."""
-    run = _gone_on(run.with_sampled(sampled_templates(ranking, templates)), record, crew)
-    crew.submit("prompt_scores")
-    _wait(record, crew)
+    """Score the CAMs of templates from all over the ranking, and write the figure that compares both."""
+    run = run.with_sampled(sampled_templates(ranking, templates))
+    record_choice(run)
+    scheduler.submit(run, PROMPT_SCORES.name)
+    scheduler.wait()
     sample, record.findings["prompt_scores"] = written_scores(run, record.ledger, ranking)
     return sample
-
-
-def _gone_on(run: PreparedRun, record: RunRecord, crew: Crew) -> PreparedRun:
-    record.go_on_with(run)
-    crew.go_on_with(run)
-    return run
-
-
-def _wait(record: RunRecord, crew: Crew) -> None:
-    crew.wait()
-    record.ledger.check_shards()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.recorder import RunSummary
+from clipes.tasks.stages.registry import title_of
 from clipes.tasks.storage.run_status import RunStatus
 
 if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
@@ -126,8 +126,7 @@ def _print_verified(console: Console, cached: int) -> None:
 
 def _stage_title(stage: str) -> str:
     """A stage's name, and what its rows are where they are no photos or texts."""
-    training = stage in STAGES and STAGES[stage].rows_of == "training"
-    return f"{stage} (iterations)" if training else stage
+    return title_of(stage)
 
 
 def _trained(training: Mapping[str, Any]) -> str:

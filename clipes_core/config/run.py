@@ -4,9 +4,10 @@ Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.
 """
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.section import Section
@@ -134,6 +135,14 @@ class ConfidenceConfig(Section):
     source: Literal["crf", "cam"] = Field("crf", description="Largest CRF posterior, or eq. (8) on the CAMs.")
 
 
+class RunnerConfig(Section):
+    """Who makes the shards, and where; further keys are those of the runner."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field("local", description="local: worker processes of this host; inline: in the calling process.")
+
+
 class ExecutionConfig(Section):
     """How the work is cut and who does it; changes no result."""
 
@@ -144,6 +153,7 @@ class ExecutionConfig(Section):
         description="Parts a stage is cut into. Changes no result, but another number moves photos between shards, "
         "whose rows are then computed again.",
     )
+    runner: RunnerConfig = Field(default_factory=RunnerConfig)
     gpu_workers: int | Literal["auto"] = Field("auto", description="Processes for CAMs; auto: one per device.")
     cpu_workers: int | Literal["auto"] = Field("auto", description="Processes for masks; auto: one per core.")
     max_failure_rate: float = Field(0.01, ge=0, le=1, description="Permanent failures / photos a stage bears.")
@@ -236,10 +246,28 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     Raises:
         ConfigError: one line per unknown key or bad value: key, what is wrong, what was given.
     """
+    return check_section(RunConfig, values)
+
+
+Checked = TypeVar("Checked", bound=Section)
+
+
+def check_section(section: type[Checked], values: Mapping[str, Any], key: str = "") -> Checked:
+    """Check plain values of a section and freeze them.
+
+    Args:
+        section: its model.
+        values: nested plain mapping.
+        key: dotted, of the section, for messages.
+
+    Raises:
+        ConfigError: one line per unknown key or bad value: key, what is wrong, what was given.
+    """
     try:
-        return RunConfig.model_validate(values)
+        return section.model_validate(values)
     except ValidationError as exc:
-        raise ConfigError("\n".join(sorted({_line(error) for error in exc.errors()}))) from exc
+        prefix = f"{key}." if key else ""
+        raise ConfigError("\n".join(sorted({prefix + _line(error) for error in exc.errors()}))) from exc
 
 
 def _line(error: Any) -> str:

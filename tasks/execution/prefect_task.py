@@ -1,6 +1,5 @@
 """The Prefect tasks: thin; the work is done by worker processes."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,13 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from clipes.tasks.execution.shard_runner import StageWork
+from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import reason_of
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import StageError, TransientError, UpstreamError
 
 FIRST_RETRY_S, LAST_RETRY_S, RETRY_JITTER = 2, 120, 0.5
-
-Log = logging.Logger | logging.LoggerAdapter[Any]
 
 
 def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -30,27 +28,37 @@ def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> 
     persist_result=False,
     retry_condition_fn=_worth_retrying,
 )
-def shard_task(work: StageWork, shards: tuple[int, ...], label: str) -> State[None]:
+def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -> State[None]:
     """Reuse or make shards of one stage, one after the other; a failure of one does not stop the others.
 
-    A further attempt takes up only those that failed for a cause that may pass.
+    A further attempt retries only those that failed for a transient cause.
 
     Args:
-        work: the stage, its workers, and the run's ledger.
-        shards: indices, in the order in which they are taken up.
+        shard_runner: of the stage, with the run's ledger.
+        shards: numbers, in the order in which they are made.
         label: in the task run's name.
 
     Returns:
-        The end state: Completed, named Cached where nothing had to be done; or Failed, named NotRun where all
-        failed because of what they read.
+        The end state: Completed, named Cached if nothing had to be done; or Failed, named NotRun if all shards failed
+        because of what they read.
 
     Raises:
         Exception: why shards failed, that of a single one as it is.
     """
-    ledger, stage, attempt, log = work.ledger, work.stage.name, _attempt(), get_run_logger()
+    ledger, stage, attempt, log = shard_runner.ledger, shard_runner.stage.name, _attempt(), get_run_logger()
     for shard in shards:
-        if attempt == 1 or _may_pass(ledger.failure(stage, shard)):
-            _take_up(work, shard, attempt, log)
+        if attempt > 1 and not _may_pass(ledger.failure(stage, shard)):
+            continue
+        ledger.started(stage, shard, attempt)
+        try:
+            record = shard_runner.make(shard)
+            ledger.finished(record, attempt)
+            log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
+            record.check()
+            ledger.check(stage)
+        except Exception as exc:
+            ledger.failed(stage, shard, attempt, exc)
+            log.warning("shard %d: attempt %d failed: %s", shard, attempt, reason_of(exc))
     found = {shard: ledger.failure(stage, shard) for shard in shards}
     failures = {shard: failure for shard, failure in found.items() if failure is not None}
     if failures:
@@ -63,32 +71,17 @@ def shard_task(work: StageWork, shards: tuple[int, ...], label: str) -> State[No
     return Completed(name="Cached" if cached else "Completed", message=_counts(*records))
 
 
-def named_task(work: StageWork) -> Task[Any, Any]:
-    """The task of a stage, with its name, tags and retries."""
-    stage, retries = work.stage.name, work.run.config.execution.retries
+def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
+    """Return the task of a stage, with its name, tags and retries."""
+    retries = config.execution.retries
     return shard_task.with_options(
         name=stage,
         task_run_name=f"{stage} {{label}}",
-        tags=[stage, work.run.config.name],
+        tags=[stage, config.name],
         retries=retries,
         retry_delay_seconds=[min(FIRST_RETRY_S * 2**attempt, LAST_RETRY_S) for attempt in range(retries)],
         retry_jitter_factor=RETRY_JITTER,
     )
-
-
-def _take_up(work: StageWork, shard: int, attempt: int, log: Log) -> None:
-    """Reuse or make one shard; what became of it is in the ledger and in the log of the task run."""
-    ledger, stage = work.ledger, work.stage.name
-    ledger.started(stage, shard, attempt)
-    try:
-        record = work.make(shard)
-        ledger.finished(record, attempt)
-        log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
-        record.check()
-        ledger.check(stage)
-    except Exception as exc:
-        ledger.failed(stage, shard, attempt, exc)
-        log.warning("shard %d: attempt %d failed: %s", shard, attempt, reason_of(exc))
 
 
 def _counts(*records: ShardRecord) -> str:

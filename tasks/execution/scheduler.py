@@ -1,4 +1,4 @@
-"""The workers of a run, and the threads in which its task runs wait for them."""
+"""The scheduler of a run: submits the shards of its stages as Prefect task runs, which wait for the runner."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -11,91 +11,82 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipes.tasks.execution.prefect_task import named_task
-from clipes.tasks.execution.shard_runner import StageWork
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
-from clipes.tasks.machine.devices import cpu_slots, gpu_slots
-from clipes.tasks.machine.worker import Counters
+from clipes.tasks.execution.runner import Runner
+from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.plan.keys import digest
-from clipes.tasks.plan.stages import STAGES, Stage
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import PreparedRun
-from clipes.tasks.stages.texts import text_count
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.ui.progress import progress_in_ui
 from clipes.tasks.ui.stage_tables import stage_tables_in_ui
 from clipes.tasks.ui.terminal import Done, shown_progress
 
-MOST_TASK_RUNS = 2000  # of a stage; where it has more shards, each takes a group of them
+MOST_TASK_RUNS = 2000  # of a stage; if it has more shards, each takes a group of them
 
 
-class Crew:
-    """Submits shards to GPU or CPU workers, as each stage wants.
+class Scheduler:
+    """Submits the shards of stages to a runner.
 
-    Each kind of worker has as many waiting threads as workers, so a task run is Running only
-    while a worker is on it, and stages go on side by side.
+    Each kind of worker has as many waiting threads as workers, so a task run is Running only while a worker is on it,
+    and stages run side by side.
 
-    The shards of all stages are taken up in one order that is this crew's own. Two runs of the same work on one
-    store that begin together would in a common order make every shard at the same time; so they meet late.
+    The shards of all stages are taken in one order that is this scheduler's own. Two runs of the same work on one store
+    that start together would in a common order make every shard at the same time; so they meet late.
     """
 
-    def __init__(
-        self,
-        run: PreparedRun,
-        ledger: Ledger,
-        pools: dict[str, WorkerPool],
-        runners: dict[str, ThreadPoolTaskRunner[Any]],
-    ) -> None:
-        self._run, self._ledger, self._pools, self._runners = run, ledger, pools, runners
-        self._work: dict[str, StageWork] = {}
+    def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
+        self._ledger, self._runner, self._threads = ledger, runner, threads
+        self._shard_runners: dict[str, ShardRunner] = {}
         self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
         self._order = uuid.uuid4().hex
 
-    def submit(self, stage: str) -> None:
-        """Submit all shards of a stage; each waits for what it reads. Nothing after the run's last stage."""
-        declared = STAGES[stage]
-        upstream = {name: self._work[name] for name in declared.upstream}
-        self._work[stage] = StageWork(self._run, self._ledger, declared, self._pools[declared.workers], upstream)
-        shards = self._run.shard_numbers(declared) if self._run.includes(stage) else []
+    def submit(self, run: PreparedRun, stage_name: str) -> None:
+        """Submit all shards of a stage; each waits for what it reads. Nothing if the stage is no part of the run."""
+        stage = STAGES[stage_name]
+        upstream = {read.name: self._shard_runners[read.name] for read in stage.upstream if read.name in run.stages}
+        shard_runner = ShardRunner(run, self._ledger, stage, self._runner, upstream)
+        self._shard_runners[stage_name], self._futures[stage_name] = shard_runner, {}
+        shards = run.shards(stage)
         for shard in shards:
-            self._ledger.planned(stage, shard)
-        count = self._run.config.execution.shards if declared.sharded else len(shards)
-        self._futures[stage] = {}
+            self._ledger.planned(stage_name, shard)
+        count = run.config.execution.shards if stage.kind.per_photo else len(shards)
         for group in self._in_turn(shard_groups(shards, count)):
-            future = self._submit(declared, group, group_label(group, count))
-            self._futures[stage].update(dict.fromkeys(group, future))
-
-    def go_on_with(self, run: PreparedRun) -> None:
-        """What is submitted from now on belongs to the run as it has become: its template or sample is chosen."""
-        self._run = run
+            read = (
+                self._futures[above.name][own]
+                for above in stage.upstream
+                for shard in group
+                for own in run.shards_read(stage, above, shard)
+            )
+            future = self._threads[stage.workers].submit(
+                named_task(stage_name, run.config),
+                {"shard_runner": shard_runner, "shards": self._in_turn(group), "label": group_label(group, count)},
+                # A failed shard stops only what reads it, not the rest of a group: the shard runner looks at each.
+                wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
+            )
+            self._futures[stage_name].update(dict.fromkeys(group, future))
 
     def wait(self) -> None:
-        """Wait until all that was submitted has come to an end, good or bad."""
+        """Wait until all that was submitted has ended, and fail if a shard has no complete artifact.
+
+        Raises:
+            UsageError: that is why a shard failed.
+            StageError: one line per reason, with the shards that failed for it.
+        """
         for stage, futures in self._futures.items():
             for shard, future in futures.items():
                 try:
                     future.wait()
-                except Exception as exc:  # Prefect could not begin the task run, as when its server is gone
+                except Exception as exc:  # Prefect could not start the task run, as when its server is gone
                     self._ledger.not_begun(stage, shard, exc)
-
-    def _submit(self, stage: Stage, group: tuple[int, ...], label: str) -> PrefectFuture[Any]:
-        work = self._work[stage.name]
-        parameters = {"work": work, "shards": self._in_turn(group), "label": label}
-        read = (
-            self._futures[name][own]
-            for name in stage.upstream
-            for shard in group
-            for own in self._run.shards_read(stage, name, shard)
-        )
-        # A failed shard stops only what stands on it, not the rest of a group: the work looks at each.
-        after: list[Any] = [allow_failure(future) for future in dict.fromkeys(read)]
-        return self._runners[stage.workers].submit(named_task(work), parameters, wait_for=after)
+        self._ledger.check_shards()
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
-        """Shards, or groups of them, in the order of this crew."""
+        """Return shards, or groups of them, in the order of this scheduler."""
         return tuple(sorted(places, key=lambda place: digest([self._order, place])))
 
 
 def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
-    """Shards by task run: one each, or groups of neighbours where more than MOST_TASK_RUNS would be needed.
+    """Return shards by task run: one each, or groups of neighbours if more than MOST_TASK_RUNS would be needed.
 
     Args:
         shards: those that there are, ascending.
@@ -106,44 +97,30 @@ def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
 
 
 def group_label(group: tuple[int, ...], count: int) -> str:
-    """What of how many: 007/032, or 0000-0003/8000."""
+    """Return what of how many: 007/032, or 0000-0003/8000."""
     digits = max(3, len(str(count)))
     return "-".join(f"{shard:0{digits}d}" for shard in dict.fromkeys((group[0], group[-1]))) + f"/{count:0{digits}d}"
 
 
 @contextmanager
-def hired_crew(run: PreparedRun, ledger: Ledger) -> Iterator[Crew]:
-    """A crew for the block, its progress shown.
+def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
+    """Start a runner and open a scheduler for the block, and show its progress.
 
-    When the block ends early, the workers end first, then the threads that wait for GPU workers, then those that
-    wait for CPU workers and for the former: the reverse of the order here.
+    When the block ends early, the workers end first, then the threads that wait for GPU workers, then those that wait
+    for CPU workers and for the former: the reverse of the order here.
     """
-    slots = {"cpu": cpu_slots(run.config.execution), "gpu": gpu_slots(run.config.clip, run.config.execution)}
-    counters = Counters(tuple(STAGES))
+    totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 
     def done(stage: str) -> Done:
-        return Done(counters.count(stage), ledger.reused_rows(stage))
+        return Done(runner.rows(stage), ledger.reused_rows(stage))
 
     with ExitStack() as stack:
         stack.enter_context(stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more
-        runners: dict[str, ThreadPoolTaskRunner[Any]] = {
-            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(slots[kind]))) for kind in slots
+        threads: dict[str, ThreadPoolTaskRunner[Any]] = {
+            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
+            for kind in ("cpu", "gpu")
         }
-        pools = {kind: stack.enter_context(worker_pool(slots[kind], counters)) for kind in slots}
-        totals = _totals(run)
+        stack.enter_context(runner)
         stack.enter_context(shown_progress(totals, done))
         stack.enter_context(progress_in_ui(run.config.name, totals, done))
-        yield Crew(run, ledger, pools, runners)
-
-
-def _totals(run: PreparedRun) -> dict[str, int]:
-    """Rows that each stage of the run will have; the few of one set of texts are not shown."""
-    return {stage.name: _rows(run, stage) for stage in STAGES.values() if run.includes(stage.name)}
-
-
-def _rows(run: PreparedRun, stage: Stage) -> int:
-    if stage.rows_of == "training":
-        return run.recipe.iterations if run.recipe else 0
-    if stage.rows_of == "texts":
-        return len(run.inputs.candidates) * text_count(run.config, run.vocabulary) if stage.name != "texts" else 0
-    return sum(len(photos) for photos in run.stage_shards(stage).values())
+        yield Scheduler(ledger, runner, threads)

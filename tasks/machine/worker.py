@@ -5,7 +5,8 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import parent_process
 from pathlib import Path
@@ -108,6 +109,17 @@ def current_worker() -> Worker:
 
 
 _worker: Worker | None = None  # one per process, set once when it starts
+
+
+@contextmanager
+def acting_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
+    """Let this process be a worker for the block, one block at a time."""
+    global _worker
+    _worker = Worker(slot, counters)
+    try:
+        yield
+    finally:
+        _worker = None
 
 
 def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:

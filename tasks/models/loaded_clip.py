@@ -4,7 +4,6 @@ from functools import cache
 
 import torch
 
-from clipes.tasks.machine.devices import resolve_precision
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.models.clip import Clip, load_clip
 from clipes_core.backbone import Backbone
@@ -14,10 +13,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @cache
-def loaded_backbone(config: ClipConfig) -> Backbone:
+def loaded_backbone(config: ClipConfig, precision: str) -> Backbone:
     """The image network of this process, on its device, loaded once."""
     visual = loaded_clip(config).model.visual
-    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[resolve_precision(config)])
+    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
 
 
 @cache

@@ -8,7 +8,7 @@ from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
 from clipes.tasks.report.page import page
 from clipes.tasks.report.ui_pages import show_run
-from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.recorder import RunRecord, recorded_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import read_run

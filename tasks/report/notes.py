@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from clipes.tasks.plan.stages import ALL_STAGES, RUN_STAGES, TRAINING_STAGES
 from clipes.tasks.report.facts import RunFacts
+from clipes.tasks.stages.mask_scores import MASK_SCORES
+from clipes.tasks.stages.registry import STAGES, all_names, run_names
 from clipes_core.confidence import PAPER_MU, share_from
 
 RESUME = "What is done is kept: run the same clipes run command again to go on from there."
@@ -37,7 +38,7 @@ def headline(facts: RunFacts) -> Note:
     """The one thing to know of a run."""
     metrics = facts.status.metrics or {}
     masks = _counted(facts.masks, "pseudo mask")
-    if facts.status.run["until"] not in RUN_STAGES:
+    if facts.status.run["until"] not in run_names():
         return Note("plain", "This run ranked templates; it makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has made no pseudo mask.")
@@ -78,23 +79,21 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note("warn", f"The run was stopped. {RESUME}")
     elif state == "running":
         yield Note("plain", "The run is going on: this report is how far it was. The run's end writes it again.")
-    if until not in RUN_STAGES:
+    if until not in run_names():
         yield Note("plain", "It ranked templates, see prompts.png and prompts.parquet beside this report.")
-    elif left := [stage for stage in RUN_STAGES[RUN_STAGES.index(until) + 1 :] if _wanted(facts, stage)]:
+    elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
         yield Note(
             "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
         )
 
 
-def _wanted(facts: RunFacts, stage: str) -> bool:
-    """Whether a run with this config has a stage, if it goes on to the end."""
-    if stage == "segmenter_scores" and not facts.config.evaluation.photos:
-        return False
-    return stage not in TRAINING_STAGES or facts.config.train.enabled
+def _stages_after(until: str) -> tuple[str, ...]:
+    """Return the stages of a whole run that come after one of them."""
+    return run_names()[run_names().index(until) + 1 :]
 
 
 def _shards(facts: RunFacts) -> Iterator[Note]:
-    for stage in ALL_STAGES:
+    for stage in all_names():
         rows = [row for row in facts.status.shards if row["stage"] == stage]
         failed = [str(row["shard"]) for row in rows if row["state"] == "failed"]
         waiting = [row for row in rows if row["state"] in ("pending", "running")]
@@ -122,7 +121,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
 
 def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
-    asked = ALL_STAGES.index(facts.status.run["until"]) >= ALL_STAGES.index("mask_scores")
+    asked = all_names().index(facts.status.run["until"]) >= all_names().index(MASK_SCORES.name)
     if facts.status.metrics is None:
         yield Note("plain", "Scores and times are written at a run's end, which this one has not come to.")
     elif asked and not listed.with_truth and listed.photos:
@@ -134,7 +133,7 @@ def _scores(facts: RunFacts) -> Iterator[Note]:
 
 def _segmenter(facts: RunFacts) -> Iterator[Note]:
     metrics, until = facts.status.metrics or {}, facts.status.run["until"]
-    if until in RUN_STAGES and not facts.config.train.enabled:
+    if until in run_names() and not facts.config.train.enabled:
         yield Note("plain", "It trains no segmenter: train.enabled is false.")
     if "training" not in metrics:
         return
@@ -144,7 +143,7 @@ def _segmenter(facts: RunFacts) -> Iterator[Note]:
         yield Note("warn", text)
     if not facts.config.evaluation.photos:
         yield Note("plain", "The segmenter is not scored: name photos that it was not trained on, in evaluation.split.")
-    elif until == RUN_STAGES[-1] and facts.segmenter.listed.photos and not facts.segmenter.listed.with_truth:
+    elif until == run_names()[-1] and facts.segmenter.listed.photos and not facts.segmenter.listed.with_truth:
         text = "No photo of the evaluation has a true mask, so the segmenter is not scored: set evaluation.truth."
         yield Note("plain", text)
 

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from clipes.tasks.plan.stages import ALL_STAGES, STAGES
 from clipes.tasks.report.facts import LISTED_REJECTS, RunFacts
 from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
@@ -16,6 +15,7 @@ from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import SCORED, class_scores, ranked_by
 from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
 from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
 
@@ -138,11 +138,11 @@ def _confidence(facts: RunFacts) -> dict[str, Any] | None:
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:
     counts = (facts.status.metrics or {}).get("stages", {})
     lines = []
-    for stage in ALL_STAGES:
+    for stage in all_names():
         states = [row["state"] for row in facts.status.shards if row["stage"] == stage]
         if states:
             shards = {state: states.count(state) for state in SHARD_STATES if state in states}
-            iterations = stage in STAGES and STAGES[stage].rows_of == "training"
+            iterations = stage in STAGES and bool(STAGES[stage].kind.unit)
             lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "iterations": iterations})
     return lines
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.listed import Listed, listed
 from clipes.tasks.runs.recorder import EVALUATION_FILE
 from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, photo_miou
+from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 
 Curve = tuple[Mapping[str, Any], ...]
@@ -38,9 +39,9 @@ def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> 
         gallery: how many photos are shown.
     """
     choice = GalleryChoice(gallery)
-    for row in artifacts.rows("segmenter_scores", ("image_id", "status", *TRIPLET_COLUMNS)):
+    for row in artifacts.rows(SEGMENTER_SCORES.name, ("image_id", "status", *TRIPLET_COLUMNS)):
         if row["status"] == "ok":
             choice.add(row["image_id"], photo_miou(row, num_classes))
     picks = choice.picks()
     evaluated = listed(artifacts, EVALUATION_FILE, {*picks.best, *picks.worst, *picks.random})
-    return SegmenterFacts(tuple(artifacts.rows("segmenter", STAGES["segmenter"].schema.names)), evaluated, picks)
+    return SegmenterFacts(tuple(artifacts.rows(SEGMENTER.name, SEGMENTER.schema.names)), evaluated, picks)

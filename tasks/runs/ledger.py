@@ -11,7 +11,10 @@ import pyarrow as pa
 
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.plan.stages import ALL_STAGES
+from clipes.tasks.stages.cams import CAMS
+from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
+from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.errors import ClipesError, StageError, UpstreamError, UsageError
 
 STATUS_SCHEMA = pa.schema(
@@ -139,7 +142,8 @@ class Ledger:
         """
         with self._lock:
             failed = self._permanent[stage]
-        photos = self._evaluated if stage == "segmenter_scores" else self._photos
+        of_evaluation = stage in STAGES and STAGES[stage].kind.of_evaluation
+        photos = self._evaluated if of_evaluation else self._photos
         if failed > self._max_failure_rate * photos:
             first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
             raise StageError(
@@ -174,8 +178,8 @@ class Ledger:
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Photos that failed in a stage, or in all; one that could not be embedded and then had no CAM is told once."""
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
-        later = {reject.image_id for reject in rejects if reject.stage in ("cams", "prompt_scores")}
-        return [reject for reject in rejects if reject.stage != "embeddings" or reject.image_id not in later]
+        later = {reject.image_id for reject in rejects if reject.stage in (CAMS.name, PROMPT_SCORES.name)}
+        return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
         """The shards of a stage (or of all) that have an artifact, by shard."""
@@ -255,7 +259,7 @@ class Ledger:
 
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:
     """Stages as they run, shards by number."""
-    return ALL_STAGES.index(place[0]), place[1]
+    return all_names().index(place[0]), place[1]
 
 
 def reason_of(failure: Exception) -> str:

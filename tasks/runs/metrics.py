@@ -4,11 +4,13 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from clipes.tasks.execution.joint_training import training_facts
-from clipes.tasks.plan.stages import ALL_STAGES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import PooledScores, pooled_scores, pooled_segmenter_scores
-from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.mask_scores import MASK_SCORES
+from clipes.tasks.stages.registry import all_names
+from clipes.tasks.stages.segmenter import SEGMENTER, training_facts
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 
 
 def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
@@ -26,16 +28,16 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         ArtifactError: an artifact of scores, or the segmenter's, cannot be read.
     """
     names = ["background", *(entry.name for entry in run.vocabulary.classes)]
-    uris = [record.uri for record in ledger.records("mask_scores")]
+    uris = [record.uri for record in ledger.records(MASK_SCORES.name)]
     pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
     predicted = pooled_segmenter_scores(
-        run.store, [record.uri for record in ledger.records("segmenter_scores")], len(names)
+        run.store, [record.uri for record in ledger.records(SEGMENTER_SCORES.name)], len(names)
     )
     if predicted is not None:
         pooled["segmenter"] = predicted
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
-    trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records("segmenter")]
-    stages = {name: asdict(summary) for name, summary in ledger.summaries(ALL_STAGES).items()}
+    trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records(SEGMENTER.name)]
+    stages = {name: asdict(summary) for name, summary in ledger.summaries(all_names()).items()}
     return {**scored, **(trained[0] if trained else {}), "stages": stages}
 
 

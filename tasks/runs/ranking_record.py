@@ -10,8 +10,11 @@ import pyarrow as pa
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import TemplateScore, pooled_template_scores
-from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
+from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
+from clipes.tasks.stages.prompts import PROMPTS
 from clipes_core.templates import RankedTemplate, spearman
 
 RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
@@ -57,9 +60,9 @@ def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, 
     """
     from clipes.tasks.runs.ranking_plots import ranking_png  # matplotlib, which other runs do without
 
-    uris = [record.uri for record in ledger.records("prompts")]
+    uris = [record.uri for record in ledger.records(PROMPTS.name)]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
-    encoded = ledger.summaries(["embeddings"])["embeddings"].computed_rows
+    encoded = ledger.summaries([EMBEDDINGS.name])[EMBEDDINGS.name].computed_rows
     facts = ranking_json(ranking, run.config.clip.pooling, encoded)
     table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
     run.store.write_run_table(run.config.name, "prompts.parquet", table)
@@ -107,7 +110,7 @@ def correlations(sample: ScoredSample) -> tuple[str, str]:
 
 
 def _scored_sample(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> ScoredSample:
-    uris = [record.uri for record in ledger.records("prompt_scores")]
+    uris = [record.uri for record in ledger.records(PROMPT_SCORES.name)]
     sampled = run.inputs.sampled
     scores, photos = pooled_template_scores(run.store, uris, len(sampled), 1 + len(run.vocabulary.classes))
     ranked = {each.template: each for each in ranking.ranked}

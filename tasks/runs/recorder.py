@@ -22,7 +22,9 @@ from clipes.tasks.machine.processes import started_at
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics import run_metrics
-from clipes.tasks.runs.preparation import PreparedRun
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.registry import MANIFEST
+from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.run_status import goes_on
 from clipes_core.errors import RunBusyError, StorageError, TransientError
 
@@ -71,9 +73,9 @@ def open_run(run: PreparedRun) -> tuple[str, ...]:
         _check_not_running(run, last)
         changed = _put_into_history(run, last)
     run.store.remove_run_files(run.config.name, (EVALUATION_FILE, *WRITTEN_AT_THE_END))
-    run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run.shards))
-    if run.evaluation:
-        run.store.write_run_table(run.config.name, EVALUATION_FILE, _manifest(run.evaluation))
+    run.store.write_run_table(run.config.name, "manifest.parquet", _manifest(run.inputs.shards))
+    if run.inputs.evaluation:
+        run.store.write_run_table(run.config.name, EVALUATION_FILE, _manifest(run.inputs.evaluation))
     run.store.write_run_json(run.config.name, "run.json", _run_json(run))
     return changed
 
@@ -114,16 +116,9 @@ class RunRecord:
         self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
         open_run(run)
         self._metrics: dict[str, Any] = {}
-        self.ledger.planned("manifest", 0)
+        self.ledger.planned(MANIFEST, 0)
         self.ledger.finished(_manifest_record(run), attempt=1)
         write_status(run, self.ledger)
-
-    def go_on_with(self, run: PreparedRun) -> None:
-        """Write down the template and the keys of a run whose template or sample is chosen; its config stays."""
-        self._run = run
-        name, store = run.config.name, run.store
-        begun = store.read_run_json(name, "run.json") or _run_json(run)
-        store.write_run_json(name, "run.json", {**begun, **_chosen(run)})
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write how the run ended; as a shard, it is tried again `execution.retries` times.
@@ -146,6 +141,13 @@ class RunRecord:
         name = self._run.config.name
         uri = self._run.store.run_uri(name)
         return RunSummary(name, uri, len(self.ledger.rejects()), self._metrics, self.report)
+
+
+def record_choice(run: PreparedRun) -> None:
+    """Write the template and the keys of a run whose template or sample was chosen; its config stays as given."""
+    name, store = run.config.name, run.store
+    begun = store.read_run_json(name, "run.json") or _run_json(run)
+    store.write_run_json(name, "run.json", {**begun, **_chosen(run)})
 
 
 @contextmanager
@@ -251,7 +253,7 @@ def _run_json(run: PreparedRun) -> dict[str, Any]:
 
 def _chosen(run: PreparedRun) -> dict[str, Any]:
     """What is known when no template is to be chosen any more; the template is null in a ranking."""
-    template = run.config.prompts.template if run.includes("texts") and not run.chooses_template else None
+    template = run.config.prompts.template if TEXTS.name in run.stages and not run.chooses_template else None
     return {"template": template, "stage_keys": dict(run.keys)}
 
 
@@ -262,7 +264,7 @@ def _manifest(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
 
 def _manifest_record(run: PreparedRun) -> ShardRecord:
     uri = run.store.run_uri(run.config.name, "manifest.parquet")
-    return ShardRecord("manifest", 0, uri, run.photos, cached=False, rejects=run.rejects)
+    return ShardRecord(MANIFEST, 0, uri, run.photos, cached=False, rejects=run.rejects)
 
 
 def _rejects(rejects: Iterable[Reject]) -> pa.Table:

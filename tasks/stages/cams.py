@@ -4,62 +4,88 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from clipes.tasks.inputs.batches import Batches, Loaded, in_halves
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker import current_worker
-from clipes.tasks.models.loaded_clip import loaded_backbone
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cam_rows import encoded_cams, encoded_residual
-from clipes.tasks.stages.texts import read_texts
-from clipes_core.backbone import Backbone
-from clipes_core.cams import PhotoCams, photo_cams
+from clipes.tasks.stages.settings import image_network, photo_settings
+from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import PhotoError
 from clipes_core.photo import patch_grid
-from clipes_core.prompts import BACKGROUND_ID
-from clipes_core.text_features import TextFeatures
+from clipes_core.text_features import BACKGROUND_ID, TextFeatures
+
+if TYPE_CHECKING:
+    from clipes.tasks.inputs.batches import Loaded
+    from clipes_core.backbone import Backbone
+    from clipes_core.cams import PhotoCams
 
 NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CamsRow:
-    """A photo's CAMs as the artifact holds them; see the schema in tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class CamsRow(PhotoRow):
+    """A photo's CAMs.
 
-    image_id: str
-    class_ids: tuple[int, ...]
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    notes: tuple[str, ...] = ()
-    height: int | None = None
-    width: int | None = None
-    work_height: int | None = None
-    work_width: int | None = None
-    grid_h: int | None = None
-    grid_w: int | None = None
-    scores: tuple[float, ...] = ()
-    cam: bytes = b""
-    refined_cam: bytes = b""
-    refined_residual: bytes = b""
+    Attributes:
+        notes: what had to be converted, in plain words.
+        height: of the photo [px]; width likewise.
+        work_height: of the photo as CAM and CRF see it [px]; work_width likewise.
+        grid_h: patches; grid_w likewise.
+        class_ids: K data set ids.
+        scores: (K,) softmax scores, or logits.
+        cam: (K, grid_h, grid_w) float16, little-endian, C order, in [0, 1].
+        refined_cam: as `cam`.
+        refined_residual: what float16 rounds off `refined_cam`, see `clipes.tasks.stages.cam_rows`.
+    """
+
+    notes: tuple[str, ...] = column("list<string>", ())
+    height: int | None = column("int32", None)
+    width: int | None = column("int32", None)
+    work_height: int | None = column("int32", None)
+    work_width: int | None = column("int32", None)
+    grid_h: int | None = column("int32", None)
+    grid_w: int | None = column("int32", None)
+    class_ids: tuple[int, ...] = column("list<int16>")
+    scores: tuple[float, ...] = column("list<float32>", ())
+    cam: bytes = column("binary", b"")
+    refined_cam: bytes = column("binary", b"")
+    refined_residual: bytes = column("binary", b"")
 
 
-def rows(job: ShardJob) -> Iterator[CamsRow]:
+def cam_settings(inputs: RunInputs) -> dict[str, Any]:
+    """Return the settings that CAMs depend on, beside their texts."""
+    return {
+        "model": image_network(inputs),
+        "cam": inputs.config.cam.model_dump(),
+        "photo": photo_settings(inputs),
+    }
+
+
+def _rows(job: ShardJob) -> Iterator[CamsRow]:
     """Make the CAMs of a shard's photos, photos of one size in batches."""
+    from clipes.tasks.inputs.batches import Batches
+    from clipes.tasks.machine.devices import token_budget
+    from clipes.tasks.models.loaded_clip import loaded_backbone
+
     config = job.config
-    backbone = loaded_backbone(config.clip)
+    backbone = loaded_backbone(config.clip, job.precision)
     if config.cam.refine != "none" and config.cam.attention_blocks > backbone.depth:
         _warn_of_depth(config.cam.attention_blocks, backbone.depth)
-    (texts_uri,) = job.plan.upstream["texts"]
+    (texts_uri,) = job.upstream_uris(TEXTS)
     texts = read_texts(job.store, texts_uri, config.clip)
     batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
     for photo, loaded in load_photos(job.photos, config.dataset):
         if isinstance(loaded, PhotoError):
-            yield CamsRow(photo.image_id, photo.class_ids, "error", loaded.reason, loaded.kind)
+            yield CamsRow.failed(photo.image_id, loaded, class_ids=photo.class_ids)
         elif not photo.class_ids:
             yield _row(photo, loaded, backbone.patch_size, None)
         elif batch := batches.add(photo, loaded):
@@ -68,44 +94,60 @@ def rows(job: ShardJob) -> Iterator[CamsRow]:
         yield from batch_rows(backbone, texts, batch, config.cam)
 
 
+CAMS = Stage(
+    name="cams",
+    version=1,
+    upstream=(TEXTS,),
+    kind=PHOTOS,
+    row=CamsRow,
+    workers="gpu",
+    reads=cam_settings,
+    rows=_rows,
+)
+
+
 @cache
 def _warn_of_depth(attention_blocks: int, depth: int) -> None:
-    """Said once per process, which makes many shards."""
+    """Warn once per process, which makes many shards."""
     logger.warning("cam.attention_blocks is %d, the network has %d blocks: all are used", attention_blocks, depth)
 
 
-def batch_rows(backbone: Backbone, texts: TextFeatures, batch: list[Loaded], config: CamConfig) -> Iterator[CamsRow]:
+def batch_rows(
+    backbone: "Backbone", texts: TextFeatures, batch: "list[Loaded]", config: CamConfig
+) -> Iterator[CamsRow]:
     """Make the CAMs of photos of one size; a batch that does not fit into memory is halved.
 
     Yields:
         One row per photo; a photo that does not fit alone has an error.
     """
+    from clipes.tasks.inputs.batches import in_halves
+    from clipes_core.cams import photo_cams
 
-    def compute(part: list[Loaded]) -> list[PhotoCams]:
+    def compute(part: "list[Loaded]") -> "list[PhotoCams]":
         images = [loaded.image for _, loaded in part]
         return photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in part], config)
 
     for photo, loaded, cams in in_halves(batch, compute):
         if isinstance(cams, PhotoError):
-            yield CamsRow(photo.image_id, photo.class_ids, "error", cams.reason, cams.kind)
+            yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)
             continue
         notes = () if _competes(photo, texts, config) else (NO_COMPETITOR,)
         yield _row(photo, loaded, backbone.patch_size, cams, notes)
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
-    """False where the softmax is taken over one text: its score is 1 whatever the photo shows."""
+    """Return False if the softmax is taken over one text: its score is 1 whatever the photo shows."""
     return not config.softmax or len(photo.class_ids) > 1 or BACKGROUND_ID in texts.class_ids
 
 
 def _row(
-    photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: PhotoCams | None, notes: tuple[str, ...] = ()
+    photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: "PhotoCams | None", notes: tuple[str, ...] = ()
 ) -> CamsRow:
     height, width = loaded.size_hw
     grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), patch_size)
     return CamsRow(
-        photo.image_id,
-        photo.class_ids,
+        image_id=photo.image_id,
+        class_ids=photo.class_ids,
         notes=(*loaded.notes, *notes),
         height=height,
         width=width,

@@ -1,46 +1,81 @@
-"""Stage embeddings: what CLIP's image network says of a photo, whatever the template."""
+"""Stage embeddings: CLIP's image embedding of each photo, which no template changes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
-from clipes.tasks.inputs.batches import Loaded, in_batches
-from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.stages.settings import image_network, photo_settings
 from clipes_core.errors import PhotoError
 
+if TYPE_CHECKING:
+    import numpy as np
 
-@dataclass(frozen=True)
-class EmbeddingsRow:
-    """A photo's embedding, pooled as clip.pooling says; see the schema in tasks/stages.py."""
-
-    image_id: str
-    class_ids: tuple[int, ...]
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    notes: tuple[str, ...] = ()
-    embedding: tuple[float, ...] = ()
-    logit_scale: float | None = None
+    from clipes.tasks.inputs.batches import Loaded
 
 
-def rows(job: ShardJob) -> Iterator[EmbeddingsRow]:
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingsRow(PhotoRow):
+    """A photo's embedding, pooled as clip.pooling says.
+
+    Attributes:
+        notes: what had to be converted, in plain words.
+        class_ids: K data set ids.
+        embedding: (D,) not normalised.
+        logit_scale: CLIP's, after exp; the same in every row.
+    """
+
+    notes: tuple[str, ...] = column("list<string>", ())
+    class_ids: tuple[int, ...] = column("list<int16>")
+    embedding: tuple[float, ...] = column("list<float32>", ())
+    logit_scale: float | None = column("float32", None)
+
+
+def _reads(inputs: RunInputs) -> dict[str, Any]:
+    return {"model": image_network(inputs), "photo": photo_settings(inputs)}
+
+
+def _rows(job: ShardJob) -> Iterator[EmbeddingsRow]:
     """Encode a shard's photos, photos of one size in batches; scale 1, no mirror."""
+    import torch
+
+    from clipes.tasks.inputs.batches import in_batches
+    from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
+
     config = job.config
-    backbone = loaded_backbone(config.clip)
+    backbone = loaded_backbone(config.clip, job.precision)
     scale = logit_scale(loaded_clip(config.clip))
 
     @torch.no_grad()
-    def encode(batch: list[Loaded]) -> list[np.ndarray]:
+    def encode(batch: "list[Loaded]") -> "list[np.ndarray]":
         pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
         return list(backbone.encode(pixels).embedding.cpu().numpy())
 
     for photo, loaded, embedding in in_batches(job.photos, config.dataset, backbone.patch_size, encode):
         if isinstance(embedding, PhotoError):
-            yield EmbeddingsRow(photo.image_id, photo.class_ids, "error", embedding.reason, embedding.kind)
-        else:
-            notes = loaded.notes if loaded else ()
-            values = tuple(embedding.tolist())
-            yield EmbeddingsRow(photo.image_id, photo.class_ids, notes=notes, embedding=values, logit_scale=scale)
+            yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
+            continue
+        yield EmbeddingsRow(
+            image_id=photo.image_id,
+            class_ids=photo.class_ids,
+            notes=loaded.notes if loaded else (),
+            embedding=tuple(embedding.tolist()),
+            logit_scale=scale,
+        )
+
+
+EMBEDDINGS = Stage(
+    name="embeddings",
+    version=1,
+    kind=PHOTOS,
+    row=EmbeddingsRow,
+    workers="gpu",
+    reads=_reads,
+    rows=_rows,
+    needs_labels=True,
+    ranks_templates=True,
+)

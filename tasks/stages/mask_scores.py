@@ -1,23 +1,25 @@
-"""Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo; their pooled scores."""
+"""Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo."""
 
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from clipes.tasks.inputs.photos import load_truth
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
+from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.evaluation.baseline import centre_box
-from clipes_core.evaluation.metrics import Triplets, cam_confusions, confusion, from_triplets, scores_from_confusion
-from clipes_core.pseudo_mask import resize_cams
 
 CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
 SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
@@ -27,49 +29,74 @@ MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
 CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
 
-@dataclass(frozen=True)
-class MaskScoresRow:
-    """A photo's confusions as sparse triplets, five lists of one length; see tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class MaskScoresRow(PhotoRow):
+    """A photo's confusions as sparse triplets: five lists of one length.
 
-    image_id: str
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    scored: tuple[str, ...] = ()
-    background_power: tuple[float, ...] = ()
-    truth: tuple[int, ...] = ()
-    prediction: tuple[int, ...] = ()
-    pixels: tuple[int, ...] = ()
+    Attributes:
+        scored: centre_box, initial_cam, refined_cam or pseudo_mask, per triplet.
+        background_power: 0 for centre_box, which has none.
+        truth: true id.
+        prediction: predicted id.
+        pixels: how many have both.
+    """
+
+    scored: tuple[str, ...] = column("list<string>", ())
+    background_power: tuple[float, ...] = column("list<float32>", ())
+    truth: tuple[int, ...] = column("list<uint8>", ())
+    prediction: tuple[int, ...] = column("list<uint8>", ())
+    pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def rows(job: ShardJob) -> Iterator[MaskScoresRow]:
+def _reads(inputs: RunInputs) -> dict[str, Any]:
+    return {"classes": len(inputs.vocabulary.classes)}
+
+
+def _rows(job: ShardJob) -> Iterator[MaskScoresRow]:
     """Compare a shard's CAMs and masks with the truth."""
+    import cv2
+
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     photos = {photo.image_id: photo for photo in job.photos}
-    masks = {row["image_id"]: row for row in job.upstream_rows("masks", MASK_COLUMNS)}
-    for cams in job.upstream_rows("cams"):
+    masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
+    for cams in job.upstream_rows(CAMS):
         image_id = cams["image_id"]
         mask = masks.pop(image_id)
-        if mask["status"] != "ok":
-            yield MaskScoresRow(image_id, "error", f"no mask: {mask['error']}", ErrorKind.UPSTREAM)
-            continue
         try:
+            if mask["status"] != "ok":
+                raise PhotoError(ErrorKind.UPSTREAM, f"no mask: {mask['error']}")
             truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
             yield _row(job, cams, mask, truth)
         except PhotoError as error:
-            yield MaskScoresRow(image_id, "error", error.reason, error.kind)
+            yield MaskScoresRow.failed(image_id, error)
+
+
+MASK_SCORES = Stage(
+    name="mask_scores",
+    version=2,
+    upstream=(CAMS, MASKS),
+    kind=PHOTOS,
+    row=MaskScoresRow,
+    workers="cpu",
+    reads=_reads,
+    rows=_rows,
+    needs_truth=True,
+    pooled=True,
+)
 
 
 def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
-    """The mIoU of one photo's pseudo mask and of its baseline.
+    """Return the mIoU of one photo's pseudo mask and of its baseline.
 
     Args:
         row: with `CELL_COLUMNS`.
         num_classes: 1 + K.
 
     Returns:
-        Per pseudo_mask and centre_box a value in [0, 1]; nothing where no pixel has a truth.
+        Per pseudo_mask and centre_box a value in [0, 1]; nothing if no pixel has a truth.
     """
+    from clipes_core.evaluation.metrics import Triplets, from_triplets, scores_from_confusion
+
     cells = list(zip(*(row[name] for name in CELL_COLUMNS), strict=True))
     mious = {}
     for what in (PSEUDO_MASK, CENTRE_BOX):
@@ -81,21 +108,25 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 
 
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
+    from clipes_core.evaluation.baseline import centre_box
+    from clipes_core.evaluation.metrics import cam_confusions, confusion
+    from clipes_core.pseudo_mask import resize_cams
+
     size_hw = (cams["height"], cams["width"])
     num_classes = 1 + len(job.vocabulary.classes)
     class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
     found: list[tuple[str, float, np.ndarray]] = []
-    for column, powers in CAM_POWERS.items():
-        maps = resize_cams(stored_cams(cams, column), size_hw)  # type: ignore[arg-type]
+    for name, powers in CAM_POWERS.items():
+        maps = resize_cams(stored_cams(cams, name), size_hw)  # type: ignore[arg-type]
         matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
-        found += [(SCORED_AS[column], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
+        found += [(SCORED_AS[name], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
     with Image.open(io.BytesIO(mask["mask_png"])) as image:
         found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
     found.append((CENTRE_BOX, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
     scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
     return MaskScoresRow(
-        cams["image_id"],
+        image_id=cams["image_id"],
         scored=scored,
         background_power=powers,
         truth=truths,

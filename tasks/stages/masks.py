@@ -4,41 +4,66 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cam_rows import stored_cams
-from clipes_core.confidence import histogram
+from clipes.tasks.stages.cams import CAMS
+from clipes.tasks.stages.settings import photo_settings
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.pseudo_mask import PseudoMask, pseudo_mask
 
 CAMS_COLUMNS = (
-    *("image_id", "status", "error", "height", "width", "class_ids"),
-    *("grid_h", "grid_w", "refined_cam", "refined_residual"),
+    "image_id",
+    "status",
+    "error",
+    "height",
+    "width",
+    "class_ids",
+    "grid_h",
+    "grid_w",
+    "refined_cam",
+    "refined_residual",
 )
 
 
-@dataclass(frozen=True)
-class MasksRow:
-    """A photo's pseudo mask as the artifact holds it; see the schema in tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class MasksRow(PhotoRow):
+    """A photo's pseudo mask.
 
-    image_id: str
-    class_ids: tuple[int, ...]
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    mask_png: bytes = b""
-    confidence_png: bytes = b""
-    class_pixels: tuple[int, ...] = ()
-    confidence_histogram: tuple[int, ...] = ()
+    Attributes:
+        class_ids: K data set ids.
+        mask_png: palette PNG of data set ids, 0 background, no 255.
+        confidence_png: 8 bit, round(255 c).
+        class_pixels: (1 + K,) pixels of background, then of `class_ids`.
+        confidence_histogram: (256,) pixels per level.
+    """
+
+    class_ids: tuple[int, ...] = column("list<int16>")
+    mask_png: bytes = column("binary", b"")
+    confidence_png: bytes = column("binary", b"")
+    class_pixels: tuple[int, ...] = column("list<int64>", ())
+    confidence_histogram: tuple[int, ...] = column("list<int64>", ())
 
 
-def rows(job: ShardJob) -> Iterator[MasksRow]:
+def _reads(inputs: RunInputs) -> dict[str, Any]:
+    return {
+        "crf": inputs.config.crf.model_dump(),
+        "confidence": inputs.config.confidence.model_dump(),
+        "palette": inputs.vocabulary.palette,
+        "photo": photo_settings(inputs),
+    }
+
+
+def _rows(job: ShardJob) -> Iterator[MasksRow]:
     """Make the pseudo masks of a shard's photos from their refined CAMs."""
+    import cv2
+
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     photos = {photo.image_id: photo for photo in job.photos}
     palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
@@ -46,25 +71,42 @@ def rows(job: ShardJob) -> Iterator[MasksRow]:
     without_cams: list[MasksRow] = []
 
     def photos_with_cams() -> Iterator[Photo]:
-        for row in job.upstream_rows("cams", CAMS_COLUMNS):
+        for row in job.upstream_rows(CAMS, CAMS_COLUMNS):
             photo = photos[row["image_id"]]
             if row["status"] == "ok":
                 cams[photo.image_id] = row
                 yield photo
             else:
-                reason = f"no CAMs: {row['error']}"
-                without_cams.append(MasksRow(photo.image_id, photo.class_ids, "error", reason, ErrorKind.UPSTREAM))
+                error = PhotoError(ErrorKind.UPSTREAM, f"no CAMs: {row['error']}")
+                without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
 
     for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
         row = cams.pop(photo.image_id)
         try:
             yield _row(job, row, _same_photo(photo, row, loaded), palette)
         except PhotoError as error:
-            yield MasksRow(photo.image_id, photo.class_ids, "error", error.reason, error.kind)
+            yield MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids)
     yield from without_cams
 
 
+MASKS = Stage(
+    name="masks",
+    version=1,
+    upstream=(CAMS,),
+    kind=PHOTOS,
+    row=MasksRow,
+    workers="cpu",
+    reads=_reads,
+    rows=_rows,
+)
+
+
 def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:
+    """Return the loaded photo.
+
+    Raises:
+        PhotoError: it could not be loaded, or its size has changed since its CAMs were made.
+    """
     if isinstance(loaded, PhotoError):
         raise loaded
     if loaded.size_hw != (row["height"], row["width"]):
@@ -75,20 +117,20 @@ def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | Phot
 
 
 def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np.ndarray) -> MasksRow:
-    image_rgb = np.asarray(loaded.image)
+    from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
+    from clipes_core.confidence import histogram
+    from clipes_core.pseudo_mask import pseudo_mask
+
     class_ids = np.asarray(row["class_ids"], dtype=np.int64)
-    made = pseudo_mask(image_rgb, stored_cams(row, "refined_cam"), class_ids, job.config.crf, job.config.confidence)
-    made = _enlarged(made, loaded.size_hw)
+    cams = stored_cams(row, "refined_cam")
+    made = pseudo_mask(np.asarray(loaded.image), cams, class_ids, job.config.crf, job.config.confidence)
+    # The mask of a reduced photo returns to the photo's size.
+    mask, confidence = (resized_ids(levels, loaded.size_hw) for levels in (made.mask, made.confidence))
     return MasksRow(
-        row["image_id"],
-        tuple(row["class_ids"]),
-        mask_png=palette_png(made.mask, palette),
-        confidence_png=grey_png(made.confidence),
-        class_pixels=tuple(int((made.mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
-        confidence_histogram=tuple(histogram(made.confidence).tolist()),
+        image_id=row["image_id"],
+        class_ids=tuple(row["class_ids"]),
+        mask_png=palette_png(mask, palette),
+        confidence_png=grey_png(confidence),
+        class_pixels=tuple(int((mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
+        confidence_histogram=tuple(histogram(confidence).tolist()),
     )
-
-
-def _enlarged(made: PseudoMask, size_hw: tuple[int, int]) -> PseudoMask:
-    """Bring the mask of a reduced photo back to the photo's size, by nearest neighbour."""
-    return PseudoMask(resized_ids(made.mask, size_hw), resized_ids(made.confidence, size_hw))

@@ -2,74 +2,114 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from clipes.tasks.inputs.batches import Loaded, in_batches
 from clipes.tasks.inputs.photos import Photo, load_truth
 from clipes.tasks.machine.worker import current_worker
-from clipes.tasks.models.loaded_clip import loaded_backbone
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.stages.cams import cam_settings
 from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS
-from clipes.tasks.stages.texts import read_texts
-from clipes_core.cams import PhotoCams, template_cams
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
 from clipes_core.errors import PhotoError
-from clipes_core.evaluation.metrics import cam_confusions
-from clipes_core.pseudo_mask import resize_cams
+
+if TYPE_CHECKING:
+    from clipes.tasks.inputs.batches import Loaded
+    from clipes_core.cams import PhotoCams
 
 CELL_COLUMNS = ("template", "scored", "background_power", *TRIPLET_COLUMNS)
-MEASURED = tuple((SCORED_AS[column], float(power)) for column, powers in CAM_POWERS.items() for power in powers)
+MEASURED = tuple((SCORED_AS[name], float(power)) for name, powers in CAM_POWERS.items() for power in powers)
 
 
-@dataclass(frozen=True)
-class PromptScoresRow:
-    """A photo's confusions as sparse triplets, six lists of one length; see tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class PromptScoresRow(PhotoRow):
+    """A photo's confusions as sparse triplets: six lists of one length.
 
-    image_id: str
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    template: tuple[int, ...] = ()
-    scored: tuple[str, ...] = ()
-    background_power: tuple[float, ...] = ()
-    truth: tuple[int, ...] = ()
-    prediction: tuple[int, ...] = ()
-    pixels: tuple[int, ...] = ()
+    Attributes:
+        template: place among the sampled ones, per triplet.
+        scored: initial_cam or refined_cam.
+        background_power: p of the background score.
+        truth: true id.
+        prediction: predicted id.
+        pixels: how many have both.
+    """
+
+    template: tuple[int, ...] = column("list<int32>", ())
+    scored: tuple[str, ...] = column("list<string>", ())
+    background_power: tuple[float, ...] = column("list<float32>", ())
+    truth: tuple[int, ...] = column("list<uint8>", ())
+    prediction: tuple[int, ...] = column("list<uint8>", ())
+    pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def rows(job: ShardJob) -> Iterator[PromptScoresRow]:
+def _reads(inputs: RunInputs) -> dict[str, Any] | None:
+    if not inputs.sampled:
+        return None
+    return {**cam_settings(inputs), "templates": inputs.sampled, "classes": len(inputs.vocabulary.classes)}
+
+
+def _rows(job: ShardJob) -> Iterator[PromptScoresRow]:
     """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
+    import cv2
+
+    from clipes.tasks.inputs.batches import in_batches
+    from clipes.tasks.models.loaded_clip import loaded_backbone
+    from clipes_core.cams import template_cams
+
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
     config = job.config
-    backbone = loaded_backbone(config.clip)
-    text_sets = [read_texts(job.store, uri, config.clip) for uri in job.plan.upstream["candidate_texts"]]
+    backbone = loaded_backbone(config.clip, job.precision)
+    text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
 
-    def compute(batch: list[Loaded]) -> list[list[PhotoCams]]:
+    def compute(batch: "list[Loaded]") -> "list[list[PhotoCams]]":
         images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
         return template_cams(backbone, text_sets, images, class_ids, config.cam)
 
     for photo, loaded, cams in in_batches(job.photos, config.dataset, backbone.patch_size, compute):
-        if isinstance(cams, PhotoError):
-            yield PromptScoresRow(photo.image_id, "error", cams.reason, cams.kind)
-            continue
-        assert loaded is not None  # it has CAMs
         try:
+            if isinstance(cams, PhotoError):
+                raise cams
+            assert loaded is not None  # it has CAMs
             yield _row(photo, loaded.size_hw, cams, 1 + len(job.vocabulary.classes))
         except PhotoError as error:
-            yield PromptScoresRow(photo.image_id, "error", error.reason, error.kind)
+            yield PromptScoresRow.failed(photo.image_id, error)
 
 
-def _row(photo: Photo, size_hw: tuple[int, int], cams: Sequence[PhotoCams], num_classes: int) -> PromptScoresRow:
+PROMPT_SCORES = Stage(
+    name="prompt_scores",
+    version=1,
+    upstream=(CANDIDATE_TEXTS,),
+    kind=PHOTOS,
+    row=PromptScoresRow,
+    workers="gpu",
+    reads=_reads,
+    rows=_rows,
+    needs_truth=True,
+    needs_labels=True,
+    sampled=True,
+    pooled=True,
+    ranks_templates=True,
+)
+
+
+def _row(photo: Photo, size_hw: tuple[int, int], cams: "Sequence[PhotoCams]", num_classes: int) -> PromptScoresRow:
+    from clipes_core.evaluation.metrics import cam_confusions
+    from clipes_core.pseudo_mask import resize_cams
+
     truth = load_truth(str(photo.truth_uri), size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
     cells: list[tuple[Any, ...]] = []
     for template, of_template in enumerate(cams):
-        for column, powers in CAM_POWERS.items():
-            maps = resize_cams(getattr(of_template, column), size_hw)
+        for name, powers in CAM_POWERS.items():
+            maps = resize_cams(getattr(of_template, name), size_hw)
             matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
             for power, matrix in zip(powers, matrices, strict=True):
-                cells += [(template, SCORED_AS[column], float(power), *cell) for cell in sparse_cells(matrix)]
-    return PromptScoresRow(photo.image_id, "ok", None, None, *zip(*cells, strict=True))
+                cells += [(template, SCORED_AS[name], float(power), *cell) for cell in sparse_cells(matrix)]
+    columns: dict[str, Any] = dict(zip(CELL_COLUMNS, zip(*cells, strict=True), strict=True)) if cells else {}
+    return PromptScoresRow(image_id=photo.image_id, **columns)

@@ -3,44 +3,73 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes_core.errors import ErrorKind
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS
+from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.templates import CandidateTexts
 
 EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
 
 
-@dataclass(frozen=True)
-class PromptsRow:
-    """A photo's scores, per template those of its classes; see the schema in tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class PromptsRow(PhotoRow):
+    """A photo's scores.
 
-    image_id: str
-    class_ids: tuple[int, ...]
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    scores: tuple[float, ...] = ()
+    Attributes:
+        class_ids: K data set ids.
+        scores: (T, K) in C order: per template those of `class_ids`.
+    """
+
+    class_ids: tuple[int, ...] = column("list<int16>")
+    scores: tuple[float, ...] = column("list<float32>", ())
 
 
-def rows(job: ShardJob) -> Iterator[PromptsRow]:
+def _reads(_inputs: RunInputs) -> dict[str, Any]:
+    return {}  # all it reads is in the keys of its upstream
+
+
+def _rows(job: ShardJob) -> Iterator[PromptsRow]:
     """Score a shard's photos with all candidates; no photo is opened."""
-    texts = _candidate_texts(job.store.uri, job.plan.upstream["candidate_texts"])
-    for row in job.upstream_rows("embeddings", EMBEDDING_COLUMNS):
+    texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
+    for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
         image_id, class_ids = row["image_id"], tuple(row["class_ids"])
         if row["status"] != "ok":
-            yield PromptsRow(image_id, class_ids, "error", f"no embedding: {row['error']}", ErrorKind.UPSTREAM)
-        else:
-            scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
-            yield PromptsRow(image_id, class_ids, scores=tuple(scores.ravel().tolist()))
+            error = PhotoError(ErrorKind.UPSTREAM, f"no embedding: {row['error']}")
+            yield PromptsRow.failed(image_id, error, class_ids=class_ids)
+            continue
+        scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
+        yield PromptsRow(image_id=image_id, class_ids=class_ids, scores=tuple(scores.ravel().tolist()))
+
+
+PROMPTS = Stage(
+    name="prompts",
+    version=1,
+    upstream=(CANDIDATE_TEXTS, EMBEDDINGS),
+    kind=PHOTOS,
+    row=PromptsRow,
+    workers="cpu",
+    reads=_reads,
+    rows=_rows,
+    needs_labels=True,
+    pooled=True,
+    ranks_templates=True,
+)
 
 
 @lru_cache(maxsize=1)
 def _candidate_texts(store_uri: str, uris: tuple[str, ...]) -> CandidateTexts:
-    """The texts of all candidates, read once per process and ranking."""
+    """Read the texts of all candidates, once per process and ranking."""
+    from clipes.tasks.storage.artifact_store import ArtifactStore
+
     store = ArtifactStore(store_uri)
     tables = [store.read(uri, ["class_id", "feature"]).to_pydict() for uri in uris]
     features = np.asarray([table["feature"] for table in tables], dtype=np.float32)

@@ -3,43 +3,72 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-import torch
 
 from clipes.tasks.inputs.photos import Photo, load_photos, load_truth
-from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.worker import current_worker
-from clipes.tasks.models.segmenter_file import Segmenter, load_segmenter, predict_ids
 from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import EVALUATION
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.confusion_rows import sparse_cells
-from clipes.tasks.storage.artifact_store import weights_uri
-from clipes.tasks.training.building import import_own_modules
+from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.settings import photo_settings
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
-from clipes_core.evaluation.metrics import confusion
+
+if TYPE_CHECKING:
+    from clipes.tasks.models.segmenter_file import Segmenter
 
 
-@dataclass(frozen=True)
-class SegmenterScoresRow:
-    """A photo's predicted mask and its confusion as triplets; see the schema in tasks/stages.py."""
+@dataclass(frozen=True, kw_only=True)
+class SegmenterScoresRow(PhotoRow):
+    """A photo's predicted mask, and its confusion as triplets.
 
-    image_id: str
-    status: str = "ok"
-    error: str | None = None
-    error_kind: str | None = None
-    mask_png: bytes = b""
-    class_pixels: tuple[int, ...] = ()
-    truth: tuple[int, ...] = ()
-    prediction: tuple[int, ...] = ()
-    pixels: tuple[int, ...] = ()
+    Attributes:
+        mask_png: palette PNG of data set ids.
+        class_pixels: (1 + K,) pixels of background, then of all classes.
+        truth: true id, per triplet; none if the photo has no truth.
+        prediction: predicted id.
+        pixels: how many have both.
+    """
+
+    mask_png: bytes = column("binary", b"")
+    class_pixels: tuple[int, ...] = column("list<int64>", ())
+    truth: tuple[int, ...] = column("list<uint8>", ())
+    prediction: tuple[int, ...] = column("list<uint8>", ())
+    pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
+def _reads(inputs: RunInputs) -> dict[str, Any]:
+    evaluation = inputs.config.evaluation
+    slide = {} if evaluation.mode == "whole" else evaluation.model_dump(include={"crop", "stride"})
+    return {
+        "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
+        "crf": evaluation.crf.model_dump() if evaluation.crf.enabled else None,
+        "palette": inputs.vocabulary.palette,
+        "photo": photo_settings(inputs),
+    }
+
+
+def _enabled(config: RunConfig) -> bool:
+    return config.train.enabled and bool(config.evaluation.photos)
+
+
+def _rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
     """Let the run's segmenter predict a shard's photos, and compare with the truth where there is one."""
+    import cv2
+
+    from clipes.tasks.inputs.pngs import resized_ids
+    from clipes.tasks.models.segmenter_file import predict_ids
+    from clipes.tasks.training.building import import_own_modules
+
     cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
-    (artifact_uri,) = job.plan.upstream["segmenter"]
-    import_own_modules(job.imports)
+    (artifact_uri,) = job.upstream_uris(SEGMENTER)
+    import_own_modules(job.training.imports if job.training else ())
     segmenter = _segmenter_of(artifact_uri)
     palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
     for photo, loaded in load_photos(job.photos, job.config.dataset):
@@ -49,11 +78,32 @@ def rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
             ids = predict_ids(segmenter, photo, loaded, job.config.evaluation)
             yield _row(photo, resized_ids(ids, loaded.size_hw), palette, 1 + len(job.vocabulary.classes))
         except PhotoError as error:
-            yield SegmenterScoresRow(photo.image_id, "error", error.reason, error.kind)
+            yield SegmenterScoresRow.failed(photo.image_id, error)
 
 
-def _segmenter_of(artifact_uri: str) -> Segmenter:
-    """The segmenter of an artifact; where its weights are broken, the artifact is, which is what can be made again."""
+SEGMENTER_SCORES = Stage(
+    name="segmenter_scores",
+    version=1,
+    upstream=(SEGMENTER,),
+    kind=EVALUATION,
+    row=SegmenterScoresRow,
+    workers="gpu",
+    reads=_reads,
+    rows=_rows,
+    pooled=True,
+    enabled=_enabled,
+    enabled_by="train.enabled=true, and photos in evaluation",
+)
+
+
+def _segmenter_of(artifact_uri: str) -> "Segmenter":
+    """Load the segmenter of an artifact.
+
+    Raises:
+        BrokenArtifactError: the artifact, if its weights are damaged: the artifact is what can be rebuilt.
+    """
+    from clipes.tasks.storage.artifact_store import weights_uri
+
     worker = current_worker()
     try:
         return _loaded(weights_uri(artifact_uri), worker.slot.device, worker.slot.threads)
@@ -62,20 +112,27 @@ def _segmenter_of(artifact_uri: str) -> Segmenter:
 
 
 @lru_cache(maxsize=1)
-def _loaded(uri: str, device: str, threads: int) -> Segmenter:
-    """The segmenter of this process, on its device, loaded once."""
+def _loaded(uri: str, device: str, threads: int) -> "Segmenter":
+    """Load the segmenter of this process on its device, once."""
+    import torch
+
+    from clipes.tasks.models.segmenter_file import load_segmenter
+
     torch.set_num_threads(threads)
     return load_segmenter(uri, device)
 
 
 def _row(photo: Photo, ids: np.ndarray, palette: np.ndarray, num_classes: int) -> SegmenterScoresRow:
+    from clipes.tasks.inputs.pngs import palette_png
+    from clipes_core.evaluation.metrics import confusion
+
     cells: list[tuple[int, int, int]] = []
     if photo.truth_uri is not None:
         truth = load_truth(photo.truth_uri, ids.shape)
         cells = list(sparse_cells(confusion(truth, ids, num_classes)))
     truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), ())
     return SegmenterScoresRow(
-        photo.image_id,
+        image_id=photo.image_id,
         mask_png=palette_png(ids, palette),
         class_pixels=tuple(np.bincount(ids.ravel(), minlength=num_classes).tolist()),
         truth=truths,

@@ -1,94 +1,116 @@
-"""Stage texts: one feature per class (or synonym) and background word."""
+"""Stages texts and candidate_texts: one feature per class (or synonym) and background word."""
 
-import time
 from collections.abc import Iterator
-from importlib.metadata import version
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipes.tasks.machine.worker import current_worker
-from clipes.tasks.models.clip import Clip
-from clipes.tasks.models.loaded_clip import loaded_clip, logit_scale
-from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.plan.keys import digest
-from clipes.tasks.plan.stages import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
-from clipes_core.config.run import ClipConfig, RunConfig
-from clipes_core.prompts import sentences, text_feature, vocabulary_texts
+from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import CANDIDATE_TEXTS as ROW_PER_TEXT_AND_CANDIDATE
+from clipes.tasks.plan.row_kinds import TEXTS as ROW_PER_TEXT
+from clipes.tasks.plan.rows import column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage, key_without_upstream
+from clipes_core.config.run import ClipConfig
 from clipes_core.text_features import TextFeatures
-from clipes_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from clipes.tasks.storage.artifact_store import ArtifactStore
 
 
-def texts_key(stage_key: str) -> ArtifactKey:
-    """The one artifact of the stage: its rows follow from the stage's settings alone."""
-    return ArtifactKey("texts", stage_key, 0, digest(stage_key))
+@dataclass(frozen=True, kw_only=True)
+class TextRow:
+    """A text that competes in the softmax.
+
+    Attributes:
+        class_id: data set id 1..K, or 0 for a background word.
+        name: of the class, or the background word.
+        sentences: that were encoded.
+        feature: (D,) L2-normalised.
+    """
+
+    class_id: int = column("int16")
+    name: str = column("string")
+    sentences: tuple[str, ...] = column("list<string>")
+    feature: np.ndarray = column("list<float32>")
 
 
-def text_count(config: RunConfig, vocabulary: Vocabulary) -> int:
-    """Rows the artifact has."""
-    return len(vocabulary_texts(vocabulary, config.prompts))
+def _reads(inputs: RunInputs) -> dict[str, Any] | None:
+    prompts = inputs.config.prompts
+    if not prompts.templates:
+        return None
+    joined = prompts.fusion == "sentence"
+    words = [
+        [entry.name, entry.sentence_words if joined else entry.separate_words] for entry in inputs.vocabulary.classes
+    ]
+    return {
+        "model": [inputs.config.clip.model, inputs.model_digest],
+        "templates": prompts.templates,
+        "fusion": prompts.fusion,
+        "background": inputs.vocabulary.background_words if prompts.background else (),
+        "classes": words,
+    }
 
 
-def make_texts(
-    key: ArtifactKey,
-    store: ArtifactStore,
-    config: RunConfig,
-    vocabulary: Vocabulary,
-    stage: str = "texts",
-    shard: int = 0,
-) -> ShardRecord:
-    """Encode the vocabulary's texts in the config's templates and write the artifact; runs in a worker.
-
-    Args:
-        key: of the artifact.
-        store: where it goes.
-        config: of the run, or of a candidate.
-        vocabulary: the classes.
-        stage: candidate_texts for a candidate; the artifact is the same.
-        shard: which candidate.
+def _rows(job: ShardJob) -> Iterator[TextRow]:
+    """Encode the vocabulary's texts in the config's templates.
 
     Raises:
         PromptError: a sentence is longer than CLIP reads.
         WeightsError: the weights cannot be used.
     """
-    started, worker = time.monotonic(), current_worker()
-    rows = list(_rows(loaded_clip(config.clip), config, vocabulary))
-    metadata = {"config": config.model_dump_json(), "version": version("clipes")}
-    with store.writer(key, STAGES["texts"].schema, metadata) as artifact:
-        for row in rows:
-            artifact.write(row)
-            worker.counters.add(stage)
-    return ShardRecord(
-        stage,
-        shard,
-        store.artifact_uri(key),
-        len(rows),
-        cached=False,
-        computed=len(rows),
-        seconds=time.monotonic() - started,
-        worker=worker.name,
-    )
+    from clipes.tasks.models.loaded_clip import loaded_clip
+    from clipes_core.prompts import sentences, text_feature, vocabulary_texts
+
+    clip, prompts = loaded_clip(job.config.clip), job.config.prompts
+    for text in vocabulary_texts(job.vocabulary, prompts):
+        feature = text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates)
+        yield TextRow(
+            class_id=text.class_id,
+            name=text.name,
+            sentences=tuple(line for phrase in text.phrases for line in sentences(phrase, prompts.templates)),
+            feature=feature.cpu().numpy(),
+        )
 
 
-def read_texts(store: ArtifactStore, uri: str, clip: ClipConfig) -> TextFeatures:
-    """The artifact as arrays, with CLIP's logit scale.
+TEXTS = Stage(
+    name="texts",
+    version=1,
+    kind=ROW_PER_TEXT,
+    row=TextRow,
+    workers="gpu",
+    reads=_reads,
+    rows=_rows,
+)
+
+
+def _candidates_read(inputs: RunInputs) -> dict[str, Any] | None:
+    keys = [key_without_upstream(TEXTS, inputs.with_template(template)) for template in inputs.candidates]
+    return {"texts": keys} if keys else None
+
+
+CANDIDATE_TEXTS = Stage(
+    name="candidate_texts",
+    version=1,
+    kind=ROW_PER_TEXT_AND_CANDIDATE,
+    row=TextRow,
+    workers="gpu",
+    reads=_candidates_read,
+    rows=_rows,
+    ranks_templates=True,
+    stored_as=TEXTS,
+)
+
+
+def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:
+    """Read the artifact of a template's texts, with CLIP's logit scale.
 
     Raises:
         ArtifactError: it cannot be read.
     """
+    from clipes.tasks.models.loaded_clip import loaded_clip, logit_scale
+
     columns = store.read(uri, ["class_id", "feature"]).to_pydict()
     features = np.asarray(columns["feature"], dtype=np.float32)
     return TextFeatures(np.asarray(columns["class_id"]), features, logit_scale(loaded_clip(clip)))
-
-
-def _rows(clip: Clip, config: RunConfig, vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
-    templates = config.prompts.templates
-    for text in vocabulary_texts(vocabulary, config.prompts):
-        feature = text_feature(clip.model, clip.tokenizer, text.phrases, templates)
-        yield {
-            "class_id": text.class_id,
-            "name": text.name,
-            "sentences": [sentence for phrase in text.phrases for sentence in sentences(phrase, templates)],
-            "feature": feature.cpu().numpy(),
-        }

@@ -57,6 +57,10 @@ class ArtifactWriter:
         if len(self._rows) == ROWS_AT_ONCE:
             self._flush()
 
+    def add_metadata(self, metadata: Mapping[str, str]) -> None:
+        """State more in the footer, under `clipes.`."""
+        self._parquet.add_key_value_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
+
     def close(self) -> None:
         """Write what has been collected, and the footer."""
         self._flush()

@@ -1,6 +1,7 @@
 """What the processes of a training are told, and what they tell."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri
@@ -69,11 +70,11 @@ class Trained:
     """What a training came to.
 
     Attributes:
-        worker: the first process, as device:pid.
-        seconds: that it took, this attempt.
-        peak_memory_mib: the most memory that process has had.
+        curve: its points as plain values, see `clipes.tasks.stages.segmenter.SegmenterRow`.
+        facts: what metrics.json says of it.
+        weights: size and SHA-256 of the network beside the artifact.
     """
 
-    worker: str
-    seconds: float
-    peak_memory_mib: int
+    curve: list[dict[str, Any]]
+    facts: dict[str, Any]
+    weights: str

@@ -4,14 +4,12 @@ import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it
 
 # isort: split
 
-import json
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -26,7 +24,6 @@ from torch.utils.data import DataLoader
 
 from clipes.tasks.machine.worker import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.training.building import from_recipe, network, registered
@@ -47,8 +44,8 @@ from clipes_core.segmentation import ConfidenceHook
 MIB = 1 << 20
 
 
-def train(job: TrainingJob, rank: int) -> Trained:
-    """Train a segmenter, together with the other processes of the job; the first one writes it.
+def train(job: TrainingJob, rank: int) -> Trained | None:
+    """Train a segmenter, together with the other processes of the job; the first one writes the network.
 
     Args:
         job: what to train, and on what.
@@ -63,20 +60,19 @@ def train(job: TrainingJob, rank: int) -> Trained:
         StorageError: the store refuses.
         TransientError: it does not answer.
     """
-    began, worker = time.monotonic(), current_worker()
+    worker = current_worker()
     torch.set_num_threads(worker.slot.threads)
     if worker.slot.device.startswith("cuda"):
         torch.cuda.set_device(worker.slot.device)
     warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")  # so it is while gradients add up
     try:
         with _met(job, rank), registered(job.recipe), tempfile.TemporaryDirectory(prefix="clipes-training-") as folder:
-            _Training(job, rank, worker).run(folder)
+            return _Training(job, rank, worker).run(folder)
     except torch.OutOfMemoryError as exc:
         raise StageError(
             f"the training ran out of GPU memory ({first_line(exc)}): smaller crops or a smaller batch in "
             "train.mmseg_config, with more accumulative_counts, or train.precision=bf16"
         ) from exc
-    return Trained(worker.name, time.monotonic() - began, worker.peak_memory_mib)
 
 
 class _Runner(Runner):
@@ -123,7 +119,7 @@ class _Training:
         self._curve, self._clock, self._reads = Curve(), Clock(), Reads()
         self._photos = TrainingSet.of_photos(job.photos, job.mask_uris, job.vocabulary, job.config.dataset.exif)
 
-    def run(self, folder: str) -> None:
+    def run(self, folder: str) -> Trained | None:
         job, recipe = self._job, self._job.recipe
         seed_all(recipe.seed)
         runner = _Runner(
@@ -143,8 +139,7 @@ class _Training:
             experiment_name=f"{job.key.content_key}-{time.monotonic_ns()}",
         )
         runner.train()
-        if self._rank == 0:
-            self._finish(runner)
+        return self._trained(runner) if self._rank == 0 else None
 
     def _hooks(self) -> list[Hook]:
         job, first = self._job, self._rank == 0
@@ -188,21 +183,13 @@ class _Training:
             return model
         return MMDistributedDataParallel(model, device_ids=None if device == "cpu" else [device])
 
-    def _finish(self, runner: Runner) -> None:
-        """Write weights, then the artifact that says they are there."""
+    def _trained(self, runner: Runner) -> Trained:
+        """Write the network, and return what the artifact states of it."""
         job = self._job
         names = [entry.name for entry in job.vocabulary.classes]
         state = unwrapped(runner).state_dict()
         save_segmenter(weights_uri(job.uri), job.recipe.model, state, names, job.vocabulary.palette)
-        metadata = {
-            "config": job.config.model_dump_json(),
-            "version": version("clipes"),
-            "training": json.dumps(self._facts(unwrapped(runner))),
-            "weights": job.store.weights_statement(job.uri),
-        }
-        with job.store.writer(job.key, STAGES["segmenter"].schema, metadata) as artifact:
-            for point in self._curve.plain():
-                artifact.write(point)
+        return Trained(self._curve.plain(), self._facts(unwrapped(runner)), job.store.weights_statement(job.uri))
 
     def _facts(self, model: nn.Module) -> dict[str, Any]:
         """What the artifact and metrics.json say of the training."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from prefect.artifacts import create_table_artifact
 
-from clipes.tasks.plan.stages import ALL_STAGES
 from clipes.tasks.runs.ledger import Ledger, ShardStatus, StageSummary, reason_of
+from clipes.tasks.stages.registry import all_names
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
 LISTED_FAILED, LISTED_SLOWEST = 10, 5
@@ -81,7 +81,7 @@ def stage_tables(ledger: Ledger) -> list[StageTable]:
     shards: dict[str, list[ShardStatus]] = {}
     for status in ledger.statuses():
         shards.setdefault(status.stage, []).append(status)
-    summaries = ledger.summaries(ALL_STAGES).items()
+    summaries = ledger.summaries(all_names()).items()
     return [StageTable(stage, _lines(ledger, shards[stage], summary), _text(summary)) for stage, summary in summaries]
 
 

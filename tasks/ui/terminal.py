@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from clipes.tasks.machine.background import beside
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -49,8 +49,8 @@ class StageProgress:
     """
 
     def __init__(self, stage: str, total: int, now: float) -> None:
-        training = STAGES[stage].rows_of == "training"
-        self._total, self._rows = total, " iterations" if training else ""
+        unit = STAGES[stage].kind.unit
+        self._total, self._rows = total, f" {unit}" if unit else ""
         self.count, self._computed, self._now = 0, 0, now
         self._begun = self._first = (now, 0)
 

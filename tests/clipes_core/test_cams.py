@@ -382,14 +382,14 @@ def named_clip(name):
     ids=str,
 )
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_small_networks_of_any_layout(photo, settings, pooling, fusion):
+def test_small_netshard_runners_any_layout(photo, settings, pooling, fusion):
     assert_like_the_oracle(small_clip(**settings), photo, PromptsConfig(fusion=fusion), pooling, attention_blocks=2)
 
 
 @pytest.mark.parametrize(
     ("name", "size"), [("ViT-B-32-quickgelu", (150, 100)), ("ViT-B-32", (96, 96)), ("ViT-L-14-quickgelu", (70, 50))]
 )
-def test_networks_of_open_clip_s_sizes(photo, name, size):
+def test_netshard_runners_open_clip_s_sizes(photo, name, size):
     assert_like_the_oracle(named_clip(name), photo.resize(size), PromptsConfig())
 
 

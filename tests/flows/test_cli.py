@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from support.process_watch import gone_within, started_in
 
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
 
 SAYS_WHETHER_TORCH_IS_THERE = """

@@ -7,7 +7,7 @@ from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 from clipes.flows.pipeline import pipeline
 from clipes.flows.prompt_selection import prompt_selection
 from clipes.tasks.inputs.configs import load_config
-from clipes.tasks.plan.stages import RUN_STAGES
+from clipes.tasks.stages.registry import run_names
 
 NOTHING_BY_DEFAULT = {"config.name", "candidates"}
 
@@ -45,7 +45,7 @@ def test_inputs_and_sections_are_headed_by_their_keys(schema):
 
 def test_stages_are_chosen_from_a_list():
     inputs = dict(leaves(parameter_schema(pipeline).model_dump_for_openapi()))
-    assert inputs["until"]["enum"] == list(RUN_STAGES)
+    assert inputs["until"]["enum"] == list(run_names())
     assert inputs["config.cam.refine"]["enum"] == ["none", "mhsa", "caa"]
 
 

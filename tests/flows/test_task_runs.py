@@ -17,8 +17,8 @@ from support.small_runs import TinyPhotos
 
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.plan.keys import shard_of
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
 

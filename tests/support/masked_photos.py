@@ -8,8 +8,8 @@ from PIL import Image
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.pngs import palette_png
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.stages.masks import MasksRow
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
 from clipes.tasks.storage.user_files import find_files, write_bytes
 from clipes.tasks.training.data.training_set import TrainingSet

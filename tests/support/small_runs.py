@@ -1,22 +1,23 @@
 """Small runs for the tests of the stages: a few photos, a store, and each shard made by a real worker."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.make_shard import cached_record, make_shard
-from clipes.tasks.execution.shard_runner import StageWork
+from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.execution.worker_pool import WorkerPool
-from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.jobs import ShardRecord, shard_job
 from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
-from clipes.tasks.plan.stages import SHARDED_STAGES, STAGES, TEXT_STAGES, Stage
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import PreparedRun
-from clipes.tasks.stages.texts import make_texts
+from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.config.run import RunConfig, parse_config
 
@@ -40,8 +41,8 @@ class Made:
         return rows_of(self.run.store, (record.uri for record in self.of(stage)))
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """stage -> images, copied and computed rows."""
-        return {stage.name: self._count(stage.name) for stage in SHARDED_STAGES if self.run.includes(stage.name)}
+        """stage -> images, copied and computed rows, of the stages with a row per photo."""
+        return {stage.name: self._count(stage.name) for stage in self.run.own_stages() if stage.kind.per_photo}
 
     def _count(self, stage: str) -> tuple[int, int, int]:
         found = [(record.images, record.copied, record.computed) for record in self.of(stage)]
@@ -49,64 +50,75 @@ class Made:
         return images, copied, computed
 
 
+class PoolRunner(LocalRunner):
+    """A local runner on a pool of workers that many tests share, and that stays open.
+
+    Args:
+        pool: makes the shards of all kinds of stages.
+        config: of the run.
+    """
+
+    def __init__(self, pool: WorkerPool, config: RunConfig) -> None:
+        super().__init__(config)
+        self._counters, self._pools = pool.counters, dict.fromkeys(("cpu", "gpu"), pool)
+
+
 def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
     """Make or reuse every shard of a run, in the order of the stages."""
-    records: Records = {}
-    for place in range(len(run.inputs.candidates)):
-        key, config = run.texts("candidate_texts", place), run.texts_config("candidate_texts", place)
-        pool.run(make_texts, key, run.store, config, run.vocabulary, timeout_s=TIMEOUT_S)
-    if run.includes("texts") and not run.texts_cached():
-        records["texts", 0] = pool.run(
-            make_texts, run.texts(), run.store, run.config, run.vocabulary, timeout_s=TIMEOUT_S
-        )
-    for stage in SHARDED_STAGES:
-        for shard in run.stage_shards(stage) if run.includes(stage.name) else ():
-            plan = planned(run, stage, shard, records)
-            records[stage.name, shard] = made_shard(run, plan, pool)
-    return Made(run, records)
+    ledger = worked_through(run, pool)
+    return Made(run, {(record.stage, record.shard): record for record in ledger.records()})
 
 
 def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
-    """Make or reuse every shard of a run as its task runs do; broken artifacts are mended on the way."""
+    """Make or reuse every shard of a run as its task runs do; damaged artifacts are repaired on the way."""
     ledger = Ledger(run.photos, 1)
-    for work in works_of(run, ledger, pool):
-        work_on(work, run)
+    for shard_runner in shard_runners(run, ledger, pool):
+        work_on(shard_runner, run)
     return ledger
 
 
-def works_of(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[StageWork]:
-    """The work of each stage of a run."""
-    works: dict[str, StageWork] = {}
-    for stage in (STAGES[name] for name in run.stages):
-        works[stage.name] = StageWork(run, ledger, stage, pool, {name: works[name] for name in stage.upstream})
-    return list(works.values())
+def shard_runners(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[ShardRunner]:
+    """The shard runner of each stage of a run."""
+    runner, found = PoolRunner(pool, run.config), dict[str, ShardRunner]()
+    for stage in run.own_stages():
+        upstream = {read.name: found[read.name] for read in stage.upstream}
+        found[stage.name] = ShardRunner(run, ledger, stage, runner, upstream)
+    return list(found.values())
 
 
-def work_on(work: StageWork, run: PreparedRun) -> None:
+def work_on(shard_runner: ShardRunner, run: PreparedRun) -> None:
     """Make or reuse all shards of a stage."""
-    for shard in run.shard_numbers(work.stage):
-        work.ledger.planned(work.stage.name, shard)
-        work.ledger.started(work.stage.name, shard, 1)
-        work.ledger.finished(work.make(shard), 1)
+    stage, ledger = shard_runner.stage, shard_runner.ledger
+    for shard in run.shards(stage):
+        ledger.planned(stage.name, shard)
+        ledger.started(stage.name, shard, 1)
+        ledger.finished(shard_runner.make(shard), 1)
 
 
-def planned(run: PreparedRun, stage: Stage, shard: int, records: Mapping[tuple[str, int], ShardRecord]) -> ShardPlan:
-    """The plan of a shard that stands on records."""
-    uris = {name: records[name, shard].uri for name in stage.sharded_upstream}
-    above = {name: output_digests(run.store, uri) for name, uri in uris.items()}
-    texts = {
-        name: tuple(run.store.artifact_uri(run.texts(name, own)) for own in run.shards_read(stage, name, shard))
-        for name in stage.upstream
-        if name in TEXT_STAGES
-    }
-    return run.plan(stage, shard, {name: (uri,) for name, uri in uris.items()} | texts, above)
+def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> ShardPlan:
+    """The plan of a shard that reads what records are of; texts lie where they would without a record, too."""
+
+    def uri(read: Stage, own: int) -> str:
+        if read.kind.per_photo or (read.name, own) in records:
+            return records[read.name, own].uri
+        return run.store.artifact_uri(planned(run, read, own, records).key)
+
+    uris = {read.name: tuple(uri(read, own) for own in run.shards_read(stage, read, shard)) for read in stage.upstream}
+    digests = {read.name: output_digests(run.store, *uris[read.name]) for read in stage.photo_upstream}
+    return run.plan(stage, shard, uris, digests)
 
 
-def made_shard(run: PreparedRun, plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
+def made_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
     """Reuse or make one shard."""
     if plan.cached:
-        return cached_record(plan, run.store)
-    return pool.run(make_shard, ShardJob(plan, run.store, run.config, run.vocabulary), timeout_s=TIMEOUT_S)
+        return cached_record(stage, plan, run.store)
+    job = shard_job(stage, plan, run.store, run.inputs, plan.shard)
+    return pool.run(make_shard, job, timeout_s=TIMEOUT_S)
+
+
+def photos_by_shard(run: PreparedRun, stage: Stage) -> dict[int, tuple[Photo, ...]]:
+    """shard -> its photos that have a row in a stage."""
+    return {shard: stage.kind.photos(stage, run.inputs, shard) for shard in run.shards(stage)}
 
 
 def rows_of(store: ArtifactStore, uris: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -13,18 +13,19 @@ from typing import Any
 
 from PIL import Image
 from safetensors.torch import load_file
-from support.small_runs import TINY_NETWORK, TinyPhotos, work_on, works_of
+from support.small_runs import TINY_NETWORK, TinyPhotos, shard_runners, work_on
 from torch import Tensor
 
-from clipes.tasks.execution.joint_training import training_facts
-from clipes.tasks.execution.shard_runner import StageWork
+from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import PreparedRun, prepare_run
+from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.registry import STAGES
+from clipes.tasks.stages.segmenter import training_facts
 from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
 
 SCORED_AT = 21  # and at the end
@@ -61,7 +62,7 @@ class SmallTraining:
             photos.add(name, labels)
         (photos.folder / "seen.csv").write_text("image,labels,truth\na.png,cat,seen.png\n")
 
-    def prepared(self, reuse: Reuse = ALL_THAT_IS_THERE, until: str = "segmenter", **sections: Any) -> PreparedRun:
+    def prepared(self, reuse: Reuse = REUSE_ALL, until: str = "segmenter", **sections: Any) -> PreparedRun:
         """The run, with some settings changed."""
         values = {
             "train": {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "checkpoint_every": 5},
@@ -91,10 +92,10 @@ class SmallTraining:
 
 
 @contextmanager
-def training_work(run: PreparedRun, processes: int = 1) -> Iterator[StageWork]:
+def training_work(run: PreparedRun, processes: int = 1) -> Iterator[ShardRunner]:
     """The work of stage segmenter with processes of its own; the stages before it are done."""
     with worker_pool([WorkerSlot("cpu", 1)] * processes, Counters(tuple(STAGES))) as pool:
-        *before, work = works_of(run, Ledger(run.photos, run.evaluated), pool)
+        *before, work = shard_runners(run, Ledger(run.photos, run.evaluated), pool)
         for each in before:
             work_on(each, run)
         yield work
@@ -110,7 +111,7 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
     )
 
 
-def failed_attempt(work: StageWork, disturb: Callable[[], None]) -> BaseException | None:
+def failed_attempt(work: ShardRunner, disturb: Callable[[], None]) -> BaseException | None:
     """Make the segmenter, disturb that when the checkpoint of step 20 is there, and give the error it ends with."""
     folder = Path(work.run.store.uri) / "artifacts" / "segmenter" / work.run.keys["segmenter"]
     assert not list(folder.glob("*.checkpoints/00000020.pt")), "left by an earlier training"

@@ -1,6 +1,5 @@
 """What tests of the workers have them do; a module that worker processes can import."""
 
-import importlib
 import logging
 import time
 
@@ -46,6 +45,6 @@ def peak_memory():
     return current_worker().peak_memory_mib
 
 
-def made_rows(stage, job):
+def made_rows(job):
     """What a stage makes of a job, before it is written."""
-    return list(importlib.import_module(f"clipes.tasks.stages.{stage}").rows(job))
+    return list(job.stage.rows(job))

@@ -10,8 +10,8 @@ from support.small_trainings import SmallTraining, training_work
 
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import parse_config
 
 PAPER_TEMPLATE = "a clean origami {}."

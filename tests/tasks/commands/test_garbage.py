@@ -10,10 +10,10 @@ import pytest
 from support.small_runs import TINY_NETWORK, worked_through
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.ledger import STATUS_SCHEMA
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri, weights_uri
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 

@@ -14,12 +14,12 @@ from support.small_runs import rows_of, worked_through
 
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
-from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics import run_metrics
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.runs.ranking import template_ranking
+from clipes.tasks.stages.registry import STAGES
 
 OF_PHOTOS = ("cams", "masks", "mask_scores")
 NOTHING = {"texts": 0, "cams": 0, "masks": 0, "mask_scores": 0}
@@ -37,7 +37,7 @@ def six(tiny):
 
 @pytest.fixture
 def prepared(six):
-    def prepared(reuse=ALL_THAT_IS_THERE, **sections):
+    def prepared(reuse=REUSE_ALL, **sections):
         return prepare_run(six.config(**{"execution": {"shards": 2}, **sections}), "mask_scores", reuse)
 
     return prepared
@@ -46,7 +46,7 @@ def prepared(six):
 @pytest.fixture
 def work(prepared, pool):
     """A call that works through the run, with some settings, and gives its ledger."""
-    return lambda reuse=ALL_THAT_IS_THERE, **sections: worked_through(prepared(reuse, **sections), pool)
+    return lambda reuse=REUSE_ALL, **sections: worked_through(prepared(reuse, **sections), pool)
 
 
 def computed(ledger):
@@ -233,7 +233,7 @@ def failed(prepared, six, pool):
     ledger = worked_through(run, pool)
     (six.folder / "away").rename(path)
     assert [(reject.image_id, reject.kind) for reject in ledger.rejects()] == [("b", "missing")]
-    return next(shard for shard, photos in run.shards.items() if "b" in [photo.image_id for photo in photos])
+    return next(shard for shard, photos in run.inputs.shards.items() if "b" in [photo.image_id for photo in photos])
 
 
 def test_a_photo_that_failed_for_good_is_tried_again_where_that_is_wished(work, prepared, failed):

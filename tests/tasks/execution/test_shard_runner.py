@@ -7,13 +7,13 @@ import pytest
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from support.damage import flip_in_page
-from support.small_runs import work_on, worked_through, works_of
+from support.small_runs import shard_runners, work_on, worked_through
 
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StorageError, TransientError, WorkerError
 
@@ -69,6 +69,10 @@ class LosesWorkers:
     def __init__(self, pool, deaths):
         self._pool, self._deaths = pool, deaths
 
+    @property
+    def counters(self):
+        return self._pool.counters
+
     def run(self, *args, **options):
         if self._deaths.pop(0):
             raise WorkerError("its worker process died")
@@ -81,7 +85,9 @@ def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool)
     run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
     meets_it, dies_in_the_mend, mends, goes_on = False, True, False, False
     ledger = Ledger(run.photos, 1)
-    texts, cams_work, masks = works_of(run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on]))
+    texts, cams_work, masks = shard_runners(
+        run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on])
+    )
     for work in (texts, cams_work):
         work_on(work, run)
 
@@ -113,7 +119,7 @@ def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool
     cams = Path(made("cams")["cams"].uri)
     run = prepare_run(three.config(), "masks")
     ledger = Ledger(run.photos, 1)
-    for work in works_of(run, ledger, pool):
+    for work in shard_runners(run, ledger, pool):
         if work.stage.name == "masks":
             assert ledger.record("cams", 0).cached
             cams.unlink()

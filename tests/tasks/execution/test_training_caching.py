@@ -5,15 +5,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.damage import flip_in_page
-from support.small_runs import work_on, worked_through, works_of
+from support.small_runs import shard_runners, work_on, worked_through
 from support.small_trainings import result_of, same_weights
 
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
-from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import weights_uri
 
 STEPS = 6
@@ -24,7 +24,7 @@ SCORED = {**NOTHING, "segmenter_scores": 1}
 
 @pytest.fixture(scope="module")
 def prepared(small):
-    def prepared(reuse=ALL_THAT_IS_THERE, **sections):
+    def prepared(reuse=REUSE_ALL, **sections):
         train = {"iterations": STEPS, "checkpoint_every": 3, "validate_every": 0, **sections.pop("train", {})}
         return small.prepared(reuse, until="segmenter_scores", train=train, **sections)
 
@@ -100,7 +100,7 @@ def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, tr
     run = prepared(evaluation={"flip": True})
     ledger = Ledger(run.photos, run.evaluated)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
-        *before, scores = works_of(run, ledger, own)
+        *before, scores = shard_runners(run, ledger, own)
         for work in before:
             work_on(work, run)
         assert ledger.record("segmenter", 0).cached

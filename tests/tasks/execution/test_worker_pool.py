@@ -18,9 +18,9 @@ from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.worker import Counters, WorkerSlot, current_worker
 from clipes.tasks.plan.shard_plan import Reuse
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import ClipConfig, DatasetConfig, ExecutionConfig
 from clipes_core.errors import PhotoError, StageError, WorkerError
 
@@ -93,10 +93,10 @@ def test_two_devices_each_load_the_model_once_and_make_what_one_makes(two, tiny,
     run = prepare_run(tiny.config(execution={"shards": 6}), "cams")
     alone = make_run(run, pool)
     anew = prepare_run(tiny.config(execution={"shards": 6}), "cams", Reuse(fresh=True))
-    plans = [planned(anew, STAGES["cams"], shard, {}) for shard in anew.shards]
+    plans = [planned(anew, STAGES["cams"], shard, {}) for shard in anew.inputs.shards]
 
     with ThreadPoolExecutor(2) as threads:
-        records = list(threads.map(lambda plan: made_shard(anew, plan, two), plans))
+        records = list(threads.map(lambda plan: made_shard(anew, STAGES["cams"], plan, two), plans))
 
     assert len({record.worker for record in records}) == 2
     assert [call(two, models_loaded) for _ in range(2)] == [1, 1]

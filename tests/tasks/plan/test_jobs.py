@@ -8,18 +8,18 @@ import pytest
 from support.small_runs import made_shard, make_run, planned
 
 from clipes.tasks.execution.make_shard import cached_record
-from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.shard_plan import ALL_THAT_IS_THERE, Reuse
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.registry import STAGES
 from clipes_core.errors import ArtifactError, TransientError
 
 
-def prepared(tiny, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+def prepared(tiny, until="masks", reuse=REUSE_ALL, **sections):
     return prepare_run(tiny.config(**sections), until, reuse)
 
 
-def made(tiny, pool, until="masks", reuse=ALL_THAT_IS_THERE, **sections):
+def made(tiny, pool, until="masks", reuse=REUSE_ALL, **sections):
     return make_run(prepared(tiny, until, reuse, **sections), pool)
 
 
@@ -40,7 +40,7 @@ def test_all_rows_are_computed_where_nothing_is_there(four, pool):
         rows = first.rows(stage)
         assert rows.keys() == set("abcd")
         assert {row["status"] for row in rows.values()} == {"ok"}
-        assert (record.cached, record.complete, record.rejects) == (False, True, ())
+        assert (record.cached, record.rejects) == (False, ())
         assert record.seconds > 0
         assert record.worker.startswith("cpu:")
 
@@ -61,7 +61,7 @@ def test_a_second_time_all_is_there(four, pool):
     first, second = made(four, pool), made(four, pool)
 
     assert second.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 0)}
-    assert all(record.cached and record.complete for record in second.records.values())
+    assert all(record.cached for record in second.records.values())
     assert [record.uri for record in second.of("masks")] == [record.uri for record in first.of("masks")]
 
 
@@ -170,8 +170,8 @@ def test_a_photo_is_a_reject_of_the_stage_that_could_not_use_it_only(four, pool)
     assert (reject.image_id, reject.stage, reject.kind) == ("b", "cams", "missing")
     assert reject.uri == f"{four.folder}/b.png"
     assert masks.rejects == ()
-    assert cams.complete
-    assert masks.complete
+    cams.check()
+    masks.check()
 
 
 def test_a_photo_that_failed_for_good_is_not_tried_again(four, pool):
@@ -215,9 +215,9 @@ def server(four):
 def over_the_network(run, server, name):
     """The run with one photo read from the server."""
     uri = f"http://127.0.0.1:{server.server_port}/{name}.png"
-    (photos,) = run.shards.values()
+    (photos,) = run.inputs.shards.values()
     moved = tuple(dataclasses.replace(each, uri=uri) if each.image_id == name else each for each in photos)
-    return dataclasses.replace(run, shards={0: moved})
+    return dataclasses.replace(run, inputs=dataclasses.replace(run.inputs, shards={0: moved}))
 
 
 def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool, server):
@@ -229,7 +229,6 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     (reject,) = record.rejects
     assert (reject.image_id, reject.kind, reject.kind.transient) == ("b", "network", True)
     assert "503" in reject.reason
-    assert not record.complete
     with pytest.raises(TransientError, match=r"^1 photos failed for a cause that may pass; the first: "):
         record.check()
     assert first.run.store.footer(record.uri).metadata["complete"] == "false"
@@ -238,7 +237,7 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     second = make_run(run, pool)
 
     assert second.counts() == {"cams": (4, 3, 1)}
-    assert second.of("cams")[0].complete
+    second.of("cams")[0].check()
     assert {row["status"] for row in second.rows("cams").values()} == {"ok"}
 
 
@@ -249,7 +248,7 @@ def test_a_stage_cannot_go_on_without_the_artifact_it_reads(four, pool):
     Path(cams.of("cams")[0].uri).unlink()
 
     with pytest.raises(ArtifactError, match=r"\.parquet is missing: run again"):
-        made_shard(run, plan, pool)
+        made_shard(run, STAGES["masks"], plan, pool)
     assert not Path(run.store.artifact_uri(plan.key)).exists()
 
 
@@ -263,7 +262,7 @@ def test_a_photo_never_gets_lost(four, pool):
     plan = planned(run, STAGES["masks"], 0, one.records)
 
     with pytest.raises(ArtifactError, match=r"masks shard 0: 3 photos without a row: \['b', 'c', 'd'\]"):
-        made_shard(run, plan, pool)
+        made_shard(run, STAGES["masks"], plan, pool)
     assert not Path(run.store.artifact_uri(plan.key)).exists()
 
 
@@ -272,16 +271,17 @@ def test_a_cached_artifact_of_other_photos_is_told_so(four, pool):
     plan = planned(run, STAGES["cams"], 0, {})
     other = dataclasses.replace(plan, photos=plan.photos[:3])
 
-    assert cached_record(plan, run.store).images == 4
+    assert cached_record(STAGES["cams"], plan, run.store).images == 4
     with pytest.raises(ArtifactError, match=r"holds other photos than the manifest: delete it and run again"):
-        cached_record(other, run.store)
+        cached_record(STAGES["cams"], other, run.store)
 
 
 def test_a_job_can_be_sent_to_a_worker_and_names_its_photos(four, pool):
-    run = made(four, pool, "cams").run
+    made(four, pool, "cams")
     four.add("e")
     grown = prepared(four, "cams")
-    job = ShardJob(planned(grown, STAGES["cams"], 0, {}), run.store, run.config, run.vocabulary)
+    plan = planned(grown, STAGES["cams"], 0, {})
+    job = shard_job(STAGES["cams"], plan, grown.store, grown.inputs, 0)
 
     sent = pickle.loads(pickle.dumps(job))
 
@@ -294,6 +294,6 @@ def test_a_job_reads_the_upstream_rows_of_its_photos_only(four, pool):
     run = prepared(four)
     whole = planned(run, STAGES["masks"], 0, cams.records)
     part = dataclasses.replace(whole, copies={"earlier": ("a", "d")})
-    job = ShardJob(part, run.store, run.config, run.vocabulary)
+    job = shard_job(STAGES["masks"], part, run.store, run.inputs, 0)
 
-    assert list(job.upstream_rows("cams", ["image_id"])) == [{"image_id": "b"}, {"image_id": "c"}]
+    assert list(job.upstream_rows(STAGES["cams"], ["image_id"])) == [{"image_id": "b"}, {"image_id": "c"}]

@@ -9,12 +9,17 @@ from support.damage import flip_in_page
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import content_key
+from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.shard_plan import Reuse, output_digests, plan_shard, planned_digests
-from clipes.tasks.plan.stages import STAGES
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes_core.config.run import parse_config
 from clipes_core.errors import ArtifactError, ErrorKind
+from clipes_core.vocabulary import Vocabulary
 
 STAGE_KEY = "5" * 16
+CONFIG = parse_config({"name": "tiny", "dataset": {"root": "/data"}})
+VOCABULARY = Vocabulary.model_validate({"classes": [{"name": "cat"}], "background_words": ["sky"]})
 UPSTREAM = {"texts": "memory://texts.parquet"}
 
 
@@ -33,8 +38,9 @@ def photos(ids="abcd"):
 
 
 def plan(store, listed, stage="cams", above=None, shard=0, stage_key=STAGE_KEY, **reuse):
-    key = ArtifactKey(stage, stage_key, shard, "")
-    return plan_shard(STAGES[stage], key, listed, store, UPSTREAM, above or {}, Reuse(**reuse))
+    sample = frozenset(each.image_id for each in listed)
+    inputs = RunInputs(CONFIG, VOCABULARY, "model", "fp32", shards={shard: listed}, sample=sample)
+    return plan_shard(STAGES[stage], shard, stage_key, inputs, store, UPSTREAM, above or {}, Reuse(**reuse))
 
 
 def make(store, plan, kinds=None, complete=True, age=0):
@@ -255,7 +261,7 @@ def test_rows_of_a_damaged_artifact_are_not_planned_to_be_copied_where_all_is_re
 
 @pytest.mark.parametrize("stage", ["prompts", "prompt_scores", "mask_scores"])
 def test_what_the_run_itself_reads_is_always_read_wholly(store, stage):
-    above = {name: dict.fromkeys("ab", "1") for name in STAGES[stage].sharded_upstream}
+    above = {read.name: dict.fromkeys("ab", "1") for read in STAGES[stage].photo_upstream}
     before = made(store, photos("ab"), stage, above)
     assert plan(store, photos("ab"), stage, above).cached
 
@@ -345,9 +351,15 @@ def test_digests_of_a_missing_artifact(store):
 
 
 def test_digests_known_before_a_shard_is_made(store):
-    assert planned_digests(plan(store, photos("ab")), store) == {}
+    assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {}
     made(store, photos("ab"), age=60)
     made(store, photos("cd"))
 
-    assert planned_digests(plan(store, photos("ab")), store) == {"a": "row of a", "b": "row of b"}
-    assert planned_digests(plan(store, photos("bce")), store) == {"b": "row of b", "c": "row of c"}
+    assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {
+        "a": "row of a",
+        "b": "row of b",
+    }
+    assert planned_digests(STAGES["cams"], plan(store, photos("bce")), store) == {
+        "b": "row of b",
+        "c": "row of c",
+    }

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 from support.small_runs import make_run
 
-from clipes.tasks.plan.stages import RANKING_STAGES
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.ranking import template_ranking
@@ -25,7 +24,7 @@ def test_what_stands_on_the_template_is_planned_when_it_is_known(automatic, tiny
     assert computed(automatic()) == {"candidate_texts": 82 * 45, "embeddings": 2, "prompts": 2}
 
     ranked = automatic()
-    made = make_run(replace(ranked, stages=RANKING_STAGES), pool)
+    made = make_run(replace(ranked, stages=("candidate_texts", "embeddings", "prompts")), pool)
     assert computed(automatic()) == {"candidate_texts": 0, "embeddings": 0, "prompts": 0, "texts": 0, "cams": 2}
 
     ranking = template_ranking(ranked.store, [record.uri for record in made.of("prompts")], ranked.inputs.candidates)

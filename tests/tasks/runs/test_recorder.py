@@ -16,7 +16,7 @@ from support.small_runs import make_run
 from clipes.tasks.plan.keys import shard_of
 from clipes.tasks.runs import recorder as run_files
 from clipes.tasks.runs.preparation import prepare_ranking
-from clipes.tasks.runs.recorder import open_run, recorded_run
+from clipes.tasks.runs.recorder import open_run, record_choice, recorded_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError, StorageError
@@ -55,7 +55,7 @@ def test_the_manifest_lists_every_photo_with_its_shard(prepared):
 
     assert {name: row["shard"] for name, row in rows.items()} == {name: shard_of(name, 2) for name in "ad"}
     assert {name: row["class_ids"] for name, row in rows.items()} == {"a": [8, 12], "d": []}
-    (photo,) = [photo for photos in run.shards.values() for photo in photos if photo.image_id == "a"]
+    (photo,) = [photo for photos in run.inputs.shards.values() for photo in photos if photo.image_id == "a"]
     facts = {name: rows["a"][name] for name in ("uri", "size_bytes", "fingerprint", "truth_uri")}
     assert facts == {name: getattr(photo, name) for name in facts}
 
@@ -229,7 +229,7 @@ def test_a_template_that_is_chosen_is_written_down_and_the_config_stays(prepared
     with recorded_run(run) as record:
         begun = run.store.read_run_json("tiny", "run.json")
         chosen = run.with_template("a {}.")
-        record.go_on_with(chosen)
+        record_choice(chosen)
         record.findings["prompts"] = {"template": "a {}."}
     ended = run.store.read_run_json("tiny", "run.json")
 

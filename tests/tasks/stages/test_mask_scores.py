@@ -177,7 +177,7 @@ def reject_of(made):
     assert (rows["a"]["scored"], rows["a"]["pixels"]) == ([], [])
     (record,) = made.of("mask_scores")
     (reject,) = record.rejects
-    assert record.complete
+    record.check()
     assert (reject.image_id, reject.stage) == ("a", "mask_scores")
     return reject
 

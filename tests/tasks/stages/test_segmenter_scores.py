@@ -1,4 +1,5 @@
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
 from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.artifact_store import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
@@ -26,6 +28,15 @@ from clipes_core.photo import reduce_to
 from clipes_core.segmentation.inference import photo_mask
 
 CLASSES = 21
+
+
+@dataclass(frozen=True)
+class NetworkOfOwnModules:
+    """What the stage has to know of a training: the modules that its network is made of."""
+
+    imports: tuple[str, ...]
+    digest: str = ""
+    iterations: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +56,11 @@ def job(tiny, model):
         config["decode_head"]["type"] = head
         save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
-        digests = {photo.image_id: photo.fingerprint for photo in run.shards[0]}
-        plan = ShardPlan(key, run.shards[0], digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
-        return ShardJob(plan, run.store, run.config, run.vocabulary, imports)
+        digests = {photo.image_id: photo.fingerprint for photo in run.inputs.shards[0]}
+        photos = run.inputs.shards[0]
+        plan = ShardPlan(key, 0, len(photos), photos, digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
+        training = NetworkOfOwnModules(tuple(imports))
+        return ShardJob(SEGMENTER_SCORES, plan, run.store, run.config, run.vocabulary, "fp32", training)
 
     return job
 
@@ -57,7 +70,7 @@ def made(job, pool):
     """image_id -> row, of all photos that were added."""
 
     def made(**sections):
-        rows = pool.run(made_rows, "segmenter_scores", job(**sections), timeout_s=120)
+        rows = pool.run(made_rows, job(**sections), timeout_s=120)
         return {row.image_id: row for row in rows}
 
     return made
@@ -129,7 +142,7 @@ def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool
     tiny.add("d")
     of_all = job()
 
-    rows = {row.image_id: row for row in pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)}
+    rows = {row.image_id: row for row in pool.run(made_rows, of_all, timeout_s=120)}
 
     assert {name: (row.status, row.error_kind) for name, row in rows.items()} == {
         "a": ("error", "bad_truth"),
@@ -153,7 +166,7 @@ def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job,
         flip(weights, -1000)
 
     with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet lacks its weights \(") as caught:
-        pool.run(made_rows, "segmenter_scores", of_all, timeout_s=120)
+        pool.run(made_rows, of_all, timeout_s=120)
     assert caught.value.uri == uri
 
 
@@ -194,5 +207,5 @@ def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tin
     tiny.add("a")
     asked = job("HeadOfMyOwn", ("a_head_of_my_own",))
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
-        (row,) = own.run(made_rows, "segmenter_scores", asked, timeout_s=120)
+        (row,) = own.run(made_rows, asked, timeout_s=120)
     assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

@@ -1,14 +1,21 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.oracle import VOC_BACKGROUND_WORDS, VOC_WORDS, oracle_model, oracle_text_feature
+from support.small_runs import made_shard, planned
 
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.texts import make_texts, read_texts, text_count, texts_key
+from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.errors import PromptError, WeightsError
 
 
+def plan_of(run):
+    return planned(run, TEXTS, 0, {})
+
+
 def make(run, pool):
-    return pool.run(make_texts, run.texts(), run.store, run.config, run.vocabulary, timeout_s=60)
+    return made_shard(run, TEXTS, plan_of(run), pool)
 
 
 def rows(run, record):
@@ -49,26 +56,27 @@ def test_the_record_counts_rows_and_time(prepared, pool):
     assert (record.stage, record.shard, record.images, record.computed, record.cached) == ("texts", 0, 45, 45, False)
     assert record.seconds > 0
     assert record.worker.startswith("cpu:")
-    assert record.uri == run.store.artifact_uri(run.texts())
+    assert record.uri == run.store.artifact_uri(plan_of(run).key)
 
 
 def test_the_artifact_is_whole_and_says_what_made_it(prepared, pool):
     run = prepared()
-    assert not run.texts_cached()
+    assert not plan_of(run).cached
 
     record = make(run, pool)
 
-    assert run.texts_cached()
+    assert plan_of(run).cached
     metadata = run.store.footer(record.uri).metadata
     assert metadata["config"] == run.config.model_dump_json()
     assert metadata["version"] == "0.1.0"
     assert metadata["stage_key"] == run.keys["texts"]
 
 
-def test_its_key_follows_from_the_stage_key():
-    assert texts_key("a" * 16) == texts_key("a" * 16)
-    assert texts_key("a" * 16).content_key != texts_key("b" * 16).content_key
-    assert (texts_key("a" * 16).stage, texts_key("a" * 16).shard) == ("texts", 0)
+def test_its_key_follows_from_the_stage_key(prepared):
+    keys = [plan_of(prepared(**prompts)).key for prompts in ({}, {}, {"template": "a {}."})]
+    assert keys[0] == keys[1]
+    assert keys[0].content_key != keys[2].content_key
+    assert (keys[0].stage, keys[0].shard) == ("texts", 0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_sentences_follow_templates_and_fusion(prepared, pool, prompts, count, b
     run = prepared(**prompts)
     made = rows(run, make(run, pool))
 
-    assert len(made) == count == text_count(run.config, run.vocabulary)
+    assert len(made) == count == plan_of(run).rows
     assert [row["sentences"] for row in made if row["name"] == "bird"] == birds
     np.testing.assert_allclose(np.linalg.norm([row["feature"] for row in made], axis=1), 1, atol=1e-5)
 
@@ -112,13 +120,14 @@ def test_a_sentence_that_is_too_long_is_told_so(prepared, pool):
 
     with pytest.raises(PromptError, match="has more than the 77 tokens that CLIP reads: shorten it"):
         make(run, pool)
-    assert not run.texts_cached()
+    assert not plan_of(run).cached
 
 
 def test_weights_that_are_gone_are_told_so(prepared, pool):
     run = prepared()
     clip = run.config.clip.model_copy(update={"pretrained": "/nowhere/vit.pt"})
     config = run.config.model_copy(update={"clip": clip})
+    run = replace(run, inputs=replace(run.inputs, config=config))
 
     with pytest.raises(WeightsError, match=r"clip\.pretrained /nowhere/vit\.pt: expected a file or a tag"):
-        pool.run(make_texts, run.texts(), run.store, config, run.vocabulary, timeout_s=60)
+        make(run, pool)

@@ -1,15 +1,15 @@
 """A training whose photos and store are on a real S3 server."""
 
-from support.small_runs import work_on, works_of
+from support.small_runs import shard_runners, work_on
 from support.small_trainings import SmallTraining
 
-from clipes.tasks.execution.joint_training import training_facts
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.registry import STAGES
+from clipes.tasks.stages.segmenter import training_facts
 from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
 from clipes.tasks.storage.listing import files_in
 from clipes.tasks.storage.user_files import write_bytes
@@ -27,7 +27,7 @@ def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_
     run = prepare_run(parse_config({**values, "dataset": dataset, "store": f"{s3_folder}/store"}), "segmenter")
     ledger = Ledger(run.photos, run.evaluated)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
-        for work in works_of(run, ledger, own):
+        for work in shard_runners(run, ledger, own):
             work_on(work, run)
 
     uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")

@@ -7,9 +7,9 @@ import pytest
 from support.damage import flip_in_page
 from support.masked_photos import VOCABULARY, confidence_of, ids_of, mask_row, noise
 
-from clipes.tasks.plan.stages import STAGES
 from clipes.tasks.runs.recorder import recorded_run
 from clipes.tasks.stages.masks import MasksRow
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.parquet import ROWS_AT_ONCE
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes_core.errors import BrokenArtifactError, StageError, UsageError

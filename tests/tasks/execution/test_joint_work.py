@@ -4,12 +4,13 @@ import math
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.small_runs import TINY_NETWORK
 from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
-from clipes.tasks.execution.joint_training import _processes
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.errors import StageError, WorkerError
 
 CONFIGS = TINY_NETWORK.parent
@@ -54,7 +55,8 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
     ],
 )
 def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
-    assert _processes(batch_size, devices) == expected
+    job = SimpleNamespace(training=SimpleNamespace(batch_size=batch_size))
+    assert SEGMENTER.joint.processes(job, devices) == expected
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):

@@ -1,0 +1,53 @@
+"""Runner inline: jobs run in the calling process, one at a time, so that a breakpoint in a stage stops there."""
+
+import threading
+from collections.abc import Mapping
+
+from typing_extensions import override
+
+from clipes.tasks.execution.make_shard import make_shard
+from clipes.tasks.execution.runner import Runner
+from clipes.tasks.machine.devices import available_devices, cores
+from clipes.tasks.machine.worker import Counters, WorkerSlot, acting_as_worker
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.stages.registry import STAGES
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import StageError, WorkerError
+
+
+class InlineRunner(Runner):
+    """Makes each shard in the thread that asks for it. Nothing is replaced, nothing is timed out."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self._slots = {
+            "gpu": (WorkerSlot(available_devices(config.clip.device)[0], cores()),),
+            "cpu": (WorkerSlot("cpu", 1),),
+        }
+        self._counters = Counters(tuple(STAGES))
+        self._rows = self._counters.of_slot()
+        self._one_at_a_time, self._cancelled = threading.Lock(), False
+
+    @property
+    @override
+    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
+        return self._slots
+
+    @override
+    def run(self, job: ShardJob) -> ShardRecord:
+        (slot,) = self._slots[job.stage.workers]
+        with self._one_at_a_time, acting_as_worker(slot, self._rows):
+            if self._cancelled:
+                raise StageError("stopped before it was done")
+            try:
+                return make_shard(job)
+            except MemoryError as exc:
+                raise WorkerError("the process ran out of memory") from exc
+
+    @override
+    def rows(self, stage: str) -> int:
+        return self._counters.count(stage)
+
+    @override
+    def cancel(self) -> None:
+        self._cancelled = True

@@ -1,0 +1,62 @@
+"""Runner local: long-lived worker processes of this host, one per device for CAMs and one per core for masks."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from typing_extensions import override
+
+from clipes.tasks.execution.joint_work import make_together
+from clipes.tasks.execution.make_shard import make_shard
+from clipes.tasks.execution.runner import Runner
+from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.machine.devices import cpu_slots, gpu_slots
+from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.stages.registry import STAGES
+from clipes_core.config.run import RunConfig
+
+
+class LocalRunner(Runner):
+    """Hands each job to an idle worker process; one that dies, hangs or runs out of memory is replaced."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self._slots = {"cpu": cpu_slots(config.execution), "gpu": gpu_slots(config.clip, config.execution)}
+        self._counters = Counters(tuple(STAGES))
+        self._pools: dict[str, WorkerPool] = {}
+        self._stack = ExitStack()
+
+    @override
+    def __enter__(self) -> Self:
+        for kind, slots in self._slots.items():
+            self._pools[kind] = self._stack.enter_context(worker_pool(slots, self._counters))
+        return self
+
+    @override
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()  # each pool ends its calls and its processes
+
+    @property
+    @override
+    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
+        return self._slots
+
+    @override
+    def run(self, job: ShardJob) -> ShardRecord:
+        pool, timeout_s = self._pools[job.stage.workers], self.config.execution.shard_timeout_s
+        if job.stage.joint:
+            return make_together(job, pool, timeout_s)
+        return pool.run(make_shard, job, timeout_s=timeout_s)
+
+    @override
+    def rows(self, stage: str) -> int:
+        return self._counters.count(stage)
+
+    @override
+    def cancel(self) -> None:
+        for pool in self._pools.values():
+            pool.stop_calls()

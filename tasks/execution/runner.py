@@ -1,0 +1,79 @@
+"""Runners: who makes the shards, and where. A new runner is a file in this folder and a line in RUNNERS."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pkgutil import resolve_name
+from types import TracebackType
+from typing import Self
+
+from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes_core.config.run import RunConfig, check_section
+from clipes_core.config.section import Section
+from clipes_core.errors import ConfigError
+
+RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> its class, imported when it is chosen
+    "local": "clipes.tasks.execution.local_runner:LocalRunner",
+    "inline": "clipes.tasks.execution.inline_runner:InlineRunner",
+}
+
+
+class Runner(ABC):
+    """Makes shards. Used as a context manager, which starts its workers and ends them.
+
+    Its errors are those of `clipes_core.errors`, never a library's: WorkerError for a worker that died, ran out of
+    memory or took too long, StageError for a job that was cancelled.
+
+    Attributes:
+        Settings: the keys of `execution.runner` beside `kind` that the runner knows.
+    """
+
+    Settings: type[Section] = Section
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.settings = check_section(self.Settings, config.execution.runner.model_extra or {}, "execution.runner")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the workers; what they are doing is lost."""
+        self.cancel()
+
+    @property
+    @abstractmethod
+    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
+        """Kind of worker (gpu, cpu) -> where each of them computes."""
+
+    @abstractmethod
+    def run(self, job: ShardJob) -> ShardRecord:
+        """Make a shard as soon as a worker is idle, and wait for it.
+
+        Raises:
+            WorkerError: the worker died, ran out of memory or took longer than `execution.shard_timeout_s`.
+            StageError: the runner was closed meanwhile.
+            Exception: whatever the stage raises.
+        """
+
+    @abstractmethod
+    def rows(self, stage: str) -> int:
+        """Return how many rows of a stage this runner has computed so far."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End all jobs that are running; who waits for them gets an error."""
+
+
+def runner_for(config: RunConfig) -> Runner:
+    """Return the runner that `execution.runner` names.
+
+    Raises:
+        ConfigError: there is no such runner, or it cannot be used here.
+    """
+    kind = config.execution.runner.kind
+    if kind not in RUNNERS:
+        raise ConfigError(f"execution.runner.kind: {kind} is no runner, there are: {', '.join(RUNNERS)}")
+    return resolve_name(RUNNERS[kind])(config)

@@ -1,0 +1,134 @@
+"""What a stage of the pipeline is."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.keys import digest
+from clipes.tasks.plan.row_kinds import RowKind
+from clipes.tasks.plan.rows import schema_of
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes_core.config.run import RunConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from clipes.tasks.plan.jobs import ShardJob
+
+
+def _always(_config: RunConfig) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class JointWork:
+    """How several workers make one shard together. The first one runs the stage's `rows`.
+
+    Attributes:
+        processes: how many work together, given the job and the devices of the workers that there are.
+        assist: what each of the others does, given the job and its rank from 1.
+        forget: removes what an earlier attempt has left, so that the work starts anew.
+    """
+
+    processes: Callable[["ShardJob", Sequence[str]], int]
+    assist: Callable[["ShardJob", int], None]
+    forget: Callable[["ShardJob"], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of the pipeline, declared in its own file under tasks/stages/.
+
+    Attributes:
+        name: also the folder in the store, and what `--until` takes.
+        version: of its algorithm; raised when numbers move.
+        kind: what a row stands for.
+        row: dataclass of a row; the artifact's schema follows from it.
+        workers: who does the work.
+        reads: returns the settings that the result depends on, or None as long as they are not known.
+        rows: makes the rows of a shard, in a worker.
+        upstream: the stages whose artifacts it reads.
+        needs_truth: only photos with a true mask have a row.
+        needs_labels: only photos with a class have a row.
+        sampled: only the photos of the run's sample have a row.
+        pooled: the run itself reads the artifacts of all shards together. Each is read completely before it counts as
+            cached, so that a damaged one is found, and rebuilt, in its own task run.
+        ranks_templates: it is part of a ranking of templates, and of a run whose template is `auto`.
+        enabled: whether a run with this config has the stage.
+        enabled_by: what to set if it has not, for messages.
+        joint: for a stage whose workers make one shard together.
+        stored_as: the stage whose artifacts it makes, if not its own.
+    """
+
+    name: str
+    version: int
+    kind: RowKind
+    row: type
+    workers: Literal["gpu", "cpu"]
+    reads: Callable[[RunInputs], Mapping[str, Any] | None]
+    rows: Callable[["ShardJob"], Iterator[Any]]
+    upstream: tuple["Stage", ...] = ()
+    needs_truth: bool = False
+    needs_labels: bool = False
+    sampled: bool = False
+    pooled: bool = False
+    ranks_templates: bool = False
+    enabled: Callable[[RunConfig], bool] = _always
+    enabled_by: str = ""
+    joint: JointWork | None = None
+    stored_as: "Stage | None" = None
+
+    @property
+    def title(self) -> str:
+        """What tables and pages call the stage: its name, and the unit of its rows if that is not obvious."""
+        return f"{self.name} ({self.kind.unit})" if self.kind.unit else self.name
+
+    @property
+    def schema(self) -> "pa.Schema":
+        """Columns of the artifact."""
+        return schema_of(self.row)
+
+    @property
+    def photo_upstream(self) -> tuple["Stage", ...]:
+        """The upstream stages that have a row per photo."""
+        return tuple(stage for stage in self.upstream if stage.kind.per_photo)
+
+    def has_row(self, photo: Photo, inputs: RunInputs) -> bool:
+        """Return whether a photo has a row in this stage."""
+        return (
+            (photo.truth_uri is not None or not self.needs_truth)
+            and (bool(photo.class_ids) or not self.needs_labels)
+            and (photo.image_id in inputs.sample or not self.sampled)
+        )
+
+
+def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
+    """Return the key of each stage: the digest of its name, version, what it reads, and the keys of its upstream.
+
+    Args:
+        stages: in the order of the pipeline.
+        inputs: of the run.
+
+    Returns:
+        Stage name -> key. Stages that read what is not known yet are left out: templates to rank or to sample, or the
+        one that `auto` stands for.
+    """
+    keys: dict[str, str] = {}
+    for stage in stages:
+        reads = stage.reads(inputs)
+        if reads is not None and all(read.name in keys for read in stage.upstream):
+            keys[stage.name] = _key(stage, reads, [keys[read.name] for read in stage.upstream])
+    return keys
+
+
+def key_without_upstream(stage: Stage, inputs: RunInputs) -> str:
+    """Return the key of a stage that reads no other, whose settings are known."""
+    assert not stage.upstream
+    reads = stage.reads(inputs)
+    assert reads is not None
+    return _key(stage, reads, [])
+
+
+def _key(stage: Stage, reads: Mapping[str, Any], upstream: list[str]) -> str:
+    return digest([stage.name, stage.version, dict(reads), upstream])
