@@ -13,6 +13,7 @@ from clipes.tasks.execution.scheduler import scheduler_for
 from clipes.tasks.inputs.configs import resolved
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.report import reported_run
+from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
@@ -52,7 +53,7 @@ def pipeline(
     runner = runner_for(config)
     run = prepare_run(config, until, Reuse(fresh, verify, retry_errors))
     with told_how_to_retry(), reported_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
-        record.ledger.check("manifest")
+        check_failure_rate(record.ledger, "manifest")
         if run.chooses_template:
             run = choose_template(run, record, scheduler)
         scheduler.submit(run, "texts")

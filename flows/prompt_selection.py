@@ -11,6 +11,7 @@ from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
 from clipes.tasks.inputs.configs import resolved
 from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
@@ -78,7 +79,7 @@ def prompt_selection(
     runner = runner_for(config)
     run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
     with told_how_to_retry(), recorded_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
-        record.ledger.check(MANIFEST)
+        check_failure_rate(record.ledger, MANIFEST)
         ranking = rank(run, record, scheduler)
         sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
     return PromptSelection(record.summary(), ranking, sample)

@@ -1,40 +1,36 @@
-"""The dependency rule of this repository: flows -> tasks -> clipes_core, never back."""
+"""The import rules of this repository: flows -> tasks -> clipes_core, never back, and the table of tasks' folders."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from support.imports import ROOT, imported_modules, source_files, under
 
-ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
     "clipes_core": ("prefect", "clipes", "argparse", "logging", "os", "pathlib"),
     "tasks": ("clipes.flows",),
     "flows": ("torch", "numpy", "cv2", "PIL", "clipes_core"),
 }
 ALLOWED = {"flows": ("clipes_core.config", "clipes_core.errors")}
+FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architecture.md draws them
+    "machine": (),
+    "storage": ("machine",),
+    "inputs": ("machine", "storage"),
+    "models": ("machine", "storage", "inputs"),
+    "plan": ("storage", "inputs"),
+    "training": ("machine", "storage", "inputs", "models", "plan"),
+    "stages": ("machine", "storage", "inputs", "models", "plan", "training"),
+    "runs": ("machine", "storage", "inputs", "models", "plan", "training", "stages"),
+    "ui": ("machine", "plan", "stages", "runs"),
+    "execution": ("machine", "storage", "inputs", "plan", "training", "stages", "runs", "ui"),
+    "report": ("machine", "storage", "inputs", "plan", "stages", "runs", "ui"),
+    "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs"),
+}
 OLD_NAMES = ("tasks", "flows", "configs")  # under which a module would be loaded a second time
-
-
-def imported_modules(source: Path) -> set[str]:
-    """Dotted names imported anywhere in `source`, inside functions included."""
-    names = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def under(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_layer_imports_only_what_lies_below_it(layer):
-    sources = sorted((ROOT / layer).rglob("*.py"))
-    assert sources, f"no modules found in {layer}/"
-    for source in sources:
+    for source in source_files(layer):
         found = {
             name
             for name in imported_modules(source)
@@ -43,9 +39,38 @@ def test_layer_imports_only_what_lies_below_it(layer):
         assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"
 
 
+def test_every_folder_of_tasks_is_in_the_table():
+    folders = {path.name for path in (ROOT / "tasks").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_tasks_imports_only_what_the_table_permits(folder):
+    permitted = tuple(f"clipes.tasks.{name}" for name in (folder, *FOLDERS[folder]))
+    for source in source_files(f"tasks/{folder}"):
+        names = {name for name in imported_modules(source) if under(name, ("clipes.tasks",))}
+        found = {name for name in names if not under(name, permitted)}
+        assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"
+
+
+@pytest.mark.parametrize("forbidden", ["clipes.flows.cli", "clipes.tasks.storage.parquet", "tasks.plan"])
+def test_the_rules_catch_what_they_forbid(forbidden, tmp_path):
+    """They pass vacuously if a name's first part is compared with that of another package."""
+    source = tmp_path / "module.py"
+    source.write_text(f"def late():\n    import {forbidden}\n    from {forbidden} import name\n")
+    assert imported_modules(source) == {forbidden, f"{forbidden}.name"}
+    rules = (FORBIDDEN["tasks"], ("clipes.tasks.storage",), OLD_NAMES)
+    assert any(under(name, rule) for rule in rules for name in imported_modules(source))
+
+
 def test_nothing_is_imported_under_a_second_name():
-    sources = [source for layer in FORBIDDEN for source in (ROOT / layer).rglob("*.py")]
-    sources += [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    sources = [*source_files(), *source_files("tests"), *source_files("benchmarks"), *source_files("configs")]
     for source in sources:
         found = {name for name in imported_modules(source) if under(name, OLD_NAMES)}
         assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"
+
+
+def test_imports_are_absolute():
+    for source in source_files():
+        relative = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert all(node.level == 0 for node in relative), source.relative_to(ROOT)

@@ -12,6 +12,7 @@ from prefect.tasks import Task
 
 from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import reason_of
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import StageError, TransientError, UpstreamError
@@ -55,7 +56,7 @@ def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -
             ledger.finished(record, attempt)
             log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
             record.check()
-            ledger.check(stage)
+            check_failure_rate(ledger, stage)
         except Exception as exc:
             ledger.failed(stage, shard, attempt, exc)
             log.warning("shard %d: attempt %d failed: %s", shard, attempt, reason_of(exc))

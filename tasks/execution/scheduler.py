@@ -14,6 +14,7 @@ from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.plan.keys import digest
+from clipes.tasks.runs.failures import check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
@@ -78,7 +79,7 @@ class Scheduler:
                     future.wait()
                 except Exception as exc:  # Prefect could not start the task run, as when its server is gone
                     self._ledger.not_begun(stage, shard, exc)
-        self._ledger.check_shards()
+        check_shards(self._ledger)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
         """Return shards, or groups of them, in the order of this scheduler."""

@@ -9,6 +9,7 @@ from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
 from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
 from clipes.tasks.plan.stage import Stage
+from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
@@ -87,7 +88,7 @@ class ShardRunner:
                 if not self.ledger.has_whole(read.name, own):
                     raise UpstreamError(f"not run: it reads {read.name} shard {own}, which has failed")
         for stage in (*self.stage.photo_upstream, self.stage):
-            self.ledger.check(stage.name)
+            check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
         """Yield the shards of an upstream stage that a shard reads, with the runner of that stage."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from clipes.tasks.inputs.photos import Photo
 from clipes_core.config.run import RunConfig
@@ -54,6 +54,16 @@ class RunInputs:
     shards: Shards = field(default_factory=dict)
     evaluation: Shards = field(default_factory=dict)
     sample: frozenset[str] = frozenset()
+
+    @property
+    def image_network(self) -> list[str]:
+        """What decides the output of CLIP's image network, for stage keys."""
+        return [self.config.clip.model, self.model_digest, self.config.clip.pooling, self.precision]
+
+    @property
+    def photo_settings(self) -> dict[str, Any]:
+        """What decides the pixels of a photo, for stage keys."""
+        return self.config.dataset.model_dump(include={"exif", "max_side"})
 
     def with_template(self, template: str) -> "RunInputs":
         """Return the inputs of a run with another template."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -14,8 +14,8 @@ from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
-from clipes.tasks.stages.registry import STAGES, all_names
-from clipes_core.errors import ClipesError, StageError, UpstreamError, UsageError
+from clipes.tasks.stages.registry import all_names
+from clipes_core.errors import ClipesError, StageError, UpstreamError
 
 STATUS_SCHEMA = pa.schema(
     [
@@ -45,22 +45,6 @@ class ShardStatus:
     artifact: str = ""
 
 
-@dataclass(frozen=True)
-class StageSummary:
-    """A stage's counts in metrics.json; seconds are this run's."""
-
-    images: int
-    shards: int
-    cached_shards: int
-    computed_shards: int
-    failed_shards: int
-    copied_rows: int
-    computed_rows: int
-    wall_seconds: float
-    busy_seconds: float
-    peak_memory_mib: int
-
-
 class Ledger:
     """The state of every shard a run has touched.
 
@@ -68,12 +52,12 @@ class Ledger:
 
     Args:
         photos: of the data set, what failure rates are measured against.
-        max_failure_rate: permanent failures / photos that a stage bears.
+        max_failure_rate: permanent failures / photos that a stage may have.
         evaluated: photos that the segmenter is scored on, for the rates of its scores.
     """
 
     def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
-        self._photos, self._evaluated, self._max_failure_rate = photos, evaluated, max_failure_rate
+        self.photos, self.evaluated, self.max_failure_rate = photos, evaluated, max_failure_rate
         self._lock = threading.Lock()
         self._status: dict[tuple[str, int], ShardStatus] = {}
         self._records: dict[tuple[str, int], ShardRecord] = {}
@@ -134,47 +118,6 @@ class Ledger:
         if not self.has_whole(stage, shard):
             self.failed(stage, shard, 0, failure)
 
-    def check(self, stage: str) -> None:
-        """Stop a stage in which too many photos failed for good.
-
-        Raises:
-            StageError: says how many, how many are borne, and the first reason.
-        """
-        with self._lock:
-            failed = self._permanent[stage]
-        of_evaluation = stage in STAGES and STAGES[stage].kind.of_evaluation
-        photos = self._evaluated if of_evaluation else self._photos
-        if failed > self._max_failure_rate * photos:
-            first = next(reject for reject in self.rejects(stage) if not reject.kind.transient)
-            raise StageError(
-                f"{stage}: {failed} of {photos} photos failed, more than execution.max_failure_rate "
-                f"{self._max_failure_rate:g} bears; the first: {first.image_id}: {first.reason}\n"
-                "Mend them and add --retry-errors, or raise the rate."
-            )
-
-    def check_shards(self) -> None:
-        """Fail a run that has shards without a whole artifact; those that only stand on them are not told.
-
-        Raises:
-            UsageError: where that is why a shard failed.
-            StageError: one line per reason, with the shards that failed for it.
-        """
-        with self._lock:
-            undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
-            never = {place: StageError("its task run came to no end") for place in undone - self._failures.keys()}
-            failed = {**self._failures, **never}
-            found = [(place, failed[place]) for place in sorted(failed, key=_in_order)]
-        failures = [(place, failure) for place, failure in found if not isinstance(failure, UpstreamError)]
-        for _, failure in failures:
-            if isinstance(failure, UsageError):
-                raise failure
-        shards: dict[tuple[str, str], list[str]] = {}
-        for (stage, shard), failure in failures:
-            shards.setdefault((stage, reason_of(failure)), []).append(str(shard))
-        if shards:
-            lines = (f"{stage} shard {', '.join(failed)}: {reason}" for (stage, reason), failed in shards.items())
-            raise StageError("\n".join(lines))
-
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Photos that failed in a stage, or in all; one that could not be embedded and then had no CAM is told once."""
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
@@ -191,6 +134,25 @@ class Ledger:
         """What became of a shard that has an artifact."""
         with self._lock:
             return self._records[stage, shard]
+
+    def failures(self) -> list[tuple[str, int, Exception]]:
+        """Return why each shard has no complete artifact, stages as they run; one without an end counts as failed."""
+        with self._lock:
+            undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
+            never = {place: StageError("its task run came to no end") for place in undone - self._failures.keys()}
+            failed = {**self._failures, **never}
+        return [(*place, failed[place]) for place in sorted(failed, key=_in_order)]
+
+    def permanent_failures(self, stage: str) -> int:
+        """Return how many photos of a stage failed for a permanent cause."""
+        with self._lock:
+            return self._permanent[stage]
+
+    def seconds(self, stage: str) -> tuple[float, float]:
+        """Return a stage's wall time from its first start to its last end, and the summed time of its workers [s]."""
+        with self._lock:
+            first, last = self._spans.get(stage, (0.0, 0.0))
+            return last - first, self._busy.get(stage, 0.0)
 
     def failure(self, stage: str, shard: int) -> Exception | None:
         """Why a shard has no whole artifact, of its last attempt."""
@@ -215,31 +177,6 @@ class Ledger:
     def table(self) -> pa.Table:
         """The content of status.parquet."""
         return pa.Table.from_pylist([asdict(status) for status in self.statuses()], schema=STATUS_SCHEMA)
-
-    def summaries(self, stages: Iterable[str]) -> dict[str, StageSummary]:
-        """Counts of the stages that are part of the run."""
-        with self._lock:
-            planned = {stage for stage, _ in self._status}
-        return {stage: self._summary(stage) for stage in stages if stage in planned}
-
-    def _summary(self, stage: str) -> StageSummary:
-        records = self.records(stage)
-        with self._lock:
-            states = [status.state for (name, _), status in self._status.items() if name == stage]
-            first, last = self._spans.get(stage, (0.0, 0.0))
-            busy = self._busy.get(stage, 0.0)
-        return StageSummary(
-            images=sum(record.images for record in records),
-            shards=len(states),
-            cached_shards=states.count("cached"),
-            computed_shards=states.count("completed"),
-            failed_shards=states.count("failed"),
-            copied_rows=sum(record.copied for record in records),
-            computed_rows=sum(record.computed for record in records),
-            wall_seconds=last - first,
-            busy_seconds=busy,
-            peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
-        )
 
     def _as_it_stands(self, status: ShardStatus) -> ShardStatus:
         if status.state == "running" and status.stage in self._counts:

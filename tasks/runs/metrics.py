@@ -7,6 +7,7 @@ from typing import Any
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import PooledScores, pooled_scores, pooled_segmenter_scores
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.segmenter import SEGMENTER, training_facts
@@ -37,7 +38,7 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         pooled["segmenter"] = predicted
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
     trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records(SEGMENTER.name)]
-    stages = {name: asdict(summary) for name, summary in ledger.summaries(all_names()).items()}
+    stages = {name: asdict(summary) for name, summary in summaries(ledger, all_names()).items()}
     return {**scored, **(trained[0] if trained else {}), "stages": stages}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, CENTRE_BOX, PSEUDO_MASK
 from clipes.tasks.stages.prompt_scores import CELL_COLUMNS as TEMPLATE_COLUMNS
 from clipes.tasks.stages.prompt_scores import MEASURED

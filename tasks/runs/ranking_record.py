@@ -12,6 +12,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import TemplateScore, pooled_template_scores
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
+from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
@@ -62,7 +63,7 @@ def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, 
 
     uris = [record.uri for record in ledger.records(PROMPTS.name)]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
-    encoded = ledger.summaries([EMBEDDINGS.name])[EMBEDDINGS.name].computed_rows
+    encoded = summaries(ledger, [EMBEDDINGS.name])[EMBEDDINGS.name].computed_rows
     facts = ranking_json(ranking, run.config.clip.pooling, encoded)
     table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
     run.store.write_run_table(run.config.name, "prompts.parquet", table)

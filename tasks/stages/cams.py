@@ -13,8 +13,7 @@ from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.cam_rows import encoded_cams, encoded_residual
-from clipes.tasks.stages.settings import image_network, photo_settings
+from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual
 from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import PhotoError
@@ -44,7 +43,7 @@ class CamsRow(PhotoRow):
         scores: (K,) softmax scores, or logits.
         cam: (K, grid_h, grid_w) float16, little-endian, C order, in [0, 1].
         refined_cam: as `cam`.
-        refined_residual: what float16 rounds off `refined_cam`, see `clipes.tasks.stages.cam_rows`.
+        refined_residual: what float16 rounds off `refined_cam`, see `clipes.tasks.stages.columns.cams`.
     """
 
     notes: tuple[str, ...] = column("list<string>", ())
@@ -64,9 +63,9 @@ class CamsRow(PhotoRow):
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
     """Return the settings that CAMs depend on, beside their texts."""
     return {
-        "model": image_network(inputs),
+        "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),
-        "photo": photo_settings(inputs),
+        "photo": inputs.photo_settings,
     }
 
 

@@ -9,7 +9,6 @@ from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.settings import image_network, photo_settings
 from clipes_core.errors import PhotoError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class EmbeddingsRow(PhotoRow):
 
 
 def _reads(inputs: RunInputs) -> dict[str, Any]:
-    return {"model": image_network(inputs), "photo": photo_settings(inputs)}
+    return {"model": inputs.image_network, "photo": inputs.photo_settings}
 
 
 def _rows(job: ShardJob) -> Iterator[EmbeddingsRow]:

@@ -15,9 +15,9 @@ from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.cam_rows import stored_cams
 from clipes.tasks.stages.cams import CAMS
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
+from clipes.tasks.stages.columns.cams import stored_cams
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ErrorKind, PhotoError
 

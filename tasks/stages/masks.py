@@ -13,9 +13,8 @@ from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.cam_rows import stored_cams
 from clipes.tasks.stages.cams import CAMS
-from clipes.tasks.stages.settings import photo_settings
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.errors import ErrorKind, PhotoError
 
 CAMS_COLUMNS = (
@@ -56,7 +55,7 @@ def _reads(inputs: RunInputs) -> dict[str, Any]:
         "crf": inputs.config.crf.model_dump(),
         "confidence": inputs.config.confidence.model_dump(),
         "palette": inputs.vocabulary.palette,
-        "photo": photo_settings(inputs),
+        "photo": inputs.photo_settings,
     }
 
 

@@ -14,7 +14,7 @@ from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import cam_settings
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, sparse_cells
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
 from clipes_core.errors import PhotoError

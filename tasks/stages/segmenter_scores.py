@@ -14,9 +14,8 @@ from clipes.tasks.plan.row_kinds import EVALUATION
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.confusion_rows import sparse_cells
+from clipes.tasks.stages.columns.confusions import sparse_cells
 from clipes.tasks.stages.segmenter import SEGMENTER
-from clipes.tasks.stages.settings import photo_settings
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
 
@@ -50,7 +49,7 @@ def _reads(inputs: RunInputs) -> dict[str, Any]:
         "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
         "crf": evaluation.crf.model_dump() if evaluation.crf.enabled else None,
         "palette": inputs.vocabulary.palette,
-        "photo": photo_settings(inputs),
+        "photo": inputs.photo_settings,
     }
 
 

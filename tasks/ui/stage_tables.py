@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 from prefect.artifacts import create_table_artifact
 
-from clipes.tasks.runs.ledger import Ledger, ShardStatus, StageSummary, reason_of
+from clipes.tasks.runs.ledger import Ledger, ShardStatus, reason_of
+from clipes.tasks.runs.stage_summary import StageSummary, summaries
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
@@ -81,8 +82,8 @@ def stage_tables(ledger: Ledger) -> list[StageTable]:
     shards: dict[str, list[ShardStatus]] = {}
     for status in ledger.statuses():
         shards.setdefault(status.stage, []).append(status)
-    summaries = ledger.summaries(all_names()).items()
-    return [StageTable(stage, _lines(ledger, shards[stage], summary), _text(summary)) for stage, summary in summaries]
+    counts = summaries(ledger, all_names()).items()
+    return [StageTable(stage, _lines(ledger, shards[stage], summary), _text(summary)) for stage, summary in counts]
 
 
 def _lines(ledger: Ledger, shards: Sequence[ShardStatus], summary: StageSummary) -> tuple[StageLine, ...]:

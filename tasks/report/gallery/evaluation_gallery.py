@@ -8,7 +8,7 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.cards import Card, ids_shown, rows_of, shown_photo, truth_shown
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, photo_miou
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 
 COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 

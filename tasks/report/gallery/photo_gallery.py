@@ -9,7 +9,7 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_shown, rows_of, shown_photo, truth_shown
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map, small_levels
-from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
 from clipes_core.confidence import PAPER_MU, share_from
 from clipes_core.pictures.overlay import heat_on_photo

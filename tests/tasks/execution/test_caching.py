@@ -19,6 +19,7 @@ from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics import run_metrics
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.runs.ranking import template_ranking
+from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.registry import STAGES
 
 OF_PHOTOS = ("cams", "masks", "mask_scores")
@@ -50,11 +51,11 @@ def work(prepared, pool):
 
 
 def computed(ledger):
-    return {stage: counts.computed_rows for stage, counts in ledger.summaries(STAGES).items()}
+    return {stage: counts.computed_rows for stage, counts in summaries(ledger, STAGES).items()}
 
 
 def copied(ledger):
-    return {stage: counts.copied_rows for stage, counts in ledger.summaries(STAGES).items()}
+    return {stage: counts.copied_rows for stage, counts in summaries(ledger, STAGES).items()}
 
 
 def made(ledger):

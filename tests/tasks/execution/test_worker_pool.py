@@ -19,7 +19,7 @@ from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.worker import Counters, WorkerSlot, current_worker
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import ClipConfig, DatasetConfig, ExecutionConfig
 from clipes_core.errors import PhotoError, StageError, WorkerError

@@ -182,10 +182,10 @@ def test_of_many_rejects_some_are_listed_and_that_is_said(tiny, reported):
 
 def test_a_run_with_too_many_rejects_says_what_to_do(tiny, reported):
     lost = tiny.add("a")
-    failure = StageError("cams: 1 of 1 photos failed\nMend them and add --retry-errors, or raise the rate.")
+    failure = StageError("cams: 1 of 1 photos failed\nRepair them and add --retry-errors, or raise the rate.")
     said = notes(reported(failure=failure, lost=[lost]))
     assert "cams: 1 of 1 photos failed" in said
-    assert "Mend them and add --retry-errors, or raise the rate." in said
+    assert "Repair them and add --retry-errors, or raise the rate." in said
 
 
 def test_a_run_none_of_whose_photos_is_left_says_so(tiny, reported):

@@ -5,7 +5,9 @@ import pytest
 
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.stage_summary import summaries
 from clipes_core.errors import ConfigError, ErrorKind, StageError, TransientError, UpstreamError
 
 
@@ -80,7 +82,7 @@ def test_a_failed_shard_keeps_its_attempt_and_reason():
     (row,) = rows(ledger)
     assert (row["state"], row["attempt"]) == ("failed", 2)
     with pytest.raises(StageError, match=r"^cams shard 0: the disk is full$"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_an_error_of_another_kind_is_named():
@@ -88,7 +90,7 @@ def test_an_error_of_another_kind_is_named():
     ledger.started("cams", 0, 1)
     ledger.failed("cams", 0, 1, KeyError("feature"))
     with pytest.raises(StageError, match=r"^cams shard 0: KeyError: 'feature'$"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_every_reason_has_a_line_with_its_shards():
@@ -97,7 +99,7 @@ def test_every_reason_has_a_line_with_its_shards():
         ledger.started("cams", shard, 1)
         ledger.failed("cams", shard, 1, StageError(reason))
     with pytest.raises(StageError) as caught:
-        ledger.check_shards()
+        check_shards(ledger)
     assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
 
 
@@ -107,7 +109,7 @@ def test_what_the_user_can_mend_goes_first():
         ledger.started("cams", shard, 1)
         ledger.failed("cams", shard, 1, failure)
     with pytest.raises(ConfigError, match=r"^clip\.device: cuda is not here$"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
@@ -118,7 +120,7 @@ def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
     for shard in (0, 1):
         ledger.not_begun("cams", shard, ConnectionError("no server"))
     with pytest.raises(StageError, match=r"^cams shard 1: ConnectionError: no server$"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_a_shard_that_succeeds_in_the_end_has_not_failed():
@@ -127,7 +129,7 @@ def test_a_shard_that_succeeds_in_the_end_has_not_failed():
     ledger.failed("cams", 0, 1, TransientError("later"))
     finished(ledger, record(), attempt=2)
 
-    ledger.check_shards()
+    check_shards(ledger)
     assert [(row["state"], row["attempt"]) for row in rows(ledger)] == [("completed", 2)]
 
 
@@ -140,7 +142,7 @@ def test_a_shard_that_is_not_whole_has_failed_and_keeps_its_artifact():
     assert (row["state"], row["images"], row["errors"]) == ("failed", 10, 2)
     assert row["artifact"] == "/store/cams-0.parquet"
     with pytest.raises(StageError, match="cams shard 0: b is network"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reason():
@@ -152,7 +154,7 @@ def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reaso
     assert [(row["stage"], row["state"]) for row in rows(ledger)] == [("cams", "failed"), ("masks", "pending")]
     assert str(ledger.failure("masks", 0)) == "not run"
     with pytest.raises(StageError, match=r"^cams shard 0: no$"):
-        ledger.check_shards()
+        check_shards(ledger)
 
 
 def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
@@ -170,44 +172,44 @@ def test_a_stage_bears_a_share_of_failed_photos(failed, borne):
     finished(ledger, record(rejects=[reject(str(number)) for number in range(failed)]))
 
     if borne:
-        ledger.check("cams")
+        check_failure_rate(ledger, "cams")
     else:
         message = (
-            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 bears; the first: 0: "
-            r".*\nMend them and add --retry-errors, or raise the rate\.$"
+            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; the first: 0: "
+            r".*\nRepair them and add --retry-errors, or raise the rate\.$"
         )
         with pytest.raises(StageError, match=message):
-            ledger.check("cams")
-    ledger.check("masks")
+            check_failure_rate(ledger, "cams")
+    check_failure_rate(ledger, "masks")
 
 
 def test_failures_add_up_over_shards():
     ledger = Ledger(20, 0.1)
     for shard in range(3):
-        ledger.check("cams")
+        check_failure_rate(ledger, "cams")
         finished(ledger, record(shard, rejects=[reject(str(shard))]))
     with pytest.raises(StageError, match="3 of 20"):
-        ledger.check("cams")
+        check_failure_rate(ledger, "cams")
 
 
 def test_failures_that_may_pass_do_not_count_against_the_stage():
     ledger = Ledger(20, 0)
     finished(ledger, record(rejects=[reject("a", ErrorKind.TIMEOUT)]))
-    ledger.check("cams")
+    check_failure_rate(ledger, "cams")
 
 
 def test_failures_of_a_cached_shard_count_too():
     ledger = Ledger(20, 0)
     finished(ledger, record(cached=True, computed=0, rejects=[reject("a")]))
     with pytest.raises(StageError, match="1 of 20"):
-        ledger.check("cams")
+        check_failure_rate(ledger, "cams")
 
 
 def test_a_shard_made_again_counts_once():
     ledger = Ledger(20, 0.05)
     for attempt in (1, 2):
         finished(ledger, record(rejects=[reject("a")]), attempt)
-    ledger.check("cams")
+    check_failure_rate(ledger, "cams")
     assert [each.image_id for each in ledger.rejects()] == ["a"]
     finished(ledger, record(cached=True), 3)
     assert ledger.reused_rows("cams") == 10
@@ -245,13 +247,13 @@ def test_counts_of_a_stage():
     ledger.started("cams", 3, 1)
     ledger.failed("cams", 3, 1, StageError("no"))
 
-    summary = ledger.summaries(["texts", "cams"])["cams"]
+    summary = summaries(ledger, ["texts", "cams"])["cams"]
 
     assert (summary.images, summary.shards) == (25, 4)
     assert (summary.cached_shards, summary.computed_shards, summary.failed_shards) == (1, 2, 1)
     assert (summary.copied_rows, summary.computed_rows) == (5, 10)
     assert summary.busy_seconds == 2.5
-    assert ledger.summaries(["texts", "masks"]) == {}
+    assert summaries(ledger, ["texts", "masks"]) == {}
 
 
 def test_wall_time_is_from_first_start_to_last_end():
@@ -262,9 +264,9 @@ def test_wall_time_is_from_first_start_to_last_end():
     time.sleep(0.3)
     ledger.started("masks", 0, 1)
 
-    summaries = ledger.summaries(["cams", "masks"])
-    assert 0.2 <= summaries["cams"].wall_seconds < 0.45
-    assert summaries["masks"].wall_seconds < 0.1
+    found = summaries(ledger, ["cams", "masks"])
+    assert 0.2 <= found["cams"].wall_seconds < 0.45
+    assert found["masks"].wall_seconds < 0.1
 
 
 def test_many_threads_may_write_at_once():
@@ -278,11 +280,11 @@ def test_many_threads_may_write_at_once():
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert ledger.summaries(["cams"]).get("cams") is None or ledger.table().num_rows <= 400
+        assert summaries(ledger, ["cams"]).get("cams") is None or ledger.table().num_rows <= 400
     for thread in threads:
         thread.join()
 
-    summary = ledger.summaries(["cams"])["cams"]
+    summary = summaries(ledger, ["cams"])["cams"]
     assert (summary.images, summary.shards, summary.computed_shards, summary.busy_seconds) == (400, 400, 400, 800.0)
     assert len(ledger.rejects()) == 400
 

@@ -15,6 +15,7 @@ from support.small_runs import make_run
 
 from clipes.tasks.plan.keys import shard_of
 from clipes.tasks.runs import recorder as run_files
+from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.recorder import open_run, record_choice, recorded_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -77,8 +78,8 @@ def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_written_down
     (tiny.folder / "d.png").unlink()
     run = prepared(execution={"max_failure_rate": 0.3})
     with pytest.raises(StageError) as caught, recorded_run(run) as record:
-        record.ledger.check("manifest")
-    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 bears; the first: d: "
+        check_failure_rate(record.ledger, "manifest")
+    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 allows; the first: d: "
     assert str(caught.value).startswith(expected)
     assert read_run(run.config.store, "tiny").rejects == 1
 

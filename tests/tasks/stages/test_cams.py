@@ -9,8 +9,8 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.cam_rows import encoded_cams, encoded_residual, stored_cams
 from clipes.tasks.stages.cams import batch_rows
+from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual, stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
 from clipes_core.config.run import CamConfig, ClipConfig

@@ -8,7 +8,7 @@ from support.small_runs import make_run
 
 from clipes.tasks.runs.pooled_scores import pooled_scores
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.evaluation.baseline import centre_box

@@ -12,7 +12,7 @@ from clipes.tasks.models.clip_architecture import SHIPPED
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import key_without_upstream
-from clipes.tasks.stages.cam_rows import stored_cams
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES, all_names, run_names, stage_keys
 from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.crf import DenseCrfConfig

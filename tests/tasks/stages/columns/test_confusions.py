@@ -6,7 +6,7 @@ from PIL import Image
 
 from clipes.tasks.inputs.photos import load_truth
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
-from clipes.tasks.stages.confusion_rows import TRIPLET_COLUMNS, photo_miou, sparse_cells
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou, sparse_cells
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import PhotoError
 

@@ -1,0 +1,46 @@
+"""The counts of a stage, as metrics.json and the tables show them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clipes.tasks.runs.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """A stage's counts in metrics.json; seconds are this run's."""
+
+    images: int
+    shards: int
+    cached_shards: int
+    computed_shards: int
+    failed_shards: int
+    copied_rows: int
+    computed_rows: int
+    wall_seconds: float
+    busy_seconds: float
+    peak_memory_mib: int
+
+
+def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
+    """Return the counts of those stages that are part of the run."""
+    states: dict[str, list[str]] = {}
+    for status in ledger.statuses():
+        states.setdefault(status.stage, []).append(status.state)
+    return {stage: _summary(ledger, stage, states[stage]) for stage in stages if stage in states}
+
+
+def _summary(ledger: Ledger, stage: str, states: list[str]) -> StageSummary:
+    records, (wall, busy) = ledger.records(stage), ledger.seconds(stage)
+    return StageSummary(
+        images=sum(record.images for record in records),
+        shards=len(states),
+        cached_shards=states.count("cached"),
+        computed_shards=states.count("completed"),
+        failed_shards=states.count("failed"),
+        copied_rows=sum(record.copied for record in records),
+        computed_rows=sum(record.computed for record in records),
+        wall_seconds=wall,
+        busy_seconds=busy,
+        peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
+    )

@@ -1,0 +1,1 @@
+"""What several stages put into columns, and read from them."""

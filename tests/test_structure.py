@@ -1,0 +1,107 @@
+"""The structure of this repository: units, relations between them, and sizes. Import rules: test_layering.py."""
+
+import ast
+from collections import defaultdict
+
+import pytest
+from support.imports import ROOT, imported_modules, source_files
+
+MOST_UNITS, MOST_RELATIONS, MOST_MODULES, MOST_CLASS_LINES = 16, 80, 12, 150
+MOST_CORE_MODULES = 16  # loose in clipes_core/
+
+
+def unit_of(module: str) -> str | None:
+    """flows, clipes_core, or a folder or module directly in tasks/; None for what is not ours."""
+    parts = module.removeprefix("clipes.").split(".")
+    if parts[0] == "tasks":
+        return f"tasks.{parts[1]}" if len(parts) > 1 else None
+    return parts[0] if parts[0] in ("flows", "clipes_core") else None
+
+
+def relations() -> dict[str, set[str]]:
+    """Unit -> the units that it imports."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for source in source_files():
+        unit = unit_of(".".join(source.relative_to(ROOT).with_suffix("").parts))
+        if unit is None or unit == "tasks.__init__":
+            continue
+        found[unit] |= {other for name in imported_modules(source) if (other := unit_of(name)) not in (None, unit)}
+    return found
+
+
+def test_there_are_few_units_and_few_relations_between_them():
+    found = relations()
+    assert len(found) <= MOST_UNITS, sorted(found)
+    assert sum(map(len, found.values())) <= MOST_RELATIONS
+
+
+def test_no_import_goes_in_a_circle():
+    left = relations()
+    while left:
+        free = [unit for unit, read in left.items() if not read & left.keys()]
+        assert free, f"these import each other: {sorted(left)}"
+        for unit in free:
+            del left[unit]
+
+
+def loose_modules() -> dict[str, int]:
+    found: dict[str, int] = defaultdict(int)
+    for source in source_files():
+        found[str(source.parent.relative_to(ROOT))] += source.name != "__init__.py"
+    return found
+
+
+@pytest.mark.parametrize("folder", loose_modules())
+def test_no_folder_has_too_many_loose_modules(folder):
+    assert loose_modules()[folder] <= (MOST_CORE_MODULES if folder == "clipes_core" else MOST_MODULES)
+
+
+def test_no_class_is_too_large():
+    for source in source_files():
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.ClassDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines < MOST_CLASS_LINES, f"{source.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def test_stage_names_are_strings_in_few_places():
+    """Else a stage could not be renamed, added or taken out without looking through the whole project."""
+    from clipes.tasks.stages.registry import STAGES
+
+    allowed = {ROOT / "flows" / "pipeline.py", ROOT / "tasks" / "stages" / "registry.py"}
+    for source in source_files():
+        if source in allowed:
+            continue
+        own = {source.stem, "candidate_texts"} if source.parent == ROOT / "tasks" / "stages" else set()
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Constant) and node.value in STAGES.keys() - own:
+                where = f"{source.relative_to(ROOT)}:{node.lineno}"
+                assert (where.partition(":")[0], node.value) in KEYS_OF_OTHER_THINGS, f"{where} names {node.value!r}"
+
+
+# These strings are spelt like a stage and mean something else.
+KEYS_OF_OTHER_THINGS: set[tuple[str, str]] = set()
+
+
+def test_every_folder_of_tasks_says_what_it_is_for():
+    for folder in sorted((ROOT / "tasks").iterdir()):
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_nothing_is_loose_in_tasks():
+    assert [path.name for path in (ROOT / "tasks").glob("*.py")] == ["__init__.py"]
+
+
+def test_the_package_holds_links_and_its_version_alone():
+    package = ROOT / "clipes"
+    links = {path.name: path for path in package.iterdir() if path.is_symlink()}
+    assert sorted(links) == ["configs", "flows", "tasks"], "a clone needs symbolic links: git config core.symlinks true"
+    assert all(path.resolve() == ROOT / name for name, path in links.items())
+    assert {path.name for path in package.glob("*.py")} == {"__init__.py"}
+    names = {
+        node.targets[0].id
+        for node in ast.parse((package / "__init__.py").read_text()).body
+        if isinstance(node, ast.Assign)
+    }
+    assert names == {"__version__"}
