@@ -19,7 +19,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")
-LONG_WORDS = ("Config", "class words over 77 tokens")
+LONG_WORDS = ("Config", "class words longer than 77 tokens")
 
 
 @dataclass(frozen=True)

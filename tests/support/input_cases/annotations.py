@@ -56,22 +56,22 @@ def lines(address: str) -> dict[tuple[str, str], Line]:
     """
     dog = annotation("dog")
     labels = {
-        "no annotation": listed("none", None),
+        "missing annotation": listed("none", None),
         "broken XML": listed("broken", dog[:-9]),
         "web page named .xml": listed("page", b"<html><title>404 Not Found</title></html>"),
         "XML of 11 MB": listed("huge", dog.replace(b"><object", b">" + b" " * LIMIT + b"<object")),
-        "XML whose entities multiply": listed("bomb", multiplying()),
-        "XML that refers to an address outside": listed("refers", referring(address)),
+        "XML with entities that expand exponentially": listed("bomb", multiplying()),
+        "XML that refers to an external address": listed("refers", referring(address)),
         "object without a name": listed("nameless", b"<annotation><object/></annotation>"),
         "XML without objects": listed("empty", annotation()),
-        "class that the vocabulary lacks": listed("giraffe", annotation("dog", "giraffe")),
-        "class in wrong case": listed("Dog", annotation("Dog")),
-        "XML that states another size than the photo has": listed("size", annotation("dog", size=(640, 480))),
+        "class that is not in the vocabulary": listed("giraffe", annotation("dog", "giraffe")),
+        "class name in the wrong case": listed("Dog", annotation("Dog")),
+        "XML that states a wrong photo size": listed("size", annotation("dog", size=(640, 480))),
     }
     lists = {
-        "id that an earlier line has": Line("twice\r\ntwice", "twice", dog),
+        "id that an earlier line already has": Line("twice\r\ntwice", "twice", dog),
         "id with spaces": listed("my old photo", dog),
-        "byte order mark, blank lines, Windows line ends": listed("plain", dog),
+        "byte order mark, blank lines, Windows line endings": listed("plain", dog),
     }
     groups = {"Labels": labels, "Lists": lists}
     return {(group, given): line for group, these in groups.items() for given, line in these.items()}

@@ -42,9 +42,9 @@ def listed(name: str, content: bytes | None, kind: str = "list") -> Command:
 
 COMMANDS: dict[tuple[str, str], Command] = {
     ("Lists", "list without photos"): listed("l.csv", b"image,labels\n"),
-    ("Lists", "no list"): listed("l.csv", None),
-    ("Lists", "list that is no UTF-8"): listed("l.txt", "träd.jpg dog".encode("latin-1")),
-    ("Lists", "CSV without the columns"): listed("l.csv", b"file,class\na.jpg,dog\n"),
+    ("Lists", "missing list"): listed("l.csv", None),
+    ("Lists", "list that is not UTF-8"): listed("l.txt", "träd.jpg dog".encode("latin-1")),
+    ("Lists", "CSV without the required columns"): listed("l.csv", b"file,class\na.jpg,dog\n"),
     ("Lists", "broken COCO file"): listed("l.json", b'{"images": [', "coco"),
     ("Config", "unknown key"): setting("cam.pover=2"),
     ("Config", "value of the wrong type"): setting("cam.power=two"),
@@ -56,11 +56,11 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("Config", "YAML that would run a program"): Command(
         config=b"name: !!python/object/apply:os.system ['touch ran']\n"
     ),
-    ("Config", "config that is no UTF-8"): Command(config="name: träd\n".encode("latin-1")),
-    ("Config", "no config"): Command(config=None),
+    ("Config", "config that is not UTF-8"): Command(config="name: träd\n".encode("latin-1")),
+    ("Config", "missing config"): Command(config=None),
     ("Config", "stage that does not exist"): Command(("--until", "mask")),
     ("Config", "vocabulary that does not exist"): setting("dataset.classes=voc13"),
-    ("Config", "generated scenes with other classes than theirs"): Command(
+    ("Config", "generated scenes with a different vocabulary"): Command(
         ("--plan", "--set", "dataset.format=scenes", "--set", "clip.pretrained=random:0")
     ),
 }

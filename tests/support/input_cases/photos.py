@@ -97,7 +97,7 @@ class Line:
 
 PHOTOS = {
     "truncated JPEG": Line("truncated.jpg", half(picture())),
-    "file of zero bytes": Line("zero.jpg", Path.touch),
+    "empty file": Line("zero.jpg", Path.touch),
     "web page named .jpg": Line("page.jpg", content(PAGE)),
     "PNG named .jpg": Line("png.jpg", saved(picture(), "PNG")),
     "JPEG named .png": Line("jpeg.png"),
@@ -112,37 +112,37 @@ PHOTOS = {
     "1x1 pixel": Line("pixel.png", saved(picture(size=(1, 1)), "PNG")),
     "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),
     "6000x4000 pixels": Line("large.jpg", saved(picture(size=(6000, 4000)))),
-    "PNG that announces 20000x20000 pixels": Line("bomb.png", content(announced(20_000, 20_000))),
+    "PNG whose header states 20000x20000 pixels": Line("bomb.png", content(announced(20_000, 20_000))),
     "EPS named .jpg": Line("eps.jpg", saved(picture(), "EPS")),
-    "no file": Line("none.jpg", nothing),
-    "file that vanishes after it was listed": Line("vanishing.jpg"),
-    "folder in a photo's place": Line("folder.jpg", Path.mkdir),
-    "links in a circle": Line("circle.jpg", circle),
+    "missing file": Line("none.jpg", nothing),
+    "file that disappears after clipes listed it": Line("vanishing.jpg"),
+    "folder instead of a photo": Line("folder.jpg", Path.mkdir),
+    "symbolic link loop": Line("circle.jpg", circle),
 }
 LABELS = {
     "list with id 0": Line("id0.jpg", labels="0"),
     "list with a negative id": Line("negative.jpg", labels="-3"),
     "list with an id above the number of classes": Line("id21.jpg", labels="12;21"),
-    "list with an id that is no whole number": Line("real.jpg", labels="12.0"),
+    "list with an id that is not an integer": Line("real.jpg", labels="12.0"),
 }
 TRUTH = {
-    "truth of another size": Line("t-size.jpg", write_truth=ids(IDS[:-1])),
+    "truth of a different size": Line("t-size.jpg", write_truth=ids(IDS[:-1])),
     "truth in RGB": Line("t-rgb.jpg", write_truth=saved(picture(), "PNG")),
     "truth as JPEG": Line("t-jpeg.jpg", write_truth=saved(Image.fromarray(IDS), "JPEG")),
-    "truth of 16 bits": Line("t-16bit.jpg", write_truth=ids(IDS.astype(np.uint16))),
-    "truth with an id that is no class": Line("t-id.jpg", write_truth=ids(IDS + 21)),
-    "truth that is broken": Line("t-broken.jpg", write_truth=content(b"\x89PNG\r\n\x1a\n")),
-    "truth that the list names and that is not there": Line("t-none.jpg", write_truth=nothing),
-    "truth at an address that no package can open": Line("t-address.jpg", truth="foo://there/t.png"),
-    "no truth, where other photos have some": Line("t-without.jpg"),
+    "16-bit truth": Line("t-16bit.jpg", write_truth=ids(IDS.astype(np.uint16))),
+    "truth with an id that is not a class": Line("t-id.jpg", write_truth=ids(IDS + 21)),
+    "broken truth file": Line("t-broken.jpg", write_truth=content(b"\x89PNG\r\n\x1a\n")),
+    "truth that the list names but that does not exist": Line("t-none.jpg", write_truth=nothing),
+    "truth at a URI that no installed package can open": Line("t-address.jpg", truth="foo://there/t.png"),
+    "no truth, but other photos have one": Line("t-without.jpg"),
 }
 LISTS = {
-    "id in Unicode": Line("поле/träd 木.jpg"),
+    "id with Unicode characters": Line("поле/träd 木.jpg"),
     "path with slashes": Line("sub/folder/a.jpg"),
-    "path with `..` that leads out of the root": Line("../outside.jpg"),
-    "absolute path outside of the root": Line("absolute.jpg", outside=True),
-    "name longer than a file's can be": Line(f"{'n' * 300}.jpg", nothing),
-    "address that nothing here can open": Line("gopher://far/a.jpg", nothing),
+    "path with `..` that leaves the root": Line("../outside.jpg"),
+    "absolute path outside the root": Line("absolute.jpg", outside=True),
+    "file name longer than the file system allows": Line(f"{'n' * 300}.jpg", nothing),
+    "URI that no installed package can open": Line("gopher://far/a.jpg", nothing),
     "line with too many cells": Line("cells.jpg", labels="dog,cat"),
 }
 LINES = {
@@ -150,7 +150,7 @@ LINES = {
     for group, lines in {"Photos": PHOTOS, "Labels": LABELS, "Truth": TRUTH, "Lists": LISTS}.items()
     for given, line in lines.items()
 }
-VANISHING = PHOTOS["file that vanishes after it was listed"].image
+VANISHING = PHOTOS["file that disappears after clipes listed it"].image
 
 
 def write_list_data_set(folder: Path) -> dict[str, str]:

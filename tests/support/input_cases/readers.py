@@ -95,11 +95,13 @@ def _seen_in_coco(folder: Path, split: str) -> Seen:
 
 
 READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
-    ("Photos", "photo without permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
-    ("Labels", "annotation without permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
-    ("Labels", "COCO list (ids from 0) with the number of classes as id"): coco_list,
-    ("Labels", "COCO annotation of a category that the file lacks"): lambda folder: coco_with(folder, categories=[]),
-    ("Labels", "COCO annotation of an image that the file lacks"): lambda folder: coco_with(
+    ("Photos", "photo without read permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
+    ("Labels", "annotation without read permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
+    ("Labels", "COCO list (ids from 0) with an id equal to the number of classes"): coco_list,
+    ("Labels", "COCO annotation of a category that is not in the file"): lambda folder: coco_with(
+        folder, categories=[]
+    ),
+    ("Labels", "COCO annotation of an image that is not in the file"): lambda folder: coco_with(
         folder, annotations=[{"image_id": "1", "category_id": 7}]
     ),
 }

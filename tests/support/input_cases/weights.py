@@ -46,9 +46,9 @@ WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
     ("Weights", "truncated weights"): truncated,
     ("Weights", "weights of another architecture"): other_architecture,
     ("Weights", "web page as weights"): lambda path, _: path.write_bytes(PAGE),
-    ("Weights", "weights of zero bytes"): lambda path, _: path.touch(),
+    ("Weights", "empty weights file"): lambda path, _: path.touch(),
     ("Weights", "pickle that would run a program"): program,
-    ("Weights", "folder as weights"): lambda path, _: path.mkdir(),
+    ("Weights", "folder instead of weights"): lambda path, _: path.mkdir(),
 }
 
 
