@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
 DEMO_SEED = 0  # of that config
-SEGMENTER_HEADING = "# Results of the demo's segmenter"  # benchmarks.segmenter_results writes what follows
+SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes what follows
 SCORES = {
     "centre_box": "centre box (baseline)",
     "initial_cam": "initial CAM",
@@ -103,8 +103,10 @@ def page(
     lines = [
         "# Results on the demo's scenes",
         "",
-        f"Written by `{command}`: 200 scenes per seed, made with the shipped CLIP.",
-        "mIoU in %, the mean over the seeds and the lowest and highest of them.",
+        "## Pseudo masks",
+        "",
+        f"Written by `{command}`: 200 scenes per seed, with the shipped CLIP.",
+        "The tables show mIoU in %. The first has the mean over the seeds, with the lowest and highest in brackets.",
         "",
         *score_table(metrics),
         "",
@@ -125,12 +127,12 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """The pseudo masks seed by seed, and the templates that were chosen."""
-    lines = [f"| pseudo mask, by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
+    lines = [f"| pseudo mask by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     chosen = " | ".join(f"`{one['template']}`" for one in metrics["`prompts.template=auto`"])
-    return [*lines, f"| template chosen by auto | {chosen} |"]
+    return [*lines, f"| template that `auto` chose | {chosen} |"]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -145,8 +147,9 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
         "## Sharpness and mIoU of templates",
         "",
         f"`clipes prompts {CONFIG} --set dataset.seed=SEED --with-miou --miou-photos 200`.",
-        "Spearman's rank correlation of sharpness and mIoU; the paper finds sharper (lower) with better masks, a",
-        "negative one. The sharpest template is the one that `auto` takes.",
+        "The column Spearman has the rank correlation of sharpness and mIoU, for initial and for refined CAMs. In the",
+        "paper, sharper templates (lower values) give better masks, which is a negative correlation. The sharpest",
+        "template is the one that `auto` chooses; the median is that of all templates in the sample.",
         "",
         "| seed | templates | Spearman | initial CAM: sharpest, median | refined CAM: sharpest, median |",
         "|---|---|---|---|---|",
@@ -159,7 +162,7 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
             *(sharpest_and_median(rows, what) for what in ("initial_miou", "refined_miou")),
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
-    lines += ["", f"The templates of seed {DEMO_SEED}, the demo's, best refined CAMs first:", ""]
+    lines += ["", f"The templates for seed {DEMO_SEED}, which the demo uses, with the best refined CAMs first:", ""]
     lines += ["| rank by sharpness | template | sharpness | initial CAM | refined CAM |", "|---|---|---|---|---|"]
     for row in prompts[DEMO_SEED]["rows"]:
         scores = " | ".join(f"{100 * row[what]:.1f}" for what in ("initial_miou", "refined_miou"))

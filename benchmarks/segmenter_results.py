@@ -18,9 +18,10 @@ from benchmarks.demo_results import CONFIG, ROOT, SEGMENTER_HEADING, clipes, spr
 LOSSES = {"cgl": "confidence-guided (`train.loss=cgl`, mu 0.95)", "ce": "cross entropy (`train.loss=ce`)"}
 CRF = {"true": "with CRF", "false": "without CRF"}
 WHY = (
-    "The masks are of scenes whose labels were known, the segmenter's of scenes that it knows nothing of. It has seen",
-    "200 scenes, begins from nothing and is small, so that the demo ends in minutes. The losses differ by less than",
-    "the seeds do: the CRF is sure of nearly all pixels, and both losses see nearly the same ones.",
+    "The pseudo masks are made with the labels of the scenes, but the segmenter predicts without labels. It is small,",
+    "starts from random weights and has seen only 200 scenes, so that the demo ends in minutes. The results of the two",
+    "losses differ by less than those of different seeds: the CRF is confident about nearly all pixels, so both losses",
+    "see nearly the same ones.",
 )
 
 
@@ -56,7 +57,7 @@ def section(seeds: Sequence[int], runs: Mapping[tuple[str, str], Sequence[Mappin
         f"Written by `{command}`: `{CONFIG}`, trained on the",
         f"pseudo masks of {first['pseudo_mask']['images']} scenes (their own mIoU: "
         f"{100 * first['pseudo_mask']['miou']:.1f} %) and scored on {first['segmenter']['images']} scenes",
-        "of another seed. mIoU in %, the mean over the seeds and the lowest and highest of them.",
+        "of another seed. The table shows mIoU in %: the mean over the seeds, with the lowest and highest in brackets.",
         "",
         f"| loss | scored | mIoU | {' | '.join(f'seed {seed}' for seed in seeds)} | pixels kept | iterations/s |",
         f"|---|---|---|{'---|' * len(seeds)}---|---|",
