@@ -1,10 +1,16 @@
-"""What a wheel holds: every file that the shipped configs consist of."""
+"""What a wheel holds, and that it works beside packages of a user's own."""
 
+import os
+import shutil
 import subprocess
+import sys
+import sysconfig
 import tomllib
+import venv
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
 from setuptools import find_namespace_packages
 
 ROOT = Path(__file__).parents[1]
@@ -40,3 +46,70 @@ def test_packages_cover_all_python_files():
     assert "clipes.configs.mmseg._base_" in folders
     assert folders <= set(packages)
     assert {package.partition(".")[0] for package in packages} == {"clipes", "clipes_core"}
+
+
+def test_a_clone_without_symbolic_links_is_not_built(tmp_path):
+    """Git writes a link's target into a file where it cannot make links."""
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    (tmp_path / "clipes").mkdir()
+    for name in ("flows", "tasks", "configs"):
+        (tmp_path / "clipes" / name).write_text(f"../{name}")
+
+    built = subprocess.run(
+        [sys.executable, "setup.py", "--name"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert built.returncode == 1
+    assert built.stderr.startswith("clipes: clipes/flows is a file, not a link to the folder flows/")
+    assert "git config core.symlinks true" in built.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """An environment with the built wheel, which shares its dependencies with this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    source = folder / "source"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)  # building writes into its folder
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    subprocess.run(wheel, check=True)
+    venv.create(folder / "venv", with_pip=False)
+    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+    (built,) = folder.glob("*.whl")
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([*pip[:3], "--python", python, "install", "--quiet", "--no-deps", str(built)], check=True)
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "venv"
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_two_packages_and_no_more(installed):
+    (site,) = (installed / "lib").glob("python*/site-packages")
+    found = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}
+    assert found == {"clipes", "clipes_core"}
+    assert not any(path.is_symlink() for path in (site / "clipes").rglob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_installed_program_works_beside_packages_of_a_users_own(installed, tmp_path):
+    """Every Prefect user has a folder flows/."""
+    for name in ("flows", "tasks", "configs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('this package is the user's')\n")
+    demo = next(installed.glob("lib/python*/site-packages/clipes/configs/demo.yaml"))
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": "", "PYTHONPATH": ""}
+    few = ("--set", "dataset.count=6", "--set", "execution.shards=1", "--set", "train.enabled=false")
+
+    done = subprocess.run(
+        [str(installed / "bin" / "clipes"), "run", str(demo), *few],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "pseudo_mask" in done.stdout
+    assert len(list(tmp_path.glob("clipes-store/artifacts/masks/*/*.parquet"))) == 1
