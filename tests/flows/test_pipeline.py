@@ -1,6 +1,8 @@
 """The flow in this process: what Prefect's database says of its task runs."""
 
+import inspect
 import os
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -8,6 +10,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.inputs.configs import load_config
+from clipes.tasks.stages.texts import TEXTS
+from clipes_core.config.run import RunnerConfig
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,3 +45,31 @@ def test_each_shard_is_a_named_task_run_and_reused_ones_are_cached(server, confi
     pipeline(config)
     assert task_runs("seen") == dict.fromkeys(names, "Cached")
     assert os.listdir(config.store)  # noqa: PTH208
+
+
+def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, config):
+    """docs/architecture.md lists them; a debugger shows no others of ours."""
+    found = []
+
+    def rows(job):
+        frames = [frame for frame in inspect.stack() if Path(frame.filename).is_relative_to(ROOT / "clipes")]
+        found.append([f"{Path(frame.filename).stem}.{frame.function}" for frame in reversed(frames)])
+        yield from made(job)
+
+    made = TEXTS.rows
+    object.__setattr__(TEXTS, "rows", rows)  # it is frozen, and a stage that reads it holds this very object
+    try:
+        pipeline(with_runner(config, "inline"), until="texts")
+    finally:
+        object.__setattr__(TEXTS, "rows", made)
+
+    (frames,) = found
+    listed = (ROOT / "docs" / "architecture.md").read_text()
+    assert frames == ["prefect_task.shard_task", "shard_runner.make", "inline_runner.run", "make_shard.make_shard"]
+    assert len(["scheduler.submit", *frames]) <= 6
+    assert all(f"`{frame.partition('.')[2]}`" in listed for frame in frames if frame != "inline_runner.run")
+
+
+def with_runner(config, kind):
+    execution = config.execution.model_copy(update={"runner": RunnerConfig(kind=kind)})
+    return config.model_copy(update={"execution": execution})

@@ -10,6 +10,7 @@ from PIL import Image
 
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.make_shard import cached_record, make_shard
+from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.inputs.photos import Photo
@@ -71,15 +72,24 @@ def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
 
 def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
     """Make or reuse every shard of a run as its task runs do; damaged artifacts are repaired on the way."""
+    return made_with(PoolRunner(pool, run.config), run)
+
+
+def made_with(runner: Runner, run: PreparedRun) -> Ledger:
+    """Make or reuse every shard of a run with a runner that is open."""
     ledger = Ledger(run.photos, 1)
-    for shard_runner in shard_runners(run, ledger, pool):
+    for shard_runner in _shard_runners(run, ledger, runner):
         work_on(shard_runner, run)
     return ledger
 
 
 def shard_runners(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[ShardRunner]:
-    """The shard runner of each stage of a run."""
-    runner, found = PoolRunner(pool, run.config), dict[str, ShardRunner]()
+    """The shard runner of each stage of a run, on a pool."""
+    return _shard_runners(run, ledger, PoolRunner(pool, run.config))
+
+
+def _shard_runners(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[ShardRunner]:
+    found: dict[str, ShardRunner] = {}
     for stage in run.own_stages():
         upstream = {read.name: found[read.name] for read in stage.upstream}
         found[stage.name] = ShardRunner(run, ledger, stage, runner, upstream)
@@ -169,5 +179,8 @@ class TinyPhotos:
             "execution": {"shards": 1, "max_failure_rate": 1},
             "train": {"enabled": False},
         }
-        given = {name: {**values.get(name, {}), **value} for name, value in sections.items()}
+        given = {
+            name: {**values.get(name, {}), **value} if isinstance(value, dict) else value
+            for name, value in sections.items()
+        }
         return parse_config({**values, **given})
