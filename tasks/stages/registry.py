@@ -1,34 +1,26 @@
 """All stages, in the order of the pipeline. A new stage adds a line here, and one to flows/pipeline.py."""
 
+from pkgutil import resolve_name
+
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage import stage_keys as keys_of_stages
-from clipes.tasks.stages.cams import CAMS
-from clipes.tasks.stages.embeddings import EMBEDDINGS
-from clipes.tasks.stages.mask_scores import MASK_SCORES
-from clipes.tasks.stages.masks import MASKS
-from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
-from clipes.tasks.stages.prompts import PROMPTS
-from clipes.tasks.stages.segmenter import SEGMENTER
-from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
-from clipes.tasks.stages.texts import CANDIDATE_TEXTS, TEXTS
 
 MANIFEST = "manifest"  # the listing of photos, which the command itself makes: no stage, but shown like one
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        CANDIDATE_TEXTS,
-        EMBEDDINGS,
-        PROMPTS,
-        PROMPT_SCORES,
-        TEXTS,
-        CAMS,
-        MASKS,
-        MASK_SCORES,
-        SEGMENTER,
-        SEGMENTER_SCORES,
-    )
-}
+IN_ORDER = (  # module of this folder, and the stage that it declares
+    "texts:CANDIDATE_TEXTS",
+    "embeddings:EMBEDDINGS",
+    "prompts:PROMPTS",
+    "prompt_scores:PROMPT_SCORES",
+    "texts:TEXTS",
+    "cams:CAMS",
+    "masks:MASKS",
+    "mask_scores:MASK_SCORES",
+    "segmenter:SEGMENTER",
+    "segmenter_scores:SEGMENTER_SCORES",
+)
+_DECLARED: list[Stage] = [resolve_name(f"{__package__}.{place}") for place in IN_ORDER]
+STAGES = {stage.name: stage for stage in _DECLARED}
 
 
 def all_names() -> tuple[str, ...]:

@@ -1,0 +1,56 @@
+"""Stage brightness: how bright the pixels of each photo are that its mask calls an object."""
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipes.tasks.inputs.photos import load_photos
+from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.stages.masks import MASKS
+from clipes_core.errors import PhotoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrightnessRow(PhotoRow):
+    """A photo's brightness, in [0, 255]; null without an object."""
+
+    brightness: float | None = column("double", None)
+
+
+def _reads(inputs: RunInputs) -> dict[str, Any]:
+    return {"photo": inputs.photo_settings}
+
+
+def _rows(job: ShardJob) -> Iterator[BrightnessRow]:
+    masks = {row["image_id"]: row["mask_png"] for row in job.upstream_rows(MASKS, ("image_id", "mask_png"))}
+    for photo, loaded in load_photos(job.photos, job.config.dataset):
+        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))  # so that a test can kill it in the middle
+        if isinstance(loaded, PhotoError):
+            yield BrightnessRow.failed(photo.image_id, loaded)
+            continue
+        with Image.open(io.BytesIO(masks[photo.image_id])) as mask:
+            pixels = np.asarray(loaded.image)[np.asarray(mask) > 0]
+        brightness = float(pixels.mean()) if pixels.size else None
+        yield BrightnessRow(image_id=photo.image_id, brightness=brightness)
+
+
+BRIGHTNESS = Stage(
+    name="brightness",
+    version=1,
+    upstream=(MASKS,),
+    kind=PHOTOS,
+    row=BrightnessRow,
+    workers="cpu",
+    reads=_reads,
+    rows=_rows,
+)

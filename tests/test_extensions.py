@@ -1,0 +1,265 @@
+"""A stranger's extensions, each a file and a line in a copy of the project: the real pipeline runs with them."""
+
+import filecmp
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from support.imports import ROOT
+from support.process_watch import gone_within
+
+EXTENSIONS = ROOT / "tests" / "support" / "extensions"
+# What each extension adds beside its own file: file -> the line after which, and the line.
+LINES = {
+    "tasks/stages/brightness.py": {
+        "tasks/stages/registry.py": ('    "mask_scores:MASK_SCORES",', '    "brightness:BRIGHTNESS",'),
+        "flows/pipeline.py": (
+            '        scheduler.submit(run, "mask_scores")',
+            '        scheduler.submit(run, "brightness")',
+        ),
+    },
+    "clipes_core/refinements/brightest.py": {
+        "clipes_core/refinements/__init__.py": (
+            "REFINEMENTS = {",
+            '    "brightest": Refinement("clipes_core.refinements.brightest:brightest", needs_attention=False),',
+        ),
+    },
+    "clipes_core/crf_backends/lonely.py": {
+        "clipes_core/crf_backends/__init__.py": (
+            "CRF_BACKENDS = {",
+            '    "lonely": CrfBackend("clipes_core.crf_backends.lonely:infer", exact=False),',
+        ),
+    },
+    "tasks/inputs/datasets/folders.py": {
+        "tasks/inputs/datasets/formats.py": ('    "voc",', '    "folders",'),
+    },
+    "tasks/execution/announcing_runner.py": {
+        "tasks/execution/runner.py": (
+            "RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> its class, imported when it is chosen",
+            '    "announcing": "clipes.tasks.execution.announcing_runner:AnnouncingRunner",',
+        ),
+    },
+    "tasks/commands/export/text.py": {
+        "tasks/commands/export/formats.py": (
+            "FORMATS = {",
+            '    "text": ExportFormat("clipes.tasks.commands.export.text", "the ids of the photos that have a mask"),',
+        ),
+    },
+}
+PARTS = ("flows", "tasks", "clipes_core", "configs", "clipes")
+PHOTOS = {"cat": 5, "dog": 4}
+SHARDS = 3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def insert(file: Path, after: str, line: str) -> None:
+    lines = file.read_text().splitlines()
+    assert lines.count(after) == 1, f"{file.name} has no line {after!r} of its own"
+    lines.insert(lines.index(after) + 1, line)
+    file.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project with all six extensions."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for extension, lines in LINES.items():
+        shutil.copy(EXTENSIONS / extension, folder / extension)
+        for file, (after, line) in lines.items():
+            insert(folder / file, after, line)
+    return folder
+
+
+@dataclass(frozen=True)
+class Toys:
+    """The command of the copied project, in a folder with a config that names all its extensions."""
+
+    project: Path
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "clipes.flows.cli", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment, "PYTHONPATH": str(self.project), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str) -> tuple[str, str]:
+        """Standard output and error of a call that succeeds."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=280)
+        assert process.returncode == 0, out + err
+        return out, err
+
+    def brightness(self) -> dict[str, float | None]:
+        rows = [
+            row
+            for path in self.folder.glob("store/artifacts/brightness/*/*.parquet")
+            for row in pq.read_table(path).to_pylist()
+        ]
+        assert len(rows) == sum(PHOTOS.values())
+        return {row["image_id"]: row["brightness"] for row in rows}
+
+
+def toys_in(folder, project, environment) -> Toys:
+    noise = np.random.default_rng(0)
+    for name, count in PHOTOS.items():
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = noise.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
+    config = {
+        "name": "toys",
+        "store": "./store",
+        "dataset": {"format": "folders", "root": "photos"},
+        "clip": {"model": "clipes-demo", "pretrained": "clipes-demo", "device": "cpu"},
+        "cam": {"refine": "brightest"},
+        "crf": {"backend": "lonely"},
+        "train": {"enabled": False},
+        "execution": {
+            "shards": SHARDS,
+            "cpu_workers": 1,
+            "runner": {"kind": "announcing", "greeting": "now comes shard"},
+        },
+    }
+    (folder / "toys.yaml").write_text(yaml.safe_dump(config))
+    return Toys(project, folder, environment)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory, project, server_environment) -> Toys:
+    return toys_in(tmp_path_factory.mktemp("toys"), project, server_environment)
+
+
+@pytest.fixture(scope="module")
+def run(toys) -> tuple[str, str]:
+    """What the first run said."""
+    return toys("run", "toys.yaml")
+
+
+def line_of(stage: str, table: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if line.startswith(f"{stage} ")]
+    return line.split()[1:]
+
+
+def test_each_extension_is_a_file_and_the_lines_that_are_named(project):
+    added, changed = set(), set()
+    for part in PARTS[:-1]:
+        for path in (project / part).rglob("*.py"):
+            original = ROOT / path.relative_to(project)
+            if not original.exists():
+                added.add(str(path.relative_to(project)))
+            elif not filecmp.cmp(path, original, shallow=False):
+                changed.add(str(path.relative_to(project)))
+    assert added == set(LINES)
+    assert changed == {file for lines in LINES.values() for file in lines}
+
+
+def test_a_plan_lists_the_stage_and_makes_nothing(toys):
+    other = ("--store", "other", "--until", "brightness")
+    plan, _ = toys("run", "toys.yaml", "--plan", *other)
+    assert line_of("brightness", plan) == ["3", "0", "9", "0", "9"]
+    assert not (toys.folder / "other").exists()
+
+
+def test_the_pipeline_runs_with_all_of_them(toys, run):
+    out, err = run
+    assert line_of("brightness", out)[:6] == ["3", "0", "0", "9", "0", "9"]
+    for stage in ("cams", "masks", "brightness"):
+        for shard in range(SHARDS):
+            assert f"clipes: now comes shard {stage} {shard}" in err
+    brightness = toys.brightness()
+    assert set(brightness) == {f"{name}/{number}" for name, count in PHOTOS.items() for number in range(count)}
+    assert all(value is None or 0 < value < 255 for value in brightness.values())
+
+
+def test_it_is_cached_and_a_setting_of_the_refinement_moves_it(toys, run):
+    out, _ = toys("run", "toys.yaml")
+    assert "nothing to compute" in out
+    assert line_of("brightness", out)[:2] == ["3", "3"]
+    plan, _ = toys("run", "toys.yaml", "--plan", "--set", "crf.backend=pydensecrf")
+    assert line_of("cams", plan)[1] == "3"
+    assert line_of("masks", plan)[1] == "0"
+    plan, _ = toys("run", "toys.yaml", "--plan", "--set", "cam.refine=none")
+    assert line_of("cams", plan)[1] == "0"
+
+
+def test_status_report_and_until_know_the_stage(toys, run):
+    status, _ = toys("status", "toys", "--store", "store")
+    assert line_of("brightness", status)[0] == "3"
+    toys("report", "toys", "--store", "store")
+    assert "brightness" in (toys.folder / "store" / "runs" / "toys" / "report.html").read_text()
+    process = toys.start("run", "toys.yaml", "--until", "nothing")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "mask_scores, brightness, segmenter" in err
+
+
+def test_the_prefect_ui_shows_the_stage(toys, run):
+    with (
+        temporary_settings({PREFECT_API_URL: toys.environment["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        keys = {artifact.key for artifact in client.read_artifacts()}
+        names = {task.name for task in client.read_task_runs(limit=200)}
+    assert {"toys-brightness", "toys-brightness-progress"} <= keys
+    assert {f"brightness {shard:03d}/003" for shard in range(SHARDS)} <= names
+
+
+def test_masks_are_exported_in_the_format(toys, run):
+    out, _ = toys("export", "toys", "--format", "text", "--to", "exported", "--store", "store")
+    assert "9 masks" in out
+    assert (toys.folder / "exported" / "masks.txt").read_text().splitlines() == sorted(toys.brightness())
+
+
+def test_names_of_extensions_are_checked_like_all_others(toys):
+    for setting in ("dataset.format=folder", "cam.refine=bright", "crf.backend=alone", "execution.runner.kind=loud"):
+        process = toys.start("run", "toys.yaml", "--set", setting)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2, err
+        assert setting.partition("=")[0] in err
+        assert {"folder": "folders", "bright": "brightest", "alone": "lonely", "loud": "announcing"}[
+            setting.partition("=")[2]
+        ] in err
+
+
+def test_a_stage_that_is_killed_in_the_middle_is_resumed(tmp_path, project, server_environment, toys, run):
+    killed = toys_in(tmp_path, project, server_environment)
+    process = killed.start("run", "toys.yaml", TOY_SECONDS="0.5")
+    made = killed.folder / "store" / "artifacts" / "brightness"
+    while len(list(made.glob("*/*.parquet"))) < 1:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert gone_within(10, family)
+    left = len(list(made.glob("*/*.parquet")))
+    assert left < SHARDS
+
+    out, _ = killed("run", "toys.yaml")
+
+    shards, cached, *_ = map(int, line_of("brightness", out)[:3])
+    assert (shards, cached) == (SHARDS, left)
+    assert killed.brightness() == toys.brightness()
