@@ -122,10 +122,10 @@ def _prepared(
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
+    listing = read_dataset(config.dataset, vocabulary)
     from clipes.tasks.machine.devices import resolve_precision
     from clipes.tasks.models.clip import weights_digest
 
-    listing = read_dataset(config.dataset, vocabulary)
     recipe, evaluation = None, NO_PHOTOS
     if any(STAGES[name].joint for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # which takes seconds

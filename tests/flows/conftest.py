@@ -1,71 +1,33 @@
 """The clipes command as a user calls it, and what it is called with."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.commands import ClipesHere, ClipesProcess
 from support.disturbed_runs import SHARDS
 
 ROOT = Path(__file__).parents[2]
-CLIPES = Path(sys.executable).with_name("clipes")
-
-
-def _heeds_ctrl_c() -> None:
-    """What a shell starts in the background ignores it, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@dataclass(frozen=True)
-class Clipes:
-    """The clipes command in a folder of its own.
-
-    Attributes:
-        folder: where it is called.
-        environment: added to the process's.
-    """
-
-    folder: Path
-    environment: dict[str, str]
-
-    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(CLIPES), *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(CLIPES), *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_heeds_ctrl_c,
-        )
 
 
 @pytest.fixture(scope="session")
-def clipes_in(server_environment) -> Callable[[Path], Clipes]:
-    """The command in a folder that is given."""
-    return lambda folder: Clipes(folder, server_environment)
+def clipes_in(server_environment) -> Callable[[Path], ClipesHere]:
+    """The command in a folder that is given, in this process."""
+    return lambda folder: ClipesHere(folder, server_environment)
 
 
 @pytest.fixture
-def clipes(tmp_path, clipes_in) -> Clipes:
+def clipes(tmp_path, clipes_in) -> ClipesHere:
+    """The command in a folder of its own, in this process: where processes are not what is tested."""
     return clipes_in(tmp_path)
+
+
+@pytest.fixture
+def clipes_process(tmp_path, server_environment) -> ClipesProcess:
+    """The command in a folder of its own, as a process that can be killed."""
+    return ClipesProcess(tmp_path, server_environment)
 
 
 @dataclass(frozen=True)

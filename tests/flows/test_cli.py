@@ -133,7 +133,8 @@ def test_help_names_the_commands(clipes):
         assert command in done.stdout
 
 
-def test_without_a_server_a_run_starts_one_and_leaves_none(clipes, golden_arguments, tmp_path):
+def test_without_a_server_a_run_starts_one_and_leaves_none(clipes_process, golden_arguments, tmp_path):
+    clipes = clipes_process
     alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
     done = alone(*golden_arguments, "--until", "texts")
     assert done.returncode == 0, done.stderr

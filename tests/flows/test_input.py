@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.commands import ClipesProcess
 from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.readers import READ
@@ -94,7 +95,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(clipes_in, tmp_path_factory, golden, listener) -> Runs:
+def runs(server_environment, tmp_path_factory, golden, listener) -> Runs:
     """Run both data sets side by side; one photo vanishes when it has been listed."""
     folder = tmp_path_factory.mktemp("bad")
     list_ids = photos.write_list_data_set(folder)
@@ -102,7 +103,7 @@ def runs(clipes_in, tmp_path_factory, golden, listener) -> Runs:
     annotations.write_voc_data_set(folder / "voc", lines)
     (folder / "list.yaml").write_text("name: list\ndataset: {format: list, root: photos, split: list.csv}\n")
     (folder / "voc.yaml").write_text("name: voc\ndataset: {root: voc, split: bad}\n")
-    clipes = clipes_in(folder)
+    clipes = ClipesProcess(folder, server_environment)
     texts = (f"clip.pretrained={golden / 'small_vit.pt'}", "clip.device=cpu", "clip.precision=fp32")
     texts += ("execution.max_failure_rate=1", "execution.shards=1", "execution.cpu_workers=1", "crf.enabled=false")
     texts += ("train.enabled=false",)

@@ -16,6 +16,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
+def clipes(clipes_process):
+    """The command as a process of its own."""
+    return clipes_process
+
+
+@pytest.fixture
 def alone(clipes):
     """The command without a server that is named; what it starts is known by its PREFECT_HOME."""
     home = clipes.folder / "prefect"

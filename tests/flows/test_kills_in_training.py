@@ -21,6 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RUNAWAY = TINY_NETWORK.with_name("runaway.py")
 
 
+@pytest.fixture
+def clipes(clipes_process):
+    """The command as a process of its own."""
+    return clipes_process
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, real_data, golden):
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")

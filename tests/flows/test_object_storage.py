@@ -11,6 +11,12 @@ from support.s3_server import BUCKET, READER, STRANGER, UNKNOWN, WRITER
 CRF = ("--set", "crf.iter_max=1")
 
 
+@pytest.fixture
+def clipes(clipes_process):
+    """The command as a process of its own."""
+    return clipes_process
+
+
 @dataclass(frozen=True)
 class Away:
     """A run whose photos and store are on S3.

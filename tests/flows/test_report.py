@@ -56,7 +56,7 @@ def test_a_failed_run_tells_where_its_report_is(clipes, golden_arguments, real_d
     assert f"clipes: report: {clipes.folder}/clipes-store/runs/voc12/report.html" in done.stderr
     page = page_of(clipes)
     assert page.one("h1").text == "voc12 failed"
-    assert "more than execution.max_failure_rate 0.01 bears" in notes(page)
+    assert "more than execution.max_failure_rate 0.01 allows" in notes(page)
     assert "run the same clipes run command again" in notes(page)
     (reject,) = section(page, "rejects").one("ul", having="rejects").all("li")
     assert reject.text.startswith("2007_000068 cams, undecodable ")

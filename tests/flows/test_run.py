@@ -128,7 +128,8 @@ def test_three_more_photos_cost_three_more_rows(clipes, golden_arguments):
     assert {image_id: after[image_id] for image_id in before} == before
 
 
-def test_two_workers_give_what_one_gives(clipes, golden_arguments):
+def test_two_workers_give_what_one_gives(clipes_process, golden_arguments):
+    clipes = clipes_process
     ok(clipes(*golden_arguments, "--until", "cams"))
     one = rows_of(clipes, "cams")
     ok(clipes(*golden_arguments, "--until", "cams", "--fresh", "--set", "execution.gpu_workers=2"))

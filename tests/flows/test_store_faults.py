@@ -15,6 +15,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RESUME = "What is done is kept. To resume: clipes run "
 
 
+@pytest.fixture
+def clipes(clipes_process):
+    """The command as a process of its own."""
+    return clipes_process
+
+
 def check_ended_badly(done, *told):
     output, error = done
     assert "Traceback" not in error

@@ -19,6 +19,12 @@ WORK = (
 )
 
 
+@pytest.fixture
+def clipes(clipes_process):
+    """The command as a process of its own."""
+    return clipes_process
+
+
 def run_of(clipes, store, name):
     """stage -> counts, and place -> artifact, of a run that has ended."""
     folder = clipes.folder / store / "runs" / name

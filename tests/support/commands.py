@@ -1,0 +1,113 @@
+"""The clipes command: as a process of its own, and in the process of the tests."""
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from clipes.flows import cli
+from clipes.tasks.machine.log import LOGGER
+
+CLIPES = Path(sys.executable).with_name("clipes")
+INLINE = ("--set", "execution.runner.kind=inline")
+WITH_A_RUNNER = ("run", "prompts")  # the commands that make shards
+
+
+def _heeds_ctrl_c() -> None:
+    """What a shell starts in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@dataclass(frozen=True)
+class ClipesProcess:
+    """The clipes command in a folder of its own, as a user calls it.
+
+    Attributes:
+        folder: where it is called.
+        environment: added to the process's.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(CLIPES), *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(CLIPES), *arguments],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_heeds_ctrl_c,
+        )
+
+
+@dataclass(frozen=True)
+class ClipesHere:
+    """The same command in this process, its shards made by the inline runner: it imports nothing anew.
+
+    Attributes:
+        folder: where it is called.
+        environment: of the call, beside this process's.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            temporary_settings({PREFECT_API_URL: self.environment["PREFECT_API_URL"]}),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _own_handlers(),
+        ):
+            patch.chdir(self.folder)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["clipes", *arguments, *(INLINE if arguments[0] in WITH_A_RUNNER else ())])
+            code = _exit_code()
+        told = err.getvalue().replace(f" {' '.join(INLINE)}", "")  # of the command that a message says to repeat
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), told)
+
+
+def _exit_code() -> int:
+    try:
+        cli.main()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    return 0
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """What the block does to logging and signals ends with it."""
+    logger, before = logging.getLogger(LOGGER), signal.getsignal(signal.SIGTERM)
+    handlers = list(logger.handlers)
+    try:
+        yield
+    finally:
+        logger.handlers[:] = handlers
+        signal.signal(signal.SIGTERM, before)
