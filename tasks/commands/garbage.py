@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.listing import StoredFile
+from clipes.tasks.storage.layout import artifact_of, is_temporary
+from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.run_status import may_be_running
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
@@ -37,7 +38,7 @@ def seconds_of(age: str) -> float:
     return int(number) * UNITS[unit]
 
 
-def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[str, list[StoredFile]]:
+def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[str, list[FileFacts]]:
     """What may go, by stage; only looks.
 
     Of a run that completed, the artifacts that its status names are in use. Of any other, which may go on or be
@@ -58,7 +59,7 @@ def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[
     files = store.files()  # before the runs are read: what a run that begins meanwhile writes is not among them
     if not files:
         raise UsageError(f"no artifacts and no runs in {store.uri}: name another store with --store")
-    used: set[str] = set()
+    used: set[tuple[str, ...]] = set()
     for name in store.run_names():
         run = _run(store, name)
         if older_than_s < HOUR and may_be_running(run):
@@ -67,7 +68,7 @@ def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[
                 "so that nothing goes that it has just made, or wait for its end"
             )
         used |= _used(store, name, run)
-    found: dict[str, list[StoredFile]] = {}
+    found: dict[str, list[FileFacts]] = {}
     for file in files:
         stage = _garbage_of(file, used, now, older_than_s)
         if stage is not None:
@@ -75,13 +76,13 @@ def find_garbage(store: ArtifactStore, older_than_s: float, now: float) -> dict[
     return {stage: found[stage] for stage in sorted(found)}
 
 
-def counted_garbage(found: Mapping[str, Iterable[StoredFile]]) -> list[GarbageCount]:
+def counted_garbage(found: Mapping[str, Iterable[FileFacts]]) -> list[GarbageCount]:
     """How much there is, by stage."""
     sizes = {stage: [file.size_bytes for file in files] for stage, files in found.items()}
     return [GarbageCount(stage, len(each), sum(each)) for stage, each in sizes.items()]
 
 
-def remove_garbage(store: ArtifactStore, found: Mapping[str, Iterable[StoredFile]]) -> None:
+def remove_garbage(store: ArtifactStore, found: Mapping[str, Iterable[FileFacts]]) -> None:
     """Remove what was found; what is gone already is passed over."""
     for files in found.values():
         for file in files:
@@ -96,14 +97,14 @@ def _run(store: ArtifactStore, name: str) -> dict[str, Any]:
         return run
 
 
-def _used(store: ArtifactStore, name: str, run: Mapping[str, Any]) -> set[str]:
-    """Stages, folders and artifacts that a run uses, as stage[/stage_key[/file]]."""
+def _used(store: ArtifactStore, name: str, run: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """Return the stages, stage keys and artifacts that a run uses, as (stage[, stage_key[, file]])."""
     if run["state"] == "completed" and store.run_file(name, "status.parquet") is not None:
         with _nothing_deleted(store, name):
             artifacts = store.read(store.run_uri(name, "status.parquet"), ["artifact"])["artifact"].to_pylist()
-        return {"/".join(uri.rsplit("/", 3)[1:]) for uri in artifacts}
-    folders = {f"{stage}/{key}" for stage, key in run["stage_keys"].items()}
-    return {*folders, "texts"} if run.get("candidates") else folders
+        return {path for path in map(artifact_of, artifacts) if path is not None}
+    stage_keys: set[tuple[str, ...]] = set(run["stage_keys"].items())
+    return {*stage_keys, ("texts",)} if run.get("candidates") else stage_keys
 
 
 @contextmanager
@@ -117,14 +118,14 @@ def _nothing_deleted(store: ArtifactStore, name: str) -> Iterator[None]:
         ) from exc
 
 
-def _garbage_of(file: StoredFile, used: set[str], now: float, older_than_s: float) -> str | None:
+def _garbage_of(file: FileFacts, used: set[tuple[str, ...]], now: float, older_than_s: float) -> str | None:
     """The stage that a file is garbage of; None where it stays."""
     if file.modified is None:
         return None
     age = now - file.modified
-    if file.half_written:
+    if is_temporary(file.uri):
         return LEFTOVERS if age > DAY else None
-    if file.artifact is None or age < older_than_s:
+    path = artifact_of(file.uri)
+    if path is None or age < older_than_s:
         return None
-    stage, key, name = file.artifact
-    return stage if used.isdisjoint({stage, f"{stage}/{key}", f"{stage}/{key}/{name}"}) else None
+    return path.stage if used.isdisjoint({path[:1], path[:2], path}) else None

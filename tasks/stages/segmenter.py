@@ -2,6 +2,7 @@
 
 import json
 import logging
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -89,10 +90,11 @@ def _processes(job: ShardJob, devices: Sequence[str]) -> int:
 def _forget(job: ShardJob) -> None:
     """Delete the checkpoints of earlier attempts."""
     from clipes.tasks.storage.artifact_store import checkpoints_uri
-    from clipes.tasks.storage.listing import files_in
+    from clipes.tasks.storage.listing import list_names
 
-    for file in files_in(checkpoints_uri(job.store.artifact_uri(job.plan.key))):
-        job.store.discard(file.uri)
+    folder = checkpoints_uri(job.store.artifact_uri(job.plan.key))
+    for name in list_names(folder) or ():
+        job.store.discard(posixpath.join(folder, name))
 
 
 SEGMENTER = Stage(

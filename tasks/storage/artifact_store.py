@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, move, remove
-from clipes.tasks.storage.listing import StoredFile, file_at, files_below, files_in, files_starting
+from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names, list_prefix
 from clipes.tasks.storage.parquet import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
 from clipes_core.errors import ArtifactError, BrokenArtifactError
 
@@ -65,7 +65,7 @@ class ArtifactStore:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        own = files_starting(self._under("artifacts", stage, stage_key), f"{shard:03d}-")
+        own = list_prefix(self._under("artifacts", stage, stage_key), f"{shard:03d}-")
         return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
@@ -233,22 +233,22 @@ class ArtifactStore:
         with self._run_file(name, file) as temporary:
             temporary.write_bytes(data)
 
-    def run_file(self, name: str, file: str) -> StoredFile | None:
+    def run_file(self, name: str, file: str) -> FileFacts | None:
         """A file of a run, None where there is none."""
-        return file_at(self.run_uri(name, file))
+        return find_file(self.run_uri(name, file))
 
     def run_names(self) -> list[str]:
         """Names of the runs in the store."""
-        return sorted(file.name for file in files_in(self._under("runs")))
+        return list_names(self._under("runs")) or []
 
-    def files(self) -> list[StoredFile]:
+    def files(self) -> list[FileFacts]:
         """All files of artifacts and runs, half-written ones too.
 
         Raises:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        return [*files_below(self._under("artifacts")), *files_below(self._under("runs"))]
+        return [*list_below(self._under("artifacts")), *list_below(self._under("runs"))]
 
     def remove_run_files(self, name: str, files: Sequence[str]) -> None:
         """Remove files of a run; those that are not there are passed over."""
@@ -259,7 +259,7 @@ class ArtifactStore:
         """Move files of a run to runs/<name>/history/<folder>; those that are not there are passed over."""
         for file in files:
             uri = self.run_uri(name, file)
-            if file_at(uri) is not None:
+            if find_file(uri) is not None:
                 move(uri, self.run_uri(name, "history", folder, file))
 
     @contextmanager
@@ -270,7 +270,7 @@ class ArtifactStore:
 
     def _check_weights(self, uri: str, stated: str, whole: bool) -> None:
         weights = weights_uri(uri)
-        file = file_at(weights)
+        file = find_file(weights)
         if file is None or f"{file.size_bytes}" != stated.partition(" ")[0]:
             raise BrokenArtifactError(uri, "has no whole weights beside it")
         if whole and self.weights_statement(uri) != stated:

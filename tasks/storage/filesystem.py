@@ -31,15 +31,6 @@ MAY_PASS = (
 TRY_AGAIN = (408, 409, 429)  # the answers of servers below 500 that ask for another attempt
 EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # credentials that may be good again
 NOT_IMPLEMENTED = 501  # the one from 500 on that does not
-# When a listed file was written, as stores name it.
-MTIME_KEYS = (
-    "mtime",
-    "LastModified",
-    "last_modified",
-    "updated",
-    "modified",
-    "created",
-)  # when a listed file was written, as stores name it
 # Told by name: importing the packages of all stores to know their errors takes longer than most commands.
 FOREIGN = ("aiohttp", "botocore", "aiobotocore")
 FAULTS_ON_THE_WAY = {

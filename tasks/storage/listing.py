@@ -1,120 +1,215 @@
-"""The files of a store: which artifact each one is, how large and how old."""
+"""Listings of any file system: which files exist, how large they are, when they changed, and their fingerprints."""
 
 import os
 import posixpath
-import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any
 
-from clipes.tasks.storage.filesystem import MTIME_KEYS, explained, filesystem, is_local
+from fsspec import AbstractFileSystem
 
-# With the weights and checkpoints that lie beside a segmenter's.
-ARTIFACT = re.compile(
-    r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})(?:\.parquet|\.safetensors|\.checkpoints/[^/]+\.pt)"
-)
-HALF_WRITTEN = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
+from clipes.tasks.storage.filesystem import explained, filesystem, is_local
+
+THREADS = 16  # concurrent requests; a listing or a small file spends its time waiting for the store
+NO_SUCH_PLACE = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
+# The names that file systems give to the time of the last change.
+MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of a store.
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file system reports about a file without opening it.
 
     Attributes:
         uri: full.
         size_bytes: its length.
-        modified: seconds since 1970, None where the store does not tell.
+        modified: seconds since 1970; None if the file system does not report it.
+        fingerprint: `etag:ETAG` if the file system has one, else `SIZE-MTIME` with the time in ns since 1970.
     """
 
     uri: str
     size_bytes: int
     modified: float | None
+    fingerprint: str
 
     @property
     def name(self) -> str:
-        """The last part of its URI."""
+        """The last part of the URI."""
         return posixpath.basename(self.uri)
 
-    @property
-    def half_written(self) -> bool:
-        """Whether it is what a killed process, or one at work, has written so far."""
-        return HALF_WRITTEN.fullmatch(self.uri) is not None
 
-    @property
-    def artifact(self) -> tuple[str, str, str] | None:
-        """Stage, stage key and file name of the artifact that this is, or belongs to; None for other files."""
-        found = ARTIFACT.fullmatch(self.uri)
-        return (found[1], found[2], f"{found[3]}.parquet") if found else None
+def list_names(folder: str) -> list[str] | None:
+    """List the names of the files and folders directly in a folder; they cost no more than their names.
 
-
-def files_in(folder: str) -> list[StoredFile]:
-    """What lies directly in a folder, other folders too; nothing where there is no such folder.
+    Returns:
+        The names, sorted; None if there is no such folder.
 
     Raises:
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
-    try:
-        with explained(folder):
-            fs, path = filesystem(folder)
-            entries = fs.ls(path, detail=True)
-    except FileNotFoundError:
-        return []
-    return [_stored(posixpath.join(folder, posixpath.basename(entry["name"].rstrip("/"))), entry) for entry in entries]
+    with explained(folder):
+        fs, path = filesystem(folder)
+        try:
+            entries = fs.ls(path, detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return None if entries == [path] else sorted(_name(entry) for entry in entries)
 
 
-def files_starting(folder: str, start: str) -> list[StoredFile]:
-    """The files directly in a folder whose names start so; the others cost no more than their names.
+def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
+    """List the files directly in a folder whose names start with a prefix; the others cost no more than their names.
+
+    Returns:
+        The files, in any order; none if there is no such folder.
 
     Raises:
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
     try:
         with explained(folder):
             fs, path = filesystem(folder)
             if is_local(fs):
-                with os.scandir(path) as entries:
-                    names = [entry.name for entry in entries if entry.name.startswith(start)]
-                found = [fs.info(posixpath.join(path, name)) for name in names]
-            else:  # object stores look for the start themselves; a file system that cannot gives all
-                found = list(fs.find(path, maxdepth=1, prefix=start, detail=True).values())
+                return list(_local_files_starting(folder, path, prefix))
+            # Object stores filter by prefix themselves; a file system that cannot lists all files.
+            listed = fs.find(path, maxdepth=1, prefix=prefix, detail=True).values()
     except FileNotFoundError:
         return []
-    files = (_stored(posixpath.join(folder, posixpath.basename(entry["name"])), entry) for entry in found)
-    return [file for file in files if file.name.startswith(start)]
+    named = {_name(entry["name"]): entry for entry in listed}
+    return [
+        _facts_of_entry(posixpath.join(folder, name), entry) for name, entry in named.items() if name.startswith(prefix)
+    ]
 
 
-def files_below(folder: str) -> list[StoredFile]:
-    """All files below a folder; none where there is no such folder.
+def list_below(folder: str) -> list[FileFacts]:
+    """List all files below a folder; none if there is no such folder.
 
     Raises:
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
     with explained(folder):
         fs, path = filesystem(folder)
-        entries = fs.find(path, detail=True).values()
-    return [_stored(fs.unstrip_protocol(entry["name"]), entry) for entry in entries]
+        if is_local(fs):
+            return list(_local_files_below(folder, path))
+        listed = fs.find(path, detail=True)
+    return [
+        _facts_of_entry(posixpath.join(folder, name.removeprefix(path.rstrip("/")).lstrip("/")), entry)
+        for name, entry in listed.items()
+    ]
 
 
-def file_at(uri: str) -> StoredFile | None:
-    """The file or folder of a URI; None where there is none.
+def find_file(uri: str) -> FileFacts | None:
+    """Look up one file or folder; None if it does not exist.
 
     Raises:
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
     try:
         with explained(uri):
             fs, path = filesystem(uri)
-            return _stored(uri, fs.info(path))
+            return _facts_of_stat(uri, Path(path).stat()) if is_local(fs) else _facts_of_entry(uri, fs.info(path))
     except FileNotFoundError:
         return None
 
 
-def _stored(uri: str, entry: Mapping[str, Any]) -> StoredFile:
-    stamp = next((entry[key] for key in MTIME_KEYS if entry.get(key)), None)
-    modified = stamp.timestamp() if isinstance(stamp, datetime) else stamp
-    return StoredFile(uri, entry["size"], modified if isinstance(modified, int | float) else None)
+def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
+    """Look up files by listing each folder that occurs once.
+
+    Args:
+        uris: absolute paths or URIs; those in one folder share one listing.
+
+    Returns:
+        The facts of those that exist.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
+    for uri in uris:
+        place = uri.rindex("/") + 1
+        wanted[uri[:place]][uri[place:]] = uri
+    found: dict[str, FileFacts] = {}
+    # The file systems are created here and not in the threads, because fsspec gives each thread its own connections.
+    jobs = [(folder, *filesystem(folder), names) for folder, names in wanted.items()]
+    with ThreadPool(min(THREADS, max(1, len(jobs)))) as pool:
+        for files in pool.imap_unordered(_find_in_folder, jobs):
+            found.update((file.uri, file) for file in files)
+    return found
+
+
+def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]]) -> list[FileFacts]:
+    folder, fs, path, uris = job
+    with explained(folder):
+        try:
+            return list(_local_files(path, uris) if is_local(fs) else _listed_files(fs, path, uris))
+        except OSError as exc:
+            if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
+                return []
+            raise
+        except ValueError:  # the system knows no such name, such as one with a zero character
+            return []
+
+
+def _local_files(folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:
+    # Not fsspec's listing: it counts links neither as files nor as folders, and cuts times to floats.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):  # removed since it was listed, or a link that leads in a circle
+                if entry.name in uris and entry.is_file():
+                    yield _facts_of_stat(uris[entry.name], entry.stat())
+
+
+def _local_files_starting(folder: str, path: str, prefix: str) -> Iterator[FileFacts]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix):
+                with suppress(FileNotFoundError):  # removed since it was listed, or a broken link
+                    yield _facts_of_stat(posixpath.join(folder, entry.name), entry.stat())
+
+
+def _local_files_below(folder: str, path: str) -> Iterator[FileFacts]:
+    for place, _, names in os.walk(path):
+        for name in names:
+            file = posixpath.join(place, name)
+            with suppress(OSError):  # removed since it was listed, or a broken link
+                yield _facts_of_stat(posixpath.join(folder, posixpath.relpath(file, path)), Path(file).stat())
+
+
+def _listed_files(fs: AbstractFileSystem, folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:
+    for entry in fs.ls(folder, detail=True):
+        name = _name(entry["name"])
+        if entry["type"] == "file" and name in uris:
+            # A web server's listing is a page of links without sizes.
+            yield _facts_of_entry(uris[name], entry if entry["size"] is not None else fs.info(entry["name"]))
+
+
+def _facts_of_stat(uri: str, stat: os.stat_result) -> FileFacts:
+    return FileFacts(uri, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}")
+
+
+def _facts_of_entry(uri: str, entry: Mapping[str, Any]) -> FileFacts:
+    time = next((entry[key] for key in MTIME_KEYS if entry.get(key)), None)
+    etag = entry.get("ETag") or entry.get("etag")
+    fingerprint = f"etag:{str(etag).strip(chr(34))}" if etag else f"{entry['size']}-{_nanoseconds(time)}"
+    modified = time.timestamp() if isinstance(time, datetime) else time
+    return FileFacts(uri, int(entry["size"] or 0), modified if isinstance(modified, int | float) else None, fingerprint)
+
+
+def _nanoseconds(time: datetime | float | str | None) -> str:
+    if isinstance(time, datetime):
+        return str(round(time.timestamp() * 1_000_000) * 1000)
+    return str(round(time * 1_000_000_000)) if isinstance(time, int | float) else time or ""
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

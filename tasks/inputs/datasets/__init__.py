@@ -10,7 +10,8 @@ from clipes.tasks.inputs.datasets.photo_list import read_list
 from clipes.tasks.inputs.datasets.scenes import read_scenes
 from clipes.tasks.inputs.datasets.voc import read_voc
 from clipes.tasks.inputs.photos import Photo, Reject
-from clipes.tasks.storage.user_files import FileFacts, absolute, find_files, list_names
+from clipes.tasks.storage.listing import FileFacts
+from clipes.tasks.storage.user_files import absolute, find_files, list_names
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary

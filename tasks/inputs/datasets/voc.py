@@ -16,16 +16,8 @@ from clipes.tasks.inputs.datasets.entries import (
     without_extension,
 )
 from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.storage.user_files import (
-    THREADS,
-    FileFacts,
-    absolute,
-    find_files,
-    join,
-    list_names,
-    read_bytes,
-    read_lines,
-)
+from clipes.tasks.storage.listing import THREADS, FileFacts
+from clipes.tasks.storage.user_files import absolute, find_files, join, list_names, read_bytes, read_lines
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 
 from clipes.tasks.models.state_dicts import BROKEN_FILE
 from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, remove
-from clipes.tasks.storage.listing import files_in
+from clipes.tasks.storage.listing import list_names
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
 from clipes_core.errors import TransientError
@@ -71,7 +71,7 @@ class CheckpointFolder:
 
     def _names(self) -> list[str]:
         """Of the numbered ones, oldest first."""
-        return sorted(file.name for file in files_in(self.uri) if NAME.fullmatch(file.name))
+        return [name for name in list_names(self.uri) or () if NAME.fullmatch(name)]
 
     def _prune(self) -> None:
         for name in self._names()[: -self._keep]:

@@ -11,7 +11,7 @@ from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts
 from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
-from clipes.tasks.storage.listing import files_in
+from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.config.run import parse_config
 
@@ -35,5 +35,5 @@ def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_
     files = run.photos + len(masks)
     assert uri.startswith(f"{s3_folder}/store/")
     assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * STEPS * BATCH - files)
-    assert {file.name for file in files_in(checkpoints_uri(uri))} == {"00000005.pt", "00000008.pt"}
+    assert set(list_names(checkpoints_uri(uri))) == {"00000005.pt", "00000008.pt"}
     assert load_segmenter(weights_uri(uri), "cpu").classes == tuple(entry.name for entry in run.vocabulary.classes)

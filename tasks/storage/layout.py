@@ -1,0 +1,113 @@
+"""The layout of a store: the URI of each of its files, and what a URI says about its file.
+
+<store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
+beside a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
+<store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
+<store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
+"""
+
+import posixpath
+import re
+import uuid
+from dataclasses import dataclass
+from typing import NamedTuple
+
+RUN_JSON = "run.json"
+MANIFEST = "manifest.parquet"
+EVALUATION = "evaluation.parquet"  # a manifest of the photos that the segmenter is scored on
+STATUS = "status.parquet"
+REJECTS = "rejects.parquet"
+METRICS = "metrics.json"
+REPORT = "report.html"
+RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
+RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
+
+ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"
+ARTIFACT_OR_BESIDE = re.compile(
+    r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})(?:\.parquet|\.safetensors|\.checkpoints/[^/]+\.pt)"
+)
+TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
+
+
+@dataclass(frozen=True)
+class ArtifactKey:
+    """The identity of an artifact; its file name follows from it."""
+
+    stage: str
+    stage_key: str
+    shard: int
+    content_key: str
+
+
+class ArtifactPath(NamedTuple):
+    """The last three parts of an artifact's URI."""
+
+    stage: str
+    stage_key: str
+    file: str
+
+
+def artifacts_uri(store_uri: str, *parts: str) -> str:
+    """Return the URI of the folder of all artifacts, or of one inside it: of a stage, of a stage key."""
+    return _join(store_uri, "artifacts", *parts)
+
+
+def artifact_uri(store_uri: str, key: ArtifactKey) -> str:
+    """Return the full URI of an artifact, whether or not it exists."""
+    name = f"{shard_prefix(key.shard)}{key.content_key}{ARTIFACT_SUFFIX}"
+    return artifacts_uri(store_uri, key.stage, key.stage_key, name)
+
+
+def shard_prefix(shard: int) -> str:
+    """Return what the file names of a shard's artifacts start with."""
+    return f"{shard:03d}-"
+
+
+def weights_uri(artifact_uri: str) -> str:
+    """Return the URI of the weights beside a segmenter's artifact."""
+    return f"{artifact_uri.removesuffix(ARTIFACT_SUFFIX)}{WEIGHTS_SUFFIX}"
+
+
+def checkpoints_uri(artifact_uri: str) -> str:
+    """Return the URI of the folder of checkpoints beside a segmenter's artifact."""
+    return f"{artifact_uri.removesuffix(ARTIFACT_SUFFIX)}{CHECKPOINTS_SUFFIX}"
+
+
+def artifact_of(uri: str) -> ArtifactPath | None:
+    """Return the artifact that a file is, or lies beside; None for other files."""
+    found = ARTIFACT_OR_BESIDE.fullmatch(uri)
+    return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
+
+
+def runs_uri(store_uri: str) -> str:
+    """Return the URI of the folder of all runs."""
+    return _join(store_uri, "runs")
+
+
+def run_uri(store_uri: str, name: str, *parts: str) -> str:
+    """Return the URI of a run's folder, or of a file in it."""
+    return posixpath.join(runs_uri(store_uri), name, *parts)
+
+
+def history_file(started: str, file: str) -> str:
+    """Return where a file of an earlier run lies in the folder of its run.
+
+    Args:
+        started: when the earlier run started, as in its run.json.
+        file: its name.
+    """
+    return posixpath.join("history", started.replace(":", ""), file)
+
+
+def temporary_name(name: str) -> str:
+    """Return a new name for a file while it is written."""
+    return f".{name}.{uuid.uuid4().hex}.tmp"
+
+
+def is_temporary(uri: str) -> bool:
+    """Return whether a file is being written, or was when its process was killed."""
+    return TEMPORARY.fullmatch(uri) is not None
+
+
+def _join(store_uri: str, *parts: str) -> str:
+    return posixpath.join(store_uri.rstrip("/"), *parts)
