@@ -14,7 +14,6 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 import pyarrow as pa
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.background import beside
@@ -25,6 +24,7 @@ from clipes.tasks.runs.metrics import run_metrics
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import TEXTS
+from clipes.tasks.storage.retry import RetryPolicy
 from clipes.tasks.storage.run_status import goes_on
 from clipes_core.errors import RunBusyError, StorageError, TransientError
 
@@ -127,14 +127,8 @@ class RunRecord:
             StorageError: the store refuses.
             TransientError: it did not answer in any attempt.
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type(TransientError),
-            stop=stop_after_attempt(1 + self._run.config.execution.retries),
-            wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
-            before_sleep=before_sleep_log(logger, logging.WARNING),
-            reraise=True,
-        )
-        self._metrics = attempts(close_run, self._run, self.ledger, state, error, self.findings)
+        attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LAST_WAIT_S)
+        self._metrics = attempts.call(close_run, self._run, self.ledger, state, error, self.findings)
 
     def summary(self) -> RunSummary:
         """What the run came to, once it is closed."""

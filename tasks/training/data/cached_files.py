@@ -16,15 +16,14 @@ from typing import Any, BinaryIO, Literal, TypeVar
 
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_BINARY
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes.tasks.storage.filesystem import explained, filesystem, is_local
-from clipes_core.errors import StorageError, TransientError
+from clipes.tasks.storage.retry import ONE_MINUTE
+from clipes_core.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 GB = 10**9
-ATTEMPTS, FIRST_WAIT_S, LAST_WAIT_S = 8, 0.5, 30.0  # a minute in all; then whoever runs the training decides
 LOCKED_S = 10.0  # the cache's index is held for milliseconds; longer, and its disk is not fit for it
 REST_S = 60.0  # until a cache that failed is tried again
 TURNS = 256
@@ -108,7 +107,7 @@ class CachedFiles:
                 data = self._tried(lambda: self._kept(key))  # whoever had the turn may have fetched it
             if data is not None:
                 return data, "hit"
-            fetched = _fetched(uri, span)
+            fetched = ONE_MINUTE.call(_content, uri, span)  # then whoever runs the training decides
             self._tried(lambda: self._keep(key, fetched))
             return fetched, "fetched"
 
@@ -179,17 +178,6 @@ class _RawDisk(Disk):
 
 def _key(uri: str, version: str, span: Span | None) -> str:
     return f"{uri}\n{version}" if span is None else f"{uri}\n{version}\n{span[0]}-{span[1]}"
-
-
-def _fetched(uri: str, span: Span | None) -> bytes:
-    attempts = Retrying(
-        retry=retry_if_exception_type(TransientError),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
-        before_sleep=before_sleep_log(logger, logging.WARNING),
-        reraise=True,
-    )
-    return attempts(_content, uri, span)
 
 
 def _content(uri: str, span: Span | None) -> bytes:

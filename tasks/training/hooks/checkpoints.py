@@ -4,31 +4,31 @@ import io
 import logging
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes.tasks.models.state_dicts import BROKEN_FILE
 from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, remove
 from clipes.tasks.storage.listing import list_names
+from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
-from clipes_core.errors import TransientError
 
 NAME = re.compile(r"(\d{8})\.pt")
 BEST = "best.pt"
-ATTEMPTS, FIRST_WAIT_S, LAST_WAIT_S = 8, 0.5, 30.0  # a minute in all
 
 logger = logging.getLogger(__name__)
 
 
 class CheckpointFolder:
     """The checkpoints of one training.
+
+    A store may be away for a minute; the steps since the last checkpoint are not lost then.
 
     Args:
         uri: of the folder; any fsspec URI.
@@ -49,12 +49,12 @@ class CheckpointFolder:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        _patiently(self._put, f"{iteration:08d}.pt", state)
-        _patiently(self._prune)
+        ONE_MINUTE.call(self._put, f"{iteration:08d}.pt", state)
+        ONE_MINUTE.call(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
         """Write the best one in place of the best so far; `train.init` takes it. Raises as `write`."""
-        _patiently(self._put, BEST, state)
+        ONE_MINUTE.call(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
         """The newest one that is whole; None without any. Nothing in it is executed. Raises as `write`."""
@@ -81,17 +81,6 @@ class CheckpointFolder:
         uri = posixpath.join(self.uri, name)
         with appears_whole(uri) as temporary, explained(uri):
             torch.save(dict(state), temporary)
-
-
-def _patiently(act: Callable[..., None], *args: Any) -> None:
-    """A store that is away for a minute is no reason to lose the steps since the last checkpoint."""
-    Retrying(
-        retry=retry_if_exception_type(TransientError),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(multiplier=FIRST_WAIT_S, max=LAST_WAIT_S),
-        before_sleep=before_sleep_log(logger, logging.WARNING),
-        reraise=True,
-    )(act, *args)
 
 
 class CheckpointHook(Hook):

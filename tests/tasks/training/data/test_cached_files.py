@@ -3,12 +3,14 @@ import multiprocessing
 import pickle
 import resource
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
 from support.permissions import unprivileged
 
+from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import GB, CachedFiles
 from clipes_core.errors import StorageError, TransientError
@@ -214,7 +216,7 @@ def test_a_store_that_is_busy_is_asked_again(server, files, caplog):
 
 
 def test_a_store_that_stays_away_may_come_back_later(server, files, monkeypatch):
-    monkeypatch.setattr(cached_files, "ATTEMPTS", 2)
+    monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=2))
     with pytest.raises(TransientError, match="/status500: 500"):
         files.read(f"{server.url}/status500", "1")
     assert len(server.asked) == 2

@@ -1,6 +1,7 @@
 import io
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from support.masked_photos import confidence_of, ids_of, mask_row, noise, png
 from torch.utils.data import DataLoader
 
 import clipes_core.segmentation  # noqa: F401  registers PackConfidence
+from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
@@ -243,7 +245,7 @@ def test_photos_that_are_all_gone_end_the_training(seven, files):
 
 
 def test_a_store_of_photos_that_stays_away_ends_the_training(masked, files, monkeypatch):
-    monkeypatch.setattr(cached_files, "ATTEMPTS", 1)
+    monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
     masked.add("a")
     photos = [photo.__class__("a", "http://127.0.0.1:9/a.png", 1, "1", ()) for photo in masked.photos()]
     training_set = TrainingSet.of_photos(photos, masked.artifacts(), masked.training_set().vocabulary, "ignore")
@@ -339,7 +341,7 @@ def take_s3_away(monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setattr(S3FileSystem, "retries", 1)
-        monkeypatch.setattr(cached_files, "ATTEMPTS", 1)
+        monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
         S3FileSystem.clear_instance_cache()
 
     return take_away
