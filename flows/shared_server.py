@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipes.tasks.machine.processes import is_alive, started_at
+from clipes.tasks.storage.files import write_file
 
 SERVER_SETTINGS = {  # what the user sets goes first
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -114,10 +115,8 @@ def _started(folder: Path, port: int) -> SharedServer:
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )
     server = SharedServer(folder, port, process.pid, started_at(process.pid))
-    whole = folder / "server.json.tmp"
     record = {name: value for name, value in asdict(server).items() if name != "folder"}
-    whole.write_text(json.dumps(record))
-    whole.replace(folder / "server.json")
+    write_file(str(folder / "server.json"), json.dumps(record).encode())
     return server
 
 

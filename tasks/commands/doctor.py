@@ -11,7 +11,7 @@ import torch
 from clipes.tasks.machine.devices import available_devices, cores, resolve_precision
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.recorder import REPORTED_PACKAGES
-from clipes.tasks.storage.filesystem import appears_whole, remove
+from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.user_files import join
 from clipes_core.config.run import ClipConfig
 from clipes_core.errors import StorageError, TransientError, WeightsError
@@ -88,8 +88,7 @@ def _answer(url: str) -> tuple[bool, str]:
 def _store(uri: str) -> Finding:
     trial = join(uri, f".doctor-{uuid.uuid4().hex}")
     try:
-        with appears_whole(trial) as temporary:
-            temporary.write_bytes(b"clipes")
+        write_file(trial, b"clipes")
         remove(trial)
     except (StorageError, TransientError) as exc:
         return Finding("store", False, f"{uri} cannot be written ({exc}): name another with --store")

@@ -15,7 +15,7 @@ from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
 from clipes.tasks.storage.artifact_store import weights_uri
-from clipes.tasks.storage.filesystem import explained, filesystem
+from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, join, write_bytes
 from clipes_core.config.run import RunConfig, parse_config
@@ -128,7 +128,7 @@ def _photos(request: PredictionRequest) -> list[Photo]:
 def _places(uri: str, to: str) -> Iterator[tuple[str, str]]:
     """The photo at a URI, or those below it but for what lies where the masks go, with their names."""
     try:
-        with explained(uri):
+        with translate_storage_errors(uri):
             fs, path = filesystem(uri)
             below = sorted(fs.find(path)) if fs.isdir(path) else None
     except (StorageError, TransientError):

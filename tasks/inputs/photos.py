@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from clipes.tasks.storage.filesystem import explained, filesystem
+from clipes.tasks.storage.files import read_file
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
 from clipes_core.photo import reduce_to, to_rgb
@@ -140,9 +140,8 @@ def read_bytes(uri: str) -> bytes:
         PhotoError: MISSING, UNREADABLE (a folder, no permission, refused by the server), TIMEOUT or NETWORK.
     """
     try:
-        with refusals_of_photo(uri), explained(uri):
-            fs, path = filesystem(uri)
-            return fs.cat_file(path)
+        with refusals_of_photo(uri):
+            return read_file(uri)
     except TransientError as exc:
         slow = isinstance(exc.__cause__, TimeoutError)
         raise PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(exc)) from exc

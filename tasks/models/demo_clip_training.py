@@ -1,7 +1,6 @@
 """Training the demo's small CLIP from a seed: fresh scenes, a checkpoint that it goes on from, weights at the end."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.machine.devices import cores
 from clipes.tasks.models.clip_architecture import named_architecture
+from clipes.tasks.storage.files import write_atomically
 from clipes_core.demo.captions import make_caption
 from clipes_core.demo.scenes import Scene, scene_of_seed
 from clipes_core.demo.training import ClipTrainer, TrainingConfig
@@ -181,9 +181,8 @@ def _loaded(checkpoint: Path) -> dict[str, Any]:
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)  # noqa: PTH105 - one call, atomic, as the name says
+    with write_atomically(str(path)) as temporary:
+        torch.save(state, temporary)
 
 
 def _log(path: Path, trainer: ClipTrainer, loss: float, speed: float) -> None:

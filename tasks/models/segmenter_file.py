@@ -28,7 +28,8 @@ from clipes.tasks.models.network_config import (
     unregistered,
     without_initial_weights,
 )
-from clipes.tasks.storage.filesystem import appears_whole, explained, first_line, on_disk
+from clipes.tasks.storage.files import on_local_disk, write_file
+from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
@@ -77,9 +78,7 @@ def save_segmenter(
     tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
     stated = {"classes": classes, "palette": palette, "checksum": _checksum(tensors)}
     metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
-    data = safetensors.torch.save(tensors, metadata)
-    with explained(uri), appears_whole(uri) as temporary:
-        temporary.write_bytes(data)
+    write_file(uri, safetensors.torch.save(tensors, metadata))
 
 
 def load_segmenter(uri: str, device: str) -> Segmenter:
@@ -97,7 +96,7 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
         TransientError: it does not answer.
     """
     try:
-        with on_disk(uri) as path:
+        with on_local_disk(uri) as path:
             metadata, tensors = _content(path)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc

@@ -1,13 +1,12 @@
 """Files of weights: local copies of what lies elsewhere, and their digests."""
 
 import hashlib
-import tempfile
 from pathlib import Path, PurePosixPath
 
 import torch
-from fsspec import AbstractFileSystem
 
-from clipes.tasks.storage.filesystem import explained, filesystem, first_line, is_local
+from clipes.tasks.storage.files import write_atomically
+from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
 from clipes_core.errors import StorageError, WeightsError
 
 
@@ -29,7 +28,7 @@ def local_copy(uri: str, key: str) -> Path:
         TransientError: its store does not answer.
     """
     try:
-        with explained(uri):
+        with translate_storage_errors(uri):
             fs, path = filesystem(uri)
             info = fs.info(path)
             if info["type"] == "directory":
@@ -39,19 +38,11 @@ def local_copy(uri: str, key: str) -> Path:
             version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
             target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
             if not target.is_file():
-                _fetch(fs, path, target)
+                with write_atomically(str(target)) as part:  # several workers may fetch the same file
+                    fs.get_file(path, str(part))
     except (FileNotFoundError, StorageError) as exc:
         raise WeightsError(
             f"{key} {uri}: expected a readable file, found none ({first_line(exc)}); "
             "check the URI and your access to it"
         ) from exc
     return target
-
-
-def _fetch(fs: AbstractFileSystem, path: str, target: Path) -> None:
-    """Copy to a temporary name and rename: several workers may fetch the same file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        part = Path(folder) / "part"
-        fs.get_file(path, str(part))
-        part.replace(target)

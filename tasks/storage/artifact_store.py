@@ -12,13 +12,13 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, move, remove
+from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
+from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors, translate_write_errors
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names, list_prefix
 from clipes.tasks.storage.parquet import MISSING, PREFIX, ROWS_AT_ONCE, ArtifactWriter, Footer, check_columns, opened
 from clipes_core.errors import ArtifactError, BrokenArtifactError
@@ -100,7 +100,7 @@ class ArtifactStore:
             TransientError: it does not answer.
         """
         size, digest = 0, hashlib.sha256()
-        with explained(weights_uri(uri)):
+        with translate_storage_errors(weights_uri(uri)):
             fs, path = filesystem(weights_uri(uri))
             with fs.open(path, "rb") as file:
                 while part := file.read(MIB):
@@ -182,7 +182,7 @@ class ArtifactStore:
         """
         stated = {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key, **metadata}
         uri = self.artifact_uri(key)
-        with appears_whole(uri) as temporary:
+        with write_atomically(uri) as temporary:
             writer = ArtifactWriter(uri, temporary, schema, stated)
             try:
                 yield writer
@@ -209,9 +209,7 @@ class ArtifactStore:
         """
         uri = self.run_uri(name, file)
         try:
-            with explained(uri):
-                fs, path = filesystem(uri)
-                data = fs.cat_file(path)
+            data = read_file(uri)
         except FileNotFoundError:
             return None
         try:
@@ -221,7 +219,8 @@ class ArtifactStore:
 
     def write_run_table(self, name: str, file: str, table: pa.Table) -> None:
         """Write a Parquet file of a run, whole or not at all."""
-        with self._run_file(name, file) as temporary:
+        uri = self.run_uri(name, file)
+        with write_atomically(uri) as temporary, translate_write_errors(uri):
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def write_run_text(self, name: str, file: str, text: str) -> None:
@@ -230,8 +229,7 @@ class ArtifactStore:
 
     def write_run_bytes(self, name: str, file: str, data: bytes) -> None:
         """Write any other file of a run, whole or not at all."""
-        with self._run_file(name, file) as temporary:
-            temporary.write_bytes(data)
+        write_file(self.run_uri(name, file), data)
 
     def run_file(self, name: str, file: str) -> FileFacts | None:
         """A file of a run, None where there is none."""
@@ -261,12 +259,6 @@ class ArtifactStore:
             uri = self.run_uri(name, file)
             if find_file(uri) is not None:
                 move(uri, self.run_uri(name, "history", folder, file))
-
-    @contextmanager
-    def _run_file(self, name: str, file: str) -> Iterator[Path]:
-        uri = self.run_uri(name, file)
-        with explained(uri), appears_whole(uri) as temporary:
-            yield temporary
 
     def _check_weights(self, uri: str, stated: str, whole: bool) -> None:
         weights = weights_uri(uri)

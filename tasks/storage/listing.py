@@ -14,7 +14,7 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from clipes.tasks.storage.filesystem import explained, filesystem, is_local
+from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 
 THREADS = 16  # concurrent requests; a listing or a small file spends its time waiting for the store
 NO_SUCH_PLACE = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
@@ -54,7 +54,7 @@ def list_names(folder: str) -> list[str] | None:
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
-    with explained(folder):
+    with translate_storage_errors(folder):
         fs, path = filesystem(folder)
         try:
             entries = fs.ls(path, detail=False)
@@ -74,7 +74,7 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
         TransientError: the store does not answer.
     """
     try:
-        with explained(folder):
+        with translate_storage_errors(folder):
             fs, path = filesystem(folder)
             if is_local(fs):
                 return list(_local_files_starting(folder, path, prefix))
@@ -95,7 +95,7 @@ def list_below(folder: str) -> list[FileFacts]:
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
-    with explained(folder):
+    with translate_storage_errors(folder):
         fs, path = filesystem(folder)
         if is_local(fs):
             return list(_local_files_below(folder, path))
@@ -114,7 +114,7 @@ def find_file(uri: str) -> FileFacts | None:
         TransientError: the store does not answer.
     """
     try:
-        with explained(uri):
+        with translate_storage_errors(uri):
             fs, path = filesystem(uri)
             return _facts_of_stat(uri, Path(path).stat()) if is_local(fs) else _facts_of_entry(uri, fs.info(path))
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
 
 def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]]) -> list[FileFacts]:
     folder, fs, path, uris = job
-    with explained(folder):
+    with translate_storage_errors(folder):
         try:
             return list(_local_files(path, uris) if is_local(fs) else _listed_files(fs, path, uris))
         except OSError as exc:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipes.tasks.storage.filesystem import explained, filesystem
+from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes_core.errors import BrokenArtifactError
 
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
@@ -48,7 +48,7 @@ class ArtifactWriter:
         self._rows: list[dict[str, Any]] = []
         self.complete = True
         named = schema.with_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
-        with explained(uri):
+        with translate_storage_errors(uri):
             self._parquet = pq.ParquetWriter(path, named, compression="zstd", write_page_checksum=True)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class ArtifactWriter:
     def close(self) -> None:
         """Write what has been collected, and the footer."""
         self._flush()
-        with explained(self._uri):
+        with translate_storage_errors(self._uri):
             self._parquet.add_key_value_metadata({f"{PREFIX}complete": str(self.complete).lower()})
             self._parquet.close()
 
@@ -76,7 +76,7 @@ class ArtifactWriter:
     def _flush(self) -> None:
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self._schema)
-            with explained(self._uri):
+            with translate_storage_errors(self._uri):
                 self._parquet.write_table(table)
             self._rows.clear()
 
@@ -90,7 +90,7 @@ def opened(uri: str) -> Iterator[pq.ParquetFile]:
         StorageError: the store refuses.
         TransientError: it does not answer.
     """
-    with there(uri), explained(uri):
+    with there(uri), translate_storage_errors(uri):
         fs, path = filesystem(uri)
         with parsed(uri), fs.open(path, "rb") as file:
             yield pq.ParquetFile(file, **CHECKED)

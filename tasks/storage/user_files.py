@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from io import StringIO
 
 from clipes.tasks.storage import listing
-from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem
+from clipes.tasks.storage.files import read_file, write_file
+from clipes.tasks.storage.filesystem import filesystem
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import DatasetError, StorageError
 
@@ -52,12 +53,12 @@ def read_bytes(uri: str) -> bytes:
         DatasetError: no permission, a name that no file can have, or a protocol that no installed package knows.
         TransientError: the network or the server fails.
     """
-    with _raise_dataset_errors(), explained(uri):
-        fs, path = filesystem(uri)
-        try:
-            return fs.cat_file(path)
-        except (IsADirectoryError, NotADirectoryError) as exc:
+    try:
+        return read_file(uri)
+    except StorageError as exc:
+        if isinstance(exc.__cause__, IsADirectoryError | NotADirectoryError):
             raise FileNotFoundError(uri) from exc
+        raise DatasetError(str(exc)) from exc
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -67,8 +68,8 @@ def write_bytes(uri: str, data: bytes) -> None:
         DatasetError: no permission, a full disk, or a protocol that no installed package knows.
         TransientError: the network or the server fails.
     """
-    with _raise_dataset_errors(), explained(uri), appears_whole(uri) as temporary:
-        temporary.write_bytes(data)
+    with _raise_dataset_errors():
+        write_file(uri, data)
 
 
 def read_text(uri: str) -> str:

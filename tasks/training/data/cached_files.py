@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Literal, TypeVar
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_BINARY
 
-from clipes.tasks.storage.filesystem import explained, filesystem, is_local
+from clipes.tasks.storage.files import read_file
+from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes_core.errors import StorageError
 
@@ -82,10 +83,10 @@ class CachedFiles:
         """
         began = time.monotonic()
         source: Source = "local"
-        with explained(uri):
+        with translate_storage_errors(uri):
             fs, _ = filesystem(uri)
             if is_local(fs):
-                data = _content(uri, span)
+                data = read_file(uri, *(span or ()))
             else:
                 data, source = self._kept_or_fetched(uri, _key(uri, version, span), span)
         return data, FileRead(source, len(data), time.monotonic() - began)
@@ -107,7 +108,7 @@ class CachedFiles:
                 data = self._tried(lambda: self._kept(key))  # whoever had the turn may have fetched it
             if data is not None:
                 return data, "hit"
-            fetched = ONE_MINUTE.call(_content, uri, span)  # then whoever runs the training decides
+            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # then whoever runs the training decides
             self._tried(lambda: self._keep(key, fetched))
             return fetched, "fetched"
 
@@ -178,13 +179,6 @@ class _RawDisk(Disk):
 
 def _key(uri: str, version: str, span: Span | None) -> str:
     return f"{uri}\n{version}" if span is None else f"{uri}\n{version}\n{span[0]}-{span[1]}"
-
-
-def _content(uri: str, span: Span | None) -> bytes:
-    with explained(uri):
-        fs, path = filesystem(uri)
-        start, end = span or (None, None)
-        return fs.cat_file(path, start=start, end=end)
 
 
 def _users_folder() -> Path:

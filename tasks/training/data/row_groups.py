@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clipes.tasks.storage.filesystem import explained, filesystem
+from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet import CHECKED, check_columns, opened, parsed, there
 
 
@@ -55,7 +55,7 @@ class RowGroups:
             TransientError: it does not answer.
         """
         spans = [self.span(group, columns) for group in range(len(self))]
-        with there(self.uri), explained(self.uri):
+        with there(self.uri), translate_storage_errors(self.uri):
             fs, path = filesystem(self.uri)
             starts, ends = [start for start, _ in spans], [end for _, end in spans]
             parts = fs.cat_ranges([path] * len(spans), starts, ends, on_error="raise")

@@ -13,7 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from clipes.tasks.models.state_dicts import BROKEN_FILE
-from clipes.tasks.storage.filesystem import appears_whole, explained, filesystem, remove
+from clipes.tasks.storage.files import read_file, remove, write_atomically
+from clipes.tasks.storage.filesystem import translate_write_errors
 from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
@@ -60,9 +61,7 @@ class CheckpointFolder:
         """The newest one that is whole; None without any. Nothing in it is executed. Raises as `write`."""
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
-            with explained(uri):
-                fs, path = filesystem(uri)
-                data = fs.cat_file(path)
+            data = read_file(uri)
             try:
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             except BROKEN_FILE as exc:
@@ -79,7 +78,7 @@ class CheckpointFolder:
 
     def _put(self, name: str, state: Mapping[str, Any]) -> None:
         uri = posixpath.join(self.uri, name)
-        with appears_whole(uri) as temporary, explained(uri):
+        with write_atomically(uri) as temporary, translate_write_errors(uri):
             torch.save(dict(state), temporary)
 
 

@@ -485,7 +485,7 @@ def test_a_folder_in_a_run_files_place_is_told_so_and_nothing_stays(local):
     assert names(local) == []
 
 
-def test_any_other_file_of_a_run_appears_whole(store):
+def test_any_other_file_of_a_run_is_written_whole(store):
     store.write_run_bytes("seen", "plot.png", b"\x89PNG")
     fs, path = fsspec.url_to_fs(store.run_uri("seen", "plot.png"))
     assert fs.cat_file(path) == b"\x89PNG"

@@ -1,0 +1,108 @@
+"""Bytes at a URI, on any file system: read, written whole or not at all, removed, moved, copied to a local disk."""
+
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors, translate_write_errors
+from clipes.tasks.storage.layout import temporary_name
+
+
+def read_file(uri: str, start: int | None = None, end: int | None = None) -> bytes:
+    """Read a file, or its bytes from `start` up to but without `end`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    with translate_storage_errors(uri):
+        fs, path = filesystem(uri)
+        return fs.cat_file(path, start=start, end=end)
+
+
+def write_file(uri: str, data: bytes) -> None:
+    """Write a file whole or not at all; missing local folders are created.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    with write_atomically(uri) as temporary, translate_write_errors(uri):
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def write_atomically(uri: str) -> Iterator[Path]:
+    """Yield a temporary file that becomes `uri` if the block ends without an error, and is removed otherwise.
+
+    That is one rename on a local disk and one put on an object store. Missing local folders are created.
+
+    Raises:
+        StorageError: the store refuses; errors of the block pass unchanged.
+        TransientError: the store does not answer.
+    """
+    fs, path = filesystem(uri)
+    folder = Path(path).parent if is_local(fs) else Path(tempfile.gettempdir())
+    temporary = folder / temporary_name(posixpath.basename(path))
+    with translate_write_errors(uri):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    try:
+        yield temporary
+        with translate_write_errors(uri):
+            if is_local(fs):
+                temporary.replace(path)
+            else:
+                fs.put_file(str(temporary), path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def on_local_disk(uri: str) -> Iterator[Path]:
+    """Yield a local path with a URI's content, for libraries that take a path: the file itself, or a temporary copy.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with translate_storage_errors(uri):
+            fs, path = filesystem(uri)
+            if not is_local(fs):
+                copy = posixpath.join(folder, posixpath.basename(path))
+                fs.get_file(path, copy)
+                path = copy
+        yield Path(path)
+
+
+def remove(uri: str) -> None:
+    """Remove a file if it exists.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    with suppress(FileNotFoundError), translate_storage_errors(uri):
+        fs, path = filesystem(uri)
+        fs.rm_file(path)
+
+
+def move(uri: str, target_uri: str) -> None:
+    """Move a file within a store; missing local folders are created.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    with translate_storage_errors(uri):
+        fs, path = filesystem(uri)
+        _, target = filesystem(target_uri)
+        if is_local(fs):
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+        fs.mv(path, target)

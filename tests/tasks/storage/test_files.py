@@ -1,0 +1,68 @@
+import pytest
+
+from clipes.tasks.storage.files import move, on_local_disk, read_file, remove, write_atomically, write_file
+from clipes_core.errors import StorageError
+
+
+@pytest.mark.parametrize("place", ["{folder}/x/y/a", "file://{folder}/x/y/a", "memory://{folder}/a"])
+def test_a_file_is_written_whole_moved_and_removed(tmp_path, place):
+    uri = place.format(folder=tmp_path)
+    with write_atomically(uri) as temporary:
+        temporary.write_bytes(b"1")
+        with pytest.raises(FileNotFoundError):
+            read_file(uri)
+    assert read_file(uri) == b"1"
+
+    move(uri, f"{uri}.old/a")
+    assert read_file(f"{uri}.old/a") == b"1"
+
+    for _ in range(2):
+        remove(f"{uri}.old/a")
+    with pytest.raises(FileNotFoundError):
+        read_file(f"{uri}.old/a")
+
+
+@pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])
+def test_on_local_disk_yields_a_path_with_the_content(tmp_path, place):
+    uri = place.format(folder=tmp_path)
+    write_file(uri, b"1")
+    with on_local_disk(uri) as path:
+        assert path.read_bytes() == b"1"
+    assert path.exists() == (path == tmp_path / "a")  # only a copy vanishes
+    assert read_file(uri) == b"1"
+    with pytest.raises(FileNotFoundError), on_local_disk(f"{uri}-other") as path:
+        path.read_bytes()
+
+
+def test_an_error_of_the_block_passes_unchanged_and_nothing_stays(tmp_path):
+    def write_half():
+        with write_atomically(f"{tmp_path}/a") as temporary:
+            temporary.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_beneath_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(StorageError, match=r"/file/a/b cannot be used \(.*Not a directory"),
+        write_atomically(f"{tmp_path}/file/a/b"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])
+def test_a_part_of_a_file_is_read(tmp_path, place):
+    uri = place.format(folder=tmp_path)
+    write_file(uri, b"0123456789")
+    assert read_file(uri, 2, 5) == b"234"
+
+
+def test_a_folder_in_a_files_place_is_not_replaced_and_nothing_stays(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StorageError, match="/a cannot be used"):
+        write_file(f"{tmp_path}/a", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
