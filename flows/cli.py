@@ -208,12 +208,10 @@ def gc(
     """Delete artifacts that no run uses. Those of runs that may go on or be resumed stay."""
     from clipes.flows.tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
-    from clipes.tasks.storage.artifact_store import ArtifactStore
 
-    artifacts = ArtifactStore(store)
-    found = find_garbage(artifacts, seconds_of(older_than), time.time())
+    found = find_garbage(store, seconds_of(older_than), time.time())
     if yes:
-        remove_garbage(artifacts, found)
+        remove_garbage(found)
     print_garbage(out, counted_garbage(found), removed=yes)
 
 

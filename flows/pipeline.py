@@ -12,10 +12,10 @@ from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
 from clipes.tasks.inputs.configs import resolved
 from clipes.tasks.plan.shard_plan import Reuse
-from clipes.tasks.report import reported_run
+from clipes.tasks.report import report_run
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.runs.recorder import RunSummary
+from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
 from clipes_core.config.run import RunConfig
 
@@ -52,7 +52,7 @@ def pipeline(
     config = resolved(config)
     runner = runner_for(config)
     run = prepare_run(config, until, Reuse(fresh, verify, retry_errors))
-    with told_how_to_retry(), reported_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+    with told_how_to_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
         check_failure_rate(record.ledger, "manifest")
         if run.chooses_template:
             run = choose_template(run, record, scheduler)

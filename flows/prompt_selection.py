@@ -15,8 +15,8 @@ from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
-from clipes.tasks.runs.ranking_record import ScoredSample, written_ranking, written_scores
-from clipes.tasks.runs.recorder import RunRecord, RunSummary, record_choice, recorded_run
+from clipes.tasks.runs.ranking_record import ScoredSample, write_ranking, write_scores
+from clipes.tasks.runs.record.recorder import RunRecord, RunSummary, record_choice, record_run
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
@@ -78,7 +78,7 @@ def prompt_selection(
     config, reuse = resolved(config), Reuse(fresh, verify, retry_errors)
     runner = runner_for(config)
     run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
-    with told_how_to_retry(), recorded_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+    with told_how_to_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
         check_failure_rate(record.ledger, MANIFEST)
         ranking = rank(run, record, scheduler)
         sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
@@ -102,7 +102,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
     scheduler.submit(run, EMBEDDINGS.name)
     scheduler.submit(run, PROMPTS.name)
     scheduler.wait()
-    ranking, record.findings["prompts"] = written_ranking(run, record.ledger)
+    ranking, record.findings["prompts"] = write_ranking(run, record.ledger)
     photos_encoded = record.findings["prompts"]["photos_encoded"]
     show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
     return ranking
@@ -116,5 +116,5 @@ def score_sample(
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()
-    sample, record.findings["prompt_scores"] = written_scores(run, record.ledger, ranking)
+    sample, record.findings["prompt_scores"] = write_scores(run, record.ledger, ranking)
     return sample

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from clipes.tasks.runs.recorder import RunSummary
+from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import title_of
 from clipes.tasks.storage.run_status import RunStatus
 

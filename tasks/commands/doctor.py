@@ -10,7 +10,7 @@ import torch
 
 from clipes.tasks.machine.devices import available_devices, cores, resolve_precision
 from clipes.tasks.models.clip import load_clip
-from clipes.tasks.runs.recorder import REPORTED_PACKAGES
+from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.user_files import join
 from clipes_core.config.run import ClipConfig

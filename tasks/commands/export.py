@@ -11,8 +11,9 @@ from PIL import Image
 
 from clipes.tasks.inputs.datasets.entries import path_inside, without_extension
 from clipes.tasks.inputs.pngs import palette_png
-from clipes.tasks.runs.recorder import EVALUATION_FILE
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import EVALUATION_FILE
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus, read_run
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.errors import StageError
@@ -77,7 +78,7 @@ def export_predictions(store_uri: str, name: str, to: str) -> Exported:
     split = config["evaluation"]["split"] or config["dataset"]["split"]
     folder = posixpath.join(to, SERVER_FOLDER.format(split=without_extension(posixpath.basename(split))))
     written = _write(folder, ((row["image_id"], row["mask_png"]) for row in rows))
-    evaluated = store.read(store.run_uri(name, EVALUATION_FILE), ["image_id"]).num_rows
+    evaluated = RunFiles(store_uri, name).read_table(EVALUATION_FILE, ["image_id"]).num_rows
     return Exported(written, left_out=evaluated - written)
 
 

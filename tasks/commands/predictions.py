@@ -14,8 +14,8 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
-from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
+from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, join, write_bytes
 from clipes_core.config.run import RunConfig, parse_config

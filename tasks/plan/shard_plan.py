@@ -9,7 +9,8 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage, key_without_upstream
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 Uris = Mapping[str, tuple[str, ...]]  # upstream stage -> URIs of the artifacts that a shard reads

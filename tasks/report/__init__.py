@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that says what worked and what did not, written from the run's own files."""
+"""The report of a run: one HTML file about what worked and what did not, written from the run's own files."""
 
 import logging
 from collections.abc import Iterator
@@ -9,12 +9,11 @@ from clipes.tasks.report.facts import RunFacts, gather
 from clipes.tasks.report.page import page
 from clipes.tasks.report.ui_pages import show_run
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.recorder import RunRecord, recorded_run
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.runs.record.recorder import RunRecord, record_run
+from clipes.tasks.storage.layout import REPORT_FILE
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ClipesError, RunBusyError
-
-FILE = "report.html"
 
 logger = logging.getLogger(__name__)
 
@@ -27,50 +26,52 @@ def write_report(store_uri: str, name: str) -> str:
 
     Raises:
         UsageError: no run of this name is in the store, or an earlier version wrote it.
-        ArtifactError: the store cannot be used.
+        ArtifactError: a file of the run is broken.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
     """
-    return _written(ArtifactStore(store_uri), _facts(store_uri, name))
+    files = RunFiles(store_uri, name)
+    return _write(files, _gather(files))
 
 
 @contextmanager
-def reported_run(run: PreparedRun) -> Iterator[RunRecord]:
-    """As `recorded_run`, and a report after it, in any case.
+def report_run(run: PreparedRun) -> Iterator[RunRecord]:
+    """Do as `record_run`, and write a report after the run, however it ended.
 
     Raises:
-        RunBusyError: a run of this name is going on now.
+        RunBusyError: a run of this name is already running.
     """
     try:
-        with recorded_run(run) as record:
+        with record_run(run) as record:
             yield record
     except RunBusyError:
         raise
     except BaseException:
-        uri = _report_or_warning(run)
+        uri = _report_or_warn(run)
         if uri is not None:
             logger.info("report: %s", uri)
         raise
-    record.report = _report_or_warning(run)
+    record.report = _report_or_warn(run)
 
 
-def _facts(store_uri: str, name: str) -> RunFacts:
-    status = read_run(store_uri, name)
-    return gather(status, RunArtifacts(ArtifactStore(store_uri), name, status.shards))
+def _gather(files: RunFiles) -> RunFacts:
+    status = read_run(files.store_uri, files.name)
+    return gather(status, RunArtifacts(files, status.shards))
 
 
-def _written(store: ArtifactStore, facts: RunFacts) -> str:
-    name = facts.config.name
-    store.write_run_text(name, FILE, page(facts))
-    return store.run_uri(name, FILE)
+def _write(files: RunFiles, facts: RunFacts) -> str:
+    files.write_text(REPORT_FILE, page(facts))
+    return files.uri(REPORT_FILE)
 
 
-def _report_or_warning(run: PreparedRun) -> str | None:
-    """A report that cannot be written or shown changes nothing of how the run ended; `clipes report` tries again."""
-    name, uri = run.config.name, None
+def _report_or_warn(run: PreparedRun) -> str | None:
+    """Write and show the report; a failure changes nothing about how the run ended, and `clipes report` can retry."""
+    files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
-        facts = _facts(run.config.store, name)
-        uri = _written(run.store, facts)
+        facts = _gather(files)
+        uri = _write(files, facts)
         show_run(facts, uri)
     except Exception as exc:
-        unexpected, missing = not isinstance(exc, ClipesError | OSError), "pages in the UI" if uri else FILE
-        logger.warning("no %s of run %s: %s: %s", missing, name, type(exc).__name__, exc, exc_info=unexpected)
+        unexpected, missing = not isinstance(exc, ClipesError | OSError), "pages in the UI" if uri else REPORT_FILE
+        logger.warning("no %s of run %s: %s: %s", missing, files.name, type(exc).__name__, exc, exc_info=unexpected)
     return uri

@@ -11,6 +11,7 @@ from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.listed import Listed, listed
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
+from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
@@ -82,7 +83,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
     masks, confidence, sure = _masks(artifacts, config.report.gallery)
     picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
-    photos = listed(artifacts, "manifest.parquet", {*picks.best, *picks.worst, *picks.random})
+    photos = listed(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
     segmenter = segmenter_facts(artifacts, 1 + len(vocabulary.classes), -(-config.report.gallery // 2))
     return RunFacts(
         *(status, config, vocabulary, photos, _rejects(artifacts), _sentences(artifacts)),
@@ -121,7 +122,7 @@ def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure:
 def _rejects(artifacts: RunArtifacts) -> Rejects:
     groups: Counter[tuple[str, str]] = Counter()
     listed: list[dict[str, Any]] = []
-    for row in artifacts.run_rows("rejects.parquet", REJECT_COLUMNS):
+    for row in artifacts.run_rows(REJECTS_FILE, REJECT_COLUMNS):
         groups[row["stage"], row["kind"]] += 1
         if len(listed) < LISTED_REJECTS:
             listed.append(row)

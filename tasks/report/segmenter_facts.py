@@ -6,10 +6,10 @@ from typing import Any
 
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.listed import Listed, listed
-from clipes.tasks.runs.recorder import EVALUATION_FILE
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.storage.layout import EVALUATION_FILE
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 
 Curve = tuple[Mapping[str, Any], ...]

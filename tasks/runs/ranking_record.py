@@ -16,6 +16,8 @@ from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
+from clipes.tasks.storage.layout import RANKING_PLOT, RANKING_SCORES_PLOT, RANKING_SCORES_TABLE, RANKING_TABLE
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.templates import RankedTemplate, spearman
 
 RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
@@ -49,7 +51,7 @@ class ScoredSample:
     spearman_refined: float
 
 
-def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
+def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
     """Rank the candidates by what stage prompts made, and write prompts.parquet and prompts.png.
 
     Returns:
@@ -66,12 +68,13 @@ def written_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, 
     encoded = summaries(ledger, [EMBEDDINGS.name])[EMBEDDINGS.name].computed_rows
     facts = ranking_json(ranking, run.config.clip.pooling, encoded)
     table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
-    run.store.write_run_table(run.config.name, "prompts.parquet", table)
-    run.store.write_run_bytes(run.config.name, "prompts.png", ranking_png(ranking, PAPER_TEMPLATES))
+    files = RunFiles(run.store.uri, run.config.name)
+    files.write_table(RANKING_TABLE, table)
+    files.write_bytes(RANKING_PLOT, ranking_png(ranking, PAPER_TEMPLATES))
     return ranking, facts
 
 
-def written_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
+def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
     """Score the sampled templates by what stage prompt_scores made, and write prompt_scores.parquet and .png.
 
     Returns:
@@ -94,10 +97,11 @@ def written_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
     table = pa.Table.from_pylist(rows, schema=_stated(SCORES_SCHEMA, facts))
-    run.store.write_run_table(run.config.name, "prompt_scores.parquet", table)
+    files = RunFiles(run.store.uri, run.config.name)
+    files.write_table(RANKING_SCORES_TABLE, table)
     marked = [each.template in PAPER_TEMPLATES for each in sample.ranked]
     png = sharpness_png([each.sharpness for each in sample.ranked], sample.scores, marked, correlations(sample))
-    run.store.write_run_bytes(run.config.name, "prompt_scores.png", png)
+    files.write_bytes(RANKING_SCORES_PLOT, png)
     return sample, facts
 
 

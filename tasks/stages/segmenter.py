@@ -89,7 +89,7 @@ def _processes(job: ShardJob, devices: Sequence[str]) -> int:
 
 def _forget(job: ShardJob) -> None:
     """Delete the checkpoints of earlier attempts."""
-    from clipes.tasks.storage.artifact_store import checkpoints_uri
+    from clipes.tasks.storage.layout import checkpoints_uri
     from clipes.tasks.storage.listing import list_names
 
     folder = checkpoints_uri(job.store.artifact_uri(job.plan.key))

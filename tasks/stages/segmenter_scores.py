@@ -101,7 +101,7 @@ def _segmenter_of(artifact_uri: str) -> "Segmenter":
     Raises:
         BrokenArtifactError: the artifact, if its weights are damaged: the artifact is what can be rebuilt.
     """
-    from clipes.tasks.storage.artifact_store import weights_uri
+    from clipes.tasks.storage.layout import weights_uri
 
     worker = current_worker()
     try:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 RUN_JSON = "run.json"
-MANIFEST = "manifest.parquet"
-EVALUATION = "evaluation.parquet"  # a manifest of the photos that the segmenter is scored on
-STATUS = "status.parquet"
-REJECTS = "rejects.parquet"
-METRICS = "metrics.json"
-REPORT = "report.html"
+MANIFEST_FILE = "manifest.parquet"
+EVALUATION_FILE = "evaluation.parquet"  # a manifest of the photos that the segmenter is scored on
+STATUS_FILE = "status.parquet"
+REJECTS_FILE = "rejects.parquet"
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
 
@@ -89,14 +89,13 @@ def run_uri(store_uri: str, name: str, *parts: str) -> str:
     return posixpath.join(runs_uri(store_uri), name, *parts)
 
 
-def history_file(started: str, file: str) -> str:
-    """Return where a file of an earlier run lies in the folder of its run.
+def history_folder(started: str) -> str:
+    """Return the folder for the files of an earlier run, relative to the folder of the runs of its name.
 
     Args:
         started: when the earlier run started, as in its run.json.
-        file: its name.
     """
-    return posixpath.join("history", started.replace(":", ""), file)
+    return posixpath.join("history", started.replace(":", ""))
 
 
 def temporary_name(name: str) -> str:

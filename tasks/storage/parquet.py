@@ -1,4 +1,4 @@
-"""One Parquet file of a store: written a row group at a time, read with its pages checked, and what its footer says."""
+"""Parquet files of a store: written a row group at a time, read with every page checked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,17 +15,17 @@ from clipes_core.errors import BrokenArtifactError
 ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
 PREFIX = "clipes."
 MISSING = "is missing"
-# Every page is checked. A thread of Arrow's that reads ahead may still hold the Python file when the process ends, and
-# aborts it then; so may those of `use_threads`.
+# Every page is checked. A thread of Arrow that reads ahead may still hold the Python file when the process ends, and
+# aborts it then; so may the threads of `use_threads`.
 CHECKED: Mapping[str, Any] = {"page_checksum_verification": True, "pre_buffer": False}
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What the end of an artifact says of it.
+    """The end of an artifact.
 
     Attributes:
-        rows: how many.
+        rows: their number.
         metadata: the `clipes.` entries, prefix removed.
     """
 
@@ -37,10 +37,13 @@ class ArtifactWriter:
     """Collects rows and writes them a row group at a time.
 
     Args:
-        uri: what the artifact will be.
-        path: where it is written meanwhile.
+        uri: of the artifact, for errors.
+        path: of the local file that is written.
         schema: of the rows.
         metadata: for the footer, under `clipes.`.
+
+    Attributes:
+        complete: whether the artifact has a result for every row; goes into the footer.
     """
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -62,14 +65,14 @@ class ArtifactWriter:
         self._parquet.add_key_value_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
 
     def close(self) -> None:
-        """Write what has been collected, and the footer."""
+        """Write the collected rows and the footer."""
         self._flush()
         with translate_storage_errors(self._uri):
             self._parquet.add_key_value_metadata({f"{PREFIX}complete": str(self.complete).lower()})
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Let go of a file that is thrown away: on a full disk its footer has no place either."""
+        """Close a file that will be removed; on a full disk its footer cannot be written either."""
         with suppress(OSError):
             self._parquet.close()
 
@@ -81,27 +84,64 @@ class ArtifactWriter:
             self._rows.clear()
 
 
+def read_footer(uri: str) -> Footer:
+    """Read the row count and the metadata of a file. Raises as `open_parquet`."""
+    with open_parquet(uri) as parquet:
+        pairs = [(name.decode(), value.decode()) for name, value in (parquet.metadata.metadata or {}).items()]
+        metadata = {name.removeprefix(PREFIX): value for name, value in pairs if name.startswith(PREFIX)}
+        return Footer(parquet.metadata.num_rows, metadata)
+
+
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read columns (default all) of a file. Raises as `open_parquet`, and if a column is missing."""
+    with open_parquet(uri) as parquet:
+        check_columns(uri, parquet, columns)
+        return parquet.read(columns=columns, use_threads=False)
+
+
+def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Stream the rows of a file as plain dicts, a row group at a time. Raises as `read_table`."""
+    with open_parquet(uri) as parquet:
+        check_columns(uri, parquet, columns)
+        for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns, use_threads=False):
+            yield from batch.to_pylist()
+
+
+def check_pages(uri: str) -> None:
+    """Read a whole file, page by page, and keep nothing of it. Raises as `open_parquet`."""
+    with open_parquet(uri) as parquet:
+        for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
+            pass
+
+
+def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
+    """Raise BrokenArtifactError if a file lacks one of some columns."""
+    missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
+    if missing:
+        raise BrokenArtifactError(uri, f"lacks the columns {missing}")
+
+
 @contextmanager
-def opened(uri: str) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of a store; every page that is read in the block is checked. Read it with `use_threads=False`.
+def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; every page that the block reads is checked. Read it with `use_threads=False`.
 
     Raises:
-        BrokenArtifactError: it is missing, does not open or fails a checksum.
+        BrokenArtifactError: the file is missing, does not open or fails a checksum.
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
-    with there(uri), translate_storage_errors(uri):
+    with report_missing_as_broken(uri), translate_storage_errors(uri):
         fs, path = filesystem(uri)
-        with parsed(uri), fs.open(path, "rb") as file:
+        with translate_parquet_errors(uri), fs.open(path, "rb") as file:
             yield pq.ParquetFile(file, **CHECKED)
 
 
 @contextmanager
-def there(uri: str) -> Iterator[None]:
-    """A file that is not there has been, for it was written before anyone asks for it.
+def report_missing_as_broken(uri: str) -> Iterator[None]:
+    """Report a missing file as a broken artifact: readers only ask for files that were written.
 
     Raises:
-        BrokenArtifactError: it is missing.
+        BrokenArtifactError: the file is missing.
     """
     try:
         yield
@@ -110,11 +150,11 @@ def there(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def parsed(uri: str) -> Iterator[None]:
-    """Turn what pyarrow raises over a file's content into an error that names it; those of the disk go through.
+def translate_parquet_errors(uri: str) -> Iterator[None]:
+    """Turn what pyarrow raises about a file's content into an error that names the file; errors of the disk pass.
 
     Raises:
-        BrokenArtifactError: the content is no Parquet, or a page fails its checksum.
+        BrokenArtifactError: the content is not Parquet, or a page fails its checksum.
     """
     try:
         yield
@@ -123,11 +163,4 @@ def parsed(uri: str) -> Iterator[None]:
     except OSError as exc:
         if type(exc) is not OSError or exc.errno is not None:
             raise
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, as for a checksum
-
-
-def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
-    """Raise BrokenArtifactError where it lacks one of some columns."""
-    missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
-    if missing:
-        raise BrokenArtifactError(uri, f"lacks the columns {missing}")
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, such as a bad checksum

@@ -1,4 +1,4 @@
-"""What a run's files say of it: how far it is, and whether it still goes on."""
+"""The progress of a run according to its files, and whether it is still running."""
 
 import socket
 import time
@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.run_files import RunFiles, run_names
 from clipes_core.errors import UsageError
 
-SILENT_SECONDS = 60.0  # a run of another machine that has not written its status for as long counts as gone
+SILENT_SECONDS = 60.0  # a run of another host counts as stopped if it has not written its status for so long
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What `clipes status` shows.
+    """The content of a run's files.
 
     Attributes:
         run: run.json.
         shards: rows of status.parquet.
         metrics: metrics.json, None before the run's end.
-        rejects: how many photos have no result.
-        interrupted: the run stopped without saying so.
+        rejects: number of photos without a result.
+        interrupted: the run stopped without recording its end.
     """
 
     run: dict[str, Any]
@@ -32,47 +33,53 @@ class RunStatus:
     interrupted: bool
 
     def artifacts(self, stage: str) -> tuple[str, ...]:
-        """URIs of the artifacts that a stage has so far."""
+        """Return the URIs of the artifacts that a stage has so far."""
         return tuple(row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"])
 
 
 def read_run(store_uri: str, name: str) -> RunStatus:
-    """What is known of a run.
+    """Read the files of a run.
 
     Raises:
         UsageError: no run of this name is in the store.
+        ArtifactError: a file is broken.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
     """
-    store = ArtifactStore(store_uri)
-    run = store.read_run_json(name, "run.json")
+    files = RunFiles(store_uri, name)
+    run = files.read_json(RUN_JSON)
     if run is None:
-        known = ", ".join(store.run_names()) or "none"
+        known = ", ".join(run_names(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; there are: {known}. Name another store with --store")
     return RunStatus(
         run,
-        _run_rows(store, name, "status.parquet"),
-        store.read_run_json(name, "metrics.json"),
-        len(_run_rows(store, name, "rejects.parquet")),
-        interrupted=run["state"] == "running" and not goes_on(store, run),
+        _rows(files, STATUS_FILE),
+        files.read_json(METRICS_FILE),
+        len(_rows(files, REJECTS_FILE)),
+        interrupted=run["state"] == "running" and not is_running(files, run),
     )
 
 
-def _run_rows(store: ArtifactStore, name: str, file: str) -> list[dict[str, Any]]:
-    if store.run_file(name, file) is None:
-        return []
-    return store.read(store.run_uri(name, file)).to_pylist()
-
-
 def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Whether a run is said to go on and is not known to have ended: one of this machine has a process."""
+    """Return whether a run.json says that the run is running, and no dead process on this host contradicts it."""
     here = run["host"] == socket.gethostname()
     return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))
 
 
-def goes_on(store: ArtifactStore, run: Mapping[str, Any]) -> bool:
-    """Whether a run goes on: its process is there; or, on another machine, has written its status not long ago."""
+def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
+    """Return whether a run is running: its process is alive; or, on another host, it wrote its status recently.
+
+    Args:
+        files: of the run.
+        run: its run.json.
+    """
     if not may_be_running(run):
         return False
     if run["host"] == socket.gethostname():
         return True
-    status = store.run_file(run["name"], "status.parquet")
+    status = files.find(STATUS_FILE)
     return status is not None and time.time() - (status.modified or 0) < SILENT_SECONDS
+
+
+def _rows(files: RunFiles, file: str) -> list[dict[str, Any]]:
+    return [] if files.find(file) is None else files.read_table(file).to_pylist()

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri
 from clipes.tasks.training.recipes import Recipe
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary

@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 
 from clipes.tasks.machine.worker import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.storage.filesystem import first_line
+from clipes.tasks.storage.layout import weights_uri
+from clipes.tasks.storage.weights import describe_weights
 from clipes.tasks.training.building import from_recipe, network, registered
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
@@ -189,7 +190,7 @@ class _Training:
         names = [entry.name for entry in job.vocabulary.classes]
         state = unwrapped(runner).state_dict()
         save_segmenter(weights_uri(job.uri), job.recipe.model, state, names, job.vocabulary.palette)
-        return Trained(self._curve.plain(), self._facts(unwrapped(runner)), job.store.weights_statement(job.uri))
+        return Trained(self._curve.plain(), self._facts(unwrapped(runner)), describe_weights(job.uri))
 
     def _facts(self, model: nn.Module) -> dict[str, Any]:
         """What the artifact and metrics.json say of the training."""

@@ -9,7 +9,9 @@ from PIL import Image
 from support.process_watch import gone_within, started_in
 
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.run_files import RunFiles
 
 SAYS_WHETHER_TORCH_IS_THERE = """
 import sys
@@ -60,7 +62,7 @@ def test_gc_shows_what_no_run_uses_and_deletes_it_when_told_so(clipes):
     with store.writer(ArtifactKey("masks", "a" * 16, 0, "c" * 16), STAGES["masks"].schema, {}):
         pass
     run = {"state": "failed", "host": "elsewhere", "stage_keys": {"cams": "a" * 16}}
-    store.write_run_json("voc12", "run.json", run)
+    RunFiles(store.uri, "voc12").write_json("run.json", run)
 
     shown = clipes("gc", "--older-than", "0d")
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [

@@ -10,7 +10,8 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.user_files import find_files, write_bytes
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes_core.vocabulary import ClassEntry, Vocabulary

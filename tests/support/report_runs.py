@@ -6,12 +6,12 @@ import fsspec
 from support.report_pages import Element, check_stands_alone, parsed
 
 from clipes.tasks.report import write_report
-from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.runs.record.recorder import record_run
 
 
 def write_down(made, failure=None, without=()):
     """Write the files of a run whose shards are made; those of `without` failed, and the run with them."""
-    with suppress(() if failure is None else type(failure)), recorded_run(made.run) as record:
+    with suppress(() if failure is None else type(failure)), record_run(made.run) as record:
         for each in made.records.values():
             record.ledger.planned(each.stage, each.shard)
             record.ledger.started(each.stage, each.shard, 1)

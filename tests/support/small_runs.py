@@ -20,6 +20,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig, parse_config
 
 TIMEOUT_S = 120.0
@@ -129,6 +130,11 @@ def made_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool
 def photos_by_shard(run: PreparedRun, stage: Stage) -> dict[int, tuple[Photo, ...]]:
     """shard -> its photos that have a row in a stage."""
     return {shard: stage.kind.photos(stage, run.inputs, shard) for shard in run.shards(stage)}
+
+
+def run_files(run: PreparedRun) -> RunFiles:
+    """The files of a run."""
+    return RunFiles(run.store.uri, run.config.name)
 
 
 def rows_of(store: ArtifactStore, uris: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,8 @@ from mmseg.registry import MODELS
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.storage.artifact_store import ArtifactStore, weights_uri
+from clipes.tasks.storage.layout import weights_uri
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig
 
 
@@ -50,14 +51,14 @@ def built(config: dict[str, Any], seed: int = 0) -> BaseSegmentor:
 
 def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
     """Write the files of a run that has trained `small_config`, or nothing yet; returns the URI of the weights."""
-    store = ArtifactStore(config.store)
+    files = RunFiles(config.store, config.name)
     uri = f"{config.store}/artifacts/segmenter/{'a' * 16}/000-{'b' * 16}.parquet"
     if model is not None:
         vocabulary = load_vocabulary(config.dataset.classes)
         names = [entry.name for entry in vocabulary.classes]
         save_segmenter(weights_uri(uri), small_config(), model.state_dict(), names, vocabulary.palette)
     run = {"name": config.name, "state": "completed", "config": config.model_dump(mode="json")}
-    store.write_run_json(config.name, "run.json", run)
+    files.write_json("run.json", run)
     shards = [{"stage": "masks", "artifact": "x"}, {"stage": "segmenter", "artifact": uri if model else None}]
-    store.write_run_table(config.name, "status.parquet", pa.Table.from_pylist(shards))
+    files.write_table("status.parquet", pa.Table.from_pylist(shards))
     return weights_uri(uri)

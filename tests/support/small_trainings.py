@@ -26,7 +26,7 @@ from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts
-from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
+from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 
 SCORED_AT = 21  # and at the end
 

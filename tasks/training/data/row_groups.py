@@ -8,7 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
-from clipes.tasks.storage.parquet import CHECKED, check_columns, opened, parsed, there
+from clipes.tasks.storage.parquet import (
+    CHECKED,
+    check_columns,
+    open_parquet,
+    report_missing_as_broken,
+    translate_parquet_errors,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +38,7 @@ class RowGroups:
             StorageError: the store refuses.
             TransientError: it does not answer.
         """
-        with opened(uri) as parquet:
+        with open_parquet(uri) as parquet:
             check_columns(uri, parquet, columns)
             return cls(uri, parquet.metadata)
 
@@ -55,7 +61,7 @@ class RowGroups:
             TransientError: it does not answer.
         """
         spans = [self.span(group, columns) for group in range(len(self))]
-        with there(self.uri), translate_storage_errors(self.uri):
+        with report_missing_as_broken(self.uri), translate_storage_errors(self.uri):
             fs, path = filesystem(self.uri)
             starts, ends = [start for start, _ in spans], [end for _, end in spans]
             parts = fs.cat_ranges([path] * len(spans), starts, ends, on_error="raise")
@@ -74,7 +80,7 @@ class RowGroups:
         Raises:
             BrokenArtifactError: a page fails its checksum.
         """
-        with parsed(self.uri):
+        with translate_parquet_errors(self.uri):
             file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
             return file.read_row_group(group, list(columns), use_threads=False)  # the loader has processes
 

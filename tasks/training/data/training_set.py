@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.parquet import there
+from clipes.tasks.storage.layout import MANIFEST_FILE
+from clipes.tasks.storage.parquet import report_missing_as_broken
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.row_groups import RowGroups
@@ -115,11 +116,11 @@ class TrainingSet:
             StageError: the run has no masks yet.
             BrokenArtifactError, StorageError, TransientError: as `of_photos`.
         """
-        status, files = read_run(store, run), ArtifactStore(store)
+        status = read_run(store, run)
         artifacts = status.artifacts("masks")
         if not artifacts:
             raise StageError(f"run {run} has no masks yet: run it up to the stage masks")
-        listed = files.read(files.run_uri(run, "manifest.parquet"), PHOTO_COLUMNS)
+        listed = RunFiles(store, run).read_table(MANIFEST_FILE, PHOTO_COLUMNS)
         vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
         return cls._joined(listed, artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
 
@@ -181,7 +182,7 @@ def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
 
 def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[StoredMask, FileRead]:
     start, end = masks.span(place.group, MASK_COLUMNS)
-    with there(masks.uri):
+    with report_missing_as_broken(masks.uri):
         data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
     rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
     if [row["image_id"] for row in rows] != [place.image_id]:

@@ -12,8 +12,9 @@ from support.small_runs import make_run
 from clipes.tasks.commands.export import Exported, export_masks, export_predictions
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.runs.recorder import EVALUATION_FILE, recorded_run
+from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles, run_names
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 
 
@@ -28,7 +29,7 @@ def palette(path):
 
 def write_down(made):
     """Write the files of a run whose shards are made."""
-    with recorded_run(made.run) as record:
+    with record_run(made.run) as record:
         for each in made.records.values():
             record.ledger.started(each.stage, each.shard, 1)
             record.ledger.finished(each, 1)
@@ -162,7 +163,7 @@ def test_the_colours_are_those_of_the_run_also_when_its_vocabulary_is_gone(tiny,
     export_masks(store, name, str(tiny.folder / "out"), 0)
 
     assert palette(tiny.folder / "out" / "a.png")[3:6] == [9, 8, 7]
-    assert ArtifactStore(store).run_names() == ["tiny"]
+    assert run_names(store) == ["tiny"]
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a"])
@@ -191,11 +192,11 @@ def evaluated(tiny, run_of):
     def evaluated(rows, photos, **evaluation):
         tiny.add("a")
         store_uri, name = run_of(until="cams", evaluation=evaluation)
-        store, uri = ArtifactStore(store_uri), f"{tiny.folder}/scores.parquet"
+        files, uri = RunFiles(store_uri, name), f"{tiny.folder}/scores.parquet"
         pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
         status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}])
-        store.write_run_table(name, "status.parquet", status)
-        store.write_run_table(name, EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
+        files.write_table("status.parquet", status)
+        files.write_table("evaluation.parquet", pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
         return store_uri, name
 
     return evaluated

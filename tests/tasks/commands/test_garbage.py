@@ -12,9 +12,11 @@ from support.small_runs import TINY_NETWORK, worked_through
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
 from clipes.tasks.runs.ledger import STATUS_SCHEMA
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
-from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, checkpoints_uri, weights_uri
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, weights_uri
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
 A, B = "a" * 16, "b" * 16
@@ -44,15 +46,16 @@ def artifact(store, stage, stage_key=A, shard=0):
 def run(store, name="voc12", state="completed", artifacts=None, **said):
     """Write the files of a run; its status where it names artifacts."""
     begun = {"state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
-    store.write_run_json(name, "run.json", {**begun, **said})
+    files = RunFiles(store.uri, name)
+    files.write_json("run.json", {**begun, **said})
     if artifacts is not None:
         rows = [{"stage": "", "shard": 0, "state": "completed", "artifact": uri} for uri in artifacts]
-        store.write_run_table(name, "status.parquet", pa.Table.from_pylist(rows, schema=STATUS_SCHEMA))
+        files.write_table("status.parquet", pa.Table.from_pylist(rows, schema=STATUS_SCHEMA))
 
 
 def found(store, older_than_s=HOUR, age=DAY):
     """What may go when everything is a day old, as stage/key/file."""
-    files = [file for each in find_garbage(store, older_than_s, time.time() + age).values() for file in each]
+    files = [file for each in find_garbage(store.uri, older_than_s, time.time() + age).values() for file in each]
     return sorted("/".join(file.uri.rsplit("/", 3)[1:]) for file in files)
 
 
@@ -98,7 +101,7 @@ def test_what_several_runs_use_is_used_by_each(store):
 def test_a_history_is_not_asked(store):
     left = artifact(store, "cams")
     run(store, artifacts=[left])
-    store.archive_run("voc12", "2026-11-24T000000+0000", ["run.json", "status.parquet"])
+    RunFiles(store.uri, "voc12").archive("2026-11-24T00:00:00+00:00", ["run.json", "status.parquet"])
     run(store, artifacts=[])
     assert found(store) == places(left)
 
@@ -121,7 +124,7 @@ def test_files_that_are_no_artifacts_stay(local):
 
 def test_what_is_half_written_goes_after_a_day(local):
     run(local, state="running", stage_keys={"cams": A})
-    folders = [Path(artifact(local, "cams")).parent, Path(local.run_uri("voc12"))]
+    folders = [Path(artifact(local, "cams")).parent, Path(RunFiles(local.uri, "voc12").folder)]
     left = [folder / f".000-{A}.parquet.{uuid.uuid4().hex}.tmp" for folder in folders]
     for path in left:
         path.touch()
@@ -134,41 +137,41 @@ def test_it_is_counted_and_removed_by_stage(store):
     run(store, artifacts=[artifact(store, "masks")])
     for stage, shard in (("masks", 0), ("masks", 1), ("cams", 0)):
         artifact(store, stage, B, shard)
-    garbage = find_garbage(store, HOUR, time.time() + DAY)
+    garbage = find_garbage(store.uri, HOUR, time.time() + DAY)
 
     counts = {count.stage: (count.files, count.size_bytes) for count in counted_garbage(garbage)}
     assert list(counts) == ["cams", "masks"]
     assert [files for files, _ in counts.values()] == [1, 2]
     assert counts["masks"][1] > counts["cams"][1] / 2 > 100
 
-    remove_garbage(store, garbage)
-    remove_garbage(store, garbage)
+    remove_garbage(garbage)
+    remove_garbage(garbage)
     assert store.is_complete(ArtifactKey("masks", A, 0, "c" * 16), 0)
     assert not any(store.shard_artifacts(stage, B, shard) for stage in ("cams", "masks") for shard in (0, 1))
-    assert find_garbage(store, HOUR, time.time() + DAY) == {}
+    assert find_garbage(store.uri, HOUR, time.time() + DAY) == {}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"state": "completed"}', None])
 def test_nothing_goes_where_a_run_cannot_be_asked(store, content):
     artifact(store, "cams")
     run(store, "good", artifacts=[])
-    store.write_run_text("odd", "run.json" if content else "metrics.json", content or "{}")
+    RunFiles(store.uri, "odd").write_text("run.json" if content else "metrics.json", content or "{}")
     message = f"nothing is deleted, for what run odd uses cannot be told .*, or remove {store.uri}/runs/odd$"
     with pytest.raises(ArtifactError, match=message):
-        find_garbage(store, HOUR, time.time() + DAY)
+        find_garbage(store.uri, HOUR, time.time() + DAY)
 
 
 def test_nothing_goes_where_a_status_is_broken(local):
     run(local, artifacts=[artifact(local, "cams")])
-    status = Path(local.run_uri("voc12", "status.parquet"))
+    status = Path(RunFiles(local.uri, "voc12").uri("status.parquet"))
     status.write_bytes(status.read_bytes()[:-50])
     with pytest.raises(ArtifactError, match=r"run voc12 uses cannot be told \(.*status\.parquet cannot be read"):
-        find_garbage(local, HOUR, time.time() + DAY)
+        find_garbage(local.uri, HOUR, time.time() + DAY)
 
 
 def test_a_place_without_a_store_is_told_so(store):
     with pytest.raises(UsageError, match=f"no artifacts and no runs in {store.uri}: name another store with --store"):
-        find_garbage(store, HOUR, time.time())
+        find_garbage(store.uri, HOUR, time.time())
 
 
 def test_youth_is_respected_while_a_run_may_be_going_on(local):
@@ -176,10 +179,10 @@ def test_youth_is_respected_while_a_run_may_be_going_on(local):
     artifact(local, "cams")
     run(local, state="running")
     with pytest.raises(RunBusyError, match="run voc12 may be going on now, on elsewhere: give --older-than 1h or more"):
-        find_garbage(local, HOUR - 1, time.time())
-    assert find_garbage(local, HOUR, time.time()) == {}
+        find_garbage(local.uri, HOUR - 1, time.time())
+    assert find_garbage(local.uri, HOUR, time.time()) == {}
     run(local, state="running", host=socket.gethostname(), pid=2**22 + 1, pid_started=0)  # no process has this id
-    assert len(find_garbage(local, 0, time.time() + 1)) == 1
+    assert len(find_garbage(local.uri, 0, time.time() + 1)) == 1
 
 
 @pytest.mark.parametrize(("age", "seconds"), [("7d", 7 * DAY), ("12h", 12 * HOUR), ("0d", 0)])
@@ -195,7 +198,7 @@ def test_what_is_no_age_is_told_so(age):
 
 def written_down(run, pool):
     """Make a run with its files; the URIs of its artifacts."""
-    with recorded_run(run) as record:
+    with record_run(run) as record:
         made = worked_through(run, pool)
         for each in made.records():
             record.ledger.started(each.stage, each.shard, 1)
@@ -215,7 +218,7 @@ def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny,
     store = ranking.store
 
     assert found(store) == places(*{*first} - {*second})
-    remove_garbage(store, find_garbage(store, HOUR, time.time() + DAY))
+    remove_garbage(find_garbage(store.uri, HOUR, time.time() + DAY))
 
     assert all(os.path.exists(uri) for uri in (*second, *ranked))  # noqa: PTH110
     assert found(store) == []
@@ -236,7 +239,7 @@ def test_weights_and_checkpoints_stay_and_go_with_their_artifact(tiny, pool):
         return run.store, (uri, weights_uri(uri), newest, f"{checkpoints_uri(uri)}/00000001.pt")
 
     (store, left), (_, used) = trained(seed=0), trained(seed=1)
-    garbage = find_garbage(store, HOUR, time.time() + DAY)
+    garbage = find_garbage(store.uri, HOUR, time.time() + DAY)
     assert {stage: len(files) for stage, files in garbage.items()} == {"segmenter": 4}
-    remove_garbage(store, garbage)
+    remove_garbage(garbage)
     assert [os.path.exists(uri) for uri in (*left, *used)] == [False] * 4 + [True] * 4  # noqa: PTH110

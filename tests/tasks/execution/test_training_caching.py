@@ -14,7 +14,7 @@ from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import weights_uri
+from clipes.tasks.storage.layout import weights_uri
 
 STEPS = 6
 NOTHING = {"texts": 0, "cams": 0, "masks": 0, "segmenter": 0, "segmenter_scores": 0}

@@ -12,7 +12,8 @@ from clipes.tasks.plan.keys import content_key
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.shard_plan import Reuse, output_digests, plan_shard, planned_digests
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ArtifactError, ErrorKind
 from clipes_core.vocabulary import Vocabulary

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from support.report_pages import cards, groups, notes, parsed, section, titles
 from support.report_runs import report_of, write_down
-from support.small_runs import make_run
+from support.small_runs import make_run, run_files
 
-from clipes.tasks import report as report_package
-from clipes.tasks.report import reported_run, write_report
+from clipes.tasks.report import report_run, write_report
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.runs.recorder import open_run
+from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import RunBusyError, StageError, UsageError
 
@@ -266,7 +266,7 @@ def test_broken_artifacts_are_told_and_the_rest_is_shown(tiny, reported, pool):
 def test_a_run_that_goes_on_has_a_report_of_how_far_it_is(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
-    open_run(run)
+    start_run(run)
     page = report_of(run)
     assert page.one("h1").text == "tiny running"
     assert "The run is going on" in notes(page)
@@ -276,9 +276,9 @@ def test_a_run_that_goes_on_has_a_report_of_how_far_it_is(tiny):
 def test_a_run_whose_process_is_gone_says_so(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
-    open_run(run)
-    begun = run.store.read_run_json("tiny", "run.json")
-    run.store.write_run_json("tiny", "run.json", {**begun, "host": "elsewhere"})
+    start_run(run)
+    begun = run_files(run).read_json("run.json")
+    run_files(run).write_json("run.json", {**begun, "host": "elsewhere"})
     page = report_of(run)
     assert page.one("h1").text == "tiny interrupted"
     assert "run the same clipes run command again" in notes(page)
@@ -310,10 +310,10 @@ def test_an_unknown_run_is_told_so(tmp_path):
 def test_a_run_of_an_earlier_version_is_told_so(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    open_run(run)
-    begun = run.store.read_run_json("tiny", "run.json")
+    start_run(run)
+    begun = run_files(run).read_json("run.json")
     del begun["vocabulary"]
-    run.store.write_run_json("tiny", "run.json", begun)
+    run_files(run).write_json("run.json", begun)
     with pytest.raises(UsageError, match=r"^run tiny is of an earlier version of clipes: run it again"):
         write_report(run.config.store, "tiny")
 
@@ -321,14 +321,14 @@ def test_a_run_of_an_earlier_version_is_told_so(tiny):
 def test_every_end_of_a_run_has_its_report(tiny, caplog):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    with reported_run(run) as record:
+    with report_run(run) as record:
         pass
     assert Path(record.report).read_text().count("tiny: completed") == 1
     assert record.summary().report == record.report
 
     caplog.set_level(logging.INFO, "clipes")
     for failure, state in ((StageError("no"), "failed"), (KeyboardInterrupt(), "cancelled")):
-        with pytest.raises(type(failure)), reported_run(run):
+        with pytest.raises(type(failure)), report_run(run):
             raise failure
         assert parsed(Path(record.report).read_text()).one("h1").text == f"tiny {state}"
         assert caplog.messages[-1] == f"report: {record.report}"
@@ -337,13 +337,13 @@ def test_every_end_of_a_run_has_its_report(tiny, caplog):
 def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    blocked = Path(run.store.run_uri("tiny", report_package.FILE))
+    blocked = Path(run_files(run).uri(REPORT_FILE))
 
     def fail():
         (blocked / "in the way").mkdir(parents=True)
         raise StageError("the real one")
 
-    with pytest.raises(StageError, match=r"^the real one$"), reported_run(run):
+    with pytest.raises(StageError, match=r"^the real one$"), report_run(run):
         fail()
     assert "no report.html of run tiny: StorageError: " in caplog.text
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
@@ -352,12 +352,12 @@ def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
 def test_a_run_that_is_busy_is_left_alone(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    open_run(run)
-    begun = run.store.read_run_json("tiny", "run.json")
-    run.store.write_run_json("tiny", "run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
-    with pytest.raises(RunBusyError), reported_run(run):
+    start_run(run)
+    begun = run_files(run).read_json("run.json")
+    run_files(run).write_json("run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
+    with pytest.raises(RunBusyError), report_run(run):
         pytest.fail("must not begin")
-    assert run.store.run_file("tiny", report_package.FILE) is None
+    assert run_files(run).find(REPORT_FILE) is None
 
 
 def process_start(pid):

@@ -11,7 +11,7 @@ from clipes.tasks.report import ui_pages
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, score_rows, training_page
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
 
@@ -25,7 +25,7 @@ def trained_report(golden_trained):
 def trained_facts(golden_trained, trained_report):
     store, name = golden_trained.run.config.store, golden_trained.run.config.name
     status = read_run(store, name)
-    return gather(status, RunArtifacts(ArtifactStore(store), name, status.shards))
+    return gather(status, RunArtifacts(RunFiles(store, name), status.shards))
 
 
 def test_the_curve_is_drawn(trained_report):

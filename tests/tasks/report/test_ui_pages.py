@@ -15,7 +15,7 @@ from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, report_page, score_rows
 from clipes.tasks.runs.preparation import prepare_run
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
@@ -24,7 +24,7 @@ PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)
 def facts_of(run):
     store, name = run.config.store, run.config.name
     status = read_run(store, name)
-    return gather(status, RunArtifacts(ArtifactStore(store), name, status.shards))
+    return gather(status, RunArtifacts(RunFiles(store, name), status.shards))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
-from clipes.tasks.storage.artifact_store import ArtifactKey, weights_uri
+from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
 from clipes_core.evaluation.metrics import confusion

@@ -3,7 +3,6 @@ import pickle
 import shutil
 import struct
 import time
-import uuid
 from pathlib import Path
 
 import fsspec
@@ -13,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.damage import flip, flip_in_page
 
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore, weights_uri
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.parquet import ROWS_AT_ONCE
 from clipes_core.errors import ArtifactError, StorageError
 
@@ -22,14 +22,9 @@ SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", 
 METADATA = {"config": '{"name": "kö"}', "version": "0.1.0"}
 
 
-@pytest.fixture(params=["path", "file", "memory", "s3"])
-def store(request, tmp_path):
-    """A store on each kind of file system, its name with spaces and other letters."""
-    folder = tmp_path / "mein läger"
-    uris = {"path": str(folder), "file": f"file://{folder}", "memory": f"memory://{uuid.uuid4()}/mein läger"}
-    if request.param == "s3":
-        return ArtifactStore(f"{request.getfixturevalue('s3_folder')}/mein läger")
-    return ArtifactStore(uris[request.param])
+@pytest.fixture
+def store(place):
+    return ArtifactStore(place)
 
 
 @pytest.fixture
@@ -397,100 +392,14 @@ def test_a_file_that_is_being_written_is_not_listed(local):
         assert not local.is_complete(KEY, 0)
 
 
-def test_run_files_are_read_again(store):
-    value = {"name": "läuf", "keys": [1, None, 0.5], "nested": {"ä": True}}
-    table = pa.table({"image_id": ["ä", "b"], "class_ids": [[1], []]})
-
-    store.write_run_json("my run", "run.json", value)
-    store.write_run_table("my run", "status.parquet", table)
-
-    assert store.read_run_json("my run", "run.json") == value
-    assert store.read(store.run_uri("my run", "status.parquet")).to_pydict() == table.to_pydict()
-    assert names(store) == ["run.json", "status.parquet"]
-    assert store.run_names() == ["my run"]
-
-
-def test_a_text_is_written_whole_in_utf_8(store):
-    store.write_run_text("a", "report.html", "alt")
-    store.write_run_text("a", "report.html", "neu: ä\n")
-    fs, path = fsspec.core.url_to_fs(store.run_uri("a", "report.html"))
-    assert fs.cat_file(path) == "neu: ä\n".encode()
-    assert names(store) == ["report.html"]
-
-
-def test_run_json_is_readable_text(local):
-    local.write_run_json("a", "run.json", {"name": "läuf"})
-    assert Path(local.run_uri("a", "run.json")).read_text() == '{\n  "name": "läuf"\n}\n'
-
-
-def test_a_value_that_json_has_no_word_for_leaves_the_old_file(store):
-    store.write_run_json("a", "metrics.json", {"miou": 0.5})
-
-    with pytest.raises(ValueError, match="nan"):
-        store.write_run_json("a", "metrics.json", {"miou": float("nan")})
-
-    assert store.read_run_json("a", "metrics.json") == {"miou": 0.5}
-    assert names(store) == ["metrics.json"]
-
-
-def test_a_run_without_files_is_told_so(store):
-    assert store.read_run_json("nobody", "run.json") is None
-    assert store.run_file("nobody", "run.json") is None
-    assert store.run_names() == []
-
-
-def test_a_run_json_cut_short_is_told_so(store):
-    store.write_run_json("a", "run.json", {})
-    fs, path = fsspec.core.url_to_fs(store.run_uri("a", "run.json"))
-    fs.pipe_file(path, b'{"name": "a')
-
-    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): delete it and run again"):
-        store.read_run_json("a", "run.json")
-
-
-def test_archived_files_move_to_the_runs_history(store):
-    for file in ("run.json", "metrics.json"):
-        store.write_run_json("a", file, {"file": file})
-
-    store.archive_run("a", "2026-11-22", ["run.json", "metrics.json", "status.parquet"])
-
-    assert store.run_file("a", "run.json") is None
-    assert store.read_run_json("a", "history/2026-11-22/metrics.json") == {"file": "metrics.json"}
-    assert names(store) == ["metrics.json", "run.json"]
-    assert store.run_names() == ["a"]
-
-
 def test_a_store_beneath_a_file_is_told_so(tmp_path):
     (tmp_path / "file").write_text("no folder")
     store = ArtifactStore(str(tmp_path / "file" / "store"))
 
     told = r" cannot be used \(.*Not a directory.*\); mend it, or name another place"
-    with pytest.raises(StorageError, match=r"run\.json" + told):
-        store.read_run_json("a", "run.json")
-    with pytest.raises(StorageError, match=r"run\.json" + told):
-        store.write_run_json("a", "run.json", {})
     with pytest.raises(StorageError, match=r"parquet" + told):
         write(store)
     with pytest.raises(StorageError, match=r"parquet" + told):
         store.is_complete(KEY, 3)
     with pytest.raises(StorageError, match="5" * 16 + told):
         store.shard_artifacts("masks", "5" * 16, 7)
-
-
-def test_a_folder_in_a_run_files_place_is_told_so_and_nothing_stays(local):
-    Path(local.run_uri("a", "run.json")).mkdir(parents=True)
-
-    with pytest.raises(StorageError, match="cannot be used"):
-        local.write_run_json("a", "run.json", {})
-    assert names(local) == []
-
-
-def test_any_other_file_of_a_run_is_written_whole(store):
-    store.write_run_bytes("seen", "plot.png", b"\x89PNG")
-    fs, path = fsspec.url_to_fs(store.run_uri("seen", "plot.png"))
-    assert fs.cat_file(path) == b"\x89PNG"
-    assert [Path(name).name for name in fs.ls(path.rpartition("/")[0], detail=False)] == ["plot.png"]
-
-
-def test_weights_lie_beside_their_artifact():
-    assert weights_uri("s3://b/artifacts/segmenter/k/000-c.parquet") == "s3://b/artifacts/segmenter/k/000-c.safetensors"

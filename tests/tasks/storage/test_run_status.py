@@ -5,20 +5,22 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.small_runs import run_files
 
-from clipes.tasks.runs.recorder import open_run, recorded_run
+from clipes.tasks.runs.record.recorder import record_run
+from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
 from clipes_core.errors import RunBusyError, UsageError
 
 
 def folder_of(run):
-    return Path(run.store.run_uri(run.config.name))
+    return Path(run_files(run).folder)
 
 
 def pretend(run, **values):
     """Change what a run says of itself."""
-    begun = run.store.read_run_json(run.config.name, "run.json")
-    run.store.write_run_json(run.config.name, "run.json", {**begun, **values})
+    begun = run_files(run).read_json("run.json")
+    run_files(run).write_json("run.json", {**begun, **values})
 
 
 @pytest.fixture
@@ -35,55 +37,55 @@ def of(process):
 
 def test_a_run_that_another_process_is_at_is_left_alone(prepared, process):
     run = prepared()
-    open_run(run)
+    start_run(run)
     pretend(run, **of(process))
     before = (folder_of(run) / "run.json").read_bytes()
 
     assert not read_run(run.config.store, "tiny").interrupted
     with pytest.raises(RunBusyError, match=rf"^run tiny is going on now \(process {process.pid} on .*\): wait for it"):
-        open_run(prepared(crf={"iter_max": 2}))
-    with pytest.raises(RunBusyError), recorded_run(run):
+        start_run(prepared(crf={"iter_max": 2}))
+    with pytest.raises(RunBusyError), record_run(run):
         pytest.fail("must not begin")
     assert (folder_of(run) / "run.json").read_bytes() == before
 
 
 def test_a_run_whose_process_was_killed_is_interrupted_and_may_go_on(prepared, process):
     run = prepared()
-    open_run(run)
+    start_run(run)
     pretend(run, **of(process))
     process.kill()
     process.wait()
 
     assert read_run(run.config.store, "tiny").interrupted
-    assert open_run(run) == ()
+    assert start_run(run) == ()
 
 
 def test_a_process_that_got_the_same_number_is_another_one(prepared, process):
     run = prepared()
-    open_run(run)
+    start_run(run)
     pretend(run, **{**of(process), "pid_started": of(process)["pid_started"] - 100})
 
     assert read_run(run.config.store, "tiny").interrupted
-    assert open_run(run) == ()
+    assert start_run(run) == ()
 
 
 def test_a_run_of_another_machine_goes_on_while_it_writes_its_status(prepared, process):
     run = prepared()
-    with recorded_run(run):
+    with record_run(run):
         pretend(run, **of(process), host="elsewhere")
         assert not read_run(run.config.store, "tiny").interrupted
         with pytest.raises(RunBusyError, match=r"going on now .* on elsewhere"):
-            open_run(run)
+            start_run(run)
         status = folder_of(run) / "status.parquet"
         long_ago = status.stat().st_mtime - 2 * SILENT_SECONDS
         os.utime(status, (long_ago, long_ago))
         assert read_run(run.config.store, "tiny").interrupted
-        assert open_run(run) == ()
+        assert start_run(run) == ()
 
 
 def test_a_run_that_ended_is_not_interrupted(prepared, process):
     run = prepared()
-    with recorded_run(run):
+    with record_run(run):
         pass
     pretend(run, **of(process))
     process.kill()
@@ -95,6 +97,6 @@ def test_an_unknown_run_is_told_so_with_those_there_are(prepared):
     store = prepared().config.store
     with pytest.raises(UsageError, match=rf"^no run tiny in {store}; there are: none\. Name another store with"):
         read_run(store, "tiny")
-    open_run(prepared())
+    start_run(prepared())
     with pytest.raises(UsageError, match=r"there are: tiny\."):
         read_run(store, "huge")

@@ -4,7 +4,7 @@ import pytest
 from support.masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
 
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.training.data.cached_files import CachedFiles
 
 
@@ -35,7 +35,7 @@ def run_with_masks(prepared, masked):
     for shard, image_id in enumerate(("a", "d")):
         image = noise(shard, (48, 64))
         masked.add(image_id, row=mask_row(image_id, ids_of(image), confidence_of(image)), shard=shard)
-    with recorded_run(run) as record:
+    with record_run(run) as record:
         for shard, uri in enumerate(masked.artifacts()):
             record.ledger.started("masks", shard, 1)
             record.ledger.finished(ShardRecord("masks", shard, uri, 1, cached=False), 1)

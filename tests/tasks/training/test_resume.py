@@ -7,7 +7,7 @@ import torch
 from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
 from clipes.tasks.plan.shard_plan import Reuse
-from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
+from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes_core.errors import WorkerError
 
 

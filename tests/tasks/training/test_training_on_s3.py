@@ -10,7 +10,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts
-from clipes.tasks.storage.artifact_store import checkpoints_uri, weights_uri
+from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.config.run import parse_config

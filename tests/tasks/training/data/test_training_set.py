@@ -7,7 +7,7 @@ import pytest
 from support.damage import flip_in_page
 from support.masked_photos import VOCABULARY, confidence_of, ids_of, mask_row, noise
 
-from clipes.tasks.runs.recorder import recorded_run
+from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.parquet import ROWS_AT_ONCE
@@ -83,7 +83,7 @@ def test_a_run_that_is_not_there_or_has_no_masks(prepared):
     run = prepared()
     with pytest.raises(UsageError, match=r"no run tiny in .+; there are: none"):
         TrainingSet.of_run(run.store.uri, "tiny")
-    with recorded_run(run):
+    with record_run(run):
         pass
     with pytest.raises(StageError, match="run tiny has no masks yet: run it up to the stage masks"):
         TrainingSet.of_run(run.store.uri, "tiny")

@@ -1,0 +1,81 @@
+"""The content of a run's own files: run.json, manifest.parquet and rejects.parquet."""
+
+import os
+import platform
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from clipes.tasks.inputs.photos import Photo, Reject
+from clipes.tasks.machine.processes import started_at
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.texts import TEXTS
+
+REPORTED_PACKAGES = (
+    *("clipes", "torch", "torchvision", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect"),
+    *("onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation"),
+)
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("class_ids", pa.list_(pa.int16())),
+        ("shard", pa.int32()),
+        ("truth_uri", pa.string()),
+        ("truth_fingerprint", pa.string()),
+    ]
+)
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
+
+
+def run_json(run: PreparedRun) -> dict[str, Any]:
+    """Return the content of run.json while a run is running in this process."""
+    return {
+        "name": run.config.name,
+        "state": "running",
+        "started": time_now(),
+        "finished": None,
+        "error": None,
+        "until": run.until,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": started_at(os.getpid()),
+        "model_digest": run.inputs.model_digest,
+        "precision": run.inputs.precision,
+        **chosen_values(run),
+        "candidates": list(run.inputs.candidates),
+        "photos": run.photos,
+        "rejected": len(run.rejects),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
+        "config": run.config.model_dump(mode="json"),
+        "vocabulary": run.vocabulary.model_dump(mode="json"),
+    }
+
+
+def chosen_values(run: PreparedRun) -> dict[str, Any]:
+    """Return the entries of run.json that change when a template is chosen; in a ranking the template is null."""
+    template = run.config.prompts.template if TEXTS.name in run.stages and not run.chooses_template else None
+    return {"template": template, "stage_keys": dict(run.keys)}
+
+
+def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
+    """Return the content of manifest.parquet: a row per photo, with its shard."""
+    rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
+    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
+    """Return the content of rejects.parquet: a row per photo without a result."""
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECTS_SCHEMA)
+
+
+def time_now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,167 @@
+"""The record of a run in its files: started before its work, updated during it, and completed however it ends."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clipes.tasks.machine.background import beside
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.metrics import run_metrics
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, time_now
+from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.stages.registry import MANIFEST
+from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.retry import RetryPolicy
+from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.errors import StorageError, TransientError
+
+STATUS_SECONDS = 10.0
+# With 100 000 shards a status takes seconds to write; the pause is at least this many times as long.
+PAUSE_PER_WRITE = 4
+FIRST_WAIT_S, LAST_WAIT_S = 2, 120
+
+State = Literal["running", "completed", "failed", "cancelled"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The outcome of a run.
+
+    Attributes:
+        name: of the run.
+        uri: its folder in the store.
+        rejects: number of photos without a result.
+        metrics: the content of metrics.json.
+        report: URI of report.html, None if it could not be written.
+    """
+
+    name: str
+    uri: str
+    rejects: int
+    metrics: dict[str, Any]
+    report: str | None = None
+
+
+class RunRecord:
+    """Writes the files of a run that is running in this process.
+
+    Attributes:
+        ledger: the state of its shards.
+        report: URI of report.html once it is written.
+        findings: entries of metrics.json beside scores and counts.
+    """
+
+    def __init__(self, run: PreparedRun) -> None:
+        self._run, self._files = run, RunFiles(run.store.uri, run.config.name)
+        self.report: str | None = None
+        self.findings: dict[str, Any] = {}
+        rate, evaluated = run.config.execution.max_failure_rate, run.evaluated
+        self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
+        start_run(run)
+        self._metrics: dict[str, Any] = {}
+        self.ledger.planned(MANIFEST, 0)
+        self.ledger.finished(self._manifest_record(), attempt=1)
+        self.write_status()
+
+    def write_status(self) -> None:
+        """Write the present state of the shards to status.parquet.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: the store does not answer.
+        """
+        self._files.write_table(STATUS_FILE, self.ledger.table())
+
+    def close(self, state: State, error: str | None = None) -> None:
+        """Write how the run ended; like a shard, this is retried `execution.retries` times.
+
+        Args:
+            state: how it ended.
+            error: why it failed.
+
+        Raises:
+            StorageError: the store refuses.
+            TransientError: the store did not answer in any attempt.
+        """
+        attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LAST_WAIT_S)
+        self._metrics = attempts.call(self._write_end, state, error)
+
+    def summary(self) -> RunSummary:
+        """Return the outcome of the run, once it is closed."""
+        return RunSummary(self._files.name, self._files.folder, len(self.ledger.rejects()), self._metrics, self.report)
+
+    def _write_end(self, state: State, error: str | None) -> dict[str, Any]:
+        """Write the end to run.json first, then status, rejects and metrics; return the metrics."""
+        end = {"state": state, "finished": time_now(), "error": error}
+        self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
+        self.write_status()
+        self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()))
+        metrics = {**self.findings, **run_metrics(self._run, self.ledger)}
+        self._files.write_json(METRICS_FILE, metrics)
+        return metrics
+
+    def _manifest_record(self) -> ShardRecord:
+        run = self._run
+        return ShardRecord(MANIFEST, 0, self._files.uri(MANIFEST_FILE), run.photos, cached=False, rejects=run.rejects)
+
+
+def record_choice(run: PreparedRun) -> None:
+    """Write the template and the keys of a run whose template or sample was chosen; its config stays as given."""
+    files = RunFiles(run.store.uri, run.config.name)
+    files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
+
+
+def _run_json(files: RunFiles, run: PreparedRun) -> dict[str, Any]:
+    return files.read_json(RUN_JSON) or run_json(run)
+
+
+@contextmanager
+def record_run(run: PreparedRun) -> Iterator[RunRecord]:
+    """Write the first files of a run before the block, its status during it, and its outcome after it in any case.
+
+    Raises:
+        RunBusyError: a run of this name is already running.
+    """
+    record = RunRecord(run)
+    try:
+        with _write_status_regularly(record):
+            yield record
+    except Exception as exc:
+        _close_or_warn(record, "failed", str(exc))
+        raise
+    except BaseException:
+        _close_or_warn(record, "cancelled")
+        raise
+    record.close("completed")
+
+
+def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
+    """Close the record, but never let a store failure mask the original error."""
+    try:
+        record.close(state, error)
+    except (StorageError, TransientError) as exc:
+        logger.warning("that the run %s could not be written: %s", state, exc)
+
+
+@contextmanager
+def _write_status_regularly(record: RunRecord) -> Iterator[None]:
+    def write(stop: threading.Event) -> None:
+        pause = STATUS_SECONDS
+        while not stop.wait(pause):
+            began = time.monotonic()
+            try:
+                record.write_status()
+            except (StorageError, TransientError) as exc:
+                logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
+            pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
+
+    with beside(write, "status"):
+        yield

@@ -1,0 +1,87 @@
+"""The start of a run: its name is free, the files of an earlier run are archived, its own first files are written."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.record.contents import manifest_table, run_json
+from clipes.tasks.storage.layout import (
+    EVALUATION_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    RANKING_PLOT,
+    RANKING_SCORES_PLOT,
+    RANKING_SCORES_TABLE,
+    RANKING_TABLE,
+    REJECTS_FILE,
+    REPORT_FILE,
+    RUN_JSON,
+    STATUS_FILE,
+)
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_status import is_running
+from clipes_core.errors import RunBusyError
+
+RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
+FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
+FILES = (RUN_JSON, MANIFEST_FILE, *FILES_OF_SOME_RUNS)
+
+logger = logging.getLogger(__name__)
+
+
+def start_run(run: PreparedRun) -> tuple[str, ...]:
+    """Write run.json and the manifest; archive the files of an earlier run of another config or extent.
+
+    Returns:
+        The config keys that differ from the last run of this name, dotted, `until` among them; they are logged.
+
+    Raises:
+        RunBusyError: a run of this name is already running.
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    files = RunFiles(run.store.uri, run.config.name)
+    last = files.read_json(RUN_JSON)
+    changed: tuple[str, ...] = ()
+    if last is not None:
+        _check_not_running(files, last)
+        changed = _archive_if_changed(run, files, last)
+    files.remove(FILES_OF_SOME_RUNS)
+    files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
+    if run.inputs.evaluation:
+        files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation))
+    files.write_json(RUN_JSON, run_json(run))
+    return changed
+
+
+def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
+    own = last["host"] == socket.gethostname() and last["pid"] == os.getpid()
+    if is_running(files, last) and not own:
+        raise RunBusyError(
+            f"run {files.name} is going on now (process {last['pid']} on {last['host']}): "
+            "wait for it, stop it, or give this one another --name"
+        )
+
+
+def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
+    before = {**last["config"], "until": last["until"], "candidates": last.get("candidates", [])}
+    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
+    changed = tuple(_changed_keys(before, after))
+    if changed:
+        folder = files.archive(last["started"], FILES)
+        logger.info(
+            "changed since the last run named %s, whose files are now in %s: %s",
+            *(files.name, folder, ", ".join(changed)),
+        )
+    return changed
+
+
+def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            yield from _changed_keys(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif before != after:
+        yield prefix

@@ -1,0 +1,122 @@
+"""The files of one run, beside its artifacts."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from clipes.tasks.storage import parquet
+from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
+from clipes.tasks.storage.filesystem import translate_write_errors
+from clipes.tasks.storage.layout import history_folder, run_uri, runs_uri
+from clipes.tasks.storage.listing import FileFacts, find_file, list_names
+from clipes_core.errors import ArtifactError
+
+
+class RunFiles:
+    """Reads and writes the files of one run, each whole or not at all; picklable.
+
+    Every method raises StorageError if the store refuses, and TransientError if it does not answer.
+
+    Args:
+        store_uri: of the store, any fsspec URI.
+        name: of the run.
+
+    Attributes:
+        store_uri: of the store.
+        name: of the run.
+    """
+
+    def __init__(self, store_uri: str, name: str) -> None:
+        self.store_uri, self.name = store_uri, name
+
+    @property
+    def folder(self) -> str:
+        """URI of the run's folder."""
+        return run_uri(self.store_uri, self.name)
+
+    def uri(self, file: str) -> str:
+        """Return the URI of a file, whether or not it exists."""
+        return run_uri(self.store_uri, self.name, file)
+
+    def find(self, file: str) -> FileFacts | None:
+        """Look up a file; None if it does not exist."""
+        return find_file(self.uri(file))
+
+    def read_json(self, file: str) -> Any | None:
+        """Read a JSON file; None if it does not exist.
+
+        Raises:
+            ArtifactError: the file is not JSON.
+        """
+        try:
+            data = read_file(self.uri(file))
+        except FileNotFoundError:
+            return None
+        try:
+            return json.loads(data)
+        except ValueError as exc:
+            raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete it and run again") from exc
+
+    def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read columns (default all) of a Parquet file, page checksums verified.
+
+        Raises:
+            BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
+        """
+        return parquet.read_table(self.uri(file), columns)
+
+    def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Stream the rows of a Parquet file as plain dicts. Raises as `read_table`."""
+        return parquet.read_rows(self.uri(file), columns)
+
+    def write_json(self, file: str, value: Any) -> None:
+        """Write a value as JSON; raise ValueError if it holds nan or infinity."""
+        self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_table(self, file: str, table: pa.Table) -> None:
+        """Write a table as Parquet."""
+        uri = self.uri(file)
+        with write_atomically(uri) as temporary, translate_write_errors(uri):
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+    def write_text(self, file: str, text: str) -> None:
+        """Write a text in UTF-8."""
+        self.write_bytes(file, text.encode())
+
+    def write_bytes(self, file: str, data: bytes) -> None:
+        """Write any other file."""
+        write_file(self.uri(file), data)
+
+    def remove(self, files: Sequence[str]) -> None:
+        """Remove those of some files that exist."""
+        for file in files:
+            remove(self.uri(file))
+
+    def archive(self, started: str, files: Sequence[str]) -> str:
+        """Move those of some files that exist into the run's history.
+
+        Args:
+            started: when the run that wrote them started, as in its run.json.
+            files: their names.
+
+        Returns:
+            The folder that they lie in now, relative to the run's folder.
+        """
+        folder = history_folder(started)
+        for file in files:
+            if self.find(file) is not None:
+                move(self.uri(file), self.uri(f"{folder}/{file}"))
+        return folder
+
+
+def run_names(store_uri: str) -> list[str]:
+    """List the names of the runs in a store, sorted.
+
+    Raises:
+        StorageError: the store refuses.
+        TransientError: the store does not answer.
+    """
+    return list_names(runs_uri(store_uri)) or []

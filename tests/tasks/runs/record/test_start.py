@@ -1,0 +1,94 @@
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from support.small_runs import run_files
+
+from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.runs.preparation import prepare_ranking
+from clipes.tasks.runs.record.recorder import record_run
+from clipes.tasks.runs.record.start import start_run
+from clipes_core.errors import StorageError
+
+
+def folder_of(run):
+    return Path(run_files(run).folder)
+
+
+def test_a_run_says_at_its_start_what_it_is(prepared):
+    run = prepared()
+    assert start_run(run) == ()
+
+    begun = json.loads((folder_of(run) / "run.json").read_text())
+
+    assert (begun["name"], begun["state"], begun["until"], begun["finished"]) == ("tiny", "running", "masks", None)
+    assert (begun["photos"], begun["rejected"], begun["precision"]) == (2, 0, "fp32")
+    assert begun["config"] == run.config.model_dump(mode="json")
+    assert begun["stage_keys"] == run.keys
+    assert begun["model_digest"] == run.inputs.model_digest
+    assert begun["versions"]["clipes"] == "0.1.0"
+    assert datetime.fromisoformat(begun["started"]).utcoffset().total_seconds() == 0
+
+
+def test_the_manifest_lists_every_photo_with_its_shard(prepared):
+    run = prepared()
+    start_run(run)
+
+    rows = {row["image_id"]: row for row in pq.read_table(folder_of(run) / "manifest.parquet").to_pylist()}
+
+    assert {name: row["shard"] for name, row in rows.items()} == {name: shard_of(name, 2) for name in "ad"}
+    assert {name: row["class_ids"] for name, row in rows.items()} == {"a": [8, 12], "d": []}
+    (photo,) = [photo for photos in run.inputs.shards.values() for photo in photos if photo.image_id == "a"]
+    facts = {name: rows["a"][name] for name in ("uri", "size_bytes", "fingerprint", "truth_uri")}
+    assert facts == {name: getattr(photo, name) for name in facts}
+
+
+def test_the_same_config_again_changes_nothing(prepared):
+    start_run(prepared())
+    assert start_run(prepared()) == ()
+    assert not (folder_of(prepared()) / "history").exists()
+
+
+def test_a_shorter_run_keeps_the_files_of_the_longer_one(prepared):
+    with record_run(prepared()):
+        pass
+    assert start_run(prepared(until="cams")) == ("until",)
+    assert len(list((folder_of(prepared()) / "history").iterdir())) == 1
+
+
+def test_changed_keys_are_named_and_the_old_files_kept(prepared):
+    run = prepared()
+    with record_run(run):
+        pass
+    files = {path.name: path.read_bytes() for path in folder_of(run).iterdir()}
+
+    changed = start_run(prepared(crf={"iter_max": 3}, cam={"scales": [1.0, 0.5], "power": 1}))
+
+    assert changed == ("cam.power", "cam.scales", "crf.iter_max")
+    (history,) = (folder_of(run) / "history").iterdir()
+    assert history.name == json.loads(files["run.json"])["started"].replace(":", "")
+    assert {path.name: path.read_bytes() for path in history.iterdir()} == files
+    assert files.keys() == {"run.json", "manifest.parquet", "rejects.parquet", "status.parquet", "metrics.json"}
+    left = {path.name for path in folder_of(run).iterdir()}
+    assert left == {"run.json", "manifest.parquet", "history"}
+
+
+def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, prepared):
+    (tiny.folder / "store").write_text("no folder")
+    with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); mend it"):
+        start_run(prepared())
+
+
+def test_other_candidates_are_another_ranking(tiny, prepared):
+    prepared()
+    first, same, other = (
+        prepare_ranking(tiny.config(), candidates) for candidates in (("a {}.",), ("a {}.",), ("the {}.",))
+    )
+    with record_run(first):
+        run_files(first).write_bytes("prompts.png", b"plot")
+    assert start_run(same) == ()
+    assert run_files(first).find("prompts.png") is None  # what a run writes is never of the one before
+    assert start_run(other) == ("candidates",)
+    assert run_files(first).read_json("run.json")["template"] is None

@@ -1,0 +1,12 @@
+import uuid
+
+import pytest
+
+
+@pytest.fixture(params=["path", "file", "memory", "s3"])
+def place(request, tmp_path):
+    """The URI of an empty folder on each kind of file system, its name with a space and another letter."""
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3_folder')}/mein läger"
+    path = tmp_path / "mein läger"
+    return {"path": str(path), "file": f"file://{path}", "memory": f"memory://{uuid.uuid4()}/mein läger"}[request.param]

@@ -1,0 +1,62 @@
+import pytest
+
+from clipes.tasks.storage.layout import (
+    ArtifactKey,
+    ArtifactPath,
+    artifact_of,
+    artifact_uri,
+    checkpoints_uri,
+    history_folder,
+    is_temporary,
+    run_uri,
+    temporary_name,
+    weights_uri,
+)
+
+KEY = ArtifactKey("segmenter", "5" * 16, 7, "c" * 16)
+URI = f"s3://bucket/a store/artifacts/segmenter/{'5' * 16}/007-{'c' * 16}.parquet"
+
+
+def test_the_uri_of_an_artifact_follows_from_its_key():
+    assert artifact_uri("s3://bucket/a store/", KEY) == URI
+
+
+def test_weights_and_checkpoints_lie_beside_their_artifact():
+    assert weights_uri(URI) == URI.replace(".parquet", ".safetensors")
+    assert checkpoints_uri(URI) == URI.replace(".parquet", ".checkpoints")
+
+
+def test_an_artifact_is_found_from_its_own_uri_and_from_those_beside_it():
+    expected = ArtifactPath("segmenter", "5" * 16, f"007-{'c' * 16}.parquet")
+    for uri in (URI, weights_uri(URI), f"{checkpoints_uri(URI)}/00000002.pt"):
+        assert artifact_of(uri) == expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        URI.replace("/artifacts/", "/runs/"),
+        f"{URI}.bak",
+        URI.replace("007-", "07-"),
+        URI.replace("c" * 16, "notes"),
+        checkpoints_uri(URI),
+        "s3://bucket/a store/runs/voc12/manifest.parquet",
+        "",
+    ],
+)
+def test_other_files_belong_to_no_artifact(uri):
+    assert artifact_of(uri) is None
+
+
+def test_a_run_and_its_history_have_folders():
+    folder = history_folder("2026-11-24T00:00:00+00:00")
+    assert folder == "history/2026-11-24T000000+0000"
+    assert run_uri("/store/", "voc12", folder, "run.json") == f"/store/runs/voc12/{folder}/run.json"
+
+
+def test_a_temporary_name_is_new_and_recognised():
+    first, second = temporary_name("run.json"), temporary_name("run.json")
+    assert first != second
+    assert is_temporary(f"/store/runs/voc12/{first}")
+    assert not is_temporary("/store/runs/voc12/run.json")
+    assert not is_temporary("/store/runs/voc12/.mine.tmp")

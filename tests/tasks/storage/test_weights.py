@@ -1,0 +1,43 @@
+import hashlib
+
+import pytest
+
+from clipes.tasks.storage.files import write_file
+from clipes.tasks.storage.layout import weights_uri
+from clipes.tasks.storage.weights import check_weights, describe_weights
+from clipes_core.errors import BrokenArtifactError
+
+CONTENT = bytes(range(256)) * 5000  # more than is read at once
+
+
+@pytest.fixture
+def artifact(place):
+    """The URI of an artifact with weights beside it."""
+    uri = f"{place}/000-a.parquet"
+    write_file(weights_uri(uri), CONTENT)
+    return uri
+
+
+def test_weights_are_described_by_size_and_digest(artifact):
+    assert describe_weights(artifact) == f"1280000 {hashlib.sha256(CONTENT).hexdigest()}"
+
+
+def test_whole_weights_pass_both_checks(artifact):
+    for whole in (False, True):
+        check_weights(artifact, describe_weights(artifact), whole)
+
+
+def test_truncated_and_missing_weights_are_found_by_the_cheap_check(artifact):
+    stated = describe_weights(artifact)
+    write_file(weights_uri(artifact), CONTENT[:-1])
+    for uri in (artifact, artifact.replace("000-a", "000-b")):
+        with pytest.raises(BrokenArtifactError, match="has no whole weights beside it"):
+            check_weights(uri, stated, whole=False)
+
+
+def test_a_flipped_bit_is_found_by_the_whole_check_only(artifact):
+    stated = describe_weights(artifact)
+    write_file(weights_uri(artifact), CONTENT[:-1] + b"\0")
+    check_weights(artifact, stated, whole=False)
+    with pytest.raises(BrokenArtifactError, match="has damaged weights beside it"):
+        check_weights(artifact, stated, whole=True)
