@@ -37,7 +37,7 @@ def seconds_of(age: str) -> float:
     """
     number, unit = age[:-1], age[-1:]
     if unit not in UNITS or not number.isdecimal():
-        raise UsageError(f"--older-than {age}: expected a number of days or hours, as 7d or 12h")
+        raise UsageError(f"--older-than {age}: expected a number of days or hours, such as 7d or 12h")
     return int(number) * UNITS[unit]
 
 
@@ -96,11 +96,11 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
     with _refuse_to_delete(files):
         run = files.read_json(RUN_JSON)
         if not isinstance(run, dict) or not {"state", "host", "stage_keys"} <= run.keys():
-            raise ArtifactError("its run.json is missing, or says too little")
+            raise ArtifactError("its run.json is missing or incomplete")
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
-            f"run {files.name} may be going on now, on {run['host']}: give --older-than 1h or more, "
-            "so that nothing goes that it has just made, or wait for its end"
+            f"run {files.name} may be running now, on {run['host']}: wait until it ends, or give "
+            "--older-than 1h or more, so that what it has just made is kept"
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
@@ -116,8 +116,8 @@ def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
         yield
     except ArtifactError as exc:
         raise ArtifactError(
-            f"nothing is deleted, for what run {files.name} uses cannot be told ({exc}): "
-            f"run it again, or remove {files.folder}"
+            f"nothing was deleted, because the artifacts that run {files.name} uses are unknown ({exc}): "
+            f"rerun it, or remove {files.folder}"
         ) from exc
 
 

@@ -73,5 +73,5 @@ def _report_or_warn(run: PreparedRun) -> str | None:
         show_run(facts, uri)
     except Exception as exc:
         unexpected, missing = not isinstance(exc, ClipesError | OSError), "pages in the UI" if uri else REPORT_FILE
-        logger.warning("no %s of run %s: %s: %s", missing, files.name, type(exc).__name__, exc, exc_info=unexpected)
+        logger.warning("run %s has no %s: %s: %s", files.name, missing, type(exc).__name__, exc, exc_info=unexpected)
     return uri

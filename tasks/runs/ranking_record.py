@@ -34,14 +34,14 @@ SCORES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ScoredSample:
-    """The CAM scores of a sample of a ranking, and how they go with sharpness.
+    """The CAM scores of a sample of a ranking, and their correlation with sharpness.
 
     Attributes:
         ranked: the sampled templates, the sharpest first.
-        scores: of each.
-        photos: with truth, that the scores are of.
+        scores: of each template.
+        photos: number of photos with truth that were scored.
         spearman_initial: rank correlation of sharpness and mIoU of the initial CAMs, in [-1, 1] or nan.
-        spearman_refined: the same of the refined ones.
+        spearman_refined: the same for the refined CAMs.
     """
 
     ranked: tuple[RankedTemplate, ...]
@@ -52,22 +52,24 @@ class ScoredSample:
 
 
 def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
-    """Rank the candidates by what stage prompts made, and write prompts.parquet and prompts.png.
+    """Rank the candidates by the artifacts of stage prompts, and write prompts.parquet and prompts.png.
 
     Returns:
-        The ranking, and what metrics.json says of it.
+        The ranking, and its entry in metrics.json.
 
     Raises:
         ArtifactError: an artifact of the stage cannot be read.
         StageError: no photo has scores.
     """
-    from clipes.tasks.runs.ranking_plots import ranking_png  # matplotlib, which other runs do without
+    from clipes.tasks.runs.ranking_plots import ranking_png  # imports matplotlib, which other runs do not need
 
     uris = [record.uri for record in ledger.records(PROMPTS.name)]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
     encoded = summaries(ledger, [EMBEDDINGS.name])[EMBEDDINGS.name].computed_rows
     facts = ranking_json(ranking, run.config.clip.pooling, encoded)
-    table = pa.Table.from_pylist([asdict(each) for each in ranking.ranked], schema=_stated(RANKING_SCHEMA, facts))
+    table = pa.Table.from_pylist(
+        [asdict(each) for each in ranking.ranked], schema=_with_metadata(RANKING_SCHEMA, facts)
+    )
     files = RunFiles(run.store.uri, run.config.name)
     files.write_table(RANKING_TABLE, table)
     files.write_bytes(RANKING_PLOT, ranking_png(ranking, PAPER_TEMPLATES))
@@ -75,10 +77,10 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
 
 
 def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
-    """Score the sampled templates by what stage prompt_scores made, and write prompt_scores.parquet and .png.
+    """Score the sampled templates by the artifacts of stage prompt_scores; write prompt_scores.parquet and .png.
 
     Returns:
-        The scores, and what metrics.json says of them.
+        The scores, and their entry in metrics.json.
 
     Raises:
         ArtifactError: an artifact of the stage cannot be read.
@@ -96,7 +98,7 @@ def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> 
         {**asdict(each), **{key: _number(value) for key, value in asdict(score).items()}}
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
-    table = pa.Table.from_pylist(rows, schema=_stated(SCORES_SCHEMA, facts))
+    table = pa.Table.from_pylist(rows, schema=_with_metadata(SCORES_SCHEMA, facts))
     files = RunFiles(run.store.uri, run.config.name)
     files.write_table(RANKING_SCORES_TABLE, table)
     marked = [each.template in PAPER_TEMPLATES for each in sample.ranked]
@@ -106,11 +108,11 @@ def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> 
 
 
 def correlations(sample: ScoredSample) -> tuple[str, str]:
-    """How sharpness goes with the scores of initial and of refined CAMs, in words."""
-    stands_on = f"{len(sample.ranked)} templates, {sample.photos} photos"
+    """Return the correlation of sharpness with the scores of initial and of refined CAMs, each as a line of text."""
+    basis = f"{len(sample.ranked)} templates, {sample.photos} photos"
     return (
-        f"initial CAM: Spearman {sample.spearman_initial:+.2f} ({stands_on})",
-        f"refined CAM: Spearman {sample.spearman_refined:+.2f} ({stands_on})",
+        f"initial CAM: Spearman {sample.spearman_initial:+.2f} ({basis})",
+        f"refined CAM: Spearman {sample.spearman_refined:+.2f} ({basis})",
     )
 
 
@@ -138,5 +140,5 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _stated(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
+def _with_metadata(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
     return schema.with_metadata({f"clipes.{name}": str(value) for name, value in facts.items()})

@@ -61,7 +61,7 @@ class ArtifactStore:
                 self.check_pages(uri)
         except BrokenArtifactError as broken:
             if broken.reason != parquet.MISSING:
-                logger.warning("%s %s: it does not count and is made again", uri, broken.reason)
+                logger.warning("%s %s: clipes ignores it and rebuilds it", uri, broken.reason)
             return False
         return complete
 
@@ -144,9 +144,9 @@ class ArtifactStore:
         uri = self.artifact_uri(key)
         footer = self.footer(uri)
         if not _identity(key).items() <= footer.metadata.items():
-            raise BrokenArtifactError(uri, "says of itself that it is another artifact")
+            raise BrokenArtifactError(uri, "carries the key of a different artifact")
         if rows is not None and footer.rows != rows:
-            raise BrokenArtifactError(uri, f"has {footer.rows} rows, not {rows}")
+            raise BrokenArtifactError(uri, f"has {footer.rows} rows, expected {rows}")
         return footer
 
 

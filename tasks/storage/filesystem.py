@@ -1,6 +1,6 @@
 """The file system of a URI, and the translation of its errors: the only module that knows what stores raise.
 
-Three outcomes are told apart. A missing file is a FileNotFoundError. A refusal that will repeat (no permission, no
+Three outcomes are distinguished. A missing file is a FileNotFoundError. A refusal that will repeat (no permission, no
 bucket, a full or read-only disk) is a StorageError that names the place and says what to do. A fault that may pass
 (network, timeout, a server's own fault) is a TransientError.
 """
@@ -73,7 +73,7 @@ def translate_storage_errors(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError as exc:
         if _s3_code(exc) == "NoSuchBucket":
-            raise StorageError(f"{uri}: there is no such bucket; make it, or name another") from exc
+            raise StorageError(f"{uri}: the bucket does not exist; create it or name another") from exc
         raise
     except Exception as exc:
         from_package = type(exc).__module__.partition(".")[0] in STORE_PACKAGES
@@ -124,12 +124,12 @@ def _refusal_message(uri: str, error: Exception) -> str:
         return f"{uri}: no permission ({reason}); check its mode or the credentials"
     if number in DISK_FULL:
         place = getattr(error, "filename", None) or uri
-        return f"{place}: the disk is full ({os.strerror(number)}); free space on it, then go on"
+        return f"{place}: the disk is full ({os.strerror(number)}); free space on it and rerun"
     if number == errno.EROFS:
-        return f"{uri}: the disk can only be read ({reason}); mount it for writing, or name another place"
+        return f"{uri}: the disk is read-only ({reason}); mount it for writing or name another place"
     if isinstance(error, ValueError):
-        return f"{uri!r}: {reason}; use a path or a URI that can exist"
-    return f"{uri} cannot be used ({error}); mend it, or name another place"
+        return f"{uri!r}: {reason}; use a valid path or URI"
+    return f"{uri} cannot be used ({error}); repair it or name another place"
 
 
 def _http_status(error: BaseException) -> int | None:

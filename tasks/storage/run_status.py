@@ -50,7 +50,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     run = files.read_json(RUN_JSON)
     if run is None:
         known = ", ".join(run_names(store_uri)) or "none"
-        raise UsageError(f"no run {name} in {store_uri}; there are: {known}. Name another store with --store")
+        raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. Name another store with --store")
     return RunStatus(
         run,
         _rows(files, STATUS_FILE),

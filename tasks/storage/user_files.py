@@ -1,4 +1,4 @@
-"""Files on any fsspec URI: their places, their text, and folder listings with fingerprints."""
+"""Files that the user provides or asks for, on any file system; their errors are those of a data set."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from clipes_core.errors import DatasetError, StorageError
 
 
 def absolute(path: str) -> str:
-    """The path made absolute and normalised; a URI as it is; both without a slash at the end."""
+    """Return a path made absolute and normalised, or a URI unchanged; both without a trailing slash."""
     scheme, separator, rest = path.partition("://")
     if not separator:
         return posixpath.abspath(path)
@@ -21,7 +21,7 @@ def absolute(path: str) -> str:
 
 
 def is_absolute(path: str) -> bool:
-    """True for URIs and for paths that begin at the root of the file system."""
+    """Return True for URIs and for paths that start at the root of the file system."""
     return path.startswith("/") or "://" in path
 
 
@@ -29,28 +29,28 @@ def check_protocol(uri: str) -> None:
     """Refuse a URI that no installed package can open; a path always passes.
 
     Raises:
-        DatasetError: names the protocol.
+        DatasetError: no installed package knows the protocol, or the URI holds credentials.
     """
     with _raise_dataset_errors():
         filesystem(uri)
 
 
 def join(folder: str, path: str) -> str:
-    """A path below a folder."""
+    """Return the path of something inside a folder."""
     return folder + path if folder.endswith("/") else f"{folder}/{path}"
 
 
 def parent(uri: str) -> str:
-    """The folder that a file lies in."""
+    """Return the folder of a file."""
     return absolute(uri[: uri.rindex("/") + 1])
 
 
 def read_bytes(uri: str) -> bytes:
-    """The content of a file.
+    """Read a file.
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: no permission, a name that no file can have, or a protocol that no installed package knows.
+        DatasetError: no permission, an invalid name, or a protocol that no installed package knows.
         TransientError: the network or the server fails.
     """
     try:
@@ -62,7 +62,7 @@ def read_bytes(uri: str) -> bytes:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file, whole or not at all; local folders are made where they are not there.
+    """Write a file whole or not at all; missing local folders are created.
 
     Raises:
         DatasetError: no permission, a full disk, or a protocol that no installed package knows.
@@ -73,7 +73,7 @@ def write_bytes(uri: str, data: bytes) -> None:
 
 
 def read_text(uri: str) -> str:
-    """The content of a UTF-8 file, with or without a byte order mark.
+    """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
@@ -86,7 +86,7 @@ def read_text(uri: str) -> str:
 
 
 def read_lines(uri: str) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank; any line end.
+    """Yield the number, from 1, and the text of each line that is not blank; any line ending.
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.

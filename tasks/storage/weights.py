@@ -44,6 +44,6 @@ def check_weights(artifact_uri: str, stated: str, whole: bool) -> None:
     """
     file = find_file(weights_uri(artifact_uri))
     if file is None or f"{file.size_bytes}" != stated.partition(" ")[0]:
-        raise BrokenArtifactError(artifact_uri, "has no whole weights beside it")
+        raise BrokenArtifactError(artifact_uri, "has incomplete weights beside it")
     if whole and describe_weights(artifact_uri) != stated:
         raise BrokenArtifactError(artifact_uri, "has damaged weights beside it")

@@ -78,7 +78,7 @@ def test_gc_shows_what_no_run_uses_and_deletes_it_when_told_so(clipes):
 def test_a_run_that_is_not_there_is_named_with_those_that_are(finished):
     done = finished("status", "voc13")
     assert done.returncode == 2
-    assert "no run voc13 in ./clipes-store; there are: voc12" in done.stderr
+    assert "no run voc13 in ./clipes-store; existing runs: voc12" in done.stderr
 
 
 def test_doctor_says_what_does_not_work(clipes):

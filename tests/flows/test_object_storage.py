@@ -133,7 +133,7 @@ def test_whom_the_server_does_not_know_is_told_so_in_a_line(away, photos):
 def test_a_data_set_in_no_bucket_is_told_so_in_a_line(away):
     done = away.run("--set", "dataset.root=s3://nobodys-bucket/voc", "--plan", code=2)
     assert done.stderr.startswith("clipes: s3://nobodys-bucket/voc/ImageSets/")
-    assert done.stderr.endswith("nine.txt: there is no such bucket; make it, or name another\n")
+    assert done.stderr.endswith("nine.txt: the bucket does not exist; create it or name another\n")
 
 
 @pytest.mark.slow
@@ -150,10 +150,11 @@ def test_who_may_not_write_to_the_store_makes_no_run(away, golden_arguments, ide
 @pytest.mark.slow
 def test_a_store_in_no_bucket_is_told_so_in_a_line(away):
     done = away.run("--store", "s3://nobodys-bucket/store", code=1)
-    assert "clipes: s3://nobodys-bucket/store/runs/voc12/run.json: there is no such bucket" in done.stderr
+    assert "clipes: s3://nobodys-bucket/store/runs/voc12/run.json: the bucket does not exist" in done.stderr
     for command in (("status", "voc12"), ("report", "voc12"), ("export", "voc12", "--to", "masks")):
         done = away.command(*command, "--store", "s3://nobodys-bucket/store")
         assert done.returncode == 1
         assert done.stderr == (
-            "clipes: s3://nobodys-bucket/store/runs/voc12/run.json: there is no such bucket; make it, or name another\n"
+            "clipes: s3://nobodys-bucket/store/runs/voc12/run.json: "
+            "the bucket does not exist; create it or name another\n"
         )

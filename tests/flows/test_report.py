@@ -67,5 +67,5 @@ def test_an_unknown_run_exits_2_with_a_line(clipes, name):
     done = clipes("report", name)
     assert done.returncode == 2
     assert done.stderr == (
-        f"clipes: no run {name} in ./clipes-store; there are: none. Name another store with --store\n"
+        f"clipes: no run {name} in ./clipes-store; existing runs: none. Name another store with --store\n"
     )

@@ -75,7 +75,7 @@ def test_a_full_disk_is_told_and_what_is_written_is_whole(clipes, some_photos, u
             (done.stdout, done.stderr),
             f"{store}/",
             "the disk is full (",
-            "No space left on device); free space on it, then go on",
+            "No space left on device); free space on it and rerun",
             RESUME,
         )
         assert not [path for path in files_of(str(store)) if path.endswith(".tmp")]
@@ -98,7 +98,7 @@ def test_a_store_that_can_only_be_read_is_told_and_left_as_it_is(clipes, some_ph
         check_ended_badly(
             (done.stdout, done.stderr),
             f"clipes: {store}/runs/voc12/",
-            ": the disk can only be read (Read-only file system); mount it for writing, or name another place",
+            ": the disk is read-only (Read-only file system); mount it for writing or name another place",
         )
         assert files_of(str(store)) == before
         assert clipes("status", "voc12", "--store", str(store)).stdout.startswith("run voc12: completed")

@@ -120,7 +120,7 @@ def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
     taken = Path(run.store.artifact_uri(run.plan(STAGES["cams"], 0, {}, {}).key))
     taken.mkdir(parents=True)
 
-    with pytest.raises(StageError, match=rf"^cams shard 0: {taken} cannot be used .*; mend it"):
+    with pytest.raises(StageError, match=rf"^cams shard 0: {taken} cannot be used .*; repair it"):
         pipeline(config, "masks")
 
     assert states(three, "cams") == {0: ("failed", 1), 1: ("completed", 1), 2: ("completed", 1)}

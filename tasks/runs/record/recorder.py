@@ -148,7 +148,7 @@ def _close_or_warn(record: RunRecord, state: State, error: str | None = None) ->
     try:
         record.close(state, error)
     except (StorageError, TransientError) as exc:
-        logger.warning("that the run %s could not be written: %s", state, exc)
+        logger.warning("could not record that the run %s: %s", state, exc)
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
             try:
                 record.write_status()
             except (StorageError, TransientError) as exc:
-                logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
+                logger.warning("could not write status.parquet, will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 
     with beside(write, "status"):

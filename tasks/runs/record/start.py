@@ -61,8 +61,8 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
     own = last["host"] == socket.gethostname() and last["pid"] == os.getpid()
     if is_running(files, last) and not own:
         raise RunBusyError(
-            f"run {files.name} is going on now (process {last['pid']} on {last['host']}): "
-            "wait for it, stop it, or give this one another --name"
+            f"run {files.name} is already running (process {last['pid']} on {last['host']}): "
+            "wait for it, stop it, or choose another --name"
         )
 
 
@@ -73,8 +73,8 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
     if changed:
         folder = files.archive(last["started"], FILES)
         logger.info(
-            "changed since the last run named %s, whose files are now in %s: %s",
-            *(files.name, folder, ", ".join(changed)),
+            "changed since the last run named %s: %s; its files are now in %s",
+            *(files.name, ", ".join(changed), folder),
         )
     return changed
 

@@ -134,7 +134,7 @@ def test_an_export_replaces_an_earlier_one(tiny, run_of):
 
 def test_an_unknown_run_is_told_so(golden_run, tmp_path):
     store, _ = golden_run
-    with pytest.raises(UsageError, match=rf"^no run other in {store}; there are: golden.*\. Name another store"):
+    with pytest.raises(UsageError, match=rf"^no run other in {store}; existing runs: golden.*\. Name another store"):
         export_masks(store, "other", str(tmp_path), 0)
 
 

@@ -63,7 +63,7 @@ def places(*uris):
     return sorted("/".join(uri.rsplit("/", 3)[1:]) for uri in uris)
 
 
-def test_of_a_completed_run_the_artifacts_that_its_status_names_are_in_use(store):
+def test_a_completed_run_uses_the_artifacts_that_its_status_names(store):
     used = [artifact(store, "cams"), artifact(store, "masks")]
     left = [artifact(store, "masks", shard=1), artifact(store, "masks", B)]
     run(store, artifacts=used, stage_keys={"cams": A, "masks": A})
@@ -71,34 +71,34 @@ def test_of_a_completed_run_the_artifacts_that_its_status_names_are_in_use(store
 
 
 @pytest.mark.parametrize("state", ["running", "failed", "cancelled"])
-def test_of_any_other_run_all_under_its_stage_keys_is_in_use(store, state):
+def test_any_other_run_uses_everything_under_its_stage_keys(store, state):
     used = [artifact(store, "cams"), artifact(store, "cams", shard=1), artifact(store, "masks")]
     left = [artifact(store, "cams", B), artifact(store, "masks", B)]
     run(store, state=state, artifacts=used[:1], stage_keys={"cams": A, "masks": A})
     assert found(store) == places(*left)
 
 
-def test_a_completed_run_whose_status_is_not_written_is_taken_for_one_that_goes_on(store):
+def test_a_completed_run_without_status_uses_everything_under_its_stage_keys(store):
     artifact(store, "cams")
     run(store, stage_keys={"cams": A})
     assert found(store) == []
 
 
-def test_all_texts_are_in_use_by_a_run_that_ranks_templates(store):
+def test_a_run_that_ranks_templates_uses_all_texts(store):
     artifact(store, "texts"), artifact(store, "texts", B)
     left = artifact(store, "cams", B)
     run(store, state="failed", candidates=["a {}."], stage_keys={"candidate_texts": A})
     assert found(store) == places(left)
 
 
-def test_what_several_runs_use_is_used_by_each(store):
+def test_the_artifacts_of_every_run_are_kept(store):
     one, two = artifact(store, "cams"), artifact(store, "cams", shard=1)
     run(store, "one", artifacts=[one])
     run(store, "two", artifacts=[two])
     assert found(store) == []
 
 
-def test_a_history_is_not_asked(store):
+def test_runs_in_a_history_use_nothing(store):
     left = artifact(store, "cams")
     run(store, artifacts=[left])
     RunFiles(store.uri, "voc12").archive("2026-11-24T00:00:00+00:00", ["run.json", "status.parquet"])
@@ -106,7 +106,7 @@ def test_a_history_is_not_asked(store):
     assert found(store) == places(left)
 
 
-def test_what_is_young_stays(store):
+def test_young_artifacts_are_kept(store):
     left = artifact(store, "cams")
     run(store, artifacts=[])
     assert found(store, older_than_s=HOUR, age=HOUR - 60) == []
@@ -114,7 +114,7 @@ def test_what_is_young_stays(store):
     assert found(store, older_than_s=0, age=60) == places(left)
 
 
-def test_files_that_are_no_artifacts_stay(local):
+def test_files_that_are_not_artifacts_are_kept(local):
     folder = Path(artifact(local, "cams")).parent
     run(local, artifacts=[])
     for name in ("notes.txt", "000-notes.parquet", f"000-{A}.parquet.bak"):
@@ -122,7 +122,7 @@ def test_files_that_are_no_artifacts_stay(local):
     assert [place.rpartition("/")[2] for place in found(local)] == [f"000-{'c' * 16}.parquet"]
 
 
-def test_what_is_half_written_goes_after_a_day(local):
+def test_half_written_files_are_garbage_after_a_day(local):
     run(local, state="running", stage_keys={"cams": A})
     folders = [Path(artifact(local, "cams")).parent, Path(RunFiles(local.uri, "voc12").folder)]
     left = [folder / f".000-{A}.parquet.{uuid.uuid4().hex}.tmp" for folder in folders]
@@ -133,7 +133,7 @@ def test_what_is_half_written_goes_after_a_day(local):
     assert found(local, age=DAY + 60) == places(*map(str, left))
 
 
-def test_it_is_counted_and_removed_by_stage(store):
+def test_garbage_is_counted_and_removed_by_stage(store):
     run(store, artifacts=[artifact(store, "masks")])
     for stage, shard in (("masks", 0), ("masks", 1), ("cams", 0)):
         artifact(store, stage, B, shard)
@@ -152,33 +152,33 @@ def test_it_is_counted_and_removed_by_stage(store):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"state": "completed"}', None])
-def test_nothing_goes_where_a_run_cannot_be_asked(store, content):
+def test_a_broken_run_json_stops_the_search(store, content):
     artifact(store, "cams")
     run(store, "good", artifacts=[])
     RunFiles(store.uri, "odd").write_text("run.json" if content else "metrics.json", content or "{}")
-    message = f"nothing is deleted, for what run odd uses cannot be told .*, or remove {store.uri}/runs/odd$"
+    message = f"nothing was deleted, because .* run odd uses are unknown .*, or remove {store.uri}/runs/odd$"
     with pytest.raises(ArtifactError, match=message):
         find_garbage(store.uri, HOUR, time.time() + DAY)
 
 
-def test_nothing_goes_where_a_status_is_broken(local):
+def test_a_broken_status_stops_the_search(local):
     run(local, artifacts=[artifact(local, "cams")])
     status = Path(RunFiles(local.uri, "voc12").uri("status.parquet"))
     status.write_bytes(status.read_bytes()[:-50])
-    with pytest.raises(ArtifactError, match=r"run voc12 uses cannot be told \(.*status\.parquet cannot be read"):
+    with pytest.raises(ArtifactError, match=r"run voc12 uses are unknown \(.*status\.parquet cannot be read"):
         find_garbage(local.uri, HOUR, time.time() + DAY)
 
 
-def test_a_place_without_a_store_is_told_so(store):
+def test_a_place_without_a_store_is_an_error(store):
     with pytest.raises(UsageError, match=f"no artifacts and no runs in {store.uri}: name another store with --store"):
         find_garbage(store.uri, HOUR, time.time())
 
 
-def test_youth_is_respected_while_a_run_may_be_going_on(local):
+def test_young_artifacts_cannot_be_searched_while_a_run_may_be_running(local):
     """Where another machine has taken the name of a run that goes on, its youth alone protects what it makes."""
     artifact(local, "cams")
     run(local, state="running")
-    with pytest.raises(RunBusyError, match="run voc12 may be going on now, on elsewhere: give --older-than 1h or more"):
+    with pytest.raises(RunBusyError, match="run voc12 may be running now, on elsewhere: wait until it ends, or give"):
         find_garbage(local.uri, HOUR - 1, time.time())
     assert find_garbage(local.uri, HOUR, time.time()) == {}
     run(local, state="running", host=socket.gethostname(), pid=2**22 + 1, pid_started=0)  # no process has this id
@@ -191,8 +191,8 @@ def test_ages(age, seconds):
 
 
 @pytest.mark.parametrize("age", ["", "7", "d", "7w", "-1d", "1.5h", "7 d"])
-def test_what_is_no_age_is_told_so(age):
-    with pytest.raises(UsageError, match=re.escape(f"--older-than {age}: expected a number of days or hours, as 7d")):
+def test_a_bad_age_is_an_error(age):
+    with pytest.raises(UsageError, match=re.escape(f"--older-than {age}: expected a number of days or hours, such")):
         seconds_of(age)
 
 
@@ -206,7 +206,7 @@ def written_down(run, pool):
     return [each.uri for each in made.records()]
 
 
-def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny, pool):
+def test_real_runs_keep_their_artifacts_and_lose_those_of_an_older_config(tiny, pool):
     for name in "abc":
         tiny.add(name, "cat;dog")
     first = written_down(prepare_run(tiny.config(execution={"shards": 2}), "masks"), pool)
@@ -227,7 +227,7 @@ def test_real_runs_keep_what_they_stand_on_and_lose_what_a_change_has_left(tiny,
 
 
 @pytest.mark.slow
-def test_weights_and_checkpoints_stay_and_go_with_their_artifact(tiny, pool):
+def test_weights_and_checkpoints_are_kept_or_removed_with_their_artifact(tiny, pool):
     tiny.add("a", "cat;dog")
 
     def trained(seed):

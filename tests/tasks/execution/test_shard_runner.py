@@ -190,7 +190,7 @@ def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
     cams = Path(made()["cams"].uri)
     cams.unlink()
     cams.mkdir()
-    with pytest.raises(StorageError, match=r"\.parquet cannot be used \(.*directory.*\); mend it"):
+    with pytest.raises(StorageError, match=r"\.parquet cannot be used \(.*directory.*\); repair it"):
         made(crf={"iter_max": 2})
     assert cams.is_dir()
 

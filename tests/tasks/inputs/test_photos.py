@@ -92,7 +92,7 @@ def test_a_photo_may_lie_on_s3(s3_folder):
     assert failure(f"{s3_folder}/none.png").kind == "missing"
     told = failure("s3://nobodys-bucket/a.png")
     assert told.kind == "unreadable"
-    assert told.reason == "s3://nobodys-bucket/a.png: there is no such bucket; make it, or name another"
+    assert told.reason == "s3://nobodys-bucket/a.png: the bucket does not exist; create it or name another"
 
 
 def test_cmyk_is_converted_and_noted(tmp_path):

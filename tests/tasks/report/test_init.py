@@ -303,7 +303,7 @@ def test_a_report_of_24_photos_stays_small(golden_made):
 
 
 def test_an_unknown_run_is_told_so(tmp_path):
-    with pytest.raises(UsageError, match=r"^no run nobody in .*; there are: none"):
+    with pytest.raises(UsageError, match=r"^no run nobody in .*; existing runs: none"):
         write_report(str(tmp_path), "nobody")
 
 
@@ -345,7 +345,7 @@ def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
 
     with pytest.raises(StageError, match=r"^the real one$"), report_run(run):
         fail()
-    assert "no report.html of run tiny: StorageError: " in caplog.text
+    assert "run tiny has no report.html: StorageError: " in caplog.text
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
 
 

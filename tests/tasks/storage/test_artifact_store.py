@@ -60,7 +60,7 @@ def footer_length(path):
     return struct.unpack("<I", path.read_bytes()[-8:-4])[0]
 
 
-def test_what_was_written_is_read_again(store):
+def test_written_rows_can_be_read(store):
     uri = write(store)
 
     assert store.read(uri).to_pylist() == rows(3)
@@ -76,7 +76,7 @@ def test_an_artifact_is_one_file_whose_name_says_shard_and_content(store):
     assert names(store) == [f"007-{'c' * 16}.parquet"]
 
 
-def test_footer_tells_key_config_version_and_completeness(store):
+def test_the_footer_holds_key_config_version_and_completeness(store):
     uri = write(store)
 
     footer = store.footer(uri)
@@ -91,7 +91,7 @@ def test_footer_tells_key_config_version_and_completeness(store):
     }
 
 
-def test_metadata_is_there_for_other_readers_too(local):
+def test_other_readers_see_the_metadata_too(local):
     metadata = pq.read_metadata(write(local)).metadata
     assert metadata[b"clipes.stage"] == b"masks"
     assert metadata[b"clipes.complete"] == b"true"
@@ -135,7 +135,7 @@ def test_an_artifact_under_another_keys_name_counts_as_missing(local, other):
     assert not local.is_complete(key, 3)
 
 
-def test_an_artifact_with_rows_to_try_again_is_not_complete(store):
+def test_an_artifact_with_rows_to_retry_is_not_complete(store):
     uri = write(store, complete=False)
 
     assert not store.is_complete(KEY, 3)
@@ -143,7 +143,7 @@ def test_an_artifact_with_rows_to_try_again_is_not_complete(store):
     assert store.read(uri).num_rows == 3
 
 
-def test_an_artifact_without_rows_is_one(store):
+def test_an_artifact_without_rows_is_complete(store):
     uri = write(store, count=0)
     assert store.is_complete(KEY, 0)
     assert store.read(uri).schema.names == SCHEMA.names
@@ -213,7 +213,7 @@ def test_groups_appear_in_the_temporary_file_while_rows_come_in(local):
     assert after - before > ROWS_AT_ONCE * 50
 
 
-def test_a_flipped_bit_of_the_data_is_noticed_when_it_is_read(local):
+def test_reading_detects_a_flipped_bit_of_the_data(local):
     uri = write(local)
     flip_in_page(path_of(local), group=0, column=1)
 
@@ -225,7 +225,7 @@ def test_a_flipped_bit_of_the_data_is_noticed_when_it_is_read(local):
 
 
 @pytest.mark.parametrize(("group", "column"), [(0, 0), (0, 2), (1, 1)])
-def test_reading_all_of_it_finds_any_flipped_bit(local, caplog, group, column):
+def test_the_whole_check_detects_any_flipped_bit(local, caplog, group, column):
     uri, count = write(local, count=ROWS_AT_ONCE + 5), ROWS_AT_ONCE + 5
     assert local.is_complete(KEY, count, whole=True)
     flip_in_page(path_of(local), group, column)
@@ -235,10 +235,10 @@ def test_reading_all_of_it_finds_any_flipped_bit(local, caplog, group, column):
     assert not local.is_complete(KEY, count, whole=True)
     (message,) = caplog.messages
     assert message.startswith(f"{uri} cannot be read (")
-    assert message.endswith("): it does not count and is made again")
+    assert message.endswith("): clipes ignores it and rebuilds it")
 
 
-def test_what_does_not_count_is_named_in_a_warning_where_something_is_there(local, caplog):
+def test_a_broken_or_foreign_artifact_is_logged_and_a_missing_one_is_not(local, caplog):
     assert not local.is_complete(KEY, 3)
     write(local, complete=False)
     assert not local.is_complete(KEY, 3)
@@ -250,8 +250,8 @@ def test_what_does_not_count_is_named_in_a_warning_where_something_is_there(loca
     assert not local.is_complete(KEY, 4)
     assert not local.is_complete(other, 3)
     assert caplog.messages == [
-        f"{uri} has 3 rows, not 4: it does not count and is made again",
-        f"{local.artifact_uri(other)} says of itself that it is another artifact: it does not count and is made again",
+        f"{uri} has 3 rows, expected 4: clipes ignores it and rebuilds it",
+        f"{local.artifact_uri(other)} carries the key of a different artifact: clipes ignores it and rebuilds it",
     ]
 
 
@@ -274,7 +274,7 @@ def test_pages_are_checked_in_every_group(local):
         next(read)
 
 
-def test_a_damaged_footer_never_ends_a_run(local):
+def test_a_damaged_footer_never_raises(local):
     write(local)
     path = path_of(local)
     whole = path.read_bytes()
@@ -328,7 +328,7 @@ def test_another_programs_parquet_counts_as_missing(local):
         list(local.read_rows(uri, ["sizes"]))
 
 
-def test_a_missing_artifact_is_told_so(store):
+def test_reading_a_missing_artifact_says_that_it_is_missing(store):
     uri = store.artifact_uri(KEY)
 
     assert not store.is_complete(KEY, 0)
@@ -337,9 +337,9 @@ def test_a_missing_artifact_is_told_so(store):
             read(uri)
 
 
-def test_a_folder_in_an_artifacts_place_is_told_so_and_nothing_is_computed_for_it(local):
+def test_a_folder_in_place_of_an_artifact_is_an_error(local):
     path_of(local).mkdir(parents=True)
-    with pytest.raises(StorageError, match="mend it, or name another place"):
+    with pytest.raises(StorageError, match="repair it or name another place"):
         local.is_complete(KEY, 0)
 
 
@@ -360,7 +360,7 @@ def test_artifacts_of_a_shard_are_listed_newest_first(local):
     assert [local.read(uri).num_rows for uri in listed] == [3, 3, 3]
 
 
-def test_newest_first_also_without_times_to_set(store):
+def test_artifacts_are_listed_newest_first_on_every_file_system(store):
     for content_key in "bca":
         write(store, with_content(KEY, content_key))
         if store.uri.startswith("s3://"):
@@ -392,11 +392,11 @@ def test_a_file_that_is_being_written_is_not_listed(local):
         assert not local.is_complete(KEY, 0)
 
 
-def test_a_store_beneath_a_file_is_told_so(tmp_path):
+def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     store = ArtifactStore(str(tmp_path / "file" / "store"))
 
-    told = r" cannot be used \(.*Not a directory.*\); mend it, or name another place"
+    told = r" cannot be used \(.*Not a directory.*\); repair it or name another place"
     with pytest.raises(StorageError, match=r"parquet" + told):
         write(store)
     with pytest.raises(StorageError, match=r"parquet" + told):

@@ -45,7 +45,7 @@ def test_an_error_of_the_block_passes_unchanged_and_nothing_stays(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_beneath_a_file_cannot_be_written(tmp_path):
+def test_a_place_below_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(StorageError, match=r"/file/a/b cannot be used \(.*Not a directory"),

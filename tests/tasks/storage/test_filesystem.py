@@ -40,24 +40,24 @@ def web():
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_answers_that_ask_for_another_attempt_may_pass(web, status):
+def test_answers_that_ask_for_another_attempt_are_transient(web, status):
     with pytest.raises(TransientError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
         read_file(f"{web}/{status}")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 410, 501])
-def test_answers_that_will_be_the_same_again_are_refusals(web, status):
+def test_answers_that_will_repeat_are_refusals(web, status):
     with pytest.raises(StorageError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
         read_file(f"{web}/{status}")
 
 
-def test_a_server_that_is_not_there_may_come():
+def test_a_server_that_is_down_is_transient():
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9/a: .*; check the address"):
         read_file("http://127.0.0.1:9/a")
 
 
 @pytest.mark.parametrize("uri", ["{web}/404", "{folder}/none", "memory://no/a"])
-def test_what_is_not_there_is_not_found(web, tmp_path, uri):
+def test_a_missing_file_is_not_found(web, tmp_path, uri):
     with pytest.raises(FileNotFoundError):
         read_file(uri.format(web=web, folder=tmp_path))
 
@@ -72,34 +72,34 @@ def test_a_missing_permission_is_a_refusal(tmp_path):
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (errno.ENOSPC, r"^/here/\.a\.tmp: the disk is full \(No space left on device\); free space on it, then go on$"),
+        (errno.ENOSPC, r"^/here/\.a\.tmp: the disk is full \(No space left on device\); free space on it and rerun$"),
         (errno.EDQUOT, r"^/here/\.a\.tmp: the disk is full \("),
-        (errno.EROFS, r"^/here/a: the disk can only be read \(Read-only file system\); mount it for writing"),
+        (errno.EROFS, r"^/here/a: the disk is read-only \(Read-only file system\); mount it for writing"),
         (errno.EIO, r"^/here/a cannot be used \(.*Input/output error"),
     ],
 )
-def test_what_a_disk_refuses_is_told_with_what_to_do(number, expected):
+def test_the_refusal_of_a_disk_says_what_to_do(number, expected):
     with pytest.raises(StorageError, match=expected), translate_storage_errors("/here/a"):
         raise OSError(number, os.strerror(number), "/here/.a.tmp")
 
 
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ECONNRESET])
-def test_faults_of_a_mounted_network_may_pass(number):
+def test_faults_of_a_network_disk_are_transient(number):
     with pytest.raises(TransientError, match=f"^/here/a: .*{os.strerror(number)}"), translate_storage_errors("/here/a"):
         raise OSError(number, os.strerror(number))
 
 
-def test_mistakes_of_the_program_come_as_they_are():
+def test_mistakes_of_the_program_pass_unchanged():
     with pytest.raises(KeyError), translate_storage_errors("/here/a"):
         raise KeyError("a")
 
 
-def test_a_name_that_no_file_can_have_is_told_so():
-    with pytest.raises(StorageError, match=r"'/tmp/a\\x00b': embedded null byte; use a path or a URI that can exist"):
+def test_an_invalid_file_name_is_a_refusal():
+    with pytest.raises(StorageError, match=r"'/tmp/a\\x00b': embedded null byte; use a valid path or URI"):
         read_file("/tmp/a\0b")
 
 
-def test_an_unknown_protocol_is_told_so():
+def test_an_unknown_protocol_is_a_refusal():
     with pytest.raises(StorageError, match="gopher://a: Protocol not known: gopher; use a path or a URI"):
         filesystem("gopher://a")
 
@@ -111,11 +111,11 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
     assert "hunter2" not in str(caught.value)
 
 
-def test_listings_are_not_kept():
+def test_listings_are_not_cached():
     assert filesystem("s3://bucket/a")[0].dircache.use_listings_cache is False
 
 
-def test_no_package_of_a_store_is_imported_before_it_is_used():
+def test_the_package_of_a_store_is_imported_when_it_is_used():
     """Most commands read local files only; these packages take longer to import than they take to answer."""
     seen = "import sys, clipes.tasks.storage.run_status, clipes.tasks.storage.user_files; print(*sys.modules)"
     root = Path(__file__).parents[3]
@@ -147,13 +147,13 @@ def listed(uri):
 
 @pytest.mark.parametrize("act", [read_file, write, listed, remove, lambda uri: move(uri, f"{uri}.old")])
 @pytest.mark.parametrize("identity", [STRANGER, UNKNOWN, replace(WRITER, secret_key="wrong")], ids=lambda who: who.name)
-def test_whom_s3_does_not_know_or_lets_do_nothing_is_told_so(as_identity, s3_folder, identity, act):
+def test_an_unknown_or_unprivileged_s3_user_is_refused(as_identity, s3_folder, identity, act):
     as_identity(identity)
     with pytest.raises(StorageError, match=rf"^{s3_folder}/a: no permission \(.+\); check its mode or the cred"):
         act(f"{s3_folder}/a")
 
 
-def test_who_may_only_read_from_s3_is_told_so_when_writing(as_identity, s3_folder):
+def test_an_s3_user_who_may_only_read_is_refused_when_writing(as_identity, s3_folder):
     write(f"{s3_folder}/a")
     as_identity(READER)
     assert read_file(f"{s3_folder}/a") == b"1"
@@ -164,12 +164,12 @@ def test_who_may_only_read_from_s3_is_told_so_when_writing(as_identity, s3_folde
 
 
 @pytest.mark.parametrize("act", [read_file, listed, lambda uri: move(uri, f"{uri}.old")])
-def test_a_bucket_that_is_not_there_is_told_so(s3_folder, act):
-    with pytest.raises(StorageError, match=r"^s3://nobodys-bucket/a: there is no such bucket; make it, or"):
+def test_a_missing_bucket_is_a_refusal(s3_folder, act):
+    with pytest.raises(StorageError, match=r"^s3://nobodys-bucket/a: the bucket does not exist; create it or"):
         act("s3://nobodys-bucket/a")
 
 
-def test_who_has_no_credentials_is_told_so(s3_folder, monkeypatch):
+def test_missing_credentials_are_a_refusal(s3_folder, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     S3FileSystem.clear_instance_cache()
@@ -177,7 +177,7 @@ def test_who_has_no_credentials_is_told_so(s3_folder, monkeypatch):
         read_file(f"{s3_folder}/a")
 
 
-def test_an_s3_server_that_does_not_answer_may_come(s3_folder, monkeypatch):
+def test_an_s3_server_that_does_not_answer_is_transient(s3_folder, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     S3FileSystem.clear_instance_cache()

@@ -21,7 +21,7 @@ def names(files):
     return sorted(path.rpartition("/")[2] for path in fs.find(folder))
 
 
-def test_run_files_are_read_again(files):
+def test_written_files_can_be_read(files):
     value = {"name": "läuf", "keys": [1, None, 0.5], "nested": {"ä": True}}
     table = pa.table({"image_id": ["ä", "b"], "class_ids": [[1], []]})
 
@@ -34,7 +34,7 @@ def test_run_files_are_read_again(files):
     assert run_names(files.store_uri) == ["my run"]
 
 
-def test_a_text_is_written_whole_in_utf_8(files):
+def test_a_text_is_written_in_utf_8_and_replaces_the_old_one(files):
     files.write_text("report.html", "alt")
     files.write_text("report.html", "neu: ä\n")
     fs, path = fsspec.core.url_to_fs(files.uri("report.html"))
@@ -48,7 +48,7 @@ def test_run_json_is_readable_text(files):
     assert fs.cat_file(path).decode() == '{\n  "name": "läuf"\n}\n'
 
 
-def test_a_value_that_json_has_no_word_for_leaves_the_old_file(files):
+def test_a_value_that_json_cannot_hold_leaves_the_old_file(files):
     files.write_json("metrics.json", {"miou": 0.5})
 
     with pytest.raises(ValueError, match="nan"):
@@ -58,13 +58,13 @@ def test_a_value_that_json_has_no_word_for_leaves_the_old_file(files):
     assert names(files) == ["metrics.json"]
 
 
-def test_a_run_without_files_is_told_so(files):
+def test_a_run_without_files_has_none(files):
     assert files.read_json("run.json") is None
     assert files.find("run.json") is None
     assert run_names(files.store_uri) == []
 
 
-def test_a_run_json_cut_short_is_told_so(files):
+def test_a_truncated_run_json_is_an_error(files):
     files.write_json("run.json", {})
     fs, path = fsspec.core.url_to_fs(files.uri("run.json"))
     fs.pipe_file(path, b'{"name": "a')
@@ -85,7 +85,7 @@ def test_archived_files_move_to_the_runs_history(files):
     assert run_names(files.store_uri) == ["my run"]
 
 
-def test_a_folder_in_a_run_files_place_is_told_so_and_nothing_stays(tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_nothing_behind(tmp_path):
     files = RunFiles(str(tmp_path), "my run")
     Path(files.uri("run.json")).mkdir(parents=True)
 
@@ -120,11 +120,11 @@ def test_run_files_can_be_sent_to_another_process(files):
     assert pickle.loads(pickle.dumps(files)).read_json("run.json") == {"name": "my run"}
 
 
-def test_a_store_beneath_a_file_is_told_so(tmp_path):
+def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     files = RunFiles(str(tmp_path / "file" / "store"), "a")
 
-    told = r"run\.json cannot be used \(.*Not a directory.*\); mend it, or name another place"
+    told = r"run\.json cannot be used \(.*Not a directory.*\); repair it or name another place"
     with pytest.raises(StorageError, match=told):
         files.read_json("run.json")
     with pytest.raises(StorageError, match=told):

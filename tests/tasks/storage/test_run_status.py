@@ -18,7 +18,7 @@ def folder_of(run):
 
 
 def pretend(run, **values):
-    """Change what a run says of itself."""
+    """Change entries of a run.json."""
     begun = run_files(run).read_json("run.json")
     run_files(run).write_json("run.json", {**begun, **values})
 
@@ -31,28 +31,28 @@ def process():
         process.kill()
 
 
-def of(process):
+def identity(process):
     return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
 
 
-def test_a_run_that_another_process_is_at_is_left_alone(prepared, process):
+def test_a_run_of_a_live_process_is_left_alone(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **of(process))
+    pretend(run, **identity(process))
     before = (folder_of(run) / "run.json").read_bytes()
 
     assert not read_run(run.config.store, "tiny").interrupted
-    with pytest.raises(RunBusyError, match=rf"^run tiny is going on now \(process {process.pid} on .*\): wait for it"):
+    with pytest.raises(RunBusyError, match=rf"^run tiny is already running \(process {process.pid} on .*\): wait"):
         start_run(prepared(crf={"iter_max": 2}))
     with pytest.raises(RunBusyError), record_run(run):
         pytest.fail("must not begin")
     assert (folder_of(run) / "run.json").read_bytes() == before
 
 
-def test_a_run_whose_process_was_killed_is_interrupted_and_may_go_on(prepared, process):
+def test_a_run_whose_process_was_killed_is_interrupted_and_may_restart(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **of(process))
+    pretend(run, **identity(process))
     process.kill()
     process.wait()
 
@@ -60,21 +60,21 @@ def test_a_run_whose_process_was_killed_is_interrupted_and_may_go_on(prepared, p
     assert start_run(run) == ()
 
 
-def test_a_process_that_got_the_same_number_is_another_one(prepared, process):
+def test_another_process_with_the_same_pid_does_not_count(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **{**of(process), "pid_started": of(process)["pid_started"] - 100})
+    pretend(run, **{**identity(process), "pid_started": identity(process)["pid_started"] - 100})
 
     assert read_run(run.config.store, "tiny").interrupted
     assert start_run(run) == ()
 
 
-def test_a_run_of_another_machine_goes_on_while_it_writes_its_status(prepared, process):
+def test_a_run_of_another_host_is_running_while_it_writes_its_status(prepared, process):
     run = prepared()
     with record_run(run):
-        pretend(run, **of(process), host="elsewhere")
+        pretend(run, **identity(process), host="elsewhere")
         assert not read_run(run.config.store, "tiny").interrupted
-        with pytest.raises(RunBusyError, match=r"going on now .* on elsewhere"):
+        with pytest.raises(RunBusyError, match=r"already running .* on elsewhere"):
             start_run(run)
         status = folder_of(run) / "status.parquet"
         long_ago = status.stat().st_mtime - 2 * SILENT_SECONDS
@@ -87,16 +87,16 @@ def test_a_run_that_ended_is_not_interrupted(prepared, process):
     run = prepared()
     with record_run(run):
         pass
-    pretend(run, **of(process))
+    pretend(run, **identity(process))
     process.kill()
     process.wait()
     assert not read_run(run.config.store, "tiny").interrupted
 
 
-def test_an_unknown_run_is_told_so_with_those_there_are(prepared):
+def test_an_unknown_run_is_an_error_that_lists_the_existing_ones(prepared):
     store = prepared().config.store
-    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; there are: none\. Name another store with"):
+    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; existing runs: none\. Name another store with"):
         read_run(store, "tiny")
     start_run(prepared())
-    with pytest.raises(UsageError, match=r"there are: tiny\."):
+    with pytest.raises(UsageError, match=r"existing runs: tiny\."):
         read_run(store, "huge")

@@ -113,7 +113,7 @@ def test_a_fingerprint_changes_when_the_file_does(tmp_path):
     assert find_files([str(path)]) != before
 
 
-def test_links_stand_for_the_files_that_they_lead_to(tmp_path):
+def test_links_have_the_facts_of_their_targets(tmp_path):
     (tmp_path / "real.jpg").write_bytes(b"four")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "real.jpg")
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "none.jpg")
@@ -136,7 +136,7 @@ def test_finds_files_of_a_uri_and_sees_them_change(memory_root):
     assert find_files([uri]) != before
 
 
-def test_the_etag_is_the_fingerprint_where_there_is_one(tagged):
+def test_the_etag_is_the_fingerprint_if_there_is_one(tagged):
     fsspec.filesystem("tagged").pipe("/b/a.jpg", b"four")
     assert find_files(["tagged://b/a.jpg"])["tagged://b/a.jpg"].fingerprint == "etag:5d41"
 
@@ -149,7 +149,7 @@ def test_lists_each_folder_once(tagged):
     assert sorted(tagged.listed) == ["/b/x", "/b/y"]
 
 
-def test_a_missing_permission_is_named_and_a_network_fault_passes(tagged):
+def test_a_missing_permission_is_an_error_and_a_network_fault_is_transient(tagged):
     with pytest.raises(DatasetError, match=r"tagged://secret/: no permission \(Access Denied\); check its mode or"):
         find_files(["tagged://secret/a.jpg"])
     with pytest.raises(DatasetError, match=r"tagged://secret: no permission \(Access Denied\)"):
@@ -250,6 +250,6 @@ def test_a_server_that_fails_is_named_with_its_answer(site):
         read_text(f"{site}/fails.txt")
 
 
-def test_a_name_that_no_file_can_have_is_told_so():
-    with pytest.raises(DatasetError, match="embedded null byte; use a path or a URI that can exist"):
+def test_an_invalid_file_name_is_a_refusal():
+    with pytest.raises(DatasetError, match="embedded null byte; use a valid path or URI"):
         list_names("/tmp/a\0b")

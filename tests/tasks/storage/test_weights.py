@@ -31,7 +31,7 @@ def test_truncated_and_missing_weights_are_found_by_the_cheap_check(artifact):
     stated = describe_weights(artifact)
     write_file(weights_uri(artifact), CONTENT[:-1])
     for uri in (artifact, artifact.replace("000-a", "000-b")):
-        with pytest.raises(BrokenArtifactError, match="has no whole weights beside it"):
+        with pytest.raises(BrokenArtifactError, match="has incomplete weights beside it"):
             check_weights(uri, stated, whole=False)
 
 

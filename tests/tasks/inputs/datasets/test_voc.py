@@ -60,7 +60,7 @@ def test_a_data_set_on_s3_is_listed_as_a_local_one_is(local, away, animals):
         assert (twin.image_id, twin.class_ids, twin.size_bytes) == (photo.image_id, photo.class_ids, photo.size_bytes)
     assert there.photos[0].truth_uri == f"{away.uri}/SegmentationClass/a.png"
     assert reasons(there) == reasons(here)
-    with pytest.raises(DatasetError, match=r"^s3://nobodys-bucket/.*: there is no such bucket; make it, or"):
+    with pytest.raises(DatasetError, match=r"^s3://nobodys-bucket/.*: the bucket does not exist; create it or"):
         read(away, animals, root="s3://nobodys-bucket/voc")
 
 

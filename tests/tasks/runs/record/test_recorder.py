@@ -32,7 +32,7 @@ def write_down(record, made):
         record.ledger.finished(each, 1)
 
 
-def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_written_down(tiny, prepared):
+def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_recorded(tiny, prepared):
     (tiny.folder / "d.png").unlink()
     run = prepared(execution={"max_failure_rate": 0.3})
     with pytest.raises(StageError) as caught, record_run(run) as record:
@@ -42,7 +42,7 @@ def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_written_down
     assert read_run(run.config.store, "tiny").rejects == 1
 
 
-def test_a_run_that_ended_says_how(prepared):
+def test_a_completed_run_is_recorded(prepared):
     run = prepared()
     with record_run(run) as record:
         assert read_run(run.config.store, "tiny").run["state"] == "running"
@@ -56,7 +56,7 @@ def test_a_run_that_ended_says_how(prepared):
     assert status.metrics["stages"].keys() == {"manifest"}
 
 
-def test_a_run_that_failed_says_why(prepared):
+def test_a_failed_run_is_recorded_with_its_error(prepared):
     run = prepared()
     with pytest.raises(StageError), record_run(run):
         raise StageError("masks shard 0: no")
@@ -66,14 +66,14 @@ def test_a_run_that_failed_says_why(prepared):
     assert status.metrics["stages"].keys() == {"manifest"}
 
 
-def test_a_run_that_was_stopped_says_so(prepared):
+def test_an_interrupted_run_is_recorded_as_cancelled(prepared):
     run = prepared()
     with pytest.raises(KeyboardInterrupt), record_run(run):
         raise KeyboardInterrupt
     assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
 
 
-def test_what_became_of_a_run_is_written_down(tiny, prepared, pool):
+def test_shards_and_rejects_are_recorded(tiny, prepared, pool):
     run = prepared()
     (tiny.folder / "d.png").unlink()
 
@@ -113,7 +113,7 @@ def test_photos_that_could_not_be_listed_are_rejects_of_the_run(tiny, prepared):
     assert (reject["image_id"], reject["stage"]) == ("d", "manifest")
 
 
-def test_scores_are_written_with_the_names_of_the_classes(golden_made):
+def test_scores_are_recorded_with_the_names_of_the_classes(golden_made):
     with record_run(golden_made.run) as record:
         write_down(record, golden_made)
 
@@ -136,7 +136,7 @@ def test_scores_are_written_with_the_names_of_the_classes(golden_made):
     assert metrics["stages"]["mask_scores"]["images"] == 9
 
 
-def test_a_summary_tells_where_the_run_is(prepared):
+def test_a_summary_names_the_folder_of_the_run(prepared):
     with record_run(prepared()):
         pass
     run = prepared(crf={"iter_max": 2})
@@ -148,7 +148,7 @@ def test_a_summary_tells_where_the_run_is(prepared):
     assert summary.rejects == 0
 
 
-def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
+def test_the_status_is_written_during_the_run(prepared, monkeypatch):
     monkeypatch.setattr(recorder, "STATUS_SECONDS", 0.05)
     run = prepared()
     with record_run(run) as record:
@@ -160,7 +160,7 @@ def test_status_is_written_while_the_run_goes_on(prepared, monkeypatch):
     assert (shard["stage"], shard["shard"], shard["state"]) == ("cams", 1, "running")
 
 
-def test_a_template_that_is_chosen_is_written_down_and_the_config_stays(prepared):
+def test_a_chosen_template_is_recorded_and_the_config_stays(prepared):
     run = prepared(prompts={"template": "auto"})
     with record_run(run) as record:
         begun = run_files(run).read_json("run.json")
@@ -178,7 +178,7 @@ def test_a_template_that_is_chosen_is_written_down_and_the_config_stays(prepared
     assert start_run(prepared(prompts={"template": "auto"})) == ()
 
 
-def test_a_store_that_fails_with_the_run_does_not_hide_why_it_failed(prepared, caplog):
+def test_a_store_failure_does_not_hide_why_the_run_failed(prepared, caplog):
     run = prepared()
 
     def fail():
@@ -188,12 +188,12 @@ def test_a_store_that_fails_with_the_run_does_not_hide_why_it_failed(prepared, c
 
     with pytest.raises(StageError, match=r"^the real one$"), record_run(run):
         fail()
-    assert "that the run failed could not be written: " in caplog.text
+    assert "could not record that the run failed: " in caplog.text
     assert "Not a directory" in caplog.text
 
 
 @pytest.mark.slow
-def test_a_store_that_is_away_for_a_moment_at_the_end_turns_no_good_run_bad(prepared, tmp_path, monkeypatch, caplog):
+def test_a_store_outage_at_the_end_does_not_fail_a_good_run(prepared, tmp_path, monkeypatch, caplog):
     server = S3Server(tmp_path)
     server.start()
     server.make_bucket(BUCKET)

@@ -17,7 +17,7 @@ def folder_of(run):
     return Path(run_files(run).folder)
 
 
-def test_a_run_says_at_its_start_what_it_is(prepared):
+def test_run_json_describes_the_run_from_its_start(prepared):
     run = prepared()
     assert start_run(run) == ()
 
@@ -45,7 +45,7 @@ def test_the_manifest_lists_every_photo_with_its_shard(prepared):
     assert facts == {name: getattr(photo, name) for name in facts}
 
 
-def test_the_same_config_again_changes_nothing(prepared):
+def test_the_same_config_archives_nothing(prepared):
     start_run(prepared())
     assert start_run(prepared()) == ()
     assert not (folder_of(prepared()) / "history").exists()
@@ -58,7 +58,7 @@ def test_a_shorter_run_keeps_the_files_of_the_longer_one(prepared):
     assert len(list((folder_of(prepared()) / "history").iterdir())) == 1
 
 
-def test_changed_keys_are_named_and_the_old_files_kept(prepared):
+def test_changed_keys_are_returned_and_the_old_files_archived(prepared):
     run = prepared()
     with record_run(run):
         pass
@@ -75,9 +75,9 @@ def test_changed_keys_are_named_and_the_old_files_kept(prepared):
     assert left == {"run.json", "manifest.parquet", "history"}
 
 
-def test_a_store_that_cannot_be_used_is_told_so_before_anything_is_made(tiny, prepared):
+def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
     (tiny.folder / "store").write_text("no folder")
-    with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); mend it"):
+    with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); repair it"):
         start_run(prepared())
 
 

@@ -81,7 +81,7 @@ def test_a_run_s_files_tell_it_all(run_with_masks, files):
 
 def test_a_run_that_is_not_there_or_has_no_masks(prepared):
     run = prepared()
-    with pytest.raises(UsageError, match=r"no run tiny in .+; there are: none"):
+    with pytest.raises(UsageError, match=r"no run tiny in .+; existing runs: none"):
         TrainingSet.of_run(run.store.uri, "tiny")
     with record_run(run):
         pass
