@@ -73,7 +73,7 @@ def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
         path.write_bytes(b"no photo")
         try:
             with pytest.raises(
-                StageError, match=r"^1 of 5 photos cannot be used, more than .+ 0\.1 bears; the first: b: "
+                StageError, match=r"^1 of 5 photos are unusable, more than .+ 0\.1 permits; the first: b: "
             ):
                 work.make(0)
         finally:

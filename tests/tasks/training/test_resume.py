@@ -20,7 +20,7 @@ def undisturbed(small):
     return record.uri, result_of(run, record)
 
 
-def test_the_last_checkpoints_and_the_best_are_kept_whole(undisturbed):
+def test_the_last_checkpoints_and_the_best_are_kept_intact(undisturbed):
     uri, result = undisturbed
     assert result.checkpoints == {"00000025.pt", "00000030.pt", "best.pt"}
     folder = Path(checkpoints_uri(uri))
@@ -31,7 +31,7 @@ def test_the_last_checkpoints_and_the_best_are_kept_whole(undisturbed):
     assert best["iteration"] == result.facts["best_iteration"] == max(scores, key=scores.get)
 
 
-def test_a_training_that_is_killed_is_gone_on_with(small, undisturbed):
+def test_a_killed_training_is_resumed(small, undisturbed):
     """In a run that takes nothing of what is there: what an earlier one left is no part of it, its own attempts are."""
     _, expected = undisturbed
     run = small.prepared(Reuse(fresh=True))
@@ -48,7 +48,7 @@ def test_a_training_that_is_killed_is_gone_on_with(small, undisturbed):
     assert result.checkpoints == expected.checkpoints
 
 
-def test_weights_that_are_gone_come_from_the_newest_checkpoint_that_is_whole(small, undisturbed):
+def test_missing_weights_are_rebuilt_from_the_newest_intact_checkpoint(small, undisturbed):
     uri, expected = undisturbed
     Path(weights_uri(uri)).unlink()
     newest = Path(checkpoints_uri(uri)) / "00000030.pt"

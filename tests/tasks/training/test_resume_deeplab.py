@@ -14,7 +14,7 @@ PHOTOS = {"2007_000063": "dog;chair", "2007_000068": "bird", "2007_000256": "aer
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_deeplab_that_is_killed_at_iteration_20_of_30_is_gone_on_with(tmp_path, real_data, golden):
+def test_a_deeplab_killed_at_iteration_20_of_30_is_resumed(tmp_path, real_data, golden):
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
     small = SmallTraining(TinyPhotos(tmp_path, photo, golden / "small_vit.pt"))
     lines = [f"{image_id}.jpg,{labels}" for image_id, labels in PHOTOS.items()]

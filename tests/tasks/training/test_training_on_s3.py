@@ -18,7 +18,7 @@ from clipes_core.config.run import parse_config
 STEPS, BATCH = 8, 4
 
 
-def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_folder, tmp_path, monkeypatch):
+def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     values = SmallTraining(tiny).prepared(train={"iterations": STEPS, "validate_every": 0}).config.model_dump()
     for path in tiny.folder.glob("*.png"):

@@ -1,0 +1,36 @@
+import pytest
+import torch
+from support.small_recipes import recipe_of
+from support.small_runs import TINY_NETWORK
+
+from clipes.tasks.training.building import build_network, register_modules
+from clipes_core.errors import ConfigError, WeightsError
+
+
+def built(path, init="none"):
+    recipe = recipe_of(path, init=init)
+    with register_modules(recipe):
+        return build_network(recipe)
+
+
+def test_a_module_that_cannot_be_imported_is_reported(tiny_config):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its custom_imports cannot be imported: ImportError"):
+        built(tiny_config('custom_imports = dict(imports=["nonesuch"])'))
+
+
+def test_a_model_that_cannot_be_loaded_again_is_refused(tiny_config):
+    with pytest.raises(ConfigError, match="its model cannot be saved and loaded again: 1 is a key"):
+        built(tiny_config('model = dict(test_cfg=dict(mode="whole", names={1: "one"}))'))
+
+
+def test_an_unregistered_module_is_named(tiny_config):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its model names 'NoHead', which is not registered"):
+        built(tiny_config('model = dict(decode_head=dict(type="NoHead"))'))
+
+
+def test_initial_weights_of_another_network_are_refused(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(
+        WeightsError, match=r"weights\.pth: expected weights of the network that is trained, but it lacks"
+    ):
+        built(TINY_NETWORK, init=str(tmp_path / "weights.pth"))
