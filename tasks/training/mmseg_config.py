@@ -14,6 +14,10 @@ from clipes_core.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad knows the labels alone
+RENAMED_MODULES = {
+    "tasks.training.dataset": "clipes.tasks.training.data.dataset",
+    "tasks.training.sampler": "clipes.tasks.training.data.sampler",
+}  # imported under both names, a module would register its classes twice
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,19 @@ class MmsegConfig:
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """The modules that custom_imports names."""
+        """The modules that custom_imports names.
+
+        Raises:
+            ConfigError: one of them has the name that it had in an earlier version of clipes.
+        """
         found = (self.values.get("custom_imports") or {}).get("imports", ())
-        return (found,) if isinstance(found, str) else tuple(found)
+        names = (found,) if isinstance(found, str) else tuple(found)
+        for name in names:
+            if name in RENAMED_MODULES:
+                raise self.error(
+                    f"names {name} in custom_imports, a module that was renamed: write {RENAMED_MODULES[name]} instead"
+                )
+        return names
 
     def pipeline(self) -> Iterator[dict[str, Any]]:
         """Yield the transforms, without loading, and with padding and packing that know the confidence.

@@ -1,6 +1,9 @@
+from importlib.util import find_spec
+
 import pytest
 from support.small_recipes import fault, recipe_of
 
+from clipes.tasks.training.mmseg_config import RENAMED_MODULES
 from clipes_core.errors import ConfigError
 
 
@@ -132,3 +135,21 @@ def test_a_missing_config_is_reported_with_the_shipped_ones(tmp_path):
         recipe_of("nothing")
     with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: {tmp_path}/own\.py does not exist; "):
         recipe_of(tmp_path / "own.py")
+
+
+@pytest.mark.parametrize("imports", ["'{old}'", "['clipes_core.segmentation', '{old}']"])
+@pytest.mark.parametrize("module", ["dataset", "sampler"])
+def test_import_names_of_an_earlier_version_are_refused_with_the_new_name(recipe_of_lines, module, imports):
+    names = imports.format(old=f"tasks.training.{module}")
+    assert fault(recipe_of_lines, f"custom_imports = dict(imports={names})\n").endswith(
+        f"own.py names tasks.training.{module} in custom_imports, a module that was renamed: write "
+        f"clipes.tasks.training.data.{module} instead"
+    )
+
+
+def test_the_new_import_names_are_accepted_and_can_be_imported(recipe_of_lines):
+    assert recipe_of_lines(f"custom_imports = dict(imports={[*RENAMED_MODULES.values()]})\n").imports == (
+        "clipes.tasks.training.data.dataset",
+        "clipes.tasks.training.data.sampler",
+    )
+    assert all(find_spec(name) for name in RENAMED_MODULES.values())
