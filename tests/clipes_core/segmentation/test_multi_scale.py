@@ -68,7 +68,7 @@ def test_refuses_heads_that_give_more_than_logits():
     model = multi_scale("deeplabv2")
     model.decode_head = TwoMaps()
 
-    with pytest.raises(ShapeError, match="TwoMaps gives tuple: use EncoderDecoder"):
+    with pytest.raises(ShapeError, match="TwoMaps returns tuple: use EncoderDecoder"):
         losses(model, batch(255, 255))
 
 
