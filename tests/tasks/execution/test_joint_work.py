@@ -30,9 +30,9 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
 
         def one_dies():
             kill()
-            small.go_on()
+            small.resume()
 
-        with small.standing_still():
+        with small.blocked():
             error = failed_attempt(work, one_dies)
         result = result_of(run, work.make(0))
 
@@ -101,7 +101,7 @@ def test_a_training_without_a_step_in_time_is_stopped(small):
 def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
     run = small.prepared(execution={"shard_timeout_s": 45})
     with training_work(run) as work:
-        with small.standing_still():
+        with small.blocked():
             error = failed_attempt(work, killer(signal.SIGSTOP))
         result = result_of(run, work.make(0))
     assert str(error) == "no step for 45 s: stopped; raise execution.shard_timeout_s"

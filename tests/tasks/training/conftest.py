@@ -6,6 +6,7 @@ from mmengine.registry import init_default_scope
 from support.masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
 from support.small_recipes import PARTS, recipe_of
 from support.small_runs import TINY_NETWORK
+from support.threads import single_thread  # noqa: F401 - a fixture that all tests use
 
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.recorder import recorded_run
