@@ -1,1 +1,1 @@
-"""The demo: generated scenes with truth, and the training of a small CLIP on such scenes and captions."""
+"""The demo: generated scenes with truth and captions, and the training of a small CLIP on them."""

@@ -10,12 +10,12 @@ Rng = np.random.Generator
 
 
 def cloudy(rng: Rng, size: int, cells_hw: tuple[int, int]) -> np.ndarray:
-    """Smooth noise.
+    """Return smooth noise.
 
     Args:
         rng: source of randomness.
         size: side [px].
-        cells_hw: random values down and across that are interpolated; more cells, finer noise.
+        cells_hw: numbers of random values down and across, which are interpolated; more cells give finer noise.
 
     Returns:
         (size, size) float32, about -1..1.
@@ -25,13 +25,13 @@ def cloudy(rng: Rng, size: int, cells_hw: tuple[int, int]) -> np.ndarray:
 
 
 def waves(rng: Rng, size: int, direction: float, length: float) -> np.ndarray:
-    """Parallel stripes with soft edges.
+    """Return parallel stripes with soft edges.
 
     Args:
-        rng: source of randomness, for their phase.
+        rng: source of randomness, for the phase.
         size: side [px].
-        direction: of their normal [rad].
-        length: from stripe to stripe, in sides of the scene.
+        direction: of the normal [rad].
+        length: distance between stripes, as a fraction of the side.
 
     Returns:
         (size, size) float32 in [-1, 1].
@@ -42,7 +42,7 @@ def waves(rng: Rng, size: int, direction: float, length: float) -> np.ndarray:
 
 
 def texture(rng: Rng, size: int) -> np.ndarray:
-    """One of the textures of objects: plain, noise, stripes, checks.
+    """Return a random texture for an object: smooth noise, fine noise, stripes or checks.
 
     Returns:
         (size, size) float32, about -1..1.
@@ -58,7 +58,7 @@ def texture(rng: Rng, size: int) -> np.ndarray:
 
 
 def _shaded(shade: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    """Brighten (1) or darken (-1) a colour by up to its whole range; (H, W, 3) float32."""
+    """Return a colour brightened (shade 1: doubled) or darkened (-1: black), (H, W, 3) float32."""
     return (1 + shade)[..., None] * np.array(colour, dtype=np.float32)
 
 
@@ -68,7 +68,7 @@ def _between(share: np.ndarray, one: tuple[float, float, float], other: tuple[fl
 
 
 def water(rng: Rng, size: int) -> np.ndarray:
-    """Blue or green-blue with long waves across."""
+    """Draw water: blue or blue-green with long horizontal waves."""
     tilt = math.pi / 2 + rng.uniform(-0.15, 0.15)
     ripples = waves(rng, size, tilt, rng.uniform(0.05, 0.12)) * (1 + cloudy(rng, size, (4, 4))) / 2
     shade = 0.16 * ripples + 0.1 * cloudy(rng, size, (12, 3))
@@ -76,7 +76,7 @@ def water(rng: Rng, size: int) -> np.ndarray:
 
 
 def road(rng: Rng, size: int) -> np.ndarray:
-    """Grey asphalt with dashed white lines."""
+    """Draw a road: grey asphalt with dashed white lines."""
     grey = rng.uniform(80, 130)
     ground = _shaded(0.08 * cloudy(rng, size, (40, 40)) + 0.08 * cloudy(rng, size, (3, 3)), (grey, grey, grey))
     slope, start, dash = rng.uniform(-0.3, 0.3), rng.uniform(0, 1), rng.uniform(0.12, 0.25)
@@ -88,13 +88,13 @@ def road(rng: Rng, size: int) -> np.ndarray:
 
 
 def grass(rng: Rng, size: int) -> np.ndarray:
-    """Green with fine upright blades."""
+    """Draw grass: green with fine upright blades."""
     shade = 0.2 * cloudy(rng, size, (10, 48)) + 0.12 * cloudy(rng, size, (4, 4))
     return _shaded(shade, (rng.uniform(60, 110), rng.uniform(120, 165), rng.uniform(30, 70)))
 
 
 def sky(rng: Rng, size: int) -> np.ndarray:
-    """Light blue, lighter at the bottom, with white clouds."""
+    """Draw a sky: light blue, lighter at the bottom, with white clouds."""
     top = (rng.uniform(70, 120), rng.uniform(140, 180), rng.uniform(215, 245))
     height = np.broadcast_to(np.linspace(0, 1, size, dtype=np.float32)[:, None], (size, size))
     blue = _between(1 - 0.6 * height, top, (235, 240, 250))
@@ -103,14 +103,14 @@ def sky(rng: Rng, size: int) -> np.ndarray:
 
 
 def sand(rng: Rng, size: int) -> np.ndarray:
-    """Yellow with grains and low dunes."""
+    """Draw sand: yellow with grains and low dunes."""
     dunes = waves(rng, size, rng.uniform(1.0, 2.1), rng.uniform(0.25, 0.5))
     shade = 0.09 * cloudy(rng, size, (48, 48)) + 0.07 * dunes
     return _shaded(shade, (rng.uniform(205, 230), rng.uniform(175, 195), rng.uniform(115, 145)))
 
 
 def wall(rng: Rng, size: int) -> np.ndarray:
-    """Red-brown bricks with light joints."""
+    """Draw a wall: red-brown bricks with light joints."""
     high, wide = rng.uniform(0.07, 0.11), rng.uniform(0.16, 0.26)
     x, y = np.meshgrid(np.linspace(0, 1, size, dtype=np.float32), np.linspace(0, 1, size, dtype=np.float32))
     y = y + rng.uniform(0, 1)

@@ -1,4 +1,4 @@
-"""Captions of scenes: what a person might write under a picture, never all that it shows."""
+"""Captions of scenes, which like a person's captions mention only part of what the picture shows."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ BACKGROUND_WORDS = {
     "sand": ("sand", "beach"),
     "wall": ("wall", "bricks"),
 }
-OBJECTS_RATE = 0.85  # captions that name objects; the others name the background alone
+OBJECTS_RATE = 0.85  # share of captions that name objects; the others name only the background
 BACKGROUND_RATE = 0.35  # of the captions with objects
 COLOUR_RATE = 0.3  # per object named
 BARE_RATE = 0.1  # captions without a template
@@ -34,12 +34,12 @@ Rng = np.random.Generator
 
 
 def make_caption(rng: Rng, scene: Scene, templates: Sequence[str]) -> str:
-    """Write a caption: some of the objects or all, with or without colour and background, in one of the templates.
+    """Write a caption that names some or all objects, with or without colour and background, in a random template.
 
     Args:
         rng: source of all randomness.
-        scene: what is described.
-        templates: each with {} where the words go.
+        scene: to describe.
+        templates: each with a placeholder {} for the words.
     """
     words = _phrase(rng, scene)
     return words if rng.random() < BARE_RATE else _one_of(rng, templates).replace("{}", words)

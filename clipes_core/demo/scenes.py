@@ -1,4 +1,4 @@
-"""Scenes of one to three objects on a textured background, with their truth."""
+"""Scenes of one to three objects on a textured background, with the true mask."""
 
 import math
 from collections.abc import Sequence
@@ -44,20 +44,20 @@ FIXED_PAINTS = {
     Paint.WOOD: (190, 130, 60),
 }
 PLACES_TRIED = 40
-SHIFT = 4  # binary places of a polygon's corners
+SHIFT = 4  # fractional bits of a polygon's corners
 
 Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """What a scene shows.
+    """An object of a scene.
 
     Attributes:
         name: of its class.
         colour: of its body, a key of COLOURS.
-        area: of the whole object, also where another hides it, in scenes.
-        hidden: share of it that later objects hide.
+        area: of the whole object including hidden parts, as a share of the scene.
+        hidden: share of the object that later objects hide.
     """
 
     name: str
@@ -68,12 +68,12 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture and what is in it.
+    """A picture and its content.
 
     Attributes:
         image_rgb: (S, S, 3) uint8 RGB, [0, 255].
         truth: (S, S) uint8, 0 background, 1..8 in the order of CLASS_NAMES.
-        objects: from back to front; one to three, a class may occur twice.
+        objects: one to three, from back to front; a class may occur twice.
         background: a key of BACKGROUNDS.
     """
 
@@ -85,7 +85,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """An object at its place: parts in pixels, and the (S, S) bool pixels that it covers."""
+    """An object at its position: its parts in pixels, and the (S, S) bool mask of the pixels that it covers."""
 
     name: str
     parts: list[Part]
@@ -99,8 +99,8 @@ class _Placed:
 def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a scene.
 
-    Each object stands on its own background (a boat on water) in 60 % of the scenes, whatever the other
-    objects are; every object covers 5 to 40 % of the scene and at most a fifth of it is hidden.
+    Each object is on its typical background (a boat on water) in 60 % of the scenes, independent of the other objects.
+    It covers 5 to 40 % of the scene, and at most a fifth of it is hidden.
 
     Args:
         rng: source of all randomness.
@@ -121,12 +121,12 @@ def make_scene(rng: Rng, size: int) -> Scene:
 
 
 def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
-    """The scene that belongs to a seed of one or more numbers."""
+    """Draw the scene of a seed of one or more numbers."""
     return make_scene(np.random.default_rng(seed), size)
 
 
 def _cast(rng: Rng) -> tuple[str, list[str]]:
-    """A background and the objects' classes: each object alone has its own background at the rate wanted."""
+    """Draw a background and the classes of the objects, each with its typical background at the set rate."""
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)
     joint = np.array(
@@ -140,7 +140,7 @@ def _cast(rng: Rng) -> tuple[str, list[str]]:
 
 
 def _placed(rng: Rng, names: list[str], size: int) -> list[_Placed]:
-    """Objects at places where none hides too much of another; smaller ones are tried until they fit."""
+    """Place objects so that none hides too much of another, and reduce their sizes until they fit."""
     low, high = AREA_RANGE
     while True:
         placed: list[_Placed] = []
@@ -176,8 +176,8 @@ def _place(rng: Rng, name: str, area: float, size: int, others: list[_Placed]) -
 
 
 def _unit_area(outlines: list[np.ndarray], resolution: int = 64) -> float:
-    """Area of the union of polygons, in their own units squared."""
-    pixel = 3.2 / resolution  # all shapes lie within 1.6 units of their middle
+    """Return the area of the union of polygons, in their own units squared."""
+    pixel = 3.2 / resolution  # all shapes lie within 1.6 units of their centre
     covered = _covered([(outline + 1.6) / pixel for outline in outlines], resolution)
     return np.count_nonzero(covered) * pixel**2
 
@@ -212,7 +212,7 @@ def _paint(rng: Rng, image: np.ndarray, one: _Placed, colour: str) -> None:
 
 
 def _photographed(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """Uneven light, a tint and a little noise; (S, S, 3) uint8."""
+    """Add uneven light, a tint and a little noise; return (S, S, 3) uint8."""
     light = 1 + 0.12 * cloudy(rng, len(image), (1, 1))
     tint = rng.uniform(0.92, 1.08, 3).astype(np.float32)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1, 4)

@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 class Paint(IntEnum):
-    """What a part of an object is painted with."""
+    """The paint of a part of an object."""
 
     BODY = 1  # the object's own colour
     ACCENT = 2  # its second colour
@@ -27,8 +27,8 @@ class Part:
     """A polygon of one paint.
 
     Attributes:
-        outline: (N, 2) float64 corners (x, y), y down, in units of about half the object.
-        paint: what it is filled with.
+        outline: (N, 2) float64 corners (x, y), y downwards; one unit is about half the object.
+        paint: of its area.
     """
 
     outline: np.ndarray
@@ -36,23 +36,23 @@ class Part:
 
 
 def polygon(paint: Paint, *corners: tuple[float, float]) -> Part:
-    """A part from its corners (x, y)."""
+    """Return a part with these corners (x, y)."""
     return Part(np.array(corners, dtype=np.float64), paint)
 
 
 def box(paint: Paint, left: float, top: float, right: float, bottom: float) -> Part:
-    """An upright rectangle."""
+    """Return an upright rectangle."""
     return polygon(paint, (left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def ellipse(paint: Paint, x: float, y: float, radius_x: float, radius_y: float) -> Part:
-    """An upright ellipse as a polygon of 24 corners."""
+    """Return an upright ellipse as a polygon of 24 corners."""
     angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     return Part(np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1), paint)
 
 
 def car(rng: Rng) -> list[Part]:
-    """A low body, a cabin with two windows, two wheels."""
+    """Draw a car: a low body, a cabin with two windows, two wheels."""
     roof, hood, radius = rng.uniform(0.55, 0.7), rng.uniform(0.35, 0.6), rng.uniform(0.2, 0.27)
     back = -rng.uniform(0.6, 0.85)
     cabin = polygon(Paint.BODY, (back, 0), (back + 0.2, -roof), (0.2, -roof), (hood, 0))
@@ -66,7 +66,7 @@ def car(rng: Rng) -> list[Part]:
 
 
 def bus(rng: Rng) -> list[Part]:
-    """A tall box with a row of windows, a door, two wheels."""
+    """Draw a bus: a tall box with a row of windows, a door, two wheels."""
     top, windows = -rng.uniform(0.55, 0.8), int(rng.integers(3, 6))
     parts = [box(Paint.BODY, -1, top, 1, 0.42), box(Paint.ACCENT, -1, 0.1, 1, 0.24)]
     edges = np.linspace(-0.92, 0.62, windows + 1)
@@ -76,7 +76,7 @@ def bus(rng: Rng) -> list[Part]:
 
 
 def boat(rng: Rng) -> list[Part]:
-    """A hull, a mast, one or two sails."""
+    """Draw a boat: a hull, a mast, one or two sails."""
     height, hull = rng.uniform(0.9, 1.2), rng.uniform(0.28, 0.4)
     parts = [
         polygon(Paint.BODY, (-1, 0.35), (1, 0.35), (0.65, 0.35 + hull), (-0.7, 0.35 + hull)),
@@ -89,7 +89,7 @@ def boat(rng: Rng) -> list[Part]:
 
 
 def house(rng: Rng) -> list[Part]:
-    """Walls, a gabled roof, a door, one or two windows."""
+    """Draw a house: walls, a gabled roof, a door, one or two windows."""
     width, eaves, ridge = rng.uniform(0.7, 0.95), -rng.uniform(0.05, 0.3), -rng.uniform(0.75, 1.0)
     door = rng.uniform(-0.5, 0.2) * width
     parts = [
@@ -104,7 +104,7 @@ def house(rng: Rng) -> list[Part]:
 
 
 def bird(rng: Rng) -> list[Part]:
-    """A body, a tail, a wing, a head with beak and eye."""
+    """Draw a bird: a body, a tail, a wing, a head with beak and eye."""
     fat, lift = rng.uniform(0.32, 0.45), rng.uniform(0.1, 0.5)
     return [
         polygon(Paint.BODY, (-0.5, 0.0), (-1.05, -rng.uniform(0.0, 0.3)), (-1.0, 0.28), (-0.5, 0.25)),
@@ -117,7 +117,7 @@ def bird(rng: Rng) -> list[Part]:
 
 
 def fish(rng: Rng) -> list[Part]:
-    """A body, a tail, two fins, an eye."""
+    """Draw a fish: a body, a tail, two fins, an eye."""
     fat = rng.uniform(0.38, 0.55)
     return [
         polygon(
@@ -132,7 +132,7 @@ def fish(rng: Rng) -> list[Part]:
 
 
 def balloon(rng: Rng) -> list[Part]:
-    """A striped envelope, ropes, a basket."""
+    """Draw a balloon: a striped envelope, ropes, a basket."""
     wide = rng.uniform(0.62, 0.8)
     return [
         polygon(Paint.WOOD, (-0.3, 0.3), (-0.12, 0.8), (-0.07, 0.8), (-0.2, 0.3)),
@@ -145,7 +145,7 @@ def balloon(rng: Rng) -> list[Part]:
 
 
 def cat(rng: Rng) -> list[Part]:
-    """A body on legs, a raised tail, a head with ears and eyes."""
+    """Draw a cat: a body on legs, a raised tail, a head with ears and eyes."""
     back, tail = rng.uniform(0.26, 0.36), rng.uniform(0.4, 0.8)
     return [
         polygon(Paint.BODY, (-0.6, 0.1), (-1.0, -tail), (-0.86, -tail - 0.06), (-0.42, 0.05)),

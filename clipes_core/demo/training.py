@@ -1,4 +1,4 @@
-"""Training a small CLIP: the contrastive loss on two image embeddings, and its schedule."""
+"""The training of a small CLIP: a contrastive loss on two image embeddings, and its schedule."""
 
 import math
 from typing import Any
@@ -14,32 +14,39 @@ LOGIT_SCALE_MAX = math.log(100)
 
 
 class TrainingConfig(Section):
-    """How the demo's CLIP is trained."""
+    """Settings of the training of the demo's CLIP."""
 
     seed: int = Field(0, ge=0, description="Of scenes, captions, initial weights and patch dropout.")
-    samples: int = Field(300_000, ge=1, description="Scenes seen in all.")
+    samples: int = Field(300_000, ge=1, description="Total number of scenes.")
     batch: int = Field(64, ge=2, description="Scenes per step.")
     captions: int = Field(4, ge=1, description="Captions per scene and step.")
-    learning_rate: float = Field(2e-3, gt=0, description="At its peak.")
-    warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps in which it rises; then a cosine to 0.")
-    weight_decay: float = Field(0.05, ge=0, description="Of matrices; AdamW.")
-    patch_dropout: float = Field(0.5, ge=0, lt=1, description="Share of patches left out, which saves time (FLIP).")
-    whole_share: float = Field(0.1, ge=0, le=1, description="Share of the steps, the last ones, that see all patches.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
+    warmup: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of the steps in which the learning rate rises; then it falls to 0 as a cosine.",
+    )
+    weight_decay: float = Field(0.05, ge=0, description="Of matrices, in AdamW.")
+    patch_dropout: float = Field(
+        0.5, ge=0, lt=1, description="Share of patches that are dropped, which saves time (FLIP)."
+    )
+    whole_share: float = Field(0.1, ge=0, le=1, description="Share of the steps, at the end, that keep all patches.")
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
+        """Total number of optimizer steps."""
         return math.ceil(self.samples / self.batch)
 
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, from 0."""
+        """Return the learning rate of a step, counted from 0."""
         warm = self.warmup * self.steps
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
 
     def patch_dropout_at(self, step: int) -> float:
-        """The share of patches left out in a step, from 0."""
+        """Return the share of patches that are dropped in a step, counted from 0."""
         return self.patch_dropout if step < (1 - self.whole_share) * self.steps else 0.0
 
 
@@ -47,8 +54,8 @@ class ClipTrainer:
     """A CLIP and its optimizer.
 
     Args:
-        model: OpenCLIP's CLIP whose visual tower has a PatchDropout and gives its tokens (`output_tokens`).
-        config: of the training.
+        model: OpenCLIP's CLIP whose visual tower has a PatchDropout and returns its tokens (`output_tokens`).
+        config: settings of the training.
     """
 
     def __init__(self, model: Any, config: TrainingConfig) -> None:
@@ -59,11 +66,11 @@ class ClipTrainer:
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
 
     def train_step(self, images_rgb: torch.Tensor, captions: list[torch.Tensor]) -> float:
-        """One step of AdamW.
+        """Take a step of AdamW.
 
         Args:
             images_rgb: (B, 3, S, S) uint8.
-            captions: per set of captions (B, L) int64 tokens.
+            captions: (B, L) int64 tokens per set of captions.
 
         Returns:
             The loss.
@@ -82,31 +89,31 @@ class ClipTrainer:
         return loss.item()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training needs to go on."""
+        """Return everything that is needed to resume the training."""
         return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Resume from a state."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
-    """(B, 3, S, S) uint8 to float32 with CLIP's mean and standard deviation."""
+    """Normalise (B, 3, S, S) uint8 to float32 with CLIP's mean and standard deviation."""
     mean, std = torch.tensor([OPENAI_MEAN, OPENAI_STD]).reshape(2, 1, 3, 1, 1)
     return (images_rgb.float() / 255 - mean) / std
 
 
 def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
-    """The contrastive loss of CLIP, for the class token's embedding and for the patch mean's, averaged.
+    """Return CLIP's contrastive loss, averaged over two image embeddings: the class token's and the patch mean's.
 
-    The method reads the patch mean; a loss on it alone gives inverted CAMs.
+    The method uses the patch mean, but a loss on the patch mean alone leads to inverted CAMs.
 
     Args:
         model: as for `ClipTrainer`.
         pixels: (B, 3, S, S) float32, normalised.
-        captions: per set (B, L) int64 tokens.
+        captions: (B, L) int64 tokens per set of captions.
     """
     class_token, tokens = model.visual(pixels)
     embeddings = [F.normalize(embedding, dim=-1) for embedding in (class_token, tokens.mean(dim=1) @ model.visual.proj)]
@@ -120,15 +127,15 @@ def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) ->
 
 
 def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross entropy in which equal captions are one.
+    """Return the symmetric cross entropy, in which equal captions do not compete.
 
     Args:
-        logits: (B, U) scaled cosines of B images and U different captions.
-        of_image: (B,) int64, which caption each image has; every caption is some image's.
+        logits: (B, U) scaled cosine similarities of B images and U different captions.
+        of_image: (B,) int64 index of each image's caption; every caption belongs to at least one image.
 
     Returns:
-        The mean of both directions: which caption an image has, a caption that n images have counting n times, and
-        which images a caption has, all of its images being right.
+        () mean of two directions: the caption of an image, where a caption of n images counts n times, and the images
+        of a caption, where each of its images is correct.
     """
     counts = torch.bincount(of_image, minlength=logits.shape[1])
     to_text = F.cross_entropy(logits + counts.log(), of_image)

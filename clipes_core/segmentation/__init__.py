@@ -1,9 +1,9 @@
-"""What the method adds to MMSegmentation: importing this package registers its modules by their class names."""
+"""The method's extensions of MMSegmentation; importing this package registers them by their class names."""
 
 import warnings
 from contextlib import redirect_stdout
 
-with warnings.catch_warnings(), redirect_stdout(None):  # it tells, on import, of packages that nothing here needs
+with warnings.catch_warnings(), redirect_stdout(None):  # on import it reports packages that nothing here needs
     warnings.filterwarnings("ignore", message="Fail to import", category=UserWarning)
     import mmseg.datasets
     import mmseg.models  # noqa: F401

@@ -1,4 +1,4 @@
-"""The ResNet that weights from Caffe belong to."""
+"""The variant of ResNet that weights from Caffe were trained with."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from torch import nn
 
 @MODELS.register_module()
 class CaffeResNet(ResNet):
-    """MMSegmentation's ResNet as in Caffe: a bottleneck's stride on its first 1x1, and a max pool that rounds up.
+    """MMSegmentation's ResNet as in Caffe: a bottleneck's stride is on its first 1x1, and the max pool rounds up.
 
-    The tensors have torchvision's names and shapes: nothing but the result shows that weights are of the other kind.
+    The tensors have torchvision's names and shapes, so that weights of the wrong variant load without an error.
 
     Args:
         *args: of MMSegmentation's ResNet.
-        **kwargs: of the same, but for `style`.
+        **kwargs: of MMSegmentation's ResNet, except for `style`.
 
     Source: the base recipe of CLIP-ES's training, whose weights come from Caffe.
     """

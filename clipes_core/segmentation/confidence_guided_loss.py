@@ -1,4 +1,4 @@
-"""Confidence-guided loss: cross entropy on the pixels that the pseudo mask is sure of."""
+"""Confidence-guided loss: cross entropy on the pixels whose pseudo label is confident."""
 
 from collections.abc import Sequence
 
@@ -16,27 +16,27 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 class ConfidenceGuidedLoss(nn.Module):
     """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
 
-    MMSegmentation's heads call it as any loss of theirs and know nothing of confidence. `hand_over_confidence` sets
-    `confidence` before each batch. Without a pixel left the loss is 0, and so is its gradient. Under torch.distributed
+    MMSegmentation's heads call it like any other loss and need not know the confidence, because `hand_over_confidence`
+    sets `confidence` before each batch. If no pixel counts, the loss and its gradient are 0. Under torch.distributed
     the mean is over the pixels of all processes, so that averaged gradients are those of one process with all images.
 
     Args:
-        mu: pixels strictly less confident do not count, in [0, 1]. With 0 it is cross entropy on all labelled pixels,
-            and no confidence is needed.
-        class_weight: (1 + K,), of each class; the mean is then a weighted one, as in torch's cross entropy.
+        mu: pixels with a lower confidence do not count, in [0, 1]. 0 gives cross entropy on all labelled pixels, which
+            needs no confidence.
+        class_weight: (1 + K,) weight of each class; the mean is then weighted, as in torch's cross entropy.
         loss_weight: factor of the result.
-        loss_name: name in the log. Only names that begin with `loss` are trained on.
+        loss_name: name in the log. MMEngine minimises only losses whose name begins with `loss`.
 
     Attributes:
         confidence: (B, 1, H, W) uint8 levels round(255 c) of the current batch, or None.
-        kept_fraction: () share in [0, 1] of the labelled pixels that counted in the last call, over all processes.
+        kept_fraction: () share of the labelled pixels that counted in the last call, over all processes, in [0, 1].
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
 
     Source: CLIP-ES sec. 3.4, eq. (9).
-    Differs from the reference: the published program writes 255 into the labels instead. The sums are the same; here
-        confidence stays a map of its own, so that mu can be changed and logged without other labels.
+    Differs from the reference: the published program writes 255 into the labels instead. The sums are the same. Here
+        the confidence stays a map of its own, so that another mu needs no other labels.
     """
 
     class_weight: Tensor | None
@@ -61,21 +61,21 @@ class ConfidenceGuidedLoss(nn.Module):
     def forward(
         self, logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = IGNORE_INDEX
     ) -> Tensor:
-        """Average over the pixels that count.
+        """Compute the mean cross entropy over the pixels that count.
 
         Args:
-            logits: (B, 1 + K, H, W) float. Half precision is computed in float32. What they are where a pixel does not
-                count is of no consequence, not even infinite.
+            logits: (B, 1 + K, H, W) float; half precision is converted to float32. Logits of pixels that do not count
+                have no effect, even if they are infinite.
             label: (B, H, W) int.
-            weight: (B, H, W), of each pixel, as a head's sampler gives it.
-            ignore_index: the label that does not count.
+            weight: (B, H, W) weight of each pixel, as a head's sampler computes it.
+            ignore_index: label of the pixels that do not count.
 
         Returns:
             () loss, at least in float32.
 
         Raises:
-            ShapeError: logits, labels and confidence do not fit each other, or there is one logit only.
-            ConfigError: nobody has handed over the confidence.
+            ShapeError: the sizes of logits, labels and confidence differ, or there is only one logit.
+            ConfigError: no confidence was handed over.
         """
         if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:
             raise ShapeError(
@@ -100,7 +100,7 @@ class ConfidenceGuidedLoss(nn.Module):
             raise ConfigError(
                 "ConfidenceGuidedLoss got no confidence for this batch: the config needs "
                 "custom_hooks=[dict(type='ConfidenceHook')], and dict(type='PackConfidence') as the last transform of "
-                "the training pipeline over a data set with gt_confidence; mu=0 does without"
+                "the training pipeline over a data set with gt_confidence; only mu=0 needs none"
             )
         if len(self.confidence) != len(label):
             raise ShapeError(f"got confidence of {len(self.confidence)} images for {len(label)} of labels")
@@ -113,12 +113,12 @@ class ConfidenceGuidedLoss(nn.Module):
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
-    """Per pixel; logits of pixels that do not count never enter it, so that 0 times infinity cannot arise."""
+    """Return the cross entropy per pixel, without the logits of pixels that do not count: 0 times infinity is NaN."""
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 
 
 def _mean_over_processes(sums: Tensor) -> Tensor:
-    """Sums of this process become the mean of all processes' sums, which averaged gradients have to be divided by."""
+    """Return the mean of all processes' sums, by which gradients that are averaged later must be divided."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums
     distributed.all_reduce(sums)

@@ -1,4 +1,4 @@
-"""How confidence maps reach the losses past segmentors and heads that know nothing of them."""
+"""Handing confidence maps over to the losses, past segmentors and heads that do not know them."""
 
 import inspect
 from typing import Any
@@ -17,16 +17,16 @@ from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 
 
 def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
-    """Let each forward pass in mode `loss` begin with its batch's confidence in every ConfidenceGuidedLoss.
+    """Set the confidence of the batch in every ConfidenceGuidedLoss before each forward pass in mode `loss`.
 
-    The maps are the data samples' `gt_confidence`, (1, H, W) uint8, padded with 0 at the right and bottom to the size
-    of the batch's labels. They are taken away again after the pass.
+    The maps are the `gt_confidence` of the data samples, (1, H, W) uint8, padded with 0 at the right and bottom to the
+    size of the batch's labels. They are removed after the pass.
 
     Args:
-        model: an MMSegmentation segmentor, not its distributed wrapper; auxiliary heads count too.
+        model: an MMSegmentation segmentor without its distributed wrapper; its auxiliary heads are included.
 
     Returns:
-        What undoes it: the handles of the two hooks that are now on the segmentor.
+        Handles of the two hooks on the segmentor; remove both to undo the registration.
 
     Raises:
         ConfigError: the model has no ConfidenceGuidedLoss.
@@ -35,15 +35,15 @@ def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHa
         raise ConfigError(
             "no head of the model has a ConfidenceGuidedLoss: set loss_decode=dict(type='ConfidenceGuidedLoss')"
         )
-    before = model.register_forward_pre_hook(_give, with_kwargs=True)
-    return before, model.register_forward_hook(_take_away, always_call=True)
+    before = model.register_forward_pre_hook(_set, with_kwargs=True)
+    return before, model.register_forward_hook(_remove, always_call=True)
 
 
 def _losses(model: nn.Module) -> list[ConfidenceGuidedLoss]:
     return [module for module in model.modules() if isinstance(module, ConfidenceGuidedLoss)]
 
 
-def _give(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _set(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     batch = inspect.signature(model.forward).bind(*args, **kwargs).arguments
     samples = batch.get("data_samples") or []
     if batch.get("mode") != "loss" or not all("gt_confidence" in sample for sample in samples):
@@ -53,7 +53,7 @@ def _give(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         loss.confidence = confidence
 
 
-def _take_away(model: nn.Module, *_: Any) -> None:
+def _remove(model: nn.Module, *_: Any) -> None:
     for loss in _losses(model):
         loss.confidence = None
 
@@ -65,13 +65,13 @@ def _padded(confidence: Tensor, size: tuple[int, int]) -> Tensor:
 
 @HOOKS.register_module()
 class ConfidenceHook(Hook):
-    """Hands over the confidence while a runner of MMEngine trains, and logs the share of pixels that counted.
+    """Hands over the confidence while MMEngine's runner trains, and logs the share of pixels that counted.
 
-    The log's `kept_fraction` is that of the model's first ConfidenceGuidedLoss, which is the decode head's.
+    The logged `kept_fraction` is that of the model's first ConfidenceGuidedLoss, which is the decode head's.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Put the hooks on the segmentor."""
+        """Register the hooks on the segmentor."""
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.handles = hand_over_confidence(self.model)
 
@@ -82,6 +82,6 @@ class ConfidenceHook(Hook):
         runner.message_hub.update_scalar("train/kept_fraction", _losses(self.model)[0].kept_fraction)
 
     def after_train(self, runner: Runner) -> None:
-        """Leave the segmentor as it was."""
+        """Remove the hooks from the segmentor."""
         for handle in self.handles:
             handle.remove()

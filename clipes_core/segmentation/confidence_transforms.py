@@ -1,7 +1,7 @@
-"""The last steps of a training pipeline, for photos whose pseudo mask has a confidence map.
+"""Transforms for photos whose pseudo mask has a confidence map.
 
-MMSegmentation's transforms carry all maps that `results["seg_fields"]` lists. These two are for where it
-has labels only.
+MMSegmentation's transforms apply to all maps that `results["seg_fields"]` lists. The two in this module replace those
+that handle labels only.
 """
 
 from typing import Any
@@ -18,10 +18,10 @@ from clipes_core.errors import ConfigError, ShapeError
 
 @TRANSFORMS.register_module()
 class PadWithConfidence(Pad):
-    """MMCV's Pad, with a confidence of 0 beside it: at the right and bottom, photo and labels with `pad_val`.
+    """MMCV's Pad, which also pads the confidence with 0; it pads at the right and bottom.
 
-    MMSegmentation's SegDataPreProcessor pads a batch, too, and after the photo's normalisation. A pipeline needs this
-    one only if photos have to have their size before, such as for a mosaic.
+    A pipeline needs it only if photos must reach their size before they form a batch, for example in a mosaic. Else
+    MMSegmentation's SegDataPreProcessor pads the batch, after normalising the photos.
     """
 
     def _pad_seg(self, results: dict[str, Any]) -> None:
@@ -35,13 +35,13 @@ class PadWithConfidence(Pad):
 
 @TRANSFORMS.register_module()
 class PackConfidence(PackSegInputs):
-    """MMSegmentation's PackSegInputs, with the confidence map as `gt_confidence` of the data sample."""
+    """MMSegmentation's PackSegInputs, which also packs the confidence map as `gt_confidence` of the data sample."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack photo, labels and confidence.
 
         Args:
-            results: `img` (H, W, 3) uint8 BGR, `gt_seg_map` and `gt_confidence` (H, W) uint8; and meta information.
+            results: `img` (H, W, 3) uint8 BGR, `gt_seg_map` and `gt_confidence` (H, W) uint8, and metadata.
 
         Returns:
             `inputs`, (3, H, W) uint8 BGR, and `data_samples`, with `gt_sem_seg` (1, H, W) int64 and `gt_confidence`
@@ -53,13 +53,13 @@ class PackConfidence(PackSegInputs):
         """
         if "gt_confidence" not in results:
             raise ConfigError(
-                "PackConfidence found no gt_confidence: the data set has to give it; pack truth with PackSegInputs"
+                "PackConfidence found no gt_confidence: the data set must return it; use PackSegInputs for truth"
             )
         confidence, labels = results["gt_confidence"], results["gt_seg_map"]
         if confidence.shape != labels.shape:
             raise ShapeError(
-                f"gt_confidence is {confidence.shape} and gt_seg_map {labels.shape}: results['seg_fields'] has to list "
-                "both; and PadWithConfidence stands in for Pad, which knows labels only"
+                f"gt_confidence is {confidence.shape} and gt_seg_map {labels.shape}: list both in "
+                "results['seg_fields'], and use PadWithConfidence instead of Pad, which pads labels only"
             )
         packed = super().transform(results)
         packed["data_samples"].gt_confidence = PixelData(data=torch.from_numpy(confidence.copy())[None])

@@ -1,4 +1,4 @@
-"""Weights that deeplab-pytorch converted from Caffe, under the names that MMSegmentation has for them."""
+"""Tensor names of the weights that deeplab-pytorch converted from Caffe, translated to MMSegmentation's."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ HEAD = re.compile(r"aspp\.c(?P<branch>\d+)\.(?P<tensor>\w+)")
 
 
 def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename what has a name of deeplab-pytorch; all else keeps its own.
+    """Rename the tensors that have names of deeplab-pytorch, and keep all other names.
 
     Args:
-        tensors: by name. A DeepLabV2 with several scales has `base.` before its names.
+        tensors: by name. The names of a DeepLabV2 with several scales begin with `base.`.
 
     Returns:
-        The same tensors, as `backbone.layer1.0.conv1.weight` of a CaffeResNet and `decode_head.branches.0.weight` of a
-        DeepLabV2Head.
+        The same tensors under names such as `backbone.layer1.0.conv1.weight` of a CaffeResNet and
+        `decode_head.branches.0.weight` of a DeepLabV2Head.
 
     Source: the names in kazuto1011/deeplab-pytorch, whose weights CLIP-ES trains from.
     """

@@ -1,4 +1,4 @@
-"""DeepLabV2's head: four dilated convolutions from features straight to class logits, summed."""
+"""The head of DeepLabV2: the sum of four dilated convolutions from features to class logits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from torch import nn
 
 @MODELS.register_module()
 class DeepLabV2Head(BaseDecodeHead):
-    """Sum of 3x3 convolutions of several dilations, each with a bias; no image pooling, no bottleneck, no dropout.
+    """Sum of 3x3 convolutions with different dilations and a bias each; no image pooling, bottleneck or dropout.
 
-    Its parameters are `branches.<i>.weight` and `branches.<i>.bias`, which a config's parameter groups can name.
+    The parameters are `branches.<i>.weight` and `branches.<i>.bias`, which the parameter groups of a config can name.
 
     Args:
         in_channels: C of the features.
         num_classes: 1 + K.
-        dilations: one convolution each.
+        dilations: of the convolutions.
         **kwargs: of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
 
     Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. Weights start from N(0, 0.01) and biases from 0, as in the recipe
@@ -47,7 +47,7 @@ class DeepLabV2Head(BaseDecodeHead):
         """Classify each position.
 
         Args:
-            inputs: the backbone's stages, (B, C, h, w) float each; `in_index` says which is used.
+            inputs: the backbone's stages, (B, C, h, w) float each; `in_index` selects one.
 
         Returns:
             (B, 1 + K, h, w) logits.

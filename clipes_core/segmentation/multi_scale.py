@@ -1,4 +1,4 @@
-"""Training at several scales of each photo at once, as the DeepLabV2 recipe of the base repository does."""
+"""Training at several scales of each photo at once, as in the DeepLabV2 recipe of the base repository."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,14 +18,15 @@ from clipes_core.errors import ShapeError
 
 @MODELS.register_module()
 class MultiScaleEncoderDecoder(EncoderDecoder):
-    """An EncoderDecoder whose loss is that of several scales of the photo, and of the maximum of their logits.
+    """An EncoderDecoder whose loss is the sum over several scales of the photo and the maximum of their logits.
 
-    Each loss is at the size of its logits, and labels are reduced to that by nearest neighbour. The maximum is at the
-    size of the first scale's. Heads are MMSegmentation's own, auxiliary ones included. Prediction is as without.
+    Each loss is computed at the size of its logits, to which the labels are reduced by nearest neighbour. The maximum
+    has the size of the first scale's logits. All heads of MMSegmentation can be used, also as auxiliary heads. The
+    prediction is that of EncoderDecoder.
 
     Args:
         *args: of EncoderDecoder.
-        scales: of the photo; the first one is the size of the maximum.
+        scales: of the photo; the first one determines the size of the maximum.
         **kwargs: of EncoderDecoder.
 
     Source: the base recipe of CLIP-ES's training: scales 1, 0.75, 0.5, and the sum of four cross entropies.
@@ -43,11 +44,10 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
             data_samples: with `gt_sem_seg` (1, H, W).
 
         Returns:
-            What the heads return, under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`; their sum is the
-            loss.
+            The losses of the heads under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`, to be summed.
 
         Raises:
-            ShapeError: a head gives something else than one map of logits.
+            ShapeError: a head returns anything but one map of logits.
         """
         pyramid = [self.extract_feat(_scaled(inputs, scale)) for scale in self.scales]
         losses: dict[str, Tensor] = {}
@@ -74,7 +74,7 @@ def _scaled(inputs: Tensor, scale: float) -> Tensor:
 def _checked(logits: Any, head: BaseDecodeHead) -> Tensor:
     if not isinstance(logits, Tensor):
         raise ShapeError(
-            f"MultiScaleEncoderDecoder needs heads with one map of logits, {type(head).__name__} gives "
+            f"MultiScaleEncoderDecoder needs heads with one map of logits, but {type(head).__name__} returns "
             f"{type(logits).__name__}: use EncoderDecoder"
         )
     return logits
@@ -88,7 +88,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Labels only, (1, h, w). The loss brings the confidence to the labels' size in the same way."""
+    """Return the reduced labels, (1, h, w), without the confidence, which the loss reduces in the same way."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

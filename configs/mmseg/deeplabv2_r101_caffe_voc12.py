@@ -1,4 +1,4 @@
-"""VOC12 from Caffe's ImageNet weights: their stride and pooling, and the photo as BGR in 0-255 minus the mean."""
+"""VOC12 from Caffe's ImageNet weights, with Caffe's stride, pooling and input: BGR in 0-255 minus the mean."""
 
 _base_ = ["deeplabv2_r101_voc12.py"]
 

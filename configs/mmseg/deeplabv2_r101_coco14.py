@@ -1,4 +1,4 @@
-"""COCO14 from ImageNet weights. The paper has neither rate nor steps; 100 000 are the recipe's for COCO-Stuff."""
+"""COCO14 from ImageNet weights. The paper gives no rate or steps; 100 000 is the recipe's number for COCO-Stuff."""
 
 _base_ = ["deeplabv2_r101_voc12.py"]
 

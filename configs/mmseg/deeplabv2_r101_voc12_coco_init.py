@@ -1,4 +1,4 @@
-"""VOC12 from a DeepLab's weights that were trained on COCO, as CLIP-ES's second row: Caffe's kind, at a lower rate."""
+"""VOC12 from the Caffe weights of a DeepLab trained on COCO, at a lower rate: the second row of CLIP-ES's results."""
 
 _base_ = ["deeplabv2_r101_caffe_voc12.py"]
 

@@ -1,16 +1,17 @@
-"""How to take the confidence-guided loss into a config of your own: here DeepLabV3+ as MMSegmentation has it.
+"""An example of the confidence-guided loss in a config of your own: MMSegmentation's DeepLabV3+.
 
-Marked lines are what a stock config does not have. `train.mmseg_config` needs none of them, nor the data: it puts its
-own in. They are for training with MMSegmentation's tools on the pseudo masks of a finished run.
+The numbered lines are the changes to a stock config. They are needed to train with MMSegmentation's own tools on the
+pseudo masks of a finished run. As `train.mmseg_config` of a run, a config needs neither these changes nor the data,
+because clipes adds its own.
 """
 
 default_scope = "mmseg"
 custom_imports = dict(
     imports=["clipes_core.segmentation", "clipes.tasks.training.data.dataset", "clipes.tasks.training.data.sampler"]
-)  # 1: registers the loss, the data set and the sampler
-custom_hooks = [dict(type="ConfidenceHook")]  # 2: hands each batch's confidence to the losses
+)  # 1: register the loss, the data set and the sampler
+custom_hooks = [dict(type="ConfidenceHook")]  # 2: hand the confidence of each batch to the losses
 
-loss = dict(type="ConfidenceGuidedLoss", mu=0.95)  # 3: the heads are MMSegmentation's, and stay as they are
+loss = dict(type="ConfidenceGuidedLoss", mu=0.95)  # 3: for the unchanged heads of MMSegmentation
 crop_size = (512, 512)
 norm_cfg = dict(type="BN", requires_grad=True)
 num_classes = 21
@@ -64,14 +65,14 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
-    dict(type="PackConfidence"),  # 4: instead of PackSegInputs; where a pipeline pads, PadWithConfidence
+    dict(type="PackConfidence"),  # 4: instead of PackSegInputs; use PadWithConfidence instead of Pad
 ]
 train_dataloader = dict(
     batch_size=4,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DrawSampler"),
-    dataset=dict(  # 5: photos, pseudo masks and confidence of the run `voc12`
+    dataset=dict(  # 5: the photos, pseudo masks and confidences of the run `voc12`
         type="PseudoMaskDataset", training_set=dict(store="./clipes-store", run="voc12"), pipeline=train_pipeline
     ),
 )

@@ -146,8 +146,8 @@ def _prepared(
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary) -> "Recipe":
     from clipes.tasks.machine.devices import training_precision
-    from clipes.tasks.training.building import try_recipe
     from clipes.tasks.training.recipes import read_recipe
+    from clipes.tasks.training.trial import try_recipe
 
     num_classes = 1 + len(vocabulary.classes)
     recipe = read_recipe(config, num_classes, training_precision(config))

@@ -1,1 +1,1 @@
-"""The segmenter's training: its data out of the artifacts, and its process."""
+"""How a segmenter is trained on pseudo masks."""

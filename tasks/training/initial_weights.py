@@ -1,4 +1,4 @@
-"""The weights that a training begins with."""
+"""The initial weights of a training."""
 
 import logging
 from pathlib import Path, PurePosixPath
@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 
 
 def initial_digest(init: str) -> str:
-    """The digest of initial weights; those of torchvision have it in their name.
+    """Return the digest of initial weights, which for those of torchvision is the name of their file.
 
     Args:
-        init: torchvision://NAME, a file or URI, or none. What is not on this machine yet is fetched.
+        init: torchvision://NAME, a file or URI, or none. Weights that are not on this host yet are downloaded.
 
     Raises:
         ConfigError: torchvision has no such weights.
-        WeightsError: they are not there, or could not be fetched.
-        TransientError: their store does not answer.
+        WeightsError: the file does not exist, or could not be downloaded.
+        TransientError: the store of the file does not answer.
     """
     path = _file(init)
     if path is None:
@@ -36,17 +36,17 @@ def initial_digest(init: str) -> str:
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
-    """Put initial weights into a segmenter: into all of it where they are of one, else into its backbone.
+    """Load initial weights into a whole segmenter if the file holds one, else into its backbone.
 
-    Names of deeplab-pytorch are known. Tensors of other shapes, such as a head's for other classes, stay as the model
-    has initialised them.
+    The tensor names of deeplab-pytorch are translated. A tensor whose shape differs, such as that of a head for other
+    classes, is not loaded, so that the model keeps its own.
 
     Args:
         model: an MMSegmentation segmentor; changed.
         init: as for `initial_digest`.
 
     Raises:
-        WeightsError: the file is damaged, or of another network.
+        WeightsError: the file is damaged, or belongs to another network.
     """
     path = _file(init)
     if path is None:
@@ -59,16 +59,16 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
     own = target.state_dict()
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     of_backbone = {name for name in own if not whole or name.startswith("backbone.")}
-    missing = _without_statistics(of_backbone - fitting.keys())
+    missing = _without_counters(of_backbone - fitting.keys())
     if missing:
         lacks = f"{len(missing)} of its backbone's tensors, such as {min(missing)}"
-        raise WeightsError(f"train.init {init}: expected weights of the network that is trained, it lacks {lacks}")
+        raise WeightsError(f"train.init {init}: expected weights of the network that is trained, but it lacks {lacks}")
     target.load_state_dict(fitting, strict=False)
-    logger.info("train.init %s: %d of %d tensors taken over", init, len(fitting), len(own))
+    logger.info("train.init %s: loaded %d of %d tensors", init, len(fitting), len(own))
 
 
-def _without_statistics(names: "set[str]") -> set[str]:
-    """But for counters of batch norm, which say nothing."""
+def _without_counters(names: "set[str]") -> set[str]:
+    """Remove the counters of batch norm, which do not affect the network."""
     return {name for name in names if not name.endswith("num_batches_tracked")}
 
 
@@ -81,7 +81,7 @@ def _file(init: str) -> Path | None:
 
 
 def _torchvision_file(name: str) -> Path:
-    """The ImageNet weights of a torchvision model, in torch's own cache, as torchvision itself has them there."""
+    """Return the file with the ImageNet weights of a torchvision model in torch's cache, downloaded if necessary."""
     import torch
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
@@ -96,7 +96,7 @@ def _torchvision_file(name: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except OSError as exc:
             raise WeightsError(
-                f"train.init {TORCHVISION}{name}: could not be downloaded ({first_line(exc)}); connect to the network, "
+                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): connect to the network, "
                 f"put the file at {path}, or set train.init to a file or none, or train.enabled to false"
             ) from exc
     return path

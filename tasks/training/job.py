@@ -1,4 +1,4 @@
-"""What the processes of a training are told, and what they tell."""
+"""The job that the processes of a training receive, and the result of the training."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,24 +10,22 @@ from clipes.tasks.training.recipes import Recipe
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
 
-STAGE = "segmenter"
-
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that a process needs to train; picklable.
+    """Everything that a process needs to train; picklable.
 
     Attributes:
-        key: of the artifact it makes.
-        store: where that goes.
+        key: of the artifact that the training is for.
+        store: where the artifact goes.
         config: of the run.
-        vocabulary: its classes.
-        recipe: the training.
+        vocabulary: the classes of the run.
+        recipe: the training itself.
         photos: to train on.
-        mask_uris: of the artifacts with their pseudo masks.
-        validation: photos with truth that are scored on the way.
-        processes: how many train together.
-        meeting: file through which they find each other; unused by a single one.
+        mask_uris: of the artifacts that hold the pseudo masks.
+        validation: photos with truth, scored during the training.
+        processes: how many processes train together.
+        meeting: file through which the processes find each other; a single process does not use it.
     """
 
     key: ArtifactKey
@@ -43,7 +41,7 @@ class TrainingJob:
 
     @property
     def uri(self) -> str:
-        """Of the artifact."""
+        """URI of the artifact."""
         return self.store.artifact_uri(self.key)
 
     @property
@@ -53,13 +51,13 @@ class TrainingJob:
 
     @property
     def checkpoint_every(self) -> int:
-        """Iterations from one checkpoint to the next; none falls between gradients that are still to be added up."""
+        """Iterations between two checkpoints, rounded up so that none is written while gradients accumulate."""
         every = self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
         return -(-every // self.recipe.accumulated) * self.recipe.accumulated
 
     @property
     def validate_every(self) -> int:
-        """Steps from one validation to the next; 0 for none."""
+        """Iterations between two validations; 0 if there are none."""
         if not self.validation:
             return 0
         every = self.config.train.validate_every
@@ -68,11 +66,11 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
-        curve: its points as plain values, see `clipes.tasks.stages.segmenter.SegmenterRow`.
-        facts: what metrics.json says of it.
+        curve: the points as plain values, see `clipes.tasks.training.hooks.curve.Point`.
+        facts: what metrics.json states about the training.
         weights: size and SHA-256 of the network beside the artifact.
     """
 

@@ -51,12 +51,12 @@ def packed(config: Config, *photos: dict) -> dict:
     return preprocessor({key: [sample[key] for sample in samples] for key in samples[0]}, training=True)
 
 
-def test_all_are_there():
+def test_all_documented_configs_exist():
     assert set(NAMES) >= {"deeplabv2_r101_voc12", "deeplabv2_r101_voc12_coco_init", "deeplabv2_r101_coco14", "demo"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_one_builds_and_makes_batches(name):
+def test_each_config_builds_and_makes_batches(name):
     config = read(name)
     model = without_memory(config)
     batch = packed(config, photo(90, 130), photo(501, 375))
@@ -79,7 +79,7 @@ def test_each_one_builds_and_makes_batches(name):
         ("deeplabv2_r101_coco14", 100_000, 2e-4),
     ],
 )
-def test_steps_and_rates_are_the_papers(name, steps, rate):
+def test_iterations_and_rates_are_the_papers(name, steps, rate):
     config = read(name)
     assert config.train_cfg.max_iters / config.optim_wrapper.accumulative_counts == steps
     assert config.train_batch_size * config.optim_wrapper.accumulative_counts == 10

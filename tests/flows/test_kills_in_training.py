@@ -87,7 +87,7 @@ def trained(store):
 @pytest.mark.parametrize("sent", ["ctrl-c", "kill"])
 def test_a_command_that_ends_in_its_training_is_gone_on_with(small, alone, command, store, undisturbed, sent):
     home = alone.folder / "prefect"
-    with small.standing_still():
+    with small.blocked():
         process = standing(alone, command, store)
         if sent == "kill":
             process.kill()
@@ -110,7 +110,7 @@ def test_a_command_that_ends_in_its_training_is_gone_on_with(small, alone, comma
 
 
 def test_a_training_process_that_is_killed_costs_one_attempt(small, alone, command, store, undisturbed):
-    with small.standing_still():
+    with small.blocked():
         process = standing(alone, command, store)
         started = psutil.Process(process.pid).children()
         workers = [child for child in started if "spawn_main" in " ".join(child.cmdline())]

@@ -1,4 +1,4 @@
-"""One process of several that share a batch, for tests of the loss under torch.distributed."""
+"""Losses of processes that share a batch under torch.distributed."""
 
 import torch
 from torch import distributed
@@ -10,7 +10,7 @@ CLASS_WEIGHT = (1.0, 2.0, 0.5)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits, labels and confidence of four images; the second half has far fewer sure pixels."""
+    """Logits, labels and confidence of four images; the last two have far fewer confident pixels."""
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 3, 5, 4, generator=draw)
     label = torch.randint(0, 3, (4, 5, 4), generator=draw)
@@ -21,7 +21,12 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def gradient(images: slice, sure: bool) -> tuple[torch.Tensor, float]:
-    """The loss's gradient for some of the images, and the fraction kept; not sure: no pixel of the last two counts."""
+    """The gradient of the loss for some images, and the kept fraction.
+
+    Args:
+        images: which of the four.
+        sure: False sets the confidence of the last two images to zero.
+    """
     logits, label, confidence = batch()
     if not sure:
         confidence[2:] = 0
@@ -33,7 +38,7 @@ def gradient(images: slice, sure: bool) -> tuple[torch.Tensor, float]:
 
 
 def share(rank: int, folder: str) -> None:
-    """Take two of the images in a process group of two, and leave what came out in the folder."""
+    """Compute the gradients of two images in a process group of two, and save them in the folder."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     images = slice(2 * rank, 2 * rank + 2)
     torch.save([gradient(images, sure=True), gradient(images, sure=False)], f"{folder}/{rank}.pt")

@@ -1,4 +1,4 @@
-"""Segmenters of a few weights, of MMSegmentation's own modules."""
+"""Segmenters of few weights, made of MMSegmentation's modules."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from clipes_core.config.run import RunConfig
 
 
 def small_config(classes: int = 21) -> dict[str, Any]:
-    """A ResNet of one block a stage with four channels, and a head of one convolution."""
+    """A narrow ResNet-18, and a head of one convolution."""
     norm = {"type": "BN"}
     return {
         "type": "EncoderDecoder",
@@ -41,7 +41,7 @@ def small_config(classes: int = 21) -> dict[str, Any]:
 
 
 def built(config: dict[str, Any], seed: int = 0) -> BaseSegmentor:
-    """A network of a config with random weights, in eval mode."""
+    """Build a network with random weights, in eval mode."""
     with torch.random.fork_rng(devices=[]), DefaultScope.overwrite_default_scope("mmseg"):
         torch.manual_seed(seed)
         model = MODELS.build(config)
@@ -50,7 +50,7 @@ def built(config: dict[str, Any], seed: int = 0) -> BaseSegmentor:
 
 
 def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
-    """Write the files of a run that has trained `small_config`, or nothing yet; returns the URI of the weights."""
+    """Write the files of a run that has trained `small_config` or nothing, and return the URI of the weights."""
     files = RunFiles(config.store, config.name)
     uri = f"{config.store}/artifacts/segmenter/{'a' * 16}/000-{'b' * 16}.parquet"
     if model is not None:

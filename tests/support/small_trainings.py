@@ -1,4 +1,4 @@
-"""Trainings of a tiny network on the masks of a few photos, with processes of their own, and their ends."""
+"""Trainings of a tiny network on the masks of a few photos, in real processes that tests can kill."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from support.small_runs import TINY_NETWORK, TinyPhotos, shard_runners, work_on
 from torch import Tensor
 
 from clipes.tasks.execution.shard_runner import ShardRunner
-from clipes.tasks.execution.worker_pool import worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.machine.worker import Counters, WorkerSlot
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
@@ -27,19 +27,20 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
+from clipes_core.config.run import RunConfig
 
-SCORED_AT = 21  # and at the end
+VALIDATED_AT = 21  # and at the end
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training has written.
+    """The output of a training.
 
     Attributes:
         curve: rows of the artifact.
-        weights: the tensors beside it.
-        facts: what the artifact says of the training.
-        checkpoints: names of the files.
+        weights: tensors of the trained network.
+        facts: the artifact's statements about the training.
+        checkpoints: names of their files.
     """
 
     curve: list[dict[str, Any]]
@@ -49,7 +50,7 @@ class Result:
 
 
 class SmallTraining:
-    """Thirty steps on the masks of five photos of 64 x 48 px, scored at step 21 and at the end on one of them.
+    """Thirty iterations on the masks of five photos of 64 x 48 px, validated on one of them at iterations 21 and 30.
 
     Args:
         photos: an empty data set.
@@ -63,24 +64,28 @@ class SmallTraining:
         (photos.folder / "seen.csv").write_text("image,labels,truth\na.png,cat,seen.png\n")
 
     def prepared(self, reuse: Reuse = REUSE_ALL, until: str = "segmenter", **sections: Any) -> PreparedRun:
-        """The run, with some settings changed."""
+        """Prepare the run, with some settings changed."""
+        return prepare_run(self.config(**sections), until, reuse)
+
+    def config(self, **sections: Any) -> RunConfig:
+        """Return the run's config, with some settings changed."""
         values = {
             "train": {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "checkpoint_every": 5},
             "evaluation": {"split": str(self.photos.folder / "seen.csv")},
             "execution": {"shards": 2, "max_failure_rate": 1},
         }
-        values["train"]["validate_every"] = SCORED_AT
+        values["train"]["validate_every"] = VALIDATED_AT
         given = {name: {**values.get(name, {}), **value} for name, value in sections.items()}
-        return prepare_run(self.photos.config(**{**values, **given}), until, reuse)
+        return self.photos.config(**{**values, **given})
 
-    def go_on(self) -> None:
-        """Give the truth to the process that waits for it, where there still is one."""
+    def resume(self) -> None:
+        """Let a process that waits for the truth continue, if there still is one."""
         with suppress(OSError):
             os.close(os.open(self.truth, os.O_WRONLY | os.O_NONBLOCK))
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """A training in this block stands still at its score at step 21, for it waits for the truth."""
+    def blocked(self) -> Iterator[None]:
+        """Block trainings at their validation at iteration 21: the truth is a pipe that nobody writes to."""
         content = self.truth.read_bytes()
         self.truth.unlink()
         os.mkfifo(self.truth)
@@ -92,17 +97,24 @@ class SmallTraining:
 
 
 @contextmanager
-def training_work(run: PreparedRun, processes: int = 1) -> Iterator[ShardRunner]:
-    """The work of stage segmenter with processes of its own; the stages before it are done."""
-    with worker_pool([WorkerSlot("cpu", 1)] * processes, Counters(tuple(STAGES))) as pool:
-        *before, work = shard_runners(run, Ledger(run.photos, run.evaluated), pool)
-        for each in before:
+def training_work(run: PreparedRun, pool: WorkerPool | None = None, processes: int = 1) -> Iterator[ShardRunner]:
+    """Run the earlier stages, and yield the work of the segmenter's stage with training processes of its own.
+
+    Args:
+        run: ends with the segmenter.
+        pool: runs the earlier stages, so that its warm worker need not be started again; None: the training processes.
+        processes: how many train.
+    """
+    with worker_pool([WorkerSlot("cpu", 1)] * processes, Counters(tuple(STAGES))) as training_pool:
+        ledger = Ledger(run.photos, run.evaluated)
+        *earlier, work = shard_runners(run, ledger, training_pool)
+        for each in shard_runners(run, ledger, pool)[:-1] if pool else earlier:
             work_on(each, run)
         yield work
 
 
 def result_of(run: PreparedRun, record: ShardRecord) -> Result:
-    """Read what a training has written."""
+    """Read the output of a training."""
     return Result(
         run.store.read(record.uri).to_pylist(),
         load_file(weights_uri(record.uri)),
@@ -112,9 +124,9 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
 
 
 def failed_attempt(work: ShardRunner, disturb: Callable[[], None]) -> BaseException | None:
-    """Make the segmenter, disturb that when the checkpoint of step 20 is there, and give the error it ends with."""
+    """Train the segmenter, disturb the training once the checkpoint of iteration 20 exists, and return its error."""
     folder = Path(work.run.store.uri) / "artifacts" / "segmenter" / work.run.keys["segmenter"]
-    assert not list(folder.glob("*.checkpoints/00000020.pt")), "left by an earlier training"
+    assert not list(folder.glob("*.checkpoints/00000020.pt")), "an earlier training left its checkpoint"
     with ThreadPoolExecutor(1) as thread:
         attempt = thread.submit(work.make, 0)
         while not list(folder.glob("*.checkpoints/00000020.pt")):
@@ -125,7 +137,7 @@ def failed_attempt(work: ShardRunner, disturb: Callable[[], None]) -> BaseExcept
 
 
 def killer(signal_number: int = signal.SIGKILL) -> Callable[[], None]:
-    """A call that sends a signal to one of the processes that this one has started since now."""
+    """Return a call that sends a signal to the youngest process that this one has started since now."""
     before = {process.pid for process in multiprocessing.active_children()}
 
     def send() -> None:
@@ -136,7 +148,7 @@ def killer(signal_number: int = signal.SIGKILL) -> Callable[[], None]:
 
 
 def same_weights(one: Result, other: Result, atol: float = 0.0) -> bool:
-    """Whether two networks have the same tensors, to a tolerance."""
+    """Return whether two networks have the same tensors, to a tolerance."""
     return one.weights.keys() == other.weights.keys() and all(
         tensor.sub(other.weights[name]).abs().max() <= atol for name, tensor in one.weights.items()
     )

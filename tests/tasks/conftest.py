@@ -83,10 +83,10 @@ def tiny(tmp_path, real_data, golden) -> TinyPhotos:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory, real_data, golden) -> SmallTraining:
-    """A training of seconds, whose masks are made."""
+def small(tmp_path_factory, real_data, golden, pool) -> SmallTraining:
+    """A training that takes seconds; its masks exist."""
     small = SmallTraining(tiny_photos(tmp_path_factory.mktemp("small"), real_data, golden))
-    with training_work(small.prepared()):
+    with training_work(small.prepared(), pool):
         return small
 
 

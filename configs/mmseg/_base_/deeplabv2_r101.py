@@ -1,6 +1,6 @@
 """DeepLabV2 on ResNet-101, output stride 8, from torchvision's ImageNet weights.
 
-The photo is normalised as those weights were trained: RGB, mean and standard deviation of ImageNet.
+Photos are normalised as in the training of these weights: RGB, with the mean and standard deviation of ImageNet.
 """
 
 model = dict(
@@ -10,7 +10,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=(321, 321),  # smaller crops are padded at the right and bottom; after normalisation 0 is the mean
+        size=(321, 321),  # pads smaller crops at the right and bottom, with the mean: normalised, it is 0
         pad_val=0,
         seg_pad_val=255,
     ),

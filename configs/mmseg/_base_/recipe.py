@@ -1,6 +1,6 @@
-"""The recipe that CLIP-ES trains with, that of kazuto1011/deeplab-pytorch for VOC12; the rate is CLIP-ES's.
+"""The recipe of kazuto1011/deeplab-pytorch for VOC12, which CLIP-ES uses, with CLIP-ES's learning rate.
 
-An iteration is one batch. The recipe's 20 000 steps of 2 batches of 5 photos are 40 000 iterations.
+An iteration is one batch: the recipe's 20 000 steps of 2 batches of 5 photos are 40 000 iterations.
 """
 
 default_scope = "mmseg"

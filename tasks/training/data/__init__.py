@@ -1,1 +1,1 @@
-"""Photos, masks and confidences as the samples of a training."""
+"""The data of a training: photos, pseudo masks and confidences as samples."""

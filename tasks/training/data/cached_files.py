@@ -1,4 +1,4 @@
-"""Files of any store, or parts of them, through a cache on a local disk: fetched once, then read from there."""
+"""A cache on the local disk for files of any store, or for parts of them."""
 
 import fcntl
 import logging
@@ -25,9 +25,9 @@ from clipes_core.errors import StorageError
 logger = logging.getLogger(__name__)
 
 GB = 10**9
-LOCKED_S = 10.0  # the cache's index is held for milliseconds; longer, and its disk is not fit for it
-REST_S = 60.0  # until a cache that failed is tried again
-TURNS = 256
+INDEX_TIMEOUT_S = 10.0  # the index is locked for milliseconds; a disk that takes longer is unsuitable for the cache
+PAUSE_S = 60.0  # before a cache that failed is used again
+LOCK_FILES = 256
 
 Source = Literal["local", "hit", "fetched"]
 Span = tuple[int, int]
@@ -36,12 +36,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FileRead:
-    """How a file, or a part of it, came.
+    """Where a file, or a part of it, was read from.
 
     Attributes:
-        source: from a disk of this machine, out of the cache, or from its store.
-        size_bytes: that were read.
-        seconds: waited for it.
+        source: local: a disk of this host; hit: the cache; fetched: the store of the file.
+        size_bytes: how many bytes were read.
+        seconds: duration of the read [s].
     """
 
     source: Source
@@ -50,20 +50,20 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files, or parts of them; those of other machines are kept in a folder, the ones used last, up to a size.
+    """Reads files or parts of them, and caches those of other hosts; evicts the least recently used ones.
 
-    Any number of processes may share the folder; one file is fetched by one of them at a time. A folder that cannot
-    be used (full, read-only) is warned of once and does without; after a minute it is tried again. Picklable.
+    Any number of processes may share the folder, and a file is fetched by one of them at a time. If the folder cannot
+    be used (full, read-only), the cache warns once, bypasses the folder, and tries it again after a minute. Picklable.
 
     Args:
-        folder: on a local disk, for nobody but this user; None: beside what other programs keep for the user.
-        size_gb: bound of what is kept [10^9 bytes]; 0 keeps nothing.
+        folder: on a local disk, private to this user; None: among the user's other caches.
+        size_gb: limit of the cache [10^9 bytes]; 0 caches nothing.
     """
 
     def __init__(self, folder: str | Path | None = None, size_gb: float = 10.0) -> None:
         self.folder, self.size_gb = Path(folder or _users_folder()).absolute(), size_gb
-        self._rests_until = 0.0 if size_gb else math.inf
-        self._said: set[str] = set()
+        self._paused_until = 0.0 if size_gb else math.inf
+        self._warned: set[str] = set()
 
     def __reduce__(self) -> tuple[type["CachedFiles"], tuple[Path, float]]:
         return type(self), (self.folder, self.size_gb)
@@ -73,13 +73,13 @@ class CachedFiles:
 
         Args:
             uri: path or URI.
-            version: changes when the file's content does.
-            span: the bytes, from and to; None: all of them.
+            version: changes when the content of the file does.
+            span: the bytes to read, [start, end); None: all of them.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            StorageError: its store refuses.
-            TransientError: it did not answer in any attempt.
+            FileNotFoundError: the file does not exist.
+            StorageError: the store of the file refuses access.
+            TransientError: the store did not answer in any attempt.
         """
         began = time.monotonic()
         source: Source = "local"
@@ -88,81 +88,81 @@ class CachedFiles:
             if is_local(fs):
                 data = read_file(uri, *(span or ()))
             else:
-                data, source = self._kept_or_fetched(uri, _key(uri, version, span), span)
+                data, source = self._cached_or_fetched(uri, _key(uri, version, span), span)
         return data, FileRead(source, len(data), time.monotonic() - began)
 
-    def forget(self, uri: str, version: str, span: Span | None = None) -> bool:
-        """Drop what is kept of what `read` was given the same for; whether there was something."""
+    def evict(self, uri: str, version: str, span: Span | None = None) -> bool:
+        """Evict the entry for these arguments; return whether it existed."""
         fs, _ = filesystem(uri)
-        return not is_local(fs) and bool(self._tried(lambda: self._cache.delete(_key(uri, version, span))))
+        return not is_local(fs) and bool(self._try(lambda: self._cache.delete(_key(uri, version, span))))
 
-    def kept_bytes(self) -> int:
-        """Size of what is kept, and of its index."""
-        return self._cache.volume()
-
-    def _kept_or_fetched(self, uri: str, key: str, span: Span | None) -> tuple[bytes, Source]:
-        with ExitStack() as turn:
-            data = self._tried(lambda: self._kept(key))
+    def _cached_or_fetched(self, uri: str, key: str, span: Span | None) -> tuple[bytes, Source]:
+        with ExitStack() as lock:
+            data = self._try(lambda: self._cached(key))
             if data is None:
-                self._tried(lambda: turn.enter_context(self._turn(key)))
-                data = self._tried(lambda: self._kept(key))  # whoever had the turn may have fetched it
+                self._try(lambda: lock.enter_context(self._locked(key)))
+                data = self._try(lambda: self._cached(key))  # another process may have fetched it meanwhile
             if data is not None:
                 return data, "hit"
             fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # then whoever runs the training decides
-            self._tried(lambda: self._keep(key, fetched))
+            self._try(lambda: self._insert(key, fetched))
             return fetched, "fetched"
 
     @cached_property
     def _cache(self) -> Cache:
         _make_private(self.folder)
         settings = {"size_limit": int(self.size_gb * GB), "eviction_policy": "least-recently-used", "cull_limit": 1}
-        return Cache(str(self.folder), timeout=LOCKED_S, disk=_RawDisk, **settings)
+        return Cache(str(self.folder), timeout=INDEX_TIMEOUT_S, disk=_RawDisk, **settings)
 
-    def _kept(self, key: str) -> bytes | None:
-        # By a handle: the index is locked while it is made, and it stays readable when another process evicts the file.
+    def _cached(self, key: str) -> bytes | None:
+        # diskcache opens the file while it locks the index; then it stays readable when another process evicts it.
         file = self._cache.get(key, read=True)
         if file is None:
             return None
         with file:
             return file.read()
 
-    def _keep(self, key: str, data: bytes) -> None:
+    def _insert(self, key: str, data: bytes) -> None:
         if len(data) > self._cache.size_limit:
-            size, bound = len(data) / GB, self.size_gb
-            self._warn("a file of %.3g GB is larger than the cache of %g GB: it is fetched each time", size, bound)
+            size, limit = len(data) / GB, self.size_gb
+            self._warn(
+                "a file of %.3g GB exceeds the cache of %g GB and is fetched each time: raise execution.cache_gb",
+                size,
+                limit,
+            )
             return
         self._cache.set(key, data)
         if self._cache.volume() > self._cache.size_limit:
             self._cache.cull()
 
     @contextmanager
-    def _turn(self, key: str) -> Iterator[None]:
-        """Wait until no other process fetches this file; the system ends the turn of one that dies."""
-        turns = self.folder / "turns"
-        turns.mkdir(exist_ok=True)
-        with (turns / str(zlib.crc32(key.encode()) % TURNS)).open("w") as file:
+    def _locked(self, key: str) -> Iterator[None]:
+        """Keep other processes from fetching this file; the system releases the lock of a process that dies."""
+        locks = self.folder / "turns"
+        locks.mkdir(exist_ok=True)
+        with (locks / str(zlib.crc32(key.encode()) % LOCK_FILES)).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _tried(self, act: Callable[[], Result]) -> Result | None:
-        """What the cache gives; None while it rests, or where it fails."""
-        if time.monotonic() < self._rests_until:
+    def _try(self, act: Callable[[], Result]) -> Result | None:
+        """Use the cache; return None if it fails, or failed less than `PAUSE_S` ago."""
+        if time.monotonic() < self._paused_until:
             return None
         try:
             return act()
         except (OSError, sqlite3.Error, Timeout, StorageError) as exc:
-            self._rests_until = time.monotonic() + REST_S
-            self._warn("the cache %s cannot be used (%s): files are fetched each time meanwhile", self.folder, exc)
+            self._paused_until = time.monotonic() + PAUSE_S
+            self._warn("the cache %s cannot be used (%s): files are fetched each time until it can", self.folder, exc)
             return None
 
     def _warn(self, message: str, *values: object) -> None:
-        if message not in self._said:
+        if message not in self._warned:
             logger.warning(message, *values)
-            self._said.add(message)
+            self._warned.add(message)
 
 
 class _RawDisk(Disk):
-    """Bytes in files, as they are. Nothing is unpickled, whatever the index says; a file half written is removed."""
+    """Stores bytes in files as they are: unpickles nothing, whatever the index says, and removes half-written files."""
 
     def store(self, value: bytes, _read: bool, key: Any = UNKNOWN) -> tuple[int, int, str, None]:
         name, path = self.filename(key, value)
@@ -186,13 +186,13 @@ def _users_folder() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only this user can enter; photos may be nobody else's business.
+    """Create a folder that only this user can enter, because photos may be confidential.
 
     Raises:
-        StorageError: it is, or was, open to the writing of others.
+        StorageError: other users can write to the folder.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.stat()
     if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
-        raise StorageError(f"{folder}: others may write there; name a folder that is yours alone")
+        raise StorageError(f"other users can write to {folder}: choose a folder that only you can write to")
     folder.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Photos and their pseudo masks as a data set of MMSegmentation, in an order that a resumed training keeps."""
+"""Photos and their pseudo masks as a data set of MMSegmentation, in an order that a resumed training repeats."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,35 +14,36 @@ from torch.utils.data import Dataset
 from clipes.tasks.inputs.photos import decoded, refusals_of_photo
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.training_set import PhotoPlace, StoredMask, TrainingSet
-from clipes.tasks.training.hooks.randomness import random_state
+from clipes.tasks.training.hooks.randomness import seeded
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.photo import to_rgb
 from clipes_core.pseudo_mask import ignore_unsure
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_IN_A_ROW = 100  # so many are no bad photos: credentials have expired, or a folder is gone
+UNUSABLE_IN_A_ROW = 100  # more than bad photos explain: credentials have expired, or a folder is gone
 
 
 @DATASETS.register_module()
 class PseudoMaskDataset(Dataset[dict[str, Any]]):
-    """The photos of a run with their pseudo masks and confidences; no truth is involved.
+    """The photos of a run with their pseudo masks and confidences, without any truth.
 
-    It is asked for draws: numbers that count the samples of the whole training, over all epochs and processes. Epoch
-    e has the draws from e * len on, in an order of its own; see `DrawSampler`. A draw gives the same sample whenever
-    it is asked for, and by whichever process.
+    Its indices are draws: they count the samples of the whole training, over all epochs and processes. Epoch e holds
+    the draws from e * len on, in an order of its own; see `DrawSampler`. A draw always gives the same sample, in any
+    process.
 
-    A sample holds, beside what the pipeline makes of it, `image_id`, `reads` (how its files came: a tuple of
-    `FileRead`) and `unusable` (photos that it stands for, and why): in the metainfo of `data_samples` where the
+    In addition to the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
+    `unusable` (the photos that it replaces, with the reasons). They are in the metainfo of `data_samples` if the
     pipeline packs one.
 
     Args:
-        training_set: the photos and the places of their masks, or the `store` and `run` to find them by.
-        pipeline: MMSegmentation's transforms. They are given `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and
-            `gt_confidence`, both (H, W) uint8 and among `seg_fields`.
+        training_set: the photos and the locations of their masks, or a mapping with the `store` and `run` to read them
+            from.
+        pipeline: MMSegmentation's transforms. Their input is `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and
+            `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
         seed: of the order and of the transforms.
-        ignore_below: pixels whose confidence is below it become 255 in the labels; None: none does.
-        cache: where files of other machines are kept, or the `folder` and `size_gb` of it.
+        ignore_below: labels whose confidence is lower become 255; None keeps all labels.
+        cache: for files of other hosts, or a mapping with its `folder` and `size_gb`.
 
     Raises:
         DatasetError: no photo has a mask.
@@ -59,16 +60,16 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
     ) -> None:
         found = training_set if isinstance(training_set, TrainingSet) else TrainingSet.of_run(**training_set)
         if len(found) == 0:
-            raise DatasetError(f"none of {found.left_out} photos has a mask: there is nothing to train on")
+            raise DatasetError(f"none of the {found.left_out} photos has a pseudo mask, which training needs")
         self.training_set = found
         self.files = cache if isinstance(cache, CachedFiles) else CachedFiles(**(cache or {}))
         self.seed, self.ignore_below = seed, ignore_below
         self.pipeline = Compose(pipeline)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """MMSegmentation's `classes` and `palette`, from background on."""
+        """The `classes` and `palette` that MMSegmentation expects, background first."""
         vocabulary = self.training_set.vocabulary
         classes = ("background", *vocabulary.ids)
         return {"classes": classes, "palette": [list(colour) for colour in vocabulary.palette[: len(classes)]]}
@@ -77,12 +78,12 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return len(self.training_set)
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
-        """The sample of a draw; for a photo that cannot be used the next one in the epoch's order.
+        """Return the sample of a draw; the next photo in the epoch's order replaces one that is unusable.
 
         Raises:
-            PhotoError: all photos that could stand for it cannot be used.
+            PhotoError: all photos that could replace it are unusable too.
             BrokenArtifactError: a mask cannot be read any more.
-            StorageError: the masks' store refuses.
+            StorageError: the store of the masks refuses access.
             TransientError: a store did not answer in any attempt.
         """
         unusable: dict[str, PhotoError] = {}
@@ -93,35 +94,35 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
             except PhotoError as error:
                 unusable[photo.image_id] = error
                 continue
-            self._tell(unusable, photo)
+            self._warn_once(unusable, photo)
             reasons = tuple(f"{image_id}: {error.reason}" for image_id, error in unusable.items())
             return _with_facts(packed, image_id=photo.image_id, reads=reads, unusable=reasons)
         *_, (image_id, last) = unusable.items()
-        reason = f"{len(unusable)} photos in a row cannot be used: mend them and run again. {image_id}: {last.reason}"
+        reason = f"{len(unusable)} photos in a row are unusable: repair them and rerun. {image_id}: {last.reason}"
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
-        """Indices of the photo that is drawn, and of those that can stand for it."""
+        """Return the indices of the photo that is drawn, and of those that may replace it."""
         count = len(self)
-        epoch, place = divmod(draw, count)
+        epoch, position = divmod(draw, count)
         order = _order(self.seed, epoch, count)
-        return (int(order[(place + ahead) % count]) for ahead in range(min(count, UNUSABLE_IN_A_ROW)))
+        return (int(order[(position + ahead) % count]) for ahead in range(min(count, UNUSABLE_IN_A_ROW)))
 
     def _packed(self, draw: int, index: int, photo: PhotoPlace) -> tuple[dict[str, Any], tuple[FileRead, FileRead]]:
         image_bgr, photo_read = self._image_bgr(photo)
         mask, mask_read = self.training_set.mask(index, self.files)
         _check_size(photo, image_bgr, mask)
-        with random_state(self.seed, draw, index):
+        with seeded(self.seed, draw, index):
             packed = self.pipeline(self._results(index, photo, image_bgr, mask))
         if packed is None:
-            raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: a transform of the pipeline gave nothing for it")
+            raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: a transform of the pipeline returned nothing for it")
         return packed, (photo_read, mask_read)
 
     def _image_bgr(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
         try:
             return self._read_photo(photo)
         except PhotoError:
-            if not self.files.forget(photo.uri, photo.fingerprint):  # else it may be the copy that is broken
+            if not self.files.evict(photo.uri, photo.fingerprint):  # if evicted, only the cached copy may be broken
                 raise
             return self._read_photo(photo)
 
@@ -138,21 +139,21 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
             ids = ignore_unsure(ids, mask.confidence, self.ignore_below)
         return transform_input(photo.uri, index, image_bgr, ids, mask.confidence)
 
-    def _tell(self, unusable: Mapping[str, PhotoError], instead: PhotoPlace) -> None:
+    def _warn_once(self, unusable: Mapping[str, PhotoError], replacement: PhotoPlace) -> None:
         for image_id, error in unusable.items():
-            if image_id not in self._told:
-                logger.warning("%s: %s; trained on %s in its place", image_id, error.reason, instead.image_id)
-                self._told.add(image_id)
+            if image_id not in self._reported:
+                logger.warning("%s: %s; training on %s instead", image_id, error.reason, replacement.image_id)
+                self._reported.add(image_id)
 
 
 def transform_input(
     uri: str, index: int, image_bgr: np.ndarray, ids: np.ndarray, confidence: np.ndarray
 ) -> dict[str, Any]:
-    """What MMSegmentation's transforms expect after loading.
+    """Return the dict that MMSegmentation's transforms expect after loading.
 
     Args:
         uri: of the photo.
-        index: its number in the data set.
+        index: of the photo in the data set.
         image_bgr: (H, W, 3) uint8.
         ids: (H, W) uint8, 0..K and 255.
         confidence: (H, W) uint8, round(255 c).
@@ -170,9 +171,9 @@ def transform_input(
     }
 
 
-@lru_cache(maxsize=2)  # workers near the end of an epoch are at the next one, too
+@lru_cache(maxsize=2)  # at the end of an epoch workers load from the next one, too
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """(count,) int64: the order of an epoch."""
+    """Return the order of an epoch, (count,) int64."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
     order.setflags(write=False)
     return order
@@ -182,7 +183,7 @@ def _check_size(photo: PhotoPlace, image_bgr: np.ndarray, mask: StoredMask) -> N
     (height, width), (mask_height, mask_width) = image_bgr.shape[:2], mask.ids.shape
     if (height, width) != (mask_height, mask_width):
         before = f"{mask_width}x{mask_height}"
-        reason = f"{photo.uri} is {width}x{height} now, and was {before} when its mask was made: run again"
+        reason = f"{photo.uri} is {width}x{height}, but was {before} when its mask was made: rerun to update the mask"
         raise PhotoError(ErrorKind.UNREADABLE, reason)
 
 

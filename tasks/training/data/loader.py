@@ -1,4 +1,4 @@
-"""The photos of a training in batches, loaded beside it by processes of their own, whose errors arrive as they are."""
+"""Loading batches in processes of their own, without losing the type and content of their errors."""
 
 import sys
 from collections.abc import Sequence
@@ -14,24 +14,25 @@ from clipes.tasks.training.data.dataset import PseudoMaskDataset
 from clipes.tasks.training.data.sampler import DrawSampler
 from clipes_core.errors import ClipesError
 
-MOST_LOADERS = 8
+MAX_WORKERS = 8
 
 
 def training_loader(
     dataset: PseudoMaskDataset, batch_size: int, slot: WorkerSlot, workers: int | str
 ) -> DataLoader[Any]:
-    """Batches without end; use it with `LoadedHook`.
+    """Return a loader of endless batches; use it with `LoadErrorHook`.
 
     Args:
-        dataset: what is drawn from.
-        batch_size: of this process.
+        dataset: to load from.
+        batch_size: photos per batch of this process.
         slot: where this process computes.
-        workers: processes that load; 0 loads in this one. auto: as many as the device has cores, on a CPU none.
+        workers: number of loading processes; 0 loads in this process. auto: one per thread of the slot, at most 8, if
+            it computes on a GPU, else 0.
     """
-    auto = 0 if slot.device == "cpu" else min(MOST_LOADERS, slot.threads)
+    auto = 0 if slot.device == "cpu" else min(MAX_WORKERS, slot.threads)
     count = auto if workers == "auto" else int(workers)
     return DataLoader(
-        _Carrier(dataset),
+        _ErrorsAsSamples(dataset),
         batch_size=batch_size,
         sampler=DrawSampler(dataset),
         num_workers=count,
@@ -42,23 +43,23 @@ def training_loader(
     )
 
 
-class LoadedHook(Hook):
-    """Raises what a loading process has met."""
+class LoadErrorHook(Hook):
+    """Raises the errors of the loading processes."""
 
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """The batch is there.
+        """Raise the error that the loader returned instead of a batch.
 
         Raises:
-            ClipesError: as the data set has raised it.
+            ClipesError: the one that the data set raised.
         """
         if isinstance(data_batch, ClipesError):
             raise data_batch
 
 
-class _Carrier(Dataset[Any]):
-    """Gives errors as samples: torch would raise them as a RuntimeError, and what they hold would be lost."""
+class _ErrorsAsSamples(Dataset[Any]):
+    """Returns errors as samples, because torch would turn an error of a loading process into a bare RuntimeError."""
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:
         self._dataset = dataset

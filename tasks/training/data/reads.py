@@ -1,4 +1,4 @@
-"""How the photos and masks of a training came: counted over its samples, which carry it with them."""
+"""Statistics of the files that a training reads, and of the photos that it cannot use."""
 
 from collections import Counter
 from typing import Any
@@ -11,7 +11,7 @@ from clipes_core.errors import StageError
 
 
 class Reads:
-    """Files that one process has read for its samples, in this attempt."""
+    """Counts of the files that one process has read for its samples, in this attempt."""
 
     def __init__(self) -> None:
         self._files, self._bytes = Counter[str](), Counter[str]()
@@ -19,7 +19,7 @@ class Reads:
         self._unusable: set[str] = set()
 
     def add(self, reads: tuple[FileRead, ...], unusable: tuple[str, ...]) -> None:
-        """Count a sample's files, and the photos that it stands for."""
+        """Count the files of a sample, and the unusable photos that it replaces."""
         for read in reads:
             self._files[read.source] += 1
             self._bytes[read.source] += read.size_bytes
@@ -28,11 +28,11 @@ class Reads:
 
     @property
     def unusable(self) -> list[str]:
-        """The photos that samples stood for, and why, sorted."""
+        """The unusable photos with their reasons, sorted."""
         return sorted(self._unusable)
 
     def plain(self) -> dict[str, Any]:
-        """The counts: files by where they came from, MB fetched from a store, seconds that their readers waited."""
+        """Return the counts: files by source, MB fetched from a store, seconds spent reading, unusable photos."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,
@@ -42,31 +42,31 @@ class Reads:
 
 
 class ReadsHook(Hook):
-    """Counts what the samples of each step say, and ends a training of which too many photos cannot be used.
+    """Counts the reads of each iteration, and stops a training with too many unusable photos.
 
-    Those of this process since it began, which in time are all.
+    It sees only the photos of its own process since the start of this attempt; in the long run these are all photos.
 
     Args:
-        reads: gets the counts.
-        photos: how many there are to train on.
-        max_failure_rate: photos that cannot be used / photos that the training bears.
+        reads: receives the counts.
+        photos: how many photos the training has.
+        max_failure_rate: highest permitted share of unusable photos, in [0, 1].
     """
 
     def __init__(self, reads: Reads, photos: int, max_failure_rate: float) -> None:
         self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """The samples are there.
+        """Count the reads of a batch.
 
         Raises:
-            StageError: too many photos cannot be used.
+            StageError: too many photos are unusable.
         """
         for sample in data_batch["data_samples"]:
             self._reads.add(sample.reads, sample.unusable)
         unusable = self._reads.unusable
         if len(unusable) > self._max_failure_rate * self._photos:
             raise StageError(
-                f"{len(unusable)} of {self._photos} photos cannot be used, more than execution.max_failure_rate "
-                f"{self._max_failure_rate:g} bears; the first: {unusable[0]}\n"
-                "With a higher rate the training goes on from its newest checkpoint; with other photos it begins anew."
+                f"{len(unusable)} of {self._photos} photos are unusable, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} permits; the first: {unusable[0]}\n"
+                "Raise the rate to resume the training from its newest checkpoint, or repair the photos to restart it."
             )

@@ -1,4 +1,4 @@
-"""Parquet files a row group at a time: of each the bytes of a few columns, and nothing of what lies around them."""
+"""Reading a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ class RowGroups:
 
     Attributes:
         uri: of the file.
-        footer: says where its row groups are.
+        footer: locates the row groups.
     """
 
     uri: str
@@ -31,12 +31,12 @@ class RowGroups:
 
     @classmethod
     def of_file(cls, uri: str, columns: Sequence[str]) -> "RowGroups":
-        """Read the footer of a file that has some columns.
+        """Read the footer of a file, and check that the file has the columns.
 
         Raises:
             BrokenArtifactError: the file is missing, does not open or lacks a column.
-            StorageError: the store refuses.
-            TransientError: it does not answer.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
         """
         with open_parquet(uri) as parquet:
             check_columns(uri, parquet, columns)
@@ -46,19 +46,19 @@ class RowGroups:
         return self.footer.num_row_groups
 
     def span(self, group: int, columns: Sequence[str]) -> tuple[int, int]:
-        """The bytes of a file, from and to, that hold some columns of a row group; best if they are neighbours."""
+        """Return the range of bytes [start, end) that holds the columns of a row group and everything between them."""
         found = self.footer.row_group(group)
-        chunks = [found.column(place) for place in range(found.num_columns)]
+        chunks = [found.column(index) for index in range(found.num_columns)]
         spans = [_span(chunk) for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
         return min(start for start, _ in spans), max(end for _, end in spans)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Read some columns, a table per row group; what the others hold is not fetched.
+        """Yield a table of the columns per row group, without fetching the other columns.
 
         Raises:
             BrokenArtifactError: the file is missing, or a page fails its checksum.
-            StorageError: the store refuses.
-            TransientError: it does not answer.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
         """
         spans = [self.span(group, columns) for group in range(len(self))]
         with report_missing_as_broken(self.uri), translate_storage_errors(self.uri):
@@ -69,24 +69,26 @@ class RowGroups:
             yield self.decoded(group, columns, start, data)
 
     def decoded(self, group: int, columns: Sequence[str], start: int, data: bytes) -> pa.Table:
-        """Some columns of a row group.
+        """Decode columns of a row group.
 
         Args:
-            group: its number.
-            columns: their names.
-            start: where in the file the data begins.
-            data: what the file holds there, up to the end of the row group's `span` at least.
+            group: number of the row group.
+            columns: names of the columns.
+            start: offset of the data in the file.
+            data: bytes of the file from there on, at least up to the end of the row group's `span`.
 
         Raises:
             BrokenArtifactError: a page fails its checksum.
         """
         with translate_parquet_errors(self.uri):
             file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
-            return file.read_row_group(group, list(columns), use_threads=False)  # the loader has processes
+            return file.read_row_group(
+                group, list(columns), use_threads=False
+            )  # the loader already uses several processes
 
 
 class _Part(io.BytesIO):
-    """The bytes of a file from a place on; places are those of the file."""
+    """The bytes of a file from an offset on, which is read with the offsets of the whole file."""
 
     def __init__(self, start: int, data: bytes) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""Which samples a process loads, and in which order: the same in all, whatever their number, resumed or not."""
+"""The sampler: which samples a process loads, independent of the number of processes and of interruptions."""
 
 from collections.abc import Iterator, Sized
 from itertools import count
@@ -10,14 +10,14 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler[int]):
-    """Counts the draws of `PseudoMaskDataset` without end: each process takes every world-size-th, from its rank on.
+    """Yields the draws of `PseudoMaskDataset` without end: rank, rank + world size, rank + 2 * world size, ...
 
-    So the batches that the processes take in a step are together the next draws, and the same ones for any number of
-    processes with the same batch in all.
+    Together, the processes load the next draws in each iteration: the same ones for any number of processes, as long
+    as their batches add up to the same size.
 
     Args:
-        dataset: what is drawn from.
-        seed: not used, MMEngine hands one to every sampler; the order is the data set's.
+        dataset: to draw from.
+        seed: ignored because the data set decides the order; MMEngine passes one to every sampler.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
@@ -31,10 +31,10 @@ class DrawSampler(Sampler[int]):
         return len(self._dataset)
 
     def skip(self, num_samples: int) -> None:
-        """Begin after some draws, as MMEngine asks for when it resumes; it costs nothing.
+        """Start after some draws without loading them; MMEngine calls this when it resumes.
 
         Args:
-            num_samples: how many this process has taken since the training began, at least 0.
+            num_samples: how many draws this process has loaded since the start of the training, at least 0.
 
         Raises:
             ValueError: a negative number.

@@ -1,4 +1,4 @@
-"""The photos that a segmenter is trained on, and where each one's pseudo mask lies in the artifacts."""
+"""The photos that a segmenter is trained on, and the locations of their pseudo masks in the artifacts."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
-THREADS = 16  # artifacts whose ids are read at a time; it is the store that takes the time
+THREADS = 16  # artifacts whose ids are read at once; the threads wait for the store
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
-CONTENT_ADDRESSED = ""  # the version of an artifact is in its name
+CONTENT_ADDRESSED = ""  # no version: the name of an artifact changes with its content
 MASK_PLACES = pa.schema(
     [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
 )
@@ -33,7 +33,7 @@ MASK_PLACES = pa.schema(
 
 @dataclass(frozen=True)
 class PhotoPlace:
-    """A photo to train on: what it is, and where."""
+    """A photo to train on, and its location."""
 
     image_id: str
     uri: str
@@ -42,7 +42,7 @@ class PhotoPlace:
 
 @dataclass(frozen=True)
 class MaskPlace:
-    """Where a photo's mask lies: number of the artifact, of the row group, and of the row in it."""
+    """The location of a photo's mask: numbers of the artifact, of its row group, and of the row in that group."""
 
     image_id: str
     artifact: int
@@ -65,13 +65,13 @@ class StoredMask:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """The photos that have a pseudo mask, sorted by id; columns, for there may be millions. Picklable.
+    """The photos that have a pseudo mask, sorted by id; a table, because there may be millions. Picklable.
 
     Attributes:
-        places: image_id, uri, fingerprint; artifact (number of it), group and row therein of its mask.
-        artifacts: of stage masks.
+        places: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
+        artifacts: of the stage that makes the masks.
         vocabulary: the classes of the ids in the masks.
-        exif: whether an EXIF orientation turns the photos, as it did when their masks were made.
+        exif: whether an EXIF orientation rotates the photos, as it did when their masks were made.
         left_out: how many photos of the data set have no mask.
     """
 
@@ -85,18 +85,18 @@ class TrainingSet:
     def of_photos(
         cls, photos: Iterable[Photo], artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        """Find the masks of photos.
+        """Locate the masks of photos.
 
         Args:
             photos: of the manifest.
-            artifacts: URIs of the artifacts of stage masks.
+            artifacts: URIs of the artifacts that hold the masks.
             vocabulary: of the run.
-            exif: of the run's photos.
+            exif: rule of the run for EXIF orientations.
 
         Raises:
             BrokenArtifactError: an artifact is missing, does not open, fails a checksum or lacks a column.
-            StorageError: the store refuses.
-            TransientError: it does not answer.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
         """
         rows = ((photo.image_id, photo.uri, photo.fingerprint) for photo in photos)
         columns = list(zip(*rows, strict=True)) or [()] * len(PHOTO_COLUMNS)
@@ -105,14 +105,14 @@ class TrainingSet:
 
     @classmethod
     def of_run(cls, store: str, run: str) -> "TrainingSet":
-        """Find the masks of a run's photos by the files that it has written.
+        """Locate the masks of a run's photos with the files that the run has written.
 
         Args:
             store: URI of the run's store.
-            run: its name.
+            run: name of the run.
 
         Raises:
-            UsageError: no such run.
+            UsageError: the run does not exist.
             StageError: the run has no masks yet.
             BrokenArtifactError, StorageError, TransientError: as `of_photos`.
         """
@@ -139,20 +139,20 @@ class TrainingSet:
         return self.places.num_rows
 
     def photo(self, index: int) -> PhotoPlace:
-        """A photo, by its place among the ids."""
+        """Return a photo by its index in the order of ids."""
         return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-        """Read a photo's mask; of its artifact the row group comes that holds it.
+        """Read a photo's mask, and of its artifact only the row group that holds it.
 
         Args:
-            index: place of the photo among the ids.
-            files: through which row groups are read.
+            index: of the photo in the order of ids.
+            files: cache through which the row group is read.
 
         Raises:
             BrokenArtifactError: the artifact is missing, fails a checksum or has another photo in this row.
-            StorageError: the store refuses.
-            TransientError: it did not answer in any attempt.
+            StorageError: the store refuses access.
+            TransientError: the store did not answer in any attempt.
         """
         place = MaskPlace(*(self.places[name][index].as_py() for name in MASK_PLACES.names))
         masks = self.artifacts[place.artifact]
@@ -160,7 +160,9 @@ class TrainingSet:
             return _read_mask(masks, place, files)
         except BrokenArtifactError:
             span = masks.span(place.group, MASK_COLUMNS)
-            if not files.forget(masks.uri, CONTENT_ADDRESSED, span):  # else the copy may be broken, or outdated
+            if not files.evict(
+                masks.uri, CONTENT_ADDRESSED, span
+            ):  # if evicted, only the cached copy may be broken or stale
                 raise
             return _read_mask(masks, place, files)
 
@@ -170,7 +172,7 @@ def _row_groups(uri: str) -> RowGroups:
 
 
 def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
-    """The places of an artifact's masks; rows of photos that failed are left out."""
+    """Return the locations of an artifact's masks, without the rows of photos that failed."""
     found = [MASK_PLACES.empty_table()]
     for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
         numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
@@ -186,7 +188,7 @@ def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[
         data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
     rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
     if [row["image_id"] for row in rows] != [place.image_id]:
-        raise BrokenArtifactError(masks.uri, f"does not hold {place.image_id} where it was any more", "run again")
+        raise BrokenArtifactError(masks.uri, f"no longer holds {place.image_id} in its row", "run again")
     return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
 
 

@@ -1,1 +1,1 @@
-"""What happens between the steps of a training."""
+"""The hooks of MMEngine that a training runs with."""

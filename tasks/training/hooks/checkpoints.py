@@ -1,4 +1,4 @@
-"""Checkpoints of a training in the store: written whole, the last ones and the best kept, the newest gone on from."""
+"""Checkpoints in the store: written atomically, the last ones and the best kept, the newest resumed from."""
 
 import io
 import logging
@@ -33,17 +33,17 @@ class CheckpointFolder:
 
     Args:
         uri: of the folder; any fsspec URI.
-        keep: how many of the last ones stay.
+        keep: how many of the newest ones are kept.
     """
 
     def __init__(self, uri: str, keep: int) -> None:
         self.uri, self._keep = uri, keep
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint whole, then remove those before the last ones.
+        """Write a checkpoint atomically, then remove the outdated ones.
 
         Args:
-            iteration: steps done.
+            iteration: how many iterations were done.
             state: tensors and plain values.
 
         Raises:
@@ -54,22 +54,24 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
-        """Write the best one in place of the best so far; `train.init` takes it. Raises as `write`."""
+        """Replace the best checkpoint, which `train.init` accepts. Raises as `write`."""
         ONE_MINUTE.call(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest one that is whole; None without any. Nothing in it is executed. Raises as `write`."""
+        """Return the newest intact checkpoint or None, without executing anything in it. Raises as `write`."""
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
             data = read_file(uri)
             try:
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             except BROKEN_FILE as exc:
-                logger.warning("%s is damaged (%s): an earlier checkpoint is gone on from", uri, exc)
+                logger.warning(
+                    "%s is damaged (%s): the training resumes from the checkpoint before it, if there is one", uri, exc
+                )
         return None
 
     def _names(self) -> list[str]:
-        """Of the numbered ones, oldest first."""
+        """Return the names of the numbered checkpoints, oldest first."""
         return [name for name in list_names(self.uri) or () if NAME.fullmatch(name)]
 
     def _prune(self) -> None:
@@ -83,29 +85,29 @@ class CheckpointFolder:
 
 
 class CheckpointHook(Hook):
-    """Goes on from the newest checkpoint, and writes one every few steps and at the end.
+    """Resumes from the newest checkpoint, and writes one every few iterations and at the end.
 
-    Random state is no part of it: it follows from seed, step and sample alone, see the hook `randomness`.
+    A checkpoint holds no random state, because `RandomnessHook` and the data set derive it from seed and iteration.
 
     Args:
-        folder: where they are.
-        every: steps between two.
-        curve: goes with them.
-        clock: is off meanwhile.
-        writes: whether this process writes; one of a training does.
+        folder: of the checkpoints.
+        every: iterations between two checkpoints.
+        curve: is saved and restored too.
+        clock: is paused while a checkpoint is written.
+        writes: whether this process writes; one process of a training does.
     """
 
-    priority = "LOWEST"  # after the learning rate has moved on
+    priority = "LOWEST"  # after the scheduler has changed the learning rate
 
     def __init__(self, folder: CheckpointFolder, every: int, curve: Curve, clock: Clock, writes: bool) -> None:
         self._folder, self._every, self._curve, self._clock, self._writes = folder, every, curve, clock, writes
 
     def before_train(self, runner: Runner) -> None:
-        """Take over what the newest checkpoint holds."""
+        """Restore the newest checkpoint, if there is one."""
         state = self._folder.newest()
         if state is None:
             return
-        unwrapped(runner).load_state_dict(state["model"])
+        unwrapped_model(runner).load_state_dict(state["model"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
@@ -114,29 +116,29 @@ class CheckpointHook(Hook):
         loop._iter = state["iteration"]  # as Runner.resume does
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
         if self._writes:
-            logger.info("the training goes on at iteration %d of %d", loop.iter, loop.max_iters)
+            logger.info("the training resumes at iteration %d of %d", loop.iter, loop.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Write where it is time to."""
+        """Write the checkpoints that are due."""
         done = batch_idx + 1
         if not self._writes:
             return
-        with self._clock.off():
+        with self._clock.paused():
             if self._curve.best_iteration == done:
-                self._folder.write_best({"iteration": done, "state_dict": unwrapped(runner).state_dict()})
+                self._folder.write_best({"iteration": done, "state_dict": unwrapped_model(runner).state_dict()})
             if done % self._every == 0 or done == runner.max_iters:
                 self._folder.write(done, self._state(runner, done))
 
     def _state(self, runner: Runner, done: int) -> dict[str, Any]:
         return {
             "iteration": done,
-            "model": unwrapped(runner).state_dict(),
+            "model": unwrapped_model(runner).state_dict(),
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             "curve": self._curve.plain(),
         }
 
 
-def unwrapped(runner: Runner) -> torch.nn.Module:
-    """The model itself, also where several processes train it."""
+def unwrapped_model(runner: Runner) -> torch.nn.Module:
+    """Return the model without the wrapper that several processes need."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,4 +1,4 @@
-"""How fast a training is, and how long it waits for photos."""
+"""The speed of a training, and the time it waits for photos."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,39 +10,39 @@ from mmengine.runner import Runner
 
 
 class Clock:
-    """Times of one process of a training.
+    """Times of one training process, in this attempt.
 
     Attributes:
-        steps: since it began, in this attempt.
-        seconds: that they took.
-        waited: for the photos between them [s].
+        iterations: how many were done.
+        seconds: time spent computing them [s].
+        waited: time spent waiting for their photos [s].
     """
 
     def __init__(self) -> None:
-        self.steps, self.seconds, self.waited = 0, 0.0, 0.0
-        self._since = perf_counter()
+        self.iterations, self.seconds, self.waited = 0, 0.0, 0.0
+        self._last_lap = perf_counter()
 
     @contextmanager
-    def off(self) -> Iterator[None]:
-        """What the block does is no part of the training."""
+    def paused(self) -> Iterator[None]:
+        """Exclude the block from the next lap."""
         began = perf_counter()
         try:
             yield
         finally:
-            self._since += perf_counter() - began
+            self._last_lap += perf_counter() - began
 
     def lap(self) -> float:
-        """Seconds since the last one."""
+        """Start a new lap, and return the duration of the previous one [s]."""
         now = perf_counter()
-        lap, self._since = now - self._since, now
+        lap, self._last_lap = now - self._last_lap, now
         return lap
 
 
 class ClockHook(Hook):
-    """Times the steps and the waits between them.
+    """Times the iterations and the waits between them.
 
     Args:
-        clock: gets the times.
+        clock: receives the times.
     """
 
     priority = "VERY_HIGH"
@@ -51,14 +51,14 @@ class ClockHook(Hook):
         self._clock = clock
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """The first photos are waited for."""
+        """Start to wait for the first photos."""
         self._clock.lap()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """The photos are there."""
+        """Add the time since the previous iteration to the waits."""
         self._clock.waited += self._clock.lap()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """A step is done."""
+        """Add an iteration and its duration."""
         self._clock.seconds += self._clock.lap()
-        self._clock.steps += 1
+        self._clock.iterations += 1

@@ -1,7 +1,7 @@
-"""The curve of a training: loss, rate, kept fraction and mIoU over the steps; and when it makes no sense to go on."""
+"""The curve of a training (loss, learning rate, kept fraction, mIoU), and the check that stops a hopeless training."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,20 +10,26 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from clipes.tasks.machine.worker import SlotCounters
-from clipes.tasks.training.job import STAGE
 from clipes_core.errors import StageError
 
-POINTS = 500  # that a curve has, about
-FIRST, RECENT = 20, 50  # steps whose mean losses are compared
-RUNAWAY = 5.0  # times the first loss
-CHANCE = 1.0  # about the cross entropy of a guess; a first loss below it may be of batches that kept hardly a pixel
-OVERFLOWS = 10  # in a row; with fp16 the scaler skips steps until the scale fits
+POINTS = 500  # approximate length of a curve
+FIRST, RECENT = 20, 50  # iterations whose mean losses are compared
+RUNAWAY = 5.0  # factor by which the loss may grow
+CHANCE = 1.0  # about the cross entropy of a random guess; batches that kept hardly any pixel can begin below it
+OVERFLOWS = 10  # consecutive ones; in fp16 the scaler skips steps until its scale fits
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row of the artifact; see tasks/stages.py."""
+    """A row of the training's artifact.
+
+    Attributes:
+        iteration: how many iterations were done.
+        loss: mean over the iterations since the previous point.
+        learning_rate: of the first parameter group.
+        kept_fraction: mean share of the labelled pixels whose confidence counted, in [0, 1].
+        miou: on the photos of the validation, in [0, 1]; None if it was not measured.
+    """
 
     iteration: int
     loss: float
@@ -37,9 +43,9 @@ class Curve:
     """The points so far.
 
     Attributes:
-        points: by iteration.
-        best_miou: the highest so far.
-        best_iteration: where that was.
+        points: in order of their iterations.
+        best_miou: the highest mIoU so far.
+        best_iteration: the iteration with the highest mIoU.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -47,7 +53,11 @@ class Curve:
     best_iteration: int | None = None
 
     def add_miou(self, miou: float) -> None:
-        """Say what the last point's network scores, in [0, 1]; nan where no pixel has a truth."""
+        """Set the mIoU of the last point.
+
+        Args:
+            miou: in [0, 1]; NaN, which no labelled pixel gives, is ignored.
+        """
         if math.isnan(miou) or not self.points:
             return
         self.points[-1] = replace(self.points[-1], miou=miou)
@@ -55,11 +65,11 @@ class Curve:
             self.best_miou, self.best_iteration = miou, self.points[-1].iteration
 
     def plain(self) -> list[dict[str, Any]]:
-        """The points as plain values."""
+        """Return the points as plain values."""
         return [asdict(point) for point in self.points]
 
     def take_over(self, plain: Sequence[Mapping[str, Any]]) -> None:
-        """Begin with the points of a checkpoint."""
+        """Replace the points with those of a checkpoint."""
         self.points, self.best_miou, self.best_iteration = [], None, None
         for values in plain:
             self.points.append(Point(**{**values, "miou": None}))
@@ -68,67 +78,71 @@ class Curve:
 
 
 class CurveHook(Hook):
-    """Adds points to a curve, counts steps, and stops a training whose loss is no number or runs away.
+    """Adds points to a curve, reports progress, and stops a training whose loss is not finite or grows too much.
 
     Args:
-        curve: gets the points.
-        counters: gets the steps; None in all processes of a training but one.
-        iterations: in all.
-        half: whether it trains in fp16, whose scale takes a few steps to fit.
-        also: steps from one to the next of what wants a point of its own: checkpoints, for a mean over steps before and
-            after one would not be gone on with, and scores; 0 is passed over.
+        curve: receives the points.
+        count_iterations: is called with the number of iterations that were done since the last call.
+        iterations: length of the training.
+        half: whether the training uses fp16, whose loss scale takes a few iterations to fit.
+        also: further intervals at which a point is due; 0 is ignored. Checkpoints need one, because a resumed training
+            cannot average over iterations before and after the checkpoint. Validations need one to hold their mIoU.
     """
 
-    priority = "NORMAL"  # before the learning rate moves on
+    priority = "NORMAL"  # before the scheduler changes the learning rate
 
     def __init__(
-        self, curve: Curve, counters: SlotCounters | None, iterations: int, half: bool, also: Sequence[int] = ()
+        self,
+        curve: Curve,
+        count_iterations: Callable[[int], None],
+        iterations: int,
+        half: bool,
+        also: Sequence[int] = (),
     ) -> None:
-        self._curve, self._counters = curve, counters
+        self._curve, self._count_iterations = curve, count_iterations
         self._every = [every for every in (max(1, iterations // POINTS), *also) if every]
-        self._bearable = OVERFLOWS if half else 0
-        self._sums, self._overflows = torch.zeros(3, dtype=torch.float64), 0  # of losses, kept fractions, steps
+        self._allowed_overflows = OVERFLOWS if half else 0
+        self._overflows = 0
+        self._sums = torch.zeros(3, dtype=torch.float64)  # of losses, kept fractions and iterations
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count what a checkpoint has brought."""
-        if self._counters is not None:
-            self._counters.add(STAGE, runner.train_loop.iter)
+        """Count the iterations of the checkpoint that the training resumes from."""
+        self._count_iterations(runner.train_loop.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Take in a step.
+        """Record an iteration.
 
         Raises:
-            StageError: the loss is no number, or runs away; says where, and what the cause may be.
+            StageError: the loss is not finite or has grown too much; the message names the iteration and causes.
         """
         done, loss, rate = batch_idx + 1, outputs["loss"].item(), runner.optim_wrapper.get_lr()["lr"][0]
         kept = _kept_fraction(runner)
         self._check(done, loss, rate, kept)
         if math.isfinite(loss):
             self._sums += torch.tensor([loss, kept, 1.0], dtype=torch.float64)
-        if self._counters is not None:
-            self._counters.add(STAGE)
+        self._count_iterations(1)
         if any(done % every == 0 for every in self._every) or done == runner.max_iters:
             all_reduce(self._sums)
-            loss, kept, steps = self._sums.tolist()
-            if steps:
-                self._curve.points.append(Point(done, loss / steps, rate, kept / steps))
+            loss, kept, count = self._sums.tolist()
+            if count:
+                self._curve.points.append(Point(done, loss / count, rate, kept / count))
             self._sums = torch.zeros(3, dtype=torch.float64)
 
     def _check(self, done: int, loss: float, rate: float, kept: float) -> None:
         if not math.isfinite(loss):
             self._overflows += 1
-            if self._overflows > self._bearable:
-                raise StageError(_stopped(f"the loss is {loss}", done, rate, kept))
+            if self._overflows > self._allowed_overflows:
+                raise StageError(_explained(f"the loss is {loss}", done, rate, kept))
             return
         self._overflows = 0
         self._losses = [*self._losses, loss][-RECENT:]
         first, recent = self._first_loss(), sum(self._losses) / len(self._losses)
         if first and len(self._losses) == RECENT and recent > RUNAWAY * max(first, CHANCE):
-            raise StageError(_stopped(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
+            raise StageError(_explained(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
 
     def _first_loss(self) -> float:
-        """Of the first points, which another attempt may have made; 0 before there are any of so many steps."""
+        """Return the mean loss of the first points, also those of an earlier attempt; 0 if there are too few."""
         losses: list[float] = []
         for point in self._curve.points:
             losses.append(point.loss)
@@ -141,10 +155,10 @@ def _kept_fraction(runner: Runner) -> float:
     return float(runner.message_hub.get_scalar("train/kept_fraction").current())
 
 
-def _stopped(what: str, done: int, rate: float, kept: float) -> str:
+def _explained(cause: str, done: int, rate: float, kept: float) -> str:
     return (
-        f"{what} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely: a "
-        "learning rate too high for these initial weights; initial weights of another normalisation or layout; fp16 "
-        "(try train.precision=fp32); batches with hardly any sure pixels (try a lower train.mu). The checkpoints "
-        "before it are kept; another setting begins anew."
+        f"{cause} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely "
+        "causes: a learning rate too high for these initial weights; initial weights made for another normalisation or "
+        "layout; fp16 (try train.precision=fp32); batches with hardly any confident pixels (try a lower train.mu). "
+        "Earlier checkpoints are kept, but a training with changed settings starts from iteration 0."
     )

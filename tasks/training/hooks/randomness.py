@@ -1,4 +1,4 @@
-"""Random state that follows from seed and step alone, so that a training that is gone on with changes nothing."""
+"""Random state that depends on the seed and the iteration alone, so that a resumed training draws the same numbers."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators, the devices' too, from some numbers."""
+    """Seed the global generators of Python, NumPy and torch (all devices) from some numbers."""
     words = np.random.SeedSequence(numbers).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
@@ -20,10 +20,10 @@ def seed_all(*numbers: int) -> None:
 
 
 @contextmanager
-def random_state(*entropy: int) -> Iterator[None]:
-    """The generators that transforms draw from, seeded for the block; afterwards they are where they were.
+def seeded(*entropy: int) -> Iterator[None]:
+    """Seed the generators that transforms draw from for the block, and restore their state afterwards.
 
-    Of torch it is the CPU's alone: the device's belongs to the model.
+    Of torch's generators only the CPU's is seeded, because the model draws from those of the devices.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
@@ -39,11 +39,11 @@ def random_state(*entropy: int) -> Iterator[None]:
 
 
 class RandomnessHook(Hook):
-    """Seeds what the network draws in a step, such as dropout; its photos have seeds of their own.
+    """Seeds the numbers that the network draws in an iteration, such as dropout; photos have seeds of their own.
 
     Args:
         seed: of the training.
-        rank: of this process; each draws other numbers.
+        rank: of this process; every process draws different numbers.
     """
 
     priority = "VERY_HIGH"
@@ -52,5 +52,5 @@ class RandomnessHook(Hook):
         self._seed, self._rank = seed, rank
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Whatever was drawn before is of no consequence."""
+        """Seed the iteration, independent of all earlier draws."""
         seed_all(self._seed, batch_idx, self._rank)

@@ -1,4 +1,4 @@
-"""The mIoU of a network that is being trained, every few steps."""
+"""Validation: the mIoU of a network during its training."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos, load_truth
 from clipes.tasks.inputs.pngs import resized_ids
-from clipes.tasks.training.hooks.checkpoints import unwrapped
+from clipes.tasks.training.hooks.checkpoints import unwrapped_model
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
 from clipes_core.config.run import DatasetConfig
@@ -24,32 +24,32 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationHook(Hook):
-    """Scores the network on photos with truth: the photo once and whole, without CRF, whatever the evaluation does.
+    """Scores the network on photos with truth, at one scale and without a CRF, whatever the evaluation does.
 
     Args:
-        photos: to score on; those that cannot be scored are left out, as at the end, and told once.
-        dataset: how they are read.
-        every: steps between two.
+        photos: to score on. A photo that cannot be scored is skipped with one warning.
+        dataset: how the photos are read.
+        every: iterations between two validations; the last iteration is always validated.
         num_classes: 1 + K.
-        curve: gets the mIoU.
-        clock: is off meanwhile.
+        curve: receives the mIoU.
+        clock: is paused during a validation.
     """
 
-    priority = "VERY_LOW"  # after the curve's point
+    priority = "VERY_LOW"  # after CurveHook has added the point that the mIoU belongs to
 
     def __init__(
         self, photos: Sequence[Photo], dataset: DatasetConfig, every: int, num_classes: int, curve: Curve, clock: Clock
     ) -> None:
         self._photos, self._dataset, self._every, self._num_classes = photos, dataset, every, num_classes
         self._curve, self._clock = curve, clock
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Score where it is time to."""
+        """Score the network if a validation is due."""
         done = batch_idx + 1
         if done % self._every == 0 or done == runner.max_iters:
-            with self._clock.off():
-                self._curve.add_miou(self._miou(unwrapped(runner)))
+            with self._clock.paused():
+                self._curve.add_miou(self._miou(unwrapped_model(runner)))
 
     def _miou(self, model: torch.nn.Module) -> float:
         model.eval()
@@ -58,7 +58,7 @@ class ValidationHook(Hook):
             try:
                 pooled += self._confusion(model, photo, loaded)
             except PhotoError as error:
-                self._tell(photo, error)
+                self._warn_once(photo, error)
         model.train()
         return scores_from_confusion(pooled).miou
 
@@ -69,7 +69,7 @@ class ValidationHook(Hook):
         ids = photo_mask(model, np.asarray(loaded.image), EvaluationConfig())
         return confusion(truth, resized_ids(ids, loaded.size_hw), self._num_classes)
 
-    def _tell(self, photo: Photo, error: PhotoError) -> None:
-        if photo.image_id not in self._told:
-            self._told.add(photo.image_id)
-            logger.warning("photo %s is left out of the mIoU of the training: %s", photo.image_id, error.reason)
+    def _warn_once(self, photo: Photo, error: PhotoError) -> None:
+        if photo.image_id not in self._reported:
+            self._reported.add(photo.image_id)
+            logger.warning("photo %s is skipped in the validation: %s", photo.image_id, error.reason)

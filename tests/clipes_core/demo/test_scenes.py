@@ -46,7 +46,7 @@ def test_objects_cover_5_to_40_percent_and_at_most_a_fifth_of_one_is_hidden(scen
     assert all(scene.objects[-1].hidden == 0 for scene in scenes)
 
 
-def test_what_is_not_hidden_is_in_the_truth(scenes):
+def test_visible_pixels_are_in_the_truth(scenes):
     for scene in scenes[:200]:
         visible = sum(one.area * (1 - one.hidden) for one in scene.objects)
         assert (scene.truth > 0).mean() == pytest.approx(visible, abs=1e-6)

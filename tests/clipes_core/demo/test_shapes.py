@@ -11,7 +11,7 @@ def parts_of(name, seed):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_kind_varies_and_stays_in_reach_of_its_middle_however_it_is_turned(name):
+def test_a_kind_varies_and_stays_near_its_middle_at_every_rotation(name):
     first, second = (np.concatenate([part.outline for part in parts_of(name, seed)]) for seed in (0, 1))
     assert first.shape != second.shape or not np.allclose(first, second)
     for seed in range(50):

@@ -42,7 +42,7 @@ def test_the_loss_by_hand():
     assert contrastive_loss(logits, torch.tensor([0, 1])).item() == pytest.approx((to_text + to_image) / 2)
 
 
-def test_equal_captions_are_not_each_other_s_rivals():
+def test_equal_captions_do_not_compete():
     """Three images, two of them with one caption: as if the caption stood there twice and both were right."""
     logits = torch.tensor([[3.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
     loss = contrastive_loss(logits, torch.tensor([0, 0, 1])).item()
@@ -61,7 +61,7 @@ def test_both_embeddings_learn():
     assert trainer.model.logit_scale.grad is not None
 
 
-def test_training_lowers_the_loss_and_tells_bright_from_dark():
+def test_training_lowers_the_loss_and_separates_bright_from_dark():
     trainer, rng = tiny_trainer(learning_rate=3e-3), np.random.default_rng(0)
     losses = [trainer.train_step(images, [captions]) for images, captions in (bright_and_dark(rng) for _ in range(60))]
     assert trainer.step == 60
@@ -71,7 +71,7 @@ def test_training_lowers_the_loss_and_tells_bright_from_dark():
     assert np.mean(losses[-5:]) < best + 0.1
 
 
-def test_goes_on_from_its_state_as_if_it_had_not_stopped():
+def test_a_restored_trainer_continues_as_if_uninterrupted():
     batches = [bright_and_dark(np.random.default_rng(seed)) for seed in range(6)]
 
     def steps(trainer, some):

@@ -31,7 +31,7 @@ def test_confidence_alone_changes_every_loss_of_unmodified_heads(name):
     assert set(none_sure.values()) == {0.0}
 
 
-def test_padding_of_a_batch_is_not_sure():
+def test_padding_of_a_batch_has_no_confidence():
     # The preprocessor pads photos and labels to 48 x 40. Ignored labels would hide what the padding's confidence is.
     model = segmentor("deeplabv2")
     model.data_preprocessor.seg_pad_val = 0
@@ -51,7 +51,7 @@ def test_takes_the_confidence_away_after_the_batch():
         losses(model, batch(255, None))
 
 
-def test_its_handles_undo_it():
+def test_its_handles_remove_the_hooks():
     model = segmentor("segformer")
     for handle in hand_over_confidence(model):
         handle.remove()
@@ -94,7 +94,7 @@ def runner(model, folder) -> Runner:
     )
 
 
-def test_a_runner_hands_over_and_logs_what_counted(tmp_path):
+def test_a_runner_hands_over_the_confidence_and_logs_the_kept_fraction(tmp_path):
     ours = runner(segmentor("segformer"), tmp_path / "plain")
     ours.train()
 

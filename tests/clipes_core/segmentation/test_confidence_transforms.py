@@ -81,7 +81,7 @@ def test_pads_photos_without_confidence():
     assert padded["gt_seg_map"].shape == (40, 56)
 
 
-def test_packs_all_three():
+def test_packs_photo_labels_and_confidence():
     given = results()
 
     packed = pipeline({"type": "PackConfidence"})(given.copy())
@@ -126,7 +126,7 @@ def test_rejects_photos_without_confidence():
         pipeline({"type": "PackConfidence"})(given)
 
 
-def test_rejects_confidence_that_was_left_behind():
+def test_rejects_confidence_that_a_transform_left_behind():
     given = results() | {"seg_fields": ["gt_seg_map"]}
     with pytest.raises(ShapeError, match=r"\(37, 53\) and gt_seg_map \(17, 23\).*seg_fields"):
         pipeline({"type": "RandomCrop", "crop_size": (17, 23)}, {"type": "PackConfidence"})(given)

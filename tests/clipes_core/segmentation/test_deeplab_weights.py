@@ -41,6 +41,6 @@ def test_by_hand():
     ]
 
 
-def test_other_names_stay():
+def test_other_names_are_kept():
     given = {"layer1.0.conv1.weight": torch.ones(1), "backbone.conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)}
     assert named_as_in_mmsegmentation(given) == given

@@ -42,6 +42,6 @@ def test_starts_from_small_weights_and_no_bias():
     assert all((branch.bias == 0).all() for branch in ours.branches)
 
 
-def test_takes_the_stage_that_it_is_told():
+def test_uses_the_stage_of_in_index():
     stages = [torch.zeros(1, 4, 8, 8), torch.zeros(1, 9, 4, 4)]
     assert head(in_index=0)(stages).shape == (1, 3, 8, 8)

@@ -70,7 +70,7 @@ def test_probabilities_are_the_softmax_of_the_networks_own_view_of_the_colours()
     np.testing.assert_allclose(probs.numpy(), softmax(logits_by_hand(image)), atol=1e-5)
 
 
-def test_a_preprocessing_that_keeps_bgr_is_given_bgr():
+def test_a_preprocessor_that_keeps_bgr_receives_bgr():
     image = photo(4, 4)
     model = pointwise(preprocessor={"type": "SegDataPreProcessor", "mean": [30, 20, 10], "std": [4, 2, 1]})
     probs = photo_probs(model, image, config())
@@ -95,7 +95,7 @@ def test_crops_are_a_stride_apart_and_end_with_the_photo():
     assert model.seen == [(20, 32)] * 3  # from 0, 20 and 40; a photo smaller than a crop is one
 
 
-def test_where_crops_overlap_their_logits_are_averaged():
+def test_logits_of_overlapping_crops_are_averaged():
     class FirstColumn(Pointwise):
         """The logits of a crop's first column, everywhere."""
 
@@ -123,7 +123,7 @@ def scaled_logits(image, scale):
     return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)[0].numpy()
 
 
-def test_over_scales_and_flips_probabilities_are_averaged():
+def test_probabilities_are_averaged_over_scales_and_flips():
     image = photo(9, 13)
     probs = photo_probs(pointwise(), image, config(scales=[1, 0.5, 1.5], flip=True))
     expected = np.mean([softmax(scaled_logits(image, scale)) for scale in (1, 0.5, 1.5)], axis=0)
@@ -147,7 +147,7 @@ def test_a_mirrored_photo_has_the_mirrored_probabilities(merge):
 
 
 @pytest.mark.parametrize("size_hw", [(31, 57), (2, 3), (97, 2)])
-def test_odd_sizes_come_back_as_they_are_and_add_up_to_one(size_hw):
+def test_odd_sizes_are_preserved_and_probabilities_add_up_to_one(size_hw):
     probs = photo_probs(built(small_config(4)), photo(*size_hw), config(scales=[1, 0.5], flip=True))
     assert probs.shape == (4, *size_hw)
     torch.testing.assert_close(probs.sum(dim=0), torch.ones(size_hw))
@@ -161,7 +161,7 @@ def test_a_networks_own_test_settings_do_not_matter():
     torch.testing.assert_close(photo_probs(built(sliding), image, config()), whole)
 
 
-def test_what_a_preprocessing_pads_is_cut_off():
+def test_padding_of_a_preprocessor_is_cut_off():
     model = pointwise(preprocessor=RGB | {"test_cfg": {"size_divisor": 8}})
     image = photo(13, 21)
     probs = photo_probs(model, image, config())
@@ -169,7 +169,7 @@ def test_what_a_preprocessing_pads_is_cut_off():
     np.testing.assert_allclose(probs.numpy(), softmax(logits_by_hand(image)), atol=1e-5)
 
 
-def test_logits_of_a_coarser_grid_are_brought_to_the_photos_size_bilinearly():
+def test_logits_of_a_coarser_grid_are_resized_bilinearly():
     image = photo(8, 12)
     probs = photo_probs(pointwise(every=2), image, config())
     coarse = torch.from_numpy(logits_by_hand(image[::2, ::2]))[None]
@@ -184,7 +184,7 @@ def test_a_mask_is_the_most_probable_class():
     assert (mask == logits_by_hand(image).argmax(axis=0)).all()
 
 
-def test_the_crf_is_run_on_the_probabilities_where_asked():
+def test_the_crf_refines_the_probabilities_if_enabled():
     image, model = photo(16, 20), pointwise()
     crf = {"enabled": True, "iter_max": 2}
     settings = config(crf=crf)
@@ -194,7 +194,7 @@ def test_the_crf_is_run_on_the_probabilities_where_asked():
     assert (mask != photo_mask(model, image, config())).any()
 
 
-def test_the_photo_is_left_as_it_is():
+def test_the_photo_is_not_changed():
     image = photo(9, 9)
     before = image.copy()
     image.setflags(write=False)
@@ -203,12 +203,12 @@ def test_the_photo_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
-def test_what_is_no_photo_is_refused(image):
+def test_an_array_that_is_not_a_photo_is_refused(image):
     with pytest.raises(ShapeError, match=r"image_rgb must be \(H, W, 3\) uint8, got"):
         photo_probs(pointwise(), image, config())
 
 
-def test_a_transformer_is_served_as_well():
+def test_a_transformer_works_as_well():
     segformer = small_config(3) | {
         "backbone": {
             **{"type": "MixVisionTransformer", "embed_dims": 8, "num_layers": [1, 1, 1, 1]},

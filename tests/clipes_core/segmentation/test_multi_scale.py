@@ -55,7 +55,7 @@ def test_is_four_cross_entropies_on_reduced_labels():
         assert found[f"decode_{scale}.loss_cgl"] == pytest.approx(F.cross_entropy(each, reduced).item(), rel=1e-5)
 
 
-def test_predicts_as_without():
+def test_predicts_like_an_encoder_decoder():
     model = multi_scale("deeplabv2").eval()
     plain = segmentor("deeplabv2").eval()
     plain.load_state_dict(model.state_dict())
@@ -68,7 +68,7 @@ def test_refuses_heads_that_give_more_than_logits():
     model = multi_scale("deeplabv2")
     model.decode_head = TwoMaps()
 
-    with pytest.raises(ShapeError, match="TwoMaps gives tuple: use EncoderDecoder"):
+    with pytest.raises(ShapeError, match="TwoMaps returns tuple: use EncoderDecoder"):
         losses(model, batch(255, 255))
 
 

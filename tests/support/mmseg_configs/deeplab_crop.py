@@ -1,6 +1,6 @@
-"""The shipped DeepLabV2 from nothing on crops small enough for two cores."""
+"""The shipped DeepLabV2 on crops that are small enough for two cores."""
 
-_base_ = "../../configs/mmseg/deeplabv2_r101_voc12.py"
+_base_ = "../../../configs/mmseg/deeplabv2_r101_voc12.py"
 
 model = dict(data_preprocessor=dict(size=(65, 65)))
 train_pipeline = [

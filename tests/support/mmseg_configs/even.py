@@ -1,4 +1,4 @@
-"""The tiny network without what differs between one process and several: batch statistics and dropout."""
+"""The tiny network without batch statistics and dropout, whose results depend on the number of processes."""
 
 _base_ = "tiny.py"
 

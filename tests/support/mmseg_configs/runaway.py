@@ -1,4 +1,4 @@
-"""The tiny network with a learning rate that no network bears."""
+"""The tiny network with a learning rate at which every network diverges."""
 
 _base_ = "tiny.py"
 

@@ -1,4 +1,4 @@
-"""A network that trains in milliseconds a step: for tests."""
+"""A network for tests, whose training takes milliseconds per iteration."""
 
 default_scope = "mmseg"
 model = dict(

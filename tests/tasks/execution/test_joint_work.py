@@ -30,9 +30,9 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
 
         def one_dies():
             kill()
-            small.go_on()
+            small.resume()
 
-        with small.standing_still():
+        with small.blocked():
             error = failed_attempt(work, one_dies)
         result = result_of(run, work.make(0))
 
@@ -73,7 +73,7 @@ def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
         path.write_bytes(b"no photo")
         try:
             with pytest.raises(
-                StageError, match=r"^1 of 5 photos cannot be used, more than .+ 0\.1 bears; the first: b: "
+                StageError, match=r"^1 of 5 photos are unusable, more than .+ 0\.1 permits; the first: b: "
             ):
                 work.make(0)
         finally:
@@ -101,7 +101,7 @@ def test_a_training_without_a_step_in_time_is_stopped(small):
 def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
     run = small.prepared(execution={"shard_timeout_s": 45})
     with training_work(run) as work:
-        with small.standing_still():
+        with small.blocked():
             error = failed_attempt(work, killer(signal.SIGSTOP))
         result = result_of(run, work.make(0))
     assert str(error) == "no step for 45 s: stopped; raise execution.shard_timeout_s"

@@ -1,16 +1,27 @@
-"""What the tests of the training's data share."""
+"""Fixtures for the tests of the training: masked photos, caches, and recipes of small configs."""
 
 import pytest
+import torch
+from mmengine.registry import init_default_scope
 from support.masked_photos import MaskedPhotos, confidence_of, ids_of, mask_row, noise
+from support.small_recipes import PARTS, recipe_of
+from support.small_runs import TINY_NETWORK
+from support.threads import single_thread  # noqa: F401 - a fixture that all tests use
 
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.training.data.cached_files import CachedFiles
 
 
+@pytest.fixture(scope="module")
+def mmseg_scope():
+    """Names of transforms mean those of MMSegmentation, as in its runner."""
+    init_default_scope("mmseg")
+
+
 @pytest.fixture
 def masked(tmp_path):
-    """No photos yet, on this disk."""
+    """A local folder for masked photos, still empty."""
     return MaskedPhotos(str(tmp_path / "data"))
 
 
@@ -24,13 +35,13 @@ def seven(masked):
 
 @pytest.fixture
 def files(tmp_path):
-    """A cache with room for all."""
+    """A cache with room for all files."""
     return CachedFiles(tmp_path / "cache", 1)
 
 
 @pytest.fixture
 def run_with_masks(prepared, masked):
-    """A run of two photos of 64 x 48 px, written down; its masks are of these tests."""
+    """A recorded run of two photos of 64 x 48 px whose masks are those of `masked`."""
     run = prepared(dataset={"exif": "apply"})
     for shard, image_id in enumerate(("a", "d")):
         image = noise(shard, (48, 64))
@@ -40,3 +51,36 @@ def run_with_masks(prepared, masked):
             record.ledger.started("masks", shard, 1)
             record.ledger.finished(ShardRecord("masks", shard, uri, 1, cached=False), 1)
     return run
+
+
+@pytest.fixture
+def recipe_of_lines(tmp_path):
+    """Reads the recipe of a config that consists of `PARTS` and further lines, by default without initial weights."""
+
+    def recipe_of_lines(lines="", **train):
+        path = tmp_path / "own.py"
+        path.write_text(PARTS + lines)
+        return recipe_of(path, **{"init": "none", **train})
+
+    return recipe_of_lines
+
+
+@pytest.fixture
+def torchvision_home(tmp_path, monkeypatch):
+    """A cache of torch with two empty files, of which a recipe reads only the names."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("resnet18-f37072fd.pth", "resnet34-b627a593.pth"):
+        (folder / name).touch()
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    """Writes a config of the tiny network with further lines, and returns its path."""
+
+    def tiny_config(lines):
+        (tmp_path / "own.py").write_text(f"_base_ = {str(TINY_NETWORK)!r}\n{lines}\n")
+        return tmp_path / "own.py"
+
+    return tiny_config

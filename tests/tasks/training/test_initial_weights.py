@@ -57,7 +57,7 @@ def test_none_leaves_the_network_as_it_is():
     assert initial_digest("none") == "none"
 
 
-def test_weights_of_a_backbone_go_into_it_and_the_head_stays(tmp_path):
+def test_weights_of_a_backbone_leave_the_head_unchanged(tmp_path):
     model = Segmentor()
     head = model.decode_head.conv_seg.weight.clone()
     given = state(model.backbone, 0.5) | {"fc.weight": torch.ones(1000, 4)}
@@ -69,13 +69,13 @@ def test_weights_of_a_backbone_go_into_it_and_the_head_stays(tmp_path):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_weights_of_a_whole_segmentor_go_into_all_of_it(tmp_path, wrapped):
+def test_weights_of_a_whole_segmentor_are_loaded_into_all_of_it(tmp_path, wrapped):
     model, given = Segmentor(), state(Segmentor(), 0.25)
     load_initial_weights(model, saved(tmp_path / "whole.pth", {"state_dict": given} if wrapped else given))
     assert set(values(model).values()) == {0.25}
 
 
-def test_a_head_for_other_classes_stays_as_it_is(tmp_path):
+def test_a_head_for_other_classes_is_not_loaded(tmp_path):
     model = Segmentor(3)
     head = model.decode_head.conv_seg.weight.clone()
     load_initial_weights(model, saved(tmp_path / "whole.pth", state(Segmentor(21), 0.25)))
@@ -92,7 +92,7 @@ class CaffeNamed(nn.Module):
         self.decode_head = nn.ModuleDict({"branches": nn.ModuleList([nn.Conv2d(4, 3, 1)])})
 
 
-def test_names_from_caffe_are_known(tmp_path):
+def test_names_from_caffe_are_translated(tmp_path):
     of_norm = {f"base.layer1.conv1.bn.{name}": torch.full((4,), 2.0) for name in ("weight", "bias")}
     of_norm |= {f"base.layer1.conv1.bn.running_{name}": torch.full((4,), 2.0) for name in ("mean", "var")}
     given = {"base.layer1.conv1.conv.weight": torch.full((4, 3, 1, 1), 2.0), **of_norm}
@@ -102,7 +102,7 @@ def test_names_from_caffe_are_known(tmp_path):
     assert set(values(model).values()) == {2.0}
 
 
-def test_torchvisions_weights_come_from_torchs_cache(hub):
+def test_weights_of_torchvision_are_read_from_torchs_cache(hub):
     model = Segmentor()
     saved(hub / RESNET18, state(model.backbone, 0.125))
     load_initial_weights(model, "torchvision://resnet18")
@@ -111,24 +111,24 @@ def test_torchvisions_weights_come_from_torchs_cache(hub):
 
 
 @pytest.mark.parametrize("name", ["resnet1", "fcn_resnet50"])
-def test_weights_that_torchvision_has_not_are_told_so(hub, name):
+def test_weights_that_torchvision_lacks_are_reported(hub, name):
     with pytest.raises(ConfigError, match=rf"^train\.init: torchvision has no ImageNet weights of {name}: "):
         initial_digest(f"torchvision://{name}")
 
 
-def test_a_file_that_is_not_there_is_told_so(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     for call in (initial_digest, lambda init: load_initial_weights(Segmentor(), init)):
         with pytest.raises(WeightsError, match=rf"^train\.init {tmp_path}/gone\.pth: expected a readable file"):
             call(f"{tmp_path}/gone.pth")
 
 
-def test_weights_of_another_network_are_told_so(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     init = saved(tmp_path / "other.pth", {"conv1.weight": torch.ones(8, 3, 1, 1), "bn1.weight": torch.ones(4)})
-    with pytest.raises(WeightsError, match=r"it lacks 4 of its backbone's tensors, such as bn1\.bias$"):
+    with pytest.raises(WeightsError, match=r"but it lacks 4 of its backbone's tensors, such as bn1\.bias$"):
         load_initial_weights(Segmentor(), init)
 
 
-def test_a_damaged_file_is_told_so(tmp_path):
+def test_a_damaged_file_is_reported(tmp_path):
     path = tmp_path / "damaged.pth"
     saved(path, state(Segmentor(), 1.0))
     path.write_bytes(path.read_bytes()[:-200])

@@ -1,4 +1,4 @@
-"""Trainings whose real process is really killed, gone on with by the next attempt: nothing differs."""
+"""Trainings whose process is killed and that the next attempt resumes: the result is that of an undisturbed one."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from clipes_core.errors import WorkerError
 
 @pytest.fixture(scope="module")
 def undisturbed(small):
-    """Its artifact, and what a training wrote that nothing happened to."""
+    """The artifact and the result of an undisturbed training."""
     run = small.prepared()
     with training_work(run) as work:
         record = work.make(0)
     return record.uri, result_of(run, record)
 
 
-def test_the_last_checkpoints_and_the_best_are_kept_whole(undisturbed):
+def test_the_last_checkpoints_and_the_best_are_kept_intact(undisturbed):
     uri, result = undisturbed
     assert result.checkpoints == {"00000025.pt", "00000030.pt", "best.pt"}
     folder = Path(checkpoints_uri(uri))
@@ -31,12 +31,12 @@ def test_the_last_checkpoints_and_the_best_are_kept_whole(undisturbed):
     assert best["iteration"] == result.facts["best_iteration"] == max(scores, key=scores.get)
 
 
-def test_a_training_that_is_killed_is_gone_on_with(small, undisturbed):
-    """In a run that takes nothing of what is there: what an earlier one left is no part of it, its own attempts are."""
+def test_a_killed_training_is_resumed(small, undisturbed, pool):
+    """A run with --fresh ignores the checkpoints of earlier runs, but resumes its own attempts."""
     _, expected = undisturbed
     run = small.prepared(Reuse(fresh=True))
-    with training_work(run) as work:
-        with small.standing_still():
+    with training_work(run, pool) as work:
+        with small.blocked():
             error = failed_attempt(work, killer())
         assert isinstance(error, WorkerError)
         assert "-9" in str(error)
@@ -48,7 +48,7 @@ def test_a_training_that_is_killed_is_gone_on_with(small, undisturbed):
     assert result.checkpoints == expected.checkpoints
 
 
-def test_weights_that_are_gone_come_from_the_newest_checkpoint_that_is_whole(small, undisturbed):
+def test_missing_weights_are_rebuilt_from_the_newest_intact_checkpoint(small, undisturbed):
     uri, expected = undisturbed
     Path(weights_uri(uri)).unlink()
     newest = Path(checkpoints_uri(uri)) / "00000030.pt"

@@ -1,4 +1,4 @@
-"""The shipped DeepLabV2 on ResNet-101, killed in the middle of its training on masks of real photos."""
+"""The shipped DeepLabV2 on ResNet-101, killed during its training on the masks of real photos."""
 
 import pytest
 from PIL import Image
@@ -14,7 +14,7 @@ PHOTOS = {"2007_000063": "dog;chair", "2007_000068": "bird", "2007_000256": "aer
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_deeplab_that_is_killed_at_iteration_20_of_30_is_gone_on_with(tmp_path, real_data, golden):
+def test_a_deeplab_killed_at_iteration_20_of_30_is_resumed(tmp_path, real_data, golden):
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
     small = SmallTraining(TinyPhotos(tmp_path, photo, golden / "small_vit.pt"))
     lines = [f"{image_id}.jpg,{labels}" for image_id, labels in PHOTOS.items()]
@@ -24,7 +24,7 @@ def test_a_deeplab_that_is_killed_at_iteration_20_of_30_is_gone_on_with(tmp_path
         "train": {
             "mmseg_config": str(DEEPLAB),
             "iterations": 30,
-            "checkpoint_every": 9,  # two batches make a step of the optimizer: that is, every 10
+            "checkpoint_every": 9,  # rounded up to 10, because two batches make a step of the optimizer
             "keep_checkpoints": 1,
         },
         "evaluation": {"root": str(tmp_path)},
@@ -34,7 +34,7 @@ def test_a_deeplab_that_is_killed_at_iteration_20_of_30_is_gone_on_with(tmp_path
         expected = result_of(run, work.make(0))
     run = small.prepared(Reuse(fresh=True), **settings)
     with training_work(run) as work:
-        with small.standing_still():
+        with small.blocked():
             error = failed_attempt(work, killer())
         assert isinstance(error, WorkerError)
         result = result_of(run, work.make(0))

@@ -1,4 +1,4 @@
-"""A training whose photos and store are on a real S3 server."""
+"""A training whose photos and store lie on a real S3 server."""
 
 from support.small_runs import shard_runners, work_on
 from support.small_trainings import SmallTraining
@@ -15,12 +15,12 @@ from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.config.run import parse_config
 
-STEPS, BATCH = 8, 4
+ITERATIONS, BATCH = 8, 4
 
 
-def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_folder, tmp_path, monkeypatch):
+def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    values = SmallTraining(tiny).prepared(train={"iterations": STEPS, "validate_every": 0}).config.model_dump()
+    values = SmallTraining(tiny).config(train={"iterations": ITERATIONS, "validate_every": 0}).model_dump()
     for path in tiny.folder.glob("*.png"):
         write_bytes(f"{s3_folder}/photos/{path.name}", path.read_bytes())
     dataset = {**values["dataset"], "root": f"{s3_folder}/photos"}
@@ -34,6 +34,6 @@ def test_each_file_is_fetched_once_and_all_that_is_written_lands_there(tiny, s3_
     reads = training_facts(run.store, uri)["reads"]
     files = run.photos + len(masks)
     assert uri.startswith(f"{s3_folder}/store/")
-    assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * STEPS * BATCH - files)
+    assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * ITERATIONS * BATCH - files)
     assert set(list_names(checkpoints_uri(uri))) == {"00000005.pt", "00000008.pt"}
     assert load_segmenter(weights_uri(uri), "cpu").classes == tuple(entry.name for entry in run.vocabulary.classes)

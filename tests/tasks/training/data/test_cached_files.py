@@ -76,7 +76,7 @@ def test_a_file_is_fetched_once_and_never_asked_for_again(server, files):
     assert len(server.asked) == 3
 
 
-def test_another_version_is_read_anew(files):
+def test_another_version_is_fetched_again(files):
     fs = fsspec.filesystem("memory")
     fs.pipe_file("/cached/a", b"old")
     assert files.read("memory://cached/a", "1")[0] == b"old"
@@ -85,7 +85,7 @@ def test_another_version_is_read_anew(files):
     assert files.read("memory://cached/a", "2")[0] == b"new"
 
 
-def test_parts_of_a_file_are_kept_each_for_itself(files):
+def test_parts_of_a_file_are_cached_separately(files):
     fsspec.filesystem("memory").pipe_file("/cached/parts", bytes(range(100)))
     asked = [(0, 10), (10, 100), (0, 10), None]
     found = [files.read("memory://cached/parts", "1", span) for span in asked]
@@ -96,80 +96,80 @@ def test_parts_of_a_file_are_kept_each_for_itself(files):
         ("hit", 10),
         ("fetched", 100),
     ]
-    assert files.forget("memory://cached/parts", "1", (0, 10))
-    assert not files.forget("memory://cached/parts", "1", (0, 11))
+    assert files.evict("memory://cached/parts", "1", (0, 10))
+    assert not files.evict("memory://cached/parts", "1", (0, 11))
     again = [files.read("memory://cached/parts", "1", span)[1].source for span in asked]
     assert again == ["fetched", "hit", "hit", "hit"]
 
 
-def test_a_file_of_this_machine_is_read_where_it_is(tmp_path, files):
+def test_a_local_file_is_read_without_the_cache(tmp_path, files):
     (tmp_path / "a").write_bytes(content(1))
     assert sources(files, [str(tmp_path / "a"), f"file://{tmp_path}/a"]) == ["local", "local"]
     assert files.read(str(tmp_path / "a"), "1", (5, 8))[0] == content(1)[5:8]
-    assert not files.forget(str(tmp_path / "a"), "1")
+    assert not files.evict(str(tmp_path / "a"), "1")
     assert not files.folder.exists()
 
 
-def test_what_was_used_last_stays_within_the_bound(server, tmp_path):
+def test_the_least_recently_used_files_are_evicted(server, tmp_path):
     files = CachedFiles(tmp_path / "cache", 5.5 * FILE_BYTES / GB)
     uris = [f"{server.url}/{number}" for number in range(12)]
     for uri in uris:
         sources(files, [uris[0], uri])
-        on_disk = sum(path.stat().st_size for path in files.folder.rglob("*.val"))
-        assert on_disk <= files.kept_bytes() <= 5.5 * FILE_BYTES
+        on_disk = [*files.folder.rglob("*.val"), files.folder / "cache.db"]
+        assert sum(path.stat().st_size for path in on_disk) <= 5.5 * FILE_BYTES
     assert sources(files, [uris[0], uris[11], uris[10], uris[1]]) == ["hit", "hit", "hit", "fetched"]
 
 
-def test_a_file_larger_than_the_bound_is_fetched_each_time(server, tmp_path, caplog):
+def test_a_file_larger_than_the_cache_is_fetched_each_time(server, tmp_path, caplog):
     files = CachedFiles(tmp_path / "cache", 0.9 * FILE_BYTES / GB)
     assert sources(files, [f"{server.url}/1"] * 3) == ["fetched"] * 3
     assert [record.message for record in caplog.records] == [
-        "a file of 0.0001 GB is larger than the cache of 9e-05 GB: it is fetched each time"
+        "a file of 0.0001 GB exceeds the cache of 9e-05 GB and is fetched each time: raise execution.cache_gb"
     ]
 
 
-def test_no_bytes_keep_nothing(server, tmp_path, caplog):
+def test_a_cache_of_size_zero_caches_nothing(server, tmp_path, caplog):
     files = CachedFiles(tmp_path / "cache", 0)
     assert sources(files, [f"{server.url}/1"] * 2) == ["fetched"] * 2
     assert not caplog.records
     assert not files.folder.exists()
 
 
-def test_what_is_forgotten_is_fetched_anew(server, files):
+def test_an_evicted_file_is_fetched_again(server, files):
     uri = f"{server.url}/1"
     sources(files, [uri])
-    assert files.forget(uri, "1")
-    assert not files.forget(uri, "1")
+    assert files.evict(uri, "1")
+    assert not files.evict(uri, "1")
     assert sources(files, [uri]) == ["fetched"]
 
 
-def test_nothing_but_bytes_lies_in_a_private_folder(server, files):
+def test_the_folder_is_private_and_holds_plain_bytes(server, files):
     sources(files, [f"{server.url}/7"])
     (kept,) = files.folder.rglob("*.val")
     assert kept.read_bytes() == content(7)
     assert files.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_may_write_to_is_not_used(server, files, caplog):
+def test_a_folder_that_others_can_write_to_is_not_used(server, files, caplog):
     files.folder.mkdir()
     files.folder.chmod(0o777)
     assert sources(files, [f"{server.url}/1"] * 2) == ["fetched"] * 2
     assert [record.message for record in caplog.records] == [
-        f"the cache {files.folder} cannot be used ({files.folder}: others may write there; name a folder that is "
-        "yours alone): files are fetched each time meanwhile"
+        f"the cache {files.folder} cannot be used (other users can write to {files.folder}: choose a folder that only "
+        "you can write to): files are fetched each time until it can"
     ]
 
 
-def test_a_folder_that_cannot_be_made_does_not_end_the_reading(server, tmp_path, caplog):
+def test_a_cache_that_cannot_be_created_does_not_stop_reading(server, tmp_path, caplog):
     (tmp_path / "shut").mkdir(mode=0o555)
     with unprivileged(tmp_path):
         assert sources(CachedFiles(tmp_path / "shut" / "cache", 1), [f"{server.url}/1"] * 3) == ["fetched"] * 3
     assert ["Permission denied" in record.message for record in caplog.records] == [True]
 
 
-def test_a_disk_that_takes_no_more_does_not_end_the_reading(server, files, caplog, monkeypatch):
+def test_a_full_disk_does_not_stop_reading(server, files, caplog, monkeypatch):
     """A limit on the size of files refuses the write half-way, as a full disk does."""
-    monkeypatch.setattr(cached_files, "REST_S", 0.0)
+    monkeypatch.setattr(cached_files, "PAUSE_S", 0.0)
     assert sources(files, [f"{server.url}/1"]) == ["fetched"]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES // 2, hard))
@@ -182,7 +182,7 @@ def test_a_disk_that_takes_no_more_does_not_end_the_reading(server, files, caplo
     assert sources(files, [f"{server.url}/2"] * 2) == ["fetched", "hit"]
 
 
-def test_an_index_that_is_broken_does_not_end_the_reading(server, files, caplog):
+def test_a_broken_index_does_not_stop_reading(server, files, caplog):
     files.folder.mkdir(mode=0o700)
     (files.folder / "cache.db").write_bytes(b"no database" * 1000)
     assert sources(files, [f"{server.url}/1"] * 2) == ["fetched"] * 2
@@ -207,7 +207,7 @@ def test_two_processes_fetch_each_file_once(server, files):
     assert (found.count("fetched"), found.count("hit")) == (8, 8)
 
 
-def test_a_store_that_is_busy_is_asked_again(server, files, caplog):
+def test_a_busy_store_is_retried(server, files, caplog):
     server.busy = 1
     with caplog.at_level(logging.WARNING):
         assert sources(files, [f"{server.url}/1"]) == ["fetched"]
@@ -215,7 +215,7 @@ def test_a_store_that_is_busy_is_asked_again(server, files, caplog):
     assert "503" in caplog.text
 
 
-def test_a_store_that_stays_away_may_come_back_later(server, files, monkeypatch):
+def test_a_store_that_never_answers_is_a_transient_error(server, files, monkeypatch):
     monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=2))
     with pytest.raises(TransientError, match="/status500: 500"):
         files.read(f"{server.url}/status500", "1")
@@ -223,17 +223,17 @@ def test_a_store_that_stays_away_may_come_back_later(server, files, monkeypatch)
 
 
 @pytest.mark.parametrize(("path", "error"), [("status404", FileNotFoundError), ("status403", StorageError)])
-def test_a_no_is_not_asked_again(server, files, path, error):
+def test_a_refusal_is_not_retried(server, files, path, error):
     with pytest.raises(error):
         files.read(f"{server.url}/{path}", "1")
     assert len(server.asked) == 1
 
 
-def test_a_file_that_is_not_there(tmp_path, files):
+def test_a_missing_local_file_is_reported(tmp_path, files):
     with pytest.raises(FileNotFoundError):
         files.read(str(tmp_path / "none"), "1")
 
 
-def test_files_lie_with_the_users_other_caches(tmp_path, monkeypatch):
+def test_the_default_folder_is_among_the_users_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert CachedFiles().folder == tmp_path / "clipes" / "files"

@@ -8,51 +8,22 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from PIL import ExifTags, Image
-from s3fs import S3FileSystem
+from support.dataset_samples import RANDOM, same, samples
 from support.masked_photos import confidence_of, ids_of, mask_row, noise, png
-from torch.utils.data import DataLoader
 
 import clipes_core.segmentation  # noqa: F401  registers PackConfidence
 from clipes.tasks.storage.retry import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
-from clipes.tasks.training.data.sampler import DrawSampler
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes_core.errors import BrokenArtifactError, DatasetError, PhotoError, TransientError
 from clipes_core.pseudo_mask import ignore_unsure
 
-RANDOM = [
-    {
-        "type": "RandomChoice",
-        "transforms": [[{"type": "Resize", "scale_factor": 1.5}], [{"type": "RandomRotate", "prob": 1.0, "degree": 9}]],
-    },
-    {"type": "RandomCrop", "crop_size": (16, 16)},
-    {"type": "RandomFlip", "prob": 0.5},
-    {"type": "PhotoMetricDistortion"},
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _mmseg():
-    """Names of transforms mean MMSegmentation's, as they do in its runner."""
-    init_default_scope("mmseg")
-
-
-def samples(dataset, draws, workers=0, skipped=0):
-    """The samples of some draws, as a training's loader gives them one by one."""
-    sampler = DrawSampler(dataset)
-    sampler.skip(skipped)
-    loader = DataLoader(dataset, sampler=sampler, num_workers=workers, collate_fn=list)
-    return [sample for _, (sample,) in zip(range(draws), loader, strict=False)]
-
-
-def same(one, other):
-    return all(np.array_equal(one[key], other[key]) for key in ("img", "gt_seg_map", "gt_confidence", "image_id"))
+pytestmark = pytest.mark.usefixtures("mmseg_scope")
 
 
 def order(dataset, draws):
@@ -74,14 +45,14 @@ def test_a_sample_is_the_photo_in_bgr_with_both_maps(seven, files):
         assert found["unusable"] == ()
 
 
-def test_names_and_colours_begin_with_background(seven):
+def test_classes_and_palette_begin_with_background(seven):
     assert PseudoMaskDataset(seven.training_set(), []).metainfo == {
         "classes": ("background", "cat", "dog"),
         "palette": [[0, 0, 0], [128, 0, 0], [0, 128, 0]],
     }
 
 
-def test_it_is_built_by_mmsegmentation_s_registry(seven, tmp_path):
+def test_mmsegmentation_can_build_it(seven, tmp_path):
     config = {
         "type": "PseudoMaskDataset",
         "training_set": seven.training_set(),
@@ -106,7 +77,7 @@ def test_stock_transforms_carry_the_confidence_with_the_labels(seven, files):
     assert flipped == {True, False}
 
 
-def test_labels_of_unsure_pixels_are_ignored_when_asked(seven, files):
+def test_labels_below_the_threshold_are_ignored(seven, files):
     plain = PseudoMaskDataset(seven.training_set(), [], cache=files)
     switched = PseudoMaskDataset(seven.training_set(), [], ignore_below=0.6, cache=files)
     found, expected = switched[3], plain[3]
@@ -141,7 +112,7 @@ def test_augmentation_differs_from_epoch_to_epoch_and_from_seed_to_seed(masked, 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_pass_goes_on_bit_for_bit(seven, files, workers):
+def test_a_resumed_pass_continues_bit_for_bit(seven, files, workers):
     dataset = PseudoMaskDataset(seven.training_set(), RANDOM, seed=3, cache=files)
     whole = samples(dataset, 17)
     random.random(), np.random.rand(), torch.rand(1)
@@ -151,7 +122,7 @@ def test_a_resumed_pass_goes_on_bit_for_bit(seven, files, workers):
     assert all(same(one, other) for one, other in zip(whole[5:], resumed, strict=True))
 
 
-def test_the_random_state_of_others_is_left_as_it_was(seven, files):
+def test_samples_do_not_change_the_random_state(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), RANDOM, cache=files)
 
     def drawn():
@@ -173,7 +144,7 @@ def jpeg(image, orientation):
     return buffer.getvalue()
 
 
-def test_photos_of_any_kind_are_decoded_as_for_their_masks(masked, files):
+def test_photos_are_decoded_as_they_were_for_their_masks(masked, files):
     grey, rgba = noise(9)[..., 0], np.dstack([noise(8), np.zeros((24, 32), np.uint8)])
     maps = noise(0)[..., 0] % 3, noise(0)[..., 1]
     masked.add("a", data=png(grey), row=mask_row("a", *maps))
@@ -197,7 +168,7 @@ def test_photos_are_not_reduced(masked, files):
     assert PseudoMaskDataset(masked.training_set(), [], cache=files)[0]["img"].shape == (4, 1500, 3)
 
 
-def test_a_broken_photo_is_replaced_by_the_next_one_and_told_once(seven, files, caplog):
+def test_a_broken_photo_is_replaced_by_the_next_one_with_one_warning(seven, files, caplog):
     dataset = PseudoMaskDataset(seven.training_set(), RANDOM, cache=files)
     before = samples(dataset, 14)
     places = [place for place, sample in enumerate(before) if sample["image_id"] == "p3"]
@@ -214,7 +185,7 @@ def test_a_broken_photo_is_replaced_by_the_next_one_and_told_once(seven, files, 
             assert same(one, other)
             assert other["unusable"] == ()
     (told,) = caplog.records
-    assert told.message.startswith(f"p3: {path} (8 bytes) cannot be decoded: no image of a known format; trained on p")
+    assert told.message.startswith(f"p3: {path} (8 bytes) cannot be decoded: no image of a known format; training on p")
 
 
 @pytest.mark.parametrize(
@@ -223,12 +194,12 @@ def test_a_broken_photo_is_replaced_by_the_next_one_and_told_once(seven, files, 
         (lambda path: path.unlink(), r"p3\.png is not there"),
         (
             lambda path: path.write_bytes(png(noise(0, (24, 30)))),
-            r"p3\.png is 30x24 now, and was 32x24 when its mask was made: run again",
+            r"p3\.png is 30x24, but was 32x24 when its mask was made: rerun to update the mask",
         ),
         (lambda path: path.write_bytes(png(noise(0, (1, 30)))), r"^p3: photo is 30 x 1 px"),
     ],
 )
-def test_what_is_wrong_with_a_photo_is_said(seven, files, damage, reason):
+def test_the_reason_why_a_photo_is_unusable_is_reported(seven, files, damage, reason):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     damage(Path(seven.uris["p3"]))
     reasons = [why for sample in samples(dataset, 7) for why in sample["unusable"]]
@@ -236,15 +207,15 @@ def test_what_is_wrong_with_a_photo_is_said(seven, files, damage, reason):
     assert re.search(reason, reasons[0])
 
 
-def test_photos_that_are_all_gone_end_the_training(seven, files):
+def test_a_training_whose_photos_are_all_missing_stops(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for uri in seven.uris.values():
         Path(uri).unlink()
-    with pytest.raises(PhotoError, match=r"^7 photos in a row cannot be used: .+\. p\d: .+\.png is not there$"):
+    with pytest.raises(PhotoError, match=r"^7 photos in a row are unusable: .+\. p\d: .+\.png is not there$"):
         dataset[2]
 
 
-def test_a_store_of_photos_that_stays_away_ends_the_training(masked, files, monkeypatch):
+def test_a_store_of_photos_that_never_answers_stops_the_training(masked, files, monkeypatch):
     monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
     masked.add("a")
     photos = [photo.__class__("a", "http://127.0.0.1:9/a.png", 1, "1", ()) for photo in masked.photos()]
@@ -253,7 +224,7 @@ def test_a_store_of_photos_that_stays_away_ends_the_training(masked, files, monk
         PseudoMaskDataset(training_set, [], cache=files)[0]
 
 
-def test_a_mask_that_is_gone_ends_the_training(seven, files):
+def test_a_missing_mask_stops_the_training(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for artifact in dataset.training_set.artifacts:
         Path(artifact.uri).unlink()
@@ -261,14 +232,14 @@ def test_a_mask_that_is_gone_ends_the_training(seven, files):
         dataset[0]
 
 
-def test_no_masks_are_nothing_to_train_on(masked):
+def test_a_data_set_without_masks_is_refused(masked):
     masked.add("a")
     masked.shards[0].clear()
-    with pytest.raises(DatasetError, match="none of 1 photos has a mask: there is nothing to train on"):
+    with pytest.raises(DatasetError, match="none of the 1 photos has a pseudo mask, which training needs"):
         PseudoMaskDataset(masked.training_set(), [])
 
 
-def test_a_config_names_a_run_and_its_batches_tell_how_they_came(run_with_masks):
+def test_a_config_names_a_run_and_batches_carry_their_reads(run_with_masks):
     """The loader as MMEngine's runner builds it, with another process and the transform that packs confidence."""
     pipeline = [{"type": "RandomCrop", "crop_size": (24, 32)}, {"type": "PackConfidence"}]
     config = {
@@ -293,80 +264,7 @@ def test_a_config_names_a_run_and_its_batches_tell_how_they_came(run_with_masks)
     assert {sample.image_id for sample in batch["data_samples"]} == {"a", "d"}
 
 
-def test_a_photo_replaced_under_its_name_is_read_anew(masked, files, s3_folder):
-    masked.uri = s3_folder
-    masked.add("a")
-    assert samples(PseudoMaskDataset(masked.training_set(), [], cache=files), 1)[0]["reads"][0].source == "fetched"
-    masked.shards = [[], []]
-    masked.add("b")
-    image = noise(77)
-    masked.add("a", data=png(image), row=mask_row("a", ids_of(image), confidence_of(image)))
-
-    found = samples(PseudoMaskDataset(masked.training_set(), [], cache=files), 2)
-
-    (anew,) = (sample["img"] for sample in found if sample["image_id"] == "a")
-    assert (anew == image[..., ::-1]).all()
-
-
-def test_a_kept_photo_that_a_power_cut_has_emptied_is_fetched_anew(masked, files, s3_folder):
-    masked.uri = s3_folder
-    masked.add("a")
-    dataset = PseudoMaskDataset(masked.training_set(), [], cache=files)
-    before = dataset[0]
-    for copy in files.folder.rglob("*.val"):
-        copy.write_bytes(b"")
-
-    after = dataset[0]
-
-    assert same(before, after)
-    assert after["unusable"] == ()
-    assert [read.source for read in after["reads"]] == ["fetched", "fetched"]
-    assert [read.source for read in dataset[0]["reads"]] == ["hit", "hit"]
-
-
-@pytest.fixture
-def seven_on_s3(seven, s3_folder, masked):
-    """The seven photos and their masks in a bucket."""
-    on_s3 = type(masked)(s3_folder)
-    for number in range(7):
-        on_s3.add(f"p{number}", shard=number % 2)
-    return on_s3
-
-
-@pytest.fixture
-def take_s3_away(monkeypatch):
-    """From when it is called on, nothing answers where the bucket was."""
-
-    def take_away():
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        monkeypatch.setattr(S3FileSystem, "retries", 1)
-        monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
-        S3FileSystem.clear_instance_cache()
-
-    return take_away
-
-
-def test_the_second_epoch_reads_nothing_from_s3(seven_on_s3, files, tmp_path, take_s3_away):
-    """Photos and masks in a bucket, two worker processes."""
-    training_set = seven_on_s3.training_set()
-    dataset = PseudoMaskDataset(training_set, RANDOM, cache=files)
-    first = samples(dataset, 7, workers=2)
-    take_s3_away()
-
-    second = samples(dataset, 7, workers=2, skipped=7)
-    repeated = samples(dataset, 7, workers=2)
-
-    sources = [read.source for sample in first for read in sample["reads"]]
-    assert set(sources) == {"fetched", "hit"}
-    assert sources.count("fetched") <= 7 + 2  # processes load ahead, so samples after these may have been the first
-    assert {read.source for sample in second for read in sample["reads"]} == {"hit"}
-    assert all(same(one, other) for one, other in zip(first, repeated, strict=True))
-    with pytest.raises(TransientError, match="Could not connect"):  # what a read would have come to
-        PseudoMaskDataset(training_set, RANDOM, cache=CachedFiles(tmp_path / "other", 1))[0]
-
-
-def test_compose_of_mmengine_is_given_a_chosen_state(seven, files):
+def test_transforms_draw_from_the_seed_of_draw_and_photo(seven, files):
     """The same transforms, given the same photo and state by hand."""
     dataset = PseudoMaskDataset(seven.training_set(), [], seed=3, cache=files)
     plain = dataset[4]
@@ -376,5 +274,5 @@ def test_compose_of_mmengine_is_given_a_chosen_state(seven, files):
     assert same(PseudoMaskDataset(seven.training_set(), RANDOM, seed=3, cache=files)[4], expected)
 
 
-def test_a_cache_of_nothing_said_is_the_users(seven):
+def test_the_default_cache_is_the_users_own(seven):
     assert PseudoMaskDataset(seven.training_set(), []).files.folder == CachedFiles().folder

@@ -11,12 +11,12 @@ def sample(*reads, unusable=()):
     return SimpleNamespace(reads=reads, unusable=unusable)
 
 
-def test_nothing_read_counts_nothing():
+def test_all_counts_start_at_zero():
     expected = {"local": 0, "hit": 0, "fetched": 0, "fetched_mb": 0.0, "read_seconds": 0.0, "unusable_photos": []}
     assert Reads().plain() == expected
 
 
-def test_files_of_all_samples_are_counted_by_where_they_came_from():
+def test_files_are_counted_by_their_source():
     reads = Reads()
     hook = ReadsHook(reads, photos=10, max_failure_rate=0.2)
     first = sample(FileRead("fetched", 1_500_000, 0.5), FileRead("local", 9_000_000, 0.25))
@@ -34,10 +34,10 @@ def test_files_of_all_samples_are_counted_by_where_they_came_from():
     }
 
 
-def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training():
+def test_more_unusable_photos_than_permitted_stop_the_training():
     hook = ReadsHook(Reads(), photos=10, max_failure_rate=0.2)
     for place, unusable in enumerate((("b: gone", "a: gone"), ("a: gone",), ())):
         hook.before_train_iter(None, place, {"data_samples": [sample(unusable=unusable)]})
-    told = r"^3 of 10 photos cannot be used, more than execution\.max_failure_rate 0\.2 bears; .+ a: gone\n"
+    told = r"^3 of 10 photos are unusable, more than execution\.max_failure_rate 0\.2 permits; .+ a: gone\n"
     with pytest.raises(StageError, match=told):
         hook.before_train_iter(None, 3, {"data_samples": [sample(), sample(unusable=("c: gone",))]})

@@ -40,7 +40,7 @@ def test_a_row_group_is_decoded_from_its_own_bytes(path):
         assert read(groups, group) == [{"name": name, "mask": name.encode() * 50} for name in names]
 
 
-def test_nothing_but_its_columns_is_asked_for(path):
+def test_only_the_requested_columns_are_read(path):
     groups = RowGroups.of_file(str(path), COLUMNS)
     content, spans = bytearray(path.read_bytes()), [groups.span(group, COLUMNS) for group in range(3)]
     kept = {place for span in spans for place in range(*span)}
@@ -58,7 +58,7 @@ def test_a_file_without_rows_has_no_tables(path, tmp_path):
     assert list(groups.tables(COLUMNS)) == []
 
 
-def test_what_is_damaged_is_named(path):
+def test_a_damaged_file_is_named(path):
     groups = RowGroups.of_file(str(path), COLUMNS)
     flip_in_page(path, 1, 2)
     assert len(read(groups, 0)) == 2
@@ -68,7 +68,7 @@ def test_what_is_damaged_is_named(path):
         groups.decoded(0, COLUMNS, 0, path.read_bytes()[:100])
 
 
-def test_a_file_that_lacks_a_column_or_is_gone(path):
+def test_a_missing_column_or_file_is_reported(path):
     groups = RowGroups.of_file(str(path), COLUMNS)
     with pytest.raises(BrokenArtifactError, match=r"lacks the columns \['confidence'\]"):
         RowGroups.of_file(str(path), (*COLUMNS, "confidence"))

@@ -31,20 +31,20 @@ def test_draws_are_counted_without_end():
     assert len(sampler) == 5
 
 
-def test_it_is_built_as_mmengine_builds_samplers():
+def test_mmengine_can_build_it():
     sampler = DATA_SAMPLERS.build({"type": "DrawSampler"}, default_args={"dataset": Numbers(), "seed": 9})
     assert list(islice(sampler, 2)) == [0, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_mmengine_s_loop_resumes_at_an_iteration(workers):
+def test_the_loop_of_mmengine_resumes_at_an_iteration(workers):
     whole = batches(DataLoader(Numbers(), 3, sampler=DrawSampler(Numbers())), 6)
     resumed = _InfiniteDataloaderIterator(DataLoader(Numbers(), 3, sampler=DrawSampler(Numbers()), num_workers=workers))
     resumed.skip_iter(4)
     assert [next(resumed).tolist() for _ in range(2)] == whole[4:] == [[12, 13, 14], [15, 16, 17]]
 
 
-def test_nothing_is_skipped_backwards():
+def test_a_negative_number_of_samples_cannot_be_skipped():
     with pytest.raises(ValueError, match="num_samples must be at least 0, got -1"):
         DrawSampler(Numbers()).skip(-1)
 
@@ -58,7 +58,7 @@ def take(rank, folder, results):
     dist.destroy_process_group()
 
 
-def test_two_processes_together_take_what_one_takes(tmp_path):
+def test_two_processes_together_load_what_one_loads(tmp_path):
     context = multiprocessing.get_context("fork")
     results = context.Queue()
     processes = [context.Process(target=take, args=(rank, tmp_path, results)) for rank in range(2)]

@@ -35,7 +35,7 @@ def test_each_photo_has_its_own_mask(seven, files):
         assert 0 < read.size_bytes < size
 
 
-def test_ids_are_sorted_whatever_the_order_of_photos_and_rows(masked, files):
+def test_photos_are_sorted_by_id_in_any_order_of_photos_and_rows(masked, files):
     for name, shard in (("c", 1), ("ä/b", 0), ("a", 1), ("B", 0)):
         masked.add(name, shard=shard)
     found = masked.training_set()
@@ -53,7 +53,7 @@ def test_rows_are_found_in_every_row_group(masked, files):
         assert (found.mask(number, files)[0].confidence == number).all()
 
 
-def test_photos_without_a_mask_are_left_out_and_counted(masked):
+def test_photos_without_a_mask_are_excluded_and_counted(masked):
     masked.add("a")
     masked.add("b", row=MasksRow("b", (1,), "error", "no CAMs", "upstream"))
     masked.add("c", shard=1)
@@ -68,7 +68,7 @@ def test_no_photos_are_an_empty_set():
     assert (len(found), found.left_out) == (0, 0)
 
 
-def test_a_run_s_files_tell_it_all(run_with_masks, files):
+def test_the_files_of_a_run_locate_its_masks(run_with_masks, files):
     found = TrainingSet.of_run(run_with_masks.store.uri, "tiny")
 
     assert [found.photo(index).image_id for index in range(2)] == ["a", "d"]
@@ -79,7 +79,7 @@ def test_a_run_s_files_tell_it_all(run_with_masks, files):
     assert (found.mask(1, files)[0].ids == ids_of(noise(1, (48, 64)))).all()
 
 
-def test_a_run_that_is_not_there_or_has_no_masks(prepared):
+def test_a_missing_run_and_a_run_without_masks_are_refused(prepared):
     run = prepared()
     with pytest.raises(UsageError, match=r"no run tiny in .+; existing runs: none"):
         TrainingSet.of_run(run.store.uri, "tiny")
@@ -89,7 +89,7 @@ def test_a_run_that_is_not_there_or_has_no_masks(prepared):
         TrainingSet.of_run(run.store.uri, "tiny")
 
 
-def test_an_artifact_that_is_gone_is_named(seven, files):
+def test_a_missing_artifact_is_named(seven, files):
     found = seven.training_set()
     Path(found.artifacts[1].uri).unlink()
     with pytest.raises(BrokenArtifactError, match=r"masks/.+/001-.+\.parquet is missing: run again"):
@@ -98,7 +98,7 @@ def test_an_artifact_that_is_gone_is_named(seven, files):
         TrainingSet.of_photos(seven.photos(), [each.uri for each in found.artifacts], VOCABULARY, "ignore")
 
 
-def test_an_artifact_whose_pages_are_damaged_is_named(seven, files):
+def test_an_artifact_with_damaged_pages_is_named(seven, files):
     found = seven.training_set()
     flip_in_page(Path(found.artifacts[0].uri), 0, STAGES["masks"].schema.get_field_index("mask_png"))
     with pytest.raises(BrokenArtifactError, match=r"/000-.+ cannot be read"):
@@ -106,15 +106,15 @@ def test_an_artifact_whose_pages_are_damaged_is_named(seven, files):
     assert (found.mask(1, files)[0].ids == ids_of(noise(1))).all()
 
 
-def test_a_mask_of_another_photo_is_never_given(seven, files):
+def test_a_mask_of_another_photo_is_never_returned(seven, files):
     found = seven.training_set()
     seven.shards[0][0] = replace(seven.shards[0][0], image_id="q0")
     seven.artifact(0)
-    with pytest.raises(BrokenArtifactError, match="does not hold p0 where it was any more: run again"):
+    with pytest.raises(BrokenArtifactError, match="no longer holds p0 in its row: run again"):
         found.mask(0, files)
 
 
-def test_of_an_artifact_in_a_bucket_one_row_group_is_fetched(masked, files, s3_folder):
+def test_one_row_group_of_a_remote_artifact_is_fetched(masked, files, s3_folder):
     masked.uri = s3_folder
     for number in range(ROWS_AT_ONCE + 1):
         masked.add(f"{number:03d}", data=b"", row=mask_row(f"{number:03d}", *tiny_mask(number)))
@@ -127,7 +127,7 @@ def test_of_an_artifact_in_a_bucket_one_row_group_is_fetched(masked, files, s3_f
     assert (found.mask(7, files)[0].confidence == 7).all()
 
 
-def test_a_kept_copy_that_is_damaged_is_fetched_anew(masked, files, s3_folder):
+def test_a_damaged_cached_copy_is_fetched_again(masked, files, s3_folder):
     masked.uri = s3_folder
     masked.add("a")
     found = masked.training_set()

@@ -26,11 +26,11 @@ def names(uri):
     return sorted(Path(each).name for each in fs.find(path))
 
 
-def test_without_any_there_is_no_newest(uri):
+def test_an_empty_folder_has_no_newest(uri):
     assert CheckpointFolder(uri, 2).newest() is None
 
 
-def test_the_newest_comes_back_whole(uri):
+def test_the_newest_is_read_as_it_was_written(uri):
     folder = CheckpointFolder(uri, 2)
     for iteration in (9, 10):
         folder.write(iteration, state(iteration))
@@ -41,14 +41,14 @@ def test_the_newest_comes_back_whole(uri):
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_last_ones_are_kept_and_no_half_written_file(uri, keep):
+def test_the_newest_are_kept_without_half_written_files(uri, keep):
     folder = CheckpointFolder(uri, keep)
     for iteration in (2, 9, 10, 100):
         folder.write(iteration, state(iteration))
     assert names(uri) == ["00000002.pt", "00000009.pt", "00000010.pt", "00000100.pt"][-keep:]
 
 
-def test_the_best_is_kept_beside_them_and_replaced_by_a_better_one(uri):
+def test_the_best_is_kept_too_and_replaced_by_a_better_one(uri):
     folder = CheckpointFolder(uri, 1)
     for iteration in (1, 2):
         folder.write_best(state(iteration))
@@ -59,14 +59,14 @@ def test_the_best_is_kept_beside_them_and_replaced_by_a_better_one(uri):
         assert torch.load(file, weights_only=True)["iteration"] == 2
 
 
-def test_the_best_is_never_gone_on_from(uri):
+def test_the_best_is_never_resumed_from(uri):
     folder = CheckpointFolder(uri, 1)
     folder.write_best(state(7))
     assert folder.newest() is None
 
 
 @pytest.mark.parametrize("length", [0, 100, 1000])
-def test_a_damaged_one_is_passed_over_with_a_warning_and_replaced(tmp_path, caplog, length):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_replaced(tmp_path, caplog, length):
     folder = CheckpointFolder(str(tmp_path), 2)
     for iteration in (10, 20):
         folder.write(iteration, state(iteration))
@@ -81,19 +81,19 @@ def test_a_damaged_one_is_passed_over_with_a_warning_and_replaced(tmp_path, capl
     assert folder.newest()["iteration"] == 20
 
 
-def test_nothing_in_one_is_executed(tmp_path, caplog):
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, caplog):
     torch.save({"iteration": 20, "model": Path}, tmp_path / "00000020.pt")
     assert CheckpointFolder(str(tmp_path), 2).newest() is None
     assert "is damaged" in caplog.text
 
 
-def test_where_all_are_damaged_the_training_begins_anew(tmp_path):
+def test_a_training_whose_checkpoints_are_all_damaged_restarts(tmp_path):
     for name in ("00000010.pt", "00000020.pt"):
         (tmp_path / name).write_bytes(b"")
     assert CheckpointFolder(str(tmp_path), 2).newest() is None
 
 
-def test_other_files_are_no_checkpoints(tmp_path):
+def test_other_files_are_not_checkpoints(tmp_path):
     folder = CheckpointFolder(str(tmp_path), 1)
     for name in ("x.pt", "1.pt", "00000030.pt.tmp"):
         (tmp_path / name).write_bytes(b"x")

@@ -3,7 +3,7 @@ from time import perf_counter, sleep
 from clipes.tasks.training.hooks.clock import Clock, ClockHook
 
 
-def test_steps_and_waits_add_up_to_the_time_that_went_by():
+def test_iterations_and_waits_add_up_to_the_elapsed_time():
     clock, began = Clock(), perf_counter()
     hook = ClockHook(clock)
     hook.before_train_epoch(None)
@@ -14,13 +14,13 @@ def test_steps_and_waits_add_up_to_the_time_that_went_by():
         hook.after_train_iter(None, step)
     gone = perf_counter() - began
 
-    assert clock.steps == 3
+    assert clock.iterations == 3
     assert clock.waited >= 0.06
     assert clock.seconds >= 0.03
     assert clock.waited + clock.seconds <= gone
 
 
-def test_what_came_before_the_training_does_not_count():
+def test_time_before_the_training_does_not_count():
     clock = Clock()
     sleep(0.05)
     began = perf_counter()
@@ -30,10 +30,10 @@ def test_what_came_before_the_training_does_not_count():
     assert clock.waited <= perf_counter() - began
 
 
-def test_what_is_no_part_of_the_training_does_not_count():
+def test_a_pause_does_not_count():
     clock, began = Clock(), perf_counter()
     clock.lap()
-    with clock.off():
+    with clock.paused():
         paused = perf_counter()
         sleep(0.05)
         paused = perf_counter() - paused
@@ -41,11 +41,11 @@ def test_what_is_no_part_of_the_training_does_not_count():
     assert 0 <= lap <= perf_counter() - began - paused
 
 
-def test_a_pause_that_fails_does_not_count_either():
+def test_a_pause_that_raises_does_not_count_either():
     clock, began = Clock(), perf_counter()
     clock.lap()
     try:
-        with clock.off():
+        with clock.paused():
             sleep(0.05)
             raise KeyError
     except KeyError:

@@ -26,7 +26,7 @@ def drawn_in(seed, step, rank=0):
     return drawn()
 
 
-def test_all_generators_follow_from_the_numbers():
+def test_all_generators_are_seeded_by_the_numbers():
     seed_all(3, 7)
     first = drawn()
     drawn()
@@ -35,13 +35,13 @@ def test_all_generators_follow_from_the_numbers():
     assert len(set(first)) == 3
 
 
-def test_a_step_draws_the_same_whatever_was_drawn_before():
+def test_an_iteration_draws_the_same_whatever_was_drawn_before():
     first = drawn_in(0, 5)
     drawn_in(0, 6)
     assert drawn_in(0, 5) == first
 
 
-def test_seeds_steps_and_ranks_draw_others():
+def test_other_seeds_iterations_and_ranks_draw_other_numbers():
     draws = [drawn_in(*numbers) for numbers in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1))]
     for one in zip(*draws, strict=True):
         assert len(set(one)) == len(draws)

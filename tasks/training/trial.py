@@ -1,0 +1,103 @@
+"""The trial of a recipe: every part of a training is built and used once, so that errors show before the run begins."""
+
+from clipes_core.segmentation import hand_over_confidence  # comes first because it silences MMSegmentation
+
+# isort: split
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from clipes.tasks.training.building import build_network, register_modules, translate_recipe_errors
+from clipes.tasks.training.data.dataset import transform_input
+from clipes.tasks.training.hooks.randomness import seeded
+from clipes.tasks.training.recipes import Recipe
+from clipes_core.errors import ConfigError
+from clipes_core.pseudo_mask import IGNORE_INDEX
+
+BLOCK, BLOCKS_HW = 25, (15, 20)  # side [px] and number of blocks: 375 x 500 px, the size of most VOC photos
+FULL_CONFIDENCE = 255
+DRAWS = 8  # because transforms act at random
+MAX_MISPLACED = 0.1  # share of the pixels; some transforms change labels on purpose
+
+
+def try_recipe(recipe: Recipe, num_classes: int) -> None:
+    """Build every part of a training once and run noise through transforms and network, so that errors show early.
+
+    Args:
+        recipe: of the training.
+        num_classes: 1 + K.
+
+    Raises:
+        ConfigError: a part cannot be built, or fails on its input.
+        WeightsError: the initial weights belong to another network.
+    """
+    with torch.random.fork_rng(devices=[]), register_modules(recipe):
+        model = build_network(recipe)
+        with translate_recipe_errors("train_pipeline"):
+            pipeline = Compose([dict(each) for each in recipe.pipeline])
+        with translate_recipe_errors("optim_wrapper"):
+            optim_wrapper = build_optim_wrapper(model, dict(recipe.optim_wrapper))
+        with translate_recipe_errors("param_scheduler"):
+            for each in recipe.param_scheduler:
+                PARAM_SCHEDULERS.build(dict(each), default_args={"optimizer": optim_wrapper, "epoch_length": 1})
+        with translate_recipe_errors("custom_hooks"):
+            for each in recipe.hooks:
+                HOOKS.build({key: value for key, value in each.items() if key != "priority"})
+        with translate_recipe_errors("train_pipeline", "used"):
+            sample = _sample(pipeline, num_classes)
+        if sample is not None:
+            with translate_recipe_errors("network", "used"):
+                _forward(model, sample)
+
+
+def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
+    """Run noise with blocks of labels through a pipeline a few times; return the last result, None if it skips all."""
+    last = None
+    for draw in range(DRAWS):
+        blocks = np.random.default_rng(draw).integers(0, num_classes, BLOCKS_HW).astype(np.uint8)
+        ids = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        image_bgr = np.random.default_rng(draw).integers(0, 256, (*ids.shape, 3), np.uint8)
+        with seeded(draw):
+            packed = pipeline(transform_input("noise", draw, image_bgr, ids, FULL_CONFIDENCE - ids))
+        if packed is not None:
+            _check_confidence(packed["data_samples"])
+            last = packed
+    return last
+
+
+def _check_confidence(sample: SegDataSample) -> None:
+    """Refuse a pipeline that moves labels without their confidence.
+
+    Raises:
+        ConfigError: the confidence of the sample is no longer where its labels are.
+    """
+    ids, confidence = sample.gt_sem_seg.data, sample.gt_confidence.data
+    labelled = ids != IGNORE_INDEX
+    misplaced = (
+        (FULL_CONFIDENCE - confidence[labelled] != ids[labelled]).float().mean().item() if labelled.any() else 0.0
+    )
+    if misplaced > MAX_MISPLACED:
+        raise ConfigError(
+            "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence; use the "
+            "transforms of MMSegmentation, or let yours move every map in results['seg_fields']"
+        )
+
+
+def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
+    """Compute the losses of a sample as in training, but with batch norm frozen: one photo has no statistics."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.eval()
+    hand_over_confidence(model)
+    batch = model.data_preprocessor({name: [value] for name, value in sample.items()}, training=True)
+    with torch.no_grad():
+        model(**batch, mode="loss")

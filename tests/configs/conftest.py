@@ -1,0 +1,3 @@
+"""Settings of all tests in this folder."""
+
+from support.threads import single_thread  # noqa: F401 - a fixture that all tests use

@@ -1,0 +1,73 @@
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.training.job import TrainingJob
+from clipes_core.config.run import parse_config
+from clipes_core.vocabulary import ClassEntry, Vocabulary
+
+PHOTO = Photo("a", "a.png", 1, "1", ())
+
+
+@pytest.fixture
+def job_with(tmp_path, recipe_of_lines):
+    """A job of the stage `toy` for some iterations, with settings of `train`."""
+
+    def job_with(iterations=30, accumulated=1, validation=(PHOTO,), **train):
+        recipe = recipe_of_lines(iterations=iterations)
+        return TrainingJob(
+            key=ArtifactKey("toy", "0" * 16, 0, "1" * 16),
+            store=ArtifactStore(str(tmp_path)),
+            config=parse_config({"name": "r", "dataset": {"root": "/"}, "train": train}),
+            vocabulary=Vocabulary(classes=(ClassEntry(name="cat"),)),
+            recipe=replace(recipe, optim_wrapper={**recipe.optim_wrapper, "accumulative_counts": accumulated}),
+            photos=(PHOTO,),
+            mask_uris=("masks.parquet",),
+            validation=validation,
+            processes=1,
+            meeting="",
+        )
+
+    return job_with
+
+
+def test_a_job_can_be_pickled(job_with):
+    job = job_with()
+    copy = pickle.loads(pickle.dumps(job))
+    assert (copy.key, copy.config, copy.recipe, copy.photos) == (job.key, job.config, job.recipe, job.photos)
+
+
+def test_checkpoints_lie_next_to_the_artifact(job_with, tmp_path):
+    job = job_with()
+    artifact = f"{tmp_path}/artifacts/toy/{'0' * 16}/000-{'1' * 16}"
+    assert (job.uri, job.checkpoints) == (f"{artifact}.parquet", f"{artifact}.checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("iterations", "accumulated", "train", "every"),
+    [
+        (100, 1, {}, 5),
+        (7, 1, {}, 1),
+        (100, 2, {}, 6),
+        (100, 1, {"checkpoint_every": 9}, 9),
+        (100, 2, {"checkpoint_every": 9}, 10),
+        (100, 2, {"checkpoint_every": 10}, 10),
+    ],
+)
+def test_checkpoints_fall_between_steps_of_the_optimizer(job_with, iterations, accumulated, train, every):
+    assert job_with(iterations, accumulated, **train).checkpoint_every == every
+
+
+@pytest.mark.parametrize(
+    ("iterations", "train", "every"),
+    [(100, {}, 10), (7, {}, 1), (100, {"validate_every": 3}, 3), (100, {"validate_every": 0}, 0)],
+)
+def test_a_training_is_validated_ten_times_by_default(job_with, iterations, train, every):
+    assert job_with(iterations, **train).validate_every == every
+
+
+def test_a_training_without_validation_photos_is_not_validated(job_with):
+    assert job_with(validation=(), validate_every=3).validate_every == 0

@@ -1,0 +1,155 @@
+from importlib.util import find_spec
+
+import pytest
+from support.small_recipes import fault, recipe_of
+
+from clipes.tasks.training.mmseg_config import RENAMED_MODULES
+from clipes_core.errors import ConfigError
+
+
+def test_photos_come_from_the_run_and_are_padded_and_packed_with_confidence(recipe_of_lines):
+    recipe = recipe_of_lines(
+        """
+del train_pipeline
+train_dataloader = dict(batch_size=6, dataset=dict(type="ADE20KDataset", data_root="x", pipeline=[
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", reduce_zero_label=True),
+    dict(type="RandomCrop", crop_size=(32, 32), cat_max_ratio=0.75),
+    dict(type="Pad", size=(32, 32)),
+    dict(type="PackSegInputs"),
+]))
+"""
+    )
+    assert recipe.pipeline == (
+        {"type": "RandomCrop", "crop_size": (32, 32), "cat_max_ratio": 0.75},
+        {"type": "PadWithConfidence", "size": (32, 32)},
+        {"type": "PackConfidence"},
+    )
+    assert recipe.batch_size == 6
+
+
+def test_packing_with_confidence_is_not_repeated(recipe_of_lines):
+    recipe = recipe_of_lines('train_pipeline = [dict(type="RandomFlip", prob=0.5), dict(type="PackConfidence")]\n')
+    assert [each["type"] for each in recipe.pipeline] == ["RandomFlip", "PackConfidence"]
+
+
+def test_padding_among_choices_pads_confidence_too(recipe_of_lines):
+    choices = "[[dict(type='Pad', size=(9, 9))], [dict(type='RandomFlip', prob=1)]]"
+    recipe = recipe_of_lines(f"train_pipeline = [dict(type='RandomChoice', transforms={choices})]\n")
+    assert recipe.pipeline[0]["transforms"][0][0] == {"type": "PadWithConfidence", "size": (9, 9)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [
+        ("", 1),
+        ("train_batch_size = 5\n", 5),
+        ("train_dataloader = dict(batch_size=3)\n", 3),
+        ("train_batch_size = 5\ntrain_dataloader = dict(batch_size=3)\n", 5),
+    ],
+)
+def test_the_batch_size_is_that_of_the_config(recipe_of_lines, lines, size):
+    assert recipe_of_lines(lines).batch_size == size
+
+
+def test_the_precision_is_that_of_the_run(recipe_of_lines):
+    amp = 'type="AmpOptimWrapper", dtype="bfloat16", loss_scale="dynamic", accumulative_counts=2'
+    assert recipe_of_lines(f"optim_wrapper.update({amp})\n").optim_wrapper == {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "accumulative_counts": 2,
+    }
+
+
+SCHEDULE = """
+param_scheduler = [
+    dict(type="LinearLR", begin=0, end=20, by_epoch=False),
+    dict(type="CosineAnnealingLR", begin=20, end=100, T_max=80, by_epoch=False),
+]
+"""
+
+
+@pytest.mark.parametrize(("iterations", "bounds"), [(None, [20, 20, 100, 80]), (100, [20, 20, 100, 80])])
+def test_a_schedule_is_unchanged_if_the_iterations_are(recipe_of_lines, iterations, bounds):
+    assert bounds_of(recipe_of_lines(SCHEDULE, iterations=iterations)) == [0, *bounds]
+
+
+def test_a_schedule_is_stretched_with_the_iterations(recipe_of_lines):
+    recipe = recipe_of_lines(SCHEDULE, iterations=250)
+    assert recipe.iterations == 250
+    assert bounds_of(recipe) == [0, 50, 50, 250, 200]
+
+
+def bounds_of(recipe):
+    first, second = recipe.param_scheduler
+    return [first["begin"], first["end"], second["begin"], second["end"], second["T_max"]]
+
+
+def test_a_single_scheduler_needs_no_list(recipe_of_lines):
+    recipe = recipe_of_lines('param_scheduler = dict(type="PolyLR", end=100, by_epoch=False)\n', iterations=10)
+    assert recipe.param_scheduler == ({"type": "PolyLR", "end": 10, "by_epoch": False},)
+
+
+def test_own_hooks_are_kept_except_for_the_confidence_hook(recipe_of_lines):
+    assert recipe_of_lines('custom_hooks = [dict(type="ConfidenceHook"), dict(type="EMAHook")]\n').hooks == (
+        {"type": "EMAHook"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("del model\n", "has no model with a decode_head"),
+        ('del model["decode_head"]\n', "has no model with a decode_head"),
+        ("del train_pipeline\n", "has no train_pipeline"),
+        ("del optim_wrapper\n", "has no optim_wrapper.optimizer"),
+        ("del train_cfg\n", "train.iterations: must be set because"),
+        ('param_scheduler = dict(type="PolyLR", end=9)\n', "has a PolyLR that counts epochs: set by_epoch=False"),
+        (
+            "train_pipeline = [dict(prob=0.5)]\n",
+            "has {'prob': 0.5} in train_pipeline, expected a dict with the name of a type",
+        ),
+        ("custom_hooks = ['EMAHook']\n", "has 'EMAHook' in custom_hooks, expected a dict with the name of a type"),
+        (
+            "train_pipeline = [dict(type='RandomApply', transforms=[dict(type='Albu')])]\n",
+            "has Albu in train_pipeline, which leaves the confidence behind",
+        ),
+        ("train_batch_size = 'x'\n", "own.py has a value whose type differs from MMSegmentation's configs: ValueError"),
+        ("optim_wrapper['accumulative_counts'] = 'x'\n", "own.py has a value whose type differs from MMSegmentation's"),
+        ("train_cfg = dict(max_iters='x')\n", "own.py has a value whose type differs from MMSegmentation's"),
+        ("optim_wrapper = 5\n", "own.py has a value whose type differs from MMSegmentation's"),
+        ("custom_imports = 'x'\n", "own.py has a value whose type differs from MMSegmentation's"),
+        ("model['test_cfg'] = {1}\n", "own.py has a value that is not a number, text, list or dict: "),
+        ("train_cfg = dict(\n", "cannot be read: "),
+        ("raise RuntimeError('no such luck')\n", "own.py cannot be read: RuntimeError: no such luck"),
+    ],
+)
+def test_a_config_that_cannot_be_trained_is_refused(recipe_of_lines, lines, expected):
+    message = fault(recipe_of_lines, lines)
+    assert expected in message
+    assert "train.iterations" in message or message.startswith("train.mmseg_config: ")
+
+
+def test_a_missing_config_is_reported_with_the_shipped_ones(tmp_path):
+    with pytest.raises(ConfigError, match=r"/configs/mmseg/nothing\.py does not exist; .*deeplabv2_r101_voc12, "):
+        recipe_of("nothing")
+    with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: {tmp_path}/own\.py does not exist; "):
+        recipe_of(tmp_path / "own.py")
+
+
+@pytest.mark.parametrize("imports", ["'{old}'", "['clipes_core.segmentation', '{old}']"])
+@pytest.mark.parametrize("module", ["dataset", "sampler"])
+def test_import_names_of_an_earlier_version_are_refused_with_the_new_name(recipe_of_lines, module, imports):
+    names = imports.format(old=f"tasks.training.{module}")
+    assert fault(recipe_of_lines, f"custom_imports = dict(imports={names})\n").endswith(
+        f"own.py names tasks.training.{module} in custom_imports, a module that was renamed: write "
+        f"clipes.tasks.training.data.{module} instead"
+    )
+
+
+def test_the_new_import_names_are_accepted_and_can_be_imported(recipe_of_lines):
+    assert recipe_of_lines(f"custom_imports = dict(imports={[*RENAMED_MODULES.values()]})\n").imports == (
+        "clipes.tasks.training.data.dataset",
+        "clipes.tasks.training.data.sampler",
+    )
+    assert all(find_spec(name) for name in RENAMED_MODULES.values())
