@@ -1,22 +1,23 @@
 """Candidate templates: those that are shipped, and those of a user's file."""
 
 import logging
-from pathlib import Path
 
+from clipes.tasks.machine.shipped import CANDIDATE_TEMPLATES
 from clipes.tasks.storage.user_files import absolute, read_lines
 from clipes_core.errors import DatasetError, PromptError
 
-# The paper's two (CLIP-ES sec. 3.2), then the 80 that OpenAI published for ImageNet, as OpenCLIP's
-# zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES has them.
-SHIPPED = Path(__file__).parents[2] / "configs" / "prompts" / "candidates.txt"
 PAPER_TEMPLATES = ("a clean origami {}.", "a rendering of a weird {}.")
 
 logger = logging.getLogger(__name__)
 
 
 def shipped_templates() -> tuple[str, ...]:
-    """The candidates that `auto` chooses from."""
-    return read_templates(str(SHIPPED))
+    """Return the candidates that `auto` chooses from.
+
+    Source: CLIP-ES sec. 3.2 has the first two. The other 80 are those that OpenAI published for ImageNet, as in
+    OpenCLIP's zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES.
+    """
+    return read_templates(str(CANDIDATE_TEMPLATES))
 
 
 def read_templates(path: str) -> tuple[str, ...]:

@@ -1,16 +1,12 @@
 """Class vocabularies: the shipped ones by name, any other by path or URI."""
 
-from pathlib import Path
-
 import yaml
 from pydantic import ValidationError
 
+from clipes.tasks.machine.shipped import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
-
-# not importlib.resources: it cannot open namespace folders of an editable installation
-SHIPPED = Path(__file__).parents[2] / "configs" / "classes"
 
 
 def load_vocabulary(name_or_path: str) -> Vocabulary:
@@ -27,7 +23,7 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         ConfigError: no such vocabulary, broken YAML, or values that a vocabulary cannot have, one line each.
     """
     named = "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml"))
-    place = str(SHIPPED / f"{name_or_path}.yaml") if named else absolute(name_or_path)
+    place = str(CLASSES / f"{name_or_path}.yaml") if named else absolute(name_or_path)
     try:
         values = yaml.safe_load(read_text(place))
         return Vocabulary.model_validate(values)
@@ -42,7 +38,7 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
 
 
 def _known() -> str:
-    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+    names = ", ".join(sorted(path.stem for path in CLASSES.glob("*.yaml")))
     return f"known names: {names}; or give the path or URI of a YAML file"
 
 

@@ -14,7 +14,8 @@ from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-from clipes.tasks.models.clip_architecture import SHIPPED, fitting_architecture, named_architecture
+from clipes.tasks.machine.shipped import CLIP_MODELS
+from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.state_dicts import read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
@@ -125,8 +126,8 @@ def _weights_file(config: ClipConfig) -> Path:
     """The local file of a tag, shipped name, path or URI; tags go first, as in OpenCLIP."""
     if get_pretrained_cfg(config.model, config.pretrained):
         return _tag_file(config.model, config.pretrained)
-    shipped = SHIPPED / f"{config.pretrained}.safetensors"
-    if shipped.parent == SHIPPED and shipped.is_file():
+    shipped = CLIP_MODELS / f"{config.pretrained}.safetensors"
+    if shipped.parent == CLIP_MODELS and shipped.is_file():
         return shipped
     if "://" in config.pretrained:
         return local_copy(config.pretrained, "clip.pretrained")

@@ -10,15 +10,13 @@ import torch
 from open_clip.factory import add_model_config, get_model_config
 from open_clip.model import CLIP
 
+from clipes.tasks.machine.shipped import CLIP_MODELS
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = (
-    Path(__file__).parents[2] / "configs" / "models"
-)  # our own networks: OpenCLIP configs, and weights beside them
-add_model_config(SHIPPED)
+add_model_config(CLIP_MODELS)
 
 HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
 VOCAB_SIZE = 49408  # of CLIP's tokenizer

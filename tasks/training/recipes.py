@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from clipes.tasks.machine.shipped import MMSEG_CONFIGS
 from clipes.tasks.plan.keys import digest
 from clipes_core.confidence import PAPER_MU
 from clipes_core.config.run import RunConfig, TrainConfig
 from clipes_core.errors import ConfigError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's knows the labels alone
 
 
@@ -129,9 +129,9 @@ def _of_the_right_kind(name: str) -> Iterator[None]:
 def _read(name: str) -> dict[str, Any]:
     from mmengine.config import Config
 
-    path = Path(name) if name.endswith(".py") else SHIPPED / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
     if not path.is_file():
-        shipped = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.py")))
+        shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
         raise ConfigError(f"train.mmseg_config: no file {path}; give the path of a .py, or one of: {shipped}")
     try:
         read = Config.fromfile(path, import_custom_modules=False).to_dict()

@@ -9,12 +9,13 @@ from mmseg.utils import register_all_modules
 from support.small_runs import TINY_NETWORK
 
 import clipes_core.segmentation  # noqa: F401 - registers what recipes name
-from clipes.tasks.training.recipes import SHIPPED, read_recipe
+from clipes.tasks.machine.shipped import MMSEG_CONFIGS
+from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, WeightsError
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
-SHIPPED_NAMES = sorted(path.stem for path in SHIPPED.glob("*.py"))
+SHIPPED_NAMES = sorted(path.stem for path in MMSEG_CONFIGS.glob("*.py"))
 PARTS = """
 model = dict(type="EncoderDecoder", backbone=dict(type="ResNet", depth=18), decode_head=dict(type="FCNHead"))
 train_pipeline = [dict(type="RandomFlip", prob=0.5), dict(type="PackSegInputs")]
