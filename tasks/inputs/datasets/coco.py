@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -73,6 +74,9 @@ def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     folders = _photo_folders(root, _split_name(split_uri))
     for row in rows:
         yield _entry(row, known, folders, truth_folder)
+
+
+FORMAT = DatasetFormat(name="coco", read=read_coco)
 
 
 def _split_uri(root: str, split: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.run import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 STAGE = "manifest"
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -46,13 +46,13 @@ def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
 
 
 def dataset_root(config: DatasetConfig) -> str:
-    """The data set's folder, absolute.
+    """Return the data set's folder as an absolute path or URI.
 
     Raises:
-        DatasetError: it is not set.
+        ConfigError: `root` is not set.
     """
     if config.root is None:
-        raise DatasetError(f"dataset.root: must be set for format {config.format}: the data set's folder")
+        raise ConfigError(f"dataset.root: must be set for format {config.format}: the data set's folder")
     return absolute(config.root)
 
 

@@ -4,11 +4,9 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow
-import pyarrow.parquet
-
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -32,6 +30,9 @@ from clipes.tasks.storage.user_files import (
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pyarrow
 
 COLUMNS = "a list has the columns image and labels, and may have truth"
 
@@ -70,6 +71,9 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
         raise DatasetError(f"dataset.split: no list at {list_uri}; {advice}") from exc
 
 
+FORMAT = DatasetFormat(name="list", read=read_list, needs_root=False, split_is_a_path=True)
+
+
 def _rows(list_uri: str) -> Iterator[_Row | Reject]:
     if list_uri.lower().endswith(".csv"):
         return _csv_rows(list_uri)
@@ -100,6 +104,8 @@ def _ragged(list_uri: str, number: int, cells: int, columns: int) -> Reject:
 
 
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
+    import pyarrow.parquet  # here, so that mistakes in a config are reported before it is imported
+
     source = BytesIO(read_bytes(list_uri))
     try:
         with pyarrow.parquet.ParquetFile(source, pre_buffer=False) as file:
@@ -111,7 +117,9 @@ def _parquet_rows(list_uri: str) -> Iterator[_Row]:
         raise DatasetError(f"{list_uri}: not a readable Parquet list ({exc}); {COLUMNS}") from exc
 
 
-def _batch_rows(batch: pyarrow.RecordBatch) -> Iterator[_Row]:
+def _batch_rows(batch: "pyarrow.RecordBatch") -> Iterator[_Row]:
+    import pyarrow
+
     images = batch.column("image").cast(pyarrow.string()).to_pylist()
     labels = batch.column("labels").to_pylist()
     has_truth = "truth" in batch.schema.names

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import Entry, dataset_root
 from clipes.tasks.inputs.datasets.voc import read_voc
 from clipes.tasks.inputs.photos import Reject
@@ -48,6 +49,9 @@ def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry
         logger.info("making %d scenes of seed %d in %s", config.count, config.seed, root)
         write_scenes(root, split, config, vocabulary)
     yield from read_voc(config.model_copy(update={"root": root, "split": split}), vocabulary)
+
+
+FORMAT = DatasetFormat(name="scenes", read=read_scenes, needs_root=False, folder_in_store="scenes")
 
 
 def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:

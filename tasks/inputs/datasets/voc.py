@@ -6,6 +6,7 @@ from functools import partial
 from multiprocessing.pool import ThreadPool
 from xml.etree import ElementTree
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -81,6 +82,9 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = Tru
     read = partial(_read_entry, annotations=annotations, known=vocabulary.ids, labelled=labelled)
     with ThreadPool(THREADS) as pool:
         yield from pool.imap(read, lines, chunksize=16)
+
+
+FORMAT = DatasetFormat(name="voc", read=read_voc, read_unlabelled=partial(read_voc, labelled=False))
 
 
 def parse_annotation(xml: bytes) -> Annotation:

@@ -12,7 +12,7 @@ from support.input_cases.photos import GOOD
 from support.input_cases.seen import Seen
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig

@@ -4,7 +4,7 @@ from datetime import datetime
 import fsspec
 import pytest
 
-from clipes.tasks.inputs.configs import load_config, resolved
+from clipes.tasks.inputs.configs import load_config, resolve_config
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 
@@ -177,7 +177,7 @@ def test_home_is_written_out(load, monkeypatch):
 
 def test_resolving_twice_changes_nothing(load):
     config = load("store=s", "dataset.root=r")
-    assert resolved(config) == config
+    assert resolve_config(config) == config
 
 
 def test_date_and_time_are_filled_into_the_name(load):
@@ -249,6 +249,32 @@ def test_unknown_keys_and_bad_values_have_a_line_each(load):
         "camera: unknown key",
         "clip.device: String should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$' (got 'tpu')",
     ]
+
+
+UNKNOWN_FORMAT = "dataset.format: Input should be 'voc', 'list', 'coco' or 'scenes' (got 'vok')"
+
+
+def test_an_unknown_format_is_reported_beside_other_bad_keys(load):
+    assert fault(load, "dataset.format=vok") == UNKNOWN_FORMAT
+    assert fault(load, "dataset.format=vok", "cam.nope=1", "extra=1").splitlines() == [
+        "cam.nope: unknown key",
+        UNKNOWN_FORMAT,
+        "extra: unknown key",
+    ]
+    assert fault(load, "dataset.format=5") == "dataset.format: Input should be a valid string (got 5)"
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco"])
+def test_a_format_with_a_layout_needs_its_root(load, layout):
+    missing = f"dataset.root: must be set for format {layout}: the data set's folder"
+    assert fault(load, f"dataset.format={layout}") == missing
+    with pytest.raises(ConfigError, match=f"^{missing}$"):
+        resolve_config(parse_config({"name": "a", "dataset": {"format": layout}}))
+
+
+def test_a_config_of_the_prefect_ui_is_checked_too():
+    with pytest.raises(ConfigError, match=f"^{re.escape(UNKNOWN_FORMAT)}$"):
+        resolve_config(parse_config({"name": "a", "dataset": {"format": "vok"}}))
 
 
 def test_a_section_cannot_be_a_value(load):

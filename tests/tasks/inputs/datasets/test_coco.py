@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind

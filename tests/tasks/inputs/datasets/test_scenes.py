@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.configs import resolved
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.datasets.scenes import SCENE_SIZE, scene_seed
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig, parse_config
@@ -81,7 +81,7 @@ def test_another_seed_gives_other_scenes_beside_the_first_ones(local, vocabulary
 
 def test_without_a_root_scenes_are_made_in_the_store(tmp_path):
     dataset = {"format": "scenes", "classes": "scenes"}
-    config = resolved(parse_config({"name": "demo", "store": f"{tmp_path}/store/", "dataset": dataset}))
+    config = resolve_config(parse_config({"name": "demo", "store": f"{tmp_path}/store/", "dataset": dataset}))
     assert config.dataset.root == f"{tmp_path}/store/scenes"
 
 

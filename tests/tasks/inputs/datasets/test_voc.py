@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES, parse_annotation
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig

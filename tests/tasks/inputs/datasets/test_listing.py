@@ -4,10 +4,10 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from clipes.tasks.inputs.datasets import read_dataset
 from clipes.tasks.inputs.datasets.entries import find_class_ids
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes_core.config.run import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, TransientError
+from clipes_core.errors import ConfigError, DatasetError, ErrorKind, TransientError
 
 
 class FaultyFileSystem(MemoryFileSystem):
@@ -85,7 +85,7 @@ def test_a_truth_folder_that_is_named_must_exist(folder, animals):
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
 def test_formats_with_a_layout_need_a_root(animals, layout):
-    with pytest.raises(DatasetError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
+    with pytest.raises(ConfigError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
         read_dataset(DatasetConfig(format=layout), animals)
 
 
