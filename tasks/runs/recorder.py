@@ -17,7 +17,7 @@ import pyarrow as pa
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from clipes.tasks.inputs.photos import Photo, Reject
-from clipes.tasks.machine.background import beside
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
@@ -190,7 +190,7 @@ def _written_from_time_to_time(run: PreparedRun, ledger: Ledger) -> Iterator[Non
                 logger.warning("status.parquet could not be written, it will be tried again: %s", exc)
             pause = max(STATUS_SECONDS, WRITING_SHARE * (time.monotonic() - begun))
 
-    with beside(write, "status"):
+    with in_background(write, "status"):
         yield
 
 

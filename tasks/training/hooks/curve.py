@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from clipes.tasks.machine.worker import SlotCounters
+from clipes.tasks.machine.row_counters import SlotCounters
 from clipes.tasks.training.job import STAGE
 from clipes_core.errors import StageError
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from clipes.tasks.machine.worker import Counters
+from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.training.hooks.curve import POINTS, Curve, CurveHook, Point
 from clipes_core.errors import StageError
 
