@@ -1,4 +1,4 @@
-"""Configurations from YAML files and the command line."""
+"""Configs from YAML files and the command line, checked and resolved."""
 
 import posixpath
 from collections.abc import Mapping, Sequence

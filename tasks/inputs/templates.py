@@ -1,4 +1,4 @@
-"""Candidate templates: those that are shipped, and those of a user's file."""
+"""Candidate templates: the shipped ones, and those in a user's file."""
 
 import logging
 
@@ -21,32 +21,35 @@ def shipped_templates() -> tuple[str, ...]:
 
 
 def read_templates(path: str) -> tuple[str, ...]:
-    """Read templates, one a line; blank lines do not count, repeated ones count once and are told.
+    """Read templates, one per line; skip blank lines, and skip repeated ones with a warning.
 
     Args:
-        path: of a UTF-8 text file; any fsspec URI.
+        path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: no such file, none in it, or lines without exactly one {}; one line each.
+        PromptError: the file is missing, cannot be read or has no template, or lines do not contain {} exactly once;
+            one line of the message per bad line.
     """
     place = absolute(path)
     lines: dict[str, int] = {}
-    faults = []
+    bad_lines = []
     try:
         for number, line in read_lines(place):
             template = line.strip()
             if template.count("{}") != 1:
-                faults.append(f"{path}, line {number}: {template!r} must hold {{}} exactly once, where the words go")
+                bad_lines.append(
+                    f"{path}, line {number}: {template!r} must contain {{}} exactly once, where the class words go"
+                )
             elif template in lines:
-                logger.warning("%s, line %d repeats line %d: %r counts once", path, number, lines[template], template)
+                logger.warning("%s, line %d repeats line %d: %r is used once", path, number, lines[template], template)
             else:
                 lines[template] = number
     except FileNotFoundError as exc:
-        raise PromptError(f"{path}: there is no such file of templates") from exc
+        raise PromptError(f"{path}: this file of templates does not exist") from exc
     except DatasetError as exc:
         raise PromptError(str(exc)) from exc
-    if faults:
-        raise PromptError("\n".join(faults))
+    if bad_lines:
+        raise PromptError("\n".join(bad_lines))
     if not lines:
-        raise PromptError(f"{path}: holds no template; write one a line, with {{}} where the class words go")
+        raise PromptError(f"{path}: has no template; write one per line, with {{}} where the class words go")
     return tuple(lines)

@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
 from mmseg.registry import MODELS
 
-from clipes.tasks.inputs.batches import Loaded, in_halves
+from clipes.tasks.inputs.batches import Loaded, compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.models.network_config import (
     as_text,
@@ -132,7 +132,7 @@ def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config:
     def compute(batch: list[Loaded]) -> list[np.ndarray]:
         return [photo_mask(segmenter.model, np.asarray(each.image), config) for _, each in batch]
 
-    ((_, _, ids),) = in_halves([(photo, loaded)], compute)
+    ((_, _, ids),) = compute_batch([(photo, loaded)], compute)
     if isinstance(ids, PhotoError):
         raise ids
     return ids

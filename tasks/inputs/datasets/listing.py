@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """All that a split lists, each line once: as a photo or as a reject.
+    """The lines of a split, each as a photo or as a reject.
 
     Attributes:
         photos: with unique ids, in the split's order.
@@ -37,18 +37,19 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
         labelled: whether photos need labels; VOC's split test has none.
 
     Returns:
-        Photos and rejects; together as many as the split has lines.
+        Photos and rejects, together as many as the split has lines.
 
     Raises:
         ConfigError: the format does not exist, or needs a root and none is set.
         DatasetError: the data set as a whole cannot be used: root, split or truth folder missing, a
             list without photos or without its columns, a broken annotation file, no permission.
+        TransientError: a store does not answer.
     """
     layout = find_format(config.format)
     read = layout.read if labelled else layout.read_unlabelled or layout.read
     entries = list(read(config, vocabulary))
     if not entries:
-        raise DatasetError(f"dataset.split: {config.split} lists no photo; give a split that has some")
+        raise DatasetError(f"dataset.split: {config.split} lists no photos; choose a split that has some")
     rows = list(_first_of_each_id(_with_files(entries, config.empty)))
     photos = tuple(row for row in rows if isinstance(row, Photo))
     if not photos:
@@ -74,7 +75,9 @@ def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | 
         reason = f"no file at {' or '.join(entry.photo_uris)}"
         return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
     if not entry.class_ids and empty == "reject":
-        return rejected(entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "no labels, and dataset.empty is reject"))
+        return rejected(
+            entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "it has no labels, and dataset.empty is reject")
+        )
     truth_uri = next((uri for uri in entry.all_truth_uris if uri in files), entry.named_truth)
     truth, facts = files.get(truth_uri or ""), files[uri]
     return Photo(
@@ -93,7 +96,7 @@ def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject
     seen: set[str] = set()
     for row in rows:
         if row.image_id in seen:
-            reason = "an earlier line has the same id (extensions do not count); only the first one counts"
+            reason = "an earlier line has the same id (without extension); only the first line is used"
             yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
         else:
             seen.add(row.image_id)
@@ -102,4 +105,4 @@ def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject
 
 def _check_folder(key: str, folder: str | None) -> None:
     if folder is not None and list_names(absolute(folder)) is None:
-        raise DatasetError(f"{key}: no folder {absolute(folder)}; give the path or URI of one that exists")
+        raise DatasetError(f"{key}: no folder {absolute(folder)}; give the path or URI of an existing folder")

@@ -221,7 +221,7 @@ def test_a_photo_s_error_comes_back_with_its_kind(two, tmp_path):
     with pytest.raises(PhotoError) as caught:
         call(two, load_photo, photo, DatasetConfig())
     assert caught.value.kind == "missing"
-    assert caught.value.reason == f"{tmp_path}/a.jpg is not there"
+    assert caught.value.reason == f"{tmp_path}/a.jpg does not exist"
 
 
 def test_the_pool_works_on_after_an_exception(one):

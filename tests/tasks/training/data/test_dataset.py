@@ -218,7 +218,7 @@ def test_a_broken_photo_is_replaced_by_the_next_one_and_told_once(seven, files, 
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda path: path.unlink(), r"p3\.png is not there"),
+        (lambda path: path.unlink(), r"p3\.png does not exist"),
         (
             lambda path: path.write_bytes(png(noise(0, (24, 30)))),
             r"p3\.png is 30x24 now, and was 32x24 when its mask was made: run again",
@@ -238,7 +238,7 @@ def test_photos_that_are_all_gone_end_the_training(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for uri in seven.uris.values():
         Path(uri).unlink()
-    with pytest.raises(PhotoError, match=r"^7 photos in a row cannot be used: .+\. p\d: .+\.png is not there$"):
+    with pytest.raises(PhotoError, match=r"^7 photos in a row cannot be used: .+\. p\d: .+\.png does not exist$"):
         dataset[2]
 
 
