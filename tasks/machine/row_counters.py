@@ -6,7 +6,7 @@ from clipes.tasks.machine.processes import SPAWN_CONTEXT
 
 
 class Counters:
-    """How many rows the workers of this run have computed per stage: the sum over their slots."""
+    """Counters of the rows that the workers of this run have computed per stage, summed over their slots."""
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._stages = tuple(stages)
@@ -28,7 +28,7 @@ class Counters:
 
 
 class SlotCounters:
-    """How many rows the workers of one slot have computed per stage.
+    """Counters of the rows that the workers of one slot have computed per stage.
 
     The values have no lock: only one process writes them, and a worker that is killed while it writes must not block
     another process.

@@ -1,4 +1,4 @@
-"""What a worker process knows about itself."""
+"""A worker process: its slot, its counters and its memory."""
 
 import os
 import resource

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a training generates scenes, logs and saves.
+    """The steps at which a training generates scenes, logs and saves.
 
     Attributes:
         scenes: how many scenes are generated at once.
@@ -66,7 +66,7 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
         config: of the training.
         templates: of the captions, each with {}.
         folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not exist.
-        pace: how often the training generates scenes, logs and saves.
+        pace: when the training generates scenes, logs and saves.
 
     Returns:
         The path of the weights.
@@ -151,13 +151,13 @@ def _batches(
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch
     scenes: list[Scene] = []
-    made = -1
+    generated = -1
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         while trainer.step < config.steps:
             turn, inside = divmod(trainer.step, steps * pace.passes)
-            if turn != made:
+            if turn != generated:
                 seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
-                scenes, made = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
+                scenes, generated = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
             in_pass, place = divmod(inside, steps)
             order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
             chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]

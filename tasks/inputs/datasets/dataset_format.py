@@ -1,4 +1,4 @@
-"""What a data set format declares about itself."""
+"""The declaration of a data set format."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the reader of a data set knows about a photo before clipes looks up its files."""
+"""Photos as the reader of a data set lists them, before clipes looks up their files."""
 
 import posixpath
 from collections.abc import Iterable, Mapping

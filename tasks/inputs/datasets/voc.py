@@ -48,7 +48,7 @@ class _Listed:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What an annotation file says about its photo.
+    """The content of an annotation file.
 
     Attributes:
         names: of the direct objects, in the file's order, including repeated ones.
