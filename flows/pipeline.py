@@ -10,14 +10,14 @@ from clipes.flows.prompt_selection import choose_template
 from clipes.flows.resume import told_how_to_retry
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
-from clipes.tasks.inputs.configs import resolved
+from clipes.tasks.inputs.config_form import ConfigParameter
+from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.report import report_run
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
-from clipes_core.config.run import RunConfig
 
 LAST_STAGE = run_names()[-1]
 Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # drawn as a list to choose from
@@ -25,7 +25,7 @@ Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # 
 
 @flow(name="clipes", flow_run_name="{config.name}", on_running=[own_flow_run])
 def pipeline(
-    config: RunConfig,
+    config: ConfigParameter,
     until: Until = LAST_STAGE,
     fresh: bool = False,
     verify: bool = False,
@@ -49,7 +49,7 @@ def pipeline(
         UsageError: something the user can correct before anything runs.
         StageError: shards failed; the others are done.
     """
-    config = resolved(config)
+    config = resolve_config(config)
     runner = runner_for(config)
     run = prepare_run(config, until, Reuse(fresh, verify, retry_errors))
     with told_how_to_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:

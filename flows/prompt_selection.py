@@ -9,7 +9,8 @@ from clipes.flows.flow_runs import own_flow_run
 from clipes.flows.resume import told_how_to_retry
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
-from clipes.tasks.inputs.configs import resolved
+from clipes.tasks.inputs.config_form import ConfigParameter
+from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_ranking
@@ -23,7 +24,6 @@ from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
 from clipes.tasks.ui.ranking_table import show_ranking
-from clipes_core.config.run import RunConfig
 
 MIOU_PHOTOS = 64
 
@@ -47,7 +47,7 @@ class PromptSelection:
 
 @flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[own_flow_run])
 def prompt_selection(
-    config: RunConfig,
+    config: ConfigParameter,
     candidates: tuple[str, ...],
     miou_templates: int = 0,
     miou_photos: int = MIOU_PHOTOS,
@@ -75,7 +75,7 @@ def prompt_selection(
         UsageError: something the user can correct before anything runs.
         StageError: shards failed; the others are done.
     """
-    config, reuse = resolved(config), Reuse(fresh, verify, retry_errors)
+    config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
     runner = runner_for(config)
     run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
     with told_how_to_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:

@@ -27,7 +27,7 @@ AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidat
 class DatasetConfig(Section):
     """Which photos, which labels, and how a photo is read."""
 
-    format: Literal["voc", "list", "coco", "scenes"] = Field(
+    format: str = Field(
         "voc", description="How the photos and labels are laid out; scenes: generated ones, in VOC's layout."
     )
     root: str | None = Field(
@@ -220,12 +220,6 @@ class RunConfig(Section):
         for key, uri in uris.items():
             if holds_credentials(uri or ""):  # the message does not repeat it
                 raise ValueError(f"{key}: a URI with credentials in it, and run.json holds it: {NO_CREDENTIALS}")
-        return self
-
-    @model_validator(mode="after")
-    def _root_where_the_format_needs_it(self) -> Self:
-        if self.dataset.root is None and self.dataset.format not in ("list", "scenes"):
-            raise ValueError(f"dataset.root: must be set for format {self.dataset.format}: the data set's folder")
         return self
 
 

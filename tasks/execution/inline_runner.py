@@ -8,7 +8,8 @@ from typing_extensions import override
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.machine.devices import available_devices, cores
-from clipes.tasks.machine.worker import Counters, WorkerSlot, acting_as_worker
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
@@ -36,7 +37,7 @@ class InlineRunner(Runner):
     @override
     def run(self, job: ShardJob) -> ShardRecord:
         (slot,) = self._slots[job.stage.workers]
-        with self._one_at_a_time, acting_as_worker(slot, self._rows):
+        with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StageError("stopped before it was done")
             try:

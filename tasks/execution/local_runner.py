@@ -12,7 +12,8 @@ from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from clipes.tasks.machine.log import shown_level
-from clipes.tasks.machine.worker import CONTEXT, Counters, SlotCounters, WorkerSlot, start_worker
+from clipes.tasks.machine.log import log_level
+from clipes.tasks.machine.processes import SPAWN_CONTEXT
+from clipes.tasks.machine.row_counters import Counters, SlotCounters
+from clipes.tasks.machine.worker import WorkerSlot, start_worker
 from clipes_core.errors import StageError, WorkerError
 
 Result = TypeVar("Result")
@@ -110,8 +112,8 @@ class WorkerPool:
             return self._pools[place]
 
     def _new_pool(self, slot: WorkerSlot, counters: SlotCounters) -> ProcessPool:
-        initargs = (slot, counters, shown_level())
-        return ProcessPool(max_workers=1, initializer=start_worker, initargs=initargs, context=CONTEXT)
+        initargs = (slot, counters, log_level())
+        return ProcessPool(max_workers=1, initializer=start_worker, initargs=initargs, context=SPAWN_CONTEXT)
 
     def _result(self, future: ProcessFuture) -> Any:
         self._running.add(future)

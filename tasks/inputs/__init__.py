@@ -1,1 +1,1 @@
-"""What the user provides, opened and validated: configs, vocabularies, templates, photos, masks, data sets."""
+"""The input of the user, opened and validated: configs, vocabularies, templates, photos, masks, data sets."""

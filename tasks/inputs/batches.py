@@ -1,4 +1,4 @@
-"""Photos of one size in batches that fit into a device's memory."""
+"""Photos of one size in batches that fit into the memory of a device."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -12,21 +12,21 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import patch_grid
 
-PHOTOS_WAITING = 64  # of all sizes together; bounds a worker's memory however many sizes a shard has
+PHOTOS_WAITING = 64  # of all sizes together; limits a worker's memory however many sizes a shard has
 
 Loaded = tuple[Photo, LoadedPhoto]
 Result = TypeVar("Result")
 
 
 class Batches:
-    """Gathers photos of one size until their patches fill a device's budget, or too many photos wait."""
+    """Collects photos of one size until their patches fill the budget of a device, or too many photos wait."""
 
     def __init__(self, token_budget: int, patch_size: int) -> None:
         self._budget, self._patch_size = token_budget, patch_size
         self._waiting: dict[tuple[int, int], list[Loaded]] = {}
 
     def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
-        """Take a photo; a batch that is full comes back, or the largest one when PHOTOS_WAITING is reached."""
+        """Add a photo; return its batch if that is full, or the largest batch if PHOTOS_WAITING photos wait."""
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])
         batch.append((photo, loaded))
@@ -38,52 +38,52 @@ class Batches:
         return None
 
     def rest(self) -> Iterator[list[Loaded]]:
-        """The batches that did not fill up."""
+        """Yield the batches that did not fill up."""
         yield from self._waiting.values()
 
 
-def in_halves(
-    batch: list[Loaded], compute: Callable[[list[Loaded]], Sequence[Result]]
-) -> Iterator[tuple[Photo, LoadedPhoto, Result | PhotoError]]:
-    """Compute a batch; one that does not fit into memory is halved.
-
-    Yields:
-        Each photo with its result, or with OUT_OF_MEMORY where it does not fit alone.
-    """
-    made: Sequence[Result | PhotoError] | None
-    try:
-        made = compute(batch)
-    except (RuntimeError, MemoryError) as exc:
-        if not _lacks_memory(exc):
-            raise
-        made = [PhotoError(ErrorKind.OUT_OF_MEMORY, str(exc))] if len(batch) == 1 else None
-    if made is None:
-        middle = len(batch) // 2
-        yield from in_halves(batch[:middle], compute)
-        yield from in_halves(batch[middle:], compute)
-        return
-    for (photo, loaded), result in zip(batch, made, strict=True):
-        yield photo, loaded, result
-
-
-def in_batches(
+def compute_in_batches(
     photos: Iterable[Photo], config: DatasetConfig, patch_size: int, compute: Callable[[list[Loaded]], Sequence[Result]]
 ) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
-    """Load photos and compute those of one size together, as many as the worker's device has room for.
+    """Load photos and compute those of one size together, as many at once as the worker's device has memory for.
 
     Yields:
-        Each photo with what was loaded and its result, or with what is wrong with it.
+        Each photo with its pixels and its result, or with None and the error that says why it cannot be used.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
     for photo, loaded in load_photos(photos, config):
         if isinstance(loaded, PhotoError):
             yield photo, None, loaded
         elif batch := batches.add(photo, loaded):
-            yield from in_halves(batch, compute)
+            yield from compute_batch(batch, compute)
     for batch in batches.rest():
-        yield from in_halves(batch, compute)
+        yield from compute_batch(batch, compute)
 
 
-def _lacks_memory(error: RuntimeError | MemoryError) -> bool:
-    """Whether memory ran out; on the CPU torch has no type for that, only the words of its allocator."""
+def compute_batch(
+    batch: list[Loaded], compute: Callable[[list[Loaded]], Sequence[Result]]
+) -> Iterator[tuple[Photo, LoadedPhoto, Result | PhotoError]]:
+    """Compute a batch; if it does not fit into memory, compute its halves.
+
+    Yields:
+        Each photo with its result, or with OUT_OF_MEMORY if it does not even fit alone.
+    """
+    results: Sequence[Result | PhotoError] | None
+    try:
+        results = compute(batch)
+    except (RuntimeError, MemoryError) as exc:
+        if not _is_out_of_memory(exc):
+            raise
+        results = [PhotoError(ErrorKind.OUT_OF_MEMORY, str(exc))] if len(batch) == 1 else None
+    if results is None:  # outside of the except block, whose traceback would keep the memory of the failed attempt
+        middle = len(batch) // 2
+        yield from compute_batch(batch[:middle], compute)
+        yield from compute_batch(batch[middle:], compute)
+        return
+    for (photo, loaded), result in zip(batch, results, strict=True):
+        yield photo, loaded, result
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Return whether memory ran out; for the CPU torch has no such exception type, only its allocator's message."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

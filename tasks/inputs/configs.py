@@ -1,4 +1,4 @@
-"""Configurations from YAML files and the command line."""
+"""Configs from YAML files and the command line, checked and resolved."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from clipes.tasks.inputs.datasets.entries import dataset_root
+from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.storage.user_files import join, read_text
 from clipes_core.config.run import DatasetConfig, RunConfig, parse_config
 from clipes_core.errors import ConfigError, DatasetError
@@ -19,29 +21,62 @@ LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
 def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
-    """As `read_config`, with its name and paths resolved."""
-    return resolved(read_config(path, overrides, given))
+    """Read and check a config as `read_config` does, and resolve its name and paths."""
+    return resolve_config(read_config(path, overrides, given))
 
 
 def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
-    """Read a YAML, lay overrides and given values over it, and check it.
+    """Read a YAML file, apply overrides and given values to it, and check the result.
 
     Args:
-        path: of the YAML; any fsspec URI.
+        path: path or fsspec URI of the YAML file.
         overrides: `key=value` with a dotted key and a YAML value; the last one wins.
-        given: texts of top-level keys, such as `name` and `store`, taken as they are; they win over all.
+        given: texts of top-level keys, such as `name` and `store`, which are not parsed as YAML and win over overrides.
 
     Raises:
-        ConfigError: the file is missing or no YAML, an override has no `=`, or a key or value
-            cannot be used; one line per bad key.
+        ConfigError: the file is missing or is not YAML, an override has no `=`, or a key or value is invalid; one
+            line per bad key.
     """
     try:
         merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
         values = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as exc:
         raise ConfigError(f"{path}: {_one_line(exc)}") from exc
-    assert isinstance(values, dict)  # both sides of the merge are
-    return parse_config({str(key): value for key, value in values.items()})
+    assert isinstance(values, dict)  # because _from_file returns a DictConfig
+    return _checked({str(key): value for key, value in values.items()})
+
+
+def _checked(values: dict[str, Any]) -> RunConfig:
+    """Return the config that plain values make; report a bad format beside all other bad keys."""
+    lines = _unknown_format(values.get("dataset"))
+    try:
+        config = parse_config(values)
+    except ConfigError as exc:
+        lines += str(exc).splitlines()
+    if lines:
+        raise ConfigError("\n".join(sorted(lines)))
+    check_dataset(config.dataset)
+    return config
+
+
+def _unknown_format(dataset: Any) -> list[str]:
+    name = dataset.get("format") if isinstance(dataset, dict) else None
+    try:
+        if isinstance(name, str):
+            find_format(name)
+    except ConfigError as exc:
+        return [str(exc)]
+    return []
+
+
+def check_dataset(dataset: DatasetConfig) -> None:
+    """Check that a data set's format exists, and that its root is set if the format needs one.
+
+    Raises:
+        ConfigError: either is not the case.
+    """
+    if find_format(dataset.format).needs_root:
+        dataset_root(dataset)
 
 
 def _from_file(path: str) -> DictConfig:
@@ -72,12 +107,17 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def resolved(config: RunConfig) -> RunConfig:
-    """The same configuration, {date} and {time} filled in and paths made absolute against the working directory."""
+def resolve_config(config: RunConfig) -> RunConfig:
+    """Check the data set, fill in {date} and {time}, and make paths absolute against the working directory.
+
+    Raises:
+        ConfigError: the data set's format does not exist, or needs a root and none is set.
+    """
+    check_dataset(config.dataset)
     dataset, evaluation, now, store = config.dataset, config.evaluation, datetime.now(), _absolute(config.store)
-    made_here = join(store, "scenes") if dataset.format == "scenes" else None
+    folder = find_format(dataset.format).folder_in_store
     paths: dict[str, Any] = {
-        "root": _absolute(dataset.root) or made_here,
+        "root": _absolute(dataset.root) or (join(store, folder) if folder else None),
         "truth": _absolute(dataset.truth),
         "split": _split(dataset, dataset.split),
         "classes": _absolute(dataset.classes) if _is_path(dataset.classes, (".yaml", ".yml")) else dataset.classes,
@@ -88,24 +128,25 @@ def resolved(config: RunConfig) -> RunConfig:
         "split": None if evaluation.split is None else _split(dataset, evaluation.split),
     }
     recipe = config.train.mmseg_config
-    trained_as = {"mmseg_config": _absolute(recipe) if recipe.endswith(".py") else recipe, "init": config.train.init}
+    training = {"mmseg_config": _absolute(recipe) if recipe.endswith(".py") else recipe, "init": config.train.init}
     if config.train.init is not None:
-        trained_as["init"] = _file_or_name(config.train.init)
+        training["init"] = _file_or_name(config.train.init)
     return config.model_copy(
         update={
             "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
             "store": store,
             "dataset": dataset.model_copy(update=paths),
             "clip": config.clip.model_copy(update={"pretrained": _file_or_name(config.clip.pretrained)}),
-            "train": config.train.model_copy(update=trained_as),
+            "train": config.train.model_copy(update=training),
             "evaluation": evaluation.model_copy(update=other_paths),
         }
     )
 
 
 def _split(dataset: DatasetConfig, split: str) -> str:
-    """A split's name as it is, the path of a list absolute."""
-    return _absolute(split) if dataset.format == "list" or _is_path(split, LIST_SUFFIXES) else split
+    """Return a split's name unchanged, or the absolute path of a list."""
+    is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
+    return _absolute(split) if is_path else split
 
 
 def _file_or_name(weights: str) -> str:

@@ -16,11 +16,20 @@ def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
     """
     image = Image.fromarray(ids)
     image.putpalette(palette.tobytes())
-    return _png(image)
+    return _encode(image)
+
+
+def grey_png(levels: np.ndarray) -> bytes:
+    """Encode grey levels as a PNG.
+
+    Args:
+        levels: (H, W) uint8.
+    """
+    return _encode(Image.fromarray(levels))
 
 
 def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bring ids, or levels of confidence, to another size by nearest neighbour.
+    """Resize ids, or levels of confidence, by nearest neighbour.
 
     Args:
         ids: (h, w) uint8.
@@ -32,16 +41,7 @@ def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return cv2.resize(ids, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _png(image: Image.Image) -> bytes:
+def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def grey_png(levels: np.ndarray) -> bytes:
-    """Encode grey levels as a PNG.
-
-    Args:
-        levels: (H, W) uint8.
-    """
-    return _png(Image.fromarray(levels))

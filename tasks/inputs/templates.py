@@ -1,51 +1,55 @@
-"""Candidate templates: those that are shipped, and those of a user's file."""
+"""Candidate templates: the shipped ones, and those in a user's file."""
 
 import logging
-from pathlib import Path
 
+from clipes.tasks.machine.shipped import CANDIDATE_TEMPLATES
 from clipes.tasks.storage.user_files import absolute, read_lines
 from clipes_core.errors import DatasetError, PromptError
 
-# The paper's two (CLIP-ES sec. 3.2), then the 80 that OpenAI published for ImageNet, as OpenCLIP's
-# zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES has them.
-SHIPPED = Path(__file__).parents[2] / "configs" / "prompts" / "candidates.txt"
 PAPER_TEMPLATES = ("a clean origami {}.", "a rendering of a weird {}.")
 
 logger = logging.getLogger(__name__)
 
 
 def shipped_templates() -> tuple[str, ...]:
-    """The candidates that `auto` chooses from."""
-    return read_templates(str(SHIPPED))
+    """Return the candidates that `auto` chooses from.
+
+    Source: CLIP-ES sec. 3.2 has the first two. The other 80 are those that OpenAI published for ImageNet, as in
+    OpenCLIP's zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES.
+    """
+    return read_templates(str(CANDIDATE_TEMPLATES))
 
 
 def read_templates(path: str) -> tuple[str, ...]:
-    """Read templates, one a line; blank lines do not count, repeated ones count once and are told.
+    """Read templates, one per line; skip blank lines, and skip repeated ones with a warning.
 
     Args:
-        path: of a UTF-8 text file; any fsspec URI.
+        path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: no such file, none in it, or lines without exactly one {}; one line each.
+        PromptError: the file is missing, cannot be read or has no template, or lines do not contain {} exactly once;
+            one line of the message per bad line.
     """
     place = absolute(path)
     lines: dict[str, int] = {}
-    faults = []
+    bad_lines = []
     try:
         for number, line in read_lines(place):
             template = line.strip()
             if template.count("{}") != 1:
-                faults.append(f"{path}, line {number}: {template!r} must hold {{}} exactly once, where the words go")
+                bad_lines.append(
+                    f"{path}, line {number}: {template!r} must contain {{}} exactly once, where the class words go"
+                )
             elif template in lines:
-                logger.warning("%s, line %d repeats line %d: %r counts once", path, number, lines[template], template)
+                logger.warning("%s, line %d repeats line %d: %r is used once", path, number, lines[template], template)
             else:
                 lines[template] = number
     except FileNotFoundError as exc:
-        raise PromptError(f"{path}: there is no such file of templates") from exc
+        raise PromptError(f"{path}: this file of templates does not exist") from exc
     except DatasetError as exc:
         raise PromptError(str(exc)) from exc
-    if faults:
-        raise PromptError("\n".join(faults))
+    if bad_lines:
+        raise PromptError("\n".join(bad_lines))
     if not lines:
-        raise PromptError(f"{path}: holds no template; write one a line, with {{}} where the class words go")
+        raise PromptError(f"{path}: has no template; write one per line, with {{}} where the class words go")
     return tuple(lines)

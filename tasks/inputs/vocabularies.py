@@ -1,33 +1,26 @@
 """Class vocabularies: the shipped ones by name, any other by path or URI."""
 
-from pathlib import Path
-
 import yaml
 from pydantic import ValidationError
 
+from clipes.tasks.machine.shipped import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
-
-# not importlib.resources: it cannot open namespace folders of an editable installation
-SHIPPED = Path(__file__).parents[2] / "configs" / "classes"
 
 
 def load_vocabulary(name_or_path: str) -> Vocabulary:
     """Read the classes of a data set.
 
     Args:
-        name_or_path: a name under configs/classes, or the path or URI of a YAML with `classes` (name, words,
+        name_or_path: a name under configs/classes, or the path or URI of a YAML file with `classes` (name, words,
             synonyms, aliases, colour of each, in the order of their ids) and `background_words`.
 
-    Returns:
-        The vocabulary.
-
     Raises:
-        ConfigError: no such vocabulary, broken YAML, or values that a vocabulary cannot have, one line each.
+        ConfigError: the vocabulary does not exist, is broken YAML, or has invalid values; one line per value.
     """
     named = "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml"))
-    place = str(SHIPPED / f"{name_or_path}.yaml") if named else absolute(name_or_path)
+    place = str(CLASSES / f"{name_or_path}.yaml") if named else absolute(name_or_path)
     try:
         values = yaml.safe_load(read_text(place))
         return Vocabulary.model_validate(values)
@@ -37,13 +30,13 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         raise ConfigError(f"dataset.classes: {exc}") from exc
     except ValidationError as exc:
         raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # a date that does not exist; brackets without end
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # for impossible dates and endless brackets
         raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
 
 
 def _known() -> str:
-    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
-    return f"known names: {names}; or give the path or URI of a YAML file"
+    names = ", ".join(sorted(path.stem for path in CLASSES.glob("*.yaml")))
+    return f"known names: {names}; choose one, or give the path or URI of a YAML file"
 
 
 def _lines(error: ValidationError) -> list[str]:

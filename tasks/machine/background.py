@@ -1,4 +1,4 @@
-"""Work that goes on beside other work, in a thread, until that other work is done."""
+"""Work that runs in a thread of its own while a block of code runs."""
 
 import contextvars
 import threading
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def beside(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Do work in a thread of its own while the block runs; the block's end waits for it.
+def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
+    """Run work in a thread while the block runs; at the end of the block, tell it to stop and wait for it.
 
     Args:
-        work: is given the event that is set when it is to end; it is in the context of this thread (flow run, server).
+        work: receives the event that tells it to stop; it runs in the context of this thread (flow run, server).
         name: of the thread.
     """
     stop, context = threading.Event(), contextvars.copy_context()

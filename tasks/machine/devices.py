@@ -1,8 +1,9 @@
-"""Which devices CAMs are made on, in which precision, and how much fits on one at once."""
+"""The devices of this host: which ones compute CAMs, in which precision, and how much fits on one at once.
+
+Torch takes seconds to import; the functions that need it import it, so that counting cores needs none.
+"""
 
 import os
-
-import torch
 
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig, RunConfig
@@ -12,10 +13,10 @@ TOKENS_PER_GIB = 2048  # of free GPU memory; attention of a 500x375 photo at pat
 
 
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """The workers that make CAMs: one per device, or as many as gpu_workers says, devices in turn.
+    """Return the slots of the workers that compute CAMs: one per device, or `gpu_workers` over the devices in turn.
 
     Raises:
-        ConfigError: a device that this machine does not have.
+        ConfigError: this host does not have the device.
     """
     devices = available_devices(clip.device)
     count = len(devices) if execution.gpu_workers == "auto" else execution.gpu_workers
@@ -24,43 +25,47 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
 
 def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """The workers that make masks: one thread each, one per core or as many as cpu_workers says."""
+    """Return the slots of the workers that compute masks: one per core, or `cpu_workers`, with one thread each."""
     count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
     return (WorkerSlot("cpu", 1),) * count
 
 
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
-    """The devices that a setting stands for; auto takes all GPUs, else the CPU.
+    """Return the devices that a setting stands for; auto takes all GPUs, or the CPU if there are none.
 
     Args:
         device: auto, cpu, cuda, cuda:N or mps.
         key: of the setting, for the error.
 
     Raises:
-        ConfigError: a device that this machine does not have.
+        ConfigError: this host does not have the device.
     """
+    import torch
+
     gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     known = {"cpu": ("cpu",), "cuda": gpus, "mps": ("mps",) if torch.backends.mps.is_available() else ()}
     if device == "auto":
         return gpus or known["mps"] or ("cpu",)
     found = known.get(device, tuple(gpu for gpu in gpus if gpu == device))
     if not found:
-        raise ConfigError(f"{key}: {device} is not on this machine, there are: {', '.join(('cpu', *gpus))}")
+        raise ConfigError(
+            f"{key}: this machine has no {device}; set it to one of {', '.join(('auto', 'cpu', *gpus, *known['mps']))}"
+        )
     return found
 
 
 def resolve_precision(clip: ClipConfig) -> str:
-    """The precision that auto stands for: fp16 on CUDA as in the published program, else fp32."""
+    """Return the precision of the image network; auto is fp16 on CUDA as in the published program, else fp32."""
     if clip.precision != "auto":
         return clip.precision
     return "fp16" if available_devices(clip.device)[0].startswith("cuda") else "fp32"
 
 
 def training_precision(config: RunConfig) -> str:
-    """The precision that `train.precision` stands for: on CUDA fp16 with loss scaling, else fp32.
+    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, else fp32.
 
     Raises:
-        ConfigError: fp16 where there is no CUDA device.
+        ConfigError: `train.precision` is fp16 and there is no CUDA device.
     """
     on_cuda = available_devices(config.clip.device)[0].startswith("cuda")
     if config.train.precision == "fp16" and not on_cuda:
@@ -71,13 +76,15 @@ def training_precision(config: RunConfig) -> str:
 
 
 def token_budget(device: str) -> int:
-    """How many patch tokens one batch may have; 1, so one photo at a time, where batches are slower."""
+    """Return how many patch tokens one batch may have; 1, which is one photo at a time, if batches are slower."""
     if not device.startswith("cuda"):
         return 1
+    import torch
+
     free, _ = torch.cuda.mem_get_info(torch.device(device))
     return max(1, int(TOKENS_PER_GIB * free / 2**30))
 
 
 def cores() -> int:
-    """Processor cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

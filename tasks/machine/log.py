@@ -1,13 +1,13 @@
-"""What the tasks log goes to standard error, of this process and of its workers."""
+"""The log of the tasks on standard error, in this process and in its workers."""
 
 import logging
 
 LOGGER = "clipes"
-logging.getLogger(LOGGER).setLevel(logging.INFO)  # also where Prefect shows it, as a worker of prefect.yaml does
+logging.getLogger(LOGGER).setLevel(logging.INFO)  # also if Prefect shows the log, as under a worker of prefect.yaml
 
 
 def show_log(level: int = logging.INFO) -> None:
-    """Show what is logged from a level on, beside Prefect's own logging."""
+    """Write records of at least this level to standard error, in addition to Prefect's own logging."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("clipes: %(message)s"))
     logger = logging.getLogger(LOGGER)
@@ -15,6 +15,6 @@ def show_log(level: int = logging.INFO) -> None:
     logger.addHandler(handler)
 
 
-def shown_level() -> int:
-    """From which level on this process shows what is logged; its workers do as it does."""
+def log_level() -> int:
+    """Return the lowest level that this process logs, so that its workers can use the same one."""
     return logging.getLogger(LOGGER).getEffectiveLevel()

@@ -1,25 +1,28 @@
-"""Processes of this machine: whether one that was written down still is."""
+"""Processes of this host: how they start, and which of them are alive."""
+
+import multiprocessing
 
 import psutil
 
-SAME_START_SECONDS = 30.0  # it is told by the system's clock, which may be set
+SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # because CUDA and threads do not survive a fork
+SAME_START_SECONDS = 30.0  # start times follow the system's clock, which somebody may set
 
 
 def started_at(pid: int) -> float:
-    """When a process began [s since 1970].
+    """Return the start time of a process [s since 1970].
 
     Raises:
-        psutil.NoSuchProcess: there is none of this number.
+        psutil.NoSuchProcess: no process has this number.
     """
     return float(psutil.Process(pid).create_time())
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Whether the process of this number that began then still runs; another one may have got its number since.
+    """Return whether a process still runs, and has not been replaced by another one with the same number.
 
     Args:
         pid: its number.
-        started: as `started_at` gave it.
+        started: its start time as `started_at` returned it.
     """
     try:
         process = psutil.Process(pid)

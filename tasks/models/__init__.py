@@ -1,1 +1,1 @@
-"""Network weights as files, read without executing them."""
+"""Network weights as files, read without executing what they contain."""

@@ -1,4 +1,4 @@
-"""Which network a CLIP state dict belongs to, told by OpenCLIP's names and the tensors' shapes."""
+"""The network that a CLIP state dict belongs to, found by OpenCLIP's names and the shapes of the tensors."""
 
 import logging
 import math
@@ -10,19 +10,17 @@ import torch
 from open_clip.factory import add_model_config, get_model_config
 from open_clip.model import CLIP
 
+from clipes.tasks.machine.shipped import CLIP_MODELS
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = (
-    Path(__file__).parents[2] / "configs" / "models"
-)  # our own networks: OpenCLIP configs, and weights beside them
-add_model_config(SHIPPED)
+add_model_config(CLIP_MODELS)
 
 HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
 VOCAB_SIZE = 49408  # of CLIP's tokenizer
-LAYOUT = {  # the tensors that give a network's sizes, and their axes
+SIZE_TENSORS = {  # the tensors whose shapes give the sizes of a network, and their number of axes
     "visual.conv1.weight": 4,
     "visual.positional_embedding": 2,
     "visual.proj": 2,
@@ -33,62 +31,68 @@ LAYOUT = {  # the tensors that give a network's sizes, and their axes
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """The keyword arguments of OpenCLIP's `CLIP` for one of its names.
+    """Return the keyword arguments of OpenCLIP's `CLIP` for one of its names.
 
     Args:
         model_name: as OpenCLIP lists it.
 
     Raises:
-        WeightsError: no such name, or not a ViT with a class token and CLIP's own text network and tokens.
+        WeightsError: the name does not exist, or is not a ViT with a class token and CLIP's own text network and
+            tokens.
     """
     if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
         return get_model_config(model_name)
     found = "another network" if model_name in open_clip.list_models() else "no such name"
     raise WeightsError(
-        f"clip.model {model_name}: ViT needed, with class token and CLIP's own text network, found {found}; "
+        f"clip.model {model_name}: expected a ViT with a class token and CLIP's own text network, found {found}; "
         f"set it to one of {', '.join(_plain_vits())}"
     )
 
 
 def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
-    """Decide which network a file's tensors are loaded into.
+    """Return the network that a file's tensors are loaded into.
 
-    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, is OpenAI's:
-       its sizes decide the network, with QuickGELU and heads of 64 channels, whatever `model_name` says.
-    2. Tensors that are exactly those of `model_name` go into that, with the activation its name stands for.
-    3. Tensors of another network that OpenCLIP has a name for are refused: OpenAI's and OpenCLIP's state
-       dicts have the same keys, and neither activation nor heads show in them; the user has to say.
-    4. Anything else in this layout is read as OpenAI's, as in 1.
+    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, is OpenAI's. The network
+       has its sizes, QuickGELU and heads of 64 channels; `model_name` is ignored.
+    2. If the tensors are exactly those of `model_name`, the network is `model_name`, with the activation of that name.
+    3. If the tensors are those of another network in OpenCLIP's list, the file is refused. OpenAI's and OpenCLIP's
+       state dicts have the same keys, and neither activation nor heads show in them, so the user must name the network.
+    4. Any other file in this layout is read as OpenAI's, as in 1.
 
     Args:
         state: the file's weights.
-        model_name: `clip.model`, one that `named_architecture` accepts.
+        model_name: `clip.model`, a name that `named_architecture` accepts.
         path: of the file, for messages.
 
     Returns:
         Keyword arguments of OpenCLIP's `CLIP`, whose parameters have exactly the names and shapes of `state`.
 
     Raises:
-        WeightsError: the tensors are those of no ViT, of a differently named one, or some are missing.
+        WeightsError: the tensors do not form a ViT, belong to a network of another name, or some are missing.
     """
     named = named_architecture(model_name)
-    if not state.openai and not _differences(named, state):
+    if not state.openai and not _describe_differences(named, state):
         return named
     sizes = _openai_architecture(state, path)
-    names = [] if state.openai else _names_of(sizes, state)
+    names = [] if state.openai else _find_names(sizes, state)
     if names:
         raise WeightsError(
             f"{path}: expected the tensors of clip.model {model_name}, found those of {' or '.join(names)}; "
-            "set clip.model to the one it was trained as"
+            "set clip.model to the name of the network that was trained"
         )
-    if differences := _differences(sizes, state):
+    if differences := _describe_differences(sizes, state):
         raise WeightsError(
             f"{path}: expected the tensors of {model_name} or of OpenAI's layout, found {differences}; "
-            "give a whole CLIP state dict"
+            "use a complete CLIP state dict"
         )
     if sizes != named:
         level = logging.INFO if named.get("quick_gelu") else logging.WARNING
-        logger.log(level, "%s: its sizes decide, with QuickGELU, instead of clip.model %s", path, model_name)
+        logger.log(
+            level,
+            "%s: ignoring clip.model %s: the network has the sizes of the tensors, and QuickGELU",
+            path,
+            model_name,
+        )
     return sizes
 
 
@@ -105,7 +109,7 @@ def _plain_vits() -> list[str]:
 
 
 def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
-    """The network of a state dict in OpenAI's layout, read from its shapes."""
+    """Return the network of a state dict in OpenAI's layout, read from the shapes of its tensors."""
     shapes = state.shapes
     _check_layout(shapes, path)
     width, _, _, patch_size = shapes["visual.conv1.weight"]
@@ -132,46 +136,46 @@ def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
 
 def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
     if "visual.layer1.0.conv1.weight" in shapes:
-        raise WeightsError(f"{path}: ViT needed, found a ResNet CLIP; give weights of a ViT, such as ViT-B-16")
-    absent = [name for name, axes in LAYOUT.items() if len(shapes.get(name, ())) != axes or 0 in shapes[name]]
-    if absent:
+        raise WeightsError(f"{path}: expected a ViT, found a ResNet CLIP; use weights of a ViT, such as ViT-B-16")
+    missing = [name for name, axes in SIZE_TENSORS.items() if len(shapes.get(name, ())) != axes or 0 in shapes[name]]
+    if missing:
         raise WeightsError(
-            f"{path}: expected a CLIP ViT with {', '.join(absent)}, found {len(shapes)} tensors such as "
-            f"{', '.join(list(shapes)[:3])}; give weights in OpenAI's or OpenCLIP's layout"
+            f"{path}: expected a CLIP ViT with {', '.join(missing)}, found {len(shapes)} tensors such as "
+            f"{', '.join(list(shapes)[:3])}; use weights in OpenAI's or OpenCLIP's layout"
         )
     widths = shapes["visual.conv1.weight"][0], shapes["text_projection"][0]
     if any(width % HEAD_WIDTH for width in widths):
         raise WeightsError(
             f"{path}: expected widths that are multiples of {HEAD_WIDTH}, the channels of a head, found "
-            f"{widths[0]} for images and {widths[1]} for texts; give weights in OpenAI's layout"
+            f"{widths[0]} for images and {widths[1]} for texts; use weights in OpenAI's layout"
         )
 
 
 def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    """How many transformer blocks lie under a prefix, at least one."""
+    """Return how many transformer blocks have a prefix, at least one."""
     blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
     return max(len(blocks), 1)
 
 
-def _names_of(sizes: dict[str, Any], state: StateDict) -> list[str]:
-    """OpenCLIP's names of networks that have exactly these tensors."""
+def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
+    """Return OpenCLIP's names of the networks that have exactly these tensors."""
     width = sizes["vision_cfg"]["width"]
     same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
-    return [name for name in same_width if not _differences(get_model_config(name), state)]
+    return [name for name in same_width if not _describe_differences(get_model_config(name), state)]
 
 
-def _differences(architecture: dict[str, Any], state: StateDict) -> str:
-    """How a file's names and shapes differ from a network's, empty where they are the same."""
+def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
+    """Return how a file's names and shapes differ from those of a network; empty if they are the same."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes
-    kinds = {
+    differences = {
         "missing": [name for name in expected if name not in found],
         "unknown": [name for name in found if name not in expected],
         "of another shape": [
-            f"{name} {found[name]} for {expected[name]}"
+            f"{name}: {found[name]} instead of {expected[name]}"
             for name in expected
             if name in found and found[name] != expected[name]
         ],
     }
-    return ", ".join(f"{len(names)} {kind} (such as {names[0]})" for kind, names in kinds.items() if names)
+    return ", ".join(f"{len(names)} {kind} (such as {names[0]})" for kind, names in differences.items() if names)

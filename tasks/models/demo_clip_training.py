@@ -1,4 +1,4 @@
-"""Training the demo's small CLIP from a seed: fresh scenes, a checkpoint that it goes on from, weights at the end."""
+"""Training of the demo's small CLIP from a seed, on generated scenes, with a checkpoint to resume from."""
 
 import logging
 import time
@@ -28,21 +28,21 @@ from clipes_core.errors import ConfigError
 
 DEMO_MODEL = "clipes-demo"
 CHECKPOINT = "checkpoint.pt"
-SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # of the streams of random numbers
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # first seeds of the three streams of random numbers
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How a training is cut.
+    """The steps at which a training generates scenes, logs and saves.
 
     Attributes:
-        scenes: made at once.
-        passes: over them, each time with other captions, mirrors and patches.
-        checkpoint_steps: from checkpoint to checkpoint.
-        log_steps: from line to line.
-        compiled: the network; a third faster on a CPU, but needs a C++ compiler and a minute.
+        scenes: how many scenes are generated at once.
+        passes: how often they are used, each time with other captions, mirrors and patches.
+        checkpoint_steps: steps from one checkpoint to the next.
+        log_steps: steps from one log line to the next.
+        compiled: whether torch compiles the network; a third faster on a CPU, but needs a C++ compiler and a minute.
     """
 
     scenes: int = 4096
@@ -53,26 +53,26 @@ class Pace:
 
 
 def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
-    """Train the CLIP that the demo ships, with the candidate templates; see `train_clip`."""
+    """Train the CLIP of the demo with the candidate templates, as `train_clip` does."""
     config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
     return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
 
 
 def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path, pace: Pace) -> Path:
-    """Train a CLIP on generated scenes and captions, or go on where it was interrupted.
+    """Train a CLIP on generated scenes and captions, or resume an interrupted training.
 
     Args:
         model_name: of a model config that OpenCLIP knows.
         config: of the training.
-        templates: of the captions, with {} in each.
-        folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); made where it is not there.
-        pace: how the training is cut.
+        templates: of the captions, each with {}.
+        folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not exist.
+        pace: when the training generates scenes, logs and saves.
 
     Returns:
-        The weights' path.
+        The path of the weights.
 
     Raises:
-        ConfigError: the folder's checkpoint is of another training, or damaged.
+        ConfigError: the folder's checkpoint belongs to another training, or is damaged.
     """
     trainer = open_training(model_name, config, templates, folder)
     for _ in training_steps(trainer, templates, folder, pace):
@@ -81,7 +81,7 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
 
 
 def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
-    """A trainer at the folder's checkpoint, or at the beginning; arguments and errors as for `train_clip`."""
+    """Return a trainer at the folder's checkpoint, or at its first step; arguments and errors as for `train_clip`."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
@@ -90,11 +90,11 @@ def open_training(model_name: str, config: TrainingConfig, templates: Sequence[s
     if not checkpoint.exists():
         _save(checkpoint, {"settings": settings, **trainer.state_dict()})
         return trainer
-    state = _loaded(checkpoint)
+    state = _load(checkpoint)
     if state["settings"] != settings:
-        raise ConfigError(f"{checkpoint} is of another training: name another folder, or delete it")
+        raise ConfigError(f"{checkpoint} belongs to another training: choose another folder, or delete it")
     trainer.load_state_dict(state)
-    logger.info("going on after step %d of %d", trainer.step, config.steps)
+    logger.info("resuming after step %d of %d", trainer.step, config.steps)
     return trainer
 
 
@@ -102,18 +102,18 @@ def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path,
     """Train to the end.
 
     Yields:
-        The number of each step that is done; who stops listening stops the training.
+        The number of each finished step; the training stops when the caller stops iterating.
     """
     tokenizer = open_clip.SimpleTokenizer(context_length=trainer.model.context_length)
-    settings = _loaded(folder / CHECKPOINT)["settings"]
+    settings = _load(folder / CHECKPOINT)["settings"]
     config, losses = trainer.config, list[float]()
     started, first = time.monotonic(), trainer.step
-    if pace.compiled:  # in place, so that the names of the weights stay
+    if pace.compiled:  # in place, so that the weights keep their names
         trainer.model.visual.transformer.forward = torch.compile(
             trainer.model.visual.transformer.forward, dynamic=False
         )
     for images, captions in _batches(trainer, templates, pace):
-        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # of the patch dropout
+        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # for the patch dropout
         losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
         last = trainer.step == config.steps
         if trainer.step % pace.log_steps == 0 or last:
@@ -135,7 +135,7 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """The network with initial weights, as the trainer needs it."""
+    """Return the network with initial weights, as the trainer needs it."""
     architecture = named_architecture(model_name)
     vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer sets the rate
     return CLIP(**{**architecture, "vision_cfg": vision})
@@ -144,17 +144,20 @@ def _model(model_name: str) -> CLIP:
 def _batches(
     trainer: ClipTrainer, templates: Sequence[str], pace: Pace
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
-    """Images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on; a function of seed and step."""
+    """Yield images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on.
+
+    A batch depends only on the seed and the step.
+    """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch
     scenes: list[Scene] = []
-    made = -1
+    generated = -1
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         while trainer.step < config.steps:
             turn, inside = divmod(trainer.step, steps * pace.passes)
-            if turn != made:
+            if turn != generated:
                 seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
-                scenes, made = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
+                scenes, generated = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
             in_pass, place = divmod(inside, steps)
             order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
             chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]
@@ -172,15 +175,15 @@ def _batch(
     return pixels, [list(one_of_each) for one_of_each in zip(*captions, strict=True)]
 
 
-def _loaded(checkpoint: Path) -> dict[str, Any]:
+def _load(checkpoint: Path) -> dict[str, Any]:
     try:
         return torch.load(checkpoint, weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as exc:
-        raise ConfigError(f"{checkpoint} is damaged: delete it to begin anew, or name another folder") from exc
+        raise ConfigError(f"{checkpoint} is damaged: delete it to start again, or choose another folder") from exc
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     with write_atomically(str(path)) as temporary:
         torch.save(state, temporary)
 

@@ -1,4 +1,4 @@
-"""The CLIP of a worker process: loaded once, on the worker's device."""
+"""The CLIP of a worker process, loaded once on the worker's device."""
 
 from functools import cache
 
@@ -14,18 +14,18 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @cache
 def loaded_backbone(config: ClipConfig, precision: str) -> Backbone:
-    """The image network of this process, on its device, loaded once."""
+    """Return the image network of this process on its device; load it only once."""
     visual = loaded_clip(config).model.visual
     return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
 
 
 @cache
 def loaded_clip(config: ClipConfig) -> Clip:
-    """The CLIP of this process, loaded once."""
+    """Return the CLIP of this process; load it only once."""
     torch.set_num_threads(current_worker().slot.threads)
     return load_clip(config)
 
 
 def logit_scale(clip: Clip) -> float:
-    """CLIP's factor of the cosine, after exp."""
+    """Return the factor that CLIP multiplies cosines with, after exp."""
     return float(clip.model.logit_scale.detach().exp())

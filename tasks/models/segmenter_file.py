@@ -1,6 +1,6 @@
-"""Trained segmenters as files: the tensors of a network, and what it takes to build that network again."""
+"""Trained segmenters as files: the tensors of a network, and the config to rebuild it."""
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; first, for it quietens MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it silences MMSegmentation
 
 # isort: split
 
@@ -19,12 +19,12 @@ from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
 from mmseg.registry import MODELS
 
-from clipes.tasks.inputs.batches import Loaded, in_halves
+from clipes.tasks.inputs.batches import Loaded, compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.models.network_config import (
     as_text,
+    block_imports,
     from_text,
-    nothing_imported,
     unregistered,
     without_initial_weights,
 )
@@ -40,7 +40,7 @@ Palette = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained network that gives each pixel a class.
+    """A trained network that assigns a class to each pixel.
 
     Attributes:
         model: MMSegmentation's, in eval mode, without gradients, on `device`.
@@ -65,14 +65,14 @@ def save_segmenter(
     """Write a segmenter as one safetensors file, whole or not at all.
 
     Args:
-        uri: of the file; local folders are made where they are not there.
-        model_config: what MMSegmentation's registry builds the network from.
-        state_dict: its tensors, on any device; those that share memory are written each for itself.
+        uri: of the file; missing local folders are created.
+        model_config: MMSegmentation's registry builds the network from it.
+        state_dict: its tensors, on any device; tensors that share memory are written separately.
         classes: names of the classes 1..K.
         palette: 256 RGB colours, one per id.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
         TransientError: the store does not answer.
     """
     tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
@@ -82,22 +82,22 @@ def save_segmenter(
 
 
 def load_segmenter(uri: str, device: str) -> Segmenter:
-    """Build the network of a file and load its tensors; nothing in it is executed, and nothing is downloaded.
+    """Build the network of a file and load its tensors, without executing or downloading anything.
 
     Args:
-        uri: as given to `save_segmenter`.
-        device: where the network goes.
+        uri: as for `save_segmenter`.
+        device: of the network.
 
     Raises:
         BrokenArtifactError: the file is missing, damaged, or was not written by `save_segmenter`.
-        WeightsError: its network has modules that are not registered, cannot be built, is none that segments, or has
-            other tensors.
+        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor, or has other
+            tensors.
         StorageError: the store refuses.
-        TransientError: it does not answer.
+        TransientError: the store does not answer.
     """
     try:
         with on_local_disk(uri) as path:
-            metadata, tensors = _content(path)
+            metadata, tensors = _read_content(path)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
     except (safetensors.SafetensorError, OSError) as exc:
@@ -106,32 +106,32 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
         model_config = from_text(metadata["model"])
         classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
     except (KeyError, ValueError) as exc:
-        raise BrokenArtifactError(uri, "does not say which network its tensors are of") from exc
+        raise BrokenArtifactError(uri, "does not state the network of its tensors") from exc
     if checksum != _checksum(tensors):
         raise BrokenArtifactError(uri, "fails its checksum")
-    model = _built(uri, model_config)
+    model = _build(uri, model_config)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as exc:
-        raise WeightsError(f"{uri}: its tensors are not those of its network ({_in_one_line(exc)})") from exc
+        raise WeightsError(f"{uri}: its tensors do not fit its network ({_one_line(exc)})") from exc
     model.to(device).eval().requires_grad_(False)
     return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
 
 
 def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
-    """The class of each pixel of a photo, at the size it was reduced to.
+    """Return the class of each pixel of a photo at its reduced size.
 
     Returns:
-        (h, w) uint8, ids 0..K; `resized_ids` brings it to the photo's own size.
+        (h, w) uint8, ids 0..K; `resized_ids` resizes it to the photo's own size.
 
     Raises:
-        PhotoError: OUT_OF_MEMORY, the photo does not fit into the device's memory.
+        PhotoError: OUT_OF_MEMORY; the photo does not fit into the device's memory.
     """
 
     def compute(batch: list[Loaded]) -> list[np.ndarray]:
         return [photo_mask(segmenter.model, np.asarray(each.image), config) for _, each in batch]
 
-    ((_, _, ids),) = in_halves([(photo, loaded)], compute)
+    ((_, _, ids),) = compute_batch([(photo, loaded)], compute)
     if isinstance(ids, PhotoError):
         raise ids
     return ids
@@ -142,43 +142,43 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """CRC of all bytes; the format itself has none."""
+    """Return the CRC of all bytes, because safetensors have no checksum of their own."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
     return crc
 
 
-def _content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read_content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     with safetensors.safe_open(path, "pt", device="cpu") as file:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
-def _built(uri: str, model_config: Any) -> BaseSegmentor:
+def _build(uri: str, model_config: Any) -> BaseSegmentor:
     try:
         model_config = without_initial_weights(model_config)
         _check_registered(uri, model_config)
-        with DefaultScope.overwrite_default_scope("mmseg"), nothing_imported():
+        with DefaultScope.overwrite_default_scope("mmseg"), block_imports():
             model = MODELS.build(model_config)
     except WeightsError:
         raise
-    except Exception as exc:  # what a constructor makes of wrong values, nobody knows
-        raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_in_one_line(exc)})") from exc
+    except Exception as exc:  # because a constructor may raise anything for wrong values
+        raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_one_line(exc)})") from exc
     if not isinstance(model, BaseSegmentor):
         raise WeightsError(f"{uri}: its network is a {type(model).__name__}, expected a segmentor of MMSegmentation")
     return model
 
 
 def _check_registered(uri: str, model_config: Any) -> None:
-    """Refuse types that are not registered: the registry would import them by their dotted names, and call them."""
+    """Refuse types that are not registered, which the registry would import by their dotted names and call."""
     if not isinstance(model_config, dict) or "type" not in model_config:
-        raise WeightsError(f"{uri}: says of its network {str(model_config)[:80]!r}, expected a dict with a type")
+        raise WeightsError(f"{uri}: its network is {str(model_config)[:80]!r}, expected a dict with a type")
     if foreign := unregistered(model_config):
         raise WeightsError(
-            f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing of it was executed: "
-            "train and use it with the modules of MMSegmentation and of this program"
+            f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing in it was executed. "
+            "Train a network whose modules are all from MMSegmentation or clipes"
         )
 
 
-def _in_one_line(exc: BaseException) -> str:
+def _one_line(exc: BaseException) -> str:
     return " ".join(str(exc).split())[:300]

@@ -1,4 +1,4 @@
-"""Files of weights, CLIP's or others, in any of their layouts, as one flat dict of tensors."""
+"""Weights of CLIP and other networks: files of several layouts, read as one flat dict of tensors."""
 
 import pickle
 import re
@@ -15,7 +15,7 @@ from clipes_core.errors import WeightsError
 
 ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"  # torch.save before torch 1.6
-OPENAI_MARK = "input_resolution"  # a buffer of OpenAI's archives that no OpenCLIP model has
+OPENAI_BUFFER = "input_resolution"  # only OpenAI's archives have this buffer
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class StateDict:
     """The weights of one network.
 
     Attributes:
-        tensors: floating-point tensors on the CPU by dotted name, in the file's dtypes; `logit_scale` 0-d.
-        openai: True where the file itself shows that OpenAI wrote it, which means QuickGELU.
+        tensors: floating-point tensors on the CPU by dotted name, in the file's dtypes; `logit_scale` is 0-d.
+        openai: True if the file itself shows that OpenAI wrote it, which means QuickGELU.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -32,25 +32,25 @@ class StateDict:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each tensor."""
+        """Return the shape of each tensor."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read the tensors of a weights file and execute nothing that is inside.
+    """Read the tensors of a weights file without executing anything in it.
 
-    The content decides the layout: a TorchScript archive, a checkpoint of torch.save (a state dict, or one
-    under `state_dict`, with or without `module.` before the names), or safetensors. The suffix matters only
-    for safetensors that are damaged.
+    The content decides the layout: a TorchScript archive, a checkpoint of torch.save (a state dict, or one under
+    `state_dict`, with or without `module.` before the names), or safetensors. The suffix matters only for damaged
+    safetensors.
 
     Args:
         path: of a local file.
 
     Returns:
-        Its weights, without integers (OpenAI's input_resolution and the like) and attention masks.
+        Its weights, without integers (such as OpenAI's input_resolution) and attention masks.
 
     Raises:
-        WeightsError: the file is missing, damaged, not of weights, or holds more than tensors.
+        WeightsError: the file is missing or damaged, has no weights, or has more than tensors.
     """
     try:
         with path.open("rb") as file:
@@ -65,7 +65,7 @@ def read_state_dict(path: Path) -> StateDict:
     if start[8:] == b"{" or path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
-        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found neither; give such a file"
+        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found neither; use such a file"
     )
 
 
@@ -74,17 +74,17 @@ def _from_torchscript(path: Path) -> StateDict:
     if "GELU" in archive.classes:
         raise WeightsError(
             f"{path}: expected a TorchScript archive of OpenAI, which has QuickGELU, found one with GELU; "
-            "save its state_dict() with torch.save and name its network as clip.model"
+            "save its state_dict() with torch.save and set clip.model to its network"
         )
     return StateDict(_weights(archive.tensors).tensors, openai=True)
 
 
 def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
-        with path.open("rb") as file:  # given a path, torch.load goes by the suffix
+        with path.open("rb") as file:  # because torch.load judges a path by its suffix
             content = torch.load(file, map_location="cpu", weights_only=True)
     except BROKEN_FILE as exc:
-        raise _refused(path, exc) from exc
+        raise _describe_refusal(path, exc) from exc
     tensors = _named_tensors(content)
     if not tensors:
         raise WeightsError(
@@ -102,7 +102,7 @@ def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint by name, without the wrappers of OpenCLIP's training."""
+    """Return the tensors of a checkpoint by name, without the wrappers of OpenCLIP's training."""
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
@@ -115,7 +115,7 @@ def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
-    """Leave out what is no weight; a logit scale of one element becomes 0-d, as OpenAI's is."""
+    """Return the tensors that are weights; a logit scale of one element becomes 0-d, like OpenAI's."""
     weights = {
         name: tensor
         for name, tensor in tensors.items()
@@ -123,23 +123,23 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
     }
     if weights.get("logit_scale", torch.empty(0)).numel() == 1:
         weights["logit_scale"] = weights["logit_scale"].reshape(())
-    return StateDict(weights, openai=OPENAI_MARK in tensors)
+    return StateDict(weights, openai=OPENAI_BUFFER in tensors)
 
 
-def _refused(path: Path, exc: BaseException) -> WeightsError:
-    """The error of torch.load in one line; its own advice is to execute the file."""
-    asked_for = re.search(r"GLOBAL (\S+)", str(exc))
-    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of newer pickles, which torch.save does not write
-    if not isinstance(exc, pickle.UnpicklingError) or not (asked_for or opcode):
+def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
+    """Return the error of torch.load in one line, without torch's advice to execute the file."""
+    imported = re.search(r"GLOBAL (\S+)", str(exc))
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of newer pickles, which torch.save never writes
+    if not isinstance(exc, pickle.UnpicklingError) or not (imported or opcode):
         return damaged_file(path, exc)
-    what = f"asks for {asked_for[1]}" if asked_for else f"torch.save did not write (opcode {opcode and opcode[1]})"
+    what = f"imports {imported[1]}" if imported else f"torch.save did not write (opcode {opcode and opcode[1]})"
     return WeightsError(
-        f"{path}: expected tensors only, found a pickle that {what}; nothing of it was executed: "
-        "use a state dict or safetensors from a source you trust"
+        f"{path}: expected tensors only, found a pickle that {what}; nothing in it was executed. "
+        "Use a state dict or safetensors file from a source that you trust"
     )
 
 
 def _summary(content: Any) -> str:
     if not isinstance(content, dict):
         return f"an object of type {type(content).__name__}"
-    return f"a dict without tensors, of the keys {', '.join(map(str, list(content)[:5])) or 'none'}"
+    return f"a dict without tensors and with the keys {', '.join(map(str, list(content)[:5])) or 'none'}"

@@ -1,8 +1,8 @@
-"""The tensors of a TorchScript archive, read without running anything that it holds.
+"""The tensors of a TorchScript archive, read without executing anything in it.
 
-An archive is a zip: `data.pkl` is a pickle of the module tree, `data/N` are the storages it points to, and
-`code/` is the program, which is never looked at. The unpickler here knows the few names that such a pickle
-needs and refuses every other; the archive's own classes become inert holders of attributes.
+An archive is a zip: `data.pkl` is a pickle of the module tree, `data/N` are the storages that it points to, and
+`code/` is the program, which is never read. The unpickler here knows the few names that such a pickle needs and
+refuses every other one. The archive's own classes become inert holders of attributes.
 """
 
 import io
@@ -40,7 +40,7 @@ LIST_BUILDERS = (
     "restore_type_tag",
 )
 
-# What reading a damaged zip or pickle raises: a pickle's opcodes act on whatever the stack happens to hold.
+# Reading a damaged zip or pickle raises any of these, because opcodes of a pickle act on whatever is on the stack.
 BROKEN_FILE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -61,7 +61,7 @@ BROKEN_FILE = (
 
 @dataclass(frozen=True)
 class ScriptArchive:
-    """What a TorchScript archive holds, apart from its program.
+    """The content of a TorchScript archive, without its program.
 
     Attributes:
         tensors: parameters and buffers on the CPU by dotted name, in the file's own dtypes.
@@ -73,54 +73,54 @@ class ScriptArchive:
 
 
 def damaged_file(path: Path, exc: BaseException) -> WeightsError:
-    """The error for a weights file that breaks off or makes no sense."""
+    """Return the error for a weights file that is truncated or inconsistent."""
     return WeightsError(
-        f"{path}: expected whole CLIP weights, found a damaged file ({first_line(exc)}); fetch it again"
+        f"{path}: expected complete CLIP weights, found a damaged file ({first_line(exc)}); download it again"
     )
 
 
 def is_torchscript(path: Path) -> bool:
-    """True where a zip is a TorchScript archive and not one of torch.save.
+    """Return whether a zip is a TorchScript archive, and not a checkpoint of torch.save.
 
     Args:
         path: of a local zip.
 
     Raises:
-        zipfile.BadZipFile: the file is not a whole zip.
+        zipfile.BadZipFile: the file is not a complete zip.
     """
     with zipfile.ZipFile(path) as archive:
         return _root(archive) is not None
 
 
 def read_torchscript(path: Path) -> ScriptArchive:
-    """Read the tensors of a TorchScript archive and execute nothing.
+    """Read the tensors of a TorchScript archive without executing anything in it.
 
     Args:
         path: of a local TorchScript archive.
 
     Returns:
-        All tensors in its tree of modules; other attributes (training flags, lists) are left out.
+        All tensors in its tree of modules, without other attributes (training flags, lists).
 
     Raises:
-        WeightsError: the archive is damaged, or asks for a name that tensors do not need.
+        WeightsError: the archive is damaged, or its pickle imports a name that tensors do not need.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             unpickler = _ArchiveUnpickler(archive, path)
-            tensors = _tensors(unpickler.load())
+            tensors = _collect_tensors(unpickler.load())
     except BROKEN_FILE as exc:
         raise damaged_file(path, exc) from exc
     return ScriptArchive(tensors, frozenset(unpickler.classes))
 
 
 def _root(archive: zipfile.ZipFile) -> str | None:
-    """The folder inside the zip, with its slash; None where no TorchScript lies in it."""
+    """Return the folder inside the zip, with its slash; None if the zip is not a TorchScript archive."""
     names = [name for name in archive.namelist() if name.endswith("/constants.pkl") and name.count("/") == 1]
     return names[0].removesuffix("constants.pkl") if names else None
 
 
 class _ScriptObject:
-    """Stands for a module of the archive: its attributes and nothing that acts."""
+    """A module of the archive, reduced to its attributes."""
 
     attributes: dict[str, Any]
 
@@ -129,9 +129,9 @@ class _ScriptObject:
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """Unpickles `data.pkl`; whatever it hands out is inert or made for this one file.
+    """An unpickler of `data.pkl` that returns only inert objects, made for this one file.
 
-    A pickle may set attributes on the objects it gets, so no function or class of torch is among them.
+    A pickle can set attributes on the objects that it imports. Therefore it never gets a function or class of torch.
     """
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
@@ -143,7 +143,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
         self.classes: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a global of the pickle."""
+        """Return a replacement for a name that the pickle imports."""
         if module.split(".")[0] == "__torch__":
             self.classes.add(name)
             return type("ScriptObject", (_ScriptObject,), {})
@@ -158,7 +158,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self._refuse(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """The storage that a tensor lies in, as a 1-d tensor."""
+        """Return the storage of a tensor as a 1-d tensor."""
         _kind, dtype, key, _device, _count = pid
         if (key, dtype) not in self._storages:
             content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
@@ -174,18 +174,18 @@ class _ArchiveUnpickler(pickle.Unpickler):
 
     def _refuse(self, name: str) -> NoReturn:
         raise WeightsError(
-            f"{self._path}: expected an archive of tensors only, found a pickle that asks for {name!r}; "
-            "nothing of it was executed: fetch the weights from a source you trust"
+            f"{self._path}: expected an archive of tensors only, found a pickle that imports {name!r}; "
+            "nothing in it was executed. Download the weights from a source that you trust"
         )
 
 
-def _tensors(root: Any) -> dict[str, torch.Tensor]:
-    """Dotted names and tensors of a tree of modules."""
+def _collect_tensors(root: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of a tree of modules by dotted name."""
     if not isinstance(root, _ScriptObject):
         raise pickle.UnpicklingError(f"its root is of type {type(root).__name__}, not a module")
     tensors = {}
     waiting: list[tuple[str, _ScriptObject]] = [("", root)]
-    seen = {id(root)}  # a forged tree may run in circles
+    seen = {id(root)}  # because a forged tree can contain itself
     while waiting:
         prefix, module = waiting.pop()
         for name, value in module.attributes.items():

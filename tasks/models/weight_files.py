@@ -1,4 +1,4 @@
-"""Files of weights: local copies of what lies elsewhere, and their digests."""
+"""Files of weights: local copies of remote ones, and digests."""
 
 import hashlib
 from pathlib import Path, PurePosixPath
@@ -11,20 +11,20 @@ from clipes_core.errors import StorageError, WeightsError
 
 
 def file_digest(path: Path) -> str:
-    """16 hex characters of the SHA-256 of a file's bytes."""
+    """Return 16 hex characters of the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def local_copy(uri: str, key: str) -> Path:
-    """Fetch a URI once per version of its content, into torch's own cache folder; a local file stays where it is.
+    """Download a URI once per version of its content, into torch's own cache folder; use a local file in place.
 
     Args:
-        uri: path or any fsspec URI of a file.
-        key: of the configuration that names it, for the error.
+        uri: path or fsspec URI of a file.
+        key: of the config that names it, for the error.
 
     Raises:
-        WeightsError: there is no file, or none that may be read.
+        WeightsError: the file does not exist or cannot be read.
         TransientError: its store does not answer.
     """
     try:
@@ -42,7 +42,6 @@ def local_copy(uri: str, key: str) -> Path:
                     fs.get_file(path, str(part))
     except (FileNotFoundError, StorageError) as exc:
         raise WeightsError(
-            f"{key} {uri}: expected a readable file, found none ({first_line(exc)}); "
-            "check the URI and your access to it"
+            f"{key} {uri}: expected a readable file, found none ({first_line(exc)}); check the URI and your permissions"
         ) from exc
     return target

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clipes.tasks.inputs.datasets import Listing, read_dataset
+from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary

@@ -119,14 +119,14 @@ def batch_rows(
     Yields:
         One row per photo; a photo that does not fit alone has an error.
     """
-    from clipes.tasks.inputs.batches import in_halves
+    from clipes.tasks.inputs.batches import compute_batch
     from clipes_core.cams import photo_cams
 
     def compute(part: "list[Loaded]") -> "list[PhotoCams]":
         images = [loaded.image for _, loaded in part]
         return photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in part], config)
 
-    for photo, loaded, cams in in_halves(batch, compute):
+    for photo, loaded, cams in compute_batch(batch, compute):
         if isinstance(cams, PhotoError):
             yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)
             continue

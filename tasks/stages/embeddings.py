@@ -42,7 +42,7 @@ def _rows(job: ShardJob) -> Iterator[EmbeddingsRow]:
     """Encode a shard's photos, photos of one size in batches; scale 1, no mirror."""
     import torch
 
-    from clipes.tasks.inputs.batches import in_batches
+    from clipes.tasks.inputs.batches import compute_in_batches
     from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 
     config = job.config
@@ -54,7 +54,7 @@ def _rows(job: ShardJob) -> Iterator[EmbeddingsRow]:
         pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
         return list(backbone.encode(pixels).embedding.cpu().numpy())
 
-    for photo, loaded, embedding in in_batches(job.photos, config.dataset, backbone.patch_size, encode):
+    for photo, loaded, embedding in compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode):
         if isinstance(embedding, PhotoError):
             yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
             continue

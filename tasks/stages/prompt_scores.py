@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipes.tasks.inputs.photos import Photo, load_truth
+from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
@@ -58,7 +59,7 @@ def _rows(job: ShardJob) -> Iterator[PromptScoresRow]:
     """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
     import cv2
 
-    from clipes.tasks.inputs.batches import in_batches
+    from clipes.tasks.inputs.batches import compute_in_batches
     from clipes.tasks.models.loaded_clip import loaded_backbone
     from clipes_core.cams import template_cams
 
@@ -71,7 +72,7 @@ def _rows(job: ShardJob) -> Iterator[PromptScoresRow]:
         images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
         return template_cams(backbone, text_sets, images, class_ids, config.cam)
 
-    for photo, loaded, cams in in_batches(job.photos, config.dataset, backbone.patch_size, compute):
+    for photo, loaded, cams in compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute):
         try:
             if isinstance(cams, PhotoError):
                 raise cams

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipes.tasks.inputs.photos import Photo, load_photos, load_truth
+from clipes.tasks.inputs.photos import Photo, load_photos
+from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import EVALUATION

@@ -9,10 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from clipes.tasks.machine.shipped import MMSEG_CONFIGS
 from clipes.tasks.training.network import config_sections
 from clipes_core.errors import ConfigError
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "mmseg"
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad knows the labels alone
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
@@ -42,9 +42,9 @@ class MmsegConfig:
         Raises:
             ConfigError: there is no such file, it raises an error, or it has no model with a decode_head.
         """
-        path = Path(name) if name.endswith(".py") else SHIPPED / f"{name}.py"
+        path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
         if not path.is_file():
-            shipped = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.py")))
+            shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
             raise ConfigError(
                 f"train.mmseg_config: {path} does not exist; give the path of a .py, or one of: {shipped}"
             )

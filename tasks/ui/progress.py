@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from clipes.tasks.machine.background import beside
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 from clipes.tasks.ui.terminal import Count, StageProgress
 
@@ -36,7 +36,7 @@ def progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator
             shown.refresh()
         shown.refresh()
 
-    with beside(keep_up, "progress in the UI"):
+    with in_background(keep_up, "progress in the UI"):
         yield
 
 

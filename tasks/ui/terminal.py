@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from clipes.tasks.machine.background import beside
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
@@ -95,7 +95,7 @@ def shown_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None
     """
     stream = stream or sys.stderr
     show = _bars if stream.isatty() else _lines
-    with beside(lambda stop: show(totals, done, stop, stream), "progress"):
+    with in_background(lambda stop: show(totals, done, stop, stream), "progress"):
         yield
 
 

@@ -27,7 +27,7 @@ from prefect.utilities.schema_tools import validate
 from prefect.utilities.templating import apply_values
 
 from clipes.flows.deployments import described_run
-from clipes.tasks.inputs.configs import load_config, resolved
+from clipes.tasks.inputs.configs import load_config, resolve_config
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -59,7 +59,7 @@ def test_a_deployment_runs_its_config_file(name, monkeypatch):
 
     validate(parameters, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
     config = flow.validate_parameters(parameters)["config"]
-    assert resolved(config) == load_config(f"configs/{name}.yaml")
+    assert resolve_config(config) == load_config(f"configs/{name}.yaml")
     assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
 
 

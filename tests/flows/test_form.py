@@ -43,8 +43,9 @@ def test_inputs_and_sections_are_headed_by_their_keys(schema):
         assert section["title"] == key
 
 
-def test_stages_are_chosen_from_a_list():
+def test_names_are_chosen_from_a_list():
     inputs = dict(leaves(parameter_schema(pipeline).model_dump_for_openapi()))
+    assert inputs["config.dataset.format"]["enum"] == ["voc", "list", "coco", "scenes"]
     assert inputs["until"]["enum"] == list(run_names())
     assert inputs["config.cam.refine"]["enum"] == ["none", "mhsa", "caa"]
 
@@ -63,6 +64,7 @@ def test_a_deployments_values_are_valid_when_sent_back_unchanged(configs, templa
 def test_what_is_out_of_range_is_told_before_a_run_starts(configs):
     config = load_config(str(configs / "demo.yaml")).model_dump(mode="json")
     config["crf"]["iter_max"], config["execution"]["gpu_workers"] = 0, "many"
+    config["dataset"]["format"] = "vok"
     sent = {"config": config, "until": "end"}
     paths = {error.json_path for error in validate(sent, parameter_schema(pipeline).model_dump_for_openapi())}
-    assert paths == {"$.config.crf.iter_max", "$.config.execution.gpu_workers", "$.until"}
+    assert paths == {"$.config.crf.iter_max", "$.config.dataset.format", "$.config.execution.gpu_workers", "$.until"}

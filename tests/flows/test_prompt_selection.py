@@ -206,7 +206,7 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, golden_argum
     ("lines", "message"),
     [
         (["a {}.", "", "a photo."], "own.txt, line 3: 'a photo.' must hold {} exactly once"),
-        (["", "  "], "own.txt: holds no template"),
+        (["", "  "], "own.txt: has no template"),
         (
             ["a {}.", "a {} " + "very " * 90 + "far away."],
             "far away.' has more than the 77 tokens that CLIP reads",

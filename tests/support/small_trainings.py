@@ -18,7 +18,8 @@ from torch import Tensor
 
 from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.ledger import Ledger

@@ -9,7 +9,8 @@ from support.small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_
 from support.small_trainings import SmallTraining, training_work
 
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import parse_config

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -26,13 +27,13 @@ from clipes_core.vocabulary import Vocabulary
 logger = logging.getLogger(__name__)
 
 PUBLISHED_SPLITS = ("train2014", "val2014", "train2017", "val2017")
-RECORDS = {
+REQUIRED_FIELDS = {
     "images": ("id", "file_name"),
     "annotations": ("image_id", "category_id"),
     "categories": ("id", "name"),
 }
-SIDES = ("width", "height")
-KEPT = {*RECORDS, *SIDES, *(field for fields in RECORDS.values() for field in fields)}
+SIZE_FIELDS = ("width", "height")
+FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FIELDS.values() for field in fields)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,19 @@ class _Row:
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List a split in COCO's layout; labels are the categories of a photo's annotations, crowds included.
+    """List a split in COCO's layout; labels are the categories of a photo's annotations, including crowds.
 
     Args:
         config: `split` is a name as in annotations/instances_NAME.json, or the path or URI of such a .json,
-            or of a .txt list of `NAME ID ID` with 0-based ids, as CLIP-ES publishes them.
-        vocabulary: its names and aliases are matched with the categories' names.
+            or of a .txt list of `NAME ID ID` with ids from 0, as CLIP-ES publishes them.
+        vocabulary: its names and aliases are matched against the categories' names.
 
     Yields:
         One entry or reject per image or line, in the file's order.
 
     Raises:
-        DatasetError: there is no such split, or its annotation file is broken.
+        ConfigError: root is not set.
+        DatasetError: the split does not exist, or its annotation file is broken.
     """
     root = dataset_root(config)
     truth_folder = absolute(config.truth) if config.truth else None
@@ -73,6 +75,9 @@ def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     folders = _photo_folders(root, _split_name(split_uri))
     for row in rows:
         yield _entry(row, known, folders, truth_folder)
+
+
+FORMAT = DatasetFormat(name="coco", read=read_coco)
 
 
 def _split_uri(root: str, split: str) -> str:
@@ -93,7 +98,7 @@ def _known_splits(root: str) -> str:
 
 
 def _photo_folders(root: str, split: str) -> list[str]:
-    """Where the photos may lie: in the split's own folder, else in the published splits', else above them."""
+    """Return where photos may lie: in the split's own folder, those of the published splits, or above them."""
     images = join(root, "images")
     present = {folder: list_names(folder) or () for folder in (root, images)}
     own = [join(root, split), join(images, split)]
@@ -108,7 +113,7 @@ def _text_rows(list_uri: str) -> Iterator[_Row]:
 
 
 def _json_rows(json_uri: str) -> Iterator[_Row]:
-    """The images, with their categories' names unique and in order of first appearance."""
+    """Yield the images with the names of their categories, unique and in order of first appearance."""
     data = _read_json(json_uri)
     categories = {record["id"]: str(record["name"]) for record in _records(json_uri, data, "categories")}
     labels: dict[Any, dict[str, None]] = defaultdict(dict)
@@ -117,43 +122,43 @@ def _json_rows(json_uri: str) -> Iterator[_Row]:
         labels[record["image_id"]][categories.get(category, f"category_id {category}")] = None
     for record in _records(json_uri, data, "images"):
         yield _Row(str(record["file_name"]), tuple(labels.get(record["id"], ())), _stated_size(record))
-    _warn_of_strays(json_uri, labels.keys() - {record["id"] for record in data["images"]})
+    _warn_of_unknown_images(json_uri, labels.keys() - {record["id"] for record in data["images"]})
 
 
 def _stated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = (record.get(side) for side in SIDES)
+    width, height = (record.get(side) for side in SIZE_FIELDS)
     return (width, height) if isinstance(width, int) and isinstance(height, int) and width and height else None
 
 
-def _warn_of_strays(json_uri: str, image_ids: set[Any]) -> None:
+def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
     if image_ids:
         logger.warning(
-            "%s: annotations name %d image_ids that no image has, the first %r: photos may lack their labels",
+            "%s: annotations name %d image_ids that no image has, the first is %r: photos may lack their labels",
             *(json_uri, len(image_ids), min(image_ids, key=str)),
         )
 
 
 def _read_json(json_uri: str) -> Any:
     try:
-        return json.loads(read_text(json_uri), object_hook=_without_shapes)
-    except (ValueError, RecursionError) as exc:  # numbers of thousands of digits, brackets without end
-        raise DatasetError(f"{json_uri}: broken JSON ({exc}); copy the file again") from exc
+        return json.loads(read_text(json_uri), object_hook=_drop_polygons)
+    except (ValueError, RecursionError) as exc:  # for numbers of thousands of digits and endless brackets
+        raise DatasetError(f"{json_uri}: broken JSON ({exc}); download the file again") from exc
 
 
-def _without_shapes(record: dict[str, Any]) -> dict[str, Any]:
-    # polygons are most of an annotation file: dropped while it is read, they never fill the memory
-    return {key: record[key] for key in KEPT if key in record}
+def _drop_polygons(record: dict[str, Any]) -> dict[str, Any]:
+    # because polygons are most of an annotation file, and would fill the memory
+    return {key: record[key] for key in FIELDS_READ if key in record}
 
 
 def _records(json_uri: str, data: Any, section: str) -> Iterator[Mapping[str, Any]]:
     records = data.get(section) if isinstance(data, dict) else None
     if not isinstance(records, list):
-        raise DatasetError(f"{json_uri}: no list of {section}; COCO's files have images, annotations, categories")
+        raise DatasetError(f"{json_uri}: no list named {section}; COCO's files have images, annotations and categories")
     for number, record in enumerate(records):
         found = record if isinstance(record, dict) else {}
-        lacking = [field for field in RECORDS[section] if not isinstance(found.get(field), int | float | str)]
-        if lacking:
-            raise DatasetError(f"{json_uri}: {section}[{number}] has no {' and no '.join(lacking)}")
+        missing = [field for field in REQUIRED_FIELDS[section] if not isinstance(found.get(field), int | float | str)]
+        if missing:
+            raise DatasetError(f"{json_uri}: {section}[{number}] has no {' and no '.join(missing)}")
         yield record
 
 

@@ -1,4 +1,4 @@
-"""What a data set's reader knows of a photo before its files are looked up."""
+"""Photos as the reader of a data set lists them, before clipes looks up their files."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.run import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 STAGE = "manifest"
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -21,9 +21,9 @@ class Entry:
         image_id: unique in the data set.
         photo_uris: where the photo may lie, best first; at least one.
         class_ids: data set ids 1..K, unique, in order of first appearance.
-        truth_uris: where its true mask may lie, best first; none: it has none.
-        named_truth: the true mask that the list itself names; it goes first, and is missed where it is not there.
-        stated_size: width and height [px] that the labels state, None where they state none.
+        truth_uris: where its true mask may lie, best first; empty if it has none.
+        named_truth: the true mask that the list itself names; it goes first. If it does not exist, scoring reports it.
+        stated_size: width and height [px] that the labels state, None if they state none.
     """
 
     image_id: str
@@ -35,63 +35,63 @@ class Entry:
 
     @property
     def all_truth_uris(self) -> tuple[str, ...]:
-        """Where its true mask may lie, the one that the list names first."""
+        """Return where its true mask may lie; the one that the list names comes first."""
         return (self.named_truth, *self.truth_uris) if self.named_truth else self.truth_uris
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """The row of a photo that cannot be listed; characters that UTF-8 has no form for are escaped."""
+    """Return the row of a photo that cannot be listed; characters that UTF-8 cannot encode are escaped."""
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 
 
 def dataset_root(config: DatasetConfig) -> str:
-    """The data set's folder, absolute.
+    """Return the data set's folder as an absolute path or URI.
 
     Raises:
-        DatasetError: it is not set.
+        ConfigError: `root` is not set.
     """
     if config.root is None:
-        raise DatasetError(f"dataset.root: must be set for format {config.format}: the data set's folder")
+        raise ConfigError(f"dataset.root: must be set for format {config.format}: the data set's folder")
     return absolute(config.root)
 
 
 def path_inside(path: str) -> str:
-    """A path relative to the data set's root, normalised.
+    """Return a path relative to the data set's root, normalised.
 
     Raises:
-        PhotoError: MISSING where it is empty, absolute, leads out of the root or can be no file's name.
+        PhotoError: MISSING; the path is empty or absolute, leads out of the root, or cannot be a file's name.
     """
     inside = posixpath.normpath(path)
     if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or _unwritable(inside):
-        raise PhotoError(ErrorKind.MISSING, f"{path!r} is no path below the data set's root")
+        raise PhotoError(ErrorKind.MISSING, f"{path!r} is not a path below the data set's root")
     return inside
 
 
 def _unwritable(path: str) -> bool:
-    """Whether a path holds what no file's name can: a zero character, or half a character as JSON can spell it."""
+    """Return whether a path has a NUL or a lone surrogate, which JSON can spell and no file name can contain."""
     return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def without_extension(path: str) -> str:
-    """The path without the last part's extension."""
+    """Return a path without the extension of its last part."""
     return posixpath.splitext(path)[0]
 
 
 def mask_place(folder: str | None, image_id: str) -> tuple[str, ...]:
-    """Where a folder of masks would hold a photo's, if there is such a folder."""
+    """Return where the mask of a photo lies in a folder of masks; nothing if there is no such folder."""
     return (join(folder, f"{image_id}.png"),) if folder else ()
 
 
 def find_class_ids(labels: Iterable[str], known: Mapping[str, int]) -> tuple[int, ...]:
-    """Data set ids of labels, unique, in order of first appearance.
+    """Return the data set ids of labels, unique, in order of first appearance.
 
     Args:
-        labels: as the data set writes them; case counts.
+        labels: as the data set writes them, case-sensitive.
         known: data set id 1..K of each label that may occur.
 
     Raises:
-        PhotoError: UNKNOWN_CLASS; the reason names the first unknown label and what may have been meant.
+        PhotoError: UNKNOWN_CLASS; the reason names the first unknown label and suggests a known one.
     """
     ids: dict[int, None] = {}
     for label in labels:
@@ -109,7 +109,7 @@ def _hint(label: str, known: Mapping[str, int]) -> str:
     if not numbers or not label.removeprefix("-").isdecimal():
         return ""
     first, last = min(numbers), max(numbers)
-    counted = ""
+    off_by_one = ""
     if label == (str(last + 1) if first == 0 else "0"):
-        counted = f". Do the list's ids count from {1 - first}? Then all its labels are one off"
-    return f"; ids run from {first} to {last}{counted}"
+        off_by_one = f". Does the list count ids from {1 - first}? Then all its labels are off by one"
+    return f"; ids range from {first} to {last}{off_by_one}"

@@ -1,14 +1,12 @@
-"""Data sets given as a list of photos and labels: CSV, Parquet or plain text."""
+"""Data sets given as a list of photos and labels in CSV, Parquet or plain text."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow
-import pyarrow.parquet
-
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -33,12 +31,15 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    import pyarrow
+
 COLUMNS = "a list has the columns image and labels, and may have truth"
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a list, as it is written there."""
+    """One row of a list, as the list spells it."""
 
     image: str
     labels: tuple[str, ...]
@@ -46,10 +47,10 @@ class _Row:
 
 
 def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List the photos of a .csv, a .parquet or else a text file.
+    """List the photos of a .csv or .parquet file, or of a text file with any other suffix.
 
     Args:
-        config: `split` is the list's path or URI; without `root`, relative paths start at the list's folder.
+        config: `split` is the list's path or URI; without `root`, paths are relative to the list's folder.
         vocabulary: labels are its names, its aliases or its ids 1..K.
 
     Yields:
@@ -70,6 +71,9 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
         raise DatasetError(f"dataset.split: no list at {list_uri}; {advice}") from exc
 
 
+FORMAT = DatasetFormat(name="list", read=read_list, needs_root=False, split_is_a_path=True)
+
+
 def _rows(list_uri: str) -> Iterator[_Row | Reject]:
     if list_uri.lower().endswith(".csv"):
         return _csv_rows(list_uri)
@@ -88,18 +92,20 @@ def _csv_rows(list_uri: str) -> Iterator[_Row | Reject]:
                 mask = "" if truth is None else cells[truth].strip()
                 yield _Row(cells[image].strip(), _split_labels(cells[labels]), mask)
             elif cells:
-                yield _ragged(list_uri, reader.line_num, len(cells), len(header))
+                yield _wrong_cell_count(list_uri, reader.line_num, len(cells), len(header))
     except csv.Error as exc:
-        raise DatasetError(f"{list_uri}: line {reader.line_num}: {exc}; write it as plain CSV") from exc
+        raise DatasetError(f"{list_uri}: line {reader.line_num}: {exc}; save it as plain CSV") from exc
 
 
-def _ragged(list_uri: str, number: int, cells: int, columns: int) -> Reject:
-    reason = f"line {number} has {cells} cells, the header {columns}; separate labels by ;"
+def _wrong_cell_count(list_uri: str, number: int, cells: int, columns: int) -> Reject:
+    reason = f"line {number} has {cells} cells and the header {columns}; separate labels by ;"
     error = PhotoError(ErrorKind.UNREADABLE_LABELS, reason)
     return rejected(f"line {number}", list_uri, error)
 
 
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
+    import pyarrow.parquet  # here, so that mistakes in a config are reported before it is imported
+
     source = BytesIO(read_bytes(list_uri))
     try:
         with pyarrow.parquet.ParquetFile(source, pre_buffer=False) as file:
@@ -111,7 +117,9 @@ def _parquet_rows(list_uri: str) -> Iterator[_Row]:
         raise DatasetError(f"{list_uri}: not a readable Parquet list ({exc}); {COLUMNS}") from exc
 
 
-def _batch_rows(batch: pyarrow.RecordBatch) -> Iterator[_Row]:
+def _batch_rows(batch: "pyarrow.RecordBatch") -> Iterator[_Row]:
+    import pyarrow
+
     images = batch.column("image").cast(pyarrow.string()).to_pylist()
     labels = batch.column("labels").to_pylist()
     has_truth = "truth" in batch.schema.names
@@ -142,7 +150,7 @@ def _split_labels(cell: str) -> tuple[str, ...]:
 
 
 def _label_cell(cell: Any) -> tuple[str, ...]:
-    """Labels of a Parquet cell: a list, or one text as in CSV, or one id; nothing: none."""
+    """Return the labels of a Parquet cell: a list, one text as in CSV, one id, or nothing."""
     if cell is None:
         return ()
     return _stripped(str(label) for label in cell) if isinstance(cell, list) else _split_labels(str(cell))
@@ -160,23 +168,27 @@ def _entry(number: int, row: _Row, root: str, truth_folder: str | None, known: M
     try:
         class_ids = find_class_ids(row.labels, known)
     except PhotoError as error:
-        return rejected(image_id, uri, _after_spaces(row, error))
+        return rejected(image_id, uri, _hint_at_spaces(row, error))
     try:
-        named_truth = _openable(_resolve(row.truth, root)) if row.truth else None
+        named_truth = _check_openable(_resolve(row.truth, root)) if row.truth else None
     except PhotoError as error:
         return rejected(image_id, uri, PhotoError(ErrorKind.BAD_TRUTH, error.reason))
     return Entry(image_id, (uri,), class_ids, mask_place(truth_folder, image_id), named_truth)
 
 
-def _after_spaces(row: _Row, error: PhotoError) -> PhotoError:
-    """What is wrong with labels of which one looks like the rest of a path."""
+def _hint_at_spaces(row: _Row, error: PhotoError) -> PhotoError:
+    """Add a hint to an error if a label looks like the rest of a path."""
     if any(label.lower().endswith(PHOTO_EXTENSIONS) for label in row.labels):
         return PhotoError(error.kind, f"{error.reason}; a path with spaces needs a TAB before its labels")
     return error
 
 
-def _openable(uri: str) -> str:
-    """The URI, if an installed package knows its protocol."""
+def _check_openable(uri: str) -> str:
+    """Return a URI if an installed package knows its protocol.
+
+    Raises:
+        PhotoError: MISSING; no package knows it.
+    """
     try:
         check_protocol(uri)
     except DatasetError as exc:
@@ -185,11 +197,11 @@ def _openable(uri: str) -> str:
 
 
 def _place(image: str, root: str) -> tuple[str, str]:
-    """Id and URI of a photo, given relative to root or absolute."""
+    """Return id and URI of a photo whose path is absolute or relative to root."""
     if not is_absolute(image):
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)
-    uri = _openable(absolute(image))
+    uri = _check_openable(absolute(image))
     beneath = uri.removeprefix(join(root, "")).rpartition("://")[2].lstrip("/")
     return without_extension(path_inside(beneath)), uri
 

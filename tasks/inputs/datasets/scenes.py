@@ -1,4 +1,4 @@
-"""Generated scenes as a data set: written once in VOC's layout, then read as one."""
+"""Generated scenes as a data set: written once in VOC's layout, then read like VOC."""
 
 import io
 import logging
@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import Entry, dataset_root
 from clipes.tasks.inputs.datasets.voc import read_voc
 from clipes.tasks.inputs.photos import Reject
@@ -19,7 +20,7 @@ from clipes_core.demo.scenes import CLASS_NAMES, Scene, scene_of_seed
 from clipes_core.errors import DatasetError
 from clipes_core.vocabulary import Vocabulary
 
-VERSION = 1  # of the generator; raised when the same seed gives other scenes
+VERSION = 1  # of the generator; increment it when the same seed gives different scenes
 SCENE_SIZE = 160  # [px]
 SPLIT_FOLDER = "ImageSets/Segmentation"
 JPEG_QUALITY = 95
@@ -28,17 +29,18 @@ logger = logging.getLogger(__name__)
 
 
 def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List generated scenes with their truth; those that are not there yet are made first.
+    """List generated scenes with their truth; generate missing ones first.
 
     Args:
-        config: `seed` and `count` say which and how many; they are made in a folder of their own below `root`.
+        config: `seed` and `count` say which and how many; each seed has a folder of its own below `root`.
         vocabulary: the generator's classes, in its order.
 
     Yields:
         One entry or reject per scene.
 
     Raises:
-        DatasetError: other classes, or root is not set or cannot be used.
+        ConfigError: root is not set.
+        DatasetError: the vocabulary has other classes, or root cannot be used.
     """
     names = tuple(entry.name for entry in vocabulary.classes)
     if names != CLASS_NAMES:
@@ -46,43 +48,46 @@ def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry
     root = join(dataset_root(config), f"v{VERSION}-seed{config.seed}")
     split = f"first{config.count}"
     if not find_files([join(root, f"{SPLIT_FOLDER}/{split}.txt")]):
-        logger.info("making %d scenes of seed %d in %s", config.count, config.seed, root)
+        logger.info("generating %d scenes of seed %d in %s", config.count, config.seed, root)
         write_scenes(root, split, config, vocabulary)
     yield from read_voc(config.model_copy(update={"root": root, "split": split}), vocabulary)
 
 
-def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:
-    """Make scenes and write them in VOC's layout: photos, annotations, true masks, and last the list of them.
+FORMAT = DatasetFormat(name="scenes", read=read_scenes, needs_root=False, folder_in_store="scenes")
 
-    Files that are there already, of a shorter list or from before an interruption, stay as they are.
+
+def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:
+    """Generate scenes and write them in VOC's layout: photos, annotations, true masks, and finally their list.
+
+    Existing files stay as they are: they belong to a shorter list, or to an interrupted attempt.
 
     Args:
-        root: folder or URI of a seed's scenes; made where it is not there.
-        split: name of the list, written last: where it is, all of its scenes are.
-        config: `seed` and `count`; scene i depends on the seed and i alone.
-        vocabulary: whose colours the true masks have.
+        root: folder or URI of a seed's scenes; created if it does not exist.
+        split: name of the list, which is written last: if it exists, all of its scenes exist.
+        config: `seed` and `count`; scene i depends only on the seed and i.
+        vocabulary: gives the colours of the true masks.
     """
     palette = np.asarray(vocabulary.palette, dtype=np.uint8).tobytes()
     image_ids = [f"scene_{config.seed}_{index:05d}" for index in range(config.count)]
     places = {image_id: [join(root, place) for place in _places(image_id)] for image_id in image_ids}
-    there = find_files(place for scene in places.values() for place in scene)
+    existing = find_files(place for scene in places.values() for place in scene)
 
     def write(index: int) -> None:
         image_id = image_ids[index]
-        if all(place in there for place in places[image_id]):
+        if all(place in existing for place in places[image_id]):
             return
         scene = scene_of_seed(scene_seed(config.seed, index), SCENE_SIZE)
         for place, data in zip(places[image_id], _contents(image_id, scene, palette), strict=True):
-            if place not in there:
+            if place not in existing:
                 write_bytes(place, data)
 
     with ThreadPool(THREADS) as threads:
         threads.map(write, range(config.count))
-    write_bytes(join(root, f"{SPLIT_FOLDER}/{split}.txt"), "".join(f"{each}\n" for each in image_ids).encode())
+    write_bytes(join(root, f"{SPLIT_FOLDER}/{split}.txt"), "".join(f"{image_id}\n" for image_id in image_ids).encode())
 
 
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
-    """Of a data set's scene; four numbers, so that it is none of a training's, which are three."""
+    """Return the seed of a data set's scene; it has four numbers because those of the CLIP training have three."""
     return seed, index, 0, 1
 
 
@@ -91,17 +96,17 @@ def _places(image_id: str) -> tuple[str, str, str]:
 
 
 def _contents(image_id: str, scene: Scene, palette: bytes) -> tuple[bytes, bytes, bytes]:
-    """Of the files of one scene, in the order of `_places`."""
+    """Return the contents of the files of one scene, in the order of `_places`."""
     photo, truth = Image.fromarray(scene.image_rgb), Image.fromarray(scene.truth)
     truth.putpalette(palette)
     return (
-        _encoded(photo, "JPEG", quality=JPEG_QUALITY, subsampling=0),
-        _encoded(truth, "PNG"),
+        _encode(photo, "JPEG", quality=JPEG_QUALITY, subsampling=0),
+        _encode(truth, "PNG"),
         _annotation(image_id, scene),
     )
 
 
-def _encoded(image: Image.Image, image_format: str, **options: int) -> bytes:
+def _encode(image: Image.Image, image_format: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
@@ -113,7 +118,7 @@ def _annotation(image_id: str, scene: Scene) -> bytes:
     size = ElementTree.SubElement(root, "size")
     for name, length in zip(("height", "width", "depth"), scene.image_rgb.shape, strict=True):
         ElementTree.SubElement(size, name).text = str(length)
-    for one in scene.objects:
-        ElementTree.SubElement(ElementTree.SubElement(root, "object"), "name").text = one.name
+    for shape in scene.objects:
+        ElementTree.SubElement(ElementTree.SubElement(root, "object"), "name").text = shape.name
     ElementTree.indent(root)
     return ElementTree.tostring(root)

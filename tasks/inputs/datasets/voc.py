@@ -6,6 +6,7 @@ from functools import partial
 from multiprocessing.pool import ThreadPool
 from xml.etree import ElementTree
 
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
     PHOTO_EXTENSIONS,
     Entry,
@@ -22,7 +23,7 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
-FLAGS = (["-1"], ["0"], ["1"])  # of ImageSets/Main: absent, difficult, present
+PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # of ImageSets/Main: absent, difficult, present
 SPLIT_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main")
 MAX_XML_BYTES = 1 << 20  # VOC's largest annotation has 20 kB
 
@@ -39,11 +40,11 @@ class _Listed:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What an annotation file says of its photo.
+    """The content of an annotation file.
 
     Attributes:
-        names: of the direct objects, in the file's order, repeated ones too.
-        stated_size: width and height [px], None where the file does not state both.
+        names: of the direct objects, in the file's order, including repeated ones.
+        stated_size: width and height [px], None if the file does not state both.
     """
 
     names: tuple[str, ...]
@@ -55,14 +56,15 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = Tru
 
     Args:
         config: `split` is a name under ImageSets/Segmentation or ImageSets/Main, or a list's path or URI.
-        vocabulary: names as the annotations spell them; case counts.
-        labelled: whether a photo without an annotation is a reject; else it has no labels.
+        vocabulary: names as the annotations spell them, case-sensitive.
+        labelled: whether a photo without an annotation is a reject; otherwise it has no labels.
 
     Yields:
         One entry or reject per line, in the split's order.
 
     Raises:
-        DatasetError: there is no such split.
+        ConfigError: root is not set.
+        DatasetError: the split does not exist.
 
     Source: CLIP-ES, the published program: difficult and truncated objects count, parts do not.
     """
@@ -75,15 +77,18 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = Tru
         yield from pool.imap(read, lines, chunksize=16)
 
 
+FORMAT = DatasetFormat(name="voc", read=read_voc, read_unlabelled=partial(read_voc, labelled=False))
+
+
 def parse_annotation(xml: bytes) -> Annotation:
     """Read a VOC annotation.
 
     Args:
-        xml: an annotation file's content.
+        xml: content of an annotation file.
 
     Raises:
-        PhotoError: UNREADABLE_LABELS: broken XML, another document, an object without a name, or a DOCTYPE,
-            which could declare entities that expand without bound.
+        PhotoError: UNREADABLE_LABELS; the XML is broken, is another document, has an object without a name, or has
+            a DOCTYPE, which could declare entities that expand without bound.
     """
     try:
         root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_TreeWithoutDoctype()))
@@ -107,7 +112,7 @@ def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
 
 class _TreeWithoutDoctype(ElementTree.TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise _unreadable(f"the XML has a DOCTYPE ({name}), which annotations have no use for")
+        raise _unreadable(f"the XML has a DOCTYPE ({name}), which is not allowed in annotations")
 
 
 def _split_lines(root: str, split: str) -> list[tuple[int, str]]:
@@ -130,13 +135,13 @@ def _known_splits(root: str) -> str:
 
 
 def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
-    """Take `ID`, `ID 1` as in ImageSets/Main, or `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`.
+    """Parse `ID`, `ID 1` as in ImageSets/Main, or `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`.
 
     Any other line with spaces is an id with spaces.
     """
     first, *others = line.split()
     masks = (join(root, others[0].lstrip("/")),) if others and others[0].endswith(".png") else ()
-    path = first if not others or masks or others in FLAGS else line.strip()
+    path = first if not others or masks or others in PRESENCE_FLAGS else line.strip()
     name = path.rstrip("/").rpartition("/")[2] or line.strip()
     image_id = without_extension(name) if name.lower().endswith(PHOTO_EXTENSIONS) else name
     return _Listed(
@@ -164,7 +169,7 @@ def _read_annotation(uri: str, facts: FileFacts | None) -> bytes:
     if facts is None:
         raise _unreadable(f"no annotation at {uri}")
     if facts.size_bytes > MAX_XML_BYTES:
-        raise _unreadable(f"{uri} has {facts.size_bytes} bytes, at most {MAX_XML_BYTES} are read")
+        raise _unreadable(f"{uri} has {facts.size_bytes} bytes, but an annotation may have at most {MAX_XML_BYTES}")
     try:
         return read_bytes(uri)
     except FileNotFoundError as exc:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from clipes.tasks.inputs.photos import Photo, load_ids, load_photo
+from clipes.tasks.inputs.photos import Photo, load_photo
+from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.plan.keys import shard_of
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, grey_canvas, small_ids, small_photo

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clipes.tasks.machine.background import beside
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics import run_metrics
@@ -163,5 +163,5 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
                 logger.warning("could not write status.parquet, will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 
-    with beside(write, "status"):
+    with in_background(write, "status"):
         yield

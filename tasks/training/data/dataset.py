@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from clipes.tasks.inputs.photos import decoded, refusals_of_photo
+from clipes.tasks.inputs.images import open_image, translate_photo_errors
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.training_set import PhotoPlace, StoredMask, TrainingSet
 from clipes.tasks.training.hooks.randomness import seeded
@@ -127,9 +127,9 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
             return self._read_photo(photo)
 
     def _read_photo(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
-        with refusals_of_photo(photo.uri):
+        with translate_photo_errors(photo.uri):
             data, read = self.files.read(photo.uri, photo.fingerprint)
-        with decoded(photo.uri, data) as encoded:
+        with open_image(photo.uri, data) as encoded:
             image, _ = to_rgb(encoded, self.training_set.exif)
         return np.ascontiguousarray(np.asarray(image)[..., ::-1]), read
 

@@ -9,8 +9,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos, load_truth
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import resized_ids
+from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.training.hooks.checkpoints import unwrapped_model
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve

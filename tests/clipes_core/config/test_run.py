@@ -125,16 +125,6 @@ def test_a_section_that_is_no_mapping_is_named():
         parse_config([])
 
 
-@pytest.mark.parametrize("format_", ["voc", "coco"])
-def test_a_data_set_in_a_folder_needs_its_root(format_):
-    with pytest.raises(ConfigError, match=rf"^dataset\.root: must be set for format {format_}: the data set's folder$"):
-        parse_config({"name": "a", "dataset": {"format": format_}})
-
-
-def test_a_list_needs_no_root():
-    assert parse_config({"name": "a", "dataset": {"format": "list", "split": "photos.csv"}}).dataset.root is None
-
-
 @pytest.mark.parametrize("template", ["origami", "{} and {}", ["a {}.", "origami"]])
 def test_a_template_without_one_place_is_refused(template):
     line = complaint(prompts={"template": template})

@@ -9,21 +9,21 @@ LIMIT = 11 << 20
 
 
 def annotation(*names: str, size: tuple[int, int] | None = None) -> bytes:
-    """A VOC annotation of objects."""
+    """Return a VOC annotation of objects."""
     stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
     objects = "".join(f"<object><name>{name}</name></object>" for name in names)
     return f"<annotation>{stated}{objects}</annotation>".encode()
 
 
 def multiplying() -> bytes:
-    """Ten levels of ten entities each: 10 GB when they are expanded."""
+    """Return ten levels of ten entities each, which would expand to 10 GB."""
     entities = "".join(f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, 11))
     name = "<object><name>&e10;</name></object>"
     return f'<!DOCTYPE a [<!ENTITY e0 "dog">{entities}]><annotation>{name}</annotation>'.encode()
 
 
 def referring(address: str) -> bytes:
-    """A document type and an entity that lie elsewhere."""
+    """Return an annotation whose document type and entity are at an address."""
     name = "<object><name>&x;</name></object>"
     return f'<!DOCTYPE a SYSTEM "{address}" [<!ENTITY x SYSTEM "{address}">]><annotation>{name}</annotation>'.encode()
 
@@ -33,9 +33,9 @@ class Line:
     """A line of the split.
 
     Attributes:
-        text: as it stands there.
-        image_id: of the photo, or of the row that tells why there is none.
-        xml: the annotation, None: there is none.
+        text: of the line.
+        image_id: of the photo, or of the row that says why it is rejected.
+        xml: the annotation, None if the file does not exist.
     """
 
     text: str
@@ -44,15 +44,15 @@ class Line:
 
 
 def listed(name: str, xml: bytes | None) -> Line:
-    """An ordinary line."""
+    """Return an ordinary line."""
     return Line(name, name, xml)
 
 
 def lines(address: str) -> dict[tuple[str, str], Line]:
-    """All lines of the split.
+    """Return all lines of the split.
 
     Args:
-        address: whoever fetches it is seen.
+        address: one annotation refers to it; the test notices if it is fetched.
     """
     dog = annotation("dog")
     labels = {
@@ -78,7 +78,7 @@ def lines(address: str) -> dict[tuple[str, str], Line]:
 
 
 def write_voc_data_set(root: Path, split: dict[tuple[str, str], Line]) -> None:
-    """Write photos, annotations and the split `bad`, which begins with a mark and has Windows' line ends."""
+    """Write photos, annotations and the split `bad`, which has a byte order mark and Windows line endings."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
     for line in split.values():

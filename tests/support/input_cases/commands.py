@@ -1,4 +1,4 @@
-"""Bad configurations, and lists that cannot be used at all: exit code 2."""
+"""Bad configs, and lists that cannot be used at all, which end the command with exit code 2."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Command:
-    """Arguments of `clipes run` after the config, and the files beside it.
+    """A call of `clipes run` with the files that it reads.
 
     Attributes:
         arguments: after `clipes run CONFIG`.
-        config: content of the config, None: there is none.
+        config: content of the config, None if the file does not exist.
         files: name -> content.
     """
 
@@ -20,7 +20,7 @@ class Command:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[str]:
-        """Write the files; the whole command."""
+        """Write the files; return the whole command."""
         if self.config is not None:
             (folder / "run.yaml").write_bytes(self.config)
         for name, content in self.files.items():
@@ -29,12 +29,12 @@ class Command:
 
 
 def setting(text: str) -> Command:
-    """A value given on the command line."""
+    """Return a command with a value for a key."""
     return Command(("--set", text))
 
 
 def listed(name: str, content: bytes | None, kind: str = "list") -> Command:
-    """A list of photos; None: there is none."""
+    """Return a command with a list of photos; None if the list does not exist."""
     overrides = (f"dataset.format={kind}", f"dataset.split={name}", "clip.pretrained=random:0")
     files = {} if content is None else {name: content}
     return Command(("--plan", *(word for text in overrides for word in ("--set", text))), files=files)

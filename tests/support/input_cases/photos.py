@@ -1,4 +1,4 @@
-"""Bad photos, truths and lines of a list, all of one data set: what `clipes run` sees of them is in the table."""
+"""Bad photos, truths and lines of a list, all in one data set that `clipes run` reads."""
 
 import io
 import struct
@@ -15,19 +15,19 @@ SIZE = (64, 48)
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
-    """Smooth colours, so that a JPEG of it is small."""
+    """Return a picture with smooth colours, so that its JPEG is small."""
     rows, columns = np.mgrid[: size[1], : size[0]]
     rgb = np.stack([255 * columns / size[0], 255 * rows / size[1], np.full(size[::-1], 99)], axis=-1)
     return Image.fromarray(rgb.astype(np.uint8)).convert(mode)
 
 
 def saved(image: Image.Image, kind: str = "JPEG", **options: object) -> Write:
-    """Write an image in a format, whatever the name says."""
+    """Return a function that writes an image in a format, whatever the suffix."""
     return lambda path: image.save(path, kind, **options)
 
 
 def content(data: bytes) -> Write:
-    """Write bytes."""
+    """Return a function that writes bytes."""
     return lambda path: path.write_bytes(data) and None
 
 
@@ -36,19 +36,19 @@ def nothing(_path: Path) -> None:
 
 
 def circle(path: Path) -> None:
-    """Make a link to itself."""
+    """Create a link to itself."""
     path.symlink_to(path.name)
 
 
 def half(image: Image.Image) -> Write:
-    """Write the first half of a JPEG."""
+    """Return a function that writes the first half of a JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95)
     return content(buffer.getvalue()[: buffer.tell() // 2])
 
 
 def announced(width: int, height: int) -> bytes:
-    """A PNG that announces a size and has no pixels."""
+    """Return a PNG whose header states a size, without pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -58,14 +58,14 @@ def announced(width: int, height: int) -> bytes:
 
 
 def turned() -> Image.Exif:
-    """EXIF of a camera that stood upright."""
+    """Return the EXIF data of a camera that was held upright."""
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = 6
     return tags
 
 
 def ids(array: np.ndarray) -> Write:
-    """Write ids as a grey PNG."""
+    """Return a function that writes ids as a grey PNG."""
     return saved(Image.fromarray(array), "PNG")
 
 
@@ -76,15 +76,15 @@ PAGE = b"<!DOCTYPE html><title>404 Not Found</title>"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the list, and the files it names.
+    """A line of the list, and the files that it names.
 
     Attributes:
-        image: as the list names it, below the root.
-        write: makes the photo.
+        image: its path below the root, as the list spells it.
+        write: writes the photo.
         labels: separated by `;`.
-        write_truth: makes the true mask that the list names, None: it names none.
-        truth: what the list names instead of a mask that is made.
-        outside: the photo lies beside the root and the list has its absolute path.
+        write_truth: writes the true mask that the list names, None if it names none.
+        truth: named by the list instead of a mask that is written.
+        outside: whether the photo lies outside the root, so that the list has its absolute path.
     """
 
     image: str
@@ -154,7 +154,7 @@ VANISHING = PHOTOS["file that disappears after clipes listed it"].image
 
 
 def write_list_data_set(folder: Path) -> dict[str, str]:
-    """Write photos, truths and `list.csv`; every photo's id by its name in `LINES`."""
+    """Write photos, truths and `list.csv`; return the id of every photo by its name in `LINES`."""
     root = folder / "photos"
     root.mkdir()
     rows, image_ids = ["image,labels,truth"], {}
@@ -175,5 +175,5 @@ def write_list_data_set(folder: Path) -> dict[str, str]:
 
 
 def _image_id(image: str) -> str:
-    """The id that a rejects row or a mask has; what cannot be a path is told as it is written."""
+    """Return the id of a photo in rejects and masks; an impossible path is its own id."""
     return image if image.startswith(("..", "gopher:")) else image.lstrip("/").rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Bad COCO files and refused permissions: what the readers of this process make of them."""
+"""Bad COCO files and missing permissions, read in this process."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from support.input_cases.photos import GOOD
 from support.input_cases.seen import Seen
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig
@@ -21,7 +21,7 @@ from clipes_core.vocabulary import Vocabulary
 
 
 class Messages(logging.Handler):
-    """Keeps what is logged."""
+    """A handler that keeps the messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Messages(logging.Handler):
 
 
 def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
-    """List a data set and load its photos, as the stages manifest and cams do; what becomes of one of them."""
+    """List a data set and load its photos, as the stages manifest and cams do; return what happens to one of them."""
     messages = Messages()
     logging.getLogger("clipes").addHandler(messages)
     try:
@@ -51,12 +51,12 @@ def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """VOC's, read once: as somebody without rights it may be out of reach."""
+    """Return VOC's vocabulary, read once because an unprivileged process may not be able to read it."""
     return load_vocabulary("voc12")
 
 
 def voc_with(folder: Path, forbidden: str) -> Seen:
-    """A data set of two photos, of which one file may not be read."""
+    """Read a data set of two photos, one file of which has no read permission."""
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
     for image_id in ("a", "b"):
@@ -72,7 +72,7 @@ def voc_with(folder: Path, forbidden: str) -> Seen:
 
 
 def coco_with(folder: Path, **changes: Any) -> Seen:
-    """An annotation file of one photo, with some sections changed."""
+    """Read an annotation file of one photo with some changed sections."""
     document = {
         "images": [{"id": 1, "file_name": "a.jpg"}],
         "annotations": [{"image_id": 1, "category_id": 7}],
@@ -83,7 +83,7 @@ def coco_with(folder: Path, **changes: Any) -> Seen:
 
 
 def coco_list(folder: Path) -> Seen:
-    """A published list whose id is that of the last class, counted from 1."""
+    """Read a published list whose id is that of the last class if ids start at 1."""
     (folder / "own.txt").write_text("a 20\n")
     return _seen_in_coco(folder, "own.txt")
 

@@ -1,4 +1,4 @@
-"""What became of an input, and what docs/input.md says becomes of it."""
+"""What clipes does with an input, as observed and as docs/input.md states it."""
 
 import re
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ CLAIM = re.compile(r"(rejects|notes|exit 2|log): (none|`[^`]+`(?:,? `[^`]+`)*)")
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of an input.
+    """What clipes did with an input.
 
     Attributes:
         rejects: stage and kind of each of its rows in rejects.parquet.
-        notes: of its row in cams, None where it has no mask.
-        exit_code: of the command, None where it went on.
-        message: what was written to standard error.
+        notes: of its row in cams, None if it has no mask.
+        exit_code: of the command, None if the command did not end with an error.
+        message: standard error.
     """
 
     rejects: tuple[tuple[str, str], ...] = ()
@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table: an input and what is to be seen of it."""
+    """A row of the table: an input and what clipes is expected to do with it."""
 
     group: str
     given: str
@@ -37,7 +37,7 @@ class TableRow:
     words: tuple[str, ...]
 
     def check(self, seen: Seen) -> None:
-        """Compare with what was seen."""
+        """Assert that clipes did what the row states."""
         assert seen.rejects == self.rejects
         assert seen.notes == self.notes
         assert seen.exit_code == self.exit_code
@@ -46,7 +46,7 @@ class TableRow:
 
 
 def table_rows() -> list[TableRow]:
-    """The rows of docs/input.md."""
+    """Return the rows of docs/input.md."""
     rows, group = [], ""
     for line in TABLE.read_text().splitlines():
         if line.startswith("## "):

@@ -1,4 +1,4 @@
-"""Bad weights and class words: refused with exit code 2 before anything of them is used."""
+"""Bad weights and class words, which end the command with exit code 2 before it uses them."""
 
 import os
 import pickle
@@ -27,18 +27,18 @@ class Touch:
 
 
 def truncated(path: Path, small_vit: Path) -> None:
-    """The first half of a checkpoint."""
+    """Write the first half of a checkpoint."""
     content = small_vit.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
 def other_architecture(path: Path, _small_vit: Path) -> None:
-    """The weights of something that is no CLIP."""
+    """Write the weights of a network that is not a CLIP."""
     safetensors.torch.save_file({"conv1.weight": torch.zeros(64, 3, 7, 7), "fc.bias": torch.zeros(1000)}, path)
 
 
 def program(path: Path, _small_vit: Path) -> None:
-    """A pickle that leaves a file where it is loaded."""
+    """Write a pickle that creates a file when it is loaded."""
     path.write_bytes(pickle.dumps({"visual.proj": Touch(path.with_name("ran"))}))
 
 
@@ -53,18 +53,18 @@ WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
 
 
 def seen_of_weights(path: Path) -> Seen:
-    """Load weights as a worker does."""
+    """Load weights as a worker does; return what happens."""
     return _refused(lambda: load_clip(ClipConfig(pretrained=str(path))))
 
 
 def seen_of_long_words(small_vit: Path) -> Seen:
-    """Encode a class whose words do not fit."""
+    """Encode a class with too many words; return what happens."""
     clip = load_clip(ClipConfig(pretrained=str(small_vit)))
     return _refused(lambda: text_feature(clip.model, clip.tokenizer, ["dog " * 90], ["a {}."]))
 
 
 def _refused(call: Callable[[], object]) -> Seen:
-    """What a call is refused with; the command makes exit code 2 of a UsageError and writes its message."""
+    """Return the error of a call; for a UsageError the command writes its message and exits with code 2."""
     try:
         call()
     except UsageError as error:

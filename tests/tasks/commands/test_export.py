@@ -180,7 +180,7 @@ def test_an_id_that_leads_out_of_the_folder_is_never_written(tiny, run_of, tmp_p
     forged = table.set_column(0, "image_id", pa.array([image_id]))
     pq.write_table(forged, path, write_page_checksum=True)
 
-    with pytest.raises(PhotoError, match="is no path below"):
+    with pytest.raises(PhotoError, match="is not a path below"):
         export_masks(store, name, str(tmp_path / "sub" / "out"), ignore_below=0)
     assert list(tmp_path.rglob("a.png")) == [tiny.folder / "a.png"]
 

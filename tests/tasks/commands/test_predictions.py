@@ -147,7 +147,7 @@ def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(tmp_path, pre
 
     assert outcomes[str(good)] is None
     assert outcomes[str(bad)] == f"{bad} (8 bytes) cannot be decoded: no image of a known format"
-    assert outcomes[str(tmp_path / "none.jpg")] == f"{tmp_path / 'none.jpg'} is not there"
+    assert outcomes[str(tmp_path / "none.jpg")] == f"{tmp_path / 'none.jpg'} does not exist"
     assert outcomes["foo://x/d.jpg"].startswith("foo://x/d.jpg: ")
     assert outcomes[str(small)].startswith(f"{small}: photo is 1 x 9 px")
     assert written(tmp_path / "out") == ["a.png"]
@@ -186,5 +186,5 @@ def test_a_folder_without_photos_is_told_so(tmp_path, predicted):
 def test_a_device_that_is_not_there_is_told_so(tmp_path, model):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, model)
-    with pytest.raises(ConfigError, match=r"^--device: cuda:77 is not on this machine"):
+    with pytest.raises(ConfigError, match=r"^--device: this machine has no cuda:77; set it to one of auto, cpu"):
         list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out", device="cuda:77")))

@@ -13,7 +13,8 @@ from support.damage import flip_in_page
 from support.small_runs import rows_of, worked_through
 
 from clipes.tasks.execution.worker_pool import worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics import run_metrics

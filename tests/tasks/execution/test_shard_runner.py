@@ -10,7 +10,8 @@ from support.damage import flip_in_page
 from support.small_runs import shard_runners, work_on, worked_through
 
 from clipes.tasks.execution.worker_pool import worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.stages.registry import STAGES

@@ -9,7 +9,8 @@ from support.small_runs import shard_runners, work_on, worked_through
 from support.small_trainings import result_of, same_weights
 
 from clipes.tasks.execution.worker_pool import worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.ledger import Ledger

@@ -16,7 +16,8 @@ from support.worker_calls import ask_for_too_much, be_too_late, count, models_lo
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.machine.devices import gpu_slots
-from clipes.tasks.machine.worker import Counters, WorkerSlot, current_worker
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot, current_worker
 from clipes.tasks.plan.shard_plan import Reuse
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.columns.cams import stored_cams
@@ -220,7 +221,7 @@ def test_a_photo_s_error_comes_back_with_its_kind(two, tmp_path):
     with pytest.raises(PhotoError) as caught:
         call(two, load_photo, photo, DatasetConfig())
     assert caught.value.kind == "missing"
-    assert caught.value.reason == f"{tmp_path}/a.jpg is not there"
+    assert caught.value.reason == f"{tmp_path}/a.jpg does not exist"
 
 
 def test_the_pool_works_on_after_an_exception(one):
@@ -276,7 +277,8 @@ PARENT = """
 import time
 from concurrent.futures import ThreadPoolExecutor
 from clipes.tasks.execution.worker_pool import WorkerPool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
+import pytest
+import torch
 from PIL import Image
 
-from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches
+from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches, compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes_core.errors import ErrorKind, PhotoError
 
 
 def loaded(size, name="a"):
@@ -25,7 +28,7 @@ def test_a_batch_holds_as_many_photos_as_fit_the_budget():
     assert [len(batch) for batch in batches.rest()] == [1]
 
 
-def test_a_token_too_few_is_a_photo_less():
+def test_one_token_less_is_one_photo_less():
     batches = Batches(3 * 24 * 32 - 1, 16)
     assert [len(batches.add(*loaded((500, 375))) or []) for _ in range(3)] == [0, 2, 0]
 
@@ -41,7 +44,7 @@ def test_photos_of_one_size_go_together():
     assert [[photo.image_id for photo, _ in batch] for batch in batches.rest()] == [["c"]]
 
 
-def test_too_many_waiting_photos_bring_back_the_largest_batch():
+def test_the_largest_batch_is_returned_if_too_many_photos_wait():
     batches = Batches(10**9, 16)
     sizes = [(32 + number, 32) for number in range(PHOTOS_WAITING - 2)]
 
@@ -55,3 +58,42 @@ def test_too_many_waiting_photos_bring_back_the_largest_batch():
     rest = [[photo.image_id for photo, _ in batch] for batch in batches.rest()]
     assert len(rest) == PHOTOS_WAITING - 2
     assert ["39", "39"] in rest
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("too much"), MemoryError("too much")])
+def test_a_batch_that_does_not_fit_into_memory_is_computed_in_halves(error):
+    sizes = []
+
+    def compute(batch):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise error
+        return [photo.image_id.upper() for photo, _ in batch]
+
+    results = [
+        (photo.image_id, result) for photo, _, result in compute_batch([loaded((8, 8), n) for n in "abcde"], compute)
+    ]
+
+    assert results == [(name, name.upper()) for name in "abcde"]
+    assert sizes == [5, 2, 3, 1, 2]
+
+
+def test_a_photo_that_does_not_fit_alone_is_out_of_memory():
+    def compute(batch):
+        if any(photo.image_id == "b" for photo, _ in batch):
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+        return [photo.image_id for photo, _ in batch]
+
+    first, second = [result for _, _, result in compute_batch([loaded((8, 8), n) for n in "ab"], compute)]
+
+    assert first == "a"
+    assert isinstance(second, PhotoError)
+    assert (second.kind, second.reason) == (ErrorKind.OUT_OF_MEMORY, "DefaultCPUAllocator: not enough memory")
+
+
+def test_other_errors_of_a_batch_are_raised():
+    def compute(batch):
+        raise RuntimeError("a shape does not fit")
+
+    with pytest.raises(RuntimeError, match="a shape does not fit"):
+        list(compute_batch([loaded((8, 8))], compute))

@@ -4,7 +4,7 @@ from datetime import datetime
 import fsspec
 import pytest
 
-from clipes.tasks.inputs.configs import load_config, resolved
+from clipes.tasks.inputs.configs import load_config, resolve_config
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 
@@ -63,23 +63,23 @@ def test_an_override_is_a_dotted_key_and_a_yaml_value(load, here, override, sect
     assert getattr(getattr(load(override), section), key) == expected
 
 
-def test_the_last_override_wins_and_the_others_stay(load):
+def test_the_last_override_of_a_key_wins(load):
     config = load("cam.power=1", "cam.flip=true", "cam.power=3", "crf.bi_w=5")
     assert (config.cam.power, config.cam.flip, config.crf.bi_w) == (3, True, 5)
 
 
-def test_an_override_goes_over_the_file_and_leaves_its_neighbours(load):
+def test_an_override_replaces_one_value_of_the_file(load):
     config = load("cam.power=1", text=YAML + "cam: {power: 4, box_threshold: 0.7}\n")
     assert (config.cam.power, config.cam.box_threshold) == (1, 0.7)
 
 
 @pytest.mark.parametrize("name", ["20240501", "1e5", "true", "null", "0x10", "2024-05-01"])
-def test_a_given_text_stays_a_text_where_yaml_would_see_another_value(load, name):
+def test_a_given_text_is_never_parsed_as_yaml(load, name):
     assert load(given={"name": name}).name == name
 
 
 @pytest.mark.parametrize("store", ["/a: b", "/a #b", "/[a]", "/a=b", "/{a}", "s3://bucket/a, b"])
-def test_given_texts_may_hold_what_yaml_gives_a_meaning(load, store):
+def test_given_texts_may_contain_yaml_syntax(load, store):
     assert load(given={"store": store}).store == store
 
 
@@ -93,12 +93,12 @@ def test_given_texts_win_over_file_and_overrides_and_leave_the_rest(load):
     assert (config.name, config.store, config.cam.power) == ("third", "/second", 1)
 
 
-def test_values_that_name_another_one_see_the_given_text(load):
+def test_values_that_refer_to_another_one_see_the_given_text(load):
     text = "name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n"
     assert load(text=text, given={"name": "007"}).store == "/data/007"
 
 
-def test_a_given_text_that_cannot_be_used_has_its_line(load):
+def test_an_invalid_given_text_has_its_line(load):
     assert fault(load, given={"name": "a b", "nam": "c"}).splitlines() == [
         "nam: unknown key",
         "name: String should match pattern '^[A-Za-z0-9{][A-Za-z0-9._{}-]*$' (got 'a b')",
@@ -110,7 +110,7 @@ def test_a_list_replaces_a_list(load):
     assert config.cam.scales == (0.5,)
 
 
-def test_a_value_may_name_another_one(load):
+def test_a_value_may_refer_to_another_one(load):
     assert load(text="name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n").store == "/data/mine"
 
 
@@ -164,20 +164,20 @@ def test_a_split_of_voc_may_be_a_name(load, here, split, expected):
     assert config.dataset.split == expected.format(here=here)
 
 
-def test_paths_do_not_depend_on_where_the_file_lies(here):
+def test_paths_do_not_depend_on_the_folder_of_the_config(here):
     (here / "configs").mkdir()
     (here / "configs" / "run.yaml").write_text(YAML)
     assert load_config("configs/run.yaml").dataset.split == f"{here}/photos.txt"
 
 
-def test_home_is_written_out(load, monkeypatch):
+def test_the_home_folder_is_expanded(load, monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     assert load("store=~/store").store == "/home/someone/store"
 
 
 def test_resolving_twice_changes_nothing(load):
     config = load("store=s", "dataset.root=r")
-    assert resolved(config) == config
+    assert resolve_config(config) == config
 
 
 def test_date_and_time_are_filled_into_the_name(load):
@@ -189,12 +189,12 @@ def test_date_and_time_are_filled_into_the_name(load):
     assert before <= datetime.strptime(name, "run-%Y-%m-%d-%H%M%S") <= after
 
 
-def test_a_config_may_lie_anywhere():
+def test_a_config_may_be_at_any_uri():
     fsspec.filesystem("memory").pipe_file("/configs/run.yaml", YAML.encode())
     assert load_config("memory://configs/run.yaml").name == "mine"
 
 
-def test_a_missing_file_is_told_so():
+def test_a_missing_file_is_an_error():
     for path in ("none.yaml", "memory://none.yaml", "."):
         with pytest.raises(ConfigError, match=rf"^{re.escape(path)}: there is no such config file$"):
             load_config(path)
@@ -212,11 +212,11 @@ def test_a_missing_file_is_told_so():
         ("hello\n", "hello: unknown key\nname: must be set"),
     ],
 )
-def test_a_file_that_is_no_config_is_told_in_a_line_per_fault(load, text, expected):
+def test_a_file_that_is_not_a_config_has_a_line_per_fault(load, text, expected):
     assert re.fullmatch(expected, fault(load, text=text))
 
 
-def test_a_file_that_is_no_text_is_told_so(here):
+def test_a_file_that_is_not_text_is_an_error(here):
     (here / "run.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"^run\.yaml: not UTF-8 text"):
         load_config("run.yaml")
@@ -225,17 +225,17 @@ def test_a_file_that_is_no_text_is_told_so(here):
 @pytest.mark.parametrize(
     ("path", "expected"), [("nowhere://a.yaml", "Protocol not known"), ("gs://bucket/a.yaml", "install gcsfs")]
 )
-def test_a_store_that_nothing_here_can_open_is_told_so(path, expected):
+def test_a_uri_that_no_package_can_open_is_an_error(path, expected):
     with pytest.raises(ConfigError, match=rf"^{path}: .*{expected}.*; use a path or a URI"):
         load_config(path)
 
 
 @pytest.mark.parametrize("override", ["cam.power", "=1", "power"])
-def test_an_override_without_key_or_value_is_told_so(load, override):
+def test_an_override_without_key_or_value_is_an_error(load, override):
     assert fault(load, override) == f"--set {override}: write it as key=value, for example --set cam.power=1"
 
 
-def test_an_override_that_is_no_yaml_is_told_so_and_how_to_write_it(load):
+def test_an_override_that_is_not_yaml_is_an_error_that_says_how_to_write_it(load):
     message = fault(load, "prompts.template={} on a table")
     assert message.startswith("--set prompts.template={} on a table: ")
     assert message.endswith("""; put the value in quotes: 'prompts.template="..."'""")
@@ -249,6 +249,32 @@ def test_unknown_keys_and_bad_values_have_a_line_each(load):
         "camera: unknown key",
         "clip.device: String should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$' (got 'tpu')",
     ]
+
+
+UNKNOWN_FORMAT = "dataset.format: Input should be 'voc', 'list', 'coco' or 'scenes' (got 'vok')"
+
+
+def test_an_unknown_format_is_reported_beside_other_bad_keys(load):
+    assert fault(load, "dataset.format=vok") == UNKNOWN_FORMAT
+    assert fault(load, "dataset.format=vok", "cam.nope=1", "extra=1").splitlines() == [
+        "cam.nope: unknown key",
+        UNKNOWN_FORMAT,
+        "extra: unknown key",
+    ]
+    assert fault(load, "dataset.format=5") == "dataset.format: Input should be a valid string (got 5)"
+
+
+@pytest.mark.parametrize("layout", ["voc", "coco"])
+def test_a_format_with_a_layout_needs_its_root(load, layout):
+    missing = f"dataset.root: must be set for format {layout}: the data set's folder"
+    assert fault(load, f"dataset.format={layout}") == missing
+    with pytest.raises(ConfigError, match=f"^{missing}$"):
+        resolve_config(parse_config({"name": "a", "dataset": {"format": layout}}))
+
+
+def test_a_config_of_the_prefect_ui_is_checked_too():
+    with pytest.raises(ConfigError, match=f"^{re.escape(UNKNOWN_FORMAT)}$"):
+        resolve_config(parse_config({"name": "a", "dataset": {"format": "vok"}}))
 
 
 def test_a_section_cannot_be_a_value(load):

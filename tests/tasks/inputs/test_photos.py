@@ -1,18 +1,15 @@
 import dataclasses
 import io
 import struct
-import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from s3fs import S3FileSystem
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, load_ids, load_photo, load_photos, read_bytes
+from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, load_photo, load_photos
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import PhotoError
 
@@ -51,7 +48,7 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_a_photo_is_its_pixels(tmp_path):
+def test_a_photo_is_loaded_pixel_by_pixel(tmp_path):
     halves().save(tmp_path / "a.png")
 
     loaded = load_photo(photo(tmp_path / "a.png"), CONFIG)
@@ -62,7 +59,7 @@ def test_a_photo_is_its_pixels(tmp_path):
     assert (pixels(loaded) == np.asarray(halves())).all()
 
 
-def test_a_real_photo_is_what_pil_decodes(real_data):
+def test_a_real_photo_equals_what_pil_decodes(real_data):
     path = real_data / "JPEGImages" / "2007_000068.jpg"
     loaded = load_photo(photo(path), CONFIG)
 
@@ -72,7 +69,7 @@ def test_a_real_photo_is_what_pil_decodes(real_data):
 
 
 @pytest.mark.parametrize("uri", ["memory://photos/ä b.png", "file://{folder}/ä b.png"])
-def test_a_photo_may_lie_anywhere(tmp_path, uri):
+def test_a_photo_may_be_anywhere(tmp_path, uri):
     uri = uri.format(folder=tmp_path)
     buffer = io.BytesIO()
     halves().save(buffer, "PNG")
@@ -82,7 +79,7 @@ def test_a_photo_may_lie_anywhere(tmp_path, uri):
     assert load_photo(photo(uri), CONFIG).size_hw == (6, 8)
 
 
-def test_a_photo_may_lie_on_s3(s3_folder):
+def test_a_photo_may_be_on_s3(s3_folder):
     buffer = io.BytesIO()
     halves().save(buffer, "PNG")
     fs, path = fsspec.core.url_to_fs(f"{s3_folder}/ä b.png")
@@ -90,9 +87,9 @@ def test_a_photo_may_lie_on_s3(s3_folder):
 
     assert load_photo(photo(f"{s3_folder}/ä b.png"), CONFIG).size_hw == (6, 8)
     assert failure(f"{s3_folder}/none.png").kind == "missing"
-    told = failure("s3://nobodys-bucket/a.png")
-    assert told.kind == "unreadable"
-    assert told.reason == "s3://nobodys-bucket/a.png: the bucket does not exist; create it or name another"
+    no_bucket = failure("s3://nobodys-bucket/a.png")
+    assert no_bucket.kind == "unreadable"
+    assert no_bucket.reason == "s3://nobodys-bucket/a.png: the bucket does not exist; create it or name another"
 
 
 def test_cmyk_is_converted_and_noted(tmp_path):
@@ -129,7 +126,7 @@ def test_alpha_is_laid_on_white_and_noted(tmp_path):
 )
 def test_exif_rotation_is_ignored_or_applied_and_noted(tmp_path, exif, size_hw, corner):
     tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = 6  # the camera stood upright: turn clockwise
+    tags[ExifTags.Base.Orientation] = 6  # the camera was held upright: rotate clockwise
     halves((32, 16)).save(tmp_path / "a.jpg", exif=tags, quality=100, subsampling=0)
 
     loaded = load_photo(photo(tmp_path / "a.jpg"), DatasetConfig(root="/", exif=exif))
@@ -140,7 +137,7 @@ def test_exif_rotation_is_ignored_or_applied_and_noted(tmp_path, exif, size_hw, 
     np.testing.assert_allclose(pixels(loaded)[0, -1], corner, atol=6)
 
 
-def test_a_large_photo_is_reduced_and_keeps_its_size_in_mind(tmp_path):
+def test_a_large_photo_is_reduced_and_its_own_size_is_kept(tmp_path):
     halves((100, 60)).save(tmp_path / "a.png")
 
     loaded = load_photo(photo(tmp_path / "a.png"), DatasetConfig(root="/", max_side=50))
@@ -150,7 +147,7 @@ def test_a_large_photo_is_reduced_and_keeps_its_size_in_mind(tmp_path):
     assert loaded.notes == ("reduced from 100x60 to 50x30",)
 
 
-def test_a_photo_of_the_largest_side_stays(tmp_path):
+def test_a_photo_of_the_largest_side_is_not_reduced(tmp_path):
     halves((100, 60)).save(tmp_path / "a.png")
     loaded = load_photo(photo(tmp_path / "a.png"), DatasetConfig(root="/", max_side=100))
     assert (loaded.image.size, loaded.notes) == ((100, 60), ())
@@ -171,7 +168,7 @@ def test_rotation_comes_before_reduction_in_size_and_notes(tmp_path):
     )
 
 
-def test_a_wrong_suffix_is_noted_and_the_content_counts(tmp_path):
+def test_a_wrong_suffix_is_noted_and_the_content_decides_the_format(tmp_path):
     halves().save(tmp_path / "a.jpg", "PNG")
     halves().save(tmp_path / "b.png", "JPEG")
     halves().save(tmp_path / "c", "PNG")
@@ -185,7 +182,7 @@ def test_a_wrong_suffix_is_noted_and_the_content_counts(tmp_path):
     }
 
 
-def test_a_series_of_pictures_in_a_jpeg_is_no_wrong_suffix(tmp_path):
+def test_several_pictures_in_one_jpeg_are_not_a_wrong_suffix(tmp_path):
     halves().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[halves()])
     assert load_photo(photo(tmp_path / "a.jpg"), CONFIG).notes == ("first of several frames",)
 
@@ -194,7 +191,7 @@ def test_a_series_of_pictures_in_a_jpeg_is_no_wrong_suffix(tmp_path):
     ("stated", "notes"),
     [(None, ()), ((32, 16), ()), ((16, 32), ()), ((32, 17), ("labels state 32x17, the photo has 16x32",))],
 )
-def test_labels_for_another_size_are_noted_turned_or_not(tmp_path, stated, notes):
+def test_labels_for_another_size_are_noted_with_or_without_rotation(tmp_path, stated, notes):
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = 6
     halves((32, 16)).save(tmp_path / "a.png", exif=tags)
@@ -217,22 +214,22 @@ def test_a_photo_without_permission(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "SPIDER"])
-def test_formats_that_pil_is_not_to_touch(tmp_path, kind):
-    halves().convert("L").save(tmp_path / "a.other", kind)  # PIL takes the suffix for one of SPIDER from then on
+def test_formats_that_are_unsafe_to_decode_are_refused(tmp_path, kind):
+    halves().convert("L").save(tmp_path / "a.other", kind)  # not as a.jpg: PIL would register the suffix
     (tmp_path / "a.other").rename(tmp_path / "a.jpg")
     assert "no image of a known format" in failure(tmp_path / "a.jpg").reason
 
 
 def test_a_missing_photo(tmp_path):
     error = failure(tmp_path / "none.jpg")
-    assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg is not there")
+    assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg does not exist")
 
 
 def test_a_missing_photo_of_another_store():
     assert failure("memory://photos/none.jpg").kind == "missing"
 
 
-def test_a_folder_in_a_photos_place(tmp_path):
+def test_a_folder_in_place_of_a_photo(tmp_path):
     error = failure(tmp_path)
     assert error.kind == "unreadable"
     assert error.reason.startswith(f"{tmp_path} cannot be used (")
@@ -256,7 +253,7 @@ def damaged(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "AVIF"])
-def test_a_truncated_photo_is_not_half_a_photo(tmp_path, kind):
+def test_a_truncated_photo_is_undecodable(tmp_path, kind):
     path = damaged(kind, tmp_path)
     error = failure(path)
     assert error.kind == "undecodable"
@@ -266,7 +263,7 @@ def test_a_truncated_photo_is_not_half_a_photo(tmp_path, kind):
 @pytest.mark.parametrize(
     "content", [b"", b"<!DOCTYPE html><title>404 Not Found</title>", b"\xff\xd8", b"\0" * 4096, b"GIF89a"]
 )
-def test_what_is_no_image_is_told_so(tmp_path, content):
+def test_a_file_that_is_not_an_image_is_undecodable(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
 
     error = failure(tmp_path / "a.jpg")
@@ -276,8 +273,8 @@ def test_what_is_no_image_is_told_so(tmp_path, content):
     assert error.reason == what
 
 
-def test_a_format_variant_that_pil_does_not_know(tmp_path):
-    """PIL raises NotImplementedError, which is no OSError."""
+def test_a_variant_of_a_format_that_pil_does_not_know_is_undecodable(tmp_path):
+    """PIL raises NotImplementedError, which is not an OSError."""
     buffer = io.BytesIO()
     halves().save(buffer, "DDS")
     content = bytearray(buffer.getvalue())
@@ -289,7 +286,7 @@ def test_a_format_variant_that_pil_does_not_know(tmp_path):
     assert "Unknown pixel format flags 0" in error.reason
 
 
-def test_a_photo_that_would_fill_the_memory_is_refused(tmp_path):
+def test_a_photo_that_would_fill_the_memory_is_undecodable(tmp_path):
     (tmp_path / "a.png").write_bytes(png_header(20_000, 20_000))
 
     error = failure(tmp_path / "a.png")
@@ -298,8 +295,8 @@ def test_a_photo_that_would_fill_the_memory_is_refused(tmp_path):
     assert "400000000 pixels" in error.reason
 
 
-def test_a_very_large_photo_is_warned_of_and_decoded(tmp_path):
-    """PIL warns from 89 to 179 million pixels: such panoramas are real photos, and are reduced."""
+def test_a_very_large_photo_is_decoded_with_a_warning(tmp_path):
+    """PIL warns about 89 to 179 million pixels, but panoramas of this size are real photos."""
     Image.new("1", (10_000, 9_000), 1).save(tmp_path / "a.png")
 
     with pytest.warns(Image.DecompressionBombWarning, match="90000000 pixels"):
@@ -309,86 +306,14 @@ def test_a_very_large_photo_is_warned_of_and_decoded(tmp_path):
     assert loaded.image.size == (50, 45)
 
 
-def test_a_photo_too_small_to_have_two_dimensions(tmp_path):
+def test_a_photo_of_one_row_is_too_small(tmp_path):
     halves((8, 1)).save(tmp_path / "a.png")
     error = failure(tmp_path / "a.png")
     assert error.kind == "too_small"
     assert "8 x 1 px" in error.reason
 
 
-class Answers(BaseHTTPRequestHandler):
-    """Answers with the status in the path, or with less than it announces."""
-
-    def do_GET(self):
-        status = self.path.lstrip("/").partition(".")[0]
-        self.send_response(200 if status == "short" else int(status))
-        self.send_header("Content-Length", "1000" if status == "short" else "0")
-        self.end_headers()
-        if status == "short":
-            self.wfile.write(b"ten bytes.")
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ("404", "missing"),
-        ("401", "unreadable"),
-        ("403", "unreadable"),
-        ("410", "unreadable"),
-        ("408", "network"),
-        ("429", "network"),
-        ("500", "network"),
-        ("503", "network"),
-        ("short", "network"),
-    ],
-)
-def test_a_server_s_no_is_told_from_its_not_now(server, answer, kind):
-    with pytest.raises(PhotoError) as caught:
-        read_bytes(f"{server}/{answer}.jpg")
-    assert caught.value.kind == kind
-    assert caught.value.reason.startswith(f"{server}/{answer}.jpg")
-
-
-def test_a_server_that_is_not_there_may_come_back():
-    with pytest.raises(PhotoError) as caught:
-        read_bytes("http://127.0.0.1:9/a.jpg")
-    assert caught.value.kind == "network"
-    assert caught.value.kind.transient
-
-
-@pytest.fixture
-def no_connections():
-    """File systems of earlier tests keep their settings; those of this test go with it."""
-    S3FileSystem.clear_instance_cache()
-    yield
-    S3FileSystem.clear_instance_cache()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("no_connections")
-def test_an_object_store_that_is_not_there_may_come_back(monkeypatch):
-    settings = {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "ENDPOINT_URL": "http://127.0.0.1:9"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with pytest.raises(PhotoError) as caught:
-        read_bytes("s3://photos/a.jpg")
-    assert caught.value.kind == "network"
-
-
-def test_photos_come_in_order_with_what_is_wrong_with_them(tmp_path):
+def test_photos_are_loaded_in_order_and_failures_take_their_place(tmp_path):
     names = [f"{number:02d}" for number in range(3 * PHOTOS_AHEAD)]
     for number, name in enumerate(names):
         if number % 5:
@@ -420,52 +345,5 @@ def test_photos_are_loaded_a_few_ahead(tmp_path):
     assert len(taken) == PHOTOS_AHEAD + 1
 
 
-def test_no_photos_are_no_photos():
+def test_an_empty_list_loads_nothing():
     assert list(load_photos([], CONFIG)) == []
-
-
-@pytest.mark.parametrize("mode", ["P", "L"])
-def test_ids_are_the_numbers_of_a_palette_or_grey_image(tmp_path, mode):
-    ids = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
-    image = Image.fromarray(ids)
-    if mode == "P":
-        image.putpalette([9, 8, 7] * 256)
-    image.save(tmp_path / "a.png")
-
-    found = load_ids(str(tmp_path / "a.png"))
-
-    assert found.dtype == np.uint8
-    assert (found == ids).all()
-
-
-def test_ids_of_a_real_mask(real_data):
-    ids = load_ids(str(real_data / "SegmentationClass" / "2007_000068.png"))
-    assert ids.shape == (375, 500)
-    assert set(np.unique(ids)) == {0, 3, 255}
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "I;16"])
-def test_an_image_of_colours_is_no_image_of_ids(tmp_path, mode):
-    Image.new(mode, (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(
-        PhotoError, match=rf"a\.png has mode {mode}: a true mask must be a palette or grey PNG"
-    ) as caught:
-        load_ids(str(tmp_path / "a.png"))
-    assert caught.value.kind == "bad_truth"
-
-
-def test_ids_that_are_missing_or_broken(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"PNG")
-    kinds = []
-    for name in ("a", "none"):
-        with pytest.raises(PhotoError) as caught:
-            load_ids(str(tmp_path / f"{name}.png"))
-        kinds.append(caught.value.kind)
-    assert kinds == ["undecodable", "missing"]
-
-
-def test_a_jpeg_is_no_image_of_ids(tmp_path):
-    Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
-    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, which changes ids: a true mask must be a PNG") as caught:
-        load_ids(str(tmp_path / "a.png"))
-    assert caught.value.kind == "bad_truth"

@@ -87,7 +87,7 @@ def test_coco14_gives_clip_other_words_for_thirteen_classes():
     }
 
 
-def test_reads_an_own_vocabulary_from_a_path_and_from_a_uri(tmp_path):
+def test_a_vocabulary_of_the_user_is_read_from_a_path_or_a_uri(tmp_path):
     hen, ox = "{name: hen, colour: [9, 8, 7]}", "{name: ox, synonyms: [ox, bull]}"
     text = f"background_words: [sky]\nclasses: [{hen}, {ox}]\n"
     fsspec.filesystem("memory").pipe("/vocabularies/own.yml", text.encode())
@@ -102,7 +102,8 @@ def test_reads_an_own_vocabulary_from_a_path_and_from_a_uri(tmp_path):
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        ConfigError, match=r"no vocabulary 'voc13' at .*voc13.yaml; known names: coco14, scenes, voc12; or give"
+        ConfigError,
+        match=r"no vocabulary 'voc13' at .*voc13.yaml; known names: coco14, scenes, voc12; choose one, or give",
     ):
         load_vocabulary("voc13")
 
@@ -140,7 +141,7 @@ def test_every_bad_value_has_its_line(tmp_path):
         ),
     ],
 )
-def test_unusable_files_say_what_is_wrong(tmp_path, text, message):
+def test_an_unusable_file_is_an_error_with_its_reason(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_vocabulary(write(tmp_path, text))
 

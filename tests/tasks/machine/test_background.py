@@ -3,33 +3,33 @@ from contextvars import ContextVar
 
 import pytest
 
-from clipes.tasks.machine.background import beside
+from clipes.tasks.machine.background import in_background
 
-HERE = ContextVar("HERE", default="nowhere")
-
-
-def test_work_goes_on_until_the_block_ends_and_is_waited_for():
-    begun, said = threading.Event(), []
-
-    def work(stop):
-        begun.set()
-        stop.wait()
-        said.append((threading.current_thread().name, HERE.get()))
-
-    HERE.set("there")
-    with beside(work, "worker"):
-        assert begun.wait(60)
-        assert said == []
-    assert said == [("worker", "there")]
+CALLER = ContextVar("CALLER", default="nobody")
 
 
-def test_an_error_of_the_block_ends_the_work_too():
-    ended = threading.Event()
+def test_work_runs_until_the_block_ends_in_the_context_of_its_caller():
+    started, seen = threading.Event(), []
 
     def work(stop):
+        started.set()
         stop.wait()
-        ended.set()
+        seen.append((threading.current_thread().name, CALLER.get()))
 
-    with pytest.raises(ValueError, match="of the block"), beside(work, "worker"):
+    CALLER.set("this test")
+    with in_background(work, "worker"):
+        assert started.wait(60)
+        assert seen == []
+    assert seen == [("worker", "this test")]
+
+
+def test_an_error_in_the_block_stops_the_work_too():
+    stopped = threading.Event()
+
+    def work(stop):
+        stop.wait()
+        stopped.set()
+
+    with pytest.raises(ValueError, match="of the block"), in_background(work, "worker"):
         raise ValueError("of the block")
-    assert ended.is_set()
+    assert stopped.is_set()

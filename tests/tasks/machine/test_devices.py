@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,19 +15,25 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a mach
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+def test_importing_this_module_does_not_import_torch():
+    program = "import sys, clipes.tasks.machine.devices as devices; devices.cores(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_cores_are_those_this_process_may_use():
     assert cores() == len(os.sched_getaffinity(0)) >= 1
 
 
-def test_one_worker_per_core_for_masks_with_one_thread():
+def test_masks_have_one_worker_with_one_thread_per_core():
     assert cpu_slots(ExecutionConfig()) == (WorkerSlot("cpu", 1),) * cores()
 
 
-def test_as_many_workers_for_masks_as_asked_for():
+def test_masks_have_as_many_workers_as_the_config_says():
     assert cpu_slots(ExecutionConfig(cpu_workers=5)) == (WorkerSlot("cpu", 1),) * 5
 
 
-def test_one_worker_for_cams_on_the_cpu_has_all_cores():
+def test_cams_on_the_cpu_have_one_worker_with_all_cores():
     assert gpu_slots(CPU, ExecutionConfig()) == (WorkerSlot("cpu", cores()),)
 
 
@@ -39,7 +47,7 @@ def test_workers_for_cams_share_the_cores(workers):
 
 
 @with_gpu
-def test_workers_take_the_gpus_in_turn():
+def test_workers_use_the_gpus_in_turn():
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     slots = gpu_slots(ClipConfig(), ExecutionConfig(gpu_workers=2 * len(gpus)))
     assert [slot.device for slot in slots] == gpus * 2
@@ -58,27 +66,27 @@ def test_the_automatic_device_without_gpu_is_the_cpu():
     assert available_devices("auto") == ("cpu",)
 
 
-def test_the_cpu_is_always_there():
+def test_the_cpu_is_always_available():
     assert available_devices("cpu") == ("cpu",)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", pytest.param("cuda", marks=without_gpu)])
-def test_a_device_that_is_not_there_is_told_so(device):
-    with pytest.raises(ConfigError, match=rf"clip\.device: {device} is not on this machine, there are: cpu"):
+def test_a_missing_device_is_an_error_that_lists_the_others(device):
+    with pytest.raises(ConfigError, match=rf"clip\.device: this machine has no {device}; set it to one of auto, cpu"):
         gpu_slots(ClipConfig(device=device), ExecutionConfig())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_precision_that_is_given_stays(precision):
+def test_a_configured_precision_is_kept(precision):
     assert resolve_precision(ClipConfig(precision=precision, device="cpu")) == precision
 
 
-def test_automatic_precision_on_the_cpu_is_full():
+def test_automatic_precision_on_the_cpu_is_fp32():
     assert resolve_precision(CPU) == "fp32"
 
 
 @with_gpu
-def test_automatic_precision_on_a_gpu_is_half():
+def test_automatic_precision_on_a_gpu_is_fp16():
     assert resolve_precision(ClipConfig()) == "fp16"
 
 
@@ -87,6 +95,6 @@ def test_the_cpu_takes_one_photo_at_a_time():
 
 
 @with_gpu
-def test_a_gpu_takes_as_many_as_its_free_memory_allows():
+def test_a_gpu_takes_as_many_tokens_as_fit_its_free_memory():
     free, _ = torch.cuda.mem_get_info()
     assert token_budget("cuda:0") == pytest.approx(2048 * free / 2**30, rel=0.1)

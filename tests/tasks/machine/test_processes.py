@@ -12,16 +12,16 @@ def test_this_process_is_alive():
     assert is_alive(os.getpid(), started_at(os.getpid()))
 
 
-def test_another_process_that_got_the_number_is_another_one():
+def test_a_later_process_with_the_same_number_is_another_one():
     assert not is_alive(os.getpid(), started_at(os.getpid()) - 600)
 
 
-def test_a_process_that_ended_is_not_alive_also_before_it_is_waited_for():
+def test_a_process_that_ended_is_not_alive_even_before_its_parent_waits_for_it():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = started_at(process.pid)
     assert is_alive(process.pid, started)
     process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still in the table
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is still in the process table
     assert not is_alive(process.pid, started)
     process.communicate()
     assert not is_alive(process.pid, started)

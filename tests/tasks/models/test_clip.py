@@ -32,7 +32,7 @@ TINY = {  # sizes that no network of OpenCLIP has
 
 
 class Branch(torch.nn.Module):
-    """A module that holds what it is given."""
+    """A module that only holds other modules and parameters."""
 
 
 class Touch:
@@ -148,7 +148,7 @@ def test_openais_archive_equals_its_state_dict(tmp_path, golden_state, golden):
     check_same_features(clip, load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model)
 
 
-def test_openais_archive_keeps_quickgelu_under_a_name_with_gelu(tmp_path, tiny_names, tiny_state):
+def test_openais_archive_has_quickgelu_even_if_the_name_has_gelu(tmp_path, tiny_names, tiny_state):
     path = archive(tiny_state, tmp_path / "ViT.pt")
     half = {name: tensor.half() for name, tensor in tiny_state.items()}
     check_loads_as(path, tiny_names[0], {**TINY, "quick_gelu": True}, half)
@@ -188,7 +188,7 @@ def test_another_named_network_is_refused(tmp_path, tiny_names, tiny_state):
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants:UserWarning")
 def test_sparse_tensors_are_refused(tmp_path, tiny_names, tiny_state):
     torch.save({**tiny_state, "visual.proj": tiny_state["visual.proj"].to_sparse()}, tmp_path / "clip.pt")
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected dense tensors, found others; save them"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected dense tensors, found others; save the weights as"):
         load_clip(ClipConfig(model=tiny_names[0], pretrained=str(tmp_path / "clip.pt")))
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_would_run_a_program_is_refused(tmp_path, tiny_state, layout
         content = {**tiny_state, "x": Touch(target)}
         torch.save(content, path, _use_new_zipfile_serialization=layout == "zip")
 
-    with pytest.raises(WeightsError, match=r"clip\.pt: .*posix\.system.*nothing of it was executed"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: .*posix\.system.*nothing in it was executed"):
         load_clip(ClipConfig(pretrained=str(path)))
 
     assert not target.exists()
@@ -235,7 +235,7 @@ def test_loading_a_file_leaves_the_global_random_state(golden):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_digest_without_the_model(golden, tiny_names):
+def test_the_digest_is_the_same_without_building_the_model(golden, tiny_names):
     for config in (
         ClipConfig(pretrained=str(golden / "small_vit.pt")),
         ClipConfig(model=tiny_names[1], pretrained="random:3"),
@@ -290,7 +290,7 @@ def test_a_local_uri_is_read_in_place(tmp_path, monkeypatch, tiny_state):
         "http://127.0.0.1:9/clip.pt",
     ],
 )
-def test_unreadable_uris(tmp_path, monkeypatch, uri):
+def test_unreadable_uris_are_errors(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=rf"{uri}: expected a readable file, found none \(.+\); check the URI"):
         load_clip(ClipConfig(pretrained=uri))
@@ -302,17 +302,25 @@ def test_unreadable_uris(tmp_path, monkeypatch, uri):
         ("ViT-B-16-quickgelu", "openaii", "a file or a tag of ViT-B-16-quickgelu, found neither; its tags: openai, "),
         ("ViT-B-16-quickgelu", "/nowhere/clip.pt", "found neither; its tags: openai, "),
         ("ViT-S-32", "/", "found neither; its tags: none"),
-        ("ViT-B-16", "openai", "was trained with QuickGELU, expected GELU .* set clip.model to ViT-B-16-quickgelu"),
-        ("ViT-B-16-quickgelu", "laion2b_s34b_b88k", "ViT-B-16 has this tag, trained with GELU: set clip.model to V"),
-        ("ViT-L-14", "laion2b_s32b_b82k", r"CLIP's mean, found mean \(0.5, 0.5, 0.5\); choose another tag"),
-        ("ViT-B-32", "random:x", "expected random:SEED, found no whole number; write random:0"),
-        ("ViT-B-32", "random:-1", "expected random:SEED, found no whole number"),
-        ("RN50-quickgelu", "openai", "RN50-quickgelu: ViT needed, .*found another network"),
-        ("RN50-quickgelu", "random:0", "RN50-quickgelu: ViT needed, .*found another network"),
+        (
+            "ViT-B-16",
+            "openai",
+            "weights were trained with QuickGELU, but ViT-B-16 has GELU; set clip.model to ViT-B-16-quickgelu",
+        ),
+        (
+            "ViT-B-16-quickgelu",
+            "laion2b_s34b_b88k",
+            "ViT-B-16 has this tag, whose weights were trained with GELU: set clip.model to V",
+        ),
+        ("ViT-L-14", "laion2b_s32b_b82k", r"CLIP's mean, found the mean \(0.5, 0.5, 0.5\); choose another tag"),
+        ("ViT-B-32", "random:x", "expected random:SEED with an integer seed; write for example random:0"),
+        ("ViT-B-32", "random:-1", "expected random:SEED with an integer seed"),
+        ("RN50-quickgelu", "openai", "RN50-quickgelu: expected a ViT .*found another network"),
+        ("RN50-quickgelu", "random:0", "RN50-quickgelu: expected a ViT .*found another network"),
     ],
 )
 @pytest.mark.parametrize("function", [load_clip, weights_digest])
-def test_values_that_name_no_weights(function, model, pretrained, message):
+def test_values_that_do_not_name_weights_are_errors(function, model, pretrained, message):
     with pytest.raises(WeightsError, match=message) as caught:
         function(ClipConfig(model=model, pretrained=pretrained))
     assert "\n" not in str(caught.value)
@@ -327,11 +335,13 @@ def test_a_tag_that_cannot_be_downloaded(tmp_path):
     )
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=offline, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("clip.pretrained openai: weights of ViT-B-16-quickgelu could not be downloaded (")
-    assert done.stdout.endswith("; connect to the network, or download them elsewhere and give the file\n")
+    assert done.stdout.startswith("clip.pretrained openai: the weights of ViT-B-16-quickgelu could not be downloaded (")
+    assert done.stdout.endswith(
+        "; connect to the network, or download them elsewhere and set clip.pretrained to the file\n"
+    )
 
 
-def test_weights_that_are_shipped_go_by_their_name():
+def test_shipped_weights_are_loaded_by_name():
     config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")
     clip = load_clip(config)
     assert clip.digest == weights_digest(config)
@@ -339,6 +349,6 @@ def test_weights_that_are_shipped_go_by_their_name():
     assert clip.tokenizer(["a clean origami car."]).shape == (1, 32)
 
 
-def test_a_name_of_no_shipped_weights_is_told_so():
+def test_a_name_outside_the_shipped_folder_is_an_error():
     with pytest.raises(WeightsError, match=r"clip.pretrained \.\./models/clipes-demo: expected a file or a tag"):
         load_clip(ClipConfig(model="clipes-demo", pretrained="../models/clipes-demo"))

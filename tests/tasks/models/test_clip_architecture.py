@@ -54,8 +54,8 @@ def test_named_architecture_is_openclips():
         ("ViT-B-16-SigLIP", "another network"),
     ],
 )
-def test_names_without_a_plain_vit(name, found):
-    with pytest.raises(WeightsError, match=f"clip.model {name}: ViT needed, .*found {found}; set it to .*ViT-B-16,"):
+def test_names_of_other_networks_are_errors(name, found):
+    with pytest.raises(WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set it to .*ViT-B-16,"):
         named_architecture(name)
 
 
@@ -72,7 +72,7 @@ def test_openais_own_file_has_quickgelu_whatever_the_name(tiny_names):
     assert fitting_architecture(state, gelu, FILE)["quick_gelu"]
 
 
-def test_unknown_sizes_decide(tiny_names, caplog):
+def test_unknown_sizes_replace_the_named_network(tiny_names, caplog):
     with caplog.at_level(logging.INFO):
         sizes = fitting_architecture(state_of(TINY), "ViT-B-16-quickgelu", FILE)
     assert sizes == {**TINY, "quick_gelu": True}
@@ -80,7 +80,7 @@ def test_unknown_sizes_decide(tiny_names, caplog):
         (
             "clipes.tasks.models.clip_architecture",
             logging.INFO,
-            "clip.pt: its sizes decide, with QuickGELU, instead of clip.model ViT-B-16-quickgelu",
+            "clip.pt: ignoring clip.model ViT-B-16-quickgelu: the network has the sizes of the tensors, and QuickGELU",
         )
     ]
 
@@ -96,7 +96,7 @@ def test_openais_sizes_are_read_back():
     assert sizes == named
 
 
-def test_another_networks_tensors_have_to_be_named(tiny_names):
+def test_tensors_of_another_named_network_are_refused(tiny_names):
     with pytest.raises(
         WeightsError,
         match=r"clip\.pt: expected the tensors of clip\.model ViT-B-16, found those of tiny40 or tiny40-quickgelu; set",
@@ -104,7 +104,7 @@ def test_another_networks_tensors_have_to_be_named(tiny_names):
         fitting_architecture(state_of(named_architecture(tiny_names[0])), "ViT-B-16", FILE)
 
 
-def test_heads_that_do_not_show_are_never_guessed():
+def test_heads_are_never_guessed_for_a_named_network():
     state = state_of(named_architecture("ViT-H-14"))  # 16 heads of 80 channels, not 20 of 64
     with pytest.raises(WeightsError, match=r"found those of ViT-H-14 or ViT-H-14-quickgelu; set clip.model"):
         fitting_architecture(state, "ViT-B-16", FILE)
@@ -118,21 +118,21 @@ def test_missing_unknown_and_misshapen_tensors():
     with pytest.raises(
         WeightsError,
         match=r"found 2 missing \(such as visual\.ln_pre\.weight\), 1 unknown \(such as adapter\.weight\), "
-        r"1 of another shape \(such as ln_final\.bias \(7,\) for \(128,\)\); give a whole CLIP state dict",
+        r"1 of another shape \(such as ln_final\.bias: \(7,\) instead of \(128,\)\); use a complete CLIP state dict",
     ):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
 def test_a_smaller_vocabulary_than_the_tokenizers():
     state = state_of({**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 1000}})
-    with pytest.raises(WeightsError, match=r"token_embedding\.weight \(1000, 128\) for \(49408, 128\)"):
+    with pytest.raises(WeightsError, match=r"token_embedding\.weight: \(1000, 128\) instead of \(49408, 128\)"):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
 def test_a_grid_that_is_not_square():
     state = state_of(TINY)
     state.tensors["visual.positional_embedding"] = torch.empty(1 + 3 * 2, 64)
-    with pytest.raises(WeightsError, match=r"visual\.positional_embedding \(7, 64\) for \(5, 64\)"):
+    with pytest.raises(WeightsError, match=r"visual\.positional_embedding: \(7, 64\) instead of \(5, 64\)"):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
@@ -152,7 +152,7 @@ def test_widths_that_no_head_divides():
 
 def test_resnet_clips():
     resnet = open_clip.get_model_config("RN50")
-    with pytest.raises(WeightsError, match=r"clip\.pt: ViT needed, found a ResNet CLIP; give weights of a ViT"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected a ViT, found a ResNet CLIP; use weights of a ViT"):
         fitting_architecture(state_of(resnet, openai=True), "ViT-B-16", FILE)
 
 

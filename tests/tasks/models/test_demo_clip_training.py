@@ -32,7 +32,7 @@ CONFIG = TrainingConfig(samples=64, batch=16, captions=1)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The name of a network that OpenCLIP knows from now on."""
+    """Register a network with OpenCLIP; return its name."""
     path = tmp_path_factory.mktemp("models") / "tiny-scenes-clip.json"
     path.write_text(json.dumps(ARCHITECTURE))
     add_model_config(path)
@@ -40,14 +40,14 @@ def tiny(tmp_path_factory):
 
 
 def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
-    """Rounds of 32 scenes and a checkpoint after every second step; all steps, or some and no further."""
+    """Train all steps or the first ones, with 32 scenes at once and a checkpoint after every second step."""
     trainer = open_training(tiny, config, templates, folder)
     pace = Pace(scenes=32, checkpoint_steps=2, compiled=False)
     done = list(islice(training_steps(trainer, templates, folder, pace), steps))
     return done, write_weights(trainer, folder)
 
 
-def test_trains_and_leaves_weights_that_load(tiny, tmp_path):
+def test_a_training_writes_weights_that_load(tiny, tmp_path):
     done, weights = train(tiny, tmp_path)
     assert done == [1, 2, 3, 4]
     assert weights == tmp_path / "weights.safetensors"
@@ -59,7 +59,7 @@ def test_trains_and_leaves_weights_that_load(tiny, tmp_path):
     assert "logit_scale" in log
 
 
-def test_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tiny, tmp_path):
+def test_a_resumed_training_ends_like_an_uninterrupted_one(tiny, tmp_path):
     _, whole = train(tiny, tmp_path / "whole")
     assert train(tiny, tmp_path / "parts", steps=3)[0] == [1, 2, 3]  # the third step is lost
     done, resumed = train(tiny, tmp_path / "parts")
@@ -71,16 +71,18 @@ def test_goes_on_from_its_checkpoint_as_if_it_had_not_stopped(tiny, tmp_path):
     assert any((expected[name] != tensor).any() for name, tensor in load_file(other).items())
 
 
-def test_refuses_the_checkpoint_of_another_training(tiny, tmp_path):
+def test_the_checkpoint_of_another_training_is_an_error(tiny, tmp_path):
     train(tiny, tmp_path, steps=2)
-    with pytest.raises(ConfigError, match=r"checkpoint.pt is of another training: name another folder, or delete it"):
+    with pytest.raises(
+        ConfigError, match=r"checkpoint.pt belongs to another training: choose another folder, or delete it"
+    ):
         train(tiny, tmp_path, templates=TEMPLATES[:1])
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half an archive"])
-def test_refuses_a_damaged_checkpoint(tiny, tmp_path, content):
+def test_a_damaged_checkpoint_is_an_error(tiny, tmp_path, content):
     (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"checkpoint.pt is damaged: delete it to begin anew"):
+    with pytest.raises(ConfigError, match=r"checkpoint.pt is damaged: delete it to start again"):
         train(tiny, tmp_path)
 
 
@@ -99,7 +101,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_training_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
+def test_a_training_that_is_killed_resumes_from_its_checkpoint(tmp_path):
     """The real network, a few steps, killed after its first checkpoint."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
@@ -114,7 +116,7 @@ def test_a_training_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
     first.wait()
     assert not (tmp_path / "weights.safetensors").exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert re.search(r"going on after step [1-9]", done.stderr), done.stderr
+    assert re.search(r"resuming after step [1-9]", done.stderr), done.stderr
     assert (tmp_path / "weights.safetensors").stat().st_size < 16e6
 
 

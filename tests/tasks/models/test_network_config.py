@@ -7,14 +7,14 @@ from mmengine.registry import DefaultScope
 from clipes.tasks.models.network_config import (
     MODELS,
     as_text,
+    block_imports,
     from_text,
-    nothing_imported,
     unregistered,
     without_initial_weights,
 )
 
 
-def test_a_config_comes_back_with_its_tuples():
+def test_a_config_is_restored_with_its_tuples():
     config = {"type": "ResNet", "strides": (1, 2), "nested": [{"arch": ((1, [2]), None)}], "dropout": 0.1, "none": ()}
     text = as_text(config)
     assert json.loads(text)["type"] == "ResNet"
@@ -22,19 +22,19 @@ def test_a_config_comes_back_with_its_tuples():
     assert from_text(json.dumps({"a": [1, 2]})) == {"a": [1, 2]}
 
 
-def test_what_no_text_can_say_is_refused():
+def test_values_that_json_cannot_express_are_errors():
     with pytest.raises(TypeError, match="set is not JSON serializable"):
         as_text({"strides": {1, 2}})
-    with pytest.raises(TypeError, match="1 is a key, and no text"):
+    with pytest.raises(TypeError, match="1 is a key but not text"):
         as_text({"names": {1: "one"}})
     with pytest.raises(ValueError, match="Expecting value"):
         from_text("no JSON")
-    with pytest.raises(ValueError, match="nested too deep"):
+    with pytest.raises(ValueError, match="nested too deeply"):
         from_text("[" * 100_000 + "]" * 100_000)
     assert from_text('{"__tuple__": 5}') == {"__tuple__": 5}
 
 
-def test_nothing_is_left_of_initial_weights():
+def test_initial_weights_are_removed_everywhere():
     config = {
         "pretrained": "a",
         "backbone": {"type": "ResNet", "init_cfg": {"type": "Normal"}, "parts": ({"pretrained": "b", "depth": 1},)},
@@ -48,7 +48,7 @@ def test_nothing_is_left_of_initial_weights():
 
 
 @pytest.mark.parametrize("name", ["TIMMBackbone", "mmseg.TIMMBackbone"])
-def test_timm_reads_and_fetches_nothing(name):
+def test_timm_reads_and_downloads_nothing(name):
     config = {"type": name, "model_name": "resnet10t", "checkpoint_path": "a", "pretrained_cfg_overlay": {"file": "b"}}
     assert without_initial_weights(config) == {"type": name, "model_name": "resnet10t", "pretrained": False}
 
@@ -68,7 +68,7 @@ def test_timm_reads_and_fetches_nothing(name):
         ({"type": ["ResNet"]}, ["['ResNet']"]),
     ],
 )
-def test_what_is_not_registered_or_never_built_is_named(section, expected):
+def test_names_that_are_not_registered_or_never_built_are_found(section, expected):
     assert unregistered({"backbone": section}) == expected
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_imported_for_a_name_that_is_not_registered(tmp_path, monkeyp
         assert unregistered(config) == []
         with (
             DefaultScope.overwrite_default_scope("mmseg"),
-            nothing_imported(),
+            block_imports(),
             pytest.raises((KeyError, RuntimeError, TypeError)),
         ):
             MODELS.build(config)

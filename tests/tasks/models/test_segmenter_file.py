@@ -47,7 +47,7 @@ def probs_of(model):
 
 
 @pytest.mark.parametrize("folder", ["{}", "memory:/{}"])
-def test_a_segmenter_comes_back_as_it_was(tmp_path, model, folder):
+def test_a_segmenter_is_restored_as_it_was(tmp_path, model, folder):
     segmenter = load_segmenter(save(folder.format(tmp_path) + "/s.safetensors", model), "cpu")
 
     assert (segmenter.classes, segmenter.palette, segmenter.device) == (CLASSES, PALETTE, "cpu")
@@ -56,7 +56,7 @@ def test_a_segmenter_comes_back_as_it_was(tmp_path, model, folder):
     assert torch.equal(probs_of(segmenter.model), probs_of(model))
 
 
-def test_what_the_file_states_can_be_read_by_others(saved):
+def test_other_programs_can_read_the_metadata(saved):
     with safe_open(saved, "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["model"])["decode_head"] == small_config(3)["decode_head"]
@@ -64,7 +64,7 @@ def test_what_the_file_states_can_be_read_by_others(saved):
     assert json.loads(metadata["palette"])[2] == [2, 253, 7]
 
 
-def test_tensors_that_share_memory_or_lie_in_strides_are_written(tmp_path, model):
+def test_tensors_that_share_memory_or_have_strides_are_written(tmp_path, model):
     tensors = dict(model.state_dict())
     weight = tensors["decode_head.conv_seg.weight"]
     everything = torch.rand(2, *weight.shape)
@@ -79,14 +79,14 @@ def test_tensors_that_share_memory_or_lie_in_strides_are_written(tmp_path, model
     assert torch.equal(loaded["decode_head.convs.0.bn.weight"], bias[::2])
 
 
-def test_a_later_one_replaces_it_and_nothing_else_stays(tmp_path, saved, model):
+def test_a_later_segmenter_replaces_the_file(tmp_path, saved, model):
     other = built(small_config(3), seed=9)
     save(saved, other)
     assert torch.equal(probs_of(load_segmenter(saved, "cpu").model), probs_of(other))
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["s.safetensors"]
 
 
-def test_initial_weights_are_neither_read_nor_fetched(tmp_path, model):
+def test_initial_weights_are_neither_read_nor_downloaded(tmp_path, model):
     config = small_config(3)
     config["pretrained"] = "https://nowhere.invalid/weights.pth"
     config["init_cfg"] = {"type": "Pretrained", "checkpoint": "/nowhere/weights.pth"}
@@ -110,18 +110,18 @@ def test_a_network_of_timm_is_built_without_its_weights(tmp_path):
     assert torch.equal(probs_of(loaded), probs_of(model))
 
 
-def test_what_a_network_of_timm_would_look_up_is_not_imported(tmp_path, monkeypatch):
+def test_names_that_timm_would_import_are_not_imported(tmp_path, monkeypatch):
     (tmp_path / "never_imported.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     uri = save(
         tmp_path / "s.safetensors", built(timm_config(pretrained=False)), timm_config(norm_layer="never_imported.x")
     )
-    with pytest.raises(WeightsError, match=r"a module 'never_imported\.x', which is not registered; nothing of it was"):
+    with pytest.raises(WeightsError, match=r"a module 'never_imported\.x', which is not registered; nothing in it was"):
         load_segmenter(uri, "cpu")
 
 
 @pytest.mark.parametrize("place", ["network", "backbone", "loss"])
-def test_what_is_not_registered_is_not_executed(tmp_path, model, place):
+def test_a_type_that_is_not_registered_is_not_executed(tmp_path, model, place):
     config, made = small_config(3), tmp_path / "made"
     call = {"type": "os.mkdir", "path": str(made)}
     if place == "network":
@@ -131,7 +131,7 @@ def test_what_is_not_registered_is_not_executed(tmp_path, model, place):
     else:
         config["decode_head"]["loss_decode"] = [{"type": "CrossEntropyLoss", "avg_non_ignore": True}, call]
     uri = save(tmp_path / "s.safetensors", model, config)
-    with pytest.raises(WeightsError, match=r"a module 'os\.mkdir', which is not registered; nothing of it was"):
+    with pytest.raises(WeightsError, match=r"a module 'os\.mkdir', which is not registered; nothing in it was"):
         load_segmenter(uri, "cpu")
     assert not made.exists()
 
@@ -155,11 +155,11 @@ def test_a_scope_is_not_imported(tmp_path, model):
     [
         ({"type": "ReLU"}, "its network is a ReLU, expected a segmentor"),
         ({"type": "EncoderDecoder"}, "its network cannot be built"),
-        ([1, 2], r"says of its network '\[1, 2\]', expected a dict with a type"),
-        (small_config(4), "its tensors are not those of its network .*conv_seg.weight"),
+        ([1, 2], r"its network is '\[1, 2\]', expected a dict with a type"),
+        (small_config(4), "its tensors do not fit its network .*conv_seg.weight"),
     ],
 )
-def test_what_is_no_network_of_these_tensors_is_told_so(tmp_path, model, config, complaint):
+def test_a_config_that_does_not_fit_is_an_error(tmp_path, model, config, complaint):
     uri = save(tmp_path / "s.safetensors", model, config)
     with pytest.raises(WeightsError, match=complaint) as caught:
         load_segmenter(uri, "cpu")
@@ -175,23 +175,23 @@ def broken(uri):
 
 
 @pytest.mark.parametrize("uri", ["{}/s.safetensors", "memory:/{}/s.safetensors"])
-def test_a_missing_file_is_told_so(tmp_path, uri):
+def test_a_missing_file_is_a_broken_artifact(tmp_path, uri):
     assert broken(uri.format(tmp_path)) == "is missing"
 
 
 @pytest.mark.parametrize("size", [0, 5, 5000, -1])
-def test_a_file_that_breaks_off_is_told_so(tmp_path, saved, size):
+def test_a_truncated_file_is_a_broken_artifact(tmp_path, saved, size):
     path = tmp_path / "short.safetensors"
     path.write_bytes(Path(saved).read_bytes()[:size])
     assert broken(path).startswith("does not open (")
 
 
-def test_a_bit_that_flipped_is_noticed(tmp_path, saved):
+def test_a_flipped_bit_is_a_broken_artifact(tmp_path, saved):
     flip(tmp_path / "sub" / "s.safetensors", -1000)
     assert broken(saved) == "fails its checksum"
 
 
-def test_tensors_of_another_program_are_told_so(tmp_path, model):
+def test_tensors_of_another_program_are_a_broken_artifact(tmp_path, model):
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
-    assert broken(path) == "does not say which network its tensors are of"
+    assert broken(path) == "does not state the network of its tensors"

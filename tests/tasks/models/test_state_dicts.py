@@ -44,7 +44,7 @@ def test_plain_state_dict(tmp_path, tensors):
     check_same(tmp_path / "clip.pt", tensors)
 
 
-def test_checkpoint_of_before_torch_1_6(tmp_path, tensors):
+def test_checkpoint_older_than_torch_1_6(tmp_path, tensors):
     torch.save(tensors, tmp_path / "clip.pt", _use_new_zipfile_serialization=False)
     check_same(tmp_path / "clip.pt", tensors)
 
@@ -67,7 +67,7 @@ def test_a_wrong_safetensors_suffix_does_not_matter(tmp_path, tensors):
     check_same(tmp_path / "clip.safetensors", tensors)
 
 
-def test_integers_and_masks_are_no_weights_but_show_openai(tmp_path, tensors):
+def test_integers_and_masks_are_not_weights_but_show_openai(tmp_path, tensors):
     extra = {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408), "attn_mask": torch.ones(2, 2)}
     torch.save(tensors | extra, tmp_path / "clip.pt")
 
@@ -97,26 +97,26 @@ def test_a_pickle_that_calls_a_program_is_refused(tmp_path, tensors, zipped):
     target, path = tmp_path / "executed", tmp_path / "clip.pt"
     torch.save({**tensors, "x": Touch(target)}, path, _use_new_zipfile_serialization=zipped)
 
-    with pytest.raises(WeightsError, match=r"clip\.pt: .*asks for posix\.system; nothing of it was executed") as caught:
+    with pytest.raises(WeightsError, match=r"clip\.pt: .*imports posix\.system; nothing in it was executed") as caught:
         read_state_dict(path)
 
     assert "\n" not in str(caught.value)
     assert not target.exists()
     torch.load(path, weights_only=False)
-    assert target.exists(), "the same file does act when torch is told to trust it"
+    assert target.exists(), "the same file does run when torch trusts it"
 
 
-def test_a_plain_pickle_is_refused_without_the_advice_to_trust_it(tmp_path):
+def test_a_plain_pickle_is_refused_without_advice_to_trust_it(tmp_path):
     (tmp_path / "clip.pt").write_bytes(pickle.dumps({"x": Touch(tmp_path / "executed")}, protocol=4))
 
-    with pytest.raises(WeightsError, match=r"found a pickle that torch\.save did not write .*; nothing of it was exec"):
+    with pytest.raises(WeightsError, match=r"found a pickle that torch\.save did not write .*; nothing in it was exec"):
         read_state_dict(tmp_path / "clip.pt")
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_whole_pickled_model_is_refused(tmp_path):
     torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pt")
-    with pytest.raises(WeightsError, match=r"asks for torch\.nn\.modules\.linear\.Linear; nothing"):
+    with pytest.raises(WeightsError, match=r"imports torch\.nn\.modules\.linear\.Linear; nothing"):
         read_state_dict(tmp_path / "model.pt")
 
 
@@ -130,7 +130,9 @@ def test_truncated_files(tmp_path, tensors, kind, kept):
         torch.save(tensors, path, _use_new_zipfile_serialization=kind == "zip")
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
 
-    with pytest.raises(WeightsError, match=rf"clip\.{kind}: expected whole .*damaged file.*fetch it again") as caught:
+    with pytest.raises(
+        WeightsError, match=rf"clip\.{kind}: expected complete .*damaged file.*download it again"
+    ) as caught:
         read_state_dict(path)
 
     assert "\n" not in str(caught.value)
@@ -145,14 +147,14 @@ def test_a_zip_of_something_else_is_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"\xff\xd8\xff\xe0 JFIF photo"])
-def test_files_that_are_no_weights(tmp_path, content):
+def test_files_without_weights_are_errors(tmp_path, content):
     path = tmp_path / "clip.pt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found neither; give"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found neither; use"):
         read_state_dict(path)
 
 
-def test_no_file(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(WeightsError, match=r"nothing\.pt: .*No such file"):
         read_state_dict(tmp_path / "nothing.pt")
 
@@ -160,13 +162,13 @@ def test_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ({"model": {"a": torch.ones(1)}, "epoch": 1}, "a dict without tensors, of the keys model, epoch"),
-        ({}, "a dict without tensors, of the keys none"),
+        ({"model": {"a": torch.ones(1)}, "epoch": 1}, "a dict without tensors and with the keys model, epoch"),
+        ({}, "a dict without tensors and with the keys none"),
         ([torch.ones(1)], "an object of type list"),
-        ({"state_dict": {}}, "a dict without tensors, of the keys state_dict"),
+        ({"state_dict": {}}, "a dict without tensors and with the keys state_dict"),
     ],
 )
-def test_checkpoints_of_something_else(tmp_path, content, found):
+def test_checkpoints_without_weights_are_errors(tmp_path, content, found):
     torch.save(content, tmp_path / "clip.pt")
     with pytest.raises(WeightsError, match=rf"clip\.pt: expected a state dict, .*found {found}; save"):
         read_state_dict(tmp_path / "clip.pt")

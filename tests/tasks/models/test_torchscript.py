@@ -60,7 +60,7 @@ def test_reads_every_tensor_and_nothing_else(tmp_path):
     assert {"Block", "Linear", "Sequential"} <= archive.classes
 
 
-def test_reads_what_an_older_torch_wrote_on_a_gpu(tmp_path):
+def test_reads_archives_that_an_older_torch_wrote_on_a_gpu(tmp_path):
     path, block = saved(tmp_path)
     on_gpu = pickled_module(path).replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
     assert b"cuda:0" in on_gpu
@@ -78,13 +78,13 @@ def test_reads_an_empty_tensor(tmp_path):
     assert read_torchscript(tmp_path / "empty.pt").tensors["empty"].shape == (0, 3)
 
 
-def test_tells_archives_from_checkpoints(tmp_path):
+def test_archives_and_checkpoints_are_told_apart(tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "checkpoint.pt")
     assert is_torchscript(saved(tmp_path)[0])
     assert not is_torchscript(tmp_path / "checkpoint.pt")
 
 
-def test_half_a_zip_is_neither(tmp_path):
+def test_a_truncated_zip_is_an_error(tmp_path):
     path, _ = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(zipfile.BadZipFile):
@@ -105,20 +105,20 @@ def test_refuses_a_pickle_that_calls_a_program(tmp_path):
     target = tmp_path / "executed"
     forged = rewritten(saved(tmp_path)[0], data=pickle.dumps(Touch(target), protocol=2))
 
-    with pytest.raises(WeightsError, match=r"rewritten\.pt: .*'posix\.system'; nothing of it was executed"):
+    with pytest.raises(WeightsError, match=r"rewritten\.pt: .*'posix\.system'; nothing in it was executed"):
         read_torchscript(forged)
 
     assert not target.exists()
     pickle.loads(pickle.dumps(Touch(target), protocol=2))
-    assert target.exists(), "the same bytes do act in a plain unpickler"
+    assert target.exists(), "the same bytes do run in a plain unpickler"
 
 
 @pytest.mark.parametrize(
-    "asked_for",
+    "imported",
     ["builtins eval", "torch load", "torch.jit._pickle build_tensor_from_id", "__torch__x y", "torch.hub load"],
 )
-def test_refuses_every_name_that_tensors_do_not_need(tmp_path, asked_for):
-    module, name = asked_for.split()
+def test_refuses_every_name_that_tensors_do_not_need(tmp_path, imported):
+    module, name = imported.split()
     forged = rewritten(saved(tmp_path)[0], data=f"c{module}\n{name}\n.".encode())
     with pytest.raises(WeightsError, match=f"'{module}.{name}'"):
         read_torchscript(forged)
@@ -131,7 +131,7 @@ def test_classes_of_the_archive_never_reach_python(tmp_path):
     assert archive.classes == {"system"}
 
 
-def test_a_forged_circle_of_modules_ends(tmp_path):
+def test_a_module_that_contains_itself_is_read_once(tmp_path):
     circle = b"c__torch__\nA\n)\x81q\x00}(X\x02\x00\x00\x00meh\x00ub."
     assert read_torchscript(rewritten(saved(tmp_path)[0], data=circle)).tensors == {}
 
@@ -155,7 +155,7 @@ def test_a_pickle_cannot_change_torch(tmp_path):
     ],
 )
 def test_damaged_pickles(tmp_path, data, reason):
-    with pytest.raises(WeightsError, match=rf"rewritten\.pt: .*({reason}).*fetch it again") as caught:
+    with pytest.raises(WeightsError, match=rf"rewritten\.pt: .*({reason}).*download it again") as caught:
         read_torchscript(rewritten(saved(tmp_path)[0], data=data))
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
@@ -170,7 +170,7 @@ def test_a_tensor_larger_than_its_storage_is_damage(tmp_path):
         read_torchscript(rewritten(path, data=larger))
 
 
-def test_flipped_bits_are_noticed(tmp_path):
+def test_flipped_bits_are_damage(tmp_path):
     path, block = saved(tmp_path)
     content = block.proj.detach().t().contiguous().numpy().tobytes()
     assert path.read_bytes().count(content) == 1

@@ -156,7 +156,7 @@ def test_a_photo_that_cannot_be_used_is_a_row(four, pool):
     assert cams["b"]["class_ids"] == [8, 12]
     assert [masks[name]["status"] for name in "abcd"] == ["ok", "error", "error", "ok"]
     assert [masks[name]["error_kind"] for name in "abcd"] == [None, "upstream", "upstream", None]
-    assert masks["c"]["error"] == f"no CAMs: {four.folder}/c.png is not there"
+    assert masks["c"]["error"] == f"no CAMs: {four.folder}/c.png does not exist"
 
 
 def test_a_photo_is_a_reject_of_the_stage_that_could_not_use_it_only(four, pool):

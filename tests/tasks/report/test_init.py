@@ -168,7 +168,7 @@ def test_rejects_are_counted_by_reason_and_listed(tiny, reported):
     part = section(page, "rejects")
     assert [group.text for group in part.all("li", having="data-reject")] == ["2 missing in cams"]
     listed = [line.text for line in part.one("ul", having="rejects").all("li")]
-    assert sorted(listed) == [f"{path.stem} cams, missing {path} is not there" for path in lost]
+    assert sorted(listed) == [f"{path.stem} cams, missing {path} does not exist" for path in lost]
     assert list(cards(page)) == ["c"]
 
 
@@ -201,8 +201,8 @@ def test_a_photo_that_is_gone_by_now_is_told_so_beside_its_mask(tiny, reported):
     page = reported(lost_then=[path, tiny.folder / "a-truth.png"])
     card = cards(page)["a"]
     assert [note.text for note in card.all("p", having="note")] == [
-        f"the photo cannot be shown: {path} is not there",
-        f"no truth: {tiny.folder / 'a-truth.png'} is not there",
+        f"the photo cannot be shown: {path} does not exist",
+        f"no truth: {tiny.folder / 'a-truth.png'} does not exist",
     ]
     assert titles(card) == ["Photo", "Pseudo mask", "Confidence", "Initial CAM", "Refined CAM"]
 

@@ -6,7 +6,8 @@ from support.small_runs import make_run
 
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.cams import batch_rows

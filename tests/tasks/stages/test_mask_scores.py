@@ -192,7 +192,10 @@ def good(tiny):
 def test_a_truth_of_another_size_is_told_so(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
     reject = reject_of(scored())
-    assert (reject.kind, reject.reason) == ("bad_truth", "its truth is 48x64, the photo 64x48")
+    assert (reject.kind, reject.reason) == (
+        "bad_truth",
+        "the true mask is 48x64 and the photo 64x48: they must have the same size",
+    )
 
 
 @pytest.mark.usefixtures("good")
@@ -230,7 +233,7 @@ def test_a_photo_without_a_mask_is_not_rejected_twice(tiny, pool):
 
     row = made.rows("mask_scores")["a"]
     assert (row["status"], row["error_kind"]) == ("error", "upstream")
-    assert row["error"] == f"no mask: no CAMs: {path} is not there"
+    assert row["error"] == f"no mask: no CAMs: {path} does not exist"
     assert made.of("mask_scores")[0].rejects == ()
     assert pooled_scores(made.run.store, uris(made), CLASSES, 1.0)["pseudo_mask"].images == 1
 

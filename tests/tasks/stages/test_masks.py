@@ -172,7 +172,7 @@ def test_a_photo_without_cams_is_not_loaded(tiny, pool):
     rows = make_run(listed, pool).rows("masks")
 
     assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "upstream")
-    assert rows["b"]["error"] == f"no CAMs: {path} is not there"
+    assert rows["b"]["error"] == f"no CAMs: {path} does not exist"
     assert (rows["b"]["class_ids"], rows["b"]["mask_png"]) == ([8, 12], b"")
 
 

@@ -7,8 +7,8 @@ from support.small_runs import TINY_NETWORK
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.devices import resolve_precision, training_precision
+from clipes.tasks.machine.shipped import CLIP_MODELS
 from clipes.tasks.models.clip import weights_digest
-from clipes.tasks.models.clip_architecture import SHIPPED
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import key_without_upstream
@@ -82,7 +82,7 @@ MOVED_BY = {
     "train.loss": ("ce", TRAINED_ON),
     "train.mu": (0.9, TRAINED_ON),
     "train.iterations": (20, TRAINED_ON),
-    "train.init": (str(SHIPPED / "clipes-demo.safetensors"), TRAINED_ON),
+    "train.init": (str(CLIP_MODELS / "clipes-demo.safetensors"), TRAINED_ON),
     "train.seed": (1, TRAINED_ON),
     "train.precision": ("bf16", TRAINED_ON),
     "train.checkpoint_every": (5, NOTHING),

@@ -13,7 +13,8 @@ from support.worker_calls import made_rows
 
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.worker_pool import worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan
@@ -150,7 +151,7 @@ def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool
         "c": ("error", "bad_truth"),
         "d": ("ok", None),
     }
-    assert rows["a"].error == "its truth is 48x64, the photo 64x48"
+    assert rows["a"].error == "the true mask is 48x64 and the photo 64x48: they must have the same size"
     assert (rows["a"].mask_png, rows["a"].pixels) == (b"", ())
 
 

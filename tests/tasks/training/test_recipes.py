@@ -9,11 +9,11 @@ from support.small_recipes import recipe_of
 from support.small_runs import TINY_NETWORK
 
 import clipes_core.segmentation  # noqa: F401 - registers what recipes name
-from clipes.tasks.training.mmseg_config import SHIPPED
+from clipes.tasks.machine.shipped import MMSEG_CONFIGS
 from clipes_core.errors import WeightsError
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
-SHIPPED_NAMES = sorted(path.stem for path in SHIPPED.glob("*.py"))
+SHIPPED_NAMES = sorted(path.stem for path in MMSEG_CONFIGS.glob("*.py"))
 
 
 def test_the_name_of_torchvisions_file_is_the_digest(recipe_of_lines, torchvision_home):

@@ -4,7 +4,8 @@ from support.small_runs import shard_runners, work_on
 from support.small_trainings import SmallTraining
 
 from clipes.tasks.execution.worker_pool import worker_pool
-from clipes.tasks.machine.worker import Counters, WorkerSlot
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import prepare_run

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.small_runs import TINY_NETWORK
 
-from clipes.tasks.training.mmseg_config import SHIPPED
+from clipes.tasks.machine.shipped import MMSEG_CONFIGS
 from clipes.tasks.training.recipes import read_recipe
 from clipes.tasks.training.trial import try_recipe
 from clipes_core.config.run import parse_config
@@ -66,7 +66,7 @@ def test_the_demo_config_passes():
 
 @pytest.mark.parametrize("name", ["deeplabv2_r101_voc12_msc", "deeplabv2_r101_caffe_voc12"])
 def test_shipped_configs_pass(tmp_path, name):
-    tried(narrowed(tmp_path, SHIPPED / f"{name}.py", NARROW_DEEPLABV2))
+    tried(narrowed(tmp_path, MMSEG_CONFIGS / f"{name}.py", NARROW_DEEPLABV2))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hand-made data sets, in a local folder and on a store that is none."""
+"""Hand-made data sets, in a local folder and in stores that are not local."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
 
-COUNTED = ". Do the list's ids count from 1? Then all its labels are one off"
+OFF_BY_ONE = ". Does the list count ids from 1? Then all its labels are off by one"
 CATEGORIES = {90: "cat", 7: "dog", 3: "couch", 11: "giraffe"}
 
 
@@ -55,7 +55,7 @@ def test_labels_are_the_annotations_categories_by_name(folder, animals):
     assert listing.rejects == ()
 
 
-def test_annotations_may_stand_in_any_order(folder, animals):
+def test_annotations_may_be_in_any_order(folder, animals):
     document = json.loads(instances({"a.jpg": [7], "b.jpg": [90]}))
     document["annotations"] = [*reversed(document["annotations"]), {"image_id": 1000, "category_id": 90}]
     folder.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": "", "val/b.jpg": ""})
@@ -79,7 +79,7 @@ def test_photos_are_found_in_the_usual_folders(folder, animals, photos):
     assert read(folder, animals).photos[0].uri == f"{folder.uri}/{photos}/a.jpg"
 
 
-def test_the_splits_own_folder_goes_first(folder, animals):
+def test_the_folder_of_the_split_comes_first(folder, animals):
     write_coco(folder, {"a.jpg": [7]}, "images/val2014", split="val2014")
     folder.write({"train2014/a.jpg": "another"})
     assert read(folder, animals, "val2014").photos[0].uri == f"{folder.uri}/images/val2014/a.jpg"
@@ -94,7 +94,7 @@ def test_the_split_may_be_an_annotation_file_elsewhere(folder, animals):
     assert photo.truth_uri == f"{folder.uri}/truth/sub/a.png"
 
 
-def test_published_lists_hold_ids_from_zero(folder, animals):
+def test_published_lists_have_ids_from_zero(folder, animals):
     rows = "COCO_train2014_9 3 0\r\n\r\nCOCO_val2014_25.jpg 1\nCOCO_train2014_7\n"
     rows += "COCO_train2014_8 4\nCOCO_train2014_6 dog\n"
     names = [f"train2014/COCO_train2014_{number}.jpg" for number in (9, 7, 8, 6)]
@@ -108,7 +108,7 @@ def test_published_lists_hold_ids_from_zero(folder, animals):
         ("COCO_train2014_7", ()),
     ]
     assert reasons(listing) == [
-        ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids run from 0 to 3" + COUNTED),
+        ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids range from 0 to 3" + OFF_BY_ONE),
         ("COCO_train2014_6", ErrorKind.UNKNOWN_CLASS, "unknown class 'dog'"),
     ]
 
@@ -129,21 +129,21 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); only the first one counts",
+            "an earlier line has the same id (without extension); only the first line is used",
         ),
-        ("../d", ErrorKind.MISSING, "'../d.jpg' is no path below the data set's root"),
+        ("../d", ErrorKind.MISSING, "'../d.jpg' is not a path below the data set's root"),
     ]
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("{", r"instances_val.json: broken JSON \(Expecting property name .*; copy the file again"),
+        ("{", r"instances_val.json: broken JSON \(Expecting property name .*; download the file again"),
         (
             "[]",
-            "instances_val.json: no list of categories; COCO's files have images, annotations, categories",
+            "instances_val.json: no list named categories; COCO's files have images, annotations and categories",
         ),
-        ('{"images": [], "categories": []}', "no list of annotations"),
+        ('{"images": [], "categories": []}', "no list named annotations"),
         ('{"annotations": [], "categories": [], "images": [{"id": 1}]}', r"images\[0\] has no file_name"),
         ('{"annotations": [{}], "categories": []}', r"annotations\[0\] has no image_id and no category_id"),
         ('{"categories": ["dog"]}', r"categories\[0\] has no id and no name"),
@@ -155,10 +155,10 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         ('{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": null}]}', r"images\[0\] has no file"),
         ("[" * 100_000, "broken JSON .*recursion"),
         ("1" * 5000, "broken JSON .*digits"),
-        ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photo"),
+        ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photos"),
     ],
 )
-def test_unusable_files_say_what_is_wrong(folder, animals, document, message):
+def test_an_unusable_file_is_an_error_with_its_reason(folder, animals, document, message):
     folder.write({"annotations/instances_val.json": document})
     with pytest.raises(DatasetError, match=message):
         read(folder, animals, "val")
@@ -175,14 +175,14 @@ def test_an_unknown_split_lists_those_that_exist(folder, animals):
     assert str(error.value) == expected
 
 
-def test_a_root_that_is_no_coco_says_so(folder, animals):
+def test_a_root_that_is_not_a_coco_folder_is_an_error(folder, animals):
     with pytest.raises(
         DatasetError, match=r"/annotations has no instances_\*.json; set dataset.root to the folder that"
     ):
         read(folder, animals)
 
 
-def test_names_that_no_file_can_have_are_rejects(folder, animals):
+def test_impossible_file_names_are_rejects(folder, animals):
     images = [{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", "\ud800.jpg", "b\0/c.jpg"])]
     document = json.dumps({"images": images, "annotations": [], "categories": []})
     folder.write({"annotations/instances_val.json": document, "val/a.jpg": ""})
@@ -194,10 +194,10 @@ def test_names_that_no_file_can_have_are_rejects(folder, animals):
         (r"\ud800", ErrorKind.MISSING),
         ("b\0/c", ErrorKind.MISSING),
     ]
-    assert all(reject.reason.endswith("is no path below the data set's root") for reject in listing.rejects)
+    assert all(reject.reason.endswith("is not a path below the data set's root") for reject in listing.rejects)
 
 
-def test_the_size_that_the_file_states_is_kept(local, animals):
+def test_the_size_that_the_file_states_is_listed(local, animals):
     images = [
         {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480},
         {"id": 2, "file_name": "b.jpg", "width": "x"},
@@ -207,10 +207,10 @@ def test_the_size_that_the_file_states_is_kept(local, animals):
     assert [photo.stated_size for photo in read(local, animals, "val").photos] == [(640, 480), None]
 
 
-def test_annotations_of_no_image_are_told(local, animals, caplog):
+def test_annotations_of_unknown_images_are_logged(local, animals, caplog):
     document = json.loads(instances({"a.jpg": [7]}))
     document["images"][0]["id"] = "1000"
     local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
 
     assert read(local, animals, "val").photos[0].class_ids == ()
-    assert "annotations name 1 image_ids that no image has, the first 1000" in caplog.text
+    assert "annotations name 1 image_ids that no image has, the first is 1000" in caplog.text

@@ -5,7 +5,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
 
@@ -44,7 +44,7 @@ def test_csv_labels_are_names_aliases_or_ids(folder, animals):
     assert listing.rejects == ()
 
 
-def test_text_rows_are_split_at_the_tab_or_else_at_white_space(folder, animals):
+def test_text_rows_are_split_at_a_tab_or_else_at_white_space(folder, animals):
     rows = "a b.jpg\tdog;traffic light\r\nc.jpg cat 1\r\n\r\nd.jpg\r\ne f.jpg\t\r\n"
     write_list(folder, "list.txt", rows, ["a b.jpg", "c.jpg", "d.jpg", "e f.jpg"])
 
@@ -77,7 +77,7 @@ def test_parquet_may_hold_one_id_per_photo_and_truth(folder, animals):
     assert (second.class_ids, second.truth_uri) == ((), None)
 
 
-def test_paths_start_at_root_where_it_is_given(folder, animals):
+def test_paths_are_relative_to_root_if_it_is_set(folder, animals):
     write_list(folder, "lists/list.csv", "image,labels\na.jpg,dog\n", ["photos/a.jpg", "lists/a.jpg"])
 
     by_default = read(folder, animals, "lists/list.csv")
@@ -97,7 +97,7 @@ def test_ids_are_normalised_and_relative_to_root(folder, local, animals):
     assert list(labels(read(folder, animals))) == ["a", "b", "sub/c", outside]
 
 
-def test_a_uri_outside_of_root_keeps_its_whole_path_as_id(folder, local, animals):
+def test_a_uri_outside_the_root_has_its_whole_path_as_id(folder, local, animals):
     uri = f"{folder.uri}/a.jpg"
     folder.write({"a.jpg": "photo"})
     local.write({"list.txt": f"{uri} dog"})
@@ -109,7 +109,7 @@ def test_a_uri_outside_of_root_keeps_its_whole_path_as_id(folder, local, animals
     ]
 
 
-def test_truth_is_the_column_or_else_the_folder_where_it_exists(folder, animals):
+def test_truth_comes_from_the_column_or_else_from_the_folder(folder, animals):
     rows = "image,labels,truth\na.jpg,,masks/own.png\nsub/b.jpg,,\nc.jpg,,gone.png\nd.jpg,,\n"
     masks = ["masks/own.png", "truth/a.png", "truth/sub/b.png", "truth/c.png"]
     write_list(folder, "list.csv", rows, ["a.jpg", "sub/b.jpg", "c.jpg", "d.jpg", *masks])
@@ -136,16 +136,16 @@ def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
     listing = read(folder, animals)
 
     assert labels(listing) == {"a": (1,)}
-    outside = "is no path below the data set's root"
+    outside = "is not a path below the data set's root"
     assert reasons(listing) == [
         ("gone", ErrorKind.MISSING, f"no file at {folder.uri}/gone.jpg"),
         ("b", ErrorKind.UNKNOWN_CLASS, "unknown class 'Dog'; did you mean 'dog'?"),
-        ("c", ErrorKind.UNKNOWN_CLASS, "unknown class '5'; ids run from 1 to 4"),
-        ("line 6", ErrorKind.UNREADABLE_LABELS, "line 6 has 3 cells, the header 2; separate labels by ;"),
+        ("c", ErrorKind.UNKNOWN_CLASS, "unknown class '5'; ids range from 1 to 4"),
+        ("line 6", ErrorKind.UNREADABLE_LABELS, "line 6 has 3 cells and the header 2; separate labels by ;"),
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); only the first one counts",
+            "an earlier line has the same id (without extension); only the first line is used",
         ),
         ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
         ("row 8", ErrorKind.MISSING, f"'' {outside}"),
@@ -168,16 +168,16 @@ def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "list.csv",
             'image,labels\n"a.jpg,dog\nb.jpg,cat',
-            "line 3: unexpected end of data; write it as plain CSV",
+            "line 3: unexpected end of data; save it as plain CSV",
         ),
-        ("list.csv", "image,labels\n", "list.csv lists no photo; give a split that has some"),
+        ("list.csv", "image,labels\n", "list.csv lists no photos; choose a split that has some"),
         ("list.parquet", parquet(image=["a.jpg"]), "no column labels among image"),
         ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet list .*cast"),
         ("list.parquet", b"PAR1 and no more", "not a readable Parquet list"),
         ("list.txt", b"\xff\xfea", "not UTF-8 text"),
     ],
 )
-def test_unusable_lists_say_what_is_wrong(folder, animals, name, content, message):
+def test_an_unusable_list_is_an_error_with_its_reason(folder, animals, name, content, message):
     write_list(folder, name, content)
     with pytest.raises(DatasetError, match=message):
         read(folder, animals, name)
@@ -204,15 +204,15 @@ def test_real_photos_by_a_relative_list_in_the_working_directory(real_data, tmp_
     assert [photo.size_bytes for photo in listing.photos] == [photo.stat().st_size for photo in photos]
 
 
-def test_labels_that_are_no_ids_say_what_may_be_meant(local, animals):
+def test_reasons_for_unknown_ids_suggest_what_is_meant(local, animals):
     write_list(local, "list.txt", f"a 0\nb -1\nc 1.0\nd {'9' * 5000}\nmy photo.jpg dog\ne 1", ["e"])
 
     found = [reason for _, _, reason in reasons(read(local, animals, "list.txt"))]
 
-    range_of_ids = "ids run from 1 to 4"
-    counted = ". Do the list's ids count from 0? Then all its labels are one off"
+    range_of_ids = "ids range from 1 to 4"
+    off_by_one = ". Does the list count ids from 0? Then all its labels are off by one"
     assert found == [
-        f"unknown class '0'; {range_of_ids}{counted}",
+        f"unknown class '0'; {range_of_ids}{off_by_one}",
         f"unknown class '-1'; {range_of_ids}",
         "unknown class '1.0'",
         f"unknown class '{'9' * 5000}'; {range_of_ids}",
@@ -220,7 +220,7 @@ def test_labels_that_are_no_ids_say_what_may_be_meant(local, animals):
     ]
 
 
-def test_places_that_cannot_be_are_rejects_and_stop_no_other_photo(local, animals):
+def test_impossible_paths_are_rejects_and_stop_no_other_photo(local, animals):
     folder = local.uri.removeprefix("file://")
     Path(folder, "circle").symlink_to("circle")
     Path(folder, "circle.jpg").symlink_to("circle.jpg")
@@ -234,7 +234,7 @@ def test_places_that_cannot_be_are_rejects_and_stop_no_other_photo(local, animal
     assert listing.rejects[-1].reason.startswith("gopher://x/a.jpg: Protocol not known: gopher; use a path or a URI")
 
 
-def test_a_truth_that_the_list_names_is_kept_although_it_is_not_there(folder, animals):
+def test_a_missing_truth_that_the_list_names_is_kept(folder, animals):
     write_list(folder, "list.csv", "image,labels,truth\na.jpg,dog,gone.png\n", ["a.jpg"])
     photo = read(folder, animals).photos[0]
     assert (photo.truth_uri, photo.truth_fingerprint) == (f"{folder.uri}/gone.png", None)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.datasets import read_dataset
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES, parse_annotation
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig
@@ -47,7 +47,7 @@ def test_labels_of_real_photos_are_the_classes_of_their_masks(real_data, split, 
         assert set(photo.class_ids) == set(np.unique(mask).tolist()) - {0, 255}, photo.image_id
 
 
-def test_a_data_set_on_s3_is_listed_as_a_local_one_is(local, away, animals):
+def test_a_data_set_on_s3_is_listed_like_a_local_one(local, away, animals):
     for folder in (local, away):
         write_voc(folder, "a\nb\nc\n", a=annotation("cat"), b=annotation("sofa", "dog"), c="<broken")
         folder.write({"SegmentationClass/a.png": "mask"})
@@ -64,7 +64,7 @@ def test_a_data_set_on_s3_is_listed_as_a_local_one_is(local, away, animals):
         read(away, animals, root="s3://nobodys-bucket/voc")
 
 
-def test_a_photo_is_listed_with_its_files_and_is_not_opened(folder, animals):
+def test_a_photo_is_listed_with_its_files_without_being_opened(folder, animals):
     write_voc(folder, "a\nb\n", a=annotation("cat"), b=annotation())
     folder.write({"SegmentationClass/a.png": "mask"})
 
@@ -86,7 +86,7 @@ def test_labels_are_unique_in_order_of_first_appearance_without_parts(folder, an
     assert read(folder, animals).photos[0].class_ids == (2, 1)
 
 
-def test_the_splits_lines_may_have_any_form_and_end(folder, animals):
+def test_lines_of_a_split_may_have_any_form_and_line_end(folder, animals):
     published = "/JPEGImages/d.jpg /SegmentationClassAug/d.png"
     split = f"\ufeffa\r\n\r\nb  1\r\nc -1\r{published}\n{published.replace('d.', 'e.')}"
     write_voc(folder, split, **dict.fromkeys("abcde", annotation("dog")))
@@ -99,7 +99,7 @@ def test_the_splits_lines_may_have_any_form_and_end(folder, animals):
     assert truths == [None, None, None, "/SegmentationClassAug/d.png", "/SegmentationClass/e.png"]
 
 
-def test_the_split_may_be_a_list_elsewhere_or_one_of_image_sets_main(folder, animals):
+def test_a_split_may_be_a_list_elsewhere_or_in_image_sets_main(folder, animals):
     write_voc(folder, "a", a=annotation(), b=annotation(), c=annotation())
     folder.write({"ImageSets/Main/dog_val.txt": "b 1", "lists/mine.txt": "c"})
 
@@ -107,7 +107,7 @@ def test_the_split_may_be_a_list_elsewhere_or_one_of_image_sets_main(folder, ani
     assert read(folder, animals, split=f"{folder.uri}/lists/mine.txt").photos[0].image_id == "c"
 
 
-def test_truth_may_lie_in_another_folder(folder, animals):
+def test_truth_may_be_in_another_folder(folder, animals):
     write_voc(folder, "a", a=annotation())
     folder.write({"SegmentationClass/a.png": "old", "better/a.png": "new"})
     truth = f"{folder.uri}/better"
@@ -141,18 +141,18 @@ def test_every_line_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         ("nameless", labels, "object 2 has no name"),
         ("Dog", ErrorKind.UNKNOWN_CLASS, "unknown class 'Dog'; did you mean 'dog'?"),
         ("giraffe", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
-        ("huge", labels, f"{root}/Annotations/huge.xml has 1048577 bytes, at most 1048576 are read"),
+        ("huge", labels, f"{root}/Annotations/huge.xml has 1048577 bytes, but an annotation may have at most 1048576"),
         (
             "good",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (extensions do not count); only the first one counts",
+            "an earlier line has the same id (without extension); only the first line is used",
         ),
     ]
     assert {reject.stage for reject in listing.rejects} == {"manifest"}
     assert listing.rejects[0].uri == f"{root}/JPEGImages/gone.jpg"
 
 
-def test_aliases_are_no_names_of_an_annotation(folder, animals):
+def test_aliases_are_not_names_in_annotations(folder, animals):
     write_voc(folder, "a", a=annotation("couch"))
     assert reasons(read(folder, animals)) == [("a", ErrorKind.UNKNOWN_CLASS, "unknown class 'couch'")]
 
@@ -174,7 +174,7 @@ def test_files_outside_are_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["nope", "utf-7"])
-def test_encodings_that_expat_lacks_are_unreadable_labels(encoding):
+def test_encodings_that_expat_does_not_know_are_unreadable_labels(encoding):
     with pytest.raises(PhotoError, match="broken XML: "):
         parse_annotation(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
 
@@ -190,7 +190,7 @@ def test_an_unknown_split_lists_those_that_exist(folder, animals):
     assert str(error.value) == f"dataset.split: no list at {places}; splits in {folder.uri}: train, trainval"
 
 
-def test_a_root_that_is_no_voc_says_so(folder, animals):
+def test_a_root_that_is_not_a_voc_folder_is_an_error(folder, animals):
     with pytest.raises(DatasetError, match=r"/none has no ImageSets; set dataset.root to the folder that holds JPEG"):
         read_dataset(DatasetConfig(format="voc", root=f"{folder.uri}/none", split="train"), animals)
 
@@ -203,11 +203,11 @@ def test_a_missing_list_is_named(folder, animals):
 
 def test_an_empty_split_is_refused(folder, animals):
     write_voc(folder, "\n \n")
-    with pytest.raises(DatasetError, match=r"dataset.split: train lists no photo; give a split that has some"):
+    with pytest.raises(DatasetError, match=r"dataset.split: train lists no photos; choose a split that has some"):
         read(folder, animals)
 
 
-def test_an_id_may_have_spaces_and_is_never_cut_at_one(folder, animals):
+def test_an_id_may_have_spaces_and_is_never_split_at_one(folder, animals):
     labels = {name: annotation("dog") for name in ("my photo", "my", "x 2", "b")}
     write_voc(folder, "my photo\n x 2 \nb 1\n/\n", **labels)
 
@@ -230,7 +230,7 @@ def test_the_size_that_an_annotation_states(size, stated):
     assert parse_annotation(f"<annotation><size>{size}</size></annotation>".encode()).stated_size == stated
 
 
-def test_an_annotation_that_may_not_be_read_is_a_reject(local, animals):
+def test_an_annotation_without_permission_is_a_reject(local, animals):
     write_voc(local, "a\nb", a=annotation("dog"), b=annotation("dog"))
     folder = Path(local.uri)
     (folder / "Annotations" / "b.xml").chmod(0)
@@ -242,7 +242,7 @@ def test_an_annotation_that_may_not_be_read_is_a_reject(local, animals):
     assert f"{folder}/Annotations/b.xml: no permission (Permission denied)" in listing.rejects[0].reason
 
 
-def test_an_annotation_in_a_circle_of_links_is_a_reject(local, animals):
+def test_an_annotation_that_links_to_itself_is_a_reject(local, animals):
     write_voc(local, "a\nb", a=annotation("dog"))
     Path(local.uri, "Annotations", "b.xml").symlink_to("b.xml")
 

@@ -93,7 +93,7 @@ def test_shards_and_rejects_are_recorded(tiny, prepared, pool):
     assert status.rejects == 1
     (reject,) = pq.read_table(folder_of(run) / "rejects.parquet").to_pylist()
     assert (reject["image_id"], reject["stage"], reject["kind"]) == ("d", "cams", "missing")
-    assert reject["reason"] == f"{tiny.folder}/d.png is not there"
+    assert reject["reason"] == f"{tiny.folder}/d.png does not exist"
     stages = status.metrics["stages"]
     assert list(stages) == ["manifest", "texts", "cams", "masks"]
     assert (stages["cams"]["shards"], stages["cams"]["images"], stages["cams"]["computed_rows"]) == (2, 2, 2)

@@ -2,13 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from clipes.tasks.inputs.photos import load_truth
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou, sparse_cells
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes_core.errors import PhotoError
 
 
 def artifact(path, *photos):
@@ -48,12 +45,3 @@ def test_a_photo_is_scored_over_the_classes_of_its_truth():
 
 def test_the_cells_that_are_not_zero_in_row_order():
     assert list(sparse_cells(np.array([[3, 0], [1, 2]]))) == [(0, 0, 3), (1, 0, 1), (1, 1, 2)]
-
-
-def test_a_truth_has_the_size_of_its_photo(tmp_path):
-    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    Image.fromarray(ids).save(tmp_path / "a.png")
-    assert (load_truth(str(tmp_path / "a.png"), (3, 4)) == ids).all()
-    with pytest.raises(PhotoError, match=r"^its truth is 4x3, the photo 3x4$") as caught:
-        load_truth(str(tmp_path / "a.png"), (4, 3))
-    assert caught.value.kind == "bad_truth"

@@ -191,7 +191,7 @@ def test_a_broken_photo_is_replaced_by_the_next_one_with_one_warning(seven, file
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda path: path.unlink(), r"p3\.png is not there"),
+        (lambda path: path.unlink(), r"p3\.png does not exist"),
         (
             lambda path: path.write_bytes(png(noise(0, (24, 30)))),
             r"p3\.png is 30x24, but was 32x24 when its mask was made: rerun to update the mask",
@@ -211,7 +211,7 @@ def test_a_training_whose_photos_are_all_missing_stops(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for uri in seven.uris.values():
         Path(uri).unlink()
-    with pytest.raises(PhotoError, match=r"^7 photos in a row are unusable: .+\. p\d: .+\.png is not there$"):
+    with pytest.raises(PhotoError, match=r"^7 photos in a row are unusable: .+\. p\d: .+\.png does not exist$"):
         dataset[2]
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
-
 from clipes.tasks.inputs.datasets.entries import Entry
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import join, list_names

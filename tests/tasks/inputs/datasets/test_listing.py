@@ -1,17 +1,16 @@
-"""What all formats share: counts, empty photos, missing folders, faults of the store."""
+"""What all formats share: counts, empty photos, missing folders, failures of the store."""
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from clipes.tasks.inputs.datasets import read_dataset
-from clipes.tasks.inputs.datasets.entries import find_class_ids
+from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes_core.config.run import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, TransientError
+from clipes_core.errors import ConfigError, DatasetError, ErrorKind, TransientError
 
 
 class FaultyFileSystem(MemoryFileSystem):
-    """A store that refuses or drops what lies in folders named so."""
+    """A store that refuses to list folders named secret, and hangs up on those named flaky."""
 
     protocol = "faulty"
     store = {}  # noqa: RUF012
@@ -49,7 +48,7 @@ def test_photos_without_objects_are_kept_or_rejected(folder, animals):
     assert [photo.image_id for photo in strict.photos] == ["b"]
     first, second = strict.rejects
     assert (first.image_id, first.uri, first.stage) == ("a", f"{folder.uri}/a.jpg", "manifest")
-    assert (first.kind, first.reason) == (ErrorKind.NO_OBJECTS, "no labels, and dataset.empty is reject")
+    assert (first.kind, first.reason) == (ErrorKind.NO_OBJECTS, "it has no labels, and dataset.empty is reject")
     assert second.kind == ErrorKind.MISSING
 
 
@@ -68,7 +67,9 @@ def test_photos_and_rejects_add_up_to_the_lines(folder, animals):
 def test_a_root_without_any_photo_must_exist(folder, animals):
     folder.write({"list.txt": "a.jpg dog", "empty/readme": ""})
 
-    with pytest.raises(DatasetError, match=r"dataset.root: no folder .*/none; give the path or URI of one that exists"):
+    with pytest.raises(
+        DatasetError, match=r"dataset.root: no folder .*/none; give the path or URI of an existing folder"
+    ):
         read(f"{folder.uri}/list.txt", animals, root=f"{folder.uri}/none")
     assert len(read(f"{folder.uri}/list.txt", animals, root=f"{folder.uri}/empty").rejects) == 1
 
@@ -77,7 +78,7 @@ def test_a_truth_folder_that_is_named_must_exist(folder, animals):
     folder.write({"list.txt": "a.jpg dog", "a.jpg": "", "masks/b.png": ""})
 
     with pytest.raises(
-        DatasetError, match=r"dataset.truth: no folder .*/none; give the path or URI of one that exists"
+        DatasetError, match=r"dataset.truth: no folder .*/none; give the path or URI of an existing folder"
     ):
         read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/none")
     assert read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/masks").photos[0].truth_uri is None
@@ -85,11 +86,11 @@ def test_a_truth_folder_that_is_named_must_exist(folder, animals):
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
 def test_formats_with_a_layout_need_a_root(animals, layout):
-    with pytest.raises(DatasetError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
+    with pytest.raises(ConfigError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
         read_dataset(DatasetConfig(format=layout), animals)
 
 
-def test_faults_of_the_store_are_not_taken_for_missing_photos(faulty, animals):
+def test_failures_of_the_store_are_not_missing_photos(faulty, animals):
     faulty.pipe({"/d/list.txt": b"secret/a.jpg dog", "/d/flaky.txt": b"flaky/a.jpg dog"})
 
     with pytest.raises(
@@ -100,11 +101,7 @@ def test_faults_of_the_store_are_not_taken_for_missing_photos(faulty, animals):
         read("faulty://d/flaky.txt", animals)
 
 
-def test_class_ids_are_unique_in_order_of_first_appearance():
-    assert find_class_ids(["b", "a", "b", "B"], {"a": 1, "b": 2, "B": 2}) == (2, 1)
-
-
-def test_photos_without_truth_among_others_are_told(local, animals, caplog):
+def test_photos_without_truth_among_others_are_logged(local, animals, caplog):
     local.write({"list.txt": "a dog\nb dog\nc dog", "a": "", "b": "", "c": "", "masks/b.png": ""})
     with caplog.at_level("INFO"):
         read(f"{local.uri}/list.txt", animals, truth=f"{local.uri}/masks")

@@ -1,0 +1,22 @@
+"""The config of a run as the parameter of a flow, for which the Prefect UI draws a form."""
+
+from typing import Annotated, Any
+
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from clipes.tasks.inputs.datasets.formats import FORMATS
+from clipes_core.config.run import RunConfig
+
+
+class _ListsFormats:
+    """Annotation of a RunConfig whose JSON schema lists the data set formats, which clipes_core does not know."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        run = handler(schema)
+        dataset = handler.resolve_ref_schema(run)["properties"]["dataset"]
+        handler.resolve_ref_schema(dataset)["properties"]["format"]["enum"] = list(FORMATS)
+        return run
+
+
+ConfigParameter = Annotated[RunConfig, _ListsFormats()]

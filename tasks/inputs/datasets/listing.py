@@ -1,0 +1,109 @@
+"""The photos and labels of a data set, listed and fingerprinted without opening a photo."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from clipes.tasks.inputs.datasets.entries import Entry, rejected
+from clipes.tasks.inputs.datasets.formats import find_format
+from clipes.tasks.inputs.photos import Photo, Reject
+from clipes.tasks.storage.listing import FileFacts
+from clipes.tasks.storage.user_files import absolute, find_files, list_names
+from clipes_core.config.run import DatasetConfig
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The lines of a split, each as a photo or as a reject.
+
+    Attributes:
+        photos: with unique ids, in the split's order.
+        rejects: in the split's order.
+    """
+
+    photos: tuple[Photo, ...]
+    rejects: tuple[Reject, ...]
+
+
+def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Listing:
+    """List a data set's photos with labels and fingerprints.
+
+    Args:
+        config: root, split and format.
+        vocabulary: the classes that labels may name.
+        labelled: whether photos need labels; VOC's split test has none.
+
+    Returns:
+        Photos and rejects, together as many as the split has lines.
+
+    Raises:
+        ConfigError: the format does not exist, or needs a root and none is set.
+        DatasetError: the data set as a whole cannot be used: root, split or truth folder missing, a
+            list without photos or without its columns, a broken annotation file, no permission.
+        TransientError: a store does not answer.
+    """
+    layout = find_format(config.format)
+    read = layout.read if labelled else layout.read_unlabelled or layout.read
+    entries = list(read(config, vocabulary))
+    if not entries:
+        raise DatasetError(f"dataset.split: {config.split} lists no photos; choose a split that has some")
+    rows = list(_first_of_each_id(_with_files(entries, config.empty)))
+    photos = tuple(row for row in rows if isinstance(row, Photo))
+    if not photos:
+        _check_folder("dataset.root", config.root)
+    without_truth = sum(photo.truth_uri is None for photo in photos)
+    if without_truth == len(photos):
+        _check_folder("dataset.truth", config.truth)
+    elif without_truth:
+        logger.info("%d of %d photos have no true mask: they are not scored", without_truth, len(photos))
+    return Listing(photos, tuple(row for row in rows if isinstance(row, Reject)))
+
+
+def _with_files(entries: Iterable[Entry | Reject], empty: str) -> Iterator[Photo | Reject]:
+    listed = [entry for entry in entries if isinstance(entry, Entry)]
+    files = find_files(uri for entry in listed for uri in (*entry.photo_uris, *entry.all_truth_uris))
+    for entry in entries:
+        yield _photo(entry, files, empty) if isinstance(entry, Entry) else entry
+
+
+def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | Reject:
+    uri = next((uri for uri in entry.photo_uris if uri in files), None)
+    if uri is None:
+        reason = f"no file at {' or '.join(entry.photo_uris)}"
+        return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
+    if not entry.class_ids and empty == "reject":
+        return rejected(
+            entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "it has no labels, and dataset.empty is reject")
+        )
+    truth_uri = next((uri for uri in entry.all_truth_uris if uri in files), entry.named_truth)
+    truth, facts = files.get(truth_uri or ""), files[uri]
+    return Photo(
+        entry.image_id,
+        uri,
+        facts.size_bytes,
+        facts.fingerprint,
+        entry.class_ids,
+        truth_uri,
+        truth.fingerprint if truth else None,
+        entry.stated_size,
+    )
+
+
+def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject]:
+    seen: set[str] = set()
+    for row in rows:
+        if row.image_id in seen:
+            reason = "an earlier line has the same id (without extension); only the first line is used"
+            yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
+        else:
+            seen.add(row.image_id)
+            yield row
+
+
+def _check_folder(key: str, folder: str | None) -> None:
+    if folder is not None and list_names(absolute(folder)) is None:
+        raise DatasetError(f"{key}: no folder {absolute(folder)}; give the path or URI of an existing folder")

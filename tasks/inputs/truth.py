@@ -1,0 +1,49 @@
+"""True masks of photos."""
+
+import numpy as np
+
+from clipes.tasks.inputs.images import open_image, read_bytes
+from clipes_core.errors import ErrorKind, PhotoError
+
+
+def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
+    """Read the true mask of a photo.
+
+    Args:
+        uri: of the mask.
+        size_hw: height and width of the photo [px].
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        PhotoError: as `load_ids`, or BAD_TRUTH if the mask and the photo differ in size.
+    """
+    truth = load_ids(uri)
+    if truth.shape != size_hw:
+        raise PhotoError(
+            ErrorKind.BAD_TRUTH,
+            f"the true mask is {truth.shape[1]}x{truth.shape[0]} and the photo {size_hw[1]}x{size_hw[0]}: "
+            "they must have the same size",
+        )
+    return truth
+
+
+def load_ids(uri: str) -> np.ndarray:
+    """Read an image of ids, such as a true mask.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        PhotoError: MISSING, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK, or BAD_TRUTH if it is not an image of ids.
+    """
+    with open_image(uri, read_bytes(uri)) as image:
+        if image.mode not in ("P", "L"):
+            raise PhotoError(
+                ErrorKind.BAD_TRUTH,
+                f"{uri} has mode {image.mode}: a true mask must be a palette or grey PNG of ids",
+            )
+        if image.format == "JPEG":
+            raise PhotoError(ErrorKind.BAD_TRUTH, f"{uri} is a JPEG, which changes ids: a true mask must be a PNG")
+        return np.array(image)

@@ -1,0 +1,37 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
+
+IDS = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
+
+
+def test_a_palette_png_holds_the_ids_and_their_colours():
+    palette = np.arange(768, dtype=np.uint8).reshape(256, 3)
+    image = Image.open(io.BytesIO(palette_png(IDS, palette)))
+    assert (image.format, image.mode) == ("PNG", "P")
+    assert (np.array(image) == IDS).all()
+    assert image.getpalette() == palette.ravel().tolist()
+
+
+def test_a_grey_png_holds_the_levels():
+    image = Image.open(io.BytesIO(grey_png(IDS)))
+    assert (image.format, image.mode) == ("PNG", "L")
+    assert (np.array(image) == IDS).all()
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "expected"),
+    [
+        ((4, 3), [[0, 1, 20], [0, 1, 20], [255, 254, 3], [255, 254, 3]]),
+        ((2, 1), [[1], [254]]),
+        ((2, 3), IDS.tolist()),
+    ],
+)
+def test_resizing_takes_the_nearest_id(size_hw, expected):
+    resized = resized_ids(IDS, size_hw)
+    assert resized.dtype == np.uint8
+    assert resized.tolist() == expected

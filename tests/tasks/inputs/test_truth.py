@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipes.tasks.inputs.truth import load_ids, load_truth
+from clipes_core.errors import PhotoError
+
+
+def test_a_true_mask_has_the_size_of_its_photo(tmp_path):
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    Image.fromarray(ids).save(tmp_path / "a.png")
+
+    assert (load_truth(str(tmp_path / "a.png"), (3, 4)) == ids).all()
+    with pytest.raises(PhotoError, match=r"^the true mask is 4x3 and the photo 3x4: they must have the same") as caught:
+        load_truth(str(tmp_path / "a.png"), (4, 3))
+    assert caught.value.kind == "bad_truth"
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_ids_are_the_pixel_values_of_a_palette_or_grey_image(tmp_path, mode):
+    ids = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
+    image = Image.fromarray(ids)
+    if mode == "P":
+        image.putpalette([9, 8, 7] * 256)
+    image.save(tmp_path / "a.png")
+
+    found = load_ids(str(tmp_path / "a.png"))
+
+    assert found.dtype == np.uint8
+    assert (found == ids).all()
+
+
+def test_ids_of_a_real_mask(real_data):
+    ids = load_ids(str(real_data / "SegmentationClass" / "2007_000068.png"))
+    assert ids.shape == (375, 500)
+    assert set(np.unique(ids)) == {0, 3, 255}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "I;16"])
+def test_an_image_of_colours_is_not_an_image_of_ids(tmp_path, mode):
+    Image.new(mode, (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(
+        PhotoError, match=rf"a\.png has mode {mode}: a true mask must be a palette or grey PNG"
+    ) as caught:
+        load_ids(str(tmp_path / "a.png"))
+    assert caught.value.kind == "bad_truth"
+
+
+def test_missing_and_broken_files_are_told_apart(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    kinds = []
+    for name in ("a", "none"):
+        with pytest.raises(PhotoError) as caught:
+            load_ids(str(tmp_path / f"{name}.png"))
+        kinds.append(caught.value.kind)
+    assert kinds == ["undecodable", "missing"]
+
+
+def test_a_jpeg_is_not_an_image_of_ids(tmp_path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
+    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, which changes ids: a true mask must be a PNG") as caught:
+        load_ids(str(tmp_path / "a.png"))
+    assert caught.value.kind == "bad_truth"

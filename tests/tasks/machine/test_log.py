@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [("INFO", "clipes: kept\nclipes: 1 of 2\n"), ("WARNING", "clipes: 1 of 2\n")]
+)
+def test_records_from_a_level_on_are_lines_of_standard_error(level, expected):
+    program = f"""
+import logging
+from clipes.tasks.machine.log import log_level, show_log
+show_log(logging.{level})
+assert log_level() == logging.{level}
+logger = logging.getLogger("clipes.tasks.anything")
+logger.debug("left out")
+logger.info("kept")
+logger.warning("%d of %d", 1, 2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", expected)
+
+
+def test_information_is_logged_before_anybody_shows_it():
+    program = "from clipes.tasks.machine.log import log_level; print(log_level())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "20\n"

@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+import pytest
+
+from clipes.tasks.machine.worker import current_worker
+
+PROGRAM = """
+import logging
+import os
+from clipes.tasks.machine.row_counters import Counters
+from clipes.tasks.machine.worker import WorkerSlot, current_worker, start_worker
+
+start_worker(WorkerSlot("cuda:1", 3), Counters(("cams",)).of_slot(), logging.WARNING)
+worker = current_worker()
+assert worker.name == f"cuda:1:{os.getpid()}"
+before = worker.peak_memory_mib
+content = b"x" * (100 << 20)
+assert before > 0 and worker.peak_memory_mib >= before + 99
+print(os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"])
+print(os.environ["OMP_WAIT_POLICY"], logging.getLogger("clipes").getEffectiveLevel())
+"""
+
+
+def test_a_worker_knows_its_slot_its_memory_and_its_threads():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout == "3 3 3\npassive 30\n"
+
+
+def test_a_process_that_is_not_a_worker_has_no_slot():
+    with pytest.raises(RuntimeError, match=r"only worker processes have a device; call through WorkerPool\.run"):
+        current_worker()
