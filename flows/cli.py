@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
 
@@ -43,6 +44,7 @@ RetryErrors = Annotated[
     bool, typer.Option("--retry-errors", help="Compute photos again that failed for a lasting cause.")
 ]
 DEFAULT_STORE = "./clipes-store"
+FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
 
 @app.command()
@@ -157,19 +159,22 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the PNGs go to.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Target folder or URI.")],
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help=f"{FORMATS_HELP}. Default: {DEFAULT_FORMAT}.")
+    ] = None,
     ignore_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Of pseudo masks: confidence below which a pixel becomes 255; 0: none.")
+        float,
+        typer.Option(min=0, max=1, help="Pixels of pseudo masks with a lower confidence become 255; 0 keeps all."),
     ] = 0.95,
-    segmenter: Annotated[
-        bool, typer.Option("--segmenter", help="The segmenter's masks of the evaluation, in the VOC server's layout.")
-    ] = False,
+    segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Write a run's pseudo masks, or its segmenter's, as VOC palette PNGs."""
-    from clipes.tasks.commands.export import export_masks, export_predictions
-
-    exported = export_predictions(store, name, to) if segmenter else export_masks(store, name, to, ignore_below)
+    """Write the masks of a run as files that other programs read."""
+    if segmenter and format_name not in (None, SEGMENTER_FORMAT):
+        raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: give one of them")
+    chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
+    exported = export_run(chosen, store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
 
 
