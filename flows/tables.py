@@ -5,24 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from clipes.tasks.runs.recorder import RunSummary
-from clipes.tasks.stages.registry import title_of
+from clipes.tasks.runs.ledger import SHARD_STATES
+from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.evaluation.scored import SCORED
 
-if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
+if TYPE_CHECKING:  # These modules import torch, which `clipes status` must not wait for.
+    from clipes.flows.prompt_selection import PromptSelection
     from clipes.tasks.commands.doctor import Finding
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.runs.dry_run import StagePlan
+    from clipes.tasks.runs.ranking_record import ScoredSample
+    from clipes.tasks.runs.recorder import RunSummary
 
-SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
-SCORED = {
-    "centre_box": "centre box (baseline)",
-    "initial_cam": "initial_cam",
-    "refined_cam": "refined_cam",
-    "pseudo_mask": "pseudo_mask",
-    "segmenter": "segmenter (evaluation)",
-}
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -38,16 +35,16 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
-        table.add_row(_stage_title(plan.stage), *(str(count) for count in counts))
+        table.add_row(title_of(plan.stage), *(str(count) for count in counts))
     console.print(table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
 
 
-def print_summary(console: Console, summary: RunSummary, verified: bool) -> None:
+def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
     """What a run did, what it scored, what has no result, and where it is."""
     print_metrics(console, summary.metrics)
-    shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != "manifest"]
+    shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != MANIFEST]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
         console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards were there")
     if verified:
@@ -66,9 +63,9 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         wall, rows = stage["wall_seconds"], stage["computed_rows"]
         speed = f"{rows / wall:.2f}" if rows and wall else ""
         counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
-        table.add_row(_stage_title(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
+        table.add_row(title_of(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
     console.print(table)
-    if any(what in metrics for what in SCORED):
+    if any(scored.key in metrics for scored in SCORED):
         console.print(_scores_table(metrics))
     if "training" in metrics:
         console.print(_trained(metrics["training"]))
@@ -95,8 +92,22 @@ def print_status(console: Console, status: RunStatus) -> None:
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
-        table.add_row(_stage_title(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
+        table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     console.print(table)
+
+
+def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
+    """Print a ranking, the photos it stands on, the scores of a sample if there are any, and the paths of the files."""
+    from clipes.tasks.runs.ranking import counted
+
+    ranking, summary = selection.ranking, selection.summary
+    rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
+    console.print(_template_table(("rank", "template", "sharpness"), rows))
+    pooling = summary.metrics["prompts"]["pooling"]
+    console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
+    if selection.sample is not None:
+        _print_sample(console, selection.sample)
+    print_summary(console, summary, verified)
 
 
 def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: bool) -> None:
@@ -124,11 +135,6 @@ def _print_verified(console: Console, cached: int) -> None:
     console.print(f"verified: {cached} artifacts were read wholly before they counted as cached")
 
 
-def _stage_title(stage: str) -> str:
-    """A stage's name, and what its rows are where they are no photos or texts."""
-    return title_of(stage)
-
-
 def _trained(training: Mapping[str, Any]) -> str:
     speed, processes = training["iterations_per_second"], training["processes"]
     pace = "" if speed is None else f" at {speed:.2f} iterations/s"
@@ -143,11 +149,11 @@ def _trained(training: Mapping[str, Any]) -> str:
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
     table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "power", "photos")
-    for what, title in SCORED.items():
-        if what in metrics:
-            scores, power = metrics[what], metrics[what]["background_power"]
+    for scored in SCORED:
+        if scored.key in metrics:
+            scores, power = metrics[scored.key], metrics[scored.key]["background_power"]
             shares = (f"{scores[key]:.4f}" for key in ("miou", "pixel_accuracy", "mean_accuracy"))
-            table.add_row(title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
+            table.add_row(scored.title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
     return table
 
 
@@ -156,4 +162,35 @@ def _table(first: str, *others: str, numbers: bool = True) -> Table:
     table.add_column(first, no_wrap=True)
     for column in others:
         table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return table
+
+
+def _print_sample(console: Console, sample: "ScoredSample") -> None:
+    from clipes.tasks.runs.ranking_record import correlations
+
+    rows = [
+        (
+            str(each.rank),
+            each.template,
+            f"{each.sharpness:.5f}",
+            f"{score.initial_miou:.4f}",
+            f"{score.initial_power:g}",
+            f"{score.refined_miou:.4f}",
+            f"{score.refined_power:g}",
+        )
+        for each, score in zip(sample.ranked, sample.scores, strict=True)
+    ]
+    console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
+    console.print("initial and refined CAMs: mIoU at the best background power p")
+    for line in correlations(sample):
+        console.print(f"sharpness against mIoU, {line}; the paper expects a negative one")
+
+
+def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of templates, whose brackets are text and no markup of rich."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column == "template" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table

@@ -10,11 +10,12 @@ import numpy as np
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.listed import Listed, listed
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import UsageError
+from clipes_core.evaluation.scored import PSEUDO_MASK
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
 
@@ -106,7 +107,7 @@ def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure:
     scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
     for row in artifacts.rows("mask_scores", ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":
-            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK, float("nan")))
+            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK.key, float("nan")))
     if scored.photos:
         return scored.picks(), "miou"
     if sure.photos:

@@ -13,15 +13,15 @@ from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
-from clipes.tasks.report.scores import SCORED, class_scores, ranked_by
+from clipes.tasks.report.scores import class_scores, ranked_by
 from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
 from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
+from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20
-NO_GAIN = ("centre_box", "segmenter")  # the baseline itself, and what is scored on other photos
-SHARD_STATES = ("cached", "completed", "failed", "running", "pending")
 GROUPS = {
     "miou": {
         "best": "Best, by the pseudo mask's mIoU in the photo",
@@ -113,15 +113,19 @@ def _template(facts: RunFacts) -> dict[str, str]:
 
 def _scores(facts: RunFacts) -> list[dict[str, Any]]:
     metrics = facts.status.metrics or {}
-    floor = metrics["centre_box"]["miou"] if "centre_box" in metrics else None
     return [
-        {
-            **{"what": what, "title": title, "scores": metrics[what]},
-            "gain": None if floor is None or what in NO_GAIN else metrics[what]["miou"] - floor,
-        }
-        for what, title in SCORED.items()
-        if what in metrics
+        {"scored": scored, "scores": metrics[scored.key], "gain": _gain(scored, metrics)}
+        for scored in SCORED
+        if scored.key in metrics
     ]
+
+
+def _gain(scored: Scored, metrics: Mapping[str, Any]) -> float | None:
+    """Return the mIoU above the baseline's; None where the two cannot be compared."""
+    if scored.is_baseline or scored.on_evaluation or CENTRE_BOX.key not in metrics:
+        return None
+    gain: float = metrics[scored.key]["miou"] - metrics[CENTRE_BOX.key]["miou"]
+    return gain
 
 
 def _confidence(facts: RunFacts) -> dict[str, Any] | None:

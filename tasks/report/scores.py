@@ -4,17 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clipes.tasks.report.facts import RunFacts
+from clipes_core.evaluation.scored import PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
-SCORED = {
-    "centre_box": "Centre box (baseline)",
-    "initial_cam": "Initial CAM",
-    "refined_cam": "Refined CAM",
-    "pseudo_mask": "Pseudo mask",
-    "segmenter": "Segmenter",
-}
-
-
-RANKING = ("pseudo_mask", "segmenter")  # the first of them that was scored ranks the classes
+RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of them that was scored ranks the classes
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ def class_scores(facts: RunFacts) -> list[ClassScores]:
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     if first is None:
         return []
-    ious = {what: metrics[what]["class_iou"] for what in SCORED if what in metrics}
+    ious = {each.key: metrics[each.key]["class_iou"] for each in SCORED if each.key in metrics}
     found = [
         ClassScores(
             *(class_id, name, ious[first][name], facts.listed.by_class.get(class_id)),

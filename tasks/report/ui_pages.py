@@ -17,6 +17,7 @@ from clipes.tasks.report.page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.scores import class_scores, ranked_by
 from clipes.tasks.report.training_facts import training_facts
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3
@@ -28,7 +29,6 @@ SCORES = (
 )
 TRAINING = "The training of the segmenter."
 PICTURES = "A few of the photos; `report.html` has more."
-COLUMNS = ("initial_cam", "refined_cam", "pseudo_mask", "centre_box", "segmenter")
 
 
 def show_run(facts: RunFacts, report_uri: str) -> None:
@@ -54,7 +54,7 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
 def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
     """The mean over the classes, then each class that has a truth; nothing where nothing was scored."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
-    scored = [what for what in COLUMNS if what in metrics]
+    scored = [each.key for each in SCORED if each.key in metrics]
     if first is None:
         return []
     mean = {"class": "mIoU", **{what: round(metrics[what]["miou"], 4) for what in scored}}
@@ -138,9 +138,9 @@ def _card(facts: RunFacts, card: Card) -> str:
 
 
 def _mious(mious: Mapping[str, float]) -> str:
-    if "segmenter" in mious:
-        return f" · mIoU {mious['segmenter']:.2f}"
-    return f" · mIoU {mious['pseudo_mask']:.2f} (baseline {mious['centre_box']:.2f})" if mious else ""
+    if SEGMENTER_MASK.key in mious:
+        return f" · mIoU {mious[SEGMENTER_MASK.key]:.2f}"
+    return f" · mIoU {mious[PSEUDO_MASK.key]:.2f} (baseline {mious[CENTRE_BOX.key]:.2f})" if mious else ""
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:

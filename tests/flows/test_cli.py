@@ -34,7 +34,7 @@ def test_status_and_export_of_a_run(finished, golden_photos):
     status = finished("status", "voc12")
     assert status.returncode == 0, status.stderr
     assert "run voc12: completed" in status.stdout
-    assert "pseudo_mask" in status.stdout
+    assert "Pseudo mask" in status.stdout
 
     exported = finished("export", "voc12", "--to", "pngs", "--ignore-below", "0.95")
     assert exported.returncode == 0, exported.stderr

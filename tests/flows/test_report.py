@@ -22,7 +22,7 @@ def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, gol
     uri = clipes.folder / "clipes-store" / "runs" / "voc12" / "report.html"
     assert done.stdout.splitlines()[-1] == f"report: {uri}"
     metrics = json.loads(uri.with_name("metrics.json").read_text())
-    assert f"centre box (baseline) {metrics['centre_box']['miou']:.4f}" in done.stdout
+    assert f"Centre box (baseline) {metrics['centre_box']['miou']:.4f}" in done.stdout
     page = page_of(clipes)
     for row in page.all("tr", having="data-score"):
         assert row.values()[0] == metrics[row.attributes["data-score"]]["miou"]

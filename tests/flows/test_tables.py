@@ -44,7 +44,7 @@ def test_a_training_is_told_in_a_line_beside_its_counts_and_scores(console):
     assert lines(console)[1:] == [
         "segmenter (iterations) 1 0 0 600 0 600 10.00 60.0 50.0",
         "score mIoU pixel accuracy mean accuracy power photos",
-        "segmenter (evaluation) 0.5000 0.7500 0.6250 6",
+        "Segmenter (evaluation) 0.5000 0.7500 0.6250 6",
         "segmenter trained for 600 iterations at 12.50 iterations/s in bf16 by 2 processes on cuda, 81.2% of the "
         "labelled pixels kept, best mIoU on the way 0.5100 at 540",
     ]

@@ -9,6 +9,7 @@ from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.cards import Card, ids_shown, rows_of, shown_photo, truth_shown
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
+from clipes_core.evaluation.scored import SEGMENTER_MASK
 
 COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
@@ -49,7 +50,7 @@ class EvaluationGallery:
         return Card(
             photo.image_id,
             photo.class_ids,
-            mious={} if math.isnan(miou) else {"segmenter": miou},
+            mious={} if math.isnan(miou) else {SEGMENTER_MASK.key: miou},
             pictures=(Picture("Photo", data_uri(image)), ids_shown("Prediction", image, ids, self._facts), *truth),
             notes=(*lost, *no_truth),
         )
