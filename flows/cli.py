@@ -127,7 +127,7 @@ def prompts(
 
     with prefect_server() as server:  # which starts while torch is imported
         from clipes.flows.prompt_selection import prompt_selection
-        from clipes.flows.prompt_tables import print_selection
+        from clipes.flows.tables import print_selection
 
         scored = miou_templates if with_miou else 0
         with _told_how_to_resume():
