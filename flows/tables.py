@@ -1,4 +1,4 @@
-"""What the command line shows, as tables."""
+"""Tables and lines that the command line prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ STAGE_COLUMNS = {
 
 
 def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -> None:
-    """What a run would do."""
+    """Print what a run would do, stage by stage."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
@@ -42,22 +42,22 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
 
 
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
-    """What a run did, what it scored, what has no result, and where it is."""
+    """Print what a run did, its scores, how many photos have no result, and the paths of its files."""
     print_metrics(console, summary.metrics)
     shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != MANIFEST]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
-        console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards were there")
+        console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards are cached")
     if verified:
         _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
-        console.print(f"{summary.rejects} photos without result: see {summary.uri}/rejects.parquet")
+        console.print(f"{summary.rejects} photos without result: see the reasons in {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
         console.print(f"report: {summary.report}", markup=False)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Counts by stage, then scores."""
+    """Print the counts of each stage, then the scores."""
     table = _table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
     for name, stage in metrics["stages"].items():
         wall, rows = stage["wall_seconds"], stage["computed_rows"]
@@ -68,22 +68,22 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     if any(scored.key in metrics for scored in SCORED):
         console.print(_scores_table(metrics))
     if "training" in metrics:
-        console.print(_trained(metrics["training"]))
+        console.print(_training_line(metrics["training"]))
     if "prompts" in metrics:
         best = metrics["prompts"]
-        of = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
-        console.print(f"sharpest template {of}: {best['template']}", markup=False)
+        measured = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
+        console.print(f"sharpest template {measured}: {best['template']}", markup=False)
 
 
 def print_status(console: Console, status: RunStatus) -> None:
-    """How far a run is, or how it ended."""
+    """Print how far a run is, or how it ended."""
     run = status.run
-    state = "interrupted: run it again to resume" if status.interrupted else run["state"]
+    state = "interrupted, run it again to resume" if status.interrupted else run["state"]
     console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
     if run["error"]:
         console.print(run["error"], markup=False)
     if status.rejects:
-        console.print(f"{status.rejects} photos without result: see rejects.parquet")
+        console.print(f"{status.rejects} photos without result: see the reasons in rejects.parquet")
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
         print_metrics(console, status.metrics)
         return
@@ -111,7 +111,7 @@ def print_selection(console: Console, selection: "PromptSelection", verified: bo
 
 
 def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: bool) -> None:
-    """What `clipes gc` found, and whether it is gone."""
+    """Print what `clipes gc` found, and whether it was deleted."""
     if not counts:
         console.print("nothing to delete")
         return
@@ -119,12 +119,12 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
     for count in counts:
         table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
     console.print(table)
-    console.print("deleted" if removed else "nothing is deleted yet: --yes does it")
+    console.print("deleted" if removed else "nothing is deleted yet; add --yes to delete")
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
-    """What the doctor found; False where something does not work."""
-    table = _table("what", "works", "found", numbers=False)
+    """Print what the doctor found; return whether everything works."""
+    table = _table("check", "works", "result", numbers=False)
     for finding in findings:
         table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
     console.print(table)
@@ -132,18 +132,20 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
 
 
 def _print_verified(console: Console, cached: int) -> None:
-    console.print(f"verified: {cached} artifacts were read wholly before they counted as cached")
+    console.print(f"verified: {cached} cached artifacts were read completely before they were used")
 
 
-def _trained(training: Mapping[str, Any]) -> str:
+def _training_line(training: Mapping[str, Any]) -> str:
     speed, processes = training["iterations_per_second"], training["processes"]
     pace = "" if speed is None else f" at {speed:.2f} iterations/s"
     on = f"{processes} process{'es' if processes > 1 else ''} on {training['device']}"
     best = training["best_miou"]
-    way = "" if best is None else f", best mIoU on the way {best:.4f} at {training['best_iteration']}"
+    reached = (
+        "" if best is None else f", best mIoU during training {best:.4f} at iteration {training['best_iteration']}"
+    )
     return (
         f"segmenter trained for {training['iterations']} iterations{pace} in {training['precision']} by {on}, "
-        f"{training['kept_fraction']:.1%} of the labelled pixels kept{way}"
+        f"{training['kept_fraction']:.1%} of the labelled pixels kept{reached}"
     )
 
 
@@ -183,7 +185,7 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
     console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
     console.print("initial and refined CAMs: mIoU at the best background power p")
     for line in correlations(sample):
-        console.print(f"sharpness against mIoU, {line}; the paper expects a negative one")
+        console.print(f"sharpness against mIoU, {line}; the paper expects a negative correlation")
 
 
 def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
