@@ -14,6 +14,7 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.artifact_store import weights_uri
 from clipes.tasks.storage.filesystem import explained, filesystem
 from clipes.tasks.storage.run_status import read_run
@@ -24,7 +25,6 @@ from clipes_core.pictures.overlay import ids_on_photo
 
 FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # photos in a folder; others are ignored
 OVERLAY_QUALITY = 90
-STAGE = "segmenter"
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +99,10 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
 def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
     """Return the config of a run and the URI of its segmenter's weights."""
     status = read_run(store_uri, name)
-    artifacts = status.artifacts(STAGE)
+    artifacts = status.artifacts(SEGMENTER.name)
     if not artifacts:
         raise UsageError(
-            f"run {name} has no segmenter: train one, with train.enabled=true and --until {STAGE} or a later stage"
+            f"run {name} has no segmenter: train one, with {SEGMENTER.enabled_by} and --until {SEGMENTER.name} or later"
         )
     return parse_config(status.run["config"]), weights_uri(artifacts[0])
 

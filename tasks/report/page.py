@@ -1,4 +1,4 @@
-"""A run's facts as the page shows them; every text is escaped by the template."""
+"""The HTML page of a report: a run's facts, formatted for the template, which escapes every text."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,25 +26,25 @@ GROUPS = {
     "miou": {
         "best": "Best, by the pseudo mask's mIoU in the photo",
         "worst": "Worst, by the pseudo mask's mIoU in the photo",
-        "random": "Others, picked by a hash of their ids",
+        "random": "Others (a reproducible random choice)",
     },
     "confidence": {
-        "best": "Most confident (mean over the pixels; there is no truth)",
-        "worst": "Least confident (mean over the pixels; there is no truth)",
-        "random": "Others, picked by a hash of their ids",
+        "best": "Most confident (mean over the pixels; there are no true masks)",
+        "worst": "Least confident (mean over the pixels; there are no true masks)",
+        "random": "Others (a reproducible random choice)",
     },
-    "nothing": {"random": "Picked by a hash of their ids (there are no masks to rank by)"},
+    "nothing": {"random": "A reproducible random choice (there are no masks to rank by)"},
 }
 EVALUATION_GROUPS = {
     "best": "Best predictions, by the segmenter's mIoU in the photo",
     "worst": "Worst predictions, by the segmenter's mIoU in the photo",
-    "random": "Other predictions, picked by a hash of their ids",
+    "random": "Other predictions (a reproducible random choice)",
 }
 
 
 def page(facts: RunFacts) -> str:
-    """The report as one HTML document that needs nothing else."""
-    # not importlib.resources: it cannot open namespace folders of an editable installation
+    """Return the report as one HTML document that loads no other file."""
+    # importlib.resources cannot open namespace packages of an editable installation.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -83,13 +83,13 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
     words = f"{len(facts.vocabulary.background_words)} background words" if config.prompts.background else "none"
     crf = f"dense CRF, {config.crf.iter_max} iterations" if config.crf.enabled else "no CRF"
     return {
-        "Photos": f"{run['photos']}" + (f", and {run['rejected']} that could not be listed" * bool(run["rejected"])),
+        "Photos": f"{run['photos']}" + (f", and {run['rejected']} rejected when listed" * bool(run["rejected"])),
         "Data set": _dataset(config.dataset),
         "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
         **_template(facts),
-        "Against": words,
+        "Background texts": words,
         "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refined by {config.cam.refine}",
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
@@ -102,13 +102,13 @@ def _dataset(dataset: DatasetConfig) -> str:
 
 
 def _template(facts: RunFacts) -> dict[str, str]:
-    """The template that the texts were made with, and whether it was chosen; nothing for a ranking."""
+    """Return the template of the texts, and whether it was chosen automatically; nothing for a ranking."""
     template = facts.status.run["template"]
     if template is None:
         return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
-    made_with = template if isinstance(template, str) else " · ".join(template)
+    text = template if isinstance(template, str) else " · ".join(template)
     how = " (the sharpest of the candidates)" if facts.config.prompts.template == AUTO_TEMPLATE else ""
-    return {"Template": made_with + how}
+    return {"Template": text + how}
 
 
 def _scores(facts: RunFacts) -> list[dict[str, Any]]:
@@ -146,13 +146,13 @@ def _stages(facts: RunFacts) -> list[dict[str, Any]]:
         states = [row["state"] for row in facts.status.shards if row["stage"] == stage]
         if states:
             shards = {state: states.count(state) for state in SHARD_STATES if state in states}
-            iterations = stage in STAGES and bool(STAGES[stage].kind.unit)
-            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "iterations": iterations})
+            unit = STAGES[stage].kind.unit if stage in STAGES else ""
+            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "unit": unit})
     return lines
 
 
 def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
-    """The segmenter's section; None where none was trained."""
+    """Return the content of the segmenter's section; None if no segmenter was trained."""
     if not facts.segmenter.curve:
         return None
     picks = facts.segmenter.picks
@@ -186,7 +186,7 @@ def _moment(stamp: str) -> str:
 
 def _duration(run: Mapping[str, Any]) -> str:
     if run["finished"] is None:
-        return "without an end so far"
+        return "not finished"
     seconds = round((datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:

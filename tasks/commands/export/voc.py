@@ -9,9 +9,8 @@ from PIL import Image
 
 from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
 from clipes.tasks.inputs.pngs import palette_png
+from clipes.tasks.stages.masks import MASKS
 from clipes_core.pseudo_mask import ignore_unsure
-
-STAGE = "masks"
 
 
 def export(request: ExportRequest) -> Exported:
@@ -23,7 +22,7 @@ def export(request: ExportRequest) -> Exported:
         DatasetError: the target cannot be written.
         PhotoError: an artifact holds an id that leads out of the target.
     """
-    rows = read_good_rows(request, STAGE, ("mask_png", "confidence_png"), "pseudo masks")
+    rows = read_good_rows(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks")
     written = write_pngs(request.to, ((row["image_id"], _mark_unsure(row, request.ignore_below)) for row in rows))
     return Exported(written, left_out=request.run.run["photos"] - written)
 

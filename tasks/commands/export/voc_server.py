@@ -8,8 +8,8 @@ import posixpath
 from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
 from clipes.tasks.inputs.datasets.entries import without_extension
 from clipes.tasks.runs.recorder import EVALUATION_FILE
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 
-STAGE = "segmenter_scores"
 FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
@@ -23,7 +23,7 @@ def export(request: ExportRequest) -> Exported:
         PhotoError: an artifact holds an id that leads out of the target.
     """
     run, store = request.run.run, request.store
-    rows = read_good_rows(request, STAGE, ("mask_png",), "predictions")
+    rows = read_good_rows(request, SEGMENTER_SCORES.name, ("mask_png",), "predictions")
     split = run["config"]["evaluation"]["split"] or run["config"]["dataset"]["split"]
     folder = posixpath.join(request.to, FOLDER.format(split=without_extension(posixpath.basename(split))))
     written = write_pngs(folder, ((row["image_id"], row["mask_png"]) for row in rows))
