@@ -126,7 +126,7 @@ class _Keeper:
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the server is dead and is not restarted any more."""
+        """True if the server is dead and is not restarted any more."""
         return self.restarts == MAX_RESTARTS and self._is_dead
 
     @property

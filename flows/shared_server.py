@@ -61,7 +61,7 @@ class SharedServer:
 
     @property
     def alive(self) -> bool:
-        """Whether its process is alive."""
+        """True if its process is alive."""
         return is_alive(self.pid, self.pid_started)
 
 

@@ -31,7 +31,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """How many masks were written, and how many photos of the run have none, whatever the reason."""
+    """The number of masks written, and of photos of the run that have none, for whatever reason."""
 
     written: int
     left_out: int
