@@ -1,1 +1,1 @@
-"""The pipeline as Prefect flows, and the command line."""
+"""The pipeline as Prefect flows, the command line, and the Prefect server they use."""

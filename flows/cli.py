@@ -12,20 +12,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
 
-# Read by Prefect when it is imported; what the user sets goes first.
+# Prefect reads these when it is imported; the user's environment takes precedence.
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # failures are told by the command itself
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command itself reports failures
 }.items():
     os.environ.setdefault(_name, _value)
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
-    help="From photos with image-level labels to segmentation masks with a frozen CLIP.",
+    help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,38 +34,44 @@ app = typer.Typer(
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file of the run.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. cam.power=1.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
-Store = Annotated[str, typer.Option("--store", metavar="URI", help="Where artifacts and runs are.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Use nothing that is there: compute all stages of this run.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Read what is there wholly before it counts as cached.")]
-RetryErrors = Annotated[
-    bool, typer.Option("--retry-errors", help="Compute photos again that failed for a lasting cause.")
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file that configures the run.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. cam.power=1; may be repeated."),
 ]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
+Store = Annotated[str, typer.Option("--store", metavar="URI", help="Folder or URI of artifacts and runs.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts: compute all stages again.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]
+RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Retry photos that failed for a permanent cause.")]
 DEFAULT_STORE = "./clipes-store"
+FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
 
 @app.command()
 def run(
     config: Config,
     overrides: Set = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run, instead of the config's.")] = None,
-    store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
-    until: Annotated[str, typer.Option(metavar="STAGE", help="Last stage to run.")] = "segmenter_scores",
+    name: Annotated[str | None, typer.Option(help="Name of the run; default: the config's.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URI", help="Folder or URI of artifacts and runs; default: the config's.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Last stage to run; default: all.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what is cached, copied and computed; do nothing.")] = False,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
 ) -> None:
-    """Make pseudo masks, train a segmenter on them, score both. What is there already is reused: this also resumes."""
+    """Make pseudo masks, train a segmenter on them, and score both. To resume a run, call the same command again."""
     from clipes.tasks.inputs.configs import load_config
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
-    # Only now: a mistake in the configuration is told before pyarrow is imported, one in the request before torch is.
+    # Imported late: a mistake in the config is reported before pyarrow is loaded, one in the arguments before torch is.
     from clipes.tasks.runs.preparation import check_request, prepare_run
+    from clipes.tasks.stages.registry import STAGES, run_names
 
+    until = until or run_names()[-1]
     check_request(loaded, until)
     if plan:
         from clipes.tasks.plan.shard_plan import Reuse
@@ -75,18 +82,18 @@ def run(
 
         plans = plan_run(prepared)
         print_plan(out, plans, verify)
-        if prepared.chooses_template and plans[-1].stage == "prompts":
-            out.print("prompts.template auto is not chosen yet: the stages that stand on it are planned when it is")
+        if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
+            out.print("prompts.template auto is not chosen yet: the stages that depend on it are planned once it is")
         return
-    from clipes.flows.server import prefect_server
+    from clipes.flows.server import provide_server
 
-    with prefect_server() as server:  # which starts while torch is imported
+    with provide_server() as server:  # It starts while torch is imported.
         from clipes.flows.pipeline import pipeline
         from clipes.flows.tables import print_summary
 
-        with _told_how_to_resume():
-            summary = server.recorded(
-                lambda goes_on: pipeline(loaded, until, fresh and not goes_on, verify, retry_errors)
+        with _explain_resume():
+            summary = server.record(
+                lambda resumes: pipeline(loaded, until, fresh and not resumes, verify, retry_errors)
             )
     print_summary(out, summary, verify)
 
@@ -95,43 +102,49 @@ def run(
 def prompts(
     config: Config,
     overrides: Set = None,
-    name: Annotated[str | None, typer.Option(help="Name of the ranking; default: the config's and -prompts.")] = None,
-    store: Annotated[str | None, typer.Option(metavar="URI", help="Store, instead of the config's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the ranking; default: the config's with -prompts appended.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URI", help="Folder or URI of artifacts and runs; default: the config's.")
+    ] = None,
     templates: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Templates, one a line; default: the 82 that are shipped.")
+        str | None, typer.Option(metavar="FILE", help="File with one template per line; default: the 82 shipped ones.")
     ] = None,
     with_miou: Annotated[
-        bool, typer.Option("--with-miou", help="Score the CAMs of a sample of templates against true masks.")
+        bool, typer.Option("--with-miou", help="Also score the CAMs of some templates against true masks.")
     ] = False,
-    miou_templates: Annotated[int, typer.Option(min=2, help="Size of that sample, spread over the ranking.")] = 20,
-    miou_photos: Annotated[int, typer.Option(min=1, help="Photos with truth to score it on.")] = 64,
+    miou_templates: Annotated[
+        int, typer.Option(min=2, help="With --with-miou: number of templates, spread over the ranking.")
+    ] = 20,
+    miou_photos: Annotated[int, typer.Option(min=1, help="With --with-miou: number of photos to score on.")] = 64,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
 ) -> None:
-    """Rank templates by sharpness (lower is better). Each photo is encoded once; what is there already is reused."""
+    """Rank prompt templates by sharpness (lower is better). To resume a ranking, call the same command again."""
     from clipes.tasks.inputs.configs import load_config
     from clipes.tasks.inputs.templates import read_templates, shipped_templates
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
-    if name is None:  # a run of this name keeps its files
+    if name is None:  # The ranking must not replace the files of the run itself.
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.runs.preparation import checked_vocabulary
 
-    checked_vocabulary(loaded)  # before a server is started
-    from clipes.flows.server import prefect_server
+    checked_vocabulary(loaded)  # A mistake is reported before a server starts.
+    from clipes.flows.server import provide_server
 
-    with prefect_server() as server:  # which starts while torch is imported
+    with provide_server() as server:  # It starts while torch is imported.
         from clipes.flows.prompt_selection import prompt_selection
-        from clipes.flows.prompt_tables import print_selection
+        from clipes.flows.tables import print_selection
 
         scored = miou_templates if with_miou else 0
-        with _told_how_to_resume():
-            selection = server.recorded(
-                lambda goes_on: prompt_selection(
-                    loaded, candidates, scored, miou_photos, fresh and not goes_on, verify, retry_errors
+        with _explain_resume():
+            selection = server.record(
+                lambda resumes: prompt_selection(
+                    loaded, candidates, scored, miou_photos, fresh and not resumes, verify, retry_errors
                 )
             )
     print_selection(out, selection, verify)
@@ -148,7 +161,7 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
 
 @app.command()
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
-    """Write a run's report.html again and say where it is."""
+    """Write a run's report.html anew and print its path."""
     from clipes.tasks.report import write_report
 
     out.print(f"report: {write_report(store, name)}", markup=False)
@@ -157,19 +170,22 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the PNGs go to.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Target folder or URI.")],
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help=f"{FORMATS_HELP}. Default: {DEFAULT_FORMAT}.")
+    ] = None,
     ignore_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Of pseudo masks: confidence below which a pixel becomes 255; 0: none.")
+        float,
+        typer.Option(min=0, max=1, help="Pixels of pseudo masks with a lower confidence become 255; 0 keeps all."),
     ] = 0.95,
-    segmenter: Annotated[
-        bool, typer.Option("--segmenter", help="The segmenter's masks of the evaluation, in the VOC server's layout.")
-    ] = False,
+    segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Write a run's pseudo masks, or its segmenter's, as VOC palette PNGs."""
-    from clipes.tasks.commands.export import export_masks, export_predictions
-
-    exported = export_predictions(store, name, to) if segmenter else export_masks(store, name, to, ignore_below)
+    """Write the masks of a run as files that other programs read."""
+    if segmenter and format_name not in (None, SEGMENTER_FORMAT):
+        raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: give one of them")
+    chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
+    exported = export_run(chosen, store, name, to, ignore_below)
     out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
 
 
@@ -177,14 +193,19 @@ def export(
 def predict(
     name: Name,
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Photos, or folders for all below: paths or URIs.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGES", help="Paths or URIs of photos and folders; a folder means all photos below it."
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI that the masks go to.")],
-    overlay: Annotated[bool, typer.Option("--overlay", help="Write each photo under its mask, too.")] = False,
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Target folder or URI of the masks.")],
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Also write each photo with its mask drawn over it.")
+    ] = False,
     store: Store = DEFAULT_STORE,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Write masks of any photos as palette PNGs, with the segmenter that a run has trained."""
+    """Predict masks for any photos with a run's segmenter, and write them as palette PNGs."""
     from clipes.tasks.commands.predictions import PredictionRequest, predict
 
     written, failed = 0, 0
@@ -201,11 +222,15 @@ def predict(
 
 @app.command()
 def gc(
-    older_than: Annotated[str, typer.Option(metavar="AGE", help="Spare what is younger: 7d, 12h.")] = "7d",
-    yes: Annotated[bool, typer.Option("--yes", help="Delete it; else it is only shown.")] = False,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Keep artifacts younger than this, e.g. 7d or 12h.")
+    ] = "7d",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it, clipes only shows what it would delete.")
+    ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Delete artifacts that no run uses. Those of runs that may go on or be resumed stay."""
+    """Delete artifacts that no run uses. Artifacts of runs that are running or may be resumed are kept."""
     from clipes.flows.tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 
@@ -218,10 +243,10 @@ def gc(
 @app.command()
 def doctor(
     store: Store = DEFAULT_STORE,
-    pretrained: Annotated[str, typer.Option(help="Weights to look for, as clip.pretrained.")] = "openai",
-    model: Annotated[str, typer.Option(help="Their network, as clip.model.")] = "ViT-B-16-quickgelu",
+    pretrained: Annotated[str, typer.Option(help="Weights to check, as in clip.pretrained.")] = "openai",
+    model: Annotated[str, typer.Option(help="Network of the weights, as in clip.model.")] = "ViT-B-16-quickgelu",
 ) -> None:
-    """Say what works here, what does not, and what to do."""
+    """Check what works on this machine, what does not, and what to do about it."""
     from clipes.flows.tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.run import ClipConfig
@@ -231,7 +256,7 @@ def doctor(
 
 
 def main() -> None:
-    """The clipes command: errors become a message and an exit code."""
+    """Run the clipes command; errors become messages and exit codes."""
     show_log()
     with _exit_codes():
         signal.signal(signal.SIGTERM, _interrupted)
@@ -239,12 +264,13 @@ def main() -> None:
 
 
 def _interrupted(*_: object) -> None:
-    """What a scheduler's SIGTERM does to a command: the same as Ctrl-C."""
+    """End the command as Ctrl-C does: the handler of SIGTERM, which schedulers send."""
     raise SystemExit(INTERRUPTED)
 
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
+    """Turn errors in the block into messages and exit codes."""
     try:
         yield
     except UsageError as exc:
@@ -255,17 +281,19 @@ def _exit_codes() -> Iterator[None]:
         _end(FAILED, f"{type(exc).__name__}: {exc}")
     except SystemExit as exc:
         if exc.code == INTERRUPTED:
-            _end(INTERRUPTED, "interrupted; what is done is kept: run the same command again to resume")
+            _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
         raise
 
 
 @contextmanager
-def _told_how_to_resume() -> Iterator[None]:
+def _explain_resume() -> Iterator[None]:
+    """Add to a failure in the block which command resumes the run."""
     try:
         yield
     except StageError as exc:
-        again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # what it has made is kept
-        raise StageError(f"{exc}\nWhat is done is kept. To resume: {shlex.join(['clipes', *again])}") from exc
+        again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # --fresh would discard the work again
+        hint = f"Finished work is kept. To resume: {shlex.join(['clipes', *again])}"
+        raise StageError(f"{exc}\n{hint}") from exc
 
 
 def _end(code: int, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Train the demo's small CLIP: python -m clipes.flows.demo_clip FOLDER. Interrupted, it goes on from its checkpoint."""
+"""Train the demo's small CLIP: python -m clipes.flows.demo_clip FOLDER. Call it again to resume from the checkpoint."""
 
 import logging
 from pathlib import Path
@@ -11,12 +11,14 @@ from clipes_core.errors import ClipesError
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="For checkpoint.pt, log.txt and weights.safetensors.")],
-    seed: Annotated[int, typer.Option(help="Of scenes, captions and initial weights.")] = 0,
-    samples: Annotated[int | None, typer.Option(min=1, help="Scenes seen in all, instead of the usual number.")] = None,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps from checkpoint to checkpoint.")] = 200,
+    folder: Annotated[Path, typer.Argument(help="Folder for checkpoint.pt, log.txt and weights.safetensors.")],
+    seed: Annotated[int, typer.Option(help="Seed of scenes, captions and initial weights.")] = 0,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Number of scenes to train on, instead of the default.")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
 ) -> None:
-    """Train the demo's small CLIP on generated scenes, on the CPU; it may be interrupted at any time."""
+    """Train the demo's small CLIP on generated scenes, on the CPU. It may be interrupted and resumed at any time."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         print(train_demo_clip(folder, seed, samples, checkpoint_every))

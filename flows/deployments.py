@@ -1,4 +1,4 @@
-"""What `prefect deploy` reads from the configs; see prefect.yaml."""
+"""The build step that gives a deployment its config; see prefect.yaml."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,17 @@ from clipes.tasks.inputs.configs import read_config
 
 
 def described_run(path: str) -> dict[str, Any]:
-    """A build step of prefect.yaml: a config file as the parameter of a deployment.
+    """Read a config file as the parameter of a deployment; prefect.yaml calls this as a build step.
 
     Args:
-        path: of the YAML, from the folder that `prefect deploy` is called in.
+        path: path of the YAML, relative to the folder that `prefect deploy` is called in.
 
     Returns:
-        `config`: the keys that the file sets, paths and {date} as they are; `folder`: where its paths begin.
+        `config`: the keys that the file sets, with relative paths and {date} unchanged; `folder`: the absolute folder
+        that relative paths start from.
 
     Raises:
-        ConfigError: the file is missing, or a key or value cannot be used.
+        ConfigError: the file is missing, or a key or value is invalid.
     """
     config = read_config(path).model_dump(mode="json", exclude_unset=True)
     return {"config": config, "folder": str(Path.cwd())}

@@ -1,4 +1,4 @@
-"""Flow runs in Prefect's records: which process each is, and the end of those whose process ended without a word."""
+"""Flow runs in Prefect's records: which process each belongs to, and which of them have crashed."""
 
 import logging
 import os
@@ -24,13 +24,13 @@ from clipes.tasks.machine.processes import is_alive, started_at
 
 HOST, PID, PID_STARTED = "clipes.host", "clipes.pid", "clipes.pid_started"
 PAGE = 200
-GOING_ON = [StateType.RUNNING, StateType.CANCELLING]
+ACTIVE = [StateType.RUNNING, StateType.CANCELLING]
 
 logger = logging.getLogger(__name__)
 
 
-def own_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Write down that this process is a flow run, and end those whose process is gone: a hook on Running."""
+def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Record that this process is the flow run's, and mark crashed runs: a hook for the state Running."""
     pid = os.getpid()
     with get_client(sync_client=True) as client:
         labels: dict[str, bool | int | float | str] = {
@@ -43,40 +43,41 @@ def own_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> 
 
 
 def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str]:
-    """Mark as Crashed the runs of this machine that are said to go on although their process is gone, or at another.
+    """Mark this host's runs as Crashed if their process has died or moved to another run.
 
     Args:
-        client: of the server.
-        own: the run that this process is at now, so that it is at none of the others any more.
+        client: client of the server.
+        own: the run that this process executes now; other runs that name this process have crashed.
 
     Returns:
-        Their names.
+        Names of the runs that were marked.
     """
-    gone = [run for run in _going_on(client) if run.id != own and _is_gone(run, own)]
-    for run in gone:
-        crashed: State[Any] = Crashed(message="its process ended without a word: it was killed, or the machine went")
+    dead = [run for run in _active_runs(client) if run.id != own and _is_dead(run, own)]
+    for run in dead:
+        message = "the process ended without reporting its state: it was killed, or the machine went down"
+        crashed: State[Any] = Crashed(message=message)
         for task_run in client.read_task_runs(
             flow_run_filter=FlowRunFilter(id={"any_": [run.id]}),
-            task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=GOING_ON))),
+            task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=ACTIVE))),
         ):
             client.set_task_run_state(task_run.id, crashed, force=True)
         client.set_flow_run_state(run.id, crashed, force=True)
-        logger.warning("flow run %s of an earlier call is marked Crashed: its process is gone", run.name)
-    return [run.name for run in gone]
+        logger.warning("flow run %s of an earlier call is marked as Crashed, because its process has died", run.name)
+    return [run.name for run in dead]
 
 
-def _going_on(client: SyncPrefectClient) -> Iterator[FlowRun]:
-    going_on = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=GOING_ON)))
+def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:
+    active = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ACTIVE)))
     offset = 0
-    while runs := client.read_flow_runs(flow_run_filter=going_on, limit=PAGE, offset=offset):
+    while runs := client.read_flow_runs(flow_run_filter=active, limit=PAGE, offset=offset):
         yield from runs
         offset += len(runs)
 
 
-def _is_gone(run: FlowRun, own: UUID | None) -> bool:
-    """Whether it is one of this machine's runs of clipes, and its process is not there any more, or at another run."""
+def _is_dead(run: FlowRun, own: UUID | None) -> bool:
+    """Return whether a run is one of clipes on this host whose process has died or moved to another run."""
     if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
-        return False  # its worker ends it, and writes so
+        return False  # The worker of the deployment ends it and sets its state.
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))
     if host != socket.gethostname() or pid is None or started is None:
         return False

@@ -5,9 +5,9 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from clipes.flows.flow_runs import own_flow_run
+from clipes.flows.flow_runs import claim_flow_run
 from clipes.flows.prompt_selection import choose_template
-from clipes.flows.resume import told_how_to_retry
+from clipes.flows.resume import explain_retry
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
@@ -23,7 +23,7 @@ LAST_STAGE = run_names()[-1]
 Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # drawn as a list to choose from
 
 
-@flow(name="clipes", flow_run_name="{config.name}", on_running=[own_flow_run])
+@flow(name="clipes", flow_run_name="{config.name}", on_running=[claim_flow_run])
 def pipeline(
     config: ConfigParameter,
     until: Until = LAST_STAGE,
@@ -52,7 +52,7 @@ def pipeline(
     config = resolve_config(config)
     runner = runner_for(config)
     run = prepare_run(config, until, Reuse(fresh, verify, retry_errors))
-    with told_how_to_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+    with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
         check_failure_rate(record.ledger, "manifest")
         if run.chooses_template:
             run = choose_template(run, record, scheduler)

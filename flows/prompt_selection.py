@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from clipes.flows.flow_runs import own_flow_run
-from clipes.flows.resume import told_how_to_retry
+from clipes.flows.flow_runs import claim_flow_run
+from clipes.flows.resume import explain_retry
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
@@ -45,7 +45,7 @@ class PromptSelection:
     sample: ScoredSample | None
 
 
-@flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[own_flow_run])
+@flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[claim_flow_run])
 def prompt_selection(
     config: ConfigParameter,
     candidates: tuple[str, ...],
@@ -78,7 +78,7 @@ def prompt_selection(
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
     runner = runner_for(config)
     run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
-    with told_how_to_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+    with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
         check_failure_rate(record.ledger, MANIFEST)
         ranking = rank(run, record, scheduler)
         sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None

@@ -1,4 +1,4 @@
-"""How a run that failed is gone on with where there is no command line to call again: in a deployment."""
+"""How to resume a failed run of a deployment, which has no command line to repeat."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,24 +10,26 @@ from clipes_core.errors import StageError
 
 
 @contextmanager
-def told_how_to_retry() -> Iterator[None]:
-    """A run of a deployment that fails in the block says how to go on; the command line says so itself.
+def explain_retry() -> Iterator[None]:
+    """Add to a failure in the block how to retry the run, if it belongs to a deployment; the CLI adds its own hint.
 
     Raises:
-        StageError: as it came, with that line where it belongs.
+        StageError: the failure, with the hint.
     """
     try:
         yield
     except StageError as exc:
         context = FlowRunContext.get()
-        retry = how_to_retry(context.flow_run) if context and context.flow_run else None
-        if retry is None:
+        hint = retry_hint(context.flow_run) if context and context.flow_run else None
+        if hint is None:
             raise
-        raise StageError(f"{exc}\n{retry}") from exc
+        raise StageError(f"{exc}\n{hint}") from exc
 
 
-def how_to_retry(flow_run: FlowRun) -> str | None:
-    """What goes on with a flow run; None where no deployment started it."""
+def retry_hint(flow_run: FlowRun) -> str | None:
+    """Return how to retry a flow run; None if no deployment started it."""
     if flow_run.deployment_id is None:
         return None
-    return f"What is done is kept. To resume: retry the flow run in the UI, or prefect flow-run retry {flow_run.id}"
+    return (
+        f"Finished work is kept. To resume: retry the flow run in the UI, or call prefect flow-run retry {flow_run.id}"
+    )

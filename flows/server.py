@@ -1,4 +1,4 @@
-"""The Prefect server that a run is recorded in: python -m clipes.flows.server keeps one, to look at its pages."""
+"""The Prefect server that records runs; `python -m clipes.flows.server` keeps one alive to look at its pages."""
 
 import logging
 import os
@@ -8,22 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from clipes.flows.shared_server import SharedServer, restarted, shared_server
+from clipes.flows.shared_server import SharedServer, join_shared_server, restart
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
 
-START_SECONDS = 180  # on a busy machine it takes a minute
+START_SECONDS = 180  # on a busy machine a server takes a minute to start
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 10.0
 LOSS_SECONDS = 10.0
-RESTARTS = 3  # of a server that dies again and again
+MAX_RESTARTS = 3  # of a server that dies again and again
 
 Result = TypeVar("Result")
 
@@ -32,43 +33,45 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Server:
-    """The server of a block.
+    """A Prefect server.
 
     Attributes:
-        url: of its API.
-        shared: its process, None for one that PREFECT_API_URL names.
+        url: URL of its API.
+        shared: its process; None for a server that PREFECT_API_URL names.
     """
 
     url: str
     shared: SharedServer | None = None
 
-    def recorded(self, run: Callable[[bool], Result]) -> Result:
-        """Call `run` when the server answers. A shared one that dies meanwhile is started again.
+    def record(self, run: Callable[[bool], Result]) -> Result:
+        """Call `run` as soon as the server answers, and again whenever the shared server died during the call.
 
         Args:
-            run: is called again where it failed because of that. It is told whether it goes on with what it has done.
+            run: the work to record; its argument says whether it resumes an earlier call.
 
         Raises:
             ConfigError: the named server does not answer.
-            StageError: the shared server did not start, or the server was lost.
-            Exception: what `run` raises for another cause.
+            StageError: the shared server did not start, or the named server stopped answering.
+            Exception: whatever `run` raises for another reason.
         """
-        goes_on = False
-        with _Keeper(self.shared) as keeper:
+        resumes = False
+        keeper = _Keeper(self.shared)
+        with in_background(keeper.keep, "keep-server"):
             while True:
                 self._wait(keeper)
-                replaced = keeper.replaced
+                restarts = keeper.restarts
                 try:
-                    return run(goes_on)
+                    return run(resumes)
                 except UsageError:
                     raise
                 except Exception as exc:
-                    if not keeper.lost_one(since=replaced):
+                    if not keeper.lost_server(restarts):
                         if isinstance(exc, ClipesError) or _answers():
                             raise
-                        raise StageError(f"the Prefect server at {self.url} was lost: see that it runs") from exc
-                logger.warning("the run failed without a server: it goes on with the new one")
-                goes_on = True
+                        message = f"the Prefect server at {self.url} stopped answering: start it, then resume the run"
+                        raise StageError(message) from exc
+                logger.warning("the run failed because its Prefect server died; it is resumed with the new server")
+                resumes = True
 
     def _wait(self, keeper: "_Keeper") -> None:
         if self.shared is None:
@@ -79,83 +82,79 @@ class Server:
             return
         end = time.monotonic() + START_SECONDS
         while not _answers():
-            if keeper.given_up or time.monotonic() > end:
-                raise StageError(f"the Prefect server did not start: see {self.shared.log}")
+            if keeper.has_given_up or time.monotonic() > end:
+                raise StageError(f"the Prefect server did not start: see {self.shared.log}, then resume the run")
             time.sleep(POLL_SECONDS)
 
 
 class _Keeper:
-    """Starts a shared server again when it dies within the block.
+    """Restarts a shared server when it dies.
+
+    A run may take weeks, and its workers do not need the server: they carry on while it restarts at the same URL.
 
     Attributes:
-        replaced: how often it had to.
+        restarts: how many restarts there were so far.
     """
 
     def __init__(self, server: SharedServer | None) -> None:
-        self._server, self._stop = server, threading.Event()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="keep-server")
-        self.replaced = 0
+        self._server = server
+        self.restarts = 0
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def keep(self, stop: threading.Event) -> None:
+        """Restart the server whenever it dies, at most `MAX_RESTARTS` times, until `stop` is set."""
+        while self._server is not None and self.restarts < MAX_RESTARTS:
+            while self._server.alive:
+                if stop.wait(POLL_SECONDS):
+                    return
+            self._server = restart(self._server)
+            self.restarts += 1
+            logger.warning("the Prefect server died (see %s); it is restarted", self._server.log)
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+    def lost_server(self, restarts: int) -> bool:
+        """Return whether the server has died since the given number of restarts; the new one may not be up yet.
 
-    def lost_one(self, since: int) -> bool:
-        """Whether a server has died since that many were replaced; it may not be replaced yet.
-
-        A process that was killed answers a moment longer, and is seen dead a moment after it has stopped to.
+        A killed process answers for a moment longer, and then looks alive for a moment after it stopped answering.
         """
         end = time.monotonic() + LOSS_SECONDS
-        while self.replaced == since and not self._is_dead:
+        while self.restarts == restarts and not self._is_dead:
             if self._server is None or time.monotonic() > end:
                 return False
             time.sleep(POLL_SECONDS)
-            if self.replaced == since and not self._is_dead and _answers():
+            if self.restarts == restarts and not self._is_dead and _answers():
                 return False
         return True
 
     @property
-    def given_up(self) -> bool:
-        """Whether it died once too often."""
-        return self.replaced == RESTARTS and self._is_dead
+    def has_given_up(self) -> bool:
+        """True if the server is dead and is not restarted any more."""
+        return self.restarts == MAX_RESTARTS and self._is_dead
 
     @property
     def _is_dead(self) -> bool:
         return self._server is not None and not self._server.alive
 
-    def _keep(self) -> None:
-        while self._server is not None and self.replaced < RESTARTS:
-            while self._server.alive:
-                if self._stop.wait(POLL_SECONDS):
-                    return
-            self._server = restarted(self._server)
-            self.replaced += 1
-            logger.warning("the Prefect server died, see %s: another one is started in its place", self._server.log)
-
 
 @contextmanager
-def prefect_server() -> Iterator[Server]:
-    """The server that PREFECT_API_URL names, else one that all runs on this machine share.
+def provide_server() -> Iterator[Server]:
+    """Yield the server that PREFECT_API_URL names, else the one that all runs of this user on this machine share.
 
-    It starts while the block goes on, and lives at least as long. Processes that the block starts find it, too.
+    A shared server may still be starting when the block begins; it lives at least as long as the block. Processes that
+    the block starts use the same server.
     """
     named = PREFECT_API_URL.value()
     if named:
         yield Server(named)
         return
-    with shared_server(PREFECT_HOME.value() / "clipes-server") as shared, _set_for_all(shared.url):
+    with join_shared_server(PREFECT_HOME.value() / "clipes-server") as shared, _set_api_url(shared.url):
         try:
             yield Server(shared.url, shared)
         finally:
-            _send_the_rest()
+            _drain()
 
 
 @contextmanager
-def _set_for_all(url: str) -> Iterator[None]:
+def _set_api_url(url: str) -> Iterator[None]:
+    """Set PREFECT_API_URL for this process and its children while the block runs."""
     os.environ["PREFECT_API_URL"] = url
     try:
         with temporary_settings({PREFECT_API_URL: url}):
@@ -169,18 +168,18 @@ def _answers() -> bool:
         return client.api_healthcheck() is None
 
 
-def _send_the_rest() -> None:
-    """Logs and events still on their way would wait for a server that is gone, a minute at exit."""
+def _drain() -> None:
+    """Send the remaining logs and events: at exit, Prefect would wait a minute for a server that has ended by then."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
 
 
 def main() -> None:
-    """Keep the server and its pages until Ctrl-C."""
+    """Keep the server and its pages alive until Ctrl-C."""
     show_log()
     try:
-        with suppress(KeyboardInterrupt), prefect_server() as server:
-            server.recorded(lambda _: _show(server.url))
+        with suppress(KeyboardInterrupt), provide_server() as server:
+            server.record(lambda _: _show(server.url))
     except ClipesError as exc:
         sys.exit(f"clipes: {exc}")
 

@@ -1,7 +1,7 @@
-"""A Prefect server for all runs of a user on this machine: it lives as long as one of them does.
+"""One Prefect server for all runs of a user on this machine. It lives as long as at least one of them does.
 
-Who uses it holds a shared lock on a file, which the system releases however a process ends. The server's own process,
-`python -m clipes.flows.shared_server FOLDER`, ends as soon as it can have that lock for itself.
+Each user of the server holds a shared lock on a file; the system releases the lock however the process ends. The
+server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets that lock exclusively.
 """
 
 import fcntl
@@ -21,9 +21,9 @@ from pathlib import Path
 from clipes.tasks.machine.processes import is_alive, started_at
 from clipes.tasks.storage.files import write_file
 
-SERVER_SETTINGS = {  # what the user sets goes first
+SERVER_SETTINGS = {  # the user's environment takes precedence
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # States of task runs are written together, not one by one: half the work of a run of tiny shards.
+    # Writing the states of task runs in batches halves the server's work in a run of tiny shards.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -31,18 +31,18 @@ SERVER_SETTINGS = {  # what the user sets goes first
 HOST = "127.0.0.1"
 LOG = "server.log"
 POLL_SECONDS = 0.5
-GRACE_SECONDS = 5.0  # for connections to close; then the process ends
+GRACE_SECONDS = 5.0  # time for connections to close before the process ends
 
 
 @dataclass(frozen=True)
 class SharedServer:
-    """A server that was started; it may take a while until it answers.
+    """A server process, which may still be starting.
 
     Attributes:
-        folder: of its locks and its log.
-        port: on this machine.
-        pid: its process.
-        pid_started: when that began [s since 1970]; another process may get the same number later.
+        folder: folder of its locks and its log.
+        port: its port on this machine.
+        pid: id of its process.
+        pid_started: start of the process [s since 1970], because another process may get the same id later.
     """
 
     folder: Path
@@ -52,56 +52,56 @@ class SharedServer:
 
     @property
     def log(self) -> Path:
-        """What it has said; those before it, too."""
+        """Its log file, which also holds the logs of earlier servers."""
         return self.folder / LOG
 
     @property
     def url(self) -> str:
-        """Of its API."""
+        """URL of its API."""
         return f"http://{HOST}:{self.port}/api"
 
     @property
     def alive(self) -> bool:
-        """Whether its process still is."""
+        """True if its process is alive."""
         return is_alive(self.pid, self.pid_started)
 
 
 @contextmanager
-def shared_server(folder: Path) -> Iterator[SharedServer]:
-    """The server of a folder, which does not end before the block does; it is started where there is none.
+def join_shared_server(folder: Path) -> Iterator[SharedServer]:
+    """Yield the server of a folder and keep it alive during the block; start one if none is running.
 
     Args:
-        folder: for its locks; one per database, on a local disk.
+        folder: for locks and log; on a local disk, one folder per database.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(_users(folder), fcntl.LOCK_SH):  # waits for a server that is ending because nobody used it
-        yield _found_or_started(folder, _free_port)
+    with _hold_lock(_users(folder), fcntl.LOCK_SH):  # waits while an unused server is ending
+        yield _find_or_start(folder, _free_port)
 
 
-def restarted(server: SharedServer) -> SharedServer:
-    """The server of a folder after its process has died in the middle of a block, at the same URL; started by one."""
-    return _found_or_started(server.folder, lambda: server.port)
+def restart(server: SharedServer) -> SharedServer:
+    """Return the successor of a server that died while in use, at the same URL; only one of its users starts it."""
+    return _find_or_start(server.folder, lambda: server.port)
 
 
-def _found_or_started(folder: Path, port: Callable[[], int]) -> SharedServer:
-    with _locked(folder / "start", fcntl.LOCK_EX):
-        return _recorded(folder) or _started(folder, port())
+def _find_or_start(folder: Path, port: Callable[[], int]) -> SharedServer:
+    with _hold_lock(folder / "start", fcntl.LOCK_EX):
+        return _find_live(folder) or _start(folder, port())
 
 
-def _recorded(folder: Path) -> SharedServer | None:
+def _find_live(folder: Path) -> SharedServer | None:
     record = folder / "server.json"
     if not record.exists():
         return None
     try:
         server = SharedServer(folder, **json.loads(record.read_text()))
-    except (ValueError, TypeError):  # of another version: its server is not ours to use
+    except (ValueError, TypeError):  # Another version of clipes wrote the record; its server is not used.
         return None
     return server if server.alive else None
 
 
-def _started(folder: Path, port: int) -> SharedServer:
+def _start(folder: Path, port: int) -> SharedServer:
     command = [sys.executable, "-m", "clipes.flows.shared_server", str(folder)]
-    # Its pages ask for the API at the port that the variable names, whatever the option of `prefect server start` says.
+    # The port is a variable, because the server's pages ignore the port that `prefect server start --port` is given.
     environment = {
         **SERVER_SETTINGS,
         **os.environ,
@@ -109,7 +109,7 @@ def _started(folder: Path, port: int) -> SharedServer:
         "PREFECT_SERVER_API_PORT": str(port),
     }
     environment.pop("PREFECT_API_URL", None)
-    # A session of its own: Ctrl-C in the terminal is meant for the run, which still has to tell the server of it.
+    # In its own session, Ctrl-C does not reach the server: the run must still report to it that it was cancelled.
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
@@ -130,15 +130,15 @@ def _serve(folder: Path) -> None:
 
 def _end_when_unused(users: Path) -> None:
     with users.open() as file:
-        while not _try_alone(file.fileno()):
+        while not _try_lock(file.fileno()):
             time.sleep(POLL_SECONDS)
-        # From here to the process's end the lock is held: who comes now waits, and then starts another server.
+        # This process holds the lock until it ends: a new user waits until then, and starts another server.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(0)
 
 
-def _try_alone(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -147,7 +147,7 @@ def _try_alone(file: int) -> bool:
 
 
 @contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
+def _hold_lock(path: Path, kind: int) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, kind)
         yield

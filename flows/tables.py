@@ -1,28 +1,25 @@
-"""What the command line shows, as tables."""
+"""Tables and lines that the command line prints."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.runs.record.recorder import RunSummary
-from clipes.tasks.stages.registry import title_of
+from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.evaluation.scored import SCORED
 
-if TYPE_CHECKING:  # they bring torch, for which a run's status does not wait
+if TYPE_CHECKING:  # These modules import torch, which `clipes status` must not wait for.
+    from clipes.flows.prompt_selection import PromptSelection
     from clipes.tasks.commands.doctor import Finding
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.runs.dry_run import StagePlan
+    from clipes.tasks.runs.ranking_record import ScoredSample
 
-SHARD_STATES = ("pending", "running", "cached", "completed", "failed")
-SCORED = {
-    "centre_box": "centre box (baseline)",
-    "initial_cam": "initial_cam",
-    "refined_cam": "refined_cam",
-    "pseudo_mask": "pseudo_mask",
-    "segmenter": "segmenter (evaluation)",
-}
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -34,59 +31,59 @@ STAGE_COLUMNS = {
 
 
 def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -> None:
-    """What a run would do."""
+    """Print what a run would do, stage by stage."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
-        table.add_row(_stage_title(plan.stage), *(str(count) for count in counts))
+        table.add_row(title_of(plan.stage), *(str(count) for count in counts))
     console.print(table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
 
 
-def print_summary(console: Console, summary: RunSummary, verified: bool) -> None:
-    """What a run did, what it scored, what has no result, and where it is."""
+def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
+    """Print what a run did, its scores, how many photos have no result, and the paths of its files."""
     print_metrics(console, summary.metrics)
-    shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != "manifest"]
+    shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != MANIFEST]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
-        console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards were there")
+        console.print(f"nothing to compute: all {sum(counts['shards'] for counts in shards)} shards are cached")
     if verified:
         _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
-        console.print(f"{summary.rejects} photos without result: see {summary.uri}/rejects.parquet")
+        console.print(f"{summary.rejects} photos without result: see the reasons in {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
         console.print(f"report: {summary.report}", markup=False)
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
-    """Counts by stage, then scores."""
+    """Print the counts of each stage, then the scores."""
     table = _table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
     for name, stage in metrics["stages"].items():
         wall, rows = stage["wall_seconds"], stage["computed_rows"]
         speed = f"{rows / wall:.2f}" if rows and wall else ""
         counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
-        table.add_row(_stage_title(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
+        table.add_row(title_of(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
     console.print(table)
-    if any(what in metrics for what in SCORED):
+    if any(scored.key in metrics for scored in SCORED):
         console.print(_scores_table(metrics))
     if "training" in metrics:
-        console.print(_trained(metrics["training"]))
+        console.print(_training_line(metrics["training"]))
     if "prompts" in metrics:
         best = metrics["prompts"]
-        of = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
-        console.print(f"sharpest template {of}: {best['template']}", markup=False)
+        measured = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
+        console.print(f"sharpest template {measured}: {best['template']}", markup=False)
 
 
 def print_status(console: Console, status: RunStatus) -> None:
-    """How far a run is, or how it ended."""
+    """Print how far a run is, or how it ended."""
     run = status.run
-    state = "interrupted: run it again to resume" if status.interrupted else run["state"]
+    state = "interrupted, run it again to resume" if status.interrupted else run["state"]
     console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
     if run["error"]:
         console.print(run["error"], markup=False)
     if status.rejects:
-        console.print(f"{status.rejects} photos without result: see rejects.parquet")
+        console.print(f"{status.rejects} photos without result: see the reasons in rejects.parquet")
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
         print_metrics(console, status.metrics)
         return
@@ -95,12 +92,26 @@ def print_status(console: Console, status: RunStatus) -> None:
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
-        table.add_row(_stage_title(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
+        table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     console.print(table)
 
 
+def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
+    """Print a ranking, the photos it stands on, the scores of a sample if there are any, and the paths of the files."""
+    from clipes.tasks.runs.ranking import counted
+
+    ranking, summary = selection.ranking, selection.summary
+    rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
+    console.print(_template_table(("rank", "template", "sharpness"), rows))
+    pooling = summary.metrics["prompts"]["pooling"]
+    console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
+    if selection.sample is not None:
+        _print_sample(console, selection.sample)
+    print_summary(console, summary, verified)
+
+
 def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: bool) -> None:
-    """What `clipes gc` found, and whether it is gone."""
+    """Print what `clipes gc` found, and whether it was deleted."""
     if not counts:
         console.print("nothing to delete")
         return
@@ -108,12 +119,12 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
     for count in counts:
         table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
     console.print(table)
-    console.print("deleted" if removed else "nothing is deleted yet: --yes does it")
+    console.print("deleted" if removed else "nothing is deleted yet; add --yes to delete")
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
-    """What the doctor found; False where something does not work."""
-    table = _table("what", "works", "found", numbers=False)
+    """Print what the doctor found; return whether everything works."""
+    table = _table("check", "works", "result", numbers=False)
     for finding in findings:
         table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
     console.print(table)
@@ -121,33 +132,30 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
 
 
 def _print_verified(console: Console, cached: int) -> None:
-    console.print(f"verified: {cached} artifacts were read wholly before they counted as cached")
+    console.print(f"verified: {cached} cached artifacts were read completely before they were used")
 
 
-def _stage_title(stage: str) -> str:
-    """A stage's name, and what its rows are where they are no photos or texts."""
-    return title_of(stage)
-
-
-def _trained(training: Mapping[str, Any]) -> str:
+def _training_line(training: Mapping[str, Any]) -> str:
     speed, processes = training["iterations_per_second"], training["processes"]
     pace = "" if speed is None else f" at {speed:.2f} iterations/s"
     on = f"{processes} process{'es' if processes > 1 else ''} on {training['device']}"
     best = training["best_miou"]
-    way = "" if best is None else f", best mIoU on the way {best:.4f} at {training['best_iteration']}"
+    reached = (
+        "" if best is None else f", best mIoU during training {best:.4f} at iteration {training['best_iteration']}"
+    )
     return (
         f"segmenter trained for {training['iterations']} iterations{pace} in {training['precision']} by {on}, "
-        f"{training['kept_fraction']:.1%} of the labelled pixels kept{way}"
+        f"{training['kept_fraction']:.1%} of the labelled pixels kept{reached}"
     )
 
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
     table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "power", "photos")
-    for what, title in SCORED.items():
-        if what in metrics:
-            scores, power = metrics[what], metrics[what]["background_power"]
+    for scored in SCORED:
+        if scored.key in metrics:
+            scores, power = metrics[scored.key], metrics[scored.key]["background_power"]
             shares = (f"{scores[key]:.4f}" for key in ("miou", "pixel_accuracy", "mean_accuracy"))
-            table.add_row(title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
+            table.add_row(scored.title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
     return table
 
 
@@ -156,4 +164,35 @@ def _table(first: str, *others: str, numbers: bool = True) -> Table:
     table.add_column(first, no_wrap=True)
     for column in others:
         table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    return table
+
+
+def _print_sample(console: Console, sample: "ScoredSample") -> None:
+    from clipes.tasks.runs.ranking_record import correlations
+
+    rows = [
+        (
+            str(each.rank),
+            each.template,
+            f"{each.sharpness:.5f}",
+            f"{score.initial_miou:.4f}",
+            f"{score.initial_power:g}",
+            f"{score.refined_miou:.4f}",
+            f"{score.refined_power:g}",
+        )
+        for each, score in zip(sample.ranked, sample.scores, strict=True)
+    ]
+    console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
+    console.print("initial and refined CAMs: mIoU at the best background power p")
+    for line in correlations(sample):
+        console.print(f"sharpness against mIoU, {line}; the paper expects a negative correlation")
+
+
+def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of templates, whose brackets are text and no markup of rich."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column == "template" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table

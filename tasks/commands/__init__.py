@@ -1,1 +1,1 @@
-"""The commands that are not a run: export, predict, gc, doctor."""
+"""The commands other than runs: export, predict, gc, doctor."""

@@ -1,4 +1,4 @@
-"""What works on this machine, what does not, and what to do."""
+"""Check what works on this machine, what does not, and what to do about it."""
 
 import platform
 import uuid
@@ -16,15 +16,17 @@ from clipes.tasks.storage.user_files import join
 from clipes_core.config.run import ClipConfig
 from clipes_core.errors import StorageError, TransientError, WeightsError
 
+NO_URL = "PREFECT_API_URL is not set: clipes starts a server, which all your runs on this machine share"
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         what: versions, devices, weights, server, store.
         works: whether it can be used.
-        detail: what was found, and where it does not work what to do.
+        detail: what was found and, if it does not work, what to do.
     """
 
     what: str
@@ -33,63 +35,67 @@ class Finding:
 
 
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
-    """Look at versions, devices, weights, server and store.
+    """Check versions, devices, weights, server and store.
 
-    The weights are loaded, and downloaded first if a tag or URI is not here yet.
+    The weights are loaded; those of a tag or URI are downloaded first if this machine does not have them yet.
+
+    Args:
+        store_uri: store that a test file is written to.
+        clip: network and weights to load.
     """
-    return [*_versions(), _devices(), _weights(clip), _server(), _store(store_uri)]
+    return [*_check_versions(), _find_devices(), _load_weights(clip), _find_server(), _write_to_store(store_uri)]
 
 
-def _versions() -> Iterator[Finding]:
+def _check_versions() -> Iterator[Finding]:
     yield Finding("python", True, platform.python_version())
     for package in REPORTED_PACKAGES:
         try:
             yield Finding(package, True, version(package))
         except PackageNotFoundError:
-            yield Finding(package, False, f"not installed: pip install {package}")
+            yield Finding(package, False, f"not installed; run pip install {package}")
 
 
-def _devices() -> Finding:
+def _find_devices() -> Finding:
     devices = ", ".join(available_devices("auto"))
     detail = f"{devices} in {resolve_precision(ClipConfig())}, {cores()} cores for masks"
     if devices == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        detail += "; this processor is faster with clip.precision=bf16"
+        detail += "; this processor is faster with --set clip.precision=bf16"
     return Finding("devices", True, detail)
 
 
-def _weights(clip: ClipConfig) -> Finding:
+def _load_weights(clip: ClipConfig) -> Finding:
     try:
         return Finding("weights", True, f"{clip.model} {clip.pretrained}, digest {load_clip(clip).digest}")
     except (WeightsError, TransientError) as exc:
         return Finding("weights", False, str(exc))
 
 
-def _server() -> Finding:
+def _find_server() -> Finding:
     try:
         from prefect.settings import PREFECT_API_URL
     except ImportError as exc:
-        return Finding("server", False, f"prefect cannot be imported ({exc}): pip install prefect")
+        return Finding("server", False, f"prefect cannot be imported ({exc}); run pip install prefect")
     url = PREFECT_API_URL.value()
     if not url:
-        return Finding("server", True, "PREFECT_API_URL is not set: each run starts a server of its own")
-    return Finding("server", *_answer(url))
+        return Finding("server", True, NO_URL)
+    return Finding("server", *_check_server(url))
 
 
-def _answer(url: str) -> tuple[bool, str]:
+def _check_server(url: str) -> tuple[bool, str]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         fault = client.api_healthcheck()
     if fault is None:
         return True, f"{url} answers"
-    return False, f"{url} does not answer ({fault}): start it with `prefect server start`, or unset PREFECT_API_URL"
+    return False, f"{url} does not answer ({fault}); start it with `prefect server start`, or unset PREFECT_API_URL"
 
 
-def _store(uri: str) -> Finding:
+def _write_to_store(uri: str) -> Finding:
     trial = join(uri, f".doctor-{uuid.uuid4().hex}")
     try:
         write_file(trial, b"clipes")
         remove(trial)
     except (StorageError, TransientError) as exc:
-        return Finding("store", False, f"{uri} cannot be written ({exc}): name another with --store")
+        return Finding("store", False, f"{uri} cannot be written ({exc}); name another store with --store")
     return Finding("store", True, f"{uri} can be written")

@@ -1,4 +1,4 @@
-"""Masks of any photos, with the segmenter of a run."""
+"""Predict masks for any photos, with the segmenter of a run."""
 
 import io
 import logging
@@ -14,6 +14,7 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.run_status import read_run
@@ -22,7 +23,7 @@ from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
-IN_FOLDERS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # what is taken for a photo there
+FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # photos in a folder; others are ignored
 OVERLAY_QUALITY = 90
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """Which photos are asked for, and what is made of them.
+    """The photos to predict, and what to write.
 
     Attributes:
-        images: paths or URIs of photos, and of folders, which stand for all photos below them.
-        to: folder or URI that the masks go to.
-        overlay: whether each photo under its mask is written, too.
+        images: paths or URIs of photos and folders; a folder means all photos below it.
+        to: target folder or URI of the masks.
+        overlay: also write each photo with its mask drawn over it.
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
@@ -47,11 +48,11 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What became of a photo.
+    """The outcome for one photo.
 
     Attributes:
-        uri: of the photo.
-        reason: why it has no mask, with its URI; None where it has one.
+        uri: URI of the photo.
+        reason: why it has no mask, with its URI; None if it has one.
     """
 
     uri: str
@@ -61,26 +62,26 @@ class Prediction:
 def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[Prediction]:
     """Write the masks of photos as `<to>/<name of the photo>.png`, one after the other.
 
-    The run's settings of the evaluation hold, and those of its data set for reading a photo.
+    Photos are read with the settings of the run's data set, and predicted with those of its evaluation.
 
     Args:
-        store_uri: of the run.
-        name: of the run whose segmenter predicts.
-        request: what is asked for.
+        store_uri: store of the run.
+        name: name of the run whose segmenter predicts.
+        request: photos to predict, and what to write.
 
     Yields:
-        What became of each photo. One that cannot be used does not stop the rest.
+        The outcome for each photo. A photo that cannot be used does not stop the others.
 
     Raises:
-        UsageError: no such run, it has no segmenter, a folder holds no photo, a mask would replace a photo, the
-            device is not there, or the target cannot be written.
+        UsageError: the run does not exist or has no segmenter, a folder holds no photo, a mask would replace a photo,
+            the device does not exist, or the target cannot be written.
         ArtifactError: the segmenter's file is missing or broken.
-        StorageError: a store refuses.
-        TransientError: it does not answer.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
-    config, weights = _trained(store_uri, name)
+    config, weights = _find_segmenter(store_uri, name)
     (device, *_) = available_devices(request.device, "--device")
-    photos = _photos(request)
+    photos = _list_photos(request)
     segmenter = load_segmenter(weights, device)
     palette = np.asarray(segmenter.palette, dtype=np.uint8)
     for photo, loaded in load_photos(photos, config.dataset):
@@ -95,59 +96,59 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
             yield Prediction(photo.uri, error.reason if named else f"{photo.uri}: {error.reason}")
 
 
-def _trained(store_uri: str, name: str) -> tuple[RunConfig, str]:
-    """The config of a run and the URI of its segmenter's weights."""
+def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
+    """Return the config of a run and the URI of its segmenter's weights."""
     status = read_run(store_uri, name)
-    artifacts = [row["artifact"] for row in status.shards if row["stage"] == "segmenter" and row["artifact"]]
+    artifacts = status.artifacts(SEGMENTER.name)
     if not artifacts:
         raise UsageError(
-            f"run {name} has no segmenter: let it train one, with train.enabled=true and --until segmenter or later"
+            f"run {name} has no segmenter: train one, with {SEGMENTER.enabled_by} and --until {SEGMENTER.name} or later"
         )
     return parse_config(status.run["config"]), weights_uri(artifacts[0])
 
 
-def _photos(request: PredictionRequest) -> list[Photo]:
-    """The photos that are asked for, each once; `image_id` is the name of its mask, which no other has."""
-    places: dict[str, str] = {}
+def _list_photos(request: PredictionRequest) -> list[Photo]:
+    """Return the photos of a request, each once; `image_id` is the unique name of its mask."""
+    found: dict[str, str] = {}
     for image in request.images:
-        places |= {uri: name for uri, name in _places(absolute(image), absolute(request.to)) if uri not in places}
+        found |= {uri: name for uri, name in _find_photos(absolute(image), absolute(request.to)) if uri not in found}
     photos, taken = [], set[str]()
-    for uri, name in places.items():
-        own = _free(name, taken)
+    for uri, name in found.items():
+        own = _unused_name(name, taken)
         if own != name:
-            logger.info("%s: its mask is %s.png, for another photo is named %s too", uri, own, name)
+            logger.info("%s: its mask is written as %s.png, because another photo is also named %s", uri, own, name)
         taken.add(own)
         photos.append(Photo(own, uri, size_bytes=0, fingerprint="", class_ids=()))
     for photo in photos:
         for target in _targets(request, photo):
-            if absolute(target) in places:
-                raise UsageError(f"--to: {target} would replace a photo that is asked for; name another folder")
+            if absolute(target) in found:
+                raise UsageError(f"--to: {target} would replace one of the photos to predict; name another folder")
     return photos
 
 
-def _places(uri: str, to: str) -> Iterator[tuple[str, str]]:
-    """The photo at a URI, or those below it but for what lies where the masks go, with their names."""
+def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
+    """Yield URI and name of the photo at a URI, or of those below it; files in the target of the masks are left out."""
     try:
         with translate_storage_errors(uri):
             fs, path = filesystem(uri)
             below = sorted(fs.find(path)) if fs.isdir(path) else None
     except (StorageError, TransientError):
-        below = None  # read as a photo it is told why, and the rest goes on
+        below = None  # Treated as one photo: reading it reports the error, and the other photos are still predicted.
     if below is None:
         yield uri, without_extension(posixpath.basename(uri))
         return
     inside = [posixpath.relpath(file, path) for file in below]
-    found = [name for name in inside if name.lower().endswith(IN_FOLDERS)]
+    found = [name for name in inside if name.lower().endswith(FOLDER_EXTENSIONS)]
     if to.startswith(join(uri, "")):
         found = [name for name in found if not join(uri, name).startswith(join(to, ""))]
     if not found:
-        raise UsageError(f"{uri}: a folder without photos ({', '.join(IN_FOLDERS)}); name one that has some")
+        raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name one that does")
     for name in found:
         yield join(uri, name), without_extension(name)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """A name that is not taken yet: the name itself, or with a number."""
+def _unused_name(name: str, taken: set[str]) -> str:
+    """Return the name itself or, if it is taken, the name with a number."""
     number = 1
     own = name
     while own in taken:
@@ -157,16 +158,17 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _targets(request: PredictionRequest, photo: Photo) -> Sequence[str]:
-    """Where mask and overlay of a photo go; no mask can have the name of an overlay."""
+    """Return the URIs of a photo's mask and overlay; they differ in their extension, so no two files collide."""
     suffixes = (".png", "-overlay.jpg") if request.overlay else (".png",)
     return [join(request.to, f"{photo.image_id}{suffix}") for suffix in suffixes]
 
 
 def _write(request: PredictionRequest, photo: Photo, loaded: LoadedPhoto, ids: np.ndarray, palette: np.ndarray) -> None:
-    made = [palette_png(resized_ids(ids, loaded.size_hw), palette)]
+    """Write the mask of a photo, and its overlay if the request asks for one."""
+    contents = [palette_png(resized_ids(ids, loaded.size_hw), palette)]
     if request.overlay:
-        made.append(_jpeg(ids_on_photo(np.asarray(loaded.image), ids, palette)))
-    for target, content in zip(_targets(request, photo), made, strict=True):
+        contents.append(_jpeg(ids_on_photo(np.asarray(loaded.image), ids, palette)))
+    for target, content in zip(_targets(request, photo), contents, strict=True):
         write_bytes(target, content)
 
 

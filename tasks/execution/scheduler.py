@@ -18,9 +18,9 @@ from clipes.tasks.runs.failures import check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.ui.progress import progress_in_ui
-from clipes.tasks.ui.stage_tables import stage_tables_in_ui
-from clipes.tasks.ui.terminal import Done, shown_progress
+from clipes.tasks.ui.progress import show_progress_in_ui
+from clipes.tasks.ui.stage_tables import show_stage_tables_in_ui
+from clipes.tasks.ui.terminal import Done, show_progress
 
 MOST_TASK_RUNS = 2000  # of a stage; if it has more shards, each takes a group of them
 
@@ -116,12 +116,12 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         return Done(runner.rows(stage), ledger.reused_rows(stage))
 
     with ExitStack() as stack:
-        stack.enter_context(stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more
+        stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more
         threads: dict[str, ThreadPoolTaskRunner[Any]] = {
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
             for kind in ("cpu", "gpu")
         }
         stack.enter_context(runner)
-        stack.enter_context(shown_progress(totals, done))
-        stack.enter_context(progress_in_ui(run.config.name, totals, done))
+        stack.enter_context(show_progress(totals, done))
+        stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
         yield Scheduler(ledger, runner, threads)

@@ -1,4 +1,4 @@
-"""What a run's files and artifacts say of it, gathered for its report."""
+"""The facts that a report shows, gathered from a run's files and artifacts."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,12 +10,16 @@ import numpy as np
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.listed import Listed, listed
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, PSEUDO_MASK, photo_mious
+from clipes.tasks.stages.cams import CAMS
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
+from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import UsageError
+from clipes_core.evaluation.scored import PSEUDO_MASK
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
 
@@ -30,7 +34,7 @@ class Rejects:
     """Photos without result.
 
     Attributes:
-        groups: (stage, kind) -> how many.
+        groups: (stage, kind) -> number of photos.
         listed: the first `LISTED_REJECTS` rows of rejects.parquet.
     """
 
@@ -40,21 +44,21 @@ class Rejects:
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """All that a report tells.
+    """Everything that a report shows, except for the rows of its galleries.
 
     Attributes:
         status: run.json, metrics.json and the state of every shard.
-        config: of the run.
-        vocabulary: of the run.
+        config: config of the run.
+        vocabulary: classes of the run.
         listed: photos of the manifest.
         rejects: photos without result.
-        sentences: class id -> what CLIP read for it.
-        masks: pseudo masks that were made.
+        sentences: class id -> sentences that CLIP read for it.
+        masks: number of pseudo masks.
         confidence: (256,) int64, pixels of all masks per stored level.
         picks: photos for the gallery.
-        basis: what best and worst mean there.
-        segmenter: what was trained on the masks.
-        artifacts: where the galleries read on.
+        basis: what the gallery's best and worst refer to.
+        segmenter: the segmenter trained on the masks.
+        artifacts: reader for the rows of the galleries.
     """
 
     status: RunStatus
@@ -72,29 +76,39 @@ class RunFacts:
 
 
 def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
-    """Read a run's tables and artifacts, a few rows at a time.
+    """Gather the facts of a run from its tables and artifacts, a few rows at a time.
 
     Raises:
-        UsageError: an earlier version wrote the run.
+        UsageError: an earlier version of clipes wrote the run.
     """
     run = status.run
     if "vocabulary" not in run:
-        raise UsageError(f"run {run['name']} is of an earlier version of clipes: run it again, then it has a report")
+        raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
     masks, confidence, sure = _masks(artifacts, config.report.gallery)
     picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
     photos = listed(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
     segmenter = segmenter_facts(artifacts, 1 + len(vocabulary.classes), -(-config.report.gallery // 2))
     return RunFacts(
-        *(status, config, vocabulary, photos, _rejects(artifacts), _sentences(artifacts)),
-        *(masks, confidence, picks, basis, segmenter, artifacts),
+        status=status,
+        config=config,
+        vocabulary=vocabulary,
+        listed=photos,
+        rejects=_rejects(artifacts),
+        sentences=_sentences(artifacts),
+        masks=masks,
+        confidence=confidence,
+        picks=picks,
+        basis=basis,
+        segmenter=segmenter,
+        artifacts=artifacts,
     )
 
 
 def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
-    """How many masks there are, the confidence of all their pixels, and a choice by it."""
+    """Return the number of masks, the confidence histogram of their pixels, and photos ranked by mean confidence."""
     masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
-    for row in artifacts.rows("masks", ("image_id", "status", "confidence_histogram")):
+    for row in artifacts.rows(MASKS.name, ("image_id", "status", "confidence_histogram")):
         if row["status"] == "ok":
             counts = np.array(row["confidence_histogram"])
             masks, total = masks + 1, total + counts
@@ -103,17 +117,17 @@ def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, Gall
 
 
 def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
-    """By mIoU where there is truth, else by confidence, else photos with CAMs as they come."""
+    """Choose photos by mIoU if any has a true mask, else by confidence, else any that have CAMs."""
     scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
-    for row in artifacts.rows("mask_scores", ("image_id", "status", *CELL_COLUMNS)):
+    for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":
-            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK, float("nan")))
+            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK.key, float("nan")))
     if scored.photos:
         return scored.picks(), "miou"
     if sure.photos:
         return sure.picks(), "confidence"
     seen = GalleryChoice(gallery)
-    for row in artifacts.rows("cams", ("image_id", "status")):
+    for row in artifacts.rows(CAMS.name, ("image_id", "status")):
         if row["status"] == "ok":
             seen.add(row["image_id"], float("nan"))
     return seen.picks(), "nothing"
@@ -131,6 +145,6 @@ def _rejects(artifacts: RunArtifacts) -> Rejects:
 
 def _sentences(artifacts: RunArtifacts) -> dict[int, tuple[str, ...]]:
     found: dict[int, tuple[str, ...]] = {}
-    for row in artifacts.rows("texts", ("class_id", "sentences")):
+    for row in artifacts.rows(TEXTS.name, ("class_id", "sentences")):
         found[row["class_id"]] = (*found.get(row["class_id"], ()), *row["sentences"])
     return found

@@ -1,4 +1,4 @@
-"""The photos of a run as its report counts them."""
+"""Counts of the photos in a manifest, for the report."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -12,14 +12,14 @@ COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_u
 
 @dataclass(frozen=True)
 class Listed:
-    """What a manifest holds.
+    """The photos of a manifest.
 
     Attributes:
-        photos: how many.
-        unlabelled: how many without labels.
-        with_truth: how many with a true mask.
-        by_class: class id -> photos with that label.
-        chosen: image_id -> the photos that the gallery shows.
+        photos: number of photos.
+        unlabelled: number of photos without labels.
+        with_truth: number of photos with a true mask.
+        by_class: class id -> number of photos with that label.
+        chosen: image_id -> photo that the gallery shows.
     """
 
     photos: int
@@ -30,7 +30,7 @@ class Listed:
 
 
 def listed(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> Listed:
-    """Count the photos of a manifest beside run.json, and keep those whose ids are wanted."""
+    """Count the photos of a manifest in the run's folder, and keep those whose ids are wanted."""
     photos = unlabelled = with_truth = 0
     by_class: Counter[int] = Counter()
     chosen = {}

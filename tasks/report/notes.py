@@ -1,4 +1,4 @@
-"""What a report says first: how the run went, what is missing, why, and how to go on."""
+"""The notes at the top of a report: how the run went, what is missing and why, and how to resume."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import STAGES, all_names, run_names
 from clipes_core.confidence import PAPER_MU, share_from
+from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
-RESUME = "What is done is kept: run the same clipes run command again to go on from there."
+RESUME = "Finished work is kept. To resume, run the same clipes run command again."
 SHOWN_SHARDS = 12
 
 Tone = Literal["bad", "warn", "plain", "good"]
@@ -18,7 +19,7 @@ TONES = get_args(Tone)
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence or two, and lines that are quoted beneath it."""
+    """A sentence or two, and lines quoted below them."""
 
     tone: Tone
     text: str
@@ -26,7 +27,7 @@ class Note:
 
 
 def state_of(facts: RunFacts) -> tuple[str, Tone]:
-    """The run's state in a word, and how good that is."""
+    """Return the run's state in a word, and its tone."""
     if facts.status.interrupted:
         return "interrupted", "bad"
     state = facts.status.run["state"]
@@ -35,35 +36,35 @@ def state_of(facts: RunFacts) -> tuple[str, Tone]:
 
 
 def headline(facts: RunFacts) -> Note:
-    """The one thing to know of a run."""
+    """Return the most important fact about a run."""
     metrics = facts.status.metrics or {}
     masks = _counted(facts.masks, "pseudo mask")
     if facts.status.run["until"] not in run_names():
         return Note("plain", "This run ranked templates; it makes no pseudo masks.")
     if not facts.masks:
-        return Note("warn", "This run has made no pseudo mask.")
-    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels are at least {PAPER_MU} sure."
-    trained = _reached(metrics)
-    if "pseudo_mask" not in metrics or "centre_box" not in metrics:
-        return Note("plain", f"{masks}, without a score. {sure}{trained}")
-    miou, floor = metrics["pseudo_mask"]["miou"], metrics["centre_box"]["miou"]
+        return Note("warn", "This run has no pseudo masks.")
+    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels have a confidence of at least {PAPER_MU}."
+    trained = _segmenter_sentence(metrics)
+    if PSEUDO_MASK.key not in metrics or CENTRE_BOX.key not in metrics:
+        return Note("plain", f"{masks}, not scored. {sure}{trained}")
+    miou, floor = metrics[PSEUDO_MASK.key]["miou"], metrics[CENTRE_BOX.key]["miou"]
     points = 100 * (miou - floor)
-    reached = f"{masks}, {miou:.1%} mIoU: {abs(points):.1f} points"
-    if points > 0:
-        return Note("good", f"{reached} above what a box in the middle of the photo reaches. {sure}{trained}")
-    return Note("warn", f"{reached} below what a box in the middle of the photo reaches. {sure}{trained}")
+    tone: Tone = "good" if points > 0 else "warn"
+    place = "above" if points > 0 else "below"
+    compared = f"{abs(points):.1f} points {place} the baseline, a box in the middle of the photo"
+    return Note(tone, f"{masks}, {miou:.1%} mIoU: {compared}. {sure}{trained}")
 
 
-def _reached(metrics: Mapping[str, Any]) -> str:
-    """A sentence on the segmenter, where it was scored."""
-    if "segmenter" not in metrics:
+def _segmenter_sentence(metrics: Mapping[str, Any]) -> str:
+    """Return a sentence on the segmenter's score; empty if it was not scored."""
+    if SEGMENTER_MASK.key not in metrics:
         return ""
-    miou, images = metrics["segmenter"]["miou"], metrics["segmenter"]["images"]
-    return f" The segmenter trained on them reaches {miou:.1%} on {_counted(images, 'photo')} of the evaluation."
+    miou, images = metrics[SEGMENTER_MASK.key]["miou"], metrics[SEGMENTER_MASK.key]["images"]
+    return f" The segmenter trained on them reaches {miou:.1%} on the {_counted(images, 'photo')} of the evaluation."
 
 
 def notes(facts: RunFacts) -> list[Note]:
-    """What is missing or odd, the worst first."""
+    """Return what is missing or unusual, the worst first."""
     found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_segmenter(facts), *_unreadable(facts)]
     return sorted(found, key=lambda note: TONES.index(note.tone))
 
@@ -72,23 +73,27 @@ def _end(facts: RunFacts) -> Iterator[Note]:
     state, _ = state_of(facts)
     error, until = facts.status.run["error"], facts.status.run["until"]
     if state == "failed":
-        yield Note("bad", f"The run failed. {RESUME}", tuple((error or "without a message").splitlines()))
+        yield Note("bad", f"The run failed. {RESUME}", tuple((error or "no message").splitlines()))
     elif state == "interrupted":
-        yield Note("bad", f"The run's process ended without saying why: it was killed, or the machine went. {RESUME}")
+        yield Note(
+            "bad",
+            f"The run's process was killed, or the machine went down. {RESUME}",
+        )
     elif state == "cancelled":
         yield Note("warn", f"The run was stopped. {RESUME}")
     elif state == "running":
-        yield Note("plain", "The run is going on: this report is how far it was. The run's end writes it again.")
-    if until not in run_names():
-        yield Note("plain", "It ranked templates, see prompts.png and prompts.parquet beside this report.")
-    elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
         yield Note(
-            "plain", f"It was asked to end after {until}, so it has no {', no '.join(left)}: run without --until."
+            "plain", "The run is still going: this report shows its progress so far, and is replaced at the end."
         )
+    if until not in run_names():
+        yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the folder of this report.")
+    elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
+        missing = f"The run was asked to stop after {until}, so it has no {', no '.join(left)}."
+        yield Note("plain", f"{missing} To continue, run it without --until.")
 
 
 def _stages_after(until: str) -> tuple[str, ...]:
-    """Return the stages of a whole run that come after one of them."""
+    """Return the stages of a complete run that come after the given one."""
     return run_names()[run_names().index(until) + 1 :]
 
 
@@ -101,40 +106,43 @@ def _shards(facts: RunFacts) -> Iterator[Note]:
             some = ", ".join(failed[:SHOWN_SHARDS]) + (", …" if len(failed) > SHOWN_SHARDS else "")
             yield Note("bad", f"{stage}: {len(failed)} of {_counted(len(rows), 'shard')} failed ({some}).")
         if waiting and state_of(facts)[0] != "running":
-            yield Note("warn", f"{stage}: {len(waiting)} of {_counted(len(rows), 'shard')} not made.")
+            yield Note("warn", f"{stage}: {len(waiting)} of {_counted(len(rows), 'shard')} not made yet.")
 
 
 def _photos(facts: RunFacts) -> Iterator[Note]:
     listed, rejected = facts.listed, sum(facts.rejects.groups.values())
     if not listed.photos:
-        yield Note("bad", "No photo was left to work on: all were rejected when they were listed.")
+        yield Note("bad", "No photo could be used: all were rejected when they were listed. The reasons are below.")
     if rejected:
         yield Note("warn", f"{_counted(rejected, 'photo')} without result: the reasons are below.")
     if listed.unlabelled:
-        yield Note("plain", f"{_counted(listed.unlabelled, 'photo')} without labels: no CAMs, masks all background.")
+        yield Note(
+            "plain",
+            f"{_counted(listed.unlabelled, 'photo')} without labels: no CAMs, and all-background masks.",
+        )
     names = [entry.name for class_id, entry in enumerate(facts.vocabulary.classes, 1) if not listed.by_class[class_id]]
     if names and listed.photos:
         yield Note("plain", f"No photo is labelled with {_some(names, 'classes')}.")
     if facts.config.clip.pretrained.startswith("random:"):
-        yield Note("warn", f"CLIP's weights are {facts.config.clip.pretrained}: nothing here means anything.")
+        yield Note("warn", f"CLIP's weights are random ({facts.config.clip.pretrained}): the results are meaningless.")
 
 
 def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
     asked = all_names().index(facts.status.run["until"]) >= all_names().index(MASK_SCORES.name)
     if facts.status.metrics is None:
-        yield Note("plain", "Scores and times are written at a run's end, which this one has not come to.")
+        yield Note("plain", "Scores and times are written at the end of a run, which this one has not reached.")
     elif asked and not listed.with_truth and listed.photos:
-        yield Note("plain", "No photo has a true mask, so nothing is scored: name their folder in dataset.truth.")
-    elif "pseudo_mask" in metrics and metrics["pseudo_mask"]["images"] < listed.photos:
-        images = metrics["pseudo_mask"]["images"]
-        yield Note("plain", f"The scores are over {_counted(images, 'photo')} with a truth, of {listed.photos}.")
+        yield Note("plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the masks' folder.")
+    elif PSEUDO_MASK.key in metrics and metrics[PSEUDO_MASK.key]["images"] < listed.photos:
+        images = metrics[PSEUDO_MASK.key]["images"]
+        yield Note("plain", f"The scores are over the {_counted(images, 'photo')} of {listed.photos} with a true mask.")
 
 
 def _segmenter(facts: RunFacts) -> Iterator[Note]:
     metrics, until = facts.status.metrics or {}, facts.status.run["until"]
     if until in run_names() and not facts.config.train.enabled:
-        yield Note("plain", "It trains no segmenter: train.enabled is false.")
+        yield Note("plain", "The run trains no segmenter, because train.enabled is false.")
     if "training" not in metrics:
         return
     unusable = metrics["training"]["reads"]["unusable_photos"]
@@ -142,16 +150,16 @@ def _segmenter(facts: RunFacts) -> Iterator[Note]:
         text = f"{_counted(len(unusable), 'photo')} could not be used in the training: {_some(unusable, 'photos')}."
         yield Note("warn", text)
     if not facts.config.evaluation.photos:
-        yield Note("plain", "The segmenter is not scored: name photos that it was not trained on, in evaluation.split.")
+        yield Note("plain", "The segmenter is not scored. Set evaluation.split to photos that it was not trained on.")
     elif until == run_names()[-1] and facts.segmenter.listed.photos and not facts.segmenter.listed.with_truth:
-        text = "No photo of the evaluation has a true mask, so the segmenter is not scored: set evaluation.truth."
+        text = "No photo of the evaluation has a true mask, so the segmenter is not scored. Set evaluation.truth."
         yield Note("plain", text)
 
 
 def _unreadable(facts: RunFacts) -> Iterator[Note]:
     broken = facts.artifacts.unreadable
     if broken:
-        text = f"{_counted(len(broken), 'artifact')} could not be read, and what they hold is missing here."
+        text = f"{_counted(len(broken), 'artifact')} could not be read. Their content is missing in this report."
         yield Note("bad", text, tuple(broken.values()))
 
 

@@ -1,4 +1,4 @@
-"""A run's facts as the page shows them; every text is escaped by the template."""
+"""The HTML page of a report: a run's facts, formatted for the template, which escapes every text."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,38 +13,38 @@ from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
-from clipes.tasks.report.scores import SCORED, class_scores, ranked_by
+from clipes.tasks.report.scores import class_scores, ranked_by
 from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
 from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
+from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20
-NO_GAIN = ("centre_box", "segmenter")  # the baseline itself, and what is scored on other photos
-SHARD_STATES = ("cached", "completed", "failed", "running", "pending")
 GROUPS = {
     "miou": {
         "best": "Best, by the pseudo mask's mIoU in the photo",
         "worst": "Worst, by the pseudo mask's mIoU in the photo",
-        "random": "Others, picked by a hash of their ids",
+        "random": "Others (a reproducible random choice)",
     },
     "confidence": {
-        "best": "Most confident (mean over the pixels; there is no truth)",
-        "worst": "Least confident (mean over the pixels; there is no truth)",
-        "random": "Others, picked by a hash of their ids",
+        "best": "Most confident (mean over the pixels; there are no true masks)",
+        "worst": "Least confident (mean over the pixels; there are no true masks)",
+        "random": "Others (a reproducible random choice)",
     },
-    "nothing": {"random": "Picked by a hash of their ids (there are no masks to rank by)"},
+    "nothing": {"random": "A reproducible random choice (there are no masks to rank by)"},
 }
 EVALUATION_GROUPS = {
     "best": "Best predictions, by the segmenter's mIoU in the photo",
     "worst": "Worst predictions, by the segmenter's mIoU in the photo",
-    "random": "Other predictions, picked by a hash of their ids",
+    "random": "Other predictions (a reproducible random choice)",
 }
 
 
 def page(facts: RunFacts) -> str:
-    """The report as one HTML document that needs nothing else."""
-    # not importlib.resources: it cannot open namespace folders of an editable installation
+    """Return the report as one HTML document that loads no other file."""
+    # importlib.resources cannot open namespace packages of an editable installation.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -83,13 +83,13 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
     words = f"{len(facts.vocabulary.background_words)} background words" if config.prompts.background else "none"
     crf = f"dense CRF, {config.crf.iter_max} iterations" if config.crf.enabled else "no CRF"
     return {
-        "Photos": f"{run['photos']}" + (f", and {run['rejected']} that could not be listed" * bool(run["rejected"])),
+        "Photos": f"{run['photos']}" + (f", and {run['rejected']} rejected when listed" * bool(run["rejected"])),
         "Data set": _dataset(config.dataset),
         "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
         **_template(facts),
-        "Against": words,
+        "Background texts": words,
         "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refined by {config.cam.refine}",
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
@@ -102,26 +102,30 @@ def _dataset(dataset: DatasetConfig) -> str:
 
 
 def _template(facts: RunFacts) -> dict[str, str]:
-    """The template that the texts were made with, and whether it was chosen; nothing for a ranking."""
+    """Return the template of the texts, and whether it was chosen automatically; nothing for a ranking."""
     template = facts.status.run["template"]
     if template is None:
         return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
-    made_with = template if isinstance(template, str) else " · ".join(template)
+    text = template if isinstance(template, str) else " · ".join(template)
     how = " (the sharpest of the candidates)" if facts.config.prompts.template == AUTO_TEMPLATE else ""
-    return {"Template": made_with + how}
+    return {"Template": text + how}
 
 
 def _scores(facts: RunFacts) -> list[dict[str, Any]]:
     metrics = facts.status.metrics or {}
-    floor = metrics["centre_box"]["miou"] if "centre_box" in metrics else None
     return [
-        {
-            **{"what": what, "title": title, "scores": metrics[what]},
-            "gain": None if floor is None or what in NO_GAIN else metrics[what]["miou"] - floor,
-        }
-        for what, title in SCORED.items()
-        if what in metrics
+        {"scored": scored, "scores": metrics[scored.key], "gain": _gain(scored, metrics)}
+        for scored in SCORED
+        if scored.key in metrics
     ]
+
+
+def _gain(scored: Scored, metrics: Mapping[str, Any]) -> float | None:
+    """Return the mIoU above the baseline's; None where the two cannot be compared."""
+    if scored.is_baseline or scored.on_evaluation or CENTRE_BOX.key not in metrics:
+        return None
+    gain: float = metrics[scored.key]["miou"] - metrics[CENTRE_BOX.key]["miou"]
+    return gain
 
 
 def _confidence(facts: RunFacts) -> dict[str, Any] | None:
@@ -142,13 +146,13 @@ def _stages(facts: RunFacts) -> list[dict[str, Any]]:
         states = [row["state"] for row in facts.status.shards if row["stage"] == stage]
         if states:
             shards = {state: states.count(state) for state in SHARD_STATES if state in states}
-            iterations = stage in STAGES and bool(STAGES[stage].kind.unit)
-            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "iterations": iterations})
+            unit = STAGES[stage].kind.unit if stage in STAGES else ""
+            lines.append({"stage": stage, "shards": shards, "counts": counts.get(stage), "unit": unit})
     return lines
 
 
 def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
-    """The segmenter's section; None where none was trained."""
+    """Return the content of the segmenter's section; None if no segmenter was trained."""
     if not facts.segmenter.curve:
         return None
     picks = facts.segmenter.picks
@@ -182,7 +186,7 @@ def _moment(stamp: str) -> str:
 
 def _duration(run: Mapping[str, Any]) -> str:
     if run["finished"] is None:
-        return "without an end so far"
+        return "not finished"
     seconds = round((datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds())
     hours, minutes = seconds // 3600, seconds % 3600 // 60
     if hours:

@@ -4,30 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clipes.tasks.report.facts import RunFacts
+from clipes_core.evaluation.scored import PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
-SCORED = {
-    "centre_box": "Centre box (baseline)",
-    "initial_cam": "Initial CAM",
-    "refined_cam": "Refined CAM",
-    "pseudo_mask": "Pseudo mask",
-    "segmenter": "Segmenter",
-}
-
-
-RANKING = ("pseudo_mask", "segmenter")  # the first of them that was scored ranks the classes
+RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of them that was scored ranks the classes
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What one class came to.
+    """The scores of one class.
 
     Attributes:
-        id: of the class; 0 is background.
-        name: of the class.
-        iou: of its pseudo masks, or of the segmenter where masks were not scored, in [0, 1]; None where no truth of
-            these holds the class.
-        photos: how many have its label, None for background.
-        others: IoU of all that was scored, the pseudo mask among it; None where no truth holds the class.
+        id: class id; 0 is background.
+        name: name of the class.
+        iou: IoU in [0, 1] of its pseudo masks, or of the segmenter if masks were not scored; None if no true mask of
+            these photos holds the class.
+        photos: number of photos with its label; None for background.
+        others: key of each score, that of `iou` included -> IoU; None if no true mask holds the class.
     """
 
     id: int
@@ -38,17 +30,17 @@ class ClassScores:
 
 
 def ranked_by(facts: RunFacts) -> str | None:
-    """What the classes are ranked by; None where nothing was scored."""
+    """Return the key of the score that ranks the classes; None if nothing was scored."""
     metrics = facts.status.metrics or {}
     return next((what for what in RANKING if what in metrics), None)
 
 
 def class_scores(facts: RunFacts) -> list[ClassScores]:
-    """Background and every class with truth, the best pseudo mask first."""
+    """Return background and every class that some true mask holds, the best first."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     if first is None:
         return []
-    ious = {what: metrics[what]["class_iou"] for what in SCORED if what in metrics}
+    ious = {each.key: metrics[each.key]["class_iou"] for each in SCORED if each.key in metrics}
     found = [
         ClassScores(
             *(class_id, name, ious[first][name], facts.listed.by_class.get(class_id)),

@@ -1,4 +1,4 @@
-"""What a run's artifacts say of the segmenter, gathered for the report."""
+"""The facts about the segmenter that a report shows, gathered from a run's artifacts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Curve = tuple[Mapping[str, Any], ...]
 
 @dataclass(frozen=True)
 class SegmenterFacts:
-    """What the report tells of a segmenter.
+    """A segmenter and its evaluation.
 
     Attributes:
-        curve: rows of its artifact, see tasks/stages.py; none where it was not trained.
+        curve: rows of its artifact; empty if no segmenter was trained.
         listed: photos of the evaluation.
-        picks: those for the gallery, by the mIoU in the photo.
+        picks: photos for the gallery, by the mIoU in the photo.
     """
 
     curve: Curve
@@ -31,12 +31,12 @@ class SegmenterFacts:
 
 
 def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> SegmenterFacts:
-    """Read the curve, and choose among the photos of the evaluation.
+    """Read the curve of the training, and choose photos of the evaluation.
 
     Args:
-        artifacts: of the run.
+        artifacts: artifacts of the run.
         num_classes: 1 + K.
-        gallery: how many photos are shown.
+        gallery: number of photos to show.
     """
     choice = GalleryChoice(gallery)
     for row in artifacts.rows(SEGMENTER_SCORES.name, ("image_id", "status", *TRIPLET_COLUMNS)):

@@ -1,4 +1,4 @@
-"""What a training was like, in words for report and UI."""
+"""Facts about a training, in words for report and UI."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,26 +8,26 @@ from clipes_core.config.run import TrainConfig
 
 
 def training_facts(facts: RunFacts) -> dict[str, str]:
-    """What is told of the training, by name; empty before the end of a run, and where none is."""
+    """Return the facts about a run's training by name; empty without a training, and before the end of the run."""
     training = (facts.status.metrics or {}).get("training")
-    return dict(_told(training, facts.config.train)) if training else {}
+    return dict(_facts(training, facts.config.train)) if training else {}
 
 
-def _told(training: dict[str, Any], config: TrainConfig) -> Iterator[tuple[str, str]]:
+def _facts(training: dict[str, Any], config: TrainConfig) -> Iterator[tuple[str, str]]:
     resumed, speed = training["resumed_at"], training["iterations_per_second"]
     processes, gpu = training["processes"], training["peak_gpu_memory_mib"]
     on = f"{processes} process{'es' if processes > 1 else ''} on {training['device']}"
     yield "Network", f"{config.mmseg_config}, {training['parameters'] / 1e6:.2f} M parameters"
     yield "Loss", "cross entropy" if config.loss == "ce" else f"confidence-guided, mu {config.mu}"
     yield "Iterations", f"{training['iterations']}" + (f", resumed at {resumed}" if resumed else "")
-    yield "Speed", "no step was left to do" if speed is None else f"{speed:.2f} iterations/s"
+    yield "Speed", "no iteration was left to do" if speed is None else f"{speed:.2f} iterations/s"
     yield "Waited for photos", f"{training['waited_seconds']:.1f} s"
     yield "Precision", f"{training['precision']}, {on}"
     yield "Peak memory", f"{training['peak_memory_mib']} MiB" + (f", {gpu} MiB of the GPU" if gpu is not None else "")
     yield "Trained on", _photos(training)
-    yield "Pixels kept", f"{training['kept_fraction']:.1%} of the labelled"
+    yield "Pixels kept", f"{training['kept_fraction']:.1%} of the labelled ones"
     if training["best_miou"] is not None:
-        yield "Best mIoU on the way", f"{training['best_miou']:.1%} at iteration {training['best_iteration']}"
+        yield "Best mIoU during training", f"{training['best_miou']:.1%} at iteration {training['best_iteration']}"
     yield "Files read", _reads(training["reads"])
 
 
@@ -37,7 +37,7 @@ def _photos(training: dict[str, Any]) -> str:
 
 
 def _reads(reads: dict[str, Any]) -> str:
-    told = [f"{reads['local']} local"] if reads["local"] else []
+    counts = [f"{reads['local']} local"] if reads["local"] else []
     if reads["hit"] or reads["fetched"]:
-        told += [f"{reads['hit']} from the cache", f"{reads['fetched']} fetched ({reads['fetched_mb']:.1f} MB)"]
-    return ", ".join(told or ["none"]) + f", in {reads['read_seconds']:.1f} s"
+        counts += [f"{reads['hit']} from the cache", f"{reads['fetched']} fetched ({reads['fetched_mb']:.1f} MB)"]
+    return ", ".join(counts or ["none"]) + f", in {reads['read_seconds']:.1f} s"

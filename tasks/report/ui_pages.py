@@ -1,4 +1,4 @@
-"""What a run came to, in the Prefect UI: where its files are, the scores of its classes, a few of its photos."""
+"""The results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,31 +17,31 @@ from clipes.tasks.report.page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.scores import class_scores, ranked_by
 from clipes.tasks.report.training_facts import training_facts
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3
-LARGEST_GALLERY = 600_000  # characters; the UI fetches it with every list of artifacts
-REPORT = "What the run came to, and where its files are."
+LARGEST_GALLERY = 600_000  # characters; the UI loads it with every list of artifacts
+REPORT = "The result of the run, and the paths of its files."
 SCORES = (
-    "IoU in [0, 1], the best pseudo masks first; centre_box is the baseline, segmenter is on the photos of the "
-    "evaluation, which are others. photos: how many have the label."
+    "IoU in [0, 1], the best pseudo masks first. centre_box is the baseline. segmenter is scored on the photos of the "
+    "evaluation, the others on those of the data set. photos: number of photos with the label."
 )
 TRAINING = "The training of the segmenter."
 PICTURES = "A few of the photos; `report.html` has more."
-COLUMNS = ("initial_cam", "refined_cam", "pseudo_mask", "centre_box", "segmenter")
 
 
 def show_run(facts: RunFacts, report_uri: str) -> None:
-    """Show a run that has ended in the Prefect UI; nothing where no flow run goes on.
+    """Show the results of a finished run in the Prefect UI; do nothing outside of a flow run.
 
     Args:
-        facts: of the run.
-        report_uri: of report.html.
+        facts: facts of the run.
+        report_uri: URI of report.html.
     """
     if not in_flow_run():
         return
     name = facts.config.name
-    with ServerWatch("report").publishing():
+    with ServerWatch("report").tolerate_failures():
         create_markdown_artifact(report_page(facts, report_uri), artifact_key(name, "report"), REPORT)
         if scores := score_rows(facts):
             create_table_artifact(scores, artifact_key(name, "class-scores"), SCORES)
@@ -52,9 +52,9 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
 
 
 def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
-    """The mean over the classes, then each class that has a truth; nothing where nothing was scored."""
+    """Return the mean over the classes, then each class that some true mask holds; empty if nothing was scored."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
-    scored = [what for what in COLUMNS if what in metrics]
+    scored = [each.key for each in SCORED if each.key in metrics]
     if first is None:
         return []
     mean = {"class": "mIoU", **{what: round(metrics[what]["miou"], 4) for what in scored}}
@@ -66,19 +66,19 @@ def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def report_page(facts: RunFacts, report_uri: str) -> str:
-    """The headline, what is missing or odd, and where the files are."""
+    """Return a page with the headline, the notes, the photos without result, and the paths of the files."""
     state, _ = state_of(facts)
-    said = [
+    note_lines = [
         line
         for note in notes(facts)
         for line in (f"- {_plain(note.text)}", *(f"    - {_code(quoted)}" for quoted in note.quoted))
     ]
     rejects = [f"- {count} {_plain(kind)} in {_plain(stage)}" for (stage, kind), count in facts.rejects.groups.items()]
-    where = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
-    places = ["| | |", "| --- | --- |", *(f"| {what} | {_place(uri)} |" for what, uri in where.items())]
+    uris = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
+    places = ["| | |", "| --- | --- |", *(f"| {what} | {_place(uri)} |" for what, uri in uris.items())]
     parts = (
         [f"**{state}**: {_plain(headline(facts).text)}"],
-        said,
+        note_lines,
         ["**Photos without result**", "", *rejects] if rejects else [],
         places,
     )
@@ -86,17 +86,17 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
 
 
 def training_page(facts: RunFacts) -> str:
-    """The curve of the segmenter's training, and what is told of it; empty where none was trained."""
+    """Return a page with the curve and facts of the training; empty if no segmenter was trained."""
     if not facts.segmenter.curve:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
-    told = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
-    shown = [_picture_table([plot]) for plot in curve]  # below each other: the UI cuts off what is beside a plot
-    return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *told])])
+    table = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
+    shown = [_picture_table([plot]) for plot in curve]  # one per row, because the UI cuts off a second one
+    return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *table])])
 
 
 def gallery_page(facts: RunFacts) -> str:
-    """A few photos of each group of the report's galleries, with their pictures; empty where there are none."""
+    """Return a page with a few photos of each group of the report's galleries; empty if there are none."""
     parts, size = [], 0
     for title, card in _shown_cards(facts):
         part = f"{title}{_card(facts, card)}"
@@ -108,7 +108,7 @@ def gallery_page(facts: RunFacts) -> str:
 
 
 def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
-    """Cards, the first of a group with its heading; the segmenter's are few and come first, so that all are shown."""
+    """Yield cards with their headings, the segmenter's first: these are few, so they all fit on the page."""
     picks = facts.segmenter.picks
     predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
     evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
@@ -120,6 +120,7 @@ def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
 
 
 def _headed(groups: Mapping[str, Sequence[str]], gallery: Gallery | EvaluationGallery) -> Iterator[tuple[str, Card]]:
+    """Yield the cards of each group; the first one has the title of its group as heading."""
     for title, image_ids in groups.items():
         for place, card in enumerate(gallery.cards(image_ids)):
             yield ("" if place else f"### {title}\n\n"), card
@@ -133,18 +134,18 @@ def _card(facts: RunFacts, card: Card) -> str:
     labels = ", ".join(names[class_id - 1] for class_id in card.class_ids) or "no labels"
     miou = _mious(card.mious)
     sure = "" if card.sure is None else f" · {card.sure:.0%} sure"
-    said = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
-    return "\n\n".join([*said, _picture_table(pictures)])
+    texts = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
+    return "\n\n".join([*texts, _picture_table(pictures)])
 
 
 def _mious(mious: Mapping[str, float]) -> str:
-    if "segmenter" in mious:
-        return f" · mIoU {mious['segmenter']:.2f}"
-    return f" · mIoU {mious['pseudo_mask']:.2f} (baseline {mious['centre_box']:.2f})" if mious else ""
+    if SEGMENTER_MASK.key in mious:
+        return f" · mIoU {mious[SEGMENTER_MASK.key]:.2f}"
+    return f" · mIoU {mious[PSEUDO_MASK.key]:.2f} (baseline {mious[CENTRE_BOX.key]:.2f})" if mious else ""
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
-    """Pictures by title in rows of a few, so that they are large enough; the titles stand above."""
+    """Return a table with the titles above the pictures, `PICTURES_IN_A_ROW` per row to keep them large enough."""
     rows = []
     for first in range(0, len(pictures), PICTURES_IN_A_ROW):
         shown = pictures[first : first + PICTURES_IN_A_ROW]
@@ -155,17 +156,17 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _place(uri: str) -> str:
-    """A link where a browser can follow it; else what to copy: a page from a server may open no file."""
+    """Return a link if browsers may follow it, else code to copy: pages from a server cannot open local files."""
     return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
 
 
 def _plain(text: str) -> str:
-    """Text as it is, whatever Markdown would make of it."""
+    """Escape text, so that Markdown shows it unchanged."""
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~&$-])", r"\\\1", " ".join(text.split()))
 
 
 def _code(text: str) -> str:
-    """Text to copy; the fence is longer than what the text holds of it."""
+    """Return text as code, with a fence longer than any row of backticks in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text.replace('|', chr(92) + '|')}{fence}"
 

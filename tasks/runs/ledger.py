@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow as pa
 
@@ -29,6 +29,8 @@ STATUS_SCHEMA = pa.schema(
         ("artifact", pa.string()),
     ]
 )
+ShardState = Literal["pending", "running", "cached", "completed", "failed"]
+SHARD_STATES = get_args(ShardState)  # in the order they are shown
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class ShardStatus:
 
     stage: str
     shard: int
-    state: Literal["pending", "running", "cached", "completed", "failed"]
+    state: ShardState
     images: int = 0
     errors: int = 0
     seconds: float = 0.0

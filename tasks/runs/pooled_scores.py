@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, CENTRE_BOX, PSEUDO_MASK
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS
 from clipes.tasks.stages.prompt_scores import CELL_COLUMNS as TEMPLATE_COLUMNS
 from clipes.tasks.stages.prompt_scores import MEASURED
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.evaluation.metrics import Scores, Triplets, from_triplets, scores_from_confusion
+from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def pooled_scores(
     Returns:
         Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
     """
-    stated: dict[str, float | None] = {PSEUDO_MASK: mask_power, CENTRE_BOX: None}
+    stated: dict[str, float | None] = {PSEUDO_MASK.key: mask_power, CENTRE_BOX.key: None}
     pooled: dict[tuple[str, float], np.ndarray] = {}
     images = 0
     for uri in uris:
@@ -134,4 +135,4 @@ def _best(matrices: np.ndarray) -> TemplateScore:
         miou = scores_from_confusion(matrix).miou
         if scored not in best or miou > best[scored][0]:
             best[scored] = (miou, power)
-    return TemplateScore(*best["initial_cam"], *best["refined_cam"])
+    return TemplateScore(*best[INITIAL_CAM.key], *best[REFINED_CAM.key])

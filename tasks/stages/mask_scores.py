@@ -20,11 +20,10 @@ from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
 CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
-SCORED_AS = {"cam": "initial_cam", "refined_cam": "refined_cam"}
-PSEUDO_MASK = "pseudo_mask"
-CENTRE_BOX = "centre_box"  # the baseline, which has no background power
+SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
 CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
@@ -99,7 +98,7 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 
     cells = list(zip(*(row[name] for name in CELL_COLUMNS), strict=True))
     mious = {}
-    for what in (PSEUDO_MASK, CENTRE_BOX):
+    for what in (PSEUDO_MASK.key, CENTRE_BOX.key):
         found = [cell[2:] for cell in cells if cell[0] == what]
         if found:
             triplets = Triplets(*(np.array(column, np.int64) for column in zip(*found, strict=True)))
@@ -121,8 +120,8 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
         matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
         found += [(SCORED_AS[name], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
     with Image.open(io.BytesIO(mask["mask_png"])) as image:
-        found.append((PSEUDO_MASK, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
-    found.append((CENTRE_BOX, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
+        found.append((PSEUDO_MASK.key, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
+    found.append((CENTRE_BOX.key, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
     scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
     return MaskScoresRow(

@@ -1,1 +1,1 @@
-"""What the Prefect UI shows of a run beside its task runs: progress, tables, scores, pictures, where the files are."""
+"""What terminal and Prefect UI show during a run: progress, a table per stage, the ranking of templates."""

@@ -1,4 +1,4 @@
-"""Progress that moves in the Prefect UI while a run goes on: an artifact per stage."""
+"""The progress of a run in the Prefect UI: one artifact per stage, updated while the run works."""
 
 import threading
 import time
@@ -17,31 +17,31 @@ REFRESH_SECONDS = 5.0
 
 
 @contextmanager
-def progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator[None]:
-    """Show in the Prefect UI how far each stage is while the block runs; nothing where no flow run goes on.
+def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator[None]:
+    """Show the progress of each stage in the Prefect UI while the block runs; do nothing outside of a flow run.
 
     Args:
-        run: its name.
-        totals: stage -> rows it will have; a stage without any is not shown.
-        done: rows of a stage so far.
+        run: name of the run.
+        totals: stage -> rows it will have; a stage without rows is not shown.
+        done: returns the rows of a stage so far.
     """
     if not in_flow_run():
         yield
         return
     shown = _ShownProgress(run, {stage: total for stage, total in totals.items() if total}, done)
 
-    def keep_up(stop: threading.Event) -> None:
+    def refresh_until(stop: threading.Event) -> None:
         shown.refresh()
         while not stop.wait(REFRESH_SECONDS):
             shown.refresh()
         shown.refresh()
 
-    with in_background(keep_up, "progress in the UI"):
+    with in_background(refresh_until, "progress in the UI"):
         yield
 
 
 class _ShownProgress:
-    """The artifacts, and the counts that they show."""
+    """The progress artifacts of a run, and the counts that they show."""
 
     def __init__(self, run: str, totals: Mapping[str, int], done: Count) -> None:
         self._run, self._totals, self._done = run, totals, done
@@ -51,11 +51,11 @@ class _ShownProgress:
         self._watch = ServerWatch("progress")
 
     def refresh(self) -> None:
-        """Create the artifacts that are not there, and bring up to date those whose counts have moved."""
-        with self._watch.publishing():
+        """Create missing artifacts, and update those whose counts have changed."""
+        with self._watch.tolerate_failures():
             for stage, progress in self._stages.items():
                 before = progress.count
-                progress.see(self._done(stage), time.monotonic())
+                progress.update(self._done(stage), time.monotonic())
                 if progress.count != before or stage not in self._ids:
                     self._show(stage, 100 * progress.count / self._totals[stage], progress.text)
 
@@ -64,4 +64,4 @@ class _ShownProgress:
             update_progress_artifact(self._ids[stage], percent, text)
         else:
             created = create_progress_artifact(percent, artifact_key(self._run, stage, "progress"), text)
-            self._ids[stage] = cast(UUID, created)  # a coroutine only where the flow is one
+            self._ids[stage] = cast(UUID, created)  # Prefect returns a coroutine only in async flows

@@ -1,4 +1,4 @@
-"""The way to the Prefect UI: keys of artifacts, and a server that may be gone."""
+"""Publishing in the Prefect UI: keys of artifacts, and a server that may not answer."""
 
 import logging
 import re
@@ -10,41 +10,41 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-MAX_RETRIES = 1  # after about 2 s; what is only shown is worth no longer wait
+MAX_RETRIES = 1  # after about 2 s; a run must not wait longer for what is only shown
 
 logger = logging.getLogger(__name__)
 
 
 def artifact_key(run: str, *what: str) -> str:
-    """The key of an artifact: a run's name and a noun in lower case with dashes, as Prefect wants it.
+    """Return the key of an artifact: the run's name and some nouns, in lower case with dashes, as Prefect requires.
 
-    Runs of one name share their keys, so that the UI shows each artifact's history over them.
+    Runs with the same name share their keys, so the UI shows the history of each artifact across them.
     """
     return re.sub(r"[^a-z0-9]+", "-", "-".join((run, *what)).lower()).strip("-")
 
 
 def in_flow_run() -> bool:
-    """Whether there is a flow run that artifacts would belong to."""
+    """Return whether this code runs in a flow run, which artifacts need."""
     return FlowRunContext.get() is not None
 
 
 class ServerWatch:
-    """Publishes while the server answers; that it does not is told once, and ends nothing.
+    """Keeps a failing server from ending a run, and logs the failure once.
 
     Args:
-        what: is published, for the log.
+        what: noun for what is published, for the log.
     """
 
     def __init__(self, what: str) -> None:
-        self._what, self._told = what, False
+        self._what, self._has_warned = what, False
 
     @contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Artifacts created or updated in the block; the first that fails is the last of the block."""
+    def tolerate_failures(self) -> Iterator[None]:
+        """Create or update artifacts in the block; the first failure ends the block and is logged, not raised."""
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
                 yield
         except (httpx.HTTPError, PrefectException) as exc:
-            if not self._told:
-                logger.warning("%s not shown in the Prefect UI: %s: %s", self._what, type(exc).__name__, exc)
-            self._told = True
+            if not self._has_warned:
+                logger.warning("the Prefect UI does not show the %s: %s: %s", self._what, type(exc).__name__, exc)
+            self._has_warned = True

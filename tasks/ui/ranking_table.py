@@ -1,4 +1,4 @@
-"""A ranking of templates in the Prefect UI."""
+"""The ranking of templates in the Prefect UI."""
 
 from dataclasses import asdict
 
@@ -14,12 +14,12 @@ def show_ranking(run: str, ranking: TemplateRanking, photos_encoded: int, poolin
     """Show the sharpest templates of a ranking in the Prefect UI.
 
     Args:
-        run: its name.
-        ranking: of the templates.
-        photos_encoded: how many photos had to be encoded for it.
-        pooling: what the image embedding is.
+        run: name of the run.
+        ranking: the templates by sharpness.
+        photos_encoded: number of photos that this run had to encode.
+        pooling: kind of image embedding, as in clip.pooling.
     """
-    with ServerWatch("ranking of templates").publishing():
+    with ServerWatch("ranking of templates").tolerate_failures():
         create_table_artifact(
             [asdict(each) for each in ranking.ranked[:LISTED]],
             artifact_key(run, "templates"),

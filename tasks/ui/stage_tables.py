@@ -1,4 +1,4 @@
-"""A table per stage in the Prefect UI: the sum over its shards, those that failed, and the slowest."""
+"""A table per stage in the Prefect UI: the sum over its shards, failed shards, and the slowest ones."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ class StageLine:
     """A row of the table: one shard, or all of them.
 
     Attributes:
-        shard: its number, or `all`.
-        state: of the shard; of all, how many are in which.
-        shards: how many the row is about.
+        shard: number of the shard, or `all`.
+        state: state of the shard; for all shards, the number in each state.
+        shards: number of shards that the row is about.
         images: rows of their artifacts.
         errors: photos without result.
-        seconds: that the work took; of all, from the first start to the last end.
-        images_per_s: rows computed in a second, None where none were.
-        cached: shards that were there already.
-        copied: rows that were taken over.
-        reason: why it failed.
+        seconds: duration of the work; for all shards, from the first start to the last end.
+        images_per_s: rows computed per second; None if none were.
+        cached: number of cached shards.
+        copied: rows copied from older artifacts.
+        reason: why the shard failed.
     """
 
     shard: str
@@ -46,12 +46,12 @@ class StageLine:
 
 @dataclass(frozen=True)
 class StageTable:
-    """What became of a stage.
+    """The table of one stage.
 
     Attributes:
-        stage: its name.
-        lines: all shards in one, the first that failed, the slowest.
-        text: what is said above them.
+        stage: name of the stage.
+        lines: one line for all shards, then the first failed shards, then the slowest.
+        text: text above the table.
     """
 
     stage: str
@@ -60,25 +60,25 @@ class StageTable:
 
 
 @contextmanager
-def stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
-    """Show what became of each stage in the Prefect UI after the block, in any case; nothing without a flow run.
+def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
+    """Show a table per stage in the Prefect UI after the block, even if it fails; do nothing outside of a flow run.
 
     Args:
-        run: its name.
-        ledger: what became of its shards.
+        run: name of the run.
+        ledger: states of its shards.
     """
     try:
         yield
     finally:
         if in_flow_run():
-            with ServerWatch("tables of the stages").publishing():
+            with ServerWatch("tables of the stages").tolerate_failures():
                 for table in stage_tables(ledger):
                     lines = [asdict(line) for line in table.lines]
                     create_table_artifact(lines, artifact_key(run, table.stage), table.text)
 
 
 def stage_tables(ledger: Ledger) -> list[StageTable]:
-    """A short table for each stage that is part of the run, however many shards it has."""
+    """Return a table for each stage of the run; it is short however many shards the stage has."""
     shards: dict[str, list[ShardStatus]] = {}
     for status in ledger.statuses():
         shards.setdefault(status.stage, []).append(status)
@@ -134,6 +134,6 @@ def _speed(rows: int, seconds: float) -> float | None:
 def _text(summary: StageSummary) -> str:
     return (
         f"{summary.computed_rows} rows computed, {summary.copied_rows} copied, {summary.cached_shards} of "
-        f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Under the line of all "
-        f"shards: the first {LISTED_FAILED} that failed and the {LISTED_SLOWEST} slowest; `status.parquet` has each."
+        f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Below the sum: "
+        f"the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` has all."
     )

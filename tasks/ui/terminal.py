@@ -1,4 +1,4 @@
-"""Progress while a run goes on: bars on a terminal, plain lines elsewhere."""
+"""The progress of a run: bars on a terminal, plain lines elsewhere."""
 
 import sys
 import threading
@@ -23,8 +23,8 @@ class Done:
     """Rows of a stage so far.
 
     Attributes:
-        computed: by this run; in a training with those of the checkpoint that it goes on from.
-        reused: were there already.
+        computed: rows computed by this run; in a training, iterations including those before the checkpoint it resumes.
+        reused: cached or copied rows.
     """
 
     computed: int
@@ -35,29 +35,29 @@ Count = Callable[[str], Done]
 
 
 class StageProgress:
-    """How far a stage is, in words, and how long it may take.
+    """The progress of a stage in words, and how long the rest may take.
 
-    What was there already took no time, so the pace is that of the rows that were computed while it was watched.
+    Reused rows take no time, so the speed is that of the rows computed since the first observation.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
         total: rows it will have.
-        now: since when it is watched [s].
+        now: time of the first observation [s].
 
     Attributes:
-        count: rows that are there, at most `total`.
+        count: rows so far, at most `total`.
     """
 
     def __init__(self, stage: str, total: int, now: float) -> None:
         unit = STAGES[stage].kind.unit
         self._total, self._rows = total, f" {unit}" if unit else ""
         self.count, self._computed, self._now = 0, 0, now
-        self._begun = self._first = (now, 0)
+        self._start = self._first = (now, 0)
 
-    def see(self, done: Done, now: float) -> None:
-        """Take in how far it is at a time [s]."""
-        if done.computed == 0 or done.computed < self._computed:  # nothing yet, or a training that begins anew
-            self._begun = self._first = (now, 0)
+    def update(self, done: Done, now: float) -> None:
+        """Record the rows so far at a time [s]."""
+        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or a training that starts over
+            self._start = self._first = (now, 0)
         elif self._first[1] == 0:
             self._first = (now, done.computed)
         self._computed, self._now = done.computed, now
@@ -65,8 +65,8 @@ class StageProgress:
 
     @property
     def text(self) -> str:
-        """As in: 120 of 600 iterations after 35 s, about 2 min to go."""
-        seconds = self._now - self._begun[0]
+        """Text such as: 120 of 600 iterations after 35 s, about 2 min to go."""
+        seconds = self._now - self._start[0]
         return f"{self.count} of {self._total}{self._rows} after {seconds:.0f} s{self._to_go()}"
 
     def _to_go(self) -> str:
@@ -85,21 +85,21 @@ def _roughly(seconds: float) -> str:
 
 
 @contextmanager
-def shown_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None = None) -> Iterator[None]:
-    """Show how far each stage is while the block runs.
+def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None = None) -> Iterator[None]:
+    """Show the progress of each stage while the block runs.
 
     Args:
         totals: stage -> rows it will have.
-        done: rows of a stage so far.
-        stream: default standard error.
+        done: returns the rows of a stage so far.
+        stream: where to print; default: standard error.
     """
     stream = stream or sys.stderr
-    show = _bars if stream.isatty() else _lines
+    show = _show_bars if stream.isatty() else _print_lines
     with in_background(lambda stop: show(totals, done, stop, stream), "progress"):
         yield
 
 
-def _bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
+def _show_bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
     columns = (
         TextColumn("{task.description:12}"),
         BarColumn(),
@@ -118,14 +118,14 @@ def _bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream:
                 return
 
 
-def _lines(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
+def _print_lines(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
     now = time.monotonic()
     stages = {stage: StageProgress(stage, total, now) for stage, total in totals.items()}
     while True:
         ended = stop.wait(LINE_SECONDS)
         for stage, progress in stages.items():
             before = progress.count
-            progress.see(done(stage), time.monotonic())
+            progress.update(done(stage), time.monotonic())
             if progress.count != before:
                 print(f"{stage}: {progress.text}", file=stream, flush=True)
         if ended:

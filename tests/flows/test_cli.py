@@ -1,4 +1,4 @@
-"""The other commands, exit codes, and what is left behind."""
+"""The commands other than run, exit codes, and processes that are left behind."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.run_files import RunFiles
 
-SAYS_WHETHER_TORCH_IS_THERE = """
+PRINT_WHETHER_TORCH_IS_LOADED = """
 import sys
 from clipes.flows.cli import main
 try:
@@ -26,7 +26,7 @@ FAST = ("--set", "crf.enabled=false")
 
 @pytest.fixture
 def finished(clipes, golden_arguments):
-    """A folder with a finished run."""
+    """Run the nine golden photos; return the command in the folder of the run."""
     done = clipes(*golden_arguments, *FAST)
     assert done.returncode == 0, done.stderr
     return clipes
@@ -36,7 +36,7 @@ def test_status_and_export_of_a_run(finished, golden_photos):
     status = finished("status", "voc12")
     assert status.returncode == 0, status.stderr
     assert "run voc12: completed" in status.stdout
-    assert "pseudo_mask" in status.stdout
+    assert "Pseudo mask" in status.stdout
 
     exported = finished("export", "voc12", "--to", "pngs", "--ignore-below", "0.95")
     assert exported.returncode == 0, exported.stderr
@@ -54,7 +54,7 @@ def test_status_and_export_of_a_run(finished, golden_photos):
     assert all(255 not in np.array(Image.open(path)) for path in (finished.folder / "all").glob("*.png"))
 
 
-def test_gc_shows_what_no_run_uses_and_deletes_it_when_told_so(clipes):
+def test_gc_shows_unused_artifacts_and_deletes_them_with_yes(clipes):
     store = ArtifactStore(str(clipes.folder / "clipes-store"))
     for shard, key in enumerate("ab"):
         with store.writer(ArtifactKey("cams", key * 16, shard, "c" * 16), STAGES["cams"].schema, {}):
@@ -75,13 +75,13 @@ def test_gc_shows_what_no_run_uses_and_deletes_it_when_told_so(clipes):
     assert [path.parts[-3] for path in clipes.folder.rglob("*.parquet")] == ["cams"]
 
 
-def test_a_run_that_is_not_there_is_named_with_those_that_are(finished):
+def test_an_unknown_run_is_named_with_those_that_exist(finished):
     done = finished("status", "voc13")
     assert done.returncode == 2
     assert "no run voc13 in ./clipes-store; existing runs: voc12" in done.stderr
 
 
-def test_doctor_says_what_does_not_work(clipes):
+def test_doctor_reports_what_does_not_work(clipes):
     done = clipes("doctor", "--pretrained", "nothing.pt")
     assert done.returncode == 1
     assert "nothing.pt" in done.stdout
@@ -89,7 +89,7 @@ def test_doctor_says_what_does_not_work(clipes):
     assert "answers" in done.stdout
 
 
-def test_a_server_that_does_not_answer_is_named(clipes, golden_arguments):
+def test_a_server_that_does_not_answer_is_reported(clipes, golden_arguments):
     nobody = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
     done = nobody(*golden_arguments)
     assert done.returncode == 2
@@ -106,11 +106,11 @@ def test_a_server_that_does_not_answer_is_named(clipes, golden_arguments):
         (["--plan", "--set", "dataset.root=/none"], "no list at /none/ImageSets"),
     ],
 )
-def test_a_mistake_is_told_before_torch_is_imported(configs, tmp_path, arguments, message):
+def test_a_mistake_is_reported_before_torch_is_imported(configs, tmp_path, arguments, message):
     command = [
         sys.executable,
         "-c",
-        SAYS_WHETHER_TORCH_IS_THERE,
+        PRINT_WHETHER_TORCH_IS_LOADED,
         "run",
         str(configs / "voc12.yaml"),
         "--set",
@@ -122,20 +122,20 @@ def test_a_mistake_is_told_before_torch_is_imported(configs, tmp_path, arguments
     assert done.stdout.split() == ["False"]
 
 
-def test_the_status_of_a_run_needs_no_torch(tmp_path):
-    command = [sys.executable, "-c", SAYS_WHETHER_TORCH_IS_THERE, "status", "none"]
+def test_the_status_of_a_run_does_not_import_torch(tmp_path):
+    command = [sys.executable, "-c", PRINT_WHETHER_TORCH_IS_LOADED, "status", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
 
 
-def test_help_names_the_commands(clipes):
+def test_the_help_lists_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
     for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "doctor"):
         assert command in done.stdout
 
 
-def test_without_a_server_a_run_starts_one_and_leaves_none(clipes_process, golden_arguments, tmp_path):
+def test_without_a_named_server_a_run_starts_one_and_leaves_none(clipes_process, golden_arguments, tmp_path):
     clipes = clipes_process
     alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
     done = alone(*golden_arguments, "--until", "texts")

@@ -8,20 +8,20 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling, Running
 
-from clipes.flows.flow_runs import HOST, PID, PID_STARTED, mark_crashed, own_flow_run
+from clipes.flows.flow_runs import HOST, PID, PID_STARTED, claim_flow_run, mark_crashed
 from clipes.tasks.machine.processes import started_at
 
 HERE = socket.gethostname()
 
 
-@flow(name="someone", on_running=[own_flow_run])
+@flow(name="someone", on_running=[claim_flow_run])
 def someone():
-    """A flow that says which process it is."""
+    """A flow that records its process."""
 
 
 @task(name="shard")
 def shard():
-    """A task that goes on when its process is killed."""
+    """A task that is still running when its process is killed."""
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def client(server):
         yield client
 
 
-def going_on(client, host, pid, started):
-    """A flow run that is said to go on in a process, with a task run in it."""
+def create_active_run(client, host, pid, started):
+    """Create a flow run that is recorded as running in a process, with a task run in it."""
     run = client.create_flow_run(someone, state=Running())
     client.update_flow_run_labels(run.id, {HOST: host, PID: pid, PID_STARTED: started})
     client.create_task_run(shard, run.id, dynamic_key="0", state=Running())
@@ -43,36 +43,36 @@ def states(client, run):
     return client.read_flow_run(run.id).state.type, task_run.state.type
 
 
-def test_a_run_says_which_process_it_is(client):
+def test_a_run_records_its_process(client):
     state = someone(return_state=True)
     labels = client.read_flow_run(state.state_details.flow_run_id).labels
     assert (labels[HOST], labels[PID]) == (HERE, os.getpid())
     assert labels[PID_STARTED] == pytest.approx(started_at(os.getpid()))
 
 
-def test_a_run_whose_process_is_gone_has_crashed_and_so_have_its_tasks(client):
-    gone = going_on(client, HERE, os.getpid(), started_at(os.getpid()) - 600)
-    assert gone.name in mark_crashed(client)
-    assert states(client, gone) == (StateType.CRASHED, StateType.CRASHED)
-    assert gone.name not in mark_crashed(client)
+def test_a_run_whose_process_has_died_is_marked_as_crashed_with_its_tasks(client):
+    dead = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()) - 600)
+    assert dead.name in mark_crashed(client)
+    assert states(client, dead) == (StateType.CRASHED, StateType.CRASHED)
+    assert dead.name not in mark_crashed(client)
 
 
 @pytest.mark.parametrize("host", [HERE, "elsewhere"])
-def test_a_run_that_goes_on_is_left_alone_and_so_is_one_of_another_machine(client, host):
+def test_runs_that_are_alive_or_on_another_host_are_left_alone(client, host):
     before = 0 if host == HERE else 600
-    run = going_on(client, host, os.getpid(), started_at(os.getpid()) - before)
+    run = create_active_run(client, host, os.getpid(), started_at(os.getpid()) - before)
     assert mark_crashed(client) == []
     assert states(client, run) == (StateType.RUNNING, StateType.RUNNING)
     client.delete_flow_run(run.id)
 
 
-def test_a_run_that_this_process_has_left_behind_has_crashed(client):
-    left = going_on(client, HERE, os.getpid(), started_at(os.getpid()))
+def test_an_earlier_run_of_this_process_is_marked_as_crashed(client):
+    left = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()))
     someone()
     assert states(client, left) == (StateType.CRASHED, StateType.CRASHED)
 
 
-def test_a_run_of_a_deployment_that_is_being_cancelled_is_left_to_its_worker(client):
+def test_a_deployments_run_that_is_being_cancelled_is_left_to_its_worker(client):
     deployment = client.create_deployment(client.create_flow(someone), name="someone")
     run = client.create_flow_run_from_deployment(deployment, state=Running())
     client.update_flow_run_labels(run.id, {HOST: HERE, PID: os.getpid(), PID_STARTED: started_at(os.getpid()) - 600})
@@ -81,7 +81,7 @@ def test_a_run_of_a_deployment_that_is_being_cancelled_is_left_to_its_worker(cli
     client.delete_flow_run(run.id)
 
 
-def test_a_run_that_is_not_ours_is_left_alone(client):
+def test_a_run_of_another_program_is_left_alone(client):
     run = client.create_flow_run(someone, state=Running())
     assert mark_crashed(client) == []
     client.delete_flow_run(run.id)

@@ -59,7 +59,7 @@ def test_a_run_that_is_stopped_says_so_and_resumes(alone, store, some_photos, un
         process.send_signal(sent)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert "interrupted; what is done is kept" in error
+    assert "interrupted; finished work is kept" in error
     assert "Traceback" not in error
     assert gone_within(10, started_in(alone.folder / "prefect"))
     assert run_file(store, "run.json")["state"] == "cancelled"

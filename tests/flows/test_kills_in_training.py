@@ -97,7 +97,7 @@ def test_a_command_that_ends_in_its_training_is_gone_on_with(small, alone, comma
         assert gone_within(10, started_in(home))
     if sent == "ctrl-c":
         assert process.returncode == 130, error
-        assert "interrupted; what is done is kept" in error
+        assert "interrupted; finished work is kept" in error
         assert "Traceback" not in error
 
     again = alone(*command)

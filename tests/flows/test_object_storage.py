@@ -88,7 +88,7 @@ def test_a_run_on_s3_is_made_once_pays_for_changes_only_and_tells_no_secret(away
     metrics = json.loads(away.of_the_run("metrics.json"))
 
     again = away.run()
-    assert "nothing to compute: all 7 shards were there" in again.stdout
+    assert "nothing to compute: all 7 shards are cached" in again.stdout
     assert set(away.computed().values()) == {0}
     assert json.loads(away.of_the_run("metrics.json"))["pseudo_mask"] == metrics["pseudo_mask"]
 

@@ -1,4 +1,4 @@
-"""Masks of any photos, as a user asks for them."""
+"""`clipes predict` as a user calls it."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from support.small_segmenters import built, save_run, small_config
 from clipes_core.config.run import parse_config
 
 
-def test_masks_and_overlays_of_photos_that_can_be_read(clipes, real_data):
+def test_readable_photos_get_masks_and_overlays(clipes, real_data):
     store = str(clipes.folder / "clipes-store")
     config = parse_config({"name": "r", "store": store, "dataset": {"root": "x"}})
     save_run(config, built(small_config()))

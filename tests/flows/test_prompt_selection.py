@@ -118,7 +118,9 @@ def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranki
     assert "asked to end after" not in report
 
     again = ok(clipes(*ranking_arguments, "--templates", "own.txt", "--verify", "--retry-errors"))
-    assert "verified: 8 artifacts were read wholly" in again  # the texts of 4 templates, 2 x 2 shards of photos
+    assert (
+        "verified: 8 cached artifacts were read completely" in again
+    )  # the texts of 4 templates, 2 x 2 shards of photos
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 0, "embeddings": 0, "prompts": 0}
     assert ranking_of(clipes) == ranking
 

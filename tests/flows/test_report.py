@@ -1,4 +1,4 @@
-"""`clipes run` and `clipes report`: what a new user reads after a run, good or bad."""
+"""The report that a user reads after `clipes run` and `clipes report`."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, gol
     uri = clipes.folder / "clipes-store" / "runs" / "voc12" / "report.html"
     assert done.stdout.splitlines()[-1] == f"report: {uri}"
     metrics = json.loads(uri.with_name("metrics.json").read_text())
-    assert f"centre box (baseline) {metrics['centre_box']['miou']:.4f}" in done.stdout
+    assert f"Centre box (baseline) {metrics['centre_box']['miou']:.4f}" in done.stdout
     page = page_of(clipes)
     for row in page.all("tr", having="data-score"):
         assert row.values()[0] == metrics[row.attributes["data-score"]]["miou"]
@@ -39,7 +39,7 @@ def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, gol
     assert uri.read_text() == first
 
 
-def test_a_failed_run_tells_where_its_report_is(clipes, golden_arguments, real_data):
+def test_a_failed_run_prints_the_path_of_its_report(clipes, golden_arguments, real_data):
     folder = clipes.folder / "photos"
     folder.mkdir()
     for image_id in ("2007_000063", "2007_000068"):
@@ -63,7 +63,7 @@ def test_a_failed_run_tells_where_its_report_is(clipes, golden_arguments, real_d
 
 
 @pytest.mark.parametrize("name", ["nobody", "<b>"])
-def test_an_unknown_run_exits_2_with_a_line(clipes, name):
+def test_an_unknown_run_exits_with_2_and_one_line(clipes, name):
     done = clipes("report", name)
     assert done.returncode == 2
     assert done.stderr == (

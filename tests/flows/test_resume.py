@@ -3,19 +3,19 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from clipes.flows.resume import how_to_retry, told_how_to_retry
+from clipes.flows.resume import explain_retry, retry_hint
 from clipes_core.errors import StageError
 
 
-def test_a_run_of_a_deployment_is_retried():
+def test_a_run_of_a_deployment_has_a_hint():
     run = FlowRun(flow_id=uuid4(), deployment_id=uuid4())
-    assert how_to_retry(run).endswith(f"retry the flow run in the UI, or prefect flow-run retry {run.id}")
+    assert retry_hint(run).endswith(f"retry the flow run in the UI, or call prefect flow-run retry {run.id}")
 
 
-def test_a_run_without_one_is_not():
-    assert how_to_retry(FlowRun(flow_id=uuid4())) is None
+def test_a_run_without_a_deployment_has_none():
+    assert retry_hint(FlowRun(flow_id=uuid4())) is None
 
 
-def test_outside_of_a_run_the_reason_stays_as_it_is():
-    with pytest.raises(StageError, match=r"^cams shard 0: no$"), told_how_to_retry():
+def test_outside_of_a_flow_run_the_failure_stays_the_same():
+    with pytest.raises(StageError, match=r"^cams shard 0: no$"), explain_retry():
         raise StageError("cams shard 0: no")

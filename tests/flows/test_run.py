@@ -77,8 +77,8 @@ def test_agrees_with_the_published_program_and_computes_nothing_twice(clipes, go
         assert first[scored]["images"] == 9
 
     output = ok(clipes(*golden_arguments, "--verify"))
-    assert "nothing to compute: all 7 shards were there" in output
-    assert "verified: 7 artifacts were read wholly before they counted as cached" in output
+    assert "nothing to compute: all 7 shards are cached" in output
+    assert "verified: 7 cached artifacts were read completely before they were used" in output
     again = metrics_of(clipes)
     assert computed(again) == dict.fromkeys(("texts", "cams", "masks", "mask_scores"), 0)
     assert again["stages"]["cams"]["cached_shards"] == 2
@@ -114,7 +114,7 @@ def test_three_more_photos_cost_three_more_rows(clipes, golden_arguments):
     split.write_text(split.read_text() + "\n".join(VAL_IDS) + "\n")
 
     plan = ok(clipes(*golden_arguments, *fast, "--plan", "--verify"))
-    assert "verified: 1 artifacts were read wholly" in plan  # texts; no other shard is as it was
+    assert "verified: 1 cached artifacts were read completely" in plan  # texts; no other shard is as it was
     assert plan_numbers(plan, "cams") == [2, 0, 12, 9, 3]
     assert plan_numbers(plan, "masks") == [2, 0, 12, 9, 3]
     assert rows_of(clipes, "masks") == before

@@ -12,7 +12,7 @@ from support.disturbed_runs import artifacts, check_resumed, files_of, in_the_mi
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-RESUME = "What is done is kept. To resume: clipes run "
+RESUME = "Finished work is kept. To resume: clipes run "
 
 
 @pytest.fixture

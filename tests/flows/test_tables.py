@@ -39,18 +39,18 @@ def lines(console):
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
 
-def test_a_training_is_told_in_a_line_beside_its_counts_and_scores(console):
+def test_a_training_has_a_line_after_its_counts_and_scores(console):
     print_metrics(console, {"stages": {"segmenter": COUNTS}, "segmenter": SCORES, "training": TRAINING})
     assert lines(console)[1:] == [
         "segmenter (iterations) 1 0 0 600 0 600 10.00 60.0 50.0",
         "score mIoU pixel accuracy mean accuracy power photos",
-        "segmenter (evaluation) 0.5000 0.7500 0.6250 6",
+        "Segmenter (evaluation) 0.5000 0.7500 0.6250 6",
         "segmenter trained for 600 iterations at 12.50 iterations/s in bf16 by 2 processes on cuda, 81.2% of the "
-        "labelled pixels kept, best mIoU on the way 0.5100 at 540",
+        "labelled pixels kept, best mIoU during training 0.5100 at iteration 540",
     ]
 
 
-def test_a_training_that_was_resumed_at_its_end_has_no_pace(console):
+def test_a_training_resumed_at_its_end_has_no_speed(console):
     training = {**TRAINING, "iterations_per_second": None, "processes": 1, "best_miou": None}
     print_metrics(console, {"stages": {}, "training": training})
     assert lines(console)[-1] == (
@@ -58,7 +58,7 @@ def test_a_training_that_was_resumed_at_its_end_has_no_pace(console):
     )
 
 
-def test_a_run_in_the_middle_of_its_training_says_so(console):
+def test_the_status_of_a_running_training_counts_iterations(console):
     run = {"name": "demo", "state": "running", "started": "now", "photos": 9, "error": None}
     shards = [
         {"stage": "masks", "shard": 0, "state": "completed", "images": 9},

@@ -1,4 +1,4 @@
-"""What a real Prefect server has of a run besides its task runs."""
+"""The artifacts that a real Prefect server receives from a run."""
 
 import base64
 import io
@@ -26,7 +26,7 @@ from support.small_runs import TinyPhotos
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.ui import progress
-from clipes.tasks.ui.progress import progress_in_ui
+from clipes.tasks.ui.progress import show_progress_in_ui
 from clipes.tasks.ui.terminal import Done
 from clipes_core.errors import StageError
 
@@ -62,7 +62,7 @@ def config_of(photos, name, **execution):
 
 
 def artifacts_of(name):
-    """Key -> artifact of the newest flow run of this name."""
+    """Return key -> artifact of the newest flow run of this name."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
         newest = max(runs, key=lambda run: run.created)
@@ -72,7 +72,7 @@ def artifacts_of(name):
 
 @pytest.fixture(scope="module")
 def shown(server, photos):
-    """The artifacts of a run, and its metrics."""
+    """Run the pipeline; return its artifacts in the UI, and its metrics."""
     metrics = pipeline(config_of(photos, "Seen.ui")).metrics
     return artifacts_of("Seen.ui"), metrics
 
@@ -81,7 +81,7 @@ STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")
 COUNTED = ("cams", "masks", "mask_scores")
 
 
-def test_a_run_has_artifacts_under_keys_of_its_name(shown):
+def test_the_keys_of_the_artifacts_begin_with_the_runs_name(shown):
     artifacts, _ = shown
     types = {key: artifact.type for key, artifact in artifacts.items()}
     assert types == {
@@ -105,7 +105,7 @@ def test_each_stage_has_the_counts_of_metrics_json(shown):
         assert len(shards) == counts["shards"]
 
 
-def test_progress_has_come_to_its_end(shown):
+def test_progress_ends_at_100_percent(shown):
     artifacts, _ = shown
     for stage in COUNTED:
         found = artifacts[f"seen-ui-{stage.replace('_', '-')}-progress"]
@@ -124,7 +124,7 @@ def test_scores_and_pictures_are_those_of_the_run(shown):
     assert "/runs/Seen.ui/report.html`" in artifacts["seen-ui-report"].data
 
 
-def test_a_run_that_failed_shows_what_is_there(server, photos):
+def test_a_failed_run_shows_its_results_so_far(server, photos):
     photos.add("p6").write_bytes(b"no picture")
     with pytest.raises(StageError, match="1 of 7 photos failed"):
         pipeline(config_of(photos, "failed", max_failure_rate=0.1))
@@ -145,7 +145,7 @@ def seen_progress(key):
     return [artifact.data for artifact in found]
 
 
-def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
+def test_progress_is_updated_during_a_run(server, monkeypatch):
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
     counts = {"cams": Done(1), "masks": Done(9)}
 
@@ -157,7 +157,7 @@ def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
 
     @flow(name="moving")
     def moving():
-        with progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get):
+        with show_progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get):
             wait_for(25)
             counts["cams"] = Done(3)
             wait_for(75)
@@ -167,7 +167,7 @@ def test_progress_moves_while_a_run_goes_on(server, monkeypatch):
     assert moving() == ([100], [])
 
 
-def test_a_server_that_is_gone_is_told_once_and_the_block_goes_on(server, monkeypatch, caplog):
+def test_a_server_that_does_not_answer_is_logged_once_and_the_block_continues(server, monkeypatch, caplog):
     monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
     counted = []
 
@@ -178,16 +178,16 @@ def test_a_server_that_is_gone_is_told_once_and_the_block_goes_on(server, monkey
     @flow(name="alone")
     def alone():
         gone = {PREFECT_API_URL: NOBODY, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}
-        # A client of other settings, so that the flow's own, which has its address, is not taken.
+        # With other settings Prefect makes a new client; the flow's own would still reach the real server.
         with (
             temporary_settings(gone),
             SyncClientContext({"timeout": 5}),
-            progress_in_ui("alone", {"cams": 1000}, count),
+            show_progress_in_ui("alone", {"cams": 1000}, count),
         ):
             while len(counted) < 3:
                 time.sleep(0.01)
         return "done"
 
     assert alone() == "done"
-    (told,) = [text for text in caplog.messages if "not shown" in text]
-    assert told.startswith("progress not shown in the Prefect UI: ConnectError")
+    (told,) = [text for text in caplog.messages if "does not show" in text]
+    assert told.startswith("the Prefect UI does not show the progress: ConnectError")

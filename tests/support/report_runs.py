@@ -30,3 +30,8 @@ def report_of(run) -> Element:
     page = parsed(fs.cat_file(path).decode())
     check_stands_alone(page)
     return page
+
+
+def store_and_name(run):
+    """Return the URI of a run's store and the run's name, which the commands take."""
+    return run.config.store, run.config.name

@@ -1,1 +1,1 @@
-"""The pictures of a report."""
+"""The galleries and plots of a report."""

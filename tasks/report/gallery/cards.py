@@ -1,4 +1,4 @@
-"""What the galleries of a report show of one photo."""
+"""The card that a gallery shows for one photo, and the parts that both galleries share."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class ClassCams:
     """The CAMs of one class of a photo.
 
     Attributes:
-        class_id: data set id.
-        sentences: what CLIP read for it.
-        score: of the class in this photo, what its CAM explains.
+        class_id: id of the class in the data set.
+        sentences: sentences that CLIP read for it.
+        score: score of the class in this photo, which the CAM explains.
         pictures: initial and refined CAM.
     """
 
@@ -36,17 +36,17 @@ class ClassCams:
 
 @dataclass(frozen=True)
 class Card:
-    """What one photo came to.
+    """The results for one photo.
 
     Attributes:
-        image_id: of the photo.
+        image_id: id of the photo.
         class_ids: its labels.
-        mious: pseudo_mask and centre_box, or segmenter, in [0, 1], where it has a truth.
-        pictures: photo, mask or prediction, confidence, truth, as far as they are there.
+        mious: mIoU in [0, 1] of pseudo mask and baseline, or of the segmenter; empty without a true mask.
+        pictures: photo, mask or prediction, confidence, true mask; missing ones are left out.
         notes: what is missing, and why.
-        sure: share of pixels that are sure enough to train on, None without a mask.
-        cams: of its first classes.
-        hidden: how many further classes it has.
+        sure: share of pixels with a confidence of at least the paper's mu; None without a mask.
+        cams: CAMs of its first classes.
+        hidden: number of further classes.
     """
 
     image_id: str
@@ -59,32 +59,32 @@ class Card:
     hidden: int = 0
 
 
-def rows_of(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: Collection[str]) -> Rows:
-    """image_id -> row with a result; reads only the shards that hold one of the photos."""
+def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: Collection[str]) -> Rows:
+    """Return image_id -> row with a result; only shards that hold one of the photos are read."""
     shards = {shard_of(image_id, facts.config.execution.shards) for image_id in image_ids}
     rows = facts.artifacts.rows(stage, columns, shards)
     return {row["image_id"]: row for row in rows if row["image_id"] in image_ids and row["status"] == "ok"}
 
 
-def shown_photo(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:
-    """A photo as `small_photo` gives it, grey where it cannot be read any more; and why that is."""
+def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a photo of the report's size; if it cannot be read, a grey canvas and the reason."""
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image), ()
     except PhotoError as error:
         return grey_canvas(size_hw), (f"the photo cannot be shown: {error.reason}",)
 
 
-def ids_shown(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts) -> Picture:
-    """A map of ids, (H, W) uint8 of any size, over a small photo."""
+def ids_picture(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts) -> Picture:
+    """Draw a map of ids, (H, W) uint8 of any size, over a photo of the report's size."""
     palette = np.asarray(facts.vocabulary.palette, np.uint8)
     return Picture(title, data_uri(ids_on_photo(image, small_ids(ids, image.shape[:2]), palette)))
 
 
-def truth_shown(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """The true mask of a photo over it, where it has one; and why that cannot be shown."""
+def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
+    """Draw the true mask of a photo over it, if there is one; if it cannot be read, return the reason."""
     if photo.truth_uri is None:
         return (), ()
     try:
-        return (ids_shown("Truth", image, load_ids(photo.truth_uri), facts),), ()
+        return (ids_picture("Truth", image, load_ids(photo.truth_uri), facts),), ()
     except PhotoError as error:
-        return (), (f"no truth: {error.reason}",)
+        return (), (f"the true mask cannot be shown: {error.reason}",)

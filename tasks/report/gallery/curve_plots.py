@@ -1,4 +1,4 @@
-"""The curve of a training as plots: loss and rate, pixels kept, mIoU over the iterations."""
+"""Plots of a training: loss and learning rate, pixels kept, and mIoU over the iterations."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
 
 
 def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
-    """Draw a curve; what was measured nowhere has no picture.
+    """Draw the curve of a training; there is no plot for a quantity that was never measured.
 
     Args:
         curve: rows of the segmenter's artifact.
@@ -27,7 +27,7 @@ def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
 def _pictures(curve: Curve) -> Iterator[Picture]:
     if curve:
         yield _picture("Loss and learning rate", curve, _draw_loss)
-        yield _picture("Labelled pixels that are sure enough to count", curve, _draw_kept)
+        yield _picture("Labelled pixels kept by the confidence threshold", curve, _draw_kept)
     measured = tuple(point for point in curve if point["miou"] is not None)
     if measured:
         yield _picture("mIoU on photos of the evaluation", measured, _draw_miou)

@@ -1,4 +1,4 @@
-"""The gallery of the segmenter: what it predicts on a few photos of the evaluation."""
+"""The gallery of the segmenter: its predictions on a few photos of the evaluation."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -6,19 +6,21 @@ from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts
-from clipes.tasks.report.gallery.cards import Card, ids_shown, rows_of, shown_photo, truth_shown
+from clipes.tasks.report.gallery.cards import Card, ids_picture, photo_or_canvas, read_rows, truth_picture
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes_core.evaluation.scored import SEGMENTER_MASK
 
 COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
 
 class EvaluationGallery:
-    """Reads the rows of photos of the evaluation, and makes their cards one at a time.
+    """The cards of photos of the evaluation; rows are read at once, and cards made one at a time.
 
     Args:
-        facts: of the run.
-        image_ids: of the photos, among those that were chosen.
+        facts: facts of the run.
+        image_ids: ids of photos that were chosen for the gallery.
 
     Attributes:
         class_ids: labels and predicted classes of the photos, ascending.
@@ -26,7 +28,7 @@ class EvaluationGallery:
 
     def __init__(self, facts: RunFacts, image_ids: Collection[str]) -> None:
         self._facts, self._photos = facts, facts.segmenter.listed.chosen
-        self._rows = rows_of(facts, "segmenter_scores", COLUMNS, image_ids)
+        self._rows = read_rows(facts, SEGMENTER_SCORES.name, COLUMNS, image_ids)
         labels = {class_id for name in self._rows if name in self._photos for class_id in self._photos[name].class_ids}
         predicted = {
             class_id for row in self._rows.values() for class_id, pixels in enumerate(row["class_pixels"]) if pixels
@@ -34,7 +36,7 @@ class EvaluationGallery:
         self.class_ids = tuple(sorted((labels | predicted) - {0}))
 
     def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
-        """The cards of photos; one whose prediction cannot be read any more has none."""
+        """Yield the cards of photos; a photo whose prediction cannot be read is left out."""
         return (
             self._card(self._photos[name], self._rows[name])
             for name in image_ids
@@ -43,13 +45,13 @@ class EvaluationGallery:
 
     def _card(self, photo: Photo, row: Mapping[str, Any]) -> Card:
         ids = png_map(row["mask_png"])
-        image, lost = shown_photo(photo, ids.shape, self._facts)
-        truth, no_truth = truth_shown(photo, image, self._facts)
+        image, lost = photo_or_canvas(photo, ids.shape, self._facts)
+        truth, no_truth = truth_picture(photo, image, self._facts)
         miou = photo_miou(row, 1 + len(self._facts.vocabulary.classes))
         return Card(
             photo.image_id,
             photo.class_ids,
-            mious={} if math.isnan(miou) else {"segmenter": miou},
-            pictures=(Picture("Photo", data_uri(image)), ids_shown("Prediction", image, ids, self._facts), *truth),
+            mious={} if math.isnan(miou) else {SEGMENTER_MASK.key: miou},
+            pictures=(Picture("Photo", data_uri(image)), ids_picture("Prediction", image, ids, self._facts), *truth),
             notes=(*lost, *no_truth),
         )

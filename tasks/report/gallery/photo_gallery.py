@@ -1,4 +1,4 @@
-"""The gallery of a report: what a few photos came to, step by step."""
+"""The gallery of a report: a few photos with their CAMs, masks and true masks."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -7,41 +7,52 @@ import numpy as np
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts
-from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_shown, rows_of, shown_photo, truth_shown
+from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_picture, photo_or_canvas, read_rows, truth_picture
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map, small_levels
+from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
+from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
+from clipes.tasks.stages.masks import MASKS
 from clipes_core.confidence import PAPER_MU, share_from
 from clipes_core.pictures.overlay import heat_on_photo
 
 SHOWN_CLASSES = 4
 CAM_COLUMNS = (
-    *("image_id", "status", "class_ids", "scores", "height", "width", "grid_h", "grid_w"),
-    *("cam", "refined_cam", "refined_residual"),
+    "image_id",
+    "status",
+    "class_ids",
+    "scores",
+    "height",
+    "width",
+    "grid_h",
+    "grid_w",
+    "cam",
+    "refined_cam",
+    "refined_residual",
 )
 MASK_COLUMNS = ("image_id", "status", "mask_png", "confidence_png", "confidence_histogram")
 
 
 class Gallery:
-    """Reads the rows of the chosen photos, and makes their cards one at a time."""
+    """The cards of the chosen photos; rows are read at once, and cards made one at a time."""
 
     def __init__(self, facts: RunFacts) -> None:
         self._facts = facts
         chosen = facts.listed.chosen
-        self._cams = rows_of(facts, "cams", CAM_COLUMNS, chosen)
-        self._masks = rows_of(facts, "masks", MASK_COLUMNS, chosen)
-        self._scores = rows_of(facts, "mask_scores", ("image_id", "status", *CELL_COLUMNS), chosen)
+        self._cams = read_rows(facts, CAMS.name, CAM_COLUMNS, chosen)
+        self._masks = read_rows(facts, MASKS.name, MASK_COLUMNS, chosen)
+        self._scores = read_rows(facts, MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS), chosen)
 
     def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
-        """The cards of photos; one whose CAMs cannot be read any more has none."""
+        """Yield the cards of photos; a photo whose CAMs cannot be read is left out."""
         chosen = self._facts.listed.chosen
         return (self._card(chosen[name]) for name in image_ids if name in chosen and name in self._cams)
 
     def _card(self, photo: Photo) -> Card:
         cams, mask, scores = (rows.get(photo.image_id) for rows in (self._cams, self._masks, self._scores))
-        assert cams is not None  # see `cards`
-        image, lost = shown_photo(photo, (cams["height"], cams["width"]), self._facts)
-        truth, no_truth = truth_shown(photo, image, self._facts)
+        assert cams is not None  # `cards` leaves out photos without CAMs
+        image, lost = photo_or_canvas(photo, (cams["height"], cams["width"]), self._facts)
+        truth, no_truth = truth_picture(photo, image, self._facts)
         return Card(
             photo.image_id,
             photo.class_ids,
@@ -55,7 +66,7 @@ class Gallery:
 
     def _mask_pictures(self, mask: Mapping[str, Any] | None, image: np.ndarray) -> Iterator[Picture]:
         if mask is not None:
-            yield ids_shown("Pseudo mask", image, png_map(mask["mask_png"]), self._facts)
+            yield ids_picture("Pseudo mask", image, png_map(mask["mask_png"]), self._facts)
             levels = small_levels(png_map(mask["confidence_png"]), image.shape[:2])
             yield Picture("Confidence", data_uri(levels))
 

@@ -1,4 +1,4 @@
-"""Pictures small enough to stand in an HTML file."""
+"""Pictures small enough to be embedded in an HTML file."""
 
 import base64
 import io
@@ -9,14 +9,14 @@ from PIL import Image
 
 from clipes_core.photo import reduce_to
 
-LONGER_SIDE = 320  # px; shown at half of it, so that it stays sharp on a phone
+LONGER_SIDE = 320  # px; shown at half this size, so that pictures are sharp on a phone
 QUALITY = 72
 MISSING = (128, 128, 128)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and what it shows."""
+    """A picture as a data URI, and its title."""
 
     title: str
     uri: str
@@ -32,17 +32,17 @@ def small_photo(image: Image.Image) -> np.ndarray:
 
 
 def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
-    """What stands in for a photo of this size that cannot be read, as `small_photo` gives it."""
+    """Return a grey substitute for a photo of this size that cannot be read, reduced like `small_photo`."""
     return small_photo(Image.new("RGB", size_hw[::-1], MISSING))
 
 
 def small_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bring a map of ids, (H, W) uint8, to a size [px] by nearest neighbour."""
+    """Resize a map of ids, (H, W) uint8, to a size [px] by nearest neighbour."""
     return np.asarray(Image.fromarray(ids).resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
 def small_levels(levels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bring a map of levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
+    """Resize a map of levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
     return np.asarray(Image.fromarray(levels).resize(size_hw[::-1], Image.Resampling.BOX))
 
 
@@ -57,7 +57,7 @@ def data_uri(image: np.ndarray, lossless: bool = False) -> str:
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
-        lossless: as drawings want it.
+        lossless: keep every pixel, which drawings need.
     """
     buffer = io.BytesIO()
     Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless)

@@ -14,14 +14,14 @@ from clipes_core.config.run import ClipConfig
 
 @pytest.fixture(autouse=True)
 def no_server():
-    """No server is named, whatever the environment says."""
+    """Unset PREFECT_API_URL, whatever the environment says."""
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         yield
 
 
 @pytest.fixture
 def found(tmp_path, golden):
-    """What the doctor says of a store and weights, by what."""
+    """Return a function that checks a store and weights: what was checked -> finding."""
 
     def found(store=tmp_path / "store", pretrained=golden / "small_vit.pt"):
         return {finding.what: finding for finding in examine(str(store), ClipConfig(pretrained=str(pretrained)))}
@@ -29,7 +29,7 @@ def found(tmp_path, golden):
     return found
 
 
-def test_all_is_well_with_a_store_and_weights(found):
+def test_everything_works_with_a_store_and_weights(found):
     findings = found()
 
     assert all(finding.works for finding in findings.values())
@@ -38,13 +38,13 @@ def test_all_is_well_with_a_store_and_weights(found):
     assert {"torch", "prefect", "devices", "weights", "server", "store"} <= findings.keys()
 
 
-def test_devices_are_named_with_their_precision(found):
+def test_the_devices_have_their_precision(found):
     detail = found()["devices"].detail
     assert detail.split(" in ")[0] in ("cpu", "mps") or detail.startswith("cuda:0")
     assert f"{cores()} cores for masks" in detail
 
 
-def test_a_store_that_can_be_written_is_left_empty(found, tmp_path):
+def test_a_writable_store_is_left_empty(found, tmp_path):
     finding = found(tmp_path / "a b")["store"]
     assert (finding.works, finding.detail) == (True, f"{tmp_path}/a b can be written")
     assert list((tmp_path / "a b").iterdir()) == []
@@ -62,7 +62,7 @@ def test_a_store_in_memory_can_be_written(found):
         ("gs://bucket/store", "install gcsfs"),
     ],
 )
-def test_a_store_that_cannot_be_written_is_told_so(found, tmp_path, store, expected):
+def test_a_store_that_cannot_be_written_is_reported(found, tmp_path, store, expected):
     (tmp_path / "file").write_text("no folder")
     uri = store.format(folder=tmp_path)
 
@@ -71,10 +71,10 @@ def test_a_store_that_cannot_be_written_is_told_so(found, tmp_path, store, expec
     assert not finding.works
     assert finding.detail.startswith(f"{uri} cannot be written (")
     assert expected in finding.detail
-    assert finding.detail.endswith("): name another with --store")
+    assert finding.detail.endswith("); name another store with --store")
 
 
-def test_an_object_store_without_credentials_is_told_so(found, monkeypatch, tmp_path):
+def test_an_object_store_without_credentials_is_reported(found, monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -87,7 +87,7 @@ def test_an_object_store_without_credentials_is_told_so(found, monkeypatch, tmp_
     assert "Unable to locate credentials" in finding.detail
 
 
-def test_a_store_on_s3_is_tried_and_left_empty(found, s3, s3_folder, monkeypatch):
+def test_a_store_on_s3_is_written_to_and_left_empty(found, s3, s3_folder, monkeypatch):
     assert found(s3_folder)["store"].works
     assert not [name for name in s3.files().find(s3_folder) if ".doctor-" in name]
 
@@ -98,11 +98,11 @@ def test_a_store_on_s3_is_tried_and_left_empty(found, s3, s3_folder, monkeypatch
     assert not finding.works
     assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.doctor-")
     assert finding.detail.endswith(
-        ": no permission (Access Denied.); check its mode or the credentials): name another with --store"
+        ": no permission (Access Denied.); check its mode or the credentials); name another store with --store"
     )
 
 
-def test_weights_are_named_with_their_digest(found, golden):
+def test_weights_have_their_digest(found, golden):
     detail = found()["weights"].detail
     assert detail.startswith(f"ViT-B-16-quickgelu {golden / 'small_vit.pt'}, digest ")
     assert len(detail.rpartition(" ")[2]) == 16
@@ -112,13 +112,13 @@ def test_weights_are_named_with_their_digest(found, golden):
     ("pretrained", "expected"),
     [("/nowhere/vit.pt", "expected a file or a tag"), ("random:x", "expected random:SEED")],
 )
-def test_weights_that_cannot_be_used_are_told_so(found, pretrained, expected):
+def test_weights_that_do_not_exist_are_reported(found, pretrained, expected):
     finding = found(pretrained=pretrained)["weights"]
     assert not finding.works
     assert finding.detail.startswith(f"clip.pretrained {pretrained}: {expected}")
 
 
-def test_weights_that_are_there_but_cannot_be_loaded_are_told_so(found, golden, tmp_path):
+def test_weights_that_cannot_be_loaded_are_reported(found, golden, tmp_path):
     short, other = tmp_path / "short.pt", tmp_path / "other.pt"
     short.write_bytes((golden / "small_vit.pt").read_bytes()[:1000])
     torch.save({"weight": torch.zeros(2, 2)}, other)
@@ -129,12 +129,15 @@ def test_weights_that_are_there_but_cannot_be_loaded_are_told_so(found, golden, 
         assert finding.detail.startswith(f"{path}: expected ")
 
 
-def test_without_a_server_each_run_starts_its_own(found):
+def test_without_a_named_server_all_runs_share_one(found):
     finding = found()["server"]
-    assert (finding.works, finding.detail) == (True, "PREFECT_API_URL is not set: each run starts a server of its own")
+    assert finding.works
+    assert finding.detail == (
+        "PREFECT_API_URL is not set: clipes starts a server, which all your runs on this machine share"
+    )
 
 
-def test_a_server_that_does_not_answer_is_told_so(found):
+def test_a_server_that_does_not_answer_is_reported(found):
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         finding = found()["server"]
     assert not finding.works
@@ -142,12 +145,12 @@ def test_a_server_that_does_not_answer_is_told_so(found):
     assert finding.detail.endswith("start it with `prefect server start`, or unset PREFECT_API_URL")
 
 
-def test_without_prefect_the_rest_is_still_looked_at(found, monkeypatch):
+def test_without_prefect_the_rest_is_still_checked(found, monkeypatch):
     monkeypatch.setitem(sys.modules, "prefect.settings", None)  # as Python marks a module that cannot be imported
 
     findings = found()
 
     assert not findings["server"].works
     assert findings["server"].detail.startswith("prefect cannot be imported (")
-    assert findings["server"].detail.endswith("): pip install prefect")
+    assert findings["server"].detail.endswith("); run pip install prefect")
     assert findings["store"].works

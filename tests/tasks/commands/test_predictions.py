@@ -22,7 +22,7 @@ def model():
 
 @pytest.fixture
 def predicted(tmp_path, model):
-    """Predict photos with a run of some settings; the outcomes."""
+    """Return a function that predicts photos with a run of given settings and returns the outcomes."""
 
     def predicted(*images, to="out", overlay=False, **sections):
         config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}, **sections})
@@ -36,7 +36,7 @@ def predicted(tmp_path, model):
 
 @pytest.fixture
 def photo(tmp_path, real_data):
-    """Write a photo of 60 x 44 px below the folder of the test; returns its path."""
+    """Return a function that writes a photo of 60 x 44 px below the folder of the test and returns its path."""
     source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
 
     def photo(name, left=0):
@@ -63,7 +63,7 @@ def written(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_photos_have_the_masks_of_the_runs_segmenter_and_settings(tmp_path, predicted, photo, model):
+def test_masks_are_those_of_the_runs_segmenter_and_settings(tmp_path, predicted, photo, model):
     first, second = photo("a.jpg"), photo("x/b.png", left=40)
     evaluation = {"mode": "slide", "crop": 32, "stride": 32, "scales": [1, 0.5], "merge": "max"}
 
@@ -76,7 +76,7 @@ def test_photos_have_the_masks_of_the_runs_segmenter_and_settings(tmp_path, pred
         assert (ids_of(tmp_path / "out" / mask) == photo_mask(model, rgb_of(path), settings)).all()
 
 
-def test_a_folder_stands_for_all_photos_below_it(tmp_path, predicted, photo):
+def test_a_folder_means_all_photos_below_it(tmp_path, predicted, photo):
     for name in ("p/a.jpg", "p/deep/er/b.PNG", "p/c.webp"):
         photo(name)
     (tmp_path / "p" / "notes.txt").write_text("no photo")
@@ -84,7 +84,7 @@ def test_a_folder_stands_for_all_photos_below_it(tmp_path, predicted, photo):
     assert written(tmp_path / "out") == ["a.png", "c.png", "deep/er/b.png"]
 
 
-def test_photos_of_one_name_do_not_replace_each_other(tmp_path, predicted, photo, model, caplog):
+def test_photos_of_the_same_name_do_not_replace_each_other(tmp_path, predicted, photo, model, caplog):
     paths = [photo("p/a.jpg"), photo("p/a.png", left=30), photo("q/a.jpg", left=60), photo("q/a-2.jpg", left=90)]
     with caplog.at_level(logging.INFO, logger="clipes"):
         predicted(*paths, paths[0])
@@ -92,17 +92,17 @@ def test_photos_of_one_name_do_not_replace_each_other(tmp_path, predicted, photo
     for path, mask in zip(paths, ("a", "a-2", "a-3", "a-2-2"), strict=True):
         expected = photo_mask(model, rgb_of(path), EvaluationConfig())
         assert (ids_of(tmp_path / "out" / f"{mask}.png") == expected).all()
-    assert f"{paths[1]}: its mask is a-2.png, for another photo is named a too" in caplog.messages
+    assert f"{paths[1]}: its mask is written as a-2.png, because another photo is also named a" in caplog.messages
 
 
-def test_masks_may_go_beside_the_photos_of_a_folder_and_are_not_taken_for_photos(tmp_path, predicted, photo):
+def test_masks_written_below_the_folder_of_the_photos_are_not_taken_for_photos(tmp_path, predicted, photo):
     photo("p/a.jpg")
     for _ in range(2):
         assert len(predicted(tmp_path / "p", to="p/masks")) == 1
     assert written(tmp_path / "p") == ["a.jpg", "masks/a.png"]
 
 
-def test_photos_may_lie_below_the_place_of_the_masks(tmp_path, predicted, photo):
+def test_photos_may_lie_below_the_target(tmp_path, predicted, photo):
     photo("out/p/a.jpg")
     assert len(predicted(tmp_path / "out" / "p", to="out")) == 1
     assert written(tmp_path / "out") == ["a.png", "p/a.jpg"]
@@ -112,13 +112,13 @@ def test_photos_may_lie_below_the_place_of_the_masks(tmp_path, predicted, photo)
 def test_no_mask_replaces_a_photo(tmp_path, predicted, photo, name):
     photos = {photo("p/a.png" if name == "p/a.png" else "p/a.jpg"), photo(name)}
     before = photo(name).read_bytes()
-    with pytest.raises(UsageError, match=rf"--to: .*{name} would replace a photo that is asked for"):
+    with pytest.raises(UsageError, match=rf"--to: .*{name} would replace one of the photos to predict"):
         predicted(*sorted(photos), to="p", overlay=True)
     assert photo(name).read_bytes() == before
     assert len(written(tmp_path / "p")) == len(photos)
 
 
-def test_an_overlay_is_the_photo_under_its_mask(tmp_path, predicted, photo):
+def test_an_overlay_is_the_photo_with_its_mask_over_it(tmp_path, predicted, photo):
     path = photo("a.png")
     predicted(path, overlay=True)
     mask = ids_of(tmp_path / "out" / "a.png")
@@ -138,7 +138,7 @@ def test_a_large_photo_is_reduced_as_in_the_run_and_its_mask_has_its_size(tmp_pa
     assert Image.open(tmp_path / "out" / "a-overlay.jpg").size == (32, 23)
 
 
-def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(tmp_path, predicted, photo):
+def test_bad_photos_are_reported_and_the_others_are_predicted(tmp_path, predicted, photo):
     good, bad, small = photo("a.jpg"), tmp_path / "b.jpg", tmp_path / "c.png"
     bad.write_bytes(b"no photo")
     Image.new("RGB", (1, 9)).save(small)
@@ -153,23 +153,23 @@ def test_bad_photos_are_named_with_the_reason_and_the_rest_goes_on(tmp_path, pre
     assert written(tmp_path / "out") == ["a.png"]
 
 
-def test_photos_and_masks_may_be_anywhere(predicted, photo, tmp_path):
+def test_photos_and_target_may_be_any_uri(predicted, photo, tmp_path):
     memory = fsspec.filesystem("memory")
     memory.pipe_file(f"{tmp_path}/p/deep/a.png", photo("a.png").read_bytes())
     predicted(f"memory:/{tmp_path}/p", to=f"memory:/{tmp_path}/out")
     assert memory.find(f"{tmp_path}/out") == [f"{tmp_path}/out/deep/a.png"]
 
 
-def test_a_run_without_a_segmenter_is_told_what_to_do(tmp_path):
+def test_a_run_without_a_segmenter_is_reported_with_what_to_do(tmp_path):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, None)
-    with pytest.raises(UsageError, match=r"^run r has no segmenter: let it train one, with train\.enabled=true"):
+    with pytest.raises(UsageError, match=r"^run r has no segmenter: train one, with train\.enabled=true"):
         list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out")))
     with pytest.raises(UsageError, match="no run other in"):
         list(predict(str(tmp_path), "other", PredictionRequest(("a.jpg",), "out")))
 
 
-def test_a_segmenter_that_is_gone_is_told_so(tmp_path, photo, model):
+def test_a_missing_segmenter_is_reported(tmp_path, photo, model):
     config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}})
     path = save_run(config, model)
     fsspec.filesystem("file").rm(path)
@@ -177,13 +177,13 @@ def test_a_segmenter_that_is_gone_is_told_so(tmp_path, photo, model):
         list(predict(config.store, "r", PredictionRequest((str(photo("a.jpg")),), str(tmp_path / "out"))))
 
 
-def test_a_folder_without_photos_is_told_so(tmp_path, predicted):
+def test_a_folder_without_photos_is_reported(tmp_path, predicted):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"empty: a folder without photos \(\.jpg, "):
+    with pytest.raises(UsageError, match=r"empty: the folder holds no photos \(\.jpg, "):
         predicted(tmp_path / "empty")
 
 
-def test_a_device_that_is_not_there_is_told_so(tmp_path, model):
+def test_a_device_that_does_not_exist_is_reported(tmp_path, model):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, model)
     with pytest.raises(ConfigError, match=r"^--device: this machine has no cuda:77; set it to one of auto, cpu"):

@@ -9,7 +9,7 @@ from clipes.tasks.runs.preparation import prepare_run
 
 @pytest.fixture
 def reported(tiny, pool):
-    """Make a run of the photos that were added; some lose their file on the way; its report."""
+    """Return a function that makes a run of the added photos, deletes some files on the way, and parses its report."""
 
     def reported(until="mask_scores", lost=(), lost_then=(), failure=None, without=(), **sections):
         run = prepare_run(tiny.config(**sections), until)

@@ -21,6 +21,7 @@ from clipes_core.errors import RunBusyError, StageError, UsageError
 
 
 def truth_of(tiny, name, ids):
+    """Write a true mask and return the name of its file."""
     path = tiny.folder / f"{name}-truth.png"
     Image.fromarray(np.asarray(ids, np.uint8)).save(path)
     return path.name
@@ -31,7 +32,7 @@ def golden_report(golden_made):
     return report_of(write_down(golden_made))
 
 
-def test_scores_are_those_of_metrics_json_beside_the_baseline(golden_report, golden_made):
+def test_scores_are_those_of_metrics_json_compared_with_the_baseline(golden_report, golden_made):
     metrics = read_run(golden_made.run.config.store, "golden").metrics
     rows = {row.attributes["data-score"]: row for row in golden_report.all("tr", having="data-score")}
     assert list(rows) == ["centre_box", "initial_cam", "refined_cam", "pseudo_mask"]
@@ -42,10 +43,10 @@ def test_scores_are_those_of_metrics_json_beside_the_baseline(golden_report, gol
         assert row.all("td")[-1].text == "9"
     gain = 100 * (metrics["pseudo_mask"]["miou"] - metrics["centre_box"]["miou"])
     assert f"{gain:+.1f}".replace("-", "−") in rows["pseudo_mask"].text
-    assert f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'}" in notes(golden_report)
+    assert f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'} the baseline" in notes(golden_report)
 
 
-def test_classes_that_have_truth_are_listed_by_their_iou(golden_report, golden_made):
+def test_classes_with_a_true_mask_are_listed_by_their_iou(golden_report, golden_made):
     ious = read_run(golden_made.run.config.store, "golden").metrics["pseudo_mask"]["class_iou"]
     lines = {line.attributes["data-class"]: line for line in section(golden_report, "classes").all("li")}
     expected = {name: iou for name, iou in ious.items() if iou is not None}
@@ -60,7 +61,7 @@ def test_confidence_is_over_the_pixels_of_all_masks(golden_report, golden_made):
     counts = sum(np.array(row["confidence_histogram"]) for row in golden_made.rows("masks").values())
     part = section(golden_report, "confidence")
     assert part.values() == [pytest.approx(counts[243:].sum() / counts.sum())]
-    assert f"{counts.sum():,} pixels are at least 0.95 sure" in part.text
+    assert f"{counts.sum():,} pixels have a confidence of at least 0.95" in part.text
     bars = part.one("ol").all("li")
     shares = [float(re.search(r": ([0-9.]+)%", bar.attributes["title"]).group(1)) for bar in bars]
     assert sum(shares) == pytest.approx(100, abs=0.01 * len(bars))
@@ -68,7 +69,7 @@ def test_confidence_is_over_the_pixels_of_all_masks(golden_report, golden_made):
     assert counts[: int(float(bars[0].attributes["title"].split()[1][:-1]) * 255)].sum() == 0
 
 
-def test_stages_say_what_was_made_and_in_what_time(golden_report, golden_made):
+def test_stages_have_their_shards_rows_and_times(golden_report, golden_made):
     stages = read_run(golden_made.run.config.store, "golden").metrics["stages"]
     rows = {row.attributes["data-stage"]: row for row in golden_report.all("tr", having="data-stage")}
     assert list(rows) == list(stages) == ["manifest", "texts", "cams", "masks", "mask_scores"]
@@ -77,7 +78,7 @@ def test_stages_say_what_was_made_and_in_what_time(golden_report, golden_made):
     assert cams[5] == f"{stages['cams']['busy_seconds']:.1f} s"
 
 
-def test_the_header_says_what_the_run_is(golden_report, golden_made):
+def test_the_header_describes_the_run(golden_report, golden_made):
     assert golden_report.one("h1").text == "golden completed"
     assert golden_report.one("title").text == "golden: completed"
     told = dict(zip(*([each.text for each in golden_report.all(tag)] for tag in ("dt", "dd")), strict=True))
@@ -88,8 +89,8 @@ def test_the_header_says_what_the_run_is(golden_report, golden_made):
     assert golden_made.run.keys["masks"] in section(golden_report, "config").text
 
 
-def test_a_photo_is_shown_from_labels_to_mask(golden_report):
-    assert len(cards(golden_report)) == 9  # all there are
+def test_a_card_shows_a_photo_from_labels_to_mask(golden_report):
+    assert len(cards(golden_report)) == 9  # all of them
     assert {group: len(found) for group, found in groups(golden_report).items()} == {"best": 3, "worst": 3, "random": 3}
     card = cards(golden_report)["2007_000063"]
     assert titles(card)[:4] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
@@ -99,14 +100,14 @@ def test_a_photo_is_shown_from_labels_to_mask(golden_report):
     assert "a clean origami chair seat." in chair.one("q").text
 
 
-def test_the_best_are_better_than_the_worst(golden_report):
+def test_the_best_masks_are_better_than_the_worst(golden_report):
     mious = {name: card.values()[0] for name, card in cards(golden_report).items()}
     by_group = {group: [mious[name] for name in found] for group, found in groups(golden_report).items()}
     assert by_group["best"] == sorted(mious.values(), reverse=True)[:3]
     assert by_group["worst"] == sorted(mious.values())[:3]
 
 
-def test_without_truth_the_most_and_the_least_confident_are_shown(tiny, reported):
+def test_without_true_masks_the_most_and_the_least_confident_photos_are_shown(tiny, reported):
     for name in "abcdef":
         tiny.add(name)
     page = reported()
@@ -120,20 +121,20 @@ def test_without_truth_the_most_and_the_least_confident_are_shown(tiny, reported
     assert "Truth" not in titles(page)
 
 
-def test_scores_of_some_photos_say_of_how_many(tiny, reported):
+def test_scores_of_some_photos_have_their_number(tiny, reported):
     tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
     tiny.add("b")
     page = reported()
-    assert "The scores are over 1 photo with a truth, of 2." in notes(page)
+    assert "The scores are over the 1 photo of 2 with a true mask." in notes(page)
     assert list(cards(page)) == ["a"]
 
 
-def test_a_run_that_ends_earlier_says_what_it_has_not(tiny, reported):
+def test_a_run_that_stops_early_names_what_is_missing(tiny, reported):
     tiny.add("a", "cat;dog")
     page = reported(until="cams")
-    assert "asked to end after cams, so it has no masks, no mask_scores" in notes(page)
-    assert "has made no pseudo mask" in notes(page)
-    assert "true mask" not in notes(page)  # nobody asked for scores
+    assert "asked to stop after cams, so it has no masks, no mask_scores" in notes(page)
+    assert "has no pseudo masks" in notes(page)
+    assert "true mask" not in notes(page)  # the run was not asked for scores
     assert section(page, "confidence") is None
     assert groups(page) == {"random": ["a"]}
     assert titles(cards(page)["a"]) == ["Photo", *["Initial CAM", "Refined CAM"] * 2]
@@ -142,11 +143,11 @@ def test_a_run_that_ends_earlier_says_what_it_has_not(tiny, reported):
 def test_a_run_that_only_listed_has_a_report(tiny, reported):
     tiny.add("a")
     page = reported(until="manifest")
-    assert "asked to end after manifest" in notes(page)
+    assert "asked to stop after manifest" in notes(page)
     assert section(page, "gallery") is None
 
 
-def test_a_failed_run_says_why_where_and_how_to_go_on(tiny, reported):
+def test_a_failed_run_says_why_it_failed_where_and_how_to_resume(tiny, reported):
     for name in "abcdef":
         tiny.add(name)
     failure = StageError("masks shard 0: no\nmasks shard 2: <why>")
@@ -172,12 +173,12 @@ def test_rejects_are_counted_by_reason_and_listed(tiny, reported):
     assert list(cards(page)) == ["c"]
 
 
-def test_of_many_rejects_some_are_listed_and_that_is_said(tiny, reported):
+def test_of_many_rejects_the_first_are_listed_with_a_remark(tiny, reported):
     lost = [tiny.add(f"photo {number:02d}") for number in range(51)]
     part = section(reported(until="cams", lost=lost), "rejects")
     assert part.one("li", having="data-reject").text == "51 missing in cams"
     assert len(part.one("ul", having="rejects").all("li")) == 50
-    assert "The first 50 are listed; all are in rejects.parquet." in part.text
+    assert "The first 50 are listed here; rejects.parquet has all of them." in part.text
 
 
 def test_a_run_with_too_many_rejects_says_what_to_do(tiny, reported):
@@ -188,21 +189,21 @@ def test_a_run_with_too_many_rejects_says_what_to_do(tiny, reported):
     assert "Repair them and add --retry-errors, or raise the rate." in said
 
 
-def test_a_run_none_of_whose_photos_is_left_says_so(tiny, reported):
+def test_a_run_whose_photos_were_all_rejected_says_so(tiny, reported):
     tiny.label("gone", "cat")
     page = reported()
-    assert "No photo was left to work on" in notes(page)
+    assert "No photo could be used" in notes(page)
     assert section(page, "rejects").one("li", having="data-reject").text == "1 missing in manifest"
     assert section(page, "gallery") is None
 
 
-def test_a_photo_that_is_gone_by_now_is_told_so_beside_its_mask(tiny, reported):
+def test_a_photo_deleted_since_is_reported_on_its_card(tiny, reported):
     path = tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
     page = reported(lost_then=[path, tiny.folder / "a-truth.png"])
     card = cards(page)["a"]
     assert [note.text for note in card.all("p", having="note")] == [
         f"the photo cannot be shown: {path} does not exist",
-        f"no truth: {tiny.folder / 'a-truth.png'} does not exist",
+        f"the true mask cannot be shown: {tiny.folder / 'a-truth.png'} does not exist",
     ]
     assert titles(card) == ["Photo", "Pseudo mask", "Confidence", "Initial CAM", "Refined CAM"]
 
@@ -210,26 +211,26 @@ def test_a_photo_that_is_gone_by_now_is_told_so_beside_its_mask(tiny, reported):
 def test_a_photo_without_labels_has_no_cams(tiny, reported):
     tiny.add("a", "")
     page = reported()
-    assert "1 photo without labels: no CAMs, masks all background." in notes(page)
+    assert "1 photo without labels: no CAMs, and all-background masks." in notes(page)
     assert titles(cards(page)["a"]) == ["Photo", "Pseudo mask", "Confidence"]
-    assert "no labels: all background" in cards(page)["a"].text
+    assert "no labels, so the mask is all background" in cards(page)["a"].text
 
 
-def test_of_many_classes_four_are_shown_and_the_rest_is_counted(tiny, reported):
+def test_of_many_classes_four_are_shown_and_the_others_counted(tiny, reported):
     tiny.add("a", "cat;dog;cow;sheep;horse;bird")
     card = cards(reported(until="cams"))["a"]
     assert len(card.all("div", having="cam")) == 4
     assert "2 more classes are not shown." in card.text
 
 
-def test_a_gallery_of_none_is_left_out(tiny, reported):
+def test_a_gallery_of_no_photos_is_left_out(tiny, reported):
     tiny.add("a")
     page = reported(until="masks", report={"gallery": 0})
     assert section(page, "gallery") is None
     assert page.all("img") == []
 
 
-def test_names_and_reasons_are_text_and_never_markup(tiny, reported):
+def test_html_in_names_and_reasons_is_escaped(tiny, reported):
     hostile = "<img src=x onerror=alert(1)> & \"quoted\" 'too' {{ 7 * 7 }}"
     vocabulary = tiny.folder / "own.yaml"
     classes = [{"name": hostile, "words": "<script>cat</script>"}, {"name": "dog"}]
@@ -247,33 +248,33 @@ def test_names_and_reasons_are_text_and_never_markup(tiny, reported):
     assert cards(page)[card].one("q").text == "a <i><script>cat</script></i>."
     assert "lost <b>" in section(page, "rejects").text
     assert not page.all("script")
-    assert all("style" in each.attributes for each in page.all("b"))  # the notch of a bar, and nobody else's
+    assert all("style" in each.attributes for each in page.all("b"))  # only the notch of a bar
 
 
-def test_broken_artifacts_are_told_and_the_rest_is_shown(tiny, reported, pool):
+def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, pool):
     for name in "abcdef":
         tiny.add(name)
     reported()
     run = prepare_run(tiny.config(), "mask_scores")
     shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
     page = report_of(run)
-    assert "1 artifact could not be read, and what they hold is missing here." in notes(page)
+    assert "1 artifact could not be read. Their content is missing in this report." in notes(page)
     assert "is missing: run again, it will be made" in notes(page)
     assert len(cards(page)) == 6
     assert "Pseudo mask" not in titles(page)
 
 
-def test_a_run_that_goes_on_has_a_report_of_how_far_it_is(tiny):
+def test_a_running_run_has_a_report_of_its_progress(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
     start_run(run)
     page = report_of(run)
     assert page.one("h1").text == "tiny running"
-    assert "The run is going on" in notes(page)
-    assert "which this one has not come to" in notes(page)
+    assert "The run is still going" in notes(page)
+    assert "which this one has not reached" in notes(page)
 
 
-def test_a_run_whose_process_is_gone_says_so(tiny):
+def test_a_run_whose_process_has_died_is_interrupted(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
     start_run(run)
@@ -284,7 +285,7 @@ def test_a_run_whose_process_is_gone_says_so(tiny):
     assert "run the same clipes run command again" in notes(page)
 
 
-def test_the_report_lies_in_any_store(tiny, pool):
+def test_the_report_may_be_in_any_store(tiny, pool):
     tiny.add("a")
     run = prepare_run(tiny.config().model_copy(update={"store": "memory://reports/store"}), "manifest")
     assert report_of(write_down(make_run(run, pool))).one("h1").text == "tiny completed"
@@ -302,23 +303,23 @@ def test_a_report_of_24_photos_stays_small(golden_made):
     assert size / 9 * 24 < 6e6
 
 
-def test_an_unknown_run_is_told_so(tmp_path):
+def test_an_unknown_run_is_reported(tmp_path):
     with pytest.raises(UsageError, match=r"^no run nobody in .*; existing runs: none"):
         write_report(str(tmp_path), "nobody")
 
 
-def test_a_run_of_an_earlier_version_is_told_so(tiny):
+def test_a_run_of_an_earlier_version_is_refused(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     start_run(run)
     begun = run_files(run).read_json("run.json")
     del begun["vocabulary"]
     run_files(run).write_json("run.json", begun)
-    with pytest.raises(UsageError, match=r"^run tiny is of an earlier version of clipes: run it again"):
+    with pytest.raises(UsageError, match=r"^run tiny was written by an earlier version of clipes: run it again"):
         write_report(run.config.store, "tiny")
 
 
-def test_every_end_of_a_run_has_its_report(tiny, caplog):
+def test_a_run_has_a_report_however_it_ends(tiny, caplog):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     with report_run(run) as record:
@@ -334,7 +335,7 @@ def test_every_end_of_a_run_has_its_report(tiny, caplog):
         assert caplog.messages[-1] == f"report: {record.report}"
 
 
-def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
+def test_a_report_that_cannot_be_written_does_not_hide_the_failure(tiny, caplog):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     blocked = Path(run_files(run).uri(REPORT_FILE))
@@ -349,7 +350,7 @@ def test_a_report_that_cannot_be_written_hides_nothing(tiny, caplog):
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
 
 
-def test_a_run_that_is_busy_is_left_alone(tiny):
+def test_the_report_of_a_busy_run_is_left_alone(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     start_run(run)

@@ -1,4 +1,4 @@
-"""The segmenter in report and UI: its section, its scores beside the masks', what is said where it is missing."""
+"""The segmenter in report and UI: its section, its scores beside those of the masks, and notes if it is missing."""
 
 import re
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_the_curve_is_drawn(trained_report):
     curve = section(trained_report, "segmenter").one("div", having="curve")
     assert titles(curve) == [
         "Loss and learning rate",
-        "Labelled pixels that are sure enough to count",
+        "Labelled pixels kept by the confidence threshold",
         "mIoU on photos of the evaluation",
     ]
     drawn = [picture(image) for image in curve.all("img")]
@@ -40,28 +40,30 @@ def test_the_curve_is_drawn(trained_report):
     assert all(len(image.getcolors(1 << 20)) > 50 for image in drawn)
 
 
-def test_the_training_is_told_as_in_metrics_json(trained_report, trained_facts):
+def test_the_facts_of_the_training_are_those_of_metrics_json(trained_report, trained_facts):
     training = trained_facts.status.metrics["training"]
     part = section(trained_report, "segmenter")
     told = dict(zip(*([each.text for each in part.all(tag)] for tag in ("dt", "dd")), strict=True))
     assert told["Iterations"] == "40"
     assert told["Speed"] == f"{training['iterations_per_second']:.2f} iterations/s"
     assert told["Precision"] == "fp32, 1 process on cpu"
-    assert told["Pixels kept"] == f"{training['kept_fraction']:.1%} of the labelled"
+    assert told["Pixels kept"] == f"{training['kept_fraction']:.1%} of the labelled ones"
     assert told["Loss"] == "confidence-guided, mu 0.95"
     assert told["Trained on"] == "9 photos"
 
 
-def test_scores_say_that_they_are_of_other_photos(trained_report, trained_facts):
+def test_the_segmenters_score_says_that_it_is_over_other_photos(trained_report, trained_facts):
     miou = trained_facts.status.metrics["segmenter"]["miou"]
     rows = {row.attributes["data-score"]: row for row in trained_report.all("tr", having="data-score")}
     assert rows["segmenter"].values()[0] == miou
     assert "–" in rows["segmenter"].text  # no gain over a baseline on other photos
-    assert "the photos of the evaluation, which are others" in section(trained_report, "scores").text
-    assert f"The segmenter trained on them reaches {miou:.1%} on 9 photos of the evaluation." in notes(trained_report)
+    assert "scored on other photos: those of the evaluation" in section(trained_report, "scores").text
+    assert f"The segmenter trained on them reaches {miou:.1%} on the 9 photos of the evaluation." in notes(
+        trained_report
+    )
 
 
-def test_classes_have_the_segmenters_iou_beside_the_masks(trained_report, trained_facts):
+def test_classes_have_the_iou_of_masks_and_segmenter(trained_report, trained_facts):
     metrics = trained_facts.status.metrics
     for line in section(trained_report, "classes").all("li"):
         name = line.attributes["data-class"]
@@ -79,10 +81,10 @@ def test_the_best_predictions_are_better_than_the_worst(trained_report):
 
 
 def test_a_segmenter_without_evaluation_says_how_to_score_it(golden_trained, trained_facts):
-    """The same run as if nobody had named photos to score it on."""
+    """Pretend that the config names no photos of the evaluation."""
     config = trained_facts.config
     unscored = replace(trained_facts, config=config.model_copy(update={"evaluation": type(config.evaluation)()}))
-    assert "name photos that it was not trained on, in evaluation.split" in ui_pages.report_page(unscored, "r").replace(
+    assert "Set evaluation.split to photos that it was not trained on" in ui_pages.report_page(unscored, "r").replace(
         "\\", ""
     )
 
@@ -90,11 +92,11 @@ def test_a_segmenter_without_evaluation_says_how_to_score_it(golden_trained, tra
 def test_a_run_without_training_says_so(tiny, reported):
     tiny.add("a")
     page = reported(until="mask_scores")
-    assert "It trains no segmenter: train.enabled is false." in notes(page)
+    assert "The run trains no segmenter, because train.enabled is false." in notes(page)
     assert section(page, "segmenter") is None
 
 
-def test_a_training_that_failed_is_told_and_has_no_section(golden_trained, pool):
+def test_a_failed_training_is_reported_and_has_no_section(golden_trained, pool):
     failure = StageError("segmenter shard 0: the loss is nan at iteration 3")
     unfinished = replace(
         golden_trained,
@@ -109,7 +111,7 @@ def test_a_training_that_failed_is_told_and_has_no_section(golden_trained, pool)
 def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     page = training_page(trained_facts)
     assert len(re.findall(r"!\[[^]]*\]\(data:image/webp;base64,", page)) == 3
-    assert len(re.findall(r"^\| !\[[^|]*\|$", page, re.MULTILINE)) == 3, "one is beside another, and cut off"
+    assert len(re.findall(r"^\| !\[[^|]*\|$", page, re.MULTILINE)) == 3, "two plots share a row"
     assert "| Iterations | 40 |" in page
     assert len(page) < ui_pages.LARGEST_GALLERY / 2
     mean, *_ = score_rows(trained_facts)
@@ -124,8 +126,8 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     assert len(gallery) <= ui_pages.LARGEST_GALLERY
 
 
-def test_what_was_scored_by_the_segmenter_alone_is_ranked_by_it(trained_facts):
-    """As where the training photos have no truth, and those of the evaluation have."""
+def test_without_scores_of_masks_classes_are_ranked_by_the_segmenter(trained_facts):
+    """Pretend that only the photos of the evaluation have true masks."""
     metrics = {what: each for what, each in trained_facts.status.metrics.items() if what != "pseudo_mask"}
     alone = replace(trained_facts, status=replace(trained_facts.status, metrics=metrics))
     mean, *classes = score_rows(alone)

@@ -1,4 +1,4 @@
-"""What the Prefect UI is given of a run; that it shows, tests/flows/test_ui.py and a browser tell."""
+"""The pages of a run in the Prefect UI; tests/flows/test_ui.py checks that a server receives them."""
 
 import base64
 import io
@@ -18,6 +18,7 @@ from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 
+SCORES = ("centre_box", "initial_cam", "refined_cam", "pseudo_mask")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(data:image/webp;base64,([A-Za-z0-9+/=]+)\)")
 
 
@@ -41,7 +42,7 @@ def test_scores_are_those_of_metrics_json(golden_facts):
     mean, *classes = score_rows(golden_facts)
     assert mean == {
         "class": "mIoU",
-        **{what: pytest.approx(metrics[what]["miou"], abs=1e-4) for what in ui_pages.COLUMNS if what in metrics},
+        **{what: pytest.approx(metrics[what]["miou"], abs=1e-4) for what in SCORES},
         "photos": 9,
     }
     found = {row["class"]: row["pseudo_mask"] for row in classes}
@@ -50,7 +51,7 @@ def test_scores_are_those_of_metrics_json(golden_facts):
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_the_gallery_shows_best_worst_and_others_with_pictures_that_decode(golden_facts):
+def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode(golden_facts):
     page = gallery_page(golden_facts)
     assert [line for line in page.splitlines() if line.startswith("### Best") or line.startswith("### Worst")] == [
         "### Best, by the pseudo mask's mIoU in the photo",
@@ -66,7 +67,7 @@ def test_the_gallery_shows_best_worst_and_others_with_pictures_that_decode(golde
     assert len(page) <= ui_pages.LARGEST_GALLERY
 
 
-def test_a_gallery_of_large_pictures_ends_early(golden_facts, monkeypatch):
+def test_a_gallery_that_is_too_large_is_cut_short(golden_facts, monkeypatch):
     whole = gallery_page(golden_facts)
     monkeypatch.setattr(ui_pages, "LARGEST_GALLERY", len(whole) // 2)
     page = gallery_page(golden_facts)
@@ -74,12 +75,12 @@ def test_a_gallery_of_large_pictures_ends_early(golden_facts, monkeypatch):
     assert whole.startswith(page)
 
 
-def test_a_gallery_that_is_not_wanted_is_not_shown(golden_facts):
+def test_without_picks_there_is_no_gallery(golden_facts):
     nothing = replace(golden_facts.picks, best=(), worst=(), random=())
     assert gallery_page(replace(golden_facts, picks=nothing)) == ""
 
 
-def test_what_can_be_followed_is_a_link_and_the_rest_is_to_copy(golden_facts):
+def test_web_addresses_are_links_and_other_uris_are_code_to_copy(golden_facts):
     report = "https://host/runs/golden/report.html"
     assert f"| report | [{report}](<{report}>) |" in report_page(golden_facts, report)
     page = report_page(golden_facts, "s3://bucket/runs/golden/report.html")
@@ -88,7 +89,7 @@ def test_what_can_be_followed_is_a_link_and_the_rest_is_to_copy(golden_facts):
     assert f"| store | `{golden_facts.config.store}` |" in page
 
 
-def test_names_and_reasons_are_text_whatever_they_hold(tiny, pool):
+def test_markdown_in_names_and_reasons_is_escaped(tiny, pool):
     tiny.add("<b>a|b_c_`")
     (tiny.folder / "broken`|.png").write_bytes(b"no picture")
     tiny.label("broken`|", "cat")
@@ -104,4 +105,4 @@ def test_a_run_without_scores_has_no_table(tiny, pool):
     tiny.add("a")
     facts = facts_of(write_down(make_run(prepare_run(tiny.config(), "cams"), pool)))
     assert score_rows(facts) == []
-    assert "Picked by a hash" in gallery_page(facts)
+    assert "A reproducible random choice" in gallery_page(facts)

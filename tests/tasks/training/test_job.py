@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.storage.artifact_store import ArtifactKey, ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.training.job import TrainingJob
 from clipes_core.config.run import parse_config
 from clipes_core.vocabulary import ClassEntry, Vocabulary

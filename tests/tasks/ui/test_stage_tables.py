@@ -28,7 +28,7 @@ def failed(ledger, shard, failure):
     ledger.failed("cams", shard, 1, failure)
 
 
-def test_the_first_line_is_the_sum_of_the_stage(ledger):
+def test_the_first_line_is_the_sum_over_the_shards(ledger):
     reject = Reject("p", "p.jpg", "cams", ErrorKind.UNDECODABLE, "broken")
     finished(ledger, replace(MADE, rejects=(reject,)))
     finished(ledger, replace(MADE, shard=1, cached=True, copied=0, computed=0, seconds=0.0))
@@ -40,7 +40,7 @@ def test_the_first_line_is_the_sum_of_the_stage(ledger):
     assert (total.shards, total.images, total.errors, total.cached, total.copied) == (3, 20, 1, 1, 4)
 
 
-def test_shards_have_their_own_numbers_and_reasons(ledger):
+def test_each_shard_has_its_numbers_and_reason(ledger):
     finished(ledger, MADE)
     failed(ledger, 7, StageError("no room"))
     failed(ledger, 8, ValueError("odd"))
@@ -51,7 +51,7 @@ def test_shards_have_their_own_numbers_and_reasons(ledger):
     assert lines["008"].reason == "ValueError: odd"
 
 
-def test_however_many_shards_there_are_only_failed_and_slowest_are_listed(ledger):
+def test_of_many_shards_only_some_failed_and_the_slowest_are_listed(ledger):
     for shard in range(1000):
         finished(ledger, replace(MADE, shard=shard, seconds=float(shard % 500)))
     for shard in range(1000, 1100):
@@ -62,7 +62,7 @@ def test_however_many_shards_there_are_only_failed_and_slowest_are_listed(ledger
     assert len(lines) == LISTED_FAILED + LISTED_SLOWEST
 
 
-def test_stages_come_in_the_order_they_run(ledger):
+def test_stages_are_in_the_order_they_run(ledger):
     for stage in ("masks", "cams", "manifest"):
         finished(ledger, replace(MADE, stage=stage))
     assert [table.stage for table in stage_tables(ledger)] == ["manifest", "cams", "masks"]

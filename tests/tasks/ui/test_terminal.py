@@ -7,12 +7,12 @@ import time
 import pytest
 
 from clipes.tasks.ui import terminal as progress
-from clipes.tasks.ui.terminal import Done, StageProgress, shown_progress
+from clipes.tasks.ui.terminal import Done, StageProgress, show_progress
 
 
 @pytest.fixture
 def terminal():
-    """A real terminal of 120 columns: its two ends."""
+    """Open a pseudo-terminal; return the descriptor to read from and the stream to write to."""
     reading, writing = os.openpty()
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
         yield reading, stream
@@ -20,23 +20,23 @@ def terminal():
 
 
 def counted(**computed):
-    """What tells of each stage how many rows are computed."""
+    """Return a function from stages to their computed rows."""
     return lambda stage: Done(computed[stage])
 
 
-def seen_at(progress, *seen):
-    """The words for what was last seen of a stage: times and what was done by then."""
-    for now, done in seen:
-        progress.see(done, now)
+def updated(progress, *counts):
+    """Update a progress with times and rows; return its text."""
+    for now, done in counts:
+        progress.update(done, now)
     return progress.text
 
 
 def shown_on(terminal, totals, done):
-    """What a terminal gets to see."""
+    """Return the text that a terminal shows."""
     reading, stream = terminal
     seen = []
     thread = threading.Thread(target=lambda: seen.append(os.read(reading, 1 << 16)))
-    with shown_progress(totals, done, stream):
+    with show_progress(totals, done, stream):
         pass
     stream.flush()
     thread.start()
@@ -44,31 +44,31 @@ def shown_on(terminal, totals, done):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen[0].decode())
 
 
-def test_lines_tell_at_the_end_what_was_done():
+def test_lines_at_the_end_have_the_final_counts():
     stream = io.StringIO()
-    with shown_progress({"cams": 9, "masks": 4}, counted(cams=9, masks=3), stream):
+    with show_progress({"cams": 9, "masks": 4}, counted(cams=9, masks=3), stream):
         pass
     assert stream.getvalue() == "cams: 9 of 9 after 0 s\nmasks: 3 of 4 after 0 s\n"
 
 
-def test_a_stage_that_has_not_moved_has_no_line():
+def test_a_stage_without_progress_has_no_line():
     stream = io.StringIO()
-    with shown_progress({"cams": 9, "masks": 4}, counted(cams=2, masks=0), stream):
+    with show_progress({"cams": 9, "masks": 4}, counted(cams=2, masks=0), stream):
         pass
     assert stream.getvalue() == "cams: 2 of 9 after 0 s\n"
 
 
-def test_rows_made_twice_do_not_count_beyond_the_total():
+def test_rows_computed_twice_do_not_exceed_the_total():
     stream = io.StringIO()
-    with shown_progress({"cams": 9}, lambda _: Done(7, 5), stream):
+    with show_progress({"cams": 9}, lambda _: Done(7, 5), stream):
         pass
     assert stream.getvalue() == "cams: 9 of 9 after 0 s\n"
 
 
-def test_lines_come_while_the_work_goes_on(monkeypatch):
+def test_lines_are_printed_during_the_work(monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     stream, counts = io.StringIO(), {"cams": Done(1)}
-    with shown_progress({"cams": 3}, counts.get, stream):
+    with show_progress({"cams": 3}, counts.get, stream):
         for count in (2, 3):
             time.sleep(0.2)
             counts["cams"] = Done(count)
@@ -76,17 +76,17 @@ def test_lines_come_while_the_work_goes_on(monkeypatch):
     assert [line.split(" after")[0] for line in lines] == ["cams: 1 of 3", "cams: 2 of 3", "cams: 3 of 3"]
 
 
-def test_lines_end_with_an_error_too():
+def test_an_error_ends_the_thread_that_prints_lines():
     stream = io.StringIO()
     before = threading.active_count()
-    with pytest.raises(KeyboardInterrupt), shown_progress({"cams": 3}, counted(cams=1), stream):
+    with pytest.raises(KeyboardInterrupt), show_progress({"cams": 3}, counted(cams=1), stream):
         raise KeyboardInterrupt
     assert stream.getvalue() == "cams: 1 of 3 after 0 s\n"
     assert threading.active_count() == before
 
 
-def test_lines_go_to_standard_error(capsys):
-    with shown_progress({"cams": 3}, counted(cams=1)):
+def test_lines_are_printed_to_standard_error(capsys):
+    with show_progress({"cams": 3}, counted(cams=1)):
         pass
     assert capsys.readouterr() == ("", "cams: 1 of 3 after 0 s\n")
 
@@ -99,28 +99,28 @@ def test_a_terminal_shows_a_bar_per_stage(terminal):
     assert "3/4" in seen
 
 
-def test_a_bar_does_not_go_beyond_its_total(terminal):
+def test_a_bar_does_not_exceed_its_total(terminal):
     assert "9/9" in shown_on(terminal, {"cams": 9}, lambda _: Done(7, 5))
 
 
-def test_the_pace_is_that_of_the_rows_of_this_run():
+def test_the_speed_is_that_of_the_rows_computed_in_this_run():
     masks = StageProgress("masks", 600, 100.0)
-    assert seen_at(masks, (110, Done(0, 50))) == "50 of 600 after 0 s"
-    assert seen_at(masks, (120, Done(10, 50))) == "60 of 600 after 10 s"
-    assert seen_at(masks, (130, Done(20, 80))) == "100 of 600 after 20 s, about 8 min to go"
-    assert seen_at(masks, (420, Done(310, 280))) == "590 of 600 after 310 s, about 10 s to go"
-    assert seen_at(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
+    assert updated(masks, (110, Done(0, 50))) == "50 of 600 after 0 s"
+    assert updated(masks, (120, Done(10, 50))) == "60 of 600 after 10 s"
+    assert updated(masks, (130, Done(20, 80))) == "100 of 600 after 20 s, about 8 min to go"
+    assert updated(masks, (420, Done(310, 280))) == "590 of 600 after 310 s, about 10 s to go"
+    assert updated(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
 
 
-def test_a_training_counts_iterations_and_goes_on_from_a_checkpoint_that_took_no_time():
+def test_a_training_counts_iterations_and_those_before_its_checkpoint_take_no_time():
     training = StageProgress("segmenter", 40_000, 0.0)
-    assert seen_at(training, (50, Done(0)), (60, Done(30_000))) == "30000 of 40000 iterations after 10 s"
-    text = seen_at(training, (70, Done(30_010)))
+    assert updated(training, (50, Done(0)), (60, Done(30_000))) == "30000 of 40000 iterations after 10 s"
+    text = updated(training, (70, Done(30_010)))
     assert text == "30010 of 40000 iterations after 20 s, about 3 h to go"
 
 
-def test_a_training_that_begins_anew_has_its_pace_anew():
+def test_a_training_that_starts_over_measures_its_speed_anew():
     training = StageProgress("segmenter", 100, 0.0)
-    seen_at(training, (0, Done(0)), (10, Done(10)), (20, Done(60)))
-    assert seen_at(training, (50, Done(5))) == "5 of 100 iterations after 0 s"
-    assert seen_at(training, (60, Done(6)), (70, Done(7))) == "7 of 100 iterations after 20 s, about 16 min to go"
+    updated(training, (0, Done(0)), (10, Done(10)), (20, Done(60)))
+    assert updated(training, (50, Done(5))) == "5 of 100 iterations after 0 s"
+    assert updated(training, (60, Done(6)), (70, Done(7))) == "7 of 100 iterations after 20 s, about 16 min to go"

@@ -13,7 +13,7 @@ def test_a_photo_is_reduced_to_320_and_never_enlarged(size, shape):
     assert small_photo(Image.new("RGB", size)).shape == shape
 
 
-def test_what_stands_in_for_a_photo_is_grey_and_of_its_size():
+def test_the_substitute_for_a_photo_is_grey_and_has_its_size():
     canvas = grey_canvas((480, 640))
     assert canvas.shape == (240, 320, 3)
     assert (canvas == 128).all()

@@ -1,7 +1,6 @@
 """Format text: the ids of the photos that have a pseudo mask, one a line."""
 
 from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows
-
 from clipes.tasks.storage.user_files import join, write_bytes
 
 

@@ -1,0 +1,62 @@
+"""The table of export formats. It imports nothing heavy, because `clipes export --help` reads it."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from clipes_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from clipes.tasks.commands.export.run_masks import Exported
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One format that masks can be written in.
+
+    Attributes:
+        module: holds `export(request: ExportRequest) -> Exported`; it is imported when the format is used.
+        contents: what is written, for `--help`.
+    """
+
+    module: str
+    contents: str
+
+
+FORMATS = {
+    "voc": ExportFormat("clipes.tasks.commands.export.voc", "pseudo masks as VOC palette PNGs"),
+    "voc-server": ExportFormat(
+        "clipes.tasks.commands.export.voc_server", "the segmenter's masks in the layout of VOC's evaluation server"
+    ),
+}
+DEFAULT_FORMAT, SEGMENTER_FORMAT = "voc", "voc-server"
+
+
+def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_below: float) -> "Exported":
+    """Write the masks of a run in a format of the table.
+
+    Args:
+        format_name: key of `FORMATS`.
+        store_uri: store of the run.
+        name: name of the run.
+        to: target folder or URI; it is created if it does not exist.
+        ignore_below: pixels of pseudo masks whose confidence lies below it become 255; 0 keeps all.
+
+    Raises:
+        UsageError: the format or the run does not exist.
+        StageError: the run has no masks yet.
+        ArtifactError: an artifact cannot be read.
+        DatasetError: the target cannot be written.
+        PhotoError: an artifact holds an id that leads out of the target; clipes itself writes no such id.
+    """
+    if format_name not in FORMATS:
+        raise UsageError(f"--format {format_name}: no such format; the formats are: {', '.join(FORMATS)}")
+    # Imported here: a mistake in the arguments is reported before numpy and torch are loaded.
+    from clipes.tasks.storage.artifact_store import ArtifactStore
+    from clipes.tasks.storage.run_status import read_run
+
+    run, store = read_run(store_uri, name), ArtifactStore(store_uri)
+    from clipes.tasks.commands.export.run_masks import ExportRequest
+
+    exported: Exported = import_module(FORMATS[format_name].module).export(ExportRequest(run, store, to, ignore_below))
+    return exported

@@ -1,0 +1,76 @@
+"""What every export format shares: the good rows of a run's artifacts, and PNG files below the target."""
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from clipes.tasks.inputs.datasets.entries import path_inside
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_status import RunStatus
+from clipes.tasks.storage.user_files import write_bytes
+from clipes_core.errors import StageError
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """A run, and where its masks go.
+
+    Attributes:
+        run: status of the run.
+        store: store of the run.
+        to: target folder or URI.
+        ignore_below: pixels of pseudo masks whose confidence lies below it become 255; 0 keeps all.
+    """
+
+    run: RunStatus
+    store: ArtifactStore
+    to: str
+    ignore_below: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The number of masks written, and of photos of the run that have none, for whatever reason."""
+
+    written: int
+    left_out: int
+
+
+def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a stage that hold a result.
+
+    Args:
+        request: names the run.
+        stage: stage whose artifacts are read.
+        columns: columns to read, besides image_id and status.
+        what: plural noun for the results, for the message.
+
+    Raises:
+        StageError: the stage has no artifacts yet.
+        ArtifactError: an artifact cannot be read.
+    """
+    uris = request.run.artifacts(stage)
+    if not uris:
+        name = request.run.run["name"]
+        raise StageError(f"run {name} has no {what} yet: run it up to the stage {stage} first")
+    rows = (row for uri in uris for row in request.store.read_rows(uri, ("image_id", "status", *columns)))
+    return (row for row in rows if row["status"] == "ok")
+
+
+def write_pngs(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
+    """Write PNGs as `<folder>/<image_id>.png` and return how many there were.
+
+    Args:
+        folder: folder or URI; it is created if it does not exist.
+        pngs: image_id and content of each file.
+
+    Raises:
+        PhotoError: an id leads out of the folder.
+        DatasetError: the folder cannot be written.
+    """
+    written = 0
+    for image_id, png in pngs:
+        write_bytes(posixpath.join(folder, f"{path_inside(image_id)}.png"), png)
+        written += 1
+    return written

@@ -1,0 +1,34 @@
+"""Format voc: pseudo masks as `<target>/<image_id>.png`, in the colours that the run gave them."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
+from clipes.tasks.inputs.pngs import palette_png
+from clipes.tasks.stages.masks import MASKS
+from clipes_core.pseudo_mask import ignore_unsure
+
+
+def export(request: ExportRequest) -> Exported:
+    """Write the pseudo masks of a run; pixels whose confidence is too low become 255.
+
+    Raises:
+        StageError: the run has no pseudo masks yet.
+        ArtifactError: an artifact cannot be read.
+        DatasetError: the target cannot be written.
+        PhotoError: an artifact holds an id that leads out of the target.
+    """
+    rows = read_good_rows(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks")
+    written = write_pngs(request.to, ((row["image_id"], _mark_unsure(row, request.ignore_below)) for row in rows))
+    return Exported(written, left_out=request.run.run["photos"] - written)
+
+
+def _mark_unsure(row: Mapping[str, Any], ignore_below: float) -> bytes:
+    """Return a row's mask as a palette PNG whose unsure pixels are 255."""
+    with Image.open(io.BytesIO(row["mask_png"])) as mask, Image.open(io.BytesIO(row["confidence_png"])) as confidence:
+        palette = np.array(mask.getpalette(), dtype=np.uint8).reshape(-1, 3)
+        return palette_png(ignore_unsure(np.array(mask), np.array(confidence), ignore_below), palette)

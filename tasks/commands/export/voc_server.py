@@ -1,0 +1,32 @@
+"""Format voc-server: the segmenter's masks of the evaluation, in the layout of VOC's evaluation server.
+
+The server's comp6 is for methods that use other data than VOC's, as CLIP does.
+"""
+
+import posixpath
+
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
+from clipes.tasks.inputs.datasets.entries import without_extension
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.storage.layout import EVALUATION_FILE
+from clipes.tasks.storage.run_files import RunFiles
+
+FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
+
+
+def export(request: ExportRequest) -> Exported:
+    """Write the masks that a run's segmenter predicted, below `FOLDER` with the name of the evaluation's split.
+
+    Raises:
+        StageError: the run has no predictions yet.
+        ArtifactError: an artifact cannot be read.
+        DatasetError: the target cannot be written.
+        PhotoError: an artifact holds an id that leads out of the target.
+    """
+    run = request.run.run
+    rows = read_good_rows(request, SEGMENTER_SCORES.name, ("mask_png",), "predictions")
+    split = run["config"]["evaluation"]["split"] or run["config"]["dataset"]["split"]
+    folder = posixpath.join(request.to, FOLDER.format(split=without_extension(posixpath.basename(split))))
+    written = write_pngs(folder, ((row["image_id"], row["mask_png"]) for row in rows))
+    evaluated = RunFiles(request.store.uri, run["name"]).read_table(EVALUATION_FILE, ["image_id"]).num_rows
+    return Exported(written, left_out=evaluated - written)

@@ -1,0 +1,71 @@
+"""The table of export formats, and the command that uses it."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from typer.testing import CliRunner
+
+from clipes.flows.cli import app
+from clipes.tasks.commands.export.formats import FORMATS, ExportFormat, export_run
+from clipes.tasks.commands.export.run_masks import Exported, read_good_rows
+from clipes.tasks.storage.user_files import join, write_bytes
+from clipes_core.errors import UsageError
+
+
+def export(request):
+    """Toy format: pixels per class of each photo, as a text file."""
+    counts = Counter()
+    for row in read_good_rows(request, "masks", ("class_pixels",), "pseudo masks"):
+        content = " ".join(map(str, row["class_pixels"]))
+        write_bytes(join(request.to, f"{row['image_id']}.txt"), content.encode())
+        counts["written"] += 1
+    return Exported(counts["written"], request.run.run["photos"] - counts["written"])
+
+
+def test_a_new_format_is_a_module_and_a_line_of_the_table(tiny, run_of, monkeypatch):
+    monkeypatch.setitem(FORMATS, "toy", ExportFormat(__name__, "pixels per class"))
+    for name in "ab":
+        tiny.add(name)
+    store, name = run_of(lost="b")
+
+    done = CliRunner().invoke(
+        app, ["export", name, "--format", "toy", "--to", str(tiny.folder / "out"), "--store", store]
+    )
+
+    assert done.exit_code == 0, done.output
+    (file,) = (tiny.folder / "out").iterdir()
+    assert file.name == "a.txt"
+    assert sum(map(int, file.read_text().split())) == 64 * 48
+    assert done.output.startswith(f"1 masks in {tiny.folder}/out, 1 photos without one")
+
+
+def test_an_unknown_format_is_named_with_those_that_exist():
+    with pytest.raises(UsageError, match=r"^--format coco: no such format; the formats are: voc, voc-server$"):
+        export_run("coco", "store", "run", "to", 0)
+
+
+def test_the_help_lists_the_formats():
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["export", "--help"])
+    text = " ".join(done.output.replace("│", " ").split())
+    for name, entry in FORMATS.items():
+        assert f"{name}: {entry.contents.split()[0]}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "coco"], "--format coco: no such format; the formats are: voc, voc-server"),
+        (
+            ["--format", "voc", "--segmenter"],
+            "--segmenter means --format voc-server, not voc: give one of them",
+        ),
+        (["--segmenter"], "no run nobody in ./clipes-store; there are: none. Name another store with --store"),
+    ],
+)
+def test_mistakes_exit_with_2_before_torch_is_loaded(tmp_path, arguments, message):
+    code = "import sys; from clipes.flows.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "export", "nobody", "--to", "out", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "False\n", f"clipes: {message}\n")

@@ -1,0 +1,74 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from clipes.tasks.commands.export.formats import export_run
+from clipes.tasks.commands.export.run_masks import Exported
+from clipes.tasks.inputs.pngs import palette_png
+from clipes.tasks.storage.layout import EVALUATION_FILE, STATUS_FILE
+from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.errors import StageError
+
+
+def ids(content):
+    return np.array(Image.open(io.BytesIO(content)))
+
+
+@pytest.fixture
+def evaluated(tiny, run_of):
+    """Write a run whose segmenter predicted the given rows, for the given photos of the evaluation."""
+
+    def evaluated(rows, photos, **evaluation):
+        tiny.add("a")
+        store_uri, name = run_of(until="cams", evaluation=evaluation)
+        files, uri = RunFiles(store_uri, name), f"{tiny.folder}/scores.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
+        status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}])
+        files.write_table(STATUS_FILE, status)
+        files.write_table(EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
+        return store_uri, name
+
+    return evaluated
+
+
+def predicted(image_id, class_id):
+    colours = np.array([(number, 7, 7) for number in range(256)], np.uint8)
+    png = palette_png(np.full((2, 3), class_id, np.uint8), colours)
+    return {"image_id": image_id, "status": "ok", "mask_png": png}
+
+
+def test_predictions_have_the_layout_of_vocs_server(evaluated, tmp_path):
+    failed = {"image_id": "2007_000003", "status": "error", "mask_png": b""}
+    rows = [predicted("2007_000001", 20), predicted("2007_000002", 0), failed]
+    photos = [*(row["image_id"] for row in rows), "2007_000004"]
+    store, name = evaluated(rows, photos, split="ImageSets/Segmentation/val.txt")
+
+    exported = export_run("voc-server", store, name, str(tmp_path / "out"), 0)
+
+    assert exported == Exported(written=2, left_out=2)
+    folder = tmp_path / "out" / "results" / "VOC2012" / "Segmentation" / "comp6_val_cls"
+    assert {path.name: ids(path.read_bytes()).max() for path in folder.iterdir()} == {
+        "2007_000001.png": 20,
+        "2007_000002.png": 0,
+    }
+    with Image.open(folder / "2007_000001.png") as image:
+        assert (image.mode, image.getpalette()[60:63]) == ("P", [20, 7, 7])
+
+
+def test_without_a_split_of_the_evaluation_the_folder_has_the_data_sets(evaluated, tmp_path):
+    store, name = evaluated([predicted("x/b", 1)], ["x/b"], seed=3)
+    export_run("voc-server", store, name, str(tmp_path), 0)
+    assert (tmp_path / "results" / "VOC2012" / "Segmentation" / "comp6_list_cls" / "x" / "b.png").is_file()
+
+
+def test_a_run_without_predictions_is_reported(tiny, run_of):
+    tiny.add("a")
+    with pytest.raises(
+        StageError,
+        match=r"^run tiny has no predictions yet: run it up to the stage segmenter_scores first$",
+    ):
+        export_run("voc-server", *run_of(until="cams"), str(tiny.folder / "out"), 0)
