@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import torch
 
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import normalise_cam
 
@@ -28,6 +29,77 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
         columns = 1 / (attn_weights.T @ rows).clamp_min(tiny)
         rows = 1 / (attn_weights @ columns).clamp_min(tiny)
     return attn_weights * columns * rows[:, None]
+
+
+class Attention:
+    """The attention of one photo in one view, and the balanced form that all CAMs of the view share.
+
+    Args:
+        weights: (hw, hw) float, at least 0, rows are queries.
+
+    Attributes:
+        weights: as given.
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+        self._balanced: dict[int, torch.Tensor] = {}
+
+    def balanced(self, rounds: int) -> torch.Tensor:
+        """Return `sinkhorn` of the weights in float64; compute it at the first call and keep it.
+
+        Args:
+            rounds: as for `sinkhorn`.
+
+        Returns:
+            (hw, hw) float64 D of eq. (6).
+        """
+        if rounds not in self._balanced:
+            self._balanced[rounds] = sinkhorn(self.weights.double(), rounds)
+        return self._balanced[rounds]
+
+
+def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
+    """Spread CAMs along the attention from every patch: the baseline of CAA.
+
+    Args:
+        cams: (K, h, w) float32 in [0, 1].
+        attention: over the h x w patches.
+        photo_rgb: not read.
+        config: sinkhorn_rounds and power.
+
+    Returns:
+        (K, h, w) float32 in [0, 1].
+
+    Raises:
+        ShapeError: the attention is not over these h x w patches.
+
+    Source: CLIP-ES sec. 3.3.
+    """
+    everywhere = torch.ones_like(cams, dtype=torch.bool)
+    return refine_cams(cams, attention.balanced(config.sinkhorn_rounds), everywhere, config.power)
+
+
+def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
+    """Spread each CAM along the attention from the patches inside its boxes.
+
+    Args:
+        cams: (K, h, w) float32 in [0, 1].
+        attention: over the h x w patches.
+        photo_rgb: not read.
+        config: sinkhorn_rounds, box_threshold and power.
+
+    Returns:
+        (K, h, w) float32 in [0, 1].
+
+    Raises:
+        ShapeError: the attention is not over these h x w patches.
+
+    Source: CLIP-ES sec. 3.3, eq. (6), (7).
+    """
+    boxes = np.stack([box_mask(cam, config.box_threshold) for cam in cams.cpu().numpy()])
+    masks = torch.from_numpy(boxes).to(cams.device)
+    return refine_cams(cams, attention.balanced(config.sinkhorn_rounds), masks, config.power)
 
 
 def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
-from clipes_core.photo import patch_grid
+from clipes_core.photo import resize_to_patches
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -76,24 +76,16 @@ class Backbone:
         """Number of transformer blocks."""
         return len(self.visual.transformer.resblocks)
 
-    def pixels(self, image: Image.Image, scale: float = 1.0, flip: bool = False) -> torch.Tensor:
+    def pixels(self, image: Image.Image) -> torch.Tensor:
         """Resize a photo up to whole patches and normalise its colours; no crop.
 
         Args:
             image: RGB.
-            scale: of both sides, before rounding up to a multiple of the patch size.
-            flip: mirror left to right.
 
         Returns:
             (3, H', W') float32 on the CPU, H' and W' multiples of the patch size.
         """
-        h, w = patch_grid((image.height, image.width), self.patch_size, scale)
-        width, height = w * self.patch_size, h * self.patch_size
-        if flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
-        rgb = np.asarray(image, dtype=np.float32) / 255
+        rgb = np.asarray(resize_to_patches(image, self.patch_size), dtype=np.float32) / 255
         mean, std = np.array([self.mean, self.std], dtype=np.float32)
         normalised = (rgb - mean) / std
         return torch.from_numpy(normalised).permute(2, 0, 1)

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipes_core.affinity import box_mask, refine_cams, sinkhorn
+from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
-from clipes_core.photo import patch_grid
+from clipes_core.photo import patch_grid, resize_to_patches
+from clipes_core.refinements import REFINEMENTS
 from clipes_core.text_features import TextFeatures
 
 
@@ -96,14 +98,20 @@ def template_cams(
     grid_hw = patch_grid((images[0].height, images[0].width), backbone.patch_size)
     views = list(product(config.scales, (False, True) if config.flip else (False,)))
     totals: list[list[PhotoCams]] | None = None
+    blocks = config.attention_blocks if REFINEMENTS[config.refine].needs_attention else 0
     for scale, flip in views:
-        pixels = torch.stack([backbone.pixels(image, scale, flip) for image in images])
-        encoded = backbone.encode(pixels, 0 if config.refine == "none" else config.attention_blocks)
-        view = _view_cams(encoded, asked, config)
+        shown = [_shown(image, backbone.patch_size, scale, flip) for image in images]
+        encoded = backbone.encode(torch.stack([backbone.pixels(image) for image in shown]), blocks)
+        view = _view_cams(encoded, shown, asked, config)
         brought = [[_to_grid(cams, grid_hw, flip) for cams in photo] for photo in view]
         totals = brought if totals is None else [list(map(_plus, *both)) for both in zip(totals, brought, strict=True)]
     assert totals is not None  # config.scales holds at least one scale
     return [[_divided(total, len(views)) for total in photo] for photo in totals]
+
+
+def _shown(image: Image.Image, patch_size: int, scale: float, flip: bool) -> Image.Image:
+    upright_or_mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
+    return resize_to_patches(upright_or_mirrored, patch_size, scale)
 
 
 class _Asked:
@@ -120,7 +128,9 @@ class _Asked:
         self.logit_scale = texts.logit_scale
 
 
-def _view_cams(encoded: Encoded, asked: Sequence[Sequence[_Asked]], config: CamConfig) -> list[list[PhotoCams]]:
+def _view_cams(
+    encoded: Encoded, shown: Sequence[Image.Image], asked: Sequence[Sequence[_Asked]], config: CamConfig
+) -> list[list[PhotoCams]]:
     """CAMs of one scale and mirror; all texts of all templates share the last block's forward."""
     embeddings = _where_float64_is(encoded.embedding.detach())
     scored = [
@@ -131,27 +141,18 @@ def _view_cams(encoded: Encoded, asked: Sequence[Sequence[_Asked]], config: CamC
     slots = max(map(len, of_photos))
     padded = torch.stack([F.pad(gradients, (0, 0, 0, slots - len(gradients))) for gradients in of_photos])
     maps = _where_float64_is(gradcam(encoded, padded))
-    return [
-        _photo_view(
-            photo_maps, [scores for scores, _ in of_templates], photo, _affinity(encoded, index, config), config
+    made = []
+    for index, (photo_maps, of_templates, photo) in enumerate(zip(maps, scored, asked, strict=True)):
+        attention, photo_rgb = _attention(encoded, index), np.asarray(shown[index])
+        own = photo_maps[: sum(len(scores) for scores, _ in of_templates)]
+        own_maps = own.split([len(scores) for scores, _ in of_templates])
+        made.append(
+            [
+                _refined(cams, scores, each.counts, attention, photo_rgb, config)
+                for cams, (scores, _), each in zip(own_maps, of_templates, photo, strict=True)
+            ]
         )
-        for index, (photo_maps, of_templates, photo) in enumerate(zip(maps, scored, asked, strict=True))
-    ]
-
-
-def _photo_view(
-    maps: torch.Tensor,
-    scores: Sequence[torch.Tensor],
-    asked: Sequence[_Asked],
-    balanced: torch.Tensor | None,
-    config: CamConfig,
-) -> list[PhotoCams]:
-    """Deal a photo's maps out to the templates."""
-    own = maps[: sum(map(len, scores))].split([len(of_template) for of_template in scores])
-    return [
-        _refined(template_maps, of_template, each.counts, balanced, config)
-        for template_maps, of_template, each in zip(own, scores, asked, strict=True)
-    ]
+    return made
 
 
 def _scores_and_gradients(embedding: torch.Tensor, asked: _Asked, softmax: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,20 +176,15 @@ def _refined(
     maps: torch.Tensor,
     scores: torch.Tensor,
     counts: list[int],
-    balanced: torch.Tensor | None,
+    attention: Attention | None,
+    photo_rgb: np.ndarray,
     config: CamConfig,
 ) -> PhotoCams:
     """Average each class's texts and refine the result."""
+    refine = resolve_name(REFINEMENTS[config.refine].function)
     cams = _class_means(maps, counts)
-    cam = cams.cpu().numpy()
-    refined = cam
-    if balanced is not None:
-        masks = np.ones(cam.shape, dtype=bool)
-        if config.refine == "caa":
-            masks = np.stack([box_mask(one, config.box_threshold) for one in cam])
-        on_device = torch.from_numpy(masks).to(cams.device)
-        refined = refine_cams(cams, balanced, on_device, config.power).cpu().numpy()
-    return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cam, refined)
+    refined = refine(cams, attention, photo_rgb, config)
+    return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cams.cpu().numpy(), refined.cpu().numpy())
 
 
 def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
@@ -196,11 +192,9 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
-def _affinity(encoded: Encoded, index: int, config: CamConfig) -> torch.Tensor | None:
-    """A photo's attention, balanced; None where nothing is refined."""
-    if encoded.attn_weights is None:
-        return None
-    return sinkhorn(_where_float64_is(encoded.attn_weights[index]).double(), config.sinkhorn_rounds)
+def _attention(encoded: Encoded, index: int) -> Attention | None:
+    """A photo's attention; None if no refinement needs it."""
+    return None if encoded.attn_weights is None else Attention(_where_float64_is(encoded.attn_weights[index]))
 
 
 def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:

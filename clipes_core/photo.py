@@ -139,3 +139,19 @@ def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) ->
     """
     height, width = size_hw
     return math.ceil(scale * height / patch_size), math.ceil(scale * width / patch_size)
+
+
+def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -> Image.Image:
+    """Resize a photo up to whole patches; no crop.
+
+    Args:
+        image: any PIL image.
+        patch_size: side of a patch [px].
+        scale: of both sides, before rounding up to a multiple of the patch size.
+
+    Returns:
+        `image` itself if it has that size, else a new one (PIL bicubic).
+    """
+    h, w = patch_grid((image.height, image.width), patch_size, scale)
+    size = (w * patch_size, h * patch_size)
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)

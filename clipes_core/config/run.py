@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from clipes_core.config.choice import NameIn
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.section import Section
 from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
 from clipes_core.errors import ConfigError
+from clipes_core.refinements import REFINEMENTS
 
 CREDENTIALS = re.compile(
     r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
@@ -108,7 +110,9 @@ class CamConfig(Section):
     """Softmax-GradCAM (eq. 1-4) and class-aware attention-based affinity (eq. 6-7)."""
 
     softmax: bool = Field(True, description="Scores after (eq. 3) or before the softmax.")
-    refine: Literal["none", "mhsa", "caa"] = Field("caa", description="No affinity, plain attention, or CAA (eq. 7).")
+    refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
+        "caa", description="No affinity, plain attention, or CAA (eq. 7)."
+    )
     box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
     attention_blocks: int = Field(8, ge=1, description="Last blocks whose attention is averaged.")
     sinkhorn_rounds: int = Field(3, ge=0, description="Rounds of Sinkhorn normalisation (eq. 6).")

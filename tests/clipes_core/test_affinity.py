@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes_core import affinity
-from clipes_core.affinity import box_mask, sinkhorn
+from clipes_core.affinity import Attention, box_mask, caa, mhsa, sinkhorn
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 
 # Of the four patches of a 2 x 2 grid, rows are queries.
@@ -254,3 +255,21 @@ def test_boxes_mutate_nothing():
     mask = box_mask(cam, 0.4)
     assert mask.dtype == bool
     assert np.array_equal(cam, before)
+
+
+def test_the_attention_is_balanced_once_per_number_of_rounds():
+    attention = Attention(torch.rand(4, 4))
+    assert attention.balanced(3) is attention.balanced(3)
+    assert torch.equal(attention.balanced(0), attention.weights.double())
+
+
+def test_mhsa_is_caa_with_boxes_that_hold_every_patch():
+    cams = torch.zeros(1, 4, 4)
+    cams[0, 1:3, 1:3] = 1  # all that is not 0 lies in the box
+    attention = Attention(torch.rand(16, 16))
+    photo_rgb = np.zeros((32, 32, 3), np.uint8)
+    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    assert torch.equal(inside, everywhere)
+    cams[0, 3, 3] = 0.1  # below the threshold, outside the box
+    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    assert not torch.equal(inside, everywhere)

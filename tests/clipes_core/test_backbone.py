@@ -6,24 +6,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import QuickGELU, VisionTransformer
 from PIL import Image
 from support import oracle
+from support.tiny_networks import tiny_visual
 from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding
 from clipes_core.errors import ShapeError, WeightsError
-
-
-def tiny_visual(**changes):
-    """A ViT of four blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
-    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 4, "heads": 2, "mlp_ratio": 4.0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
-        for weight in visual.parameters():
-            weight += 0.1 * torch.randn(weight.shape)
-    return visual.eval()
 
 
 def random_pixels(*shape):
@@ -163,31 +152,10 @@ def test_pixels_of_other_photos_are_resized_up_to_whole_patches():
     assert backbone.pixels(random_photo(1, 9)).shape == (3, 16, 8)
 
 
-@pytest.mark.parametrize(
-    ("scale", "size_hw"),
-    [(0.5, (16, 8)), (1.0, (24, 16)), (1.5, (40, 24)), (0.01, (8, 8)), (2.0, (48, 32))],
-)
-def test_scales_are_taken_before_rounding_up(scale, size_hw):
-    # 24 x 16 px: half is 12 x 8, one and a half 36 x 24
-    photo = random_photo(16, 24)
-    backbone = Backbone(tiny_visual())
-    assert backbone.pixels(photo, scale).shape == (3, *size_hw)
-    resized = photo.resize(size_hw[::-1], Image.Resampling.BICUBIC)
-    assert torch.equal(backbone.pixels(photo, scale), backbone.pixels(resized))
-
-
-@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
-def test_flip_mirrors_left_to_right(size):
-    photo, backbone = random_photo(*size), Backbone(tiny_visual())
-    plain, flipped = backbone.pixels(photo), backbone.pixels(photo, flip=True)
-    assert torch.equal(flipped, plain.flip(-1))
-    assert not torch.equal(flipped, plain)
-
-
 def test_pixels_mutate_no_photo():
     photo = random_photo(17, 23)
     before = np.array(photo)
-    Backbone(tiny_visual()).pixels(photo, 1.5, flip=True).fill_(0)
+    Backbone(tiny_visual()).pixels(photo).fill_(0)
     assert np.array_equal(np.array(photo), before)
 
 

@@ -4,24 +4,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from open_clip.transformer import QuickGELU, VisionTransformer
+from support.tiny_networks import tiny_visual
 
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import GRADIENT_PEAK, class_scores, gradcam, normalise_cam, score_gradients
 
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
-
-
-def tiny_visual(seed=0, **changes):
-    """A ViT of three blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
-    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "heads": 2, "mlp_ratio": 4.0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
-        for weight in visual.parameters():
-            weight += 0.1 * torch.randn(weight.shape)
-    return visual.eval()
 
 
 def random(*shape, seed=0, dtype=torch.float32):

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from clipes_core.config.run import CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photo import MIN_SIDE, patch_grid, reduce_to, to_rgb
+from clipes_core.photo import MIN_SIDE, patch_grid, reduce_to, resize_to_patches, to_rgb
 
 ORIENTATION = 0x0112
 
@@ -343,3 +343,20 @@ def test_reduces_by_pils_bicubic():
 )
 def test_a_grid_covers_the_photo(size_hw, patch_size, scale, grid):
     assert patch_grid(size_hw, patch_size, scale) == grid
+
+
+@pytest.mark.parametrize(
+    ("scale", "size_hw"),
+    [(0.5, (16, 8)), (1.0, (24, 16)), (1.5, (40, 24)), (0.01, (8, 8)), (2.0, (48, 32))],
+)
+def test_a_photo_is_scaled_before_its_sides_are_rounded_up_to_patches(scale, size_hw):
+    # 24 x 16 px: half is 12 x 8, one and a half 36 x 24
+    photo = Image.effect_noise((16, 24), 90).convert("RGB")
+    expected = photo.resize(size_hw[::-1], Image.Resampling.BICUBIC)
+    assert np.array_equal(resize_to_patches(photo, 8, scale), expected)
+
+
+def test_a_photo_of_whole_patches_is_not_resized():
+    photo = Image.new("RGB", (16, 24))
+    assert resize_to_patches(photo, 8) is photo
+    assert resize_to_patches(photo, 5).size == (20, 25)
