@@ -25,16 +25,16 @@ def dense_crf(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         probs: (1 + K, H, W) float, in [0, 1]; channel 0 is background. They need not add up to 1.
         config: backend, kernels and iterations.
-        image: what the bilateral kernel compares, see `crf_image`.
+        image: the image that the bilateral kernel compares, see `crf_image`.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1], adding up to 1 over the channels.
 
     Raises:
-        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` has no channel or another size.
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` has no channel or a different size.
 
-    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program's
-        unary: -log of the scores clipped to [1e-5, 1], not renormalised.
+    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program's unary: -log of the scores clipped
+        to [1e-5, 1], not renormalised.
     """
     _check_image(image_rgb)
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
@@ -53,7 +53,7 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        mode: `rgb` for the photo as it is; `reference` for the published program's image: BGR minus MEAN_BGR,
+        mode: `rgb` for the unchanged photo; `reference` for the published program's image: BGR minus MEAN_BGR,
             truncated toward zero, then modulo 256 (-0.5 becomes 0, -1.5 becomes 255).
 
     Returns:
@@ -63,8 +63,8 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
     Source: the published program's input to pydensecrf.
-    Differs from the reference: its cast of negative floats to uint8 depends on the platform; here the
-        wrap-around is spelled out, and the default leaves the photo alone.
+    Differs from the reference: its cast of negative floats to uint8 depends on the platform; here the wrap-around is
+        explicit, and the default mode does not change the photo.
     """
     _check_image(image_rgb)
     if mode == "rgb":

@@ -227,5 +227,5 @@ def test_refuses_other_than_one_list_of_class_ids_per_photo(model, photo, class_
 
 def test_refuses_a_photo_without_classes(model, photo):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
-    with pytest.raises(ShapeError, match=r"class_ids must be one or more of 1..4, which have texts, got \[\]"):
+    with pytest.raises(ShapeError, match=r"class_ids must be one or more of 1..4 with texts, got \[\]"):
         photo_cams(backbone, texts, [photo, photo], [[1], []], CamConfig())

@@ -25,12 +25,12 @@ def complaint(**values):
 
 
 @pytest.mark.parametrize("value", ["pink", 3, None, ["red"], True])
-def test_what_is_no_name_in_the_table_is_refused_like_a_literal(value):
+def test_a_value_outside_the_table_is_refused_like_a_literal(value):
     assert complaint(colour=value) == "Input should be 'red', 'green' or 'blue'"
     assert complaint(only=value) == "Input should be 'red'"
 
 
-def test_a_name_is_kept_as_it_is():
+def test_a_name_in_the_table_is_accepted():
     assert Paint(colour="blue").model_dump(mode="json") == {"colour": "blue", "only": "red"}
 
 
@@ -42,13 +42,13 @@ def test_the_schema_lists_the_names():
     }
 
 
-def test_a_name_that_is_added_later_is_known(monkeypatch):
+def test_a_name_added_later_is_accepted(monkeypatch):
     monkeypatch.setitem(TABLE, "pink", 4)
     assert Paint(colour="pink").colour == "pink"
     assert Paint.model_json_schema()["properties"]["colour"]["enum"][-1] == "pink"
 
 
-def test_a_config_is_read_without_heavy_libraries():
+def test_reading_a_config_imports_no_heavy_libraries():
     program = "import sys, clipes_core.config.run; print({'torch', 'numpy', 'cv2', 'pydensecrf'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

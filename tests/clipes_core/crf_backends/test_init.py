@@ -43,10 +43,10 @@ def test_every_row_returns_a_posterior_and_mutates_nothing(name):
     assert np.array_equal(image, before[1])
 
 
-def test_a_backend_that_a_line_adds_makes_the_posterior(add_toy):
+def test_an_added_backend_computes_the_posterior(add_toy):
     add_toy(exact=False)
     posterior = dense_crf(GREY, PROBS, DenseCrfConfig(backend="toy"))
-    # pydensecrf's kernels would draw the two pixels, which have one colour, to each other
+    # pydensecrf's kernels would make the two pixels, which have the same colour, more alike
     assert posterior == pytest.approx(np.array([0.75, 0.5, 0.25, 0.5]).reshape(2, 1, 2))
 
 
@@ -56,14 +56,14 @@ def test_an_unknown_backend_is_refused_with_the_names():
         parse_config(values)
 
 
-def test_keys_hold_the_settings_of_pydensecrf_without_its_name():
+def test_key_fields_leave_out_the_name_of_pydensecrf():
     kernels = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
     assert DenseCrfConfig().key_fields() == kernels
     assert EvaluationCrfConfig().key_fields() == kernels | {"enabled": False}
     assert CrfConfig().key_fields() == kernels | {"enabled": True, "image": "rgb", "background_power": 1}
 
 
-def test_keys_hold_the_name_of_a_backend_only_if_its_labels_differ(add_toy):
+def test_key_fields_name_a_backend_only_if_its_labels_differ(add_toy):
     add_toy(exact=True)
     assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields()
     add_toy(exact=False)

@@ -18,7 +18,7 @@ TEXTS = TextFeatures(np.array([1, 2, 0]), np.eye(3, 16, dtype=np.float32), 10.0)
 
 
 class RecordingBackbone(Backbone):
-    """A network that remembers how many blocks' attention was asked for."""
+    """A network that records the requested number of attention blocks."""
 
     def encode(self, pixels, attention_blocks=0):
         self.attention_blocks = attention_blocks
@@ -27,7 +27,7 @@ class RecordingBackbone(Backbone):
 
 @pytest.fixture
 def photo():
-    """Dark on the left, bright on the right; 3 x 4 patches of 8 px."""
+    """Return a photo that is dark on the left and bright on the right; 3 x 4 patches of 8 px."""
     grey = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (24, 1))
     return Image.fromarray(np.stack([grey, grey, grey], axis=2))
 
@@ -75,7 +75,7 @@ def test_the_network_computes_attention_only_for_a_refinement_that_needs_it(name
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("views", [{}, {"flip": True}])
-def test_a_refinement_that_a_line_adds_sees_the_pixels_of_each_view(photo, views):
+def test_an_added_refinement_reads_the_pixels_of_each_view(photo, views):
     backbone = RecordingBackbone(tiny_visual())
 
     (cams,) = photo_cams(backbone, TEXTS, [photo], [[1, 2]], CamConfig(refine="brightness", **views))

@@ -148,7 +148,7 @@ def test_artifacts_that_are_gone_are_told_so(tiny, run_of):
     tiny.add("a")
     store, name = run_of()
     shutil.rmtree(f"{store}/artifacts/masks")
-    with pytest.raises(ArtifactError, match="is missing: run again, it will be made"):
+    with pytest.raises(ArtifactError, match="is missing: run again, and clipes rebuilds it"):
         export_masks(store, name, str(tiny.folder / "out"), 0)
 
 

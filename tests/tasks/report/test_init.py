@@ -258,7 +258,7 @@ def test_broken_artifacts_are_told_and_the_rest_is_shown(tiny, reported, pool):
     shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
     page = report_of(run)
     assert "1 artifact could not be read, and what they hold is missing here." in notes(page)
-    assert "is missing: run again, it will be made" in notes(page)
+    assert "is missing: run again, and clipes rebuilds it" in notes(page)
     assert len(cards(page)) == 6
     assert "Pseudo mask" not in titles(page)
 
