@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import torch
 
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import normalise_cam
 
@@ -13,11 +14,11 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
     Args:
         attn_weights: (n, n) float, at least 0, rows are queries.
-        rounds: how often to divide by the column sums, then by the row sums.
+        rounds: number of times to divide by the column sums, then by the row sums.
 
     Returns:
-        (n, n) D of eq. (6), in the dtype given; rows sum to 1 after one round or more, but a row or column of zeros,
-        which a very peaked softmax may leave, stays so.
+        (n, n) D of eq. (6), in the given dtype. Rows sum to 1 after one round or more. A row or column of zeros, which
+        a very peaked softmax may leave, stays zero.
 
     Source: CLIP-ES sec. 3.3, eq. (6).
     """
@@ -30,17 +31,88 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
     return attn_weights * columns * rows[:, None]
 
 
+class Attention:
+    """The attention of one photo in one view, and the balanced form that all CAMs of the view share.
+
+    Args:
+        weights: (hw, hw) float, at least 0, rows are queries.
+
+    Attributes:
+        weights: the given tensor.
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+        self._balanced: dict[int, torch.Tensor] = {}
+
+    def balanced(self, rounds: int) -> torch.Tensor:
+        """Return `sinkhorn` of the weights in float64; compute it at the first call and keep it.
+
+        Args:
+            rounds: as for `sinkhorn`.
+
+        Returns:
+            (hw, hw) float64 D of eq. (6).
+        """
+        if rounds not in self._balanced:
+            self._balanced[rounds] = sinkhorn(self.weights.double(), rounds)
+        return self._balanced[rounds]
+
+
+def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
+    """Spread CAMs along the attention from every patch: the baseline of CAA.
+
+    Args:
+        cams: (K, h, w) float32 in [0, 1].
+        attention: over the h x w patches.
+        photo_rgb: not read.
+        config: sinkhorn_rounds and power.
+
+    Returns:
+        (K, h, w) float32 in [0, 1].
+
+    Raises:
+        ShapeError: the attention is not over these h x w patches.
+
+    Source: CLIP-ES sec. 3.3.
+    """
+    everywhere = torch.ones_like(cams, dtype=torch.bool)
+    return refine_cams(cams, attention.balanced(config.sinkhorn_rounds), everywhere, config.power)
+
+
+def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
+    """Spread each CAM along the attention from the patches inside its boxes.
+
+    Args:
+        cams: (K, h, w) float32 in [0, 1].
+        attention: over the h x w patches.
+        photo_rgb: not read.
+        config: sinkhorn_rounds, box_threshold and power.
+
+    Returns:
+        (K, h, w) float32 in [0, 1].
+
+    Raises:
+        ShapeError: the attention is not over these h x w patches.
+
+    Source: CLIP-ES sec. 3.3, eq. (6), (7).
+    """
+    boxes = np.stack([box_mask(cam, config.box_threshold) for cam in cams.cpu().numpy()])
+    masks = torch.from_numpy(boxes).to(cams.device)
+    return refine_cams(cams, attention.balanced(config.sinkhorn_rounds), masks, config.power)
+
+
 def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
-    """Boxes around the parts of a CAM above a share of its peak.
+    """Draw boxes around the parts of a CAM that exceed a share of its peak.
 
     Args:
         cam: (h, w) float in [0, 1].
-        threshold: lambda in [0, 1), of the peak.
+        threshold: lambda in [0, 1), as a share of the peak.
 
     Returns:
-        (h, w) bool B_c of eq. (7): the filled upright boxes of the 8-connected parts, empty
-        where the CAM is all zero. As in the program a box's right and bottom end is exclusive
-        and clipped to the last column and row, so a box that touches them loses it.
+        (h, w) bool B_c of eq. (7): the filled upright boxes of the 8-connected parts; all False if the CAM is all
+        zero. As in the published program, a box's right and bottom ends are exclusive and clipped to the last column
+        and row, so a box that touches the last column or row does not cover it.
 
     Source: CLIP-ES sec. 3.3, eq. (7). Differs from the reference: none.
     """
@@ -56,23 +128,23 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor, power: int) -> torch.Tensor:
-    """Let each source inside the boxes hand its CAM on along the affinity.
+    """Spread CAMs along the affinity, from the patches that count as sources.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        balanced: (hw, hw) float64 D of eq. (6): what `sinkhorn` makes of a photo's attention, once for all its CAMs.
-            In float64: a flat attention leaves differences that drown in the rounding of float32.
-        masks: (K, h, w) bool, the sources that count; all true is the paper's MHSA baseline.
-        power: t, how often the affinity A = (D + D^T) / 2 is applied.
+        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on a photo's attention, shared by all its
+            CAMs. float64, because a flat attention leaves differences smaller than the rounding of float32.
+        masks: (K, h, w) bool, the patches that count as sources; all true is the paper's MHSA baseline.
+        power: t, number of times that the affinity A = (D + D^T) / 2 is applied.
 
     Returns:
-        (K, h, w) float32 in [0, 1], normalised; all zero where no source counts.
+        (K, h, w) float32 in [0, 1], normalised; all zero for a class without sources.
 
     Raises:
         ShapeError: the attention is not over these h x w patches.
 
-    Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) by matrix-vector
-    products, once per photo, instead of a matrix product per class; the same numbers.
+    Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) is computed by matrix-vector products, not by a
+    matrix product per class; the numbers are the same.
     """
     _, height, width = cams.shape
     if balanced.shape != (height * width, height * width):

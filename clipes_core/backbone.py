@@ -1,4 +1,4 @@
-"""The image network of CLIP, opened up: patch features, attention and a differentiable last block."""
+"""CLIP's image network with access to patch features, attention and a differentiable last block."""
 
 import copy
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
-from clipes_core.photo import patch_grid
+from clipes_core.photo import resize_to_patches
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -20,14 +20,14 @@ ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # a CPU core's cach
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a batch of photos leaves behind in the network.
+    """The network's output for a batch of photos.
 
     Attributes:
-        features: (B, 1 + hw, C) float32 A of eq. (2) behind the class token: the last block's ln_1
-            output, the leaf that gradients are taken at.
+        features: (B, 1 + hw, C) float32, the last block's ln_1 output: the class token, then A of eq. (2). Gradients
+            are taken at this leaf.
         embedding: (B, D) float32 image embeddings before L2 normalisation; a function of `features`.
-        attn_weights: (B, hw, hw) float32, mean over heads and the last blocks, rows are queries;
-            None unless asked for.
+        attn_weights: (B, hw, hw) float32, mean over heads and the last blocks, rows are queries; None if no attention
+            was requested.
         grid_hw: (h, w) patches.
     """
 
@@ -40,16 +40,22 @@ class Encoded:
 class Backbone:
     """The visual tower of an OpenCLIP ViT, in one precision on one device.
 
-    Everything (patch size, width, depth, heads, activation, norms, mean and std) is read from the
-    model. Half precision is that of the blocks' matrix products, in bfloat16 of the MLPs alone;
-    the patch and positional embedding, residual stream, norms and softmax are always float32. The
-    given module stays as it is; weights that need no conversion share its memory.
+    The class reads everything (patch size, width, depth, heads, activation, norms, mean and std) from the model. In
+    float16 the blocks' matrix products are half precision, in bfloat16 only those of the MLPs. The patch and positional
+    embedding, residual stream, norms and softmax are always float32. The given module is not modified; weights that
+    need no conversion share its memory.
+
+    Args:
+        visual: the visual tower.
+        pooling: how tokens become the image embedding: `patch_mean`, or `cls` for the class token.
+        device: where the network runs.
+        dtype: float32, or the half precision.
 
     Raises:
-        WeightsError: `visual` is no OpenCLIP ViT with plain attention.
+        WeightsError: `visual` is not an OpenCLIP ViT with plain attention.
 
-    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: which it runs wholly in half
-    precision, and rounds the positional embedding in any case.
+    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: the published program runs the whole network in half
+    precision, and rounds the positional embedding in every precision.
     """
 
     def __init__(
@@ -73,38 +79,30 @@ class Backbone:
 
     @property
     def depth(self) -> int:
-        """Number of transformer blocks."""
+        """Return the number of transformer blocks."""
         return len(self.visual.transformer.resblocks)
 
-    def pixels(self, image: Image.Image, scale: float = 1.0, flip: bool = False) -> torch.Tensor:
+    def pixels(self, image: Image.Image) -> torch.Tensor:
         """Resize a photo up to whole patches and normalise its colours; no crop.
 
         Args:
             image: RGB.
-            scale: of both sides, before rounding up to a multiple of the patch size.
-            flip: mirror left to right.
 
         Returns:
             (3, H', W') float32 on the CPU, H' and W' multiples of the patch size.
         """
-        h, w = patch_grid((image.height, image.width), self.patch_size, scale)
-        width, height = w * self.patch_size, h * self.patch_size
-        if flip:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
-        rgb = np.asarray(image, dtype=np.float32) / 255
+        rgb = np.asarray(resize_to_patches(image, self.patch_size), dtype=np.float32) / 255
         mean, std = np.array([self.mean, self.std], dtype=np.float32)
         normalised = (rgb - mean) / std
         return torch.from_numpy(normalised).permute(2, 0, 1)
 
     def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
-        """Run a batch; only the last block keeps a graph for gradients.
+        """Run a batch through the network; only the last block keeps a graph for gradients.
 
         Args:
             pixels: (B, 3, H', W') float32, sides multiples of the patch size.
-            attention_blocks: how many last blocks to average the attention of, the last one
-                included; more than the depth means all; 0 for none.
+            attention_blocks: number of last blocks whose attention is averaged, the last block included; more than
+                the depth means all, 0 means no attention.
 
         Returns:
             Features, embedding (with graph) and attention; see `Encoded`.
@@ -148,15 +146,15 @@ class Backbone:
 def resize_positional_embedding(
     embedding: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int]
 ) -> torch.Tensor:
-    """Stretch the patch part of a positional embedding to another grid.
+    """Resize the patch part of a positional embedding to another grid.
 
     Args:
         embedding: (1 + native h * native w, C), class token first.
-        native_hw: (h, w) patches the network was trained with.
+        native_hw: (h, w) patches of the network's training.
         grid_hw: (h, w) patches.
 
     Returns:
-        (1 + h * w, C) float32; bilinear, align_corners=False; the class token's part as it was.
+        (1 + h * w, C) float32; bilinear, align_corners=False; the class token's part is unchanged.
     """
     class_part, patch_part = embedding.float().split([1, len(embedding) - 1])
     native = patch_part.T.reshape(1, -1, *native_hw)
@@ -176,7 +174,7 @@ class _AttentionMean:
 
     @property
     def patches(self) -> torch.Tensor | None:
-        """(B, hw, hw): the class token's row and column dropped."""
+        """Return the (B, hw, hw) mean without the class token's row and column; None before the first `add`."""
         return None if self._sum is None else self._sum[:, 1:, 1:] / self._blocks
 
 
@@ -186,7 +184,7 @@ def _block(
     tokens: torch.Tensor,
     watch: Callable[[torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    """One residual block whose ln_1 is already done; `watch` is handed the attention."""
+    """Run one residual block after its ln_1; pass the attention to `watch`."""
     q, k, v = _heads(block.attn, normed)
     if watch is None:
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -203,13 +201,13 @@ def _block(
 
 
 def _heads(attn: torch.nn.MultiheadAttention, normed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Queries, keys and values, each (B, heads, N, C / heads)."""
+    """Return queries, keys and values, each (B, heads, N, C / heads)."""
     qkv = F.linear(normed.to(attn.in_proj_weight.dtype), attn.in_proj_weight, attn.in_proj_bias)
     return tuple(part.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
 
 
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention whose weights are seen: a few heads at a time, so that they stay in the cache.
+    """Compute attention and keep the mean of its weights, a few heads at a time so that they stay in the cache.
 
     Returns:
         (B, heads, N, d) mixed values and (B, N, N) float32 mean of the weights over the heads.
@@ -236,13 +234,13 @@ def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _frozen(visual: Any) -> Any:
-    """A copy whose parameters take no gradients and share the given ones' memory until converted."""
+    """Copy the network; the copy's parameters need no gradients and share the given ones' memory until converted."""
     shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
     return copy.deepcopy(visual, shared)
 
 
 def _check_layout(visual: Any) -> None:
-    """Refuse what is not a plain OpenCLIP ViT, before any number could be wrong in silence."""
+    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT, because another layout could give wrong numbers."""
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     plain = (
         hasattr(visual, "conv1")

@@ -1,21 +1,26 @@
-"""Initial and refined CAMs of photos: Softmax-GradCAM, then affinity, over scales and mirrors."""
+"""Initial and refined CAMs of photos, as figure 2 of the paper draws it.
 
-from collections.abc import Sequence
+photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> refine -> refined CAMs
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipes_core.affinity import box_mask, refine_cams, sinkhorn
+from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
 from clipes_core.photo import patch_grid
+from clipes_core.refinements import REFINEMENTS
 from clipes_core.text_features import TextFeatures
+from clipes_core.views import View, average, average_maps, list_views
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,19 @@ class PhotoCams:
     scores: np.ndarray
     cam: np.ndarray
     refined_cam: np.ndarray
+
+
+@dataclass(frozen=True)
+class InitialCams:
+    """The CAMs of one photo in one view before their refinement, on the network's device.
+
+    Attributes:
+        scores: (K,) float64 softmax scores (or logits) of the present classes.
+        cams: (K, h, w) float32 in [0, 1].
+    """
+
+    scores: torch.Tensor
+    cams: torch.Tensor
 
 
 def photo_cams(
@@ -59,32 +77,20 @@ def photo_cams(
     Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on
     the grid of scale 1, not at the photo's size.
     """
-    return [cams for (cams,) in template_cams(backbone, [texts], images, class_ids, config)]
+    check_batch(images, class_ids)
+    views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
+    per_view = []
+    for view in views:
+        photos = [view.show(image, backbone.patch_size) for image in images]
+        per_view.append(_view_cams(backbone, texts, photos, class_ids, config))
+    return [average_views(of_photo, views, grid_hw) for of_photo in zip(*per_view, strict=True)]
 
 
-def template_cams(
-    backbone: Backbone,
-    text_sets: Sequence[TextFeatures],
-    images: Sequence[Image.Image],
-    class_ids: Sequence[Sequence[int]],
-    config: CamConfig,
-) -> list[list[PhotoCams]]:
-    """Make the CAMs of a batch of photos for several templates: each photo is encoded once, its affinity made once.
-
-    Args:
-        backbone: CLIP's image network.
-        text_sets: text features of the vocabulary, per template.
-        images: B RGB photos of one size.
-        class_ids: per photo its K >= 1 data set ids.
-        config: softmax, refinement, scales and mirrors.
-
-    Returns:
-        Per photo and template what `photo_cams` makes with that template's texts alone.
+def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
+    """Check that photos can be one batch.
 
     Raises:
-        ShapeError: as `photo_cams`.
-
-    Source: CLIP-ES sec. 3.2: an image's embedding does not depend on the template.
+        ShapeError: no photo, photos of several sizes, or not one list of class ids each.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):
@@ -92,137 +98,146 @@ def template_cams(
             f"images must be of one size with class ids each, got {len(images)} of sizes {sorted(sizes)} "
             f"with {len(class_ids)} lists of class ids"
         )
-    asked = [[_Asked(texts, ids) for texts in text_sets] for ids in class_ids]
-    grid_hw = patch_grid((images[0].height, images[0].width), backbone.patch_size)
-    views = list(product(config.scales, (False, True) if config.flip else (False,)))
-    totals: list[list[PhotoCams]] | None = None
-    for scale, flip in views:
-        pixels = torch.stack([backbone.pixels(image, scale, flip) for image in images])
-        encoded = backbone.encode(pixels, 0 if config.refine == "none" else config.attention_blocks)
-        view = _view_cams(encoded, asked, config)
-        brought = [[_to_grid(cams, grid_hw, flip) for cams in photo] for photo in view]
-        totals = brought if totals is None else [list(map(_plus, *both)) for both in zip(totals, brought, strict=True)]
-    assert totals is not None  # config.scales holds at least one scale
-    return [[_divided(total, len(views)) for total in photo] for photo in totals]
 
 
-class _Asked:
-    """What is asked of a photo's embedding with one template.
-
-    Attributes:
-        passes: (P, K + M, D) the texts that compete.
-        counts: per class, how many texts are its own.
-        logit_scale: CLIP's, after exp.
-    """
-
-    def __init__(self, texts: TextFeatures, class_ids: Sequence[int]) -> None:
-        self.passes, self.counts = texts.passes(class_ids), texts.text_counts(class_ids)
-        self.logit_scale = texts.logit_scale
-
-
-def _view_cams(encoded: Encoded, asked: Sequence[Sequence[_Asked]], config: CamConfig) -> list[list[PhotoCams]]:
-    """CAMs of one scale and mirror; all texts of all templates share the last block's forward."""
-    embeddings = _where_float64_is(encoded.embedding.detach())
-    scored = [
-        [_scores_and_gradients(embedding, each, config.softmax) for each in photo]
-        for embedding, photo in zip(embeddings, asked, strict=True)
-    ]
-    of_photos = [torch.cat([gradients for _, gradients in photo]) for photo in scored]
-    slots = max(map(len, of_photos))
-    padded = torch.stack([F.pad(gradients, (0, 0, 0, slots - len(gradients))) for gradients in of_photos])
-    maps = _where_float64_is(gradcam(encoded, padded))
-    return [
-        _photo_view(
-            photo_maps, [scores for scores, _ in of_templates], photo, _affinity(encoded, index, config), config
-        )
-        for index, (photo_maps, of_templates, photo) in enumerate(zip(maps, scored, asked, strict=True))
-    ]
-
-
-def _photo_view(
-    maps: torch.Tensor,
-    scores: Sequence[torch.Tensor],
-    asked: Sequence[_Asked],
-    balanced: torch.Tensor | None,
+def _view_cams(
+    backbone: Backbone,
+    texts: TextFeatures,
+    photos: Sequence[Image.Image],
+    class_ids: Sequence[Sequence[int]],
     config: CamConfig,
 ) -> list[PhotoCams]:
-    """Deal a photo's maps out to the templates."""
-    own = maps[: sum(map(len, scores))].split([len(of_template) for of_template in scores])
+    """Make the CAMs of one view: figure 2 from left to right."""
+    encoded = encode_photos(backbone, photos, config)
+    initial = initial_cams(encoded, texts, class_ids, config.softmax)
     return [
-        _refined(template_maps, of_template, each.counts, balanced, config)
-        for template_maps, of_template, each in zip(own, scores, asked, strict=True)
+        refine_photo(cams, attention, photo, config)
+        for cams, attention, photo in zip(initial, photo_attentions(encoded), photos, strict=True)
     ]
 
 
-def _scores_and_gradients(embedding: torch.Tensor, asked: _Asked, softmax: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores (S,) and gradients (S, D) of one photo's S class texts, class by class.
+def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
+    """Run a batch through the network, with the attention if the refinement needs it.
 
-    A class takes part in all passes; those after its own texts do not count for it and need no CAM.
+    Args:
+        backbone: CLIP's image network.
+        photos: B RGB photos of one size.
+        config: refinement, and how many blocks' attention it reads.
+
+    Returns:
+        Features, embeddings and attention of the B photos.
     """
-    counts = asked.counts
+    attention_blocks = config.attention_blocks if REFINEMENTS[config.refine].needs_attention else 0
+    return backbone.encode(torch.stack([backbone.pixels(photo) for photo in photos]), attention_blocks)
+
+
+def initial_cams(
+    encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
+) -> list[InitialCams]:
+    """Make the Softmax-GradCAMs of a batch; all texts share the forward pass of the last block.
+
+    Args:
+        encoded: B photos, their graph alive; it is kept.
+        texts: text features of the vocabulary.
+        class_ids: per photo its K >= 1 data set ids.
+        softmax: as in `clipes_core.gradcam.class_scores`.
+
+    Returns:
+        Per photo the score and CAM of each class, the means over its texts.
+
+    Raises:
+        ShapeError: a photo without classes, or a class without texts.
+
+    Source: CLIP-ES sec. 3.1, eq. (1) to (4).
+    """
+    embeddings = _where_float64_is(encoded.embedding.detach())
+    scores, gradients = zip(
+        *(
+            _score_class_texts(embedding, texts, ids, softmax)
+            for embedding, ids in zip(embeddings, class_ids, strict=True)
+        ),
+        strict=True,
+    )
+    maps = _where_float64_is(gradcam(encoded, _padded(gradients)))
+    counts = [texts.text_counts(ids) for ids in class_ids]
+    return [
+        InitialCams(_class_means(of_texts, own), _class_means(text_maps[: len(of_texts)], own))
+        for of_texts, text_maps, own in zip(scores, maps, counts, strict=True)
+    ]
+
+
+def _score_class_texts(
+    embedding: torch.Tensor, texts: TextFeatures, class_ids: Sequence[int], softmax: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Score the S class texts of one photo.
+
+    In CAM fusion a class has several texts, one per pass. A class with fewer texts than passes competes in all of
+    them, but only the passes of its own texts count for it.
+
+    Returns:
+        (S,) scores and (S, D) gradients at the embedding, class by class.
+    """
+    counts = texts.text_counts(class_ids)
     per_pass = [
-        score_gradients(
-            embedding, torch.from_numpy(texts).to(embedding.device), asked.logit_scale, len(counts), softmax
-        )
-        for texts in asked.passes
+        score_gradients(embedding, torch.from_numpy(each).to(embedding.device), texts.logit_scale, len(counts), softmax)
+        for each in texts.passes(class_ids)
     ]
     scores, gradients = (torch.stack(parts, dim=1) for parts in zip(*per_pass, strict=True))
     own = [(place, slice(count)) for place, count in enumerate(counts)]
     return torch.cat([scores[each] for each in own]), torch.cat([gradients[each] for each in own])
 
 
-def _refined(
-    maps: torch.Tensor,
-    scores: torch.Tensor,
-    counts: list[int],
-    balanced: torch.Tensor | None,
-    config: CamConfig,
-) -> PhotoCams:
-    """Average each class's texts and refine the result."""
-    cams = _class_means(maps, counts)
-    cam = cams.cpu().numpy()
-    refined = cam
-    if balanced is not None:
-        masks = np.ones(cam.shape, dtype=bool)
-        if config.refine == "caa":
-            masks = np.stack([box_mask(one, config.box_threshold) for one in cam])
-        on_device = torch.from_numpy(masks).to(cams.device)
-        refined = refine_cams(cams, balanced, on_device, config.power).cpu().numpy()
-    return PhotoCams(_class_means(scores, counts).float().cpu().numpy(), cam, refined)
+def _padded(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stack the (S, D) gradients of photos with different S; a gradient of zeros gives an empty CAM."""
+    slots = max(map(len, gradients))
+    return torch.stack([F.pad(each, (0, 0, 0, slots - len(each))) for each in gradients])
 
 
 def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """(S, ...) values of the class texts, class by class -> (K, ...)."""
+    """Average the (S, ...) values of class texts, ordered class by class, to (K, ...) values of the classes."""
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
-def _affinity(encoded: Encoded, index: int, config: CamConfig) -> torch.Tensor | None:
-    """A photo's attention, balanced; None where nothing is refined."""
+def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
+    """Yield the attention of each photo, None without attention; one at a time, because its balanced form is large."""
     if encoded.attn_weights is None:
-        return None
-    return sinkhorn(_where_float64_is(encoded.attn_weights[index]).double(), config.sinkhorn_rounds)
+        yield from [None] * len(encoded.embedding)
+    else:
+        yield from (Attention(_where_float64_is(weights)) for weights in encoded.attn_weights)
+
+
+def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
+    """Refine the CAMs of one photo as `cam.refine` says.
+
+    Args:
+        initial: the photo's K CAMs.
+        attention: None if the refinement does not need it.
+        photo: RGB, as the network saw it.
+        config: which refinement, and its settings.
+
+    Returns:
+        Scores, initial and refined CAMs.
+    """
+    refine = resolve_name(REFINEMENTS[config.refine].function)
+    refined = refine(initial.cams, attention, np.asarray(photo), config)
+    return PhotoCams(initial.scores.float().cpu().numpy(), initial.cams.cpu().numpy(), refined.cpu().numpy())
+
+
+def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
+    """Average what was made of one photo in several views.
+
+    Args:
+        cams: per view.
+        views: at least one.
+        grid_hw: height and width of the result [patches].
+    """
+    return PhotoCams(
+        scores=average([each.scores for each in cams]),
+        cam=average_maps([each.cam for each in cams], views, grid_hw),
+        refined_cam=average_maps([each.refined_cam for each in cams], views, grid_hw),
+    )
 
 
 def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on its device, or on the CPU instead of mps, which has no float64."""
+    """Return the tensor; move it from mps, which has no float64, to the CPU."""
     return tensor.cpu() if tensor.device.type == "mps" else tensor
-
-
-def _to_grid(cams: PhotoCams, grid_hw: tuple[int, int], flip: bool) -> PhotoCams:
-    return PhotoCams(cams.scores, _resized(cams.cam, grid_hw, flip), _resized(cams.refined_cam, grid_hw, flip))
-
-
-def _resized(maps: np.ndarray, grid_hw: tuple[int, int], flip: bool) -> np.ndarray:
-    upright = np.flip(maps, axis=-1).copy() if flip else maps
-    if maps.shape[-2:] == grid_hw:
-        return upright
-    resized = F.interpolate(torch.from_numpy(upright)[None], grid_hw, mode="bilinear", align_corners=False)
-    return resized[0].numpy()
-
-
-def _plus(a: PhotoCams, b: PhotoCams) -> PhotoCams:
-    return PhotoCams(a.scores + b.scores, a.cam + b.cam, a.refined_cam + b.refined_cam)
-
-
-def _divided(total: PhotoCams, views: int) -> PhotoCams:
-    return PhotoCams(total.scores / views, total.cam / views, total.refined_cam / views)

@@ -1,4 +1,4 @@
-"""How sure a pseudo mask is of each pixel, from the CRF's posterior or from the CAMs."""
+"""The confidence of a pseudo mask in each pixel, from the CRF's posterior or from the CAMs."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
         (H, W) float, in [0, 1].
 
     Raises:
-        ShapeError: `posterior` has not three axes or no channel.
+        ShapeError: `posterior` does not have three axes, or has no channel.
 
     Source: the published program's maximum of the CRF's posterior (the paper's eq. 8 takes the CAMs).
     """
@@ -29,16 +29,16 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
 
 
 def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
-    """Take the larger of a pixel's strongest CAM and what that CAM leaves to the background.
+    """Take the larger of a pixel's strongest CAM and that CAM's complement, the background.
 
     Args:
-        cams: (K, H, W) float, in [0, 1]; without classes every pixel is surely background.
+        cams: (K, H, W) float, in [0, 1]; if K is 0, every pixel is background with confidence 1.
 
     Returns:
         (H, W) float, in [0.5, 1].
 
     Raises:
-        ShapeError: `cams` has not three axes.
+        ShapeError: `cams` does not have three axes.
 
     Source: CLIP-ES sec. 3.4, eq. (8).
     """
@@ -61,15 +61,15 @@ def quantise(confidence: np.ndarray) -> np.ndarray:
 
 
 def lowest_sure_level(mu: float) -> int:
-    """Find the smallest stored level that is not strictly below a threshold.
+    """Find the smallest stored level that is not below a threshold.
 
-    A quotient of integers rounds to the float that the same decimal has, so level 51 is exactly 0.2.
+    The quotient of two integers rounds to the same float as the decimal number, so level 51 equals 0.2 exactly.
 
     Args:
         mu: threshold, in [0, 1].
 
     Returns:
-        The level, in [0, 255]; level / 255 < mu holds for all levels below it and for no other.
+        The level, in [0, 255]. level / 255 < mu holds for all levels below it and for no other level.
 
     Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
     """
@@ -101,20 +101,20 @@ def share_from(counts: np.ndarray, mu: float) -> float:
         mu: threshold, in [0, 1].
 
     Returns:
-        Share in [0, 1] of the pixels that are not strictly below it.
+        Share in [0, 1] of the pixels that are not below it.
     """
     return float(counts[lowest_sure_level(mu) :].sum() / counts.sum())
 
 
 def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
-    """Part the pixels by confidence.
+    """Divide the pixels into bins of confidence.
 
     Args:
         counts: (256,) int, pixels per stored level, at least one pixel.
-        bins: how many parts of [0, 1] of equal width; a value between two parts is in the upper one.
+        bins: number of bins of equal width in [0, 1]; a value on the border of two bins belongs to the upper one.
 
     Returns:
-        (bins,) float, shares in [0, 1] that add up to 1.
+        (bins,) float, shares of the pixels, in [0, 1]; they add up to 1.
     """
     edges = [lowest_sure_level(part / bins) for part in range(bins)] + [256]
     parts = [counts[start:end].sum() for start, end in pairwise(edges)]
@@ -128,6 +128,6 @@ def mean_confidence(counts: np.ndarray) -> float:
         counts: (256,) int, pixels per stored level, at least one pixel.
 
     Returns:
-        In [0, 1].
+        The mean, in [0, 1].
     """
     return float(np.average(np.arange(256) / 255, weights=counts))

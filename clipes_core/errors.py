@@ -1,28 +1,28 @@
 """Every error that clipes raises on purpose.
 
 ClipesError
-├── UsageError              the user can mend it before anything runs: exit 2
+├── UsageError              the user must correct something before a run can start: exit 2
 │   ├── ConfigError         a key or value of the configuration
 │   ├── PromptError         a template or class words that CLIP cannot read
-│   ├── DatasetError        a split, list or annotation file that cannot be used at all
-│   ├── WeightsError        CLIP weights that are missing, broken or of an unknown layout
-│   └── RunBusyError        a run of this name is going on now
-├── ShapeError              an array or tensor of another shape than documented
-├── PhotoError              one photo cannot be used: becomes a row, never ends a run
+│   ├── DatasetError        a split, list or annotation file that is unusable as a whole
+│   ├── WeightsError        weights that are missing, broken or of an unknown layout
+│   └── RunBusyError        a run of this name is in progress
+├── ShapeError              an array or tensor does not have the documented shape
+├── PhotoError              one photo is unusable: it becomes a row and never ends a run
 ├── StorageError            a disk, bucket or server refuses, and will refuse again
-├── ArtifactError           the store holds what it should not
-│   └── BrokenArtifactError an artifact is missing, broken or of other photos: it can be made again
-├── TransientError          worth another attempt
+├── ArtifactError           the store holds something unexpected
+│   └── BrokenArtifactError an artifact is missing, broken or of other photos: clipes can rebuild it
+├── TransientError          a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
-└── StageError              a stage cannot go on: exit 1
-    └── UpstreamError       a shard is not run, for one that it reads has failed
+└── StageError              a stage cannot continue: exit 1
+    └── UpstreamError       a shard was skipped because an upstream shard failed
 """
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """Why a row has no result; decides whether trying again can help."""
+    """The reason why a row has no result; it decides whether a retry can help."""
 
     MISSING = "missing"
     UNREADABLE = "unreadable"
@@ -40,7 +40,7 @@ class ErrorKind(StrEnum):
 
     @property
     def transient(self) -> bool:
-        """True where the same work may succeed when it is tried again."""
+        """Return whether a retry may succeed."""
         return self in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
 
@@ -49,11 +49,11 @@ class ClipesError(Exception):
 
 
 class UsageError(ClipesError):
-    """The user can mend it before anything runs."""
+    """The user must correct something before a run can start."""
 
 
 class ConfigError(UsageError):
-    """A key or value of the configuration cannot be used; one line per bad key."""
+    """A key or value of the configuration is invalid; the message has one line per key."""
 
 
 class PromptError(UsageError):
@@ -61,7 +61,7 @@ class PromptError(UsageError):
 
 
 class DatasetError(UsageError):
-    """A split, list or annotation file that cannot be used at all."""
+    """A split, list or annotation file that is unusable as a whole."""
 
 
 class WeightsError(UsageError):
@@ -69,15 +69,15 @@ class WeightsError(UsageError):
 
 
 class RunBusyError(UsageError):
-    """A run of this name is going on now."""
+    """A run of this name is in progress."""
 
 
 class ShapeError(ClipesError):
-    """An array or tensor of another shape than documented."""
+    """An array or tensor does not have the documented shape."""
 
 
 class PhotoError(ClipesError):
-    """One photo cannot be used; the pipeline writes a row that says why."""
+    """One photo is unusable; the pipeline writes a row with the reason."""
 
     def __init__(self, kind: ErrorKind, reason: str) -> None:
         super().__init__(reason)
@@ -93,14 +93,20 @@ class StorageError(ClipesError):
 
 
 class ArtifactError(ClipesError):
-    """The store holds what it should not."""
+    """The store holds something unexpected."""
 
 
 class BrokenArtifactError(ArtifactError):
-    """An artifact is missing, broken or of other photos; it can be made again."""
+    """An artifact is missing, broken or of other photos; clipes can rebuild it.
+
+    Args:
+        uri: of the artifact.
+        reason: what is wrong, as a phrase that follows the URI.
+        advice: what the user must do before clipes rebuilds the artifact.
+    """
 
     def __init__(self, uri: str, reason: str, advice: str = "delete it and run again") -> None:
-        super().__init__(f"{uri} {reason}: {advice}, it will be made")
+        super().__init__(f"{uri} {reason}: {advice}, and clipes rebuilds it")
         self.uri = uri
         self.reason = reason
         self.advice = advice
@@ -110,7 +116,7 @@ class BrokenArtifactError(ArtifactError):
 
 
 class TransientError(ClipesError):
-    """The same work may succeed when it is tried again."""
+    """A retry may succeed."""
 
 
 class WorkerError(TransientError):
@@ -118,8 +124,8 @@ class WorkerError(TransientError):
 
 
 class StageError(ClipesError):
-    """A stage cannot go on."""
+    """A stage cannot continue."""
 
 
 class UpstreamError(StageError):
-    """A shard is not run, for one that it reads has failed."""
+    """A shard was skipped because an upstream shard failed."""

@@ -1,4 +1,4 @@
-"""Softmax-GradCAM: where a photo supports one class against the others and the background."""
+"""Softmax-GradCAM: where a photo supports a class over the other classes and the background."""
 
 import torch
 
@@ -6,7 +6,7 @@ from clipes_core.backbone import Encoded
 from clipes_core.errors import ShapeError
 
 EPSILON = 1e-7
-# A patch's share of the mean is 1 / hw: from a peak of 1 it would underflow float16 on large photos.
+# A patch's share of the mean is 1 / hw; with a peak of 1 it would underflow float16 on large photos.
 GRADIENT_PEAK = 256
 
 
@@ -16,10 +16,10 @@ def class_scores(
     """Score an image embedding against texts.
 
     Args:
-        embedding: (D,) not normalised.
-        text_features: (T, D) L2-normalised.
-        logit_scale: CLIP's, after exp; 100 for OpenAI's weights.
-        softmax: over the T texts (eq. 3); without it the logits.
+        embedding: (D,), not normalised.
+        text_features: (T, D), L2-normalised.
+        logit_scale: CLIP's logit scale, after exp; 100 for OpenAI's weights.
+        softmax: whether to take the softmax over the T texts (eq. 3); if not, the result is the logits.
 
     Returns:
         (T,) probabilities or logits.
@@ -37,20 +37,20 @@ def score_gradients(
     classes: int,
     softmax: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of the first texts and their gradients at the embedding, in float64.
+    """Compute the scores of the classes and their gradients at the embedding, in float64.
 
     Args:
-        embedding: (D,) not normalised.
-        text_features: (T, D) L2-normalised; the classes first, then the background words.
-        logit_scale: CLIP's, after exp.
-        classes: K <= T, how many of the texts are classes.
+        embedding: (D,), not normalised.
+        text_features: (T, D), L2-normalised; the classes first, then the background words.
+        logit_scale: CLIP's logit scale, after exp.
+        classes: K <= T, the number of texts that are classes.
         softmax: as in `class_scores`.
 
     Returns:
         (K,) scores and (K, D) gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64, where a saturated softmax
-    still has a gradient; in float32 its 1 - s is rounded away.
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64, because a saturated softmax loses its gradient in
+    float32, which rounds 1 - s to 0.
     """
     texts = text_features.double()
 
@@ -62,13 +62,13 @@ def score_gradients(
 
 
 def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
-    """Pull gradients at the embedding back to the feature map and weigh its channels by them.
+    """Propagate gradients from the embedding to the feature map, and weight its channels by them.
 
     Args:
-        encoded: a batch of B photos, its graph alive; it is kept.
-        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not
-            matter: each is brought to a largest entry of GRADIENT_PEAK, which keeps half
-            precision from underflowing. An all-zero gradient gives an all-zero CAM.
+        encoded: a batch of B photos with its graph, which is not freed.
+        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not matter: each one is scaled
+            to a largest entry of GRADIENT_PEAK, so that half precision does not underflow. An all-zero gradient gives
+            an all-zero CAM.
 
     Returns:
         (B, K, h, w) float32 in [0, 1], normalised.
@@ -76,7 +76,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: `gradients` is not (B, K, D).
 
-    Source: CLIP-ES eq. (1), (2); the normalisation twice in a row is the program's.
+    Source: CLIP-ES eq. (1), (2); the published program also normalises twice in a row.
     Differs from the reference: the scale of the gradients.
     """
     batch, dim = encoded.embedding.shape

@@ -1,4 +1,4 @@
-"""A photo as the method sees it: 8-bit RGB, upright or not, no larger than asked, cut into patches."""
+"""Photos as the method uses them: 8-bit RGB, limited in size, divided into patches."""
 
 import math
 import struct
@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 
-# A line of pixels has no second dimension: no box, no contour and no neighbour across it. In found data such
-# files are spacers and tracking pixels.
+# A line of pixels has no box, no contour and no neighbours across it. In data from the web such files are spacers and
+# tracking pixels.
 MIN_SIDE = 2
 
 _CONVERTED = {
@@ -38,29 +38,28 @@ _UPRIGHT = {
 
 
 def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.Image, tuple[str, ...]]:
-    """Convert any photo to 8-bit RGB and say what was done to it.
+    """Convert any photo to 8-bit RGB, and list the conversions.
 
     Args:
-        image: as PIL opened it, at its first frame; it is decoded here if it was not yet.
-        exif: whether an EXIF orientation turns the pixels. PIL itself always turns TIFF and AVIF upright.
+        image: as PIL opened it, at its first frame; the function decodes it if necessary.
+        exif: whether to apply an EXIF orientation. PIL itself always turns TIFF and AVIF upright.
 
     Returns:
-        A new image of mode RGB without metadata, and one note in plain words per conversion; no note
-        where the photo was RGB already.
+        A new image of mode RGB without metadata, and one note per conversion; no note if the photo was RGB already.
 
     Raises:
         PhotoError: TOO_SMALL, a side is shorter than MIN_SIDE; UNDECODABLE, the pixels have no defined
             conversion (floating point, or integers beyond 16 bits).
-        OSError: PIL's own, the file is truncated or broken.
+        OSError: raised by PIL, because the file is truncated or broken.
     """
     if min(image.size) < MIN_SIDE:
         width, height = image.size
-        reason = f"photo is {width} x {height} px (width x height), each side must have at least {MIN_SIDE}"
+        reason = f"photo is {width} x {height} px (width x height), but each side needs at least {MIN_SIDE} px"
         raise PhotoError(ErrorKind.TOO_SMALL, reason)
     rgb, notes = _converted(image)
-    # Asked only now: PIL turns a TIFF while it decodes, and drops its tag.
+    # Read the orientation after decoding, because PIL turns a TIFF while it decodes it and removes its tag.
     rgb, turned = _turned(rgb, image.getexif().get(ExifTags.Base.Orientation), exif)
-    rgb.info = {}  # orientation and transparency described the pixels before the conversion
+    rgb.info = {}  # its orientation and transparency describe the pixels before the conversion
     return rgb, (*notes, *turned, *_frames(image))
 
 
@@ -77,10 +76,10 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """The upper byte, as PIL reads 16-bit colour; its own conversion of 16-bit greyscale clips at 255."""
+    """Keep the upper byte, as PIL does for 16-bit colour; PIL's conversion of 16-bit greyscale clips at 255."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
-        reason = f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save it with 8 or 16"
+        reason = f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save the photo with 8 or 16 bits"
         raise PhotoError(ErrorKind.UNDECODABLE, reason)
     return Image.fromarray((grey >> 8).astype(np.uint8))
 
@@ -101,21 +100,21 @@ def _turned(rgb: Image.Image, orientation: object, exif: str) -> tuple[Image.Ima
 def _frames(image: Image.Image) -> tuple[str, ...]:
     try:
         several = getattr(image, "is_animated", False)
-    except (IndexError, struct.error):  # PIL looks for a second frame and finds a part of one
+    except (IndexError, struct.error):  # PIL found a second frame that is truncated
         several = True
     return ("first of several frames",) if several else ()
 
 
 def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
-    """Reduce a photo whose longer side exceeds `max_side`, keeping its proportions.
+    """Reduce a photo whose longer side exceeds `max_side`, and keep its proportions.
 
     Args:
         image: any PIL image.
-        max_side: longest side allowed [px].
+        max_side: largest permitted side [px].
 
     Returns:
-        `image` itself where it fits, else a new one (PIL bicubic) whose longer side is `max_side` and whose
-        shorter one is rounded, at least 1 px.
+        `image` itself if it fits, else a new image (PIL bicubic) whose longer side is `max_side` and whose shorter side
+        is rounded, at least 1 px.
     """
     longer = max(image.size)
     if longer <= max_side:
@@ -125,17 +124,33 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) -> tuple[int, int]:
-    """Rows and columns of patches that cover a photo.
+    """Count the rows and columns of patches that cover a photo.
 
     Args:
         size_hw: height and width [px].
         patch_size: side of a patch [px].
-        scale: the photo's enlargement before it is cut.
+        scale: factor of both sides before the division into patches.
 
     Returns:
-        (h, w), each the scaled side over `patch_size`, rounded up.
+        (h, w), each the scaled side divided by `patch_size`, rounded up.
 
     Source: the published program rounds both sides up to whole patches.
     """
     height, width = size_hw
     return math.ceil(scale * height / patch_size), math.ceil(scale * width / patch_size)
+
+
+def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -> Image.Image:
+    """Resize a photo up to whole patches; no crop.
+
+    Args:
+        image: any PIL image.
+        patch_size: side of a patch [px].
+        scale: of both sides, before rounding up to a multiple of the patch size.
+
+    Returns:
+        `image` itself if it has that size, else a new one (PIL bicubic).
+    """
+    h, w = patch_grid((image.height, image.width), patch_size, scale)
+    size = (w * patch_size, h * patch_size)
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)

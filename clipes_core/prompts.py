@@ -1,4 +1,4 @@
-"""The texts: sentences for the classes, synonym fusion, and the sharpness of a template."""
+"""Texts: sentences for the classes, synonym fusion, and the sharpness of a template."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
-Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: texts, and a context length unless it is CLIP's
+Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's; arguments: texts, and a context length other than CLIP's
 
 
 @dataclass(frozen=True)
 class Text:
-    """What one text feature is made of.
+    """The source of one text feature.
 
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
         name: the class's name, or the background word.
-        phrases: the words whose features are averaged: one, or the synonyms of feature fusion.
+        phrases: the words whose features are averaged: one phrase, or the synonyms of feature fusion.
     """
 
     class_id: int
@@ -49,26 +49,26 @@ def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Tex
 
 
 def sentences(phrase: str, templates: Sequence[str]) -> list[str]:
-    """Put a phrase into each template, at its {}."""
+    """Insert a phrase into each template at its {}."""
     return [template.replace("{}", phrase) for template in templates]
 
 
 @torch.no_grad()
 def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
-    """Encode phrases in all templates and average.
+    """Encode phrases in all templates and average the features.
 
     Args:
         clip: an OpenCLIP model.
-        tokenizer: list of N texts, and a context length unless it is CLIP's -> (N, context length) int64,
-            padded with zeros.
-        phrases: at least one; each is averaged over the templates, then over the phrases.
-        templates: at least one, with {} in each.
+        tokenizer: function of a list of N texts, and of a context length if it is not CLIP's; returns
+            (N, context length) int64, padded with zeros.
+        phrases: at least one. Features are averaged over the templates, then over the phrases.
+        templates: at least one; each contains {}.
 
     Returns:
         (D,) float32, L2-normalised after each average.
 
     Raises:
-        PromptError: a sentence is longer than CLIP reads.
+        PromptError: a sentence has more tokens than CLIP reads.
 
     Source: CLIP-ES sec. 3.2.
     """
@@ -83,14 +83,14 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
 
 def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
-    """Tokenize, and refuse a text that would lose its end.
+    """Tokenize texts, and refuse a text that the tokenizer would truncate.
 
     Raises:
-        PromptError: names the text and CLIP's limit.
+        PromptError: a text has more tokens than CLIP reads; the message names the text and the limit.
     """
     tokens = tokenizer(texts)
     context_length = tokens.shape[1]
-    # The tokenizer cuts in silence; with one place more, only a text that is cut reaches the last place.
+    # The tokenizer truncates silently. With one more token, only a text that was truncated fills the last place.
     for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
         if row[-1] != 0:
             raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
@@ -98,21 +98,22 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """How unevenly templates score the classes present in a photo; lower is better.
+    """Compute the sharpness of templates: how unevenly each scores the classes present in a photo; lower is better.
 
     Args:
-        scores: per photo (T, K) softmax scores of T templates and the K classes present, the softmax taken over
-            them and the background words; taken one by one and not kept. Photos without classes do not count.
+        scores: per photo the (T, K) softmax scores of T templates and the K classes present, with the softmax over
+            these classes and the background words. The function reads them one by one and does not keep them. Photos
+            without classes do not count.
 
     Returns:
-        (T,) float64: sum over photos of the variance of a photo's scores / sum over photos of their mean;
-        the population variance, so a photo with one class adds 0 above and its score below.
+        (T,) float64: sum over photos of the variance of a photo's scores / sum over photos of their mean. The variance
+        is the population variance, so a photo with one class adds 0 to the numerator and its score to the denominator.
 
     Raises:
         ValueError: no photo has a class.
 
-    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: population variance and
-    the softmax over present classes and background are choices made here.
+    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: the population variance and the softmax over
+    present classes and background words are our choices.
     """
     variance, mean, photos = np.zeros(1), np.zeros(1), 0
     for photo in scores:

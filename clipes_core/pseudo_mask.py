@@ -1,4 +1,4 @@
-"""From a photo's CAMs to the pseudo mask and confidence map that a segmentation network trains on."""
+"""Pseudo masks and confidence maps from CAMs; a segmentation network trains on them."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ IGNORE_INDEX = 255  # VOC / COCO-Stuff / MMSegmentation convention: excluded fro
 
 @dataclass(frozen=True, eq=False)
 class PseudoMask:
-    """One photo's labels and how sure they are.
+    """The pseudo mask of one photo and its confidence.
 
     Attributes:
         mask: (H, W) uint8, 0 for background and the photo's class ids; never IGNORE_INDEX.
@@ -44,17 +44,17 @@ def pseudo_mask(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         refined_cam: (K, h, w) float at grid size, in [0, 1].
         class_ids: (K,) int, data set ids in [1, 254], in the order of `refined_cam`; may be empty.
-        crf: without `enabled` the mask is the argmax of background score and CAMs.
-        confidence: source `crf` takes the largest posterior (without CRF: the largest of those scores);
-            source `cam` takes eq. (8).
+        crf: if it is not `enabled`, the mask is the argmax of background score and CAMs.
+        confidence: source `crf` takes the largest posterior (without CRF, the largest score); source `cam` takes
+            eq. (8).
 
     Returns:
-        Mask and confidence at the photo's size. Equal scores go to background, then to the first class.
-        Without classes: all background, surely, and no CRF.
+        Mask and confidence at the photo's size. Ties go to the background, then to the first class. Without classes
+        the mask is all background with confidence 1, and no CRF runs.
 
     Raises:
-        ShapeError: `class_ids` does not fit `refined_cam` or [1, 254], `refined_cam` has no grid, or the CRF
-            gets an `image_rgb` that is not (H, W, 3) uint8.
+        ShapeError: `class_ids` does not match `refined_cam` or [1, 254], `refined_cam` has no grid, or `image_rgb` is
+            not (H, W, 3) uint8 and the CRF needs it.
 
     Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
     Differs from the reference: CAMs are stored at grid size and not rounded to float16 after the resize.
@@ -84,13 +84,13 @@ def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
     Args:
         cams: (K, h, w) float, in [0, 1]; K may be 0.
-        size_hw: height and width wanted [px].
+        size_hw: height and width of the result [px].
 
     Returns:
         (K, H, W) float32, in [0, 1].
 
     Raises:
-        ShapeError: `cams` has not three axes or an empty grid.
+        ShapeError: `cams` does not have three axes, or its grid is empty.
 
     Source: the published program's cv2.INTER_LINEAR.
     """
@@ -105,16 +105,16 @@ def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def background_score(peak: np.ndarray, power: float) -> np.ndarray:
-    """Score the background where the strongest CAM is `peak`.
+    """Compute the score of the background from the strongest CAM.
 
     Args:
         peak: any shape, float; the maximum of the CAMs, in [0, 1].
-        power: p > 0; larger leaves less to the background.
+        power: p > 0; a larger power lowers the score.
 
     Returns:
         (1 - peak)^p, same shape and dtype, in [0, 1].
 
-    Source: the published program: p = 1 for pseudo masks, the best of several where CAMs are scored.
+    Source: the published program: p = 1 for pseudo masks, the best of several powers when CAMs are scored.
     """
     return np.clip(1 - peak, 0, 1) ** power
 
@@ -127,10 +127,10 @@ def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
         power: p > 0 of the background score (1 - max CAM)^p.
 
     Returns:
-        (1 + K, H, W), dtype of `cams`, in [0, 1]; they do not add up to 1.
+        (1 + K, H, W), dtype of `cams`, in [0, 1]; the channels do not add up to 1.
 
     Raises:
-        ShapeError: `cams` has not three axes.
+        ShapeError: `cams` does not have three axes.
     """
     if cams.ndim != 3:
         raise ShapeError(f"cams must be (K, H, W), got {cams.shape}")
@@ -139,16 +139,16 @@ def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
 
 
 def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.ndarray:
-    """Mark the pixels that training and exports leave out.
+    """Mark the pixels that training and exports ignore.
 
     Args:
         mask: (H, W) uint8.
         confidence_u8: (H, W) uint8, round(255 c).
-        mu: threshold in [0, 1], acting on the stored confidence: a pixel is left out where
-            confidence_u8 / 255 < mu. At 0.95 the levels 0..242 are left out and 243 stays.
+        mu: threshold in [0, 1] of the stored confidence: a pixel is ignored if confidence_u8 / 255 < mu. At 0.95 the
+            levels 0..242 are ignored, and 243 is not.
 
     Returns:
-        (H, W) uint8, a copy of `mask` with IGNORE_INDEX in unsure pixels.
+        (H, W) uint8, a copy of `mask` with IGNORE_INDEX in the ignored pixels.
 
     Raises:
         ShapeError: the two arrays are not both (H, W) uint8.

@@ -1,4 +1,4 @@
-"""Candidate templates: how each scores a photo's classes, their order by sharpness, and a sample of that order."""
+"""Candidate templates: their scores of a photo's classes, their order by sharpness, and a sample of that order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class CandidateTexts:
     """The features of a vocabulary's texts in each of T templates.
 
     Attributes:
-        class_ids: (S,) int, the class of each text, 0 for a background word; the same in every template.
+        class_ids: (S,) int, the class of each text, 0 for a background word; the same for every template.
         features: (T, S, D) float32, L2-normalised.
     """
 
@@ -26,20 +26,20 @@ class CandidateTexts:
 
         Args:
             embedding: (D,) float, not normalised.
-            present: (K,) data set ids of the photo.
-            logit_scale: CLIP's factor of the cosine, after exp.
+            present: (K,) data set ids of the photo's classes.
+            logit_scale: CLIP's logit scale, after exp.
 
         Returns:
-            (T, K) float64: softmax over the present classes and the background words; in CAM fusion the mean over
+            (T, K) float64: softmax over the present classes and the background words; with CAM fusion, the mean over
             a class's synonyms.
 
         Raises:
-            ShapeError: no class, one without texts, or an embedding of another width.
+            ShapeError: no class, a class without texts, or an embedding of a different width.
 
-        Source: CLIP-ES sec. 3.2, the s of eq. (5); the softmax of eq. (3).
+        Source: CLIP-ES sec. 3.2, s of eq. (5); the softmax of eq. (3).
         """
         if embedding.shape != self.features.shape[2:]:
-            raise ShapeError(f"embedding must be {self.features.shape[2:]} as the texts are, got {embedding.shape}")
+            raise ShapeError(f"embedding must be {self.features.shape[2:]} like the texts, got {embedding.shape}")
         exact = embedding.astype(np.float64)
         logits = logit_scale * (self.features @ (exact / np.linalg.norm(exact)))
         in_passes = _softmax(logits[:, competitors(self.class_ids, present)])  # (T, P, K + M)
@@ -49,11 +49,11 @@ class CandidateTexts:
 
 @dataclass(frozen=True)
 class RankedTemplate:
-    """A template's place.
+    """A template and its rank.
 
     Attributes:
         rank: 1 is the sharpest.
-        template: with {} where the class words go.
+        template: contains {} in place of the class words.
         sharpness: eq. (5); lower is better.
     """
 
@@ -63,25 +63,26 @@ class RankedTemplate:
 
 
 def rank_templates(templates: Sequence[str], sharpness: Iterable[float]) -> tuple[RankedTemplate, ...]:
-    """Order templates by sharpness, the lowest first; equal ones by their text.
+    """Order templates by sharpness, the lowest first; templates of equal sharpness by their text.
 
     Args:
-        templates: T different ones.
-        sharpness: of each.
+        templates: T different templates.
+        sharpness: of each template.
     """
     ordered = sorted(zip(map(float, sharpness), templates, strict=True))
     return tuple(RankedTemplate(rank, template, value) for rank, (value, template) in enumerate(ordered, start=1))
 
 
 def spread_over(count: int, sample: int) -> tuple[int, ...]:
-    """Places in an order, evenly spread: the first, the last and the middle one among them.
+    """Choose evenly spread places of an order, among them the first, the middle and the last place.
 
     Args:
-        count: how many there are.
-        sample: how many are wanted, at least 2; all where there are not more, one more where the middle one is not hit.
+        count: number of places.
+        sample: number of places to choose, at least 2. The result has all places if there are not more, and one place
+            more than `sample` if the even spread does not include the middle place.
 
     Returns:
-        Ascending places in [0, count).
+        Places in [0, count), ascending.
     """
     if count <= sample:
         return tuple(range(count))
@@ -90,20 +91,20 @@ def spread_over(count: int, sample: int) -> tuple[int, ...]:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing the mean of theirs.
+    """Compute Spearman's rank correlation: Pearson's correlation of the ranks; equal values share their mean rank.
 
     Args:
         first: N numbers.
         second: N numbers.
 
     Returns:
-        In [-1, 1]; nan where one side has fewer than two different values.
+        The correlation, in [-1, 1]; nan if one side has fewer than two different values.
 
     Raises:
-        ShapeError: not as many numbers on both sides.
+        ShapeError: the two sides differ in length.
     """
     if len(first) != len(second):
-        raise ShapeError(f"both sides must have as many numbers, got {len(first)} and {len(second)}")
+        raise ShapeError(f"both sides must have the same length, got {len(first)} and {len(second)}")
     ranks = np.stack([_ranks(np.asarray(side, dtype=np.float64)) for side in (first, second)])
     if any(np.unique(side).size < 2 for side in ranks):
         return float("nan")

@@ -1,4 +1,4 @@
-"""The classes of a data set: ids, names, the words CLIP reads, and colours."""
+"""The classes of a data set: ids, names, the words that CLIP reads, and colours."""
 
 from collections import Counter
 from typing import Annotated, Self
@@ -13,31 +13,33 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class ClassEntry(Section):
-    """One class; its data set id is its position in the vocabulary, from 1."""
+    """One class; its data set id is its position in the vocabulary, starting at 1."""
 
-    name: str = Field(min_length=1, description="The data set's own name, as labels spell it.")
-    words: str | None = Field(None, min_length=1, description="What CLIP reads, synonyms joined; null: the name.")
+    name: str = Field(min_length=1, description="The name that the labels use.")
+    words: str | None = Field(
+        None, min_length=1, description="The text that CLIP reads, with joined synonyms; null: the name."
+    )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="The same words apart, for feature and CAM fusion; empty: the words."
+        (), description="The same words one by one, for feature and CAM fusion; empty: the words."
     )
     aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Names under which other lists know the class."
+        (), description="Other names of the class in lists."
     )
     colour: tuple[Channel, Channel, Channel] | None = Field(None, description="RGB; null: from the VOC colour map.")
 
     @property
     def sentence_words(self) -> str:
-        """The words of sentence fusion."""
+        """Return the text for sentence fusion."""
         return self.words or self.name
 
     @property
     def separate_words(self) -> tuple[str, ...]:
-        """The words of feature and CAM fusion, at least one."""
+        """Return the texts for feature and CAM fusion, at least one."""
         return self.synonyms or (self.sentence_words,)
 
 
 class Vocabulary(Section):
-    """The classes 1..K of a data set and the words that stand for its background."""
+    """The classes 1..K of a data set and its background words."""
 
     classes: tuple[ClassEntry, ...] = Field(min_length=1)
     background_words: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -45,26 +47,26 @@ class Vocabulary(Section):
     @model_validator(mode="after")
     def _ids_fit_and_names_differ(self) -> Self:
         if len(self.classes) > MAX_CLASSES:
-            raise ValueError(f"{len(self.classes)} classes, at most {MAX_CLASSES}: masks hold 8-bit ids")
+            raise ValueError(f"{len(self.classes)} classes, at most {MAX_CLASSES} fit the 8-bit ids of masks")
         names = Counter(name for entry in self.classes for name in (entry.name, *entry.aliases))
         twice = sorted(name for name, times in names.items() if times > 1)
         if twice:
-            raise ValueError(f"class names and aliases must differ, more than once: {', '.join(twice)}")
+            raise ValueError(f"class names and aliases must be unique, found more than once: {', '.join(twice)}")
         return self
 
     @property
     def ids(self) -> dict[str, int]:
-        """Data set id of each class name, 1..K."""
+        """Map each class name to its data set id, 1..K."""
         return {entry.name: class_id for class_id, entry in enumerate(self.classes, start=1)}
 
     @property
     def known_names(self) -> dict[str, int]:
-        """Data set id of each class name and of each alias."""
+        """Map each class name and alias to its data set id."""
         return self.ids | {alias: self.ids[entry.name] for entry in self.classes for alias in entry.aliases}
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """256 RGB colours, one per id; ids without a colour of their own have VOC's."""
+        """Return 256 RGB colours, one per id; an id without a colour in the vocabulary has VOC's colour."""
         colours = [_voc_colour(class_id) for class_id in range(256)]
         for class_id, entry in enumerate(self.classes, start=1):
             colours[class_id] = entry.colour or colours[class_id]
@@ -72,7 +74,7 @@ class Vocabulary(Section):
 
 
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
-    """The VOC development kit's colour map: an id's bits, three at a time, fill R, G, B from the top."""
+    """Compute a colour of the VOC development kit: an id's bits, three at a time, fill R, G, B from the top."""
     channels = [0, 0, 0]
     for place in range(8):
         for channel in range(3):

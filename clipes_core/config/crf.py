@@ -1,17 +1,32 @@
 """The settings of a dense CRF."""
 
+from typing import Annotated, Any
+
 from pydantic import Field
 
+from clipes_core.config.choice import NameIn
 from clipes_core.config.section import Section
+from clipes_core.crf_backends import CRF_BACKENDS
 
 
 class DenseCrfConfig(Section):
-    """Kernels and iterations of a dense CRF; pydensecrf's names."""
+    """Backend, kernels and iterations of a dense CRF; pydensecrf's names."""
 
-    iter_max: int = Field(10, ge=1, le=100, description="Mean-field iterations.")
+    iter_max: int = Field(10, ge=1, le=100, description="Number of mean-field iterations.")
     pos_w: float = Field(3, ge=0, description="Weight of the Gaussian (position) kernel.")
     # Standard deviations far below 0.1 overflow pydensecrf's lattice, which ends the process.
-    pos_xy_std: float = Field(1, ge=0.1, description="Its standard deviation [px].")
+    pos_xy_std: float = Field(1, ge=0.1, description="Standard deviation of the Gaussian kernel [px].")
     bi_w: float = Field(4, ge=0, description="Weight of the bilateral (position and colour) kernel.")
-    bi_xy_std: float = Field(67, ge=0.1, description="Its spatial standard deviation [px].")
-    bi_rgb_std: float = Field(3, ge=0.1, description="Its colour standard deviation, of 255.")
+    bi_xy_std: float = Field(67, ge=0.1, description="Spatial standard deviation of the bilateral kernel [px].")
+    bi_rgb_std: float = Field(
+        3, ge=0.1, description="Colour standard deviation of the bilateral kernel, in levels of 255."
+    )
+    backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field("pydensecrf", description="Implementation of the CRF.")
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return the settings that decide the labels, for the keys of stages.
+
+        Returns:
+            Plain values by name: all settings, but `backend` only if it gives other labels than pydensecrf.
+        """
+        return self.model_dump(exclude={"backend"} if CRF_BACKENDS[self.backend].exact else set())

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from clipes_core.config.choice import NameIn
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.section import Section
 from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
 from clipes_core.errors import ConfigError
+from clipes_core.refinements import REFINEMENTS
 
 CREDENTIALS = re.compile(
     r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
@@ -20,19 +22,19 @@ CREDENTIALS = re.compile(
     r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
     re.IGNORECASE,
 )
-NO_CREDENTIALS = "take them out, and give them where the package of its protocol looks for them"
-AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the shipped candidates
+NO_CREDENTIALS = "remove them, and configure them as the Python package of its protocol expects"
+AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the candidates
 
 
 class DatasetConfig(Section):
-    """Which photos, which labels, and how a photo is read."""
+    """The photos, their labels, and how photos are read."""
 
     format: str = Field(
         "voc", description="How the photos and labels are laid out; scenes: generated ones, in VOC's layout."
     )
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI; scenes are made there (null: in the store).",
+        description="Folder of the data set: a path or any fsspec URI; scenes are written there (null: in the store).",
     )
     split: str = Field(
         "train_aug",
@@ -40,17 +42,17 @@ class DatasetConfig(Section):
     )
     classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or a YAML's path.")
     truth: str | None = Field(
-        None, description="Folder of true masks, palette PNGs named as the photos; voc: SegmentationClass."
+        None, description="Folder of true masks, palette PNGs named like the photos; voc: SegmentationClass."
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore", description="EXIF rotation; ignored for VOC and COCO, whose truth is not rotated."
     )
     empty: Literal["background", "reject"] = Field(
-        "background", description="Photos without objects: all background, or rejects."
+        "background", description="How photos without objects are treated: as all background, or as rejects."
     )
-    max_side: int = Field(1024, ge=32, description="A longer side above this is reduced for CAM and CRF [px].")
-    seed: int = Field(0, ge=0, description="Of generated scenes; another seed, other scenes.")
-    count: int = Field(200, ge=1, le=100_000, description="How many scenes are generated.")
+    max_side: int = Field(1024, ge=32, description="A longer side is reduced to this for CAM and CRF [px].")
+    seed: int = Field(0, ge=0, description="Seed of generated scenes; a different seed gives different scenes.")
+    count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")
 
 
 class ClipConfig(Section):
@@ -59,14 +61,16 @@ class ClipConfig(Section):
     model: str = Field("ViT-B-16-quickgelu", description="OpenCLIP's name of a ViT (sec. 4.1: ViT-B/16).")
     pretrained: str = Field(
         "openai",
-        description="An OpenCLIP tag, a name under configs/models, a weights file or URI, or random:SEED to try out.",
+        description="An OpenCLIP tag, a name under configs/models, a weights file or URI, or random:SEED for trials.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Of the image network; auto: fp32 on a CPU, half precision on a GPU."
+        "auto", description="Precision of the image network; auto: fp32 on a CPU, half precision on a GPU."
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N, mps.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="Device: auto, cpu, cuda, cuda:N or mps."
+    )
     pooling: Literal["patch_mean", "cls"] = Field(
-        "patch_mean", description="The image embedding: mean of the patch tokens, or the class token."
+        "patch_mean", description="Image embedding: mean of the patch tokens, or the class token."
     )
 
 
@@ -75,13 +79,13 @@ class PromptsConfig(Section):
 
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
-        description="One template or several, {} stands for the class words; auto: the sharpest candidate (sec. 3.2).",
+        description="One or several templates; {} stands for the class words; auto: the sharpest candidate (sec. 3.2).",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",
-        description="Where synonyms are joined (sec. 3.2): in the sentence, the text feature or the CAM.",
+        description="Where synonyms are fused (sec. 3.2): in the sentence, the text feature or the CAM.",
     )
-    background: bool = Field(True, description="Background words compete in the softmax (sec. 3.1).")
+    background: bool = Field(True, description="Whether background words compete in the softmax (sec. 3.1).")
 
     @field_validator("template")
     @classmethod
@@ -93,12 +97,12 @@ class PromptsConfig(Section):
             raise ValueError("needs at least one template")
         for text in templates:
             if text.count("{}") != 1:
-                raise ValueError(f"{text!r} must hold {{}} exactly once, where the class words go")
+                raise ValueError(f"{text!r} must contain {{}} exactly once, where the class words go")
         return template
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """The templates as a tuple, also where one text was given; none while auto stands for one not chosen yet."""
+        """Return the templates as a tuple, even for a single text; empty while `auto` is not resolved."""
         if self.template == AUTO_TEMPLATE:
             return ()
         return (self.template,) if isinstance(self.template, str) else self.template
@@ -107,69 +111,83 @@ class PromptsConfig(Section):
 class CamConfig(Section):
     """Softmax-GradCAM (eq. 1-4) and class-aware attention-based affinity (eq. 6-7)."""
 
-    softmax: bool = Field(True, description="Scores after (eq. 3) or before the softmax.")
-    refine: Literal["none", "mhsa", "caa"] = Field("caa", description="No affinity, plain attention, or CAA (eq. 7).")
-    box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
-    attention_blocks: int = Field(8, ge=1, description="Last blocks whose attention is averaged.")
-    sinkhorn_rounds: int = Field(3, ge=0, description="Rounds of Sinkhorn normalisation (eq. 6).")
-    power: int = Field(2, ge=0, le=16, description="t: how often the affinity is applied (eq. 7).")
-    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (1.0,), min_length=1, description="Image scales whose CAMs are averaged (ablation)."
+    softmax: bool = Field(True, description="Whether scores are taken after the softmax (eq. 3) or before it.")
+    refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
+        "caa", description="Refinement of the CAMs; none, plain attention (mhsa), or CAA (eq. 7)."
     )
-    flip: bool = Field(False, description="Average with the mirrored image's CAMs (ablation).")
+    box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
+    attention_blocks: int = Field(8, ge=1, description="Number of last blocks whose attention is averaged.")
+    sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (eq. 6).")
+    power: int = Field(2, ge=0, le=16, description="t: number of times that the affinity is applied (eq. 7).")
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
+        (1.0,), min_length=1, description="Scales of the photo whose CAMs are averaged (ablation)."
+    )
+    flip: bool = Field(False, description="Whether the CAMs of the mirrored photo are averaged in (ablation).")
 
 
 class CrfConfig(DenseCrfConfig):
     """Dense CRF of the pseudo masks (sec. 3.4)."""
 
-    enabled: bool = Field(True, description="Without it the mask is the argmax of the CAMs.")
+    enabled: bool = Field(True, description="Whether the CRF runs; if not, the mask is the argmax of the CAMs.")
     image: Literal["rgb", "reference"] = Field(
-        "rgb", description="The photo, or the published program's BGR minus mean wrapped to 8 bits."
+        "rgb", description="Image of the CRF: the photo, or the published program's BGR minus mean, wrapped to 8 bits."
     )
-    background_power: float = Field(1, gt=0, le=64, description="p: background score is (1 - max CAM)^p.")
+    background_power: float = Field(1, gt=0, le=64, description="p: the background score is (1 - max CAM)^p.")
 
 
 class ConfidenceConfig(Section):
     """The confidence map (eq. 8)."""
 
-    source: Literal["crf", "cam"] = Field("crf", description="Largest CRF posterior, or eq. (8) on the CAMs.")
+    source: Literal["crf", "cam"] = Field(
+        "crf", description="Source: the largest CRF posterior, or eq. (8) on the CAMs."
+    )
 
 
 class RunnerConfig(Section):
-    """Who makes the shards, and where; further keys are those of the runner."""
+    """The runner, which makes the shards; further keys are those of the runner."""
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field("local", description="local: worker processes of this host; inline: in the calling process.")
+    kind: str = Field(
+        "local",
+        description="Where shards are made; local: in worker processes of this host; inline: in the calling process.",
+    )
 
 
 class ExecutionConfig(Section):
-    """How the work is cut and who does it; changes no result."""
+    """How the work is divided and which processes do it; changes no result."""
 
     shards: int = Field(
         32,
         ge=1,
         le=100_000,
-        description="Parts a stage is cut into. Changes no result, but another number moves photos between shards, "
-        "whose rows are then computed again.",
+        description="Number of parts of a stage. Changes no result, but a new number moves photos between shards, "
+        "and their rows are computed again.",
     )
     runner: RunnerConfig = Field(default_factory=RunnerConfig)
-    gpu_workers: int | Literal["auto"] = Field("auto", description="Processes for CAMs; auto: one per device.")
-    cpu_workers: int | Literal["auto"] = Field("auto", description="Processes for masks; auto: one per core.")
-    max_failure_rate: float = Field(0.01, ge=0, le=1, description="Permanent failures / photos a stage bears.")
+    gpu_workers: int | Literal["auto"] = Field(
+        "auto", description="Number of processes for CAMs; auto: one per device."
+    )
+    cpu_workers: int | Literal["auto"] = Field("auto", description="Number of processes for masks; auto: one per core.")
+    max_failure_rate: float = Field(
+        0.01, ge=0, le=1, description="Largest permitted share of photos that fail permanently in a stage."
+    )
     retries: int = Field(
         2,
         ge=0,
         le=50,
-        description="Further attempts of a shard, for transient causes only; Prefect keeps at most 50 delays.",
+        description="Number of retries of a shard after a transient failure; Prefect permits at most 50.",
     )
     shard_timeout_s: float = Field(
-        3600, gt=0, description="A shard that takes longer, or a training that stands still so long, is stopped [s]."
+        3600,
+        gt=0,
+        description="A shard that takes longer, or a training without progress for this time, is stopped [s].",
     )
     loader_workers: int | Literal["auto"] = Field(
-        "auto", description="Processes that load training photos, per device; auto: the cores a device has, at most 8."
+        "auto",
+        description="Number of processes per device that load training photos; auto: the cores per device, at most 8.",
     )
-    cache_gb: float = Field(20, gt=0, description="Of training photos and masks kept on a local disk [GB].")
+    cache_gb: float = Field(20, gt=0, description="Size of the local disk cache of training photos and masks [GB].")
 
     @field_validator("gpu_workers", "cpu_workers")
     @classmethod
@@ -182,23 +200,25 @@ class ExecutionConfig(Section):
     @classmethod
     def _not_negative(cls, workers: int | str) -> int | str:
         if isinstance(workers, int) and workers < 0:
-            raise ValueError("must be auto or at least 0: 0 loads in the training process itself")
+            raise ValueError("must be auto or at least 0; 0 loads photos in the training process itself")
         return workers
 
 
 class ReportConfig(Section):
-    """What report.html shows; changes no result."""
+    """The content of report.html; changes no result."""
 
-    gallery: int = Field(24, ge=0, le=500, description="Photos shown: best, worst and random ones; 0: none.")
+    gallery: int = Field(
+        24, ge=0, le=500, description="Number of photos shown: the best, the worst and random ones; 0: none."
+    )
 
 
 class RunConfig(Section):
-    """Everything that decides a run."""
+    """All settings of a run."""
 
     name: str = Field(
-        ..., pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$", description="Of the run; may hold {date} and {time}."
+        ..., pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$", description="Name of the run; may contain {date} and {time}."
     )
-    store: str = Field("./clipes-store", description="Where artifacts and runs go: a path or any fsspec URI.")
+    store: str = Field("./clipes-store", description="Where artifacts and runs are stored: a path or any fsspec URI.")
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
     clip: ClipConfig = Field(default_factory=ClipConfig)
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
@@ -211,34 +231,34 @@ class RunConfig(Section):
     report: ReportConfig = Field(default_factory=ReportConfig)
 
     @model_validator(mode="after")
-    def _no_credentials_that_would_be_written_down(self) -> Self:
+    def _refuse_credentials(self) -> Self:
         dataset = self.dataset
         uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
         uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth, "dataset.classes": dataset.classes}
         uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
         uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
         for key, uri in uris.items():
-            if holds_credentials(uri or ""):  # the message does not repeat it
-                raise ValueError(f"{key}: a URI with credentials in it, and run.json holds it: {NO_CREDENTIALS}")
+            if holds_credentials(uri or ""):  # the message must not repeat them
+                raise ValueError(f"{key}: the URI contains credentials, which run.json would record: {NO_CREDENTIALS}")
         return self
 
 
 def holds_credentials(uri: str) -> bool:
-    """Whether a URI has a password or a signature in it; those of a bucket or account have not."""
+    """Return whether a URI contains a password or a signature; the name of a bucket or account does not count."""
     return CREDENTIALS.search(uri) is not None
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:
-    """Check plain values and freeze them.
+    """Check plain values and return them as a configuration.
 
     Args:
-        values: nested plain dict, as a YAML file gives it.
+        values: nested plain dict, as read from a YAML file.
 
     Returns:
         The frozen configuration; missing keys have the paper's values.
 
     Raises:
-        ConfigError: one line per unknown key or bad value: key, what is wrong, what was given.
+        ConfigError: the message has one line per unknown key or bad value: the key, what is wrong, and the value.
     """
     return check_section(RunConfig, values)
 
@@ -247,15 +267,18 @@ Checked = TypeVar("Checked", bound=Section)
 
 
 def check_section(section: type[Checked], values: Mapping[str, Any], key: str = "") -> Checked:
-    """Check plain values of a section and freeze them.
+    """Check plain values and return them as a section.
 
     Args:
-        section: its model.
+        section: the section's model.
         values: nested plain mapping.
-        key: dotted, of the section, for messages.
+        key: dotted key of the section, for messages; empty for the whole configuration.
+
+    Returns:
+        The frozen section; missing keys have their defaults.
 
     Raises:
-        ConfigError: one line per unknown key or bad value: key, what is wrong, what was given.
+        ConfigError: the message has one line per unknown key or bad value: the key, what is wrong, and the value.
     """
     try:
         return section.model_validate(values)

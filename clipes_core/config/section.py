@@ -1,10 +1,10 @@
-"""What all sections of a configuration have in common."""
+"""The base of all sections of a configuration."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, unknown keys rejected; a form drawn from its schema shows the keys as they are."""
+    """Base of every section: frozen, without unknown keys, and titled by its keys in a form made from its schema."""
 
     model_config = ConfigDict(
         frozen=True,

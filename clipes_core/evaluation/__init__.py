@@ -1,1 +1,1 @@
-"""Predictions against true masks."""
+"""Scores of predictions against true masks."""

@@ -1,18 +1,18 @@
-"""What a mask scores that has seen only the labels: the floor that every score is read against."""
+"""The baseline: a mask made from the labels alone, which every score is compared with."""
 
 import numpy as np
 
 
 def centre_box(size_hw: tuple[int, int], class_ids: np.ndarray) -> np.ndarray:
-    """Guess that the labels stand side by side in the middle of the photo.
+    """Make a mask whose classes lie side by side in the middle of the photo.
 
     Args:
         size_hw: height and width [px].
         class_ids: (K,) int, data set ids in [1, 254], in the order of the photo's labels; may be empty.
 
     Returns:
-        (H, W) uint8: a centred box of half of each side (rounded down), cut into K upright strips of equal width (to
-        a pixel) that hold `class_ids` from left to right; 0 elsewhere, and everywhere without labels.
+        (H, W) uint8: a centred box of half of each side (rounded down), divided into K upright strips of equal width
+        (to a pixel) with the `class_ids` from left to right. All other pixels are 0; without labels, every pixel is.
     """
     mask = np.zeros(size_hw, np.uint8)
     height, width = (side // 2 for side in size_hw)

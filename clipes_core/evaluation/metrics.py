@@ -26,14 +26,14 @@ class Triplets:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores in [0, 1] over the classes that the truth holds; nan where it holds none.
+    """Scores in [0, 1] over the classes in the truth; nan if the truth has none.
 
     Attributes:
-        miou: mean of `class_iou` without its nan.
-        pixel_accuracy: right pixels / pixels.
-        mean_accuracy: mean over classes of right pixels / true pixels.
+        miou: mean of `class_iou` without its nan values.
+        pixel_accuracy: correct pixels / pixels.
+        mean_accuracy: mean over classes of correct pixels / true pixels.
         fwiou: mean of `class_iou` weighted by true pixels.
-        class_iou: (1 + K,) float64, background first; nan for classes without any true pixel.
+        class_iou: (1 + K,) float64, background first; nan for classes without true pixels.
     """
 
     miou: float
@@ -55,17 +55,17 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
         (1 + K, 1 + K) int64, pixels; rows are true, columns predicted ids.
 
     Raises:
-        ShapeError: not (H, W) uint8, sizes differ, or a counted pixel's prediction is above K.
-        PhotoError: BAD_TRUTH, `truth` holds an id above K other than IGNORE_INDEX.
+        ShapeError: an array is not (H, W) uint8, sizes differ, or a counted pixel's prediction is above K.
+        PhotoError: BAD_TRUTH, `truth` has an id above K other than IGNORE_INDEX.
     """
     _check_map("truth", truth)
     _check_map("prediction", prediction)
     if truth.shape != prediction.shape:
-        raise ShapeError(f"truth {truth.shape} and prediction {prediction.shape} must have one size")
+        raise ShapeError(f"truth {truth.shape} and prediction {prediction.shape} must have the same size")
     counted = _counted(truth, num_classes)
     predicted = prediction[counted]
     if predicted.max(initial=0) >= num_classes:
-        raise ShapeError(f"prediction holds id {predicted.max()}, the classes are 0..{num_classes - 1}")
+        raise ShapeError(f"prediction has id {predicted.max()}, but the classes are 0..{num_classes - 1}")
     return _count(truth[counted], predicted, num_classes)
 
 
@@ -78,7 +78,7 @@ def _counted(truth: np.ndarray, num_classes: int) -> np.ndarray:
     counted = truth != IGNORE_INDEX
     highest = truth.max(where=counted, initial=0)
     if highest >= num_classes:
-        reason = f"truth holds id {highest}, known are 0..{num_classes - 1} and {IGNORE_INDEX} for ignored"
+        reason = f"truth has id {highest}, but valid ids are 0..{num_classes - 1} and {IGNORE_INDEX} (ignored)"
         raise PhotoError(ErrorKind.BAD_TRUTH, reason)
     return counted
 
@@ -91,24 +91,24 @@ def _count(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.nd
 def cam_confusions(
     cams: np.ndarray, class_ids: np.ndarray, truth: np.ndarray, powers: Sequence[float], num_classes: int
 ) -> np.ndarray:
-    """Count a photo's confusions without CRF, for each of several background powers.
+    """Count the confusions of a photo's CAMs without CRF, for several background powers.
 
     Args:
         cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
         class_ids: (K,) int, data set ids in the order of `cams`.
         truth: (H, W) uint8, ids and IGNORE_INDEX.
-        powers: background powers p; a pixel is background where (1 - max CAM)^p >= max CAM.
-        num_classes: background and all classes of the data set, not only this photo's.
+        powers: background powers p; a pixel is background if (1 - max CAM)^p >= max CAM.
+        num_classes: 1 + K of the whole data set.
 
     Returns:
-        (len(powers), num_classes, num_classes) int64; each as `confusion` of that power's argmax.
+        (len(powers), num_classes, num_classes) int64; per power the `confusion` of the argmax.
 
     Raises:
         ShapeError: `truth` is not (H, W) uint8, sizes differ, or an id in `class_ids` is not in
             [1, num_classes - 1].
         PhotoError: BAD_TRUTH, as for `confusion`.
 
-    Source: the published program's eval_cam.py: CAMs are scored at the best power.
+    Source: the published program's eval_cam.py scores CAMs at the best power.
     """
     _check_map("truth", truth)
     if cams.ndim != 3 or cams.shape != (*class_ids.shape, *truth.shape):
@@ -129,23 +129,23 @@ def _best_ids(cams: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
 
 
 def to_triplets(matrix: np.ndarray) -> Triplets:
-    """Keep the cells of a confusion matrix that are not zero.
+    """List the cells of a confusion matrix that are not zero.
 
     Args:
         matrix: (1 + K, 1 + K) int64.
 
     Returns:
-        Its cells in row order.
+        The cells, row by row.
     """
     truth, prediction = np.nonzero(matrix)
     return Triplets(truth.astype(np.int16), prediction.astype(np.int16), matrix[truth, prediction])
 
 
 def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
-    """Rebuild a confusion matrix; cells that occur more than once add up, so several photos pool in one call.
+    """Rebuild a confusion matrix; cells that occur more than once add up, so one call pools several photos.
 
     Args:
-        triplets: of one photo, or of several one after the other.
+        triplets: of one photo, or of several photos joined.
         num_classes: 1 + K.
 
     Returns:
@@ -156,7 +156,7 @@ def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
     """
     ids = np.concatenate([triplets.truth, triplets.prediction])
     if ids.min(initial=0) < 0 or ids.max(initial=0) >= num_classes:
-        raise ShapeError(f"triplets hold ids {ids.min()}..{ids.max()}, the classes are 0..{num_classes - 1}")
+        raise ShapeError(f"triplets have ids {ids.min()}..{ids.max()}, but the classes are 0..{num_classes - 1}")
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (triplets.truth, triplets.prediction), triplets.pixels)
     return matrix
@@ -169,12 +169,12 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
         matrix: (1 + K, 1 + K) int; rows are true, columns predicted ids.
 
     Returns:
-        The scores; all nan where no pixel was counted.
+        The scores; all nan if no pixel was counted.
 
     Raises:
         ShapeError: `matrix` is not square.
 
-    Source: the published program: one pooled matrix, classes without any true pixel left out of the means.
+    Source: the published program: one pooled matrix; the means leave out classes without true pixels.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")

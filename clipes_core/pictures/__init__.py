@@ -1,1 +1,1 @@
-"""Pictures for people: masks over photos, and which photos to show."""
+"""Pictures for reports: masks over photos, and the choice of photos to show."""

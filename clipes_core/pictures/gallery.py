@@ -1,4 +1,4 @@
-"""Which few of many photos to show: the best, the worst, and some that nobody picked."""
+"""The choice of the photos to show: the best, the worst, and some at random."""
 
 import hashlib
 import math
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Picks:
-    """Image ids to show, no photo twice.
+    """The image ids to show; no photo occurs twice.
 
     Attributes:
         best: highest score first.
         worst: lowest score first.
-        random: in the order of a hash of their ids.
+        random: ordered by a hash of their ids.
     """
 
     best: tuple[str, ...]
@@ -22,15 +22,15 @@ class Picks:
 
 
 class GalleryChoice:
-    """Chooses among photos that come by one at a time; keeps a few times `count` of them, however many come.
+    """Chooses among photos that are added one at a time; its memory depends on `count`, not on the number of photos.
 
     The same photos and scores give the same choice in any order, without a seed.
 
     Args:
-        count: photos to show; 0 shows none.
+        count: number of photos to show; 0 shows none.
 
     Attributes:
-        photos: how many came by.
+        photos: number of photos added.
     """
 
     def __init__(self, count: int) -> None:
@@ -38,17 +38,19 @@ class GalleryChoice:
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
-        """See a photo; one whose score is nan may only be picked at random."""
+        """Add a photo; a photo whose score is nan can only be picked at random."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
         self._keep("random", order, image_id)
         if not math.isnan(score):
             self._scored += 1
             self._keep("best", (-score, order), image_id)
-            self._keep("worst", (score, -order), image_id)  # the other end of one order: no photo is at both
+            self._keep(
+                "worst", (score, -order), image_id
+            )  # the reverse of the order of `best`, so that no photo is in both
 
     def picks(self) -> Picks:
-        """A third each of best and worst, the rest at random; fewer where there are fewer photos."""
+        """Pick a third each of best and worst, and the rest at random; fewer if fewer photos were added."""
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)
         left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]

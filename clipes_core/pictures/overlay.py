@@ -1,4 +1,4 @@
-"""CAMs and masks laid over the photo, for people to look at."""
+"""CAMs and masks drawn over the photo."""
 
 import cv2
 import numpy as np
@@ -6,23 +6,23 @@ import numpy as np
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams
 
-HEAT_OPACITY = 0.75  # where a CAM is 1
+HEAT_OPACITY = 0.75  # at a CAM of 1
 IDS_OPACITY = 0.7
 
 
 def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Colour a photo by a CAM: grey where it is 0, through blue, green and yellow to dark red where it is 1.
+    """Colour a photo by a CAM, from grey at 0 through blue, green and yellow to dark red at 1.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        cam: (h, w) float, in [0, 1], at any size; it is resized bilinearly.
+        cam: (h, w) float, in [0, 1], of any size; the function resizes it bilinearly.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo's grey and the heat's colour (OpenCV's turbo), mixed by `HEAT_OPACITY` times
+        (H, W, 3) uint8 RGB: the photo in grey, mixed with the CAM's colour (OpenCV's turbo) by `HEAT_OPACITY` times
         the CAM.
 
     Raises:
-        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` has not two axes.
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` does not have two axes.
     """
     _check_photo(image_rgb)
     if cam.ndim != 2:
@@ -34,7 +34,7 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Colour a photo by a map of ids; the background stays as it is.
+    """Colour a photo by a map of ids; the background does not change.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
@@ -42,14 +42,14 @@ def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) ->
         palette: (256, 3) uint8 RGB, one colour per id.
 
     Returns:
-        (H, W, 3) uint8 RGB; where an id is not 0, its colour covers the photo by `IDS_OPACITY`.
+        (H, W, 3) uint8 RGB; the colour of an id other than 0 covers the photo with opacity `IDS_OPACITY`.
 
     Raises:
-        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has not its size.
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has a different size.
     """
     _check_photo(image_rgb)
     if ids.shape != image_rgb.shape[:2]:
-        raise ShapeError(f"ids must be {image_rgb.shape[:2]} as the photo, got {ids.shape}")
+        raise ShapeError(f"ids must be {image_rgb.shape[:2]} like the photo, got {ids.shape}")
     return _mixed(image_rgb, palette[ids], IDS_OPACITY * (ids != 0)[..., None])
 
 

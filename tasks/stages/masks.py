@@ -52,7 +52,7 @@ class MasksRow(PhotoRow):
 
 def _reads(inputs: RunInputs) -> dict[str, Any]:
     return {
-        "crf": inputs.config.crf.model_dump(),
+        "crf": inputs.config.crf.key_fields(),
         "confidence": inputs.config.confidence.model_dump(),
         "palette": inputs.vocabulary.palette,
         "photo": inputs.photo_settings,

@@ -48,7 +48,7 @@ def _reads(inputs: RunInputs) -> dict[str, Any]:
     slide = {} if evaluation.mode == "whole" else evaluation.model_dump(include={"crop", "stride"})
     return {
         "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
-        "crf": evaluation.crf.model_dump() if evaluation.crf.enabled else None,
+        "crf": evaluation.crf.key_fields() if evaluation.crf.enabled else None,
         "palette": inputs.vocabulary.palette,
         "photo": inputs.photo_settings,
     }

@@ -7,10 +7,11 @@ from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes_core import affinity
-from clipes_core.affinity import box_mask, sinkhorn
+from clipes_core.affinity import Attention, box_mask, caa, mhsa, sinkhorn
+from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 
-# Of the four patches of a 2 x 2 grid, rows are queries.
+# Attention between the four patches of a 2 x 2 grid; rows are queries.
 ATTENTION = torch.tensor(
     [
         [4.0, 2.0, 1.0, 1.0],
@@ -23,7 +24,7 @@ EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
 
 
 def refine_cams(cams, attention, masks, sinkhorn_rounds, power):
-    """Eq. (6) and (7), one after the other."""
+    """Apply eq. (6), then eq. (7)."""
     return affinity.refine_cams(cams, sinkhorn(attention.double(), sinkhorn_rounds), masks, power)
 
 
@@ -33,7 +34,7 @@ def peaked_attention(patches, seed=0):
 
 
 def drawn(*rows):
-    """A CAM from a picture: # is 1, + is 0.5, . is 0."""
+    """Return a CAM drawn as text: # is 1, + is 0.5, . is 0."""
     return np.array([[{"#": 1.0, "+": 0.5, ".": 0.0}[cell] for cell in row] for row in rows], dtype=np.float32)
 
 
@@ -50,18 +51,18 @@ def test_sinkhorn_divides_by_column_sums_then_by_row_sums():
     assert_allclose(twice, [[20 / 55, 35 / 55], [36 / 57, 21 / 57]], rtol=1e-6)
 
 
-def test_sinkhorn_of_no_rounds_is_the_attention_itself():
+def test_sinkhorn_without_rounds_returns_the_attention():
     assert torch.equal(sinkhorn(ATTENTION, rounds=0), ATTENTION)
 
 
-def test_sinkhorn_ends_doubly_stochastic():
+def test_sinkhorn_converges_to_a_doubly_stochastic_matrix():
     # The limit (a, 1 - a; 1 - a, a) keeps the ratio of the diagonals' products: (a / (1 - a))^2 = 1 * 2 / (2 * 3).
     limit = sinkhorn(torch.tensor([[1.0, 2.0], [3.0, 2.0]], dtype=torch.float64), rounds=60)
     a = 1 / (1 + math.sqrt(3))
     assert_allclose(limit, [[a, 1 - a], [1 - a, a]], rtol=1e-12)
 
 
-def test_sinkhorn_s_rows_sum_to_one_and_its_columns_come_closer_each_round():
+def test_rows_sum_to_one_after_sinkhorn_and_columns_approach_one_each_round():
     off = []
     for rounds in (1, 2, 3, 10):
         d = sinkhorn(peaked_attention(12), rounds)
@@ -71,7 +72,7 @@ def test_sinkhorn_s_rows_sum_to_one_and_its_columns_come_closer_each_round():
     assert off[0] > 0.1 > 0.01 > off[-1]
 
 
-def test_sinkhorn_leaves_a_patch_that_none_attends_to_and_one_that_attends_to_none():
+def test_sinkhorn_keeps_rows_and_columns_of_zeros():
     unseen = sinkhorn(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), rounds=3)
     assert_allclose(unseen, [[1, 0], [1, 0]], rtol=1e-6)
     # columns sum to 3, 1: (1, 1; 0, 0)
@@ -97,11 +98,11 @@ def test_the_affinity_is_the_symmetric_part_applied_power_times(power, expected)
     assert_allclose(refined.flatten(), expected, atol=1e-6)
 
 
-def test_the_affinity_does_not_know_queries_from_keys():
+def test_the_affinity_is_symmetric_in_queries_and_keys():
     cam = torch.tensor([[[1.0, 0.2], [0.0, 0.5]]])
     one = refine_cams(cam, ATTENTION, EVERYWHERE, 0, 2)
     assert_allclose(one, refine_cams(cam, ATTENTION.T.contiguous(), EVERYWHERE, 0, 2), rtol=1e-6)
-    # after Sinkhorn too: what patch i hands to patch j is what j hands to i
+    # the same holds after Sinkhorn: patch i gives to j what j gives to i
     a = sinkhorn(ATTENTION, 3)
     responses = [spread_of(patch) for patch in range(4)]
     expected = ((a + a.T) / 2).double().numpy()
@@ -116,7 +117,7 @@ def spread_of(patch):
 
 @pytest.mark.parametrize("power", [0, 1, 2, 3])
 @pytest.mark.parametrize("rounds", [0, 1, 3])
-def test_refining_is_one_matrix_product_with_the_masked_sources(rounds, power):
+def test_refinement_equals_the_matrix_product_with_the_masked_sources(rounds, power):
     generator = torch.Generator().manual_seed(1)
     cams = torch.rand(3, 3, 4, generator=generator)
     masks = torch.rand(3, 3, 4, generator=generator) > 0.4
@@ -128,7 +129,7 @@ def test_refining_is_one_matrix_product_with_the_masked_sources(rounds, power):
 
 
 @pytest.mark.parametrize("power", [2, 4])
-def test_what_a_flat_attention_leaves_is_no_rounding(power):
+def test_refinement_with_a_flat_attention_is_not_lost_in_rounding(power):
     attention = (peaked_attention(48) + 2).softmax(dim=1)  # within a factor of 3
     cam = torch.rand(1, 6, 8, generator=torch.Generator().manual_seed(1))
     refined = refine_cams(cam, attention, torch.ones(1, 6, 8, dtype=torch.bool), 3, power)
@@ -139,21 +140,21 @@ def test_what_a_flat_attention_leaves_is_no_rounding(power):
     assert_allclose(refined.flatten(), oracle.normalised(spread), atol=1e-6)
 
 
-def test_the_mask_decides_who_hands_on_not_who_is_handed():
+def test_the_mask_selects_the_sources_and_not_the_targets():
     cam = torch.tensor([[[1.0, 0.9], [0.9, 0.9]]])
     first_only = torch.tensor([[[True, False], [False, False]]])
     refined = refine_cams(cam, ATTENTION, first_only, 0, 1)
-    # the first column of A, (4 1 2 1): what the others have is not handed on, but the third receives
+    # the first column of A, (4 1 2 1): the other patches give nothing, but the third one receives
     assert_allclose(refined.flatten(), [1, 0, 1 / 3, 0], atol=1e-6)
 
 
-def test_no_source_leaves_an_empty_cam():
+def test_a_class_without_sources_has_an_empty_cam():
     cams = torch.stack([torch.zeros(2, 2), torch.full((2, 2), 0.7)])
     masks = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)]).bool()
     assert refine_cams(cams, ATTENTION, masks, 3, 2).tolist() == torch.zeros(2, 2, 2).tolist()
 
 
-def test_classes_are_refined_apart():
+def test_classes_are_refined_independently():
     cams = torch.rand(3, 2, 2, generator=torch.Generator().manual_seed(0))
     masks = torch.tensor([[[True, False], [True, True]]] * 3)
     together = refine_cams(cams, ATTENTION, masks, 3, 2)
@@ -170,7 +171,7 @@ def test_refined_cams_lie_in_the_unit_interval():
     assert_allclose(refined.amax(dim=(1, 2)), [1, 1], atol=1e-4)
 
 
-def test_refining_mutates_nothing():
+def test_refinement_mutates_no_argument():
     given = torch.rand(2, 2, 2), ATTENTION.clone(), torch.ones(2, 2, 2, dtype=torch.bool)
     before = [tensor.clone() for tensor in given]
     refine_cams(*given, sinkhorn_rounds=3, power=2)
@@ -178,7 +179,7 @@ def test_refining_mutates_nothing():
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
 
 
-def test_refuses_attention_over_other_patches():
+def test_refuses_attention_over_a_different_grid():
     with pytest.raises(ShapeError, match=r"attention must be \(4, 4\) for a 2 x 2 CAM, got \(5, 5\)"):
         refine_cams(torch.zeros(1, 2, 2), torch.ones(5, 5), EVERYWHERE, 3, 2)
 
@@ -194,7 +195,7 @@ def test_parts_that_touch_at_a_corner_share_a_box():
     assert boxes(drawn(".#..", "#...", "....", "....")) == ["##..", "##..", "....", "...."]
 
 
-def test_parts_apart_have_a_box_each():
+def test_separate_parts_have_a_box_each():
     assert boxes(drawn("#.#..", "#.#..", ".....", "##...", ".....")) == ["#.#..", "#.#..", ".....", "##...", "....."]
 
 
@@ -204,7 +205,7 @@ def test_a_box_at_the_right_or_bottom_border_loses_its_last_column_or_row():
     assert boxes(drawn("####", "####", "####")) == ["###.", "###.", "...."]
 
 
-def test_a_box_within_the_last_row_or_column_is_empty():
+def test_a_box_inside_the_last_row_or_column_is_empty():
     assert boxes(drawn("....", "....", ".#..")) == ["....", "....", "...."]
     assert boxes(drawn("...#", "...#", "....")) == ["....", "....", "...."]
     assert boxes(drawn("##.#")) == ["...."]
@@ -237,20 +238,38 @@ def test_a_cell_counts_above_the_truncated_share_of_the_peak(level, threshold, i
     assert box_mask(cam, threshold)[0, 0]
 
 
-def test_the_threshold_is_a_share_of_the_peak_whatever_the_peak():
+def test_the_threshold_is_relative_to_the_peak():
     assert boxes(0.5 * drawn("#...", "....", "..+.", "....")) == ["#...", "....", "..#.", "...."]
     assert boxes(0.5 * drawn("#...", "....", "..+.", "...."), threshold=0.6) == ["#...", "....", "....", "...."]
 
 
 @pytest.mark.parametrize("threshold", [0, 0.4, 0.7, 0.95])
-def test_boxes_are_the_oracle_s(threshold):
+def test_boxes_equal_those_of_the_oracle(threshold):
     for cam in np.random.default_rng(0).random((60, 7, 9)).astype(np.float32) ** 3:
         assert box_mask(cam, threshold).tolist() == oracle.box_mask(cam, threshold).astype(bool).tolist()
 
 
-def test_boxes_mutate_nothing():
+def test_box_mask_does_not_mutate_the_cam():
     cam = np.random.default_rng(0).random((5, 6))
     before = cam.copy()
     mask = box_mask(cam, 0.4)
     assert mask.dtype == bool
     assert np.array_equal(cam, before)
+
+
+def test_the_attention_is_balanced_once_per_number_of_rounds():
+    attention = Attention(torch.rand(4, 4))
+    assert attention.balanced(3) is attention.balanced(3)
+    assert torch.equal(attention.balanced(0), attention.weights.double())
+
+
+def test_mhsa_is_caa_with_boxes_that_hold_every_patch():
+    cams = torch.zeros(1, 4, 4)
+    cams[0, 1:3, 1:3] = 1  # all that is not 0 lies in the box
+    attention = Attention(torch.rand(16, 16))
+    photo_rgb = np.zeros((32, 32, 3), np.uint8)
+    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    assert torch.equal(inside, everywhere)
+    cams[0, 3, 3] = 0.1  # below the threshold, outside the box
+    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    assert not torch.equal(inside, everywhere)

@@ -6,24 +6,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import QuickGELU, VisionTransformer
 from PIL import Image
 from support import oracle
+from support.tiny_networks import tiny_visual
 from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding
 from clipes_core.errors import ShapeError, WeightsError
-
-
-def tiny_visual(**changes):
-    """A ViT of four blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
-    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 4, "heads": 2, "mlp_ratio": 4.0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
-        for weight in visual.parameters():
-            weight += 0.1 * torch.randn(weight.shape)
-    return visual.eval()
 
 
 def random_pixels(*shape):
@@ -51,7 +40,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_embeddings_are_open_clip_s(variant, pooling):
+def test_embeddings_equal_those_of_open_clip(variant, pooling):
     visual = tiny_visual(**VARIANTS[variant], pool_type={"cls": "tok", "patch_mean": "avg"}[pooling])
     pixels = random_pixels(2, 3, *visual.image_size)
     encoded = Backbone(visual, pooling).encode(pixels)
@@ -84,7 +73,7 @@ def test_attention_is_the_mean_over_heads_and_last_blocks(side_hw, blocks):
 
 
 def open_clip_attention(visual, backbone, pixels):
-    """(n, n) attention between the patches, of each block in turn, by torch's own attention module."""
+    """Return per block the (n, n) attention between patches, from torch's own attention module."""
     positions = resize_positional_embedding(visual.positional_embedding, visual.grid_size, grid_of(backbone, pixels))
     seen = []
     with torch.no_grad():
@@ -103,7 +92,7 @@ def grid_of(backbone, pixels):
 
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
-def test_the_golden_network_sees_what_the_oracle_sees(golden, real_data, pooling):
+def test_features_and_attention_of_the_golden_network_equal_those_of_the_oracle(golden, real_data, pooling):
     model = oracle.oracle_model(golden / "small_vit.pt")
     photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB").resize((150, 100))
     backbone = Backbone(model.visual, pooling)
@@ -114,7 +103,7 @@ def test_the_golden_network_sees_what_the_oracle_sees(golden, real_data, pooling
     assert_allclose(encoded.attn_weights[0], torch.stack(seen.attentions[-8:]).mean(dim=0), rtol=1e-3, atol=1e-6)
 
 
-def test_a_batch_is_its_photos():
+def test_a_batch_equals_its_photos_one_by_one():
     backbone, pixels = Backbone(tiny_visual()), random_pixels(3, 3, 40, 24)
     batch = backbone.encode(pixels, attention_blocks=2)
     singles = [backbone.encode(pixels[i : i + 1], attention_blocks=2) for i in range(3)]
@@ -133,7 +122,7 @@ def test_settings_are_read_from_the_network():
     assert_allclose(pixels[:, 0, 0], [(1 - 0.5) / 0.5, 0.2 - 0.25, 0.4 / 2], atol=1e-6)
 
 
-def test_open_clip_s_own_preprocessing_is_read():
+def test_the_preprocessing_of_open_clip_is_read():
     model = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-32") | small_sizes())
     open_clip.model.set_model_preprocess_cfg(model, {"mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)})
     backbone = Backbone(model.visual)
@@ -163,31 +152,10 @@ def test_pixels_of_other_photos_are_resized_up_to_whole_patches():
     assert backbone.pixels(random_photo(1, 9)).shape == (3, 16, 8)
 
 
-@pytest.mark.parametrize(
-    ("scale", "size_hw"),
-    [(0.5, (16, 8)), (1.0, (24, 16)), (1.5, (40, 24)), (0.01, (8, 8)), (2.0, (48, 32))],
-)
-def test_scales_are_taken_before_rounding_up(scale, size_hw):
-    # 24 x 16 px: half is 12 x 8, one and a half 36 x 24
-    photo = random_photo(16, 24)
-    backbone = Backbone(tiny_visual())
-    assert backbone.pixels(photo, scale).shape == (3, *size_hw)
-    resized = photo.resize(size_hw[::-1], Image.Resampling.BICUBIC)
-    assert torch.equal(backbone.pixels(photo, scale), backbone.pixels(resized))
-
-
-@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
-def test_flip_mirrors_left_to_right(size):
-    photo, backbone = random_photo(*size), Backbone(tiny_visual())
-    plain, flipped = backbone.pixels(photo), backbone.pixels(photo, flip=True)
-    assert torch.equal(flipped, plain.flip(-1))
-    assert not torch.equal(flipped, plain)
-
-
 def test_pixels_mutate_no_photo():
     photo = random_photo(17, 23)
     before = np.array(photo)
-    Backbone(tiny_visual()).pixels(photo, 1.5, flip=True).fill_(0)
+    Backbone(tiny_visual()).pixels(photo).fill_(0)
     assert np.array_equal(np.array(photo), before)
 
 
@@ -196,7 +164,7 @@ def test_positional_embedding_of_the_native_grid_is_kept():
     assert_allclose(resize_positional_embedding(embedding, (2, 3), (2, 3)), embedding, atol=1e-6)
 
 
-def test_positional_embedding_is_stretched_bilinearly_without_the_class_token():
+def test_positional_embedding_is_resized_bilinearly_without_the_class_token():
     embedding = torch.tensor([[99.0, -99.0], [0.0, 1.0], [4.0, 1.0], [8.0, 1.0], [12.0, 1.0]])
     resized = resize_positional_embedding(embedding, (2, 2), (4, 4))
     # Centres of the new cells lie at -0.25, 0.25, 0.75, 1.25 of the old ones, held at the border.
@@ -228,7 +196,7 @@ def test_only_the_last_block_keeps_a_graph():
 
 
 class AttentionCalls(TorchFunctionMode):
-    """Counts fused attention and softmaxes that show their weights."""
+    """Counts calls of fused attention and of softmaxes that expose the weights."""
 
     def __init__(self):
         super().__init__()
@@ -241,7 +209,7 @@ class AttentionCalls(TorchFunctionMode):
 
 
 @pytest.mark.parametrize(("blocks", "shown", "fused"), [(0, 0, 4), (1, 1, 4), (3, 3, 2), (4, 4, 1), (40, 4, 1)])
-def test_attention_is_shown_by_the_blocks_asked_for_only(blocks, shown, fused):
+def test_only_the_requested_blocks_compute_visible_attention(blocks, shown, fused):
     # The last block always runs fused attention for its gradients.
     with AttentionCalls() as calls:
         encoded = Backbone(tiny_visual()).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
@@ -250,7 +218,7 @@ def test_attention_is_shown_by_the_blocks_asked_for_only(blocks, shown, fused):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_network_given_stays_as_it_is(dtype):
+def test_the_given_network_is_not_modified(dtype):
     visual = tiny_visual().train().requires_grad_()
     before = {name: weight.clone() for name, weight in visual.state_dict().items()}
     backbone, pixels = Backbone(visual, dtype=dtype), random_pixels(1, 3, 32, 32)
@@ -274,7 +242,7 @@ def test_weights_that_need_no_conversion_are_shared():
         assert (last.data_ptr() == given.data_ptr()) == shared
 
 
-def test_encoding_is_not_random_and_leaves_the_random_state():
+def test_encoding_is_deterministic_and_keeps_the_random_state():
     backbone, pixels = Backbone(tiny_visual(patch_dropout=0.5).train()), random_pixels(1, 3, 32, 32)
     before = torch.random.get_rng_state()
     first, second = (backbone.encode(pixels).embedding for _ in range(2))
@@ -283,7 +251,7 @@ def test_encoding_is_not_random_and_leaves_the_random_state():
 
 
 @pytest.mark.parametrize(("dtype", "attention"), [(torch.bfloat16, torch.float32), (torch.float16, torch.float16)])
-def test_half_precision_is_that_of_some_weights(dtype, attention):
+def test_only_some_weights_have_half_precision(dtype, attention):
     visual = Backbone(tiny_visual(), dtype=dtype).visual
     in_half = {name for name, weight in visual.named_parameters() if weight.dtype == dtype}
     blocks = {name for name, _ in visual.named_parameters() if "resblocks" in name}
@@ -292,7 +260,7 @@ def test_half_precision_is_that_of_some_weights(dtype, attention):
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
-def test_half_precision_is_that_of_the_products_alone(dtype, atol):
+def test_only_matrix_products_run_in_half_precision(dtype, atol):
     visual, pixels = tiny_visual(), random_pixels(1, 3, 40, 40)
     exact, half = (Backbone(visual, dtype=d).encode(pixels, 4) for d in (torch.float32, dtype))
     assert {half.features.dtype, half.embedding.dtype, half.attn_weights.dtype} == {torch.float32}
@@ -303,7 +271,7 @@ def test_half_precision_is_that_of_the_products_alone(dtype, atol):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_attention_of_very_sure_heads_stays_finite(dtype):
+def test_attention_of_very_peaked_heads_stays_finite(dtype):
     visual = tiny_visual()
     with torch.no_grad():
         visual.transformer.resblocks[-1].attn.in_proj_weight *= 30
@@ -313,14 +281,14 @@ def test_attention_of_very_sure_heads_stays_finite(dtype):
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 33), (1, 3, 31, 32), (3, 32, 32), (1, 1, 32, 32), (32,)])
-def test_refuses_pixels_that_are_no_whole_patches(shape):
+def test_refuses_pixels_that_are_not_whole_patches(shape):
     got = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
     expected = rf"pixels must be \(B, 3, H, W\) with sides in multiples of 8, got \({got}\)"
     with pytest.raises(ShapeError, match=expected):
         Backbone(tiny_visual()).encode(torch.zeros(shape))
 
 
-def test_refuses_networks_that_are_no_plain_vit():
+def test_refuses_networks_other_than_a_plain_vit():
     advice = "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
     resnet = ModifiedResNet(layers=[1, 1, 1, 1], output_dim=8, heads=1, image_size=32, width=8)
     expected = f"expected an OpenCLIP ViT with plain attention, got ModifiedResNet: {advice}"
@@ -331,6 +299,6 @@ def test_refuses_networks_that_are_no_plain_vit():
 @pytest.mark.parametrize(
     "unlike", [{"attentional_pool": True, "attn_pooler_heads": 2}, {"block_type": "custom", "qk_norm": True}]
 )
-def test_refuses_vits_that_pool_or_attend_otherwise(unlike):
+def test_refuses_vits_with_other_pooling_or_attention(unlike):
     with pytest.raises(WeightsError, match="plain attention, got VisionTransformer: choose"):
         Backbone(tiny_visual(**unlike))

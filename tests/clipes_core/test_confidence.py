@@ -15,23 +15,23 @@ from clipes_core.confidence import (
 from clipes_core.errors import ShapeError
 
 
-def test_posterior_gives_its_largest_channel():
+def test_posterior_confidence_is_the_largest_channel():
     posterior = np.array([[[0.5, 0.1]], [[0.2, 0.6]], [[0.3, 0.3]]], np.float32)
     assert confidence_from_posterior(posterior) == pytest.approx(np.array([[0.5, 0.6]]))
 
 
-def test_cams_give_the_larger_of_the_peak_and_its_rest():
+def test_cam_confidence_is_the_larger_of_peak_and_complement():
     cams = np.array([[[0.0, 0.2, 0.5, 0.1]], [[0.0, 0.3, 0.4, 0.9]]])
     # peaks 0, 0.3, 0.5, 0.9 leave 1, 0.7, 0.5, 0.1
     assert confidence_from_cams(cams) == pytest.approx(np.array([[1.0, 0.7, 0.5, 0.9]]))
 
 
-def test_without_classes_every_pixel_is_surely_background():
+def test_without_classes_the_confidence_is_one():
     assert confidence_from_cams(np.zeros((0, 2, 3))).tolist() == [[1, 1, 1], [1, 1, 1]]
     assert confidence_from_posterior(np.ones((1, 1, 2))).tolist() == [[1, 1]]
 
 
-def test_quantises_by_rounding():
+def test_quantisation_rounds():
     confidence = np.array([[0, 0.0019, 0.0020, 0.5, 0.95, 0.9990, 1]])
     # times 255: 0, 0.4845, 0.51, 127.5 (to even), 242.25, 254.745, 255
     quantised = quantise(confidence)
@@ -91,32 +91,32 @@ def test_rejects_a_histogram_of_anything_but_stored_maps(confidence):
 
 
 def counted(**pixels):
-    """Histogram with some levels, as level_7=3."""
+    """Return a histogram with the given counts, such as level_7=3."""
     counts = np.zeros(256, np.int64)
     for level, count in pixels.items():
         counts[int(level.removeprefix("level_"))] = count
     return counts
 
 
-def test_share_above_a_threshold_takes_the_threshold_in():
+def test_the_share_above_a_threshold_includes_the_threshold():
     counts = counted(level_0=1, level_242=2, level_243=3, level_255=4)
     assert share_from(counts, 0.95) == pytest.approx(0.7)
     assert share_from(counts, 0) == 1
     assert share_from(counts, 1) == pytest.approx(0.4)
 
 
-def test_pixels_are_parted_by_confidence():
+def test_pixels_are_binned_by_confidence():
     # quarters begin at the levels 0, 64, 128, 192 (63.75, 127.5, 191.25 rounded up)
     counts = counted(level_0=1, level_63=1, level_64=2, level_127=1, level_192=1, level_255=4)
     assert shares_by_confidence(counts, 4).tolist() == pytest.approx([0.2, 0.3, 0, 0.5])
 
 
-def test_the_last_twentieth_is_what_mu_keeps():
+def test_the_last_of_twenty_bins_is_the_share_that_mu_keeps():
     counts = np.arange(256)
     shares = shares_by_confidence(counts, 20)
     assert shares[-1] == pytest.approx(share_from(counts, PAPER_MU))
     assert shares.sum() == pytest.approx(1)
 
 
-def test_mean_confidence_weighs_levels_by_their_pixels():
+def test_mean_confidence_weights_levels_by_their_pixels():
     assert mean_confidence(counted(level_0=1, level_51=2, level_255=1)) == pytest.approx((0 + 0.2 * 2 + 1) / 4)

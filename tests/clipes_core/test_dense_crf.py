@@ -20,13 +20,13 @@ def grey_image(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def crop(real_data) -> np.ndarray:
-    """48 x 64 px of a real photo: the dog's head before a chair."""
+    """Return 48 x 64 px of a real photo: the dog's head in front of a chair."""
     return np.asarray(Image.open(real_data / "JPEGImages" / "2007_000063.jpg"))[100:148, 200:264]
 
 
 @pytest.fixture(scope="module")
 def crop_probs(crop) -> np.ndarray:
-    """Smooth scores of two classes that cross within the crop."""
+    """Return smooth scores of two classes that cross within the crop."""
     columns = np.linspace(0.1, 0.8, crop.shape[1])
     cams = np.stack([np.tile(columns, (len(crop), 1)), np.tile(columns[::-1], (len(crop), 1))])
     return scores_with_background(cams, 1)
@@ -100,13 +100,13 @@ def test_each_setting_changes_the_posterior_of_a_real_photo(crop, crop_probs, ch
     assert np.abs(changed - paper).max() > 0.02
 
 
-def test_the_image_that_is_compared_changes_the_posterior_of_a_real_photo(crop, crop_probs):
+def test_the_image_mode_changes_the_posterior_of_a_real_photo(crop, crop_probs):
     photo, reference = (dense_crf(crop, crop_probs, CrfConfig(), image) for image in ("rgb", "reference"))
     assert np.abs(reference - photo).max() > 0.02
 
 
 @pytest.mark.parametrize("kernels", [{"pos_w": 0}, {"bi_w": 0}])
-def test_a_kernel_left_out_equals_one_of_negligible_weight(crop, crop_probs, kernels):
+def test_a_kernel_without_weight_equals_one_of_negligible_weight(crop, crop_probs, kernels):
     without = dense_crf(crop, crop_probs, CrfConfig(**kernels))
     negligible = dense_crf(crop, crop_probs, CrfConfig(**dict.fromkeys(kernels, 1e-9)))
     assert np.abs(without - negligible).max() < 1e-5
@@ -133,7 +133,7 @@ def test_does_not_mutate_its_inputs(crop, crop_probs, mode):
 
 
 @pytest.mark.parametrize("std", ["pos_xy_std", "bi_xy_std", "bi_rgb_std"])
-def test_the_smallest_standard_deviations_are_survived(std):
+def test_the_smallest_standard_deviations_do_not_crash(std):
     image = np.zeros((4, 2000, 3), np.uint8)
     image[:, 1000:] = 255
     posterior = dense_crf(image, np.full((2, 4, 2000), 0.5), CrfConfig(iter_max=1, **{std: 0.1}))
@@ -166,7 +166,7 @@ def test_rejects_anything_but_8_bit_rgb(image):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 2), (0, 2, 3), (2, 3)])
-def test_rejects_scores_of_another_size(shape):
+def test_rejects_scores_of_a_different_size(shape):
     with pytest.raises(ShapeError, match=r"probs must be \(1 \+ K, 2, 3\), got"):
         dense_crf(grey_image(2, 3), np.ones(shape), CrfConfig())
 

@@ -11,7 +11,7 @@ ALL_ERRORS = [value for value in vars(errors).values() if inspect.isclass(value)
 
 
 def drawn_parents() -> dict[str, str]:
-    """Each error of the docstring's tree with the one it hangs on."""
+    """Return each error of the tree in the docstring with its parent."""
     path, parents = ["ClipesError"], {}
     for line in (errors.__doc__ or "").splitlines():
         if match := re.match(r"([│ ]*)[├└]── (\w+)", line):
@@ -21,13 +21,13 @@ def drawn_parents() -> dict[str, str]:
     return parents
 
 
-def test_the_drawn_tree_is_the_real_one():
+def test_the_tree_in_the_docstring_matches_the_classes():
     real = {error.__name__: error.__base__.__name__ for error in ALL_ERRORS if error is not ClipesError}
     assert drawn_parents() == real
 
 
 @pytest.mark.parametrize("error", [e for e in ALL_ERRORS if e not in (PhotoError, BrokenArtifactError)])
-def test_errors_come_back_from_another_process_as_they_were(error):
+def test_errors_survive_the_way_between_processes(error):
     copy = pickle.loads(pickle.dumps(error("crf.pos_w: too large")))
     assert type(copy) is error
     assert str(copy) == "crf.pos_w: too large"
@@ -44,15 +44,15 @@ def test_a_broken_artifact_keeps_its_uri_reason_and_advice_between_processes():
     copy = pickle.loads(pickle.dumps(BrokenArtifactError("s3://store/a.parquet", "is missing", "run again")))
     assert type(copy) is BrokenArtifactError
     assert (copy.uri, copy.reason) == ("s3://store/a.parquet", "is missing")
-    assert str(copy) == "s3://store/a.parquet is missing: run again, it will be made"
+    assert str(copy) == "s3://store/a.parquet is missing: run again, and clipes rebuilds it"
 
 
-def test_only_network_time_and_memory_are_worth_another_attempt():
+def test_only_network_timeout_and_memory_are_transient():
     transient = {kind.value for kind in ErrorKind if kind.transient}
     assert transient == {"network", "timeout", "out_of_memory"}
 
 
-def test_kinds_are_written_and_read_as_their_value():
+def test_kinds_are_stored_as_their_value():
     for kind in ErrorKind:
         assert ErrorKind(str(kind)) is kind
         assert str(kind) == kind.name.lower()

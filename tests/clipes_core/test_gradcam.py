@@ -4,24 +4,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from open_clip.transformer import QuickGELU, VisionTransformer
+from support.tiny_networks import tiny_visual
 
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import GRADIENT_PEAK, class_scores, gradcam, normalise_cam, score_gradients
 
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
-
-
-def tiny_visual(seed=0, **changes):
-    """A ViT of three blocks on 4 x 4 patches of 8 px, all its weights and biases random."""
-    sizes = {"image_size": 32, "patch_size": 8, "width": 64, "layers": 3, "heads": 2, "mlp_ratio": 4.0}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        visual = VisionTransformer(**sizes | {"output_dim": 16, "act_layer": QuickGELU} | changes)
-        for weight in visual.parameters():
-            weight += 0.1 * torch.randn(weight.shape)
-    return visual.eval()
 
 
 def random(*shape, seed=0, dtype=torch.float32):
@@ -34,7 +23,7 @@ def directions(texts, width):
 
 
 def encoded_by_hand(patches, weights, class_token=(0.0, 0.0), class_weights=(0.0, 0.0)):
-    """2 x 2 patches of two channels; the embedding's one entry is a weighted sum of all features."""
+    """Return 2 x 2 patches of two channels; the embedding has one entry, a weighted sum of all features."""
     features = torch.tensor([[class_token, *patches]]).requires_grad_()
     weighted = features * torch.tensor([class_weights, *weights])
     return Encoded(features, weighted.sum(dim=(1, 2))[:, None], None, (2, 2))
@@ -49,7 +38,7 @@ def test_scores_are_the_softmax_of_scaled_cosines():
     assert_allclose(class_scores(1000 * embedding, texts, 10), class_scores(embedding, texts, 10), rtol=1e-6)
 
 
-def test_logits_know_nothing_of_the_other_texts_and_probabilities_do():
+def test_probabilities_depend_on_the_other_texts_and_logits_do_not():
     embedding, texts = random(16), directions(5, 16)
     alone, among = (class_scores(embedding, some, 20, softmax=False) for some in (texts[:2], texts))
     assert_allclose(alone, among[:2], rtol=1e-5)
@@ -58,7 +47,7 @@ def test_logits_know_nothing_of_the_other_texts_and_probabilities_do():
 
 
 @pytest.mark.parametrize("softmax", [True, False])
-def test_gradients_are_those_of_finite_differences(softmax):
+def test_gradients_equal_finite_differences(softmax):
     embedding, texts, step = random(16), directions(6, 16), 1e-6
     scores, gradients = score_gradients(embedding, texts, 20, classes=2, softmax=softmax)
     assert_allclose(scores, class_scores(embedding, texts, 20, softmax)[:2], rtol=1e-5)
@@ -69,7 +58,7 @@ def test_gradients_are_those_of_finite_differences(softmax):
         assert_allclose(gradients[:, entry], (above - below) / (2 * step), rtol=1e-4, atol=1e-8)
 
 
-def test_gradients_by_hand():
+def test_gradients_equal_those_worked_out_by_hand():
     # At (2, 0): cosines 1, 0, whose gradients are (0, 0), (0, 1/2); scores s, 1 - s of logits 3, 0.
     _, logits = score_gradients(torch.tensor([2.0, 0.0]), torch.tensor([E1, E2]), 3, classes=2, softmax=False)
     assert_allclose(logits, [[0, 0], [0, 1.5]], atol=1e-12)
@@ -109,7 +98,7 @@ def test_scores_and_gradients_mutate_nothing():
     assert (scores.dtype, gradients.dtype) == (torch.float64, torch.float64)
 
 
-def test_channels_are_weighed_by_the_mean_gradient_over_the_patches():
+def test_channels_are_weighted_by_the_mean_gradient_over_the_patches():
     patches = [[1.0, 2.0], [3.0, 0.0], [0.0, 4.0], [2.0, 2.0]]
     gradients = [[8.0, 0.0], [0.0, 0.0], [0.0, -4.0], [0.0, 0.0]]  # of means 2, -1
     cam = gradcam(encoded_by_hand(patches, gradients), torch.ones(1, 1, 1))
@@ -139,7 +128,7 @@ def test_a_map_is_normalised_twice():
 
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
-def test_cams_are_those_of_autograd_through_open_clip(pooling):
+def test_cams_equal_those_of_autograd_through_open_clip(pooling):
     visual = tiny_visual(pool_type="tok" if pooling == "cls" else "avg")
     pixels, texts = random(2, 3, 32, 32), directions(6, 16)
     encoded = Backbone(visual, pooling).encode(pixels)
@@ -152,7 +141,7 @@ def test_cams_are_those_of_autograd_through_open_clip(pooling):
 
 
 def cam_through_open_clip(visual, pixels, texts, k):
-    """OpenCLIP's own forward, its last ln_1 replaced by a leaf that only the attention branch sees."""
+    """Run OpenCLIP's own forward pass with its last ln_1 replaced by a leaf that only the attention branch reads."""
     leaves = []
 
     def cut(_module, _inputs, output):
@@ -176,7 +165,7 @@ def test_the_scale_of_the_gradients_does_not_matter():
     assert not torch.allclose(gradcam(encoded, -gradients), cams)
 
 
-def test_a_gradient_of_zero_gives_an_empty_cam_and_leaves_the_others_alone():
+def test_a_gradient_of_zero_gives_an_empty_cam_and_does_not_change_the_others():
     encoded = Backbone(tiny_visual()).encode(random(2, 3, 32, 32))
     gradients = random(2, 3, 16)
     full = gradcam(encoded, gradients)
@@ -187,14 +176,14 @@ def test_a_gradient_of_zero_gives_an_empty_cam_and_leaves_the_others_alone():
     assert_allclose(padded, full, atol=1e-6)
 
 
-def test_photos_of_a_batch_do_not_see_each_other_s_gradients():
+def test_gradients_of_one_photo_do_not_change_the_others_of_a_batch():
     visual, pixels, gradients = tiny_visual(), random(2, 3, 32, 32), random(2, 2, 16)
     together = gradcam(Backbone(visual).encode(pixels), gradients)
     for photo in (slice(0, 1), slice(1, 2)):
         assert_allclose(gradcam(Backbone(visual).encode(pixels[photo]), gradients[photo]), together[photo], atol=1e-5)
 
 
-def test_the_graph_is_kept_and_nothing_mutated():
+def test_the_graph_is_kept_and_no_argument_is_mutated():
     encoded = Backbone(tiny_visual()).encode(random(1, 3, 32, 32))
     gradients = random(1, 2, 16)
     before = gradients.clone(), encoded.features.detach().clone()
@@ -219,21 +208,21 @@ def test_half_precision_neither_underflows_on_large_photos_nor_overflows(pooling
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 5), (2, 2, 16), (1, 16)])
-def test_refuses_gradients_of_another_shape(shape):
+def test_refuses_gradients_of_a_different_shape(shape):
     encoded = Backbone(tiny_visual()).encode(random(1, 3, 32, 32))
     expected = rf"gradients must be \(1, K, 16\), got \({', '.join(map(str, shape))}\)"
     with pytest.raises(ShapeError, match=expected):
         gradcam(encoded, torch.zeros(shape))
 
 
-def test_normalising_subtracts_the_minimum_and_divides_by_what_is_left():
+def test_normalisation_subtracts_the_minimum_and_divides_by_the_new_maximum():
     maps = torch.tensor([[[1.0, 3.0], [2.0, 5.0]], [[-4.0, -2.0], [-3.0, -3.0]]])
     expected = [[[0, 0.5], [0.25, 1]], [[0, 1], [0.5, 0.5]]]
     assert_allclose(normalise_cam(maps), expected, atol=1e-6)
     assert maps[0, 0, 0] == 1
 
 
-def test_normalising_adds_epsilon_to_the_maximum():
+def test_normalisation_adds_epsilon_to_the_maximum():
     faint = torch.tensor([[0.0, 1e-7], [0.0, 3e-7]], dtype=torch.float64)
     assert_allclose(normalise_cam(faint), [[0, 0.25], [0, 0.75]])
     assert normalise_cam(torch.full((1, 2, 2), 7.0)).tolist() == [[[0, 0], [0, 0]]]

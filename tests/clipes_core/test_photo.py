@@ -7,13 +7,13 @@ from PIL import Image, ImageOps
 from clipes_core.config.run import CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photo import MIN_SIDE, patch_grid, reduce_to, to_rgb
+from clipes_core.photo import MIN_SIDE, patch_grid, reduce_to, resize_to_patches, to_rgb
 
 ORIENTATION = 0x0112
 
 
 def reopened(image: Image.Image, file_format: str, **options: object) -> Image.Image:
-    """The image as a reader of its file sees it."""
+    """Return the image as read back from a file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return Image.open(io.BytesIO(buffer.getvalue()))
@@ -235,7 +235,7 @@ def test_every_exif_orientation_turns_as_pil_does(orientation):
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9])
-def test_an_exif_orientation_that_turns_nothing_has_no_note(orientation):
+def test_an_exif_orientation_without_effect_has_no_note(orientation):
     assert to_rgb(with_orientation(orientation), "apply")[1] == ()
 
 
@@ -246,7 +246,7 @@ def test_a_result_is_not_turned_a_second_time():
     assert np.array_equal(np.asarray(twice), np.asarray(once))
 
 
-def test_a_tiff_is_turned_by_pil_itself_and_not_once_more():
+def test_a_tiff_that_pil_has_turned_is_not_turned_again():
     photo = reopened(grey([[1, 2, 3], [4, 5, 6]]), "TIFF", tiffinfo={ORIENTATION: 6})
     for exif in ("ignore", "apply"):
         rgb, notes = to_rgb(photo, exif)
@@ -259,7 +259,7 @@ def test_a_tiff_is_turned_by_pil_itself_and_not_once_more():
     [b"Exif\0\0no tiff header", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02A\0\0\0\0\0\0\0"],
     ids=["garbage", "orientation is a text"],
 )
-def test_broken_exif_does_not_cost_the_photo(exif):
+def test_a_photo_with_broken_exif_is_used(exif):
     photo = reopened(Image.new("RGB", (4, 3), "white"), "JPEG", exif=exif)
     rgb, notes = to_rgb(photo, "apply")
     assert rgb.size == (4, 3)
@@ -299,7 +299,7 @@ def test_does_not_change_the_photo():
     assert photo.mode == "P"
 
 
-def test_reads_real_photos_as_they_are(real_data):
+def test_real_photos_are_not_changed(real_data):
     for path in sorted((real_data / "JPEGImages").glob("2007_0000*.jpg")):
         rgb, notes = to_rgb(Image.open(path), "ignore")
         assert notes == ()
@@ -324,7 +324,7 @@ def test_a_longer_side_is_reduced_to_max_side(size, max_side, reduced):
     assert reduce_to(Image.new("RGB", size), max_side).size == reduced
 
 
-def test_reduces_by_pils_bicubic():
+def test_reduces_with_the_bicubic_filter_of_pil():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
     expected = photo.resize((15, 10), Image.Resampling.BICUBIC)
     assert np.array_equal(np.asarray(reduce_to(photo, 15)), np.asarray(expected))
@@ -343,3 +343,20 @@ def test_reduces_by_pils_bicubic():
 )
 def test_a_grid_covers_the_photo(size_hw, patch_size, scale, grid):
     assert patch_grid(size_hw, patch_size, scale) == grid
+
+
+@pytest.mark.parametrize(
+    ("scale", "size_hw"),
+    [(0.5, (16, 8)), (1.0, (24, 16)), (1.5, (40, 24)), (0.01, (8, 8)), (2.0, (48, 32))],
+)
+def test_a_photo_is_scaled_before_its_sides_are_rounded_up_to_patches(scale, size_hw):
+    # 24 x 16 px: half is 12 x 8, one and a half 36 x 24
+    photo = Image.effect_noise((16, 24), 90).convert("RGB")
+    expected = photo.resize(size_hw[::-1], Image.Resampling.BICUBIC)
+    assert np.array_equal(resize_to_patches(photo, 8, scale), expected)
+
+
+def test_a_photo_of_whole_patches_is_not_resized():
+    photo = Image.new("RGB", (16, 24))
+    assert resize_to_patches(photo, 8) is photo
+    assert resize_to_patches(photo, 5).size == (20, 25)

@@ -62,25 +62,25 @@ def test_cam_fusion_has_one_text_per_synonym():
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "feature", "cam"])
-def test_background_words_can_be_left_out(fusion):
+def test_background_words_are_optional(fusion):
     assert texts_of(fusion=fusion, background=False) == texts_of(fusion=fusion)[:-2]
 
 
-def test_the_voc_texts_are_the_published_program_s():
+def test_the_voc_texts_equal_those_of_the_published_program():
     texts = vocabulary_texts(load_vocabulary("voc12"), PromptsConfig())
     words = [text.phrases[0] for text in texts]
     assert words == [*oracle.VOC_WORDS, *oracle.VOC_BACKGROUND_WORDS]
     assert [text.class_id for text in texts] == [*range(1, 21), *[0] * 25]
 
 
-def test_sentences_are_the_templates_with_the_phrase_in_place():
+def test_sentences_are_the_templates_with_the_phrase_inserted():
     assert sentences("bird avian", ["a {}.", "{} of origami"]) == ["a bird avian.", "bird avian of origami"]
     assert sentences("{0} %s", ["a {}."]) == ["a {0} %s."]
 
 
 @pytest.mark.parametrize("templates", [(TEMPLATE,), ("a {}.", "a rendering of a weird {}.", "{}")])
 @pytest.mark.parametrize("phrases", [("dog",), ("person with clothes", "people", "human")])
-def test_text_features_are_the_oracle_s(model, phrases, templates):
+def test_text_features_equal_those_of_the_oracle(model, phrases, templates):
     feature = text_feature(model, TOKENIZER, phrases, templates)
     assert feature.dtype == torch.float32
     assert not feature.requires_grad
@@ -107,20 +107,20 @@ def test_phrases_and_templates_change_the_feature(model):
     assert off.fill_diagonal_(0).max() < 0.999
 
 
-def test_encoding_texts_leaves_the_network_as_it_is(model):
+def test_encoding_texts_does_not_change_the_network(model):
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     text_feature(model, TOKENIZER, ["dog"], [TEMPLATE])
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_tokens_are_the_tokenizer_s():
+def test_tokens_equal_those_of_the_tokenizer():
     texts = ["a dog", "a clean origami bird avian."]
     assert torch.equal(checked_tokens(TOKENIZER, texts), TOKENIZER(texts))
 
 
 def words(count):
-    return " ".join(["dog"] * count)  # of one token each; a start and an end token come on top
+    return " ".join(["dog"] * count)  # one token each, plus a start and an end token
 
 
 @pytest.mark.parametrize("count", [0, 1, 74, 75])
@@ -146,14 +146,14 @@ def test_a_long_word_at_the_limit_is_counted_in_tokens():
         checked_tokens(TOKENIZER, ["x1" * 38])
 
 
-def test_the_limit_is_the_tokenizer_s():
+def test_the_limit_is_that_of_the_tokenizer():
     short = open_clip.SimpleTokenizer(context_length=5)
     assert checked_tokens(short, ["a big dog"]).shape == (1, 5)
     with pytest.raises(PromptError, match="'a very big dog' has more than the 5 tokens"):
         checked_tokens(short, ["a very big dog"])
 
 
-def test_a_phrase_that_makes_a_sentence_too_long_is_named(model):
+def test_an_error_names_the_phrase_that_makes_a_sentence_too_long(model):
     with pytest.raises(PromptError, match=r"'a photo of dog .* dog\.' has more than the 77 tokens"):
         text_feature(model, TOKENIZER, ["dog", words(72)], ["{}", "a photo of {}."])
 
@@ -163,7 +163,7 @@ FEATURES = TextFeatures(np.array([1, 1, 2, 4, 4, 4, 0, 0]), 10.0 * np.arange(8)[
 
 
 def starts(passes):
-    """The first entry of each feature, which tells it from the others."""
+    """Return the first entry of each feature, which identifies it."""
     return passes[..., 0].tolist()
 
 
@@ -175,12 +175,12 @@ def test_the_classes_of_a_photo_compete_with_the_background_in_the_order_given()
     assert starts(FEATURES.passes([1, 2])) == [[0, 20, 60, 70], [10, 20, 60, 70]]
 
 
-def test_a_class_with_fewer_texts_starts_over():
+def test_a_class_with_fewer_texts_repeats_them():
     assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
 
 
 @pytest.mark.parametrize(("class_ids", "counts"), [([1, 4, 2], [2, 3, 1]), ([2], [1]), ([4, 1], [3, 2])])
-def test_a_class_counts_as_many_passes_as_it_has_texts(class_ids, counts):
+def test_a_class_has_as_many_passes_as_texts(class_ids, counts):
     assert FEATURES.text_counts(class_ids) == counts
     assert len(FEATURES.passes(class_ids)) == max(counts)
 
@@ -190,7 +190,7 @@ def test_without_background_words_the_classes_compete_alone():
     assert starts(alone.passes([1, 2])) == [[0, 20], [10, 20]]
 
 
-def test_passes_share_nothing_with_the_features():
+def test_passes_share_no_memory_with_the_features():
     features = TextFeatures(FEATURES.class_ids, FEATURES.features.astype(np.float32), 100.0)
     passes = features.passes([2, 4])
     assert passes.dtype == np.float32
@@ -201,14 +201,14 @@ def test_passes_share_nothing_with_the_features():
 @pytest.mark.parametrize("class_ids", [[], [3], [1, 5]])
 def test_refuses_classes_without_texts(class_ids):
     got = str(class_ids).replace("[", r"\[")
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4, which have texts, got {got}"):
+    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
         FEATURES.passes(class_ids)
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4, which have texts, got {got}"):
+    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
         FEATURES.text_counts(class_ids)
 
 
 def sharpness_of_one(scores):
-    """Of one template, from (K,) scores per photo."""
+    """Return the sharpness of one template from (K,) scores per photo."""
     return float(sharpness(np.atleast_2d(photo) for photo in scores)[0])
 
 
@@ -220,25 +220,25 @@ def test_sharpness_is_the_summed_variance_over_the_summed_mean():
     assert sharpness_of_one([np.array([0.4])]) == 0
 
 
-def test_sharpness_counts_photos_alike_whatever_their_classes():
+def test_sharpness_weights_photos_equally_whatever_their_classes():
     # population variance of (0, 0, 0.3): 0.02, mean 0.1
     assert sharpness_of_one([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
 
 
-def test_sharpness_is_the_oracle_s():
+def test_sharpness_equals_that_of_the_oracle():
     generator = np.random.default_rng(0)
     scores = [generator.random(count, dtype=np.float32) for count in (1, 2, 5, 3)]
     assert sharpness_of_one(scores) == pytest.approx(oracle.oracle_sharpness([one.astype(float) for one in scores]))
 
 
-def test_sharpness_leaves_out_photos_without_classes():
+def test_sharpness_skips_photos_without_classes():
     assert sharpness_of_one([np.array([]), np.array([0.1, 0.3])]) == pytest.approx(0.01 / 0.2)
     for none in ([], [np.array([])]):
         with pytest.raises(ValueError, match="sharpness needs at least one photo with a class, got none"):
             sharpness_of_one(none)
 
 
-def test_sharpness_of_many_templates_is_that_of_each():
+def test_sharpness_of_several_templates_equals_that_of_each_alone():
     photos = [np.array([[0.1, 0.3], [0.2, 0.2]]), np.zeros((2, 0)), np.array([[0.2], [0.4]])]
     assert sharpness(iter(photos)) == pytest.approx([0.01 / 0.4, 0])
     with pytest.raises(ValueError, match="got none"):

@@ -21,7 +21,7 @@ def black(height: int, width: int) -> np.ndarray:
     return np.zeros((height, width, 3), np.uint8)
 
 
-def test_background_scores_what_the_strongest_cam_leaves():
+def test_background_score_is_the_complement_of_the_strongest_cam():
     cams = np.array([[[0.2, 0.5]], [[0.1, 0.75]]], np.float32)
 
     scores = scores_with_background(cams, power=2)
@@ -44,7 +44,7 @@ def test_resizes_bilinearly_between_cell_centres():
     assert resized.tolist() == [[[0, 0.25, 0.75, 1], [0, 0.25, 0.75, 1]]]
 
 
-def test_resizes_each_cam_by_itself():
+def test_resizes_each_cam_on_its_own():
     cams = np.random.default_rng(0).random((600, 2, 3))  # cv2 itself takes at most 512 channels
     resized = resize_cams(cams, (5, 4))
     assert resized.shape == (600, 5, 4)
@@ -63,13 +63,13 @@ def test_resized_cams_stay_in_range():
     assert resized == pytest.approx(np.ones((1, 31, 53)))
 
 
-def test_resizes_no_cams_and_single_cells():
+def test_resizes_empty_stacks_and_single_cells():
     assert resize_cams(np.zeros((0, 2, 3)), (4, 5)).shape == (0, 4, 5)
     assert resize_cams(np.full((1, 1, 1), 0.5), (2, 2)).tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
     assert resize_cams(np.full((1, 4, 4), 0.5), (1, 1)).tolist() == [[[0.5]]]
 
 
-def test_without_crf_the_best_score_labels_the_pixel():
+def test_without_crf_the_highest_score_labels_the_pixel():
     cams = np.array([[[0.1, 0.75], [0.5, 0.2]], [[0.3, 0.25], [0.1, 0.6]]], np.float32)
     # scores of background: 0.7 0.25 / 0.5 0.4; the tie at 0.5 goes to background
 
@@ -92,7 +92,7 @@ def test_a_tie_between_classes_goes_to_the_first():
     ]
 
 
-def test_background_power_moves_the_mask_and_the_score_but_not_equation_8():
+def test_background_power_changes_mask_and_score_but_not_equation_8():
     cams = np.full((1, 2, 2), 0.4, np.float32)
     squared = CrfConfig(enabled=False, background_power=2)
 
@@ -105,7 +105,7 @@ def test_background_power_moves_the_mask_and_the_score_but_not_equation_8():
     assert from_cam.confidence.tolist() == [[153, 153], [153, 153]]
 
 
-def test_without_classes_all_is_background_for_sure():
+def test_without_classes_every_pixel_is_background_with_confidence_one():
     result = pseudo_mask(black(3, 2), np.zeros((0, 1, 1)), np.array([], int), CrfConfig(), FROM_CRF)
     assert result.mask.tolist() == [[0, 0]] * 3
     assert result.confidence.tolist() == [[255, 255]] * 3
@@ -131,7 +131,7 @@ def test_a_class_without_any_cam_is_never_chosen():
     assert (pseudo_mask(black(2, 2), cams, np.array([1, 2]), CrfConfig(), FROM_CRF).mask == 2).all()
 
 
-def test_stored_cams_give_the_published_programs_mask(real_data, golden):
+def test_stored_cams_give_the_mask_of_the_published_program(real_data, golden):
     image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / "2007_000363.jpg"))
     expected = np.load(golden / "2007_000363.npz")
     stored = expected["refined_cam"].astype(np.float16)
@@ -156,19 +156,19 @@ def test_does_not_mutate_its_inputs():
         assert np.array_equal(array, copy)
 
 
-def test_ignores_strictly_below_the_threshold():
+def test_ignores_pixels_below_the_threshold():
     mask = np.array([[1, 2, 0, 0]], np.uint8)
     confidence = np.array([[242, 243, 242, 255]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0.95).tolist() == [[IGNORE_INDEX, 2, IGNORE_INDEX, 0]]
     assert mask.tolist() == [[1, 2, 0, 0]]
 
 
-def test_a_confidence_that_is_the_threshold_stays():
+def test_keeps_pixels_at_the_threshold():
     mask, confidence = np.array([[7, 7]], np.uint8), np.array([[50, 51]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0.2).tolist() == [[IGNORE_INDEX, 7]]
 
 
-def test_thresholds_0_and_1_keep_all_and_only_the_certain():
+def test_threshold_0_keeps_all_pixels_and_1_only_the_certain():
     mask, confidence = np.array([[7, 7]], np.uint8), np.array([[0, 255]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0).tolist() == [[7, 7]]
     assert ignore_unsure(mask, confidence, mu=1).tolist() == [[IGNORE_INDEX, 7]]
@@ -182,7 +182,7 @@ def test_thresholds_0_and_1_keep_all_and_only_the_certain():
         (np.zeros((2, 2), np.uint8), np.zeros((2, 2))),
     ],
 )
-def test_rejects_a_confidence_map_that_does_not_fit_the_mask(mask, confidence):
+def test_rejects_a_confidence_map_of_a_different_size(mask, confidence):
     with pytest.raises(ShapeError, match=r"mask and confidence must be \(H, W\) uint8 of one size, got"):
         ignore_unsure(mask, confidence, mu=0.95)
 
@@ -198,7 +198,7 @@ def test_rejects_a_score_without_its_class_axis():
         scores_with_background(np.zeros((2, 2)), power=1)
 
 
-def test_rejects_ids_that_do_not_fit_the_cams():
+def test_rejects_ids_that_do_not_match_the_cams():
     with pytest.raises(ShapeError, match=r"class_ids must be \(2,\) for 2 CAMs, got \(3,\)"):
         pseudo_mask(black(2, 2), np.zeros((2, 1, 1)), np.array([1, 2, 3]), CrfConfig(), FROM_CRF)
 

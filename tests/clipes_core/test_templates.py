@@ -38,13 +38,13 @@ def test_present_classes_compete_with_the_background_words(texts, embedding):
         assert scores[template] == pytest.approx(by_hand[:2])
 
 
-def test_scores_are_those_of_the_cams(texts, embedding):
+def test_scores_equal_those_of_the_cams(texts, embedding):
     own = torch.from_numpy(texts.features[1, [0, 3, 4, 5]]).double()
     of_cams = class_scores(torch.from_numpy(embedding).double(), own, LOGIT_SCALE)[:2]
     assert texts.scores(embedding, [1, 3], LOGIT_SCALE)[1] == pytest.approx(of_cams.numpy())
 
 
-def test_synonyms_are_averaged_over_their_passes_and_others_take_the_first(texts, embedding):
+def test_synonyms_are_averaged_over_their_passes_and_single_texts_count_once(texts, embedding):
     scores = texts.scores(embedding, [2, 1], LOGIT_SCALE)[0]
 
     first = softmax_by_hand(texts, 0, embedding, [1, 0, 4, 5])
@@ -52,11 +52,11 @@ def test_synonyms_are_averaged_over_their_passes_and_others_take_the_first(texts
     assert scores == pytest.approx([(first[0] + second[0]) / 2, first[1]])
 
 
-def test_scores_refuse_what_does_not_fit(texts, embedding):
-    with pytest.raises(ShapeError, match=r"embedding must be \(5,\) as the texts are, got \(4,\)"):
+def test_scores_refuse_embeddings_and_classes_that_do_not_match(texts, embedding):
+    with pytest.raises(ShapeError, match=r"embedding must be \(5,\) like the texts, got \(4,\)"):
         texts.scores(embedding[:4], [1], LOGIT_SCALE)
     for classes in ([], [4]):
-        with pytest.raises(ShapeError, match="which have texts"):
+        with pytest.raises(ShapeError, match="with texts"):
             texts.scores(embedding, classes, LOGIT_SCALE)
 
 
@@ -92,7 +92,7 @@ def test_a_sample_has_the_ends_the_middle_and_no_wide_gap(count):
     assert max(np.diff(places)) <= (count - 1) / 19 + 1
 
 
-def test_spearman_by_hand():
+def test_spearman_equals_values_worked_out_by_hand():
     # ranks 1 2 3 4 and 2 1 4 3: 1 - 6 * 4 / (4 * 15)
     assert spearman([1, 2, 3, 4], [20, 10, 40, 30]) == pytest.approx(0.6)
     assert spearman([1, 2, 3], [0.3, 0.2, 0.1]) == pytest.approx(-1)
@@ -100,22 +100,22 @@ def test_spearman_by_hand():
     assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / np.sqrt(22.5))
 
 
-def test_spearman_does_not_ask_how_far_apart_values_are():
+def test_spearman_ignores_the_distance_between_values():
     values = np.random.default_rng(0).normal(size=20)
     assert spearman(values, np.exp(values)) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("sides", [([], []), ([1], [2]), ([1, 1], [1, 2]), ([1, 2], [3, 3])])
-def test_spearman_of_what_has_no_order_is_nan(sides):
+def test_spearman_of_equal_values_is_nan(sides):
     assert np.isnan(spearman(*sides))
 
 
 def test_spearman_refuses_sides_of_different_length():
-    with pytest.raises(ShapeError, match="both sides must have as many numbers, got 1 and 2"):
+    with pytest.raises(ShapeError, match="both sides must have the same length, got 1 and 2"):
         spearman([1], [1, 2])
 
 
-def test_oracle_agrees_on_sharpness_of_scores(texts, embedding):
+def test_sharpness_of_scores_agrees_with_the_oracle(texts, embedding):
     photos = [texts.scores(embedding * sign, ids, LOGIT_SCALE) for sign, ids in ((1, [1, 3]), (-1, [2, 1, 3]))]
     together = sharpness(photos)
     for template, value in enumerate(together):

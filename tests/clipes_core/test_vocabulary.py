@@ -12,7 +12,7 @@ def test_ids_count_from_one_in_the_order_of_the_classes():
     assert vocabulary(ClassEntry(name="dog"), ClassEntry(name="cat")).ids == {"dog": 1, "cat": 2}
 
 
-def test_known_names_hold_the_aliases_and_ids_do_not():
+def test_known_names_contain_the_aliases_and_ids_do_not():
     classes = vocabulary(ClassEntry(name="dog"), ClassEntry(name="sofa", aliases=("couch", "settee")))
 
     assert classes.known_names == {"dog": 1, "sofa": 2, "couch": 2, "settee": 2}
@@ -29,7 +29,7 @@ def test_words_default_to_the_name_and_synonyms_to_the_words():
     assert (apart.sentence_words, apart.separate_words) == ("bird avian", ("bird", "avian"))
 
 
-def test_palette_is_the_voc_colour_map_where_no_colour_is_given():
+def test_palette_defaults_to_the_voc_colour_map():
     palette = vocabulary(ClassEntry(name="dog"), ClassEntry(name="cat", colour=(1, 2, 3))).palette
 
     assert len(palette) == 256
@@ -48,14 +48,14 @@ def test_palette_is_the_voc_colour_map_where_no_colour_is_given():
     ],
 )
 def test_rejects_a_name_that_stands_for_two_classes(entries):
-    with pytest.raises(ValidationError, match="class names and aliases must differ, more than once: dog"):
+    with pytest.raises(ValidationError, match="class names and aliases must be unique, found more than once: dog"):
         vocabulary(*entries)
 
 
-def test_has_room_for_254_classes_and_no_more():
+def test_accepts_at_most_254_classes():
     entries = [ClassEntry(name=f"class {number}") for number in range(255)]
     assert vocabulary(*entries[:254]).ids["class 253"] == 254
-    with pytest.raises(ValidationError, match="255 classes, at most 254: masks hold 8-bit ids"):
+    with pytest.raises(ValidationError, match="255 classes, at most 254 fit the 8-bit ids of masks"):
         vocabulary(*entries)
 
 

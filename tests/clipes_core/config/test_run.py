@@ -50,7 +50,7 @@ def complaint(**sections: Any) -> str:
         (ConfidenceConfig, {"source": "crf"}),
     ],
 )
-def test_defaults_are_the_papers(section, values):
+def test_defaults_are_the_values_of_the_paper(section, values):
     assert {name: getattr(section(), name) for name in values} == values
 
 
@@ -64,7 +64,7 @@ def test_the_smallest_config_has_every_default():
     assert config.execution.max_failure_rate == 0.01
 
 
-def test_values_as_texts_of_the_command_line_are_read():
+def test_texts_from_the_command_line_are_parsed():
     config = parsed(crf={"iter_max": "5", "enabled": "false"}, execution={"gpu_workers": "2"})
     assert config.crf.iter_max == 5
     assert config.crf.enabled is False
@@ -76,7 +76,7 @@ def test_configs_are_frozen():
         CrfConfig().iter_max = 3
 
 
-def test_a_config_survives_its_own_plain_values():
+def test_a_config_survives_a_round_trip_through_plain_values():
     config = parsed(cam={"scales": [1.0, 0.5]}, prompts={"template": ["a {}.", "the {}."]})
     assert parse_config(config.model_dump(mode="json")) == config
 
@@ -105,7 +105,7 @@ def test_an_unknown_key_is_named(key):
     assert complaint(crf={key: 1}) == f"crf.{key}: unknown key"
 
 
-def test_each_bad_key_has_its_line():
+def test_each_bad_key_has_a_line_of_its_own():
     lines = complaint(crf={"iter_max": 0, "image": "bgr"}, extra=1).splitlines()
     assert lines == [
         "crf.image: Input should be 'rgb' or 'reference' (got 'bgr')",
@@ -114,52 +114,52 @@ def test_each_bad_key_has_its_line():
     ]
 
 
-def test_a_missing_name_is_said():
+def test_a_missing_name_is_reported():
     with pytest.raises(ConfigError, match=r"^name: must be set$"):
         parse_config({"dataset": {"root": "/data"}})
 
 
-def test_a_section_that_is_no_mapping_is_named():
+def test_a_section_that_is_not_a_mapping_is_named():
     assert complaint(crf=None).startswith("crf: Input should be a valid dictionary")
     with pytest.raises(ConfigError, match="valid dictionary"):
         parse_config([])
 
 
 @pytest.mark.parametrize("template", ["origami", "{} and {}", ["a {}.", "origami"]])
-def test_a_template_without_one_place_is_refused(template):
+def test_a_template_without_exactly_one_placeholder_is_refused(template):
     line = complaint(prompts={"template": template})
     assert line.startswith("prompts.template: ")
-    assert "must hold {} exactly once, where the class words go" in line
+    assert "must contain {} exactly once, where the class words go" in line
 
 
-def test_no_template_is_refused():
+def test_an_empty_list_of_templates_is_refused():
     assert complaint(prompts={"template": []}) == "prompts.template: needs at least one template (got [])"
 
 
-def test_templates_are_a_tuple_also_of_one_text():
+def test_a_single_template_becomes_a_tuple():
     assert PromptsConfig(template="a {}.").templates == ("a {}.",)
     assert PromptsConfig(template=("a {}.", "the {}.")).templates == ("a {}.", "the {}.")
 
 
 @pytest.mark.parametrize("workers", ["gpu_workers", "cpu_workers"])
-def test_workers_are_auto_or_a_positive_number(workers):
+def test_workers_must_be_auto_or_positive(workers):
     assert getattr(parsed(execution={workers: "auto"}).execution, workers) == "auto"
     line = complaint(execution={workers: 0})
     assert line == f"execution.{workers}: must be auto or at least 1 (got 0)"
 
 
 @pytest.mark.parametrize("name", ["-x", ".hidden", "a/b", "", "a b"])
-def test_a_name_that_is_no_file_name_is_refused(name):
+def test_a_run_name_that_is_not_a_file_name_is_refused(name):
     assert complaint(name=name).startswith("name: String should match pattern")
 
 
 @pytest.mark.parametrize("name", ["voc12", "2012", "{date}-voc", "voc.v2_{time}"])
-def test_names_may_hold_date_and_time(name):
+def test_a_run_name_may_contain_date_and_time(name):
     assert parsed(name=name).name == name
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:3"])
-def test_devices_are_known_by_their_torch_names(device):
+def test_devices_have_their_torch_names(device):
     assert parsed(clip={"device": device}).clip.device == device
 
 
@@ -192,23 +192,23 @@ def test_devices_are_known_by_their_torch_names(device):
         ("execution", "shard_timeout_s", 0),
     ],
 )
-def test_values_out_of_bounds_are_refused_by_name(section, key, value):
+def test_values_out_of_bounds_are_refused_with_their_key(section, key, value):
     line = complaint(**{section: {**SMALLEST.get(section, {}), key: value}})
     assert line.startswith(f"{section}.{key}: ")
     assert line.endswith(f"(got {value!r})")
 
 
-def test_a_shard_may_be_tried_again_as_often_as_prefect_bears():
+def test_retries_may_reach_the_limit_of_prefect():
     assert parsed(execution={"retries": 50}).execution.retries == 50
 
 
-def test_a_bad_scale_is_named_by_its_place():
+def test_a_bad_scale_is_named_by_its_index():
     assert complaint(cam={"scales": [1, 5]}).startswith("cam.scales.1: Input should be less than or equal to 4")
 
 
-def test_auto_is_a_template_that_is_not_chosen_yet():
+def test_auto_stands_for_a_template_only_as_a_single_text():
     assert PromptsConfig(template="auto").templates == ()
-    assert complaint(prompts={"template": ["auto"]}).startswith("prompts.template: 'auto' must hold {} exactly once")
+    assert complaint(prompts={"template": ["auto"]}).startswith("prompts.template: 'auto' must contain {} exactly once")
 
 
 @pytest.mark.parametrize(
@@ -226,12 +226,12 @@ def test_auto_is_a_template_that_is_not_chosen_yet():
 def test_credentials_in_a_uri_are_refused_and_not_repeated(section, key, uri):
     given = {"root": "/data", key: uri} if section == "dataset" else {key: uri}
     told = complaint(**{section: given})
-    assert told.startswith(f"{section}.{key}: a URI with credentials in it, and run.json holds it: take them out")
+    assert told.startswith(f"{section}.{key}: the URI contains credentials, which run.json would record: remove them")
     assert "hun" not in told
 
 
 def test_credentials_in_the_stores_uri_are_refused():
-    assert complaint(store="s3://key:hunter2@bucket/store").startswith("store: a URI with credentials in it")
+    assert complaint(store="s3://key:hunter2@bucket/store").startswith("store: the URI contains credentials")
 
 
 @pytest.mark.parametrize(
@@ -241,31 +241,31 @@ def test_credentials_in_the_stores_uri_are_refused():
         "http://host:8080/photos@2x",
     ],
 )
-def test_buckets_accounts_and_users_are_no_credentials(uri):
+def test_buckets_accounts_and_users_are_not_credentials(uri):
     assert parsed(store=uri).store == uri
 
 
-def test_of_the_evaluation_only_what_differs_names_other_photos():
+def test_evaluation_photos_are_the_settings_that_differ_from_the_data_set():
     assert parsed().evaluation.photos == {}
     assert parsed(evaluation={"seed": 0, "scales": [1, 0.5]}).evaluation.photos == {"seed": 0}
 
 
-def test_mu_is_a_threshold_or_the_way_of_the_published_program():
+def test_mu_is_a_threshold_or_labels():
     assert parsed(train={"mu": 0}).train.mu == 0
     assert parsed(train={"mu": "labels"}).train.mu == "labels"
     assert {line.partition(":")[0] for line in complaint(train={"mu": 1.5}).splitlines()} == {"train.mu"}
 
 
-def test_loading_needs_no_process_of_its_own():
+def test_zero_loader_workers_are_permitted():
     assert parsed(execution={"loader_workers": 0}).execution.loader_workers == 0
     assert complaint(execution={"loader_workers": -1}).startswith(
         "execution.loader_workers: must be auto or at least 0"
     )
 
 
-def test_crops_leave_nothing_out():
+def test_crops_must_cover_the_photo():
     assert parsed(evaluation={"mode": "slide", "crop": 342}).evaluation.stride == 342
     assert complaint(evaluation={"mode": "slide", "crop": 341}) == (
-        "evaluation.stride: must be at most evaluation.crop, or what lies between two crops is left out (got 342)"
+        "evaluation.stride: must be at most evaluation.crop, otherwise the crops do not cover the photo (got 342)"
     )
     assert parsed(evaluation={"crop": 341}).evaluation.mode == "whole"

@@ -24,12 +24,12 @@ def test_strips_are_equal_to_a_pixel():
     assert row == [0] * 5 + [1] * 3 + [2] * 3 + [3] * 4 + [0] * 5
 
 
-def test_more_labels_than_columns_leave_some_out():
+def test_labels_beyond_the_number_of_columns_are_dropped():
     assert centre_box((2, 4), np.array([1, 2, 3])).tolist() == [[0, 2, 3, 0], [0] * 4]
 
 
 @pytest.mark.parametrize("size_hw", [(4, 8), (1, 1), (1, 300)])
-def test_without_labels_all_is_background(size_hw):
+def test_without_labels_every_pixel_is_background(size_hw):
     mask = centre_box(size_hw, np.array([], np.int64))
     assert mask.shape == size_hw
     assert not mask.any()

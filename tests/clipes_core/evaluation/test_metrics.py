@@ -17,7 +17,7 @@ def ids(values: list[list[int]]) -> np.ndarray:
     return np.array(values, np.uint8)
 
 
-def test_counts_pairs_and_leaves_ignored_truth_out():
+def test_counts_pairs_and_skips_ignored_truth():
     truth = ids([[0, 0, 1], [2, 255, 2]])
     prediction = ids([[0, 1, 1], [2, 1, 0]])
 
@@ -31,7 +31,7 @@ def test_a_prediction_under_ignored_truth_may_be_anything():
     assert confusion(ids([[255, 0]]), ids([[255, 0]]), num_classes=2).tolist() == [[1, 0], [0, 0]]
 
 
-def test_counts_nothing_where_all_truth_is_ignored():
+def test_counts_nothing_if_all_truth_is_ignored():
     matrix = confusion(np.full((3, 3), 255, np.uint8), np.zeros((3, 3), np.uint8), num_classes=2)
     assert matrix.tolist() == [[0, 0], [0, 0]]
 
@@ -41,20 +41,20 @@ def test_counts_255_labels():
     assert np.array_equal(confusion(truth, truth, num_classes=255), np.eye(255))
 
 
-def test_an_unknown_true_id_is_the_photos_fault():
-    with pytest.raises(PhotoError, match=r"truth holds id 3, known are 0\.\.2 and 255 for ignored") as caught:
+def test_an_unknown_true_id_is_a_photo_error():
+    with pytest.raises(PhotoError, match=r"truth has id 3, but valid ids are 0\.\.2 and 255 \(ignored\)") as caught:
         confusion(ids([[3, 255]]), ids([[0, 0]]), num_classes=3)
     assert caught.value.kind is ErrorKind.BAD_TRUTH
 
 
 @pytest.mark.parametrize("predicted", [3, IGNORE_INDEX])
 def test_rejects_an_unknown_predicted_id(predicted):
-    with pytest.raises(ShapeError, match=rf"prediction holds id {predicted}, the classes are 0\.\.2"):
+    with pytest.raises(ShapeError, match=rf"prediction has id {predicted}, but the classes are 0\.\.2"):
         confusion(ids([[0, 1]]), ids([[0, predicted]]), num_classes=3)
 
 
-def test_rejects_maps_of_two_sizes():
-    with pytest.raises(ShapeError, match=r"truth \(1, 2\) and prediction \(2, 1\) must have one size"):
+def test_rejects_maps_of_different_sizes():
+    with pytest.raises(ShapeError, match=r"truth \(1, 2\) and prediction \(2, 1\) must have the same size"):
         confusion(ids([[0, 1]]), ids([[0], [1]]), num_classes=2)
 
 
@@ -87,7 +87,7 @@ def test_triplets_of_several_photos_add_up():
     assert from_triplets(triplets, num_classes=2).tolist() == [[0, 8], [0, 4]]
 
 
-def test_no_triplets_are_an_empty_matrix():
+def test_no_triplets_give_a_matrix_of_zeros():
     none = to_triplets(np.zeros((2, 2), np.int64))
     assert from_triplets(none, num_classes=2).tolist() == [[0, 0], [0, 0]]
 
@@ -99,7 +99,7 @@ def test_rejects_triplets_of_unknown_ids(truth, prediction):
         from_triplets(triplets, num_classes=2)
 
 
-def test_scores_by_hand():
+def test_scores_equal_those_worked_out_by_hand():
     matrix = np.array([[6, 2, 0], [1, 3, 0], [1, 1, 2]])
     # 16 pixels; true 8, 4, 4; predicted 8, 6, 2; right 6, 3, 2; unions 10, 7, 4
     scores = scores_from_confusion(matrix)
@@ -110,7 +110,7 @@ def test_scores_by_hand():
     assert scores.fwiou == pytest.approx(8 / 16 * 6 / 10 + 4 / 16 * 3 / 7 + 4 / 16 * 2 / 4)
 
 
-def test_a_class_without_true_pixels_is_left_out_but_its_predictions_count_as_wrong():
+def test_a_class_without_true_pixels_has_no_score_but_its_predictions_count_as_wrong():
     scores = scores_from_confusion(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 4]]))
     assert scores.class_iou == pytest.approx([3 / 4, np.nan, 1], nan_ok=True)
     assert scores.miou == pytest.approx((3 / 4 + 1) / 2)
@@ -183,7 +183,7 @@ def test_cams_are_counted_as_the_argmax_with_background(dtype):
         assert np.array_equal(count, confusion(truth, prediction, num_classes=10))
 
 
-def test_without_classes_all_is_predicted_background():
+def test_without_classes_every_pixel_is_predicted_background():
     counts = cam_confusions(np.zeros((0, 1, 2)), np.array([], int), ids([[0, 1]]), [1, 9], num_classes=2)
     assert counts.tolist() == [[[1, 0], [1, 0]]] * 2
 
@@ -216,6 +216,6 @@ def test_rejects_cams_of_unknown_classes(class_id):
         cam_confusions(np.zeros((1, 1, 1)), np.array([class_id]), ids([[0]]), [1], num_classes=2)
 
 
-def test_cams_with_unknown_truth_are_the_photos_fault():
-    with pytest.raises(PhotoError, match="truth holds id 9"):
+def test_unknown_truth_of_cams_is_a_photo_error():
+    with pytest.raises(PhotoError, match="truth has id 9"):
         cam_confusions(np.zeros((1, 1, 1)), np.array([1]), ids([[9]]), [1], num_classes=2)

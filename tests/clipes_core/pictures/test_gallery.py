@@ -16,12 +16,12 @@ def picks(count, scores):
     return choice.picks()
 
 
-def test_a_third_each_is_best_and_worst_and_the_rest_by_hash():
+def test_a_third_each_are_best_and_worst_and_the_rest_follow_the_hash():
     scores = {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6, "e": 0.8, "f": 0.2, "g": 0.4}
     assert picks(6, scores) == Picks(best=("a", "e"), worst=("b", "f"), random=("d", "c"))
 
 
-def test_where_all_photos_are_shown_none_is_shown_twice():
+def test_if_all_photos_are_shown_none_is_shown_twice():
     scores = {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6}
     assert picks(24, scores) == Picks(best=("a",), worst=("b",), random=("d", "c"))
 
@@ -30,12 +30,12 @@ def test_photos_without_a_score_are_picked_at_random_only():
     assert picks(3, {"a": math.nan, "b": math.nan, "c": 0.5}) == Picks((), (), ("c", "b", "a"))
 
 
-def test_equal_scores_are_ordered_by_hash_and_no_photo_is_at_both_ends():
+def test_equal_scores_are_ordered_by_hash_and_no_photo_is_best_and_worst():
     assert picks(3, dict.fromkeys("abcdefg", 0.5)) == Picks(best=("d",), worst=("g",), random=("f",))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_few_photos_are_random_ones(count):
+def test_fewer_than_three_photos_are_shown_as_random(count):
     assert picks(count, {"a": 0.9, "b": 0.1, "d": 0.5}) == Picks((), (), tuple("db"[:count]))
 
 
@@ -51,7 +51,7 @@ def test_the_order_of_the_photos_does_not_matter():
         assert picks(3, {image_id: scores[image_id] for image_id in order}) == expected
 
 
-def test_what_is_kept_does_not_grow_with_the_photos():
+def test_memory_does_not_grow_with_the_number_of_photos():
     choice = GalleryChoice(6)
     for number in range(5000):
         choice.add(str(number), number / 5000)

@@ -21,7 +21,7 @@ def test_full_heat_covers_three_quarters():
     assert (heated == heated[0, 0]).all()
 
 
-def test_heat_stands_where_the_cam_is():
+def test_heat_is_at_the_place_of_the_cam():
     photo = np.full((4, 8, 3), 100, np.uint8)
     heated = heat_on_photo(photo, np.array([[0.0, 1.0]]))
     assert heated.shape == (4, 8, 3)
@@ -30,7 +30,7 @@ def test_heat_stands_where_the_cam_is():
     assert tuple(heated[0, 7]) != (100, 100, 100)
 
 
-def test_values_beyond_the_range_are_cut_off():
+def test_values_beyond_the_range_are_clipped():
     assert (heat_on_photo(PHOTO, np.full((1, 1), 1.01)) == heat_on_photo(PHOTO, np.ones((1, 1)))).all()
     assert (heat_on_photo(PHOTO, np.full((1, 1), -0.01)) == 60).all()
 
@@ -52,15 +52,15 @@ def test_the_photo_is_not_mutated():
 
 
 @pytest.mark.parametrize("photo", [np.zeros((2, 3), np.uint8), np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 3))])
-def test_rejects_what_is_no_photo(photo):
+def test_rejects_an_array_that_is_not_a_photo(photo):
     with pytest.raises(ShapeError, match=r"photo must be \(H, W, 3\) uint8, got"):
         heat_on_photo(photo, np.ones((2, 2)))
     with pytest.raises(ShapeError, match=r"photo must be \(H, W, 3\) uint8, got"):
         ids_on_photo(photo, np.zeros((2, 3), np.uint8), PALETTE)
 
 
-def test_rejects_maps_of_another_shape():
+def test_rejects_maps_of_a_different_shape():
     with pytest.raises(ShapeError, match=r"cam must be \(h, w\), got \(1, 2, 2\)"):
         heat_on_photo(PHOTO, np.ones((1, 2, 2)))
-    with pytest.raises(ShapeError, match=r"ids must be \(2, 3\) as the photo, got \(3, 2\)"):
+    with pytest.raises(ShapeError, match=r"ids must be \(2, 3\) like the photo, got \(3, 2\)"):
         ids_on_photo(PHOTO, np.zeros((3, 2), np.uint8), PALETTE)

@@ -210,7 +210,7 @@ def test_a_truth_in_colours_is_told_so(tiny, scored):
 def test_a_truth_with_an_unknown_id_is_told_so(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 21)))
     reject = reject_of(scored())
-    assert (reject.kind, reject.reason) == ("bad_truth", "truth holds id 21, known are 0..20 and 255 for ignored")
+    assert (reject.kind, reject.reason) == ("bad_truth", "truth has id 21, but valid ids are 0..20 and 255 (ignored)")
 
 
 @pytest.mark.usefixtures("good")

@@ -18,6 +18,7 @@ from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.section import Section
+from clipes_core.crf_backends import CRF_BACKENDS, CrfBackend
 from clipes_core.vocabulary import ClassEntry, Vocabulary
 
 NOTHING = ()
@@ -35,6 +36,7 @@ BASE = {
     "clip": {"pretrained": "random:0", "precision": "fp32", "device": "cpu"},
     "train": {"mmseg_config": str(TINY_NETWORK), "init": "none", "precision": "fp32"},
 }
+OTHER_CRF = dict.fromkeys(DenseCrfConfig.model_fields, 7) | {"backend": "other"}
 # Every setting, another value for it, and the stages that must be made again for that value.
 MOVED_BY = {
     "name": ("other", NOTHING),
@@ -68,6 +70,7 @@ MOVED_BY = {
     "cam.flip": (True, CAMS_ON),
     "report.gallery": (0, NOTHING),
     "crf.enabled": (False, MASKS_ON),
+    "crf.backend": ("other", MASKS_ON),
     "crf.iter_max": (5, MASKS_ON),
     "crf.pos_w": (2, MASKS_ON),
     "crf.pos_xy_std": (2, MASKS_ON),
@@ -102,7 +105,7 @@ MOVED_BY = {
     "evaluation.flip": (True, SCORES),
     "evaluation.merge": ("max", SCORES),
     "evaluation.crf.enabled": (True, SCORES),
-    **{f"evaluation.crf.{name}": (7, NOTHING) for name in DenseCrfConfig.model_fields},  # of a CRF that is enabled
+    **{f"evaluation.crf.{name}": (value, NOTHING) for name, value in OTHER_CRF.items()},  # of a CRF that is enabled
     "execution.loader_workers": (0, NOTHING),
     "execution.cache_gb": (1, NOTHING),
     "execution.shards": (7, NOTHING),
@@ -124,6 +127,12 @@ MOVED_BY_VOCABULARY = {
     "classes.colour": ([1, 2, 3], MASKS_ON),
     "background_words": (["sky", "sea"], TEXTS_ON),
 }
+
+
+@pytest.fixture(autouse=True)
+def _other_crf_backend(monkeypatch):
+    """A second backend, whose labels differ."""
+    monkeypatch.setitem(CRF_BACKENDS, "other", CrfBackend("not_imported:infer", exact=False))
 
 
 def leaves(section, prefix=""):
@@ -204,9 +213,9 @@ def test_one_template_in_a_list_is_that_template():
     assert keys_of(before) == keys_of(after)
 
 
-@pytest.mark.parametrize("name", DenseCrfConfig.model_fields)
+@pytest.mark.parametrize("name", OTHER_CRF)
 def test_a_crf_on_predictions_moves_their_scores(name):
-    crf = changed(changed(BASE, "evaluation.crf.enabled", True), f"evaluation.crf.{name}", 7)
+    crf = changed(changed(BASE, "evaluation.crf.enabled", True), f"evaluation.crf.{name}", OTHER_CRF[name])
     before = changed(BASE, "evaluation.crf.enabled", True)
     assert moved(keys_of(parse_config(before)), keys_of(parse_config(crf))) == SCORES
 

@@ -106,7 +106,7 @@ def test_an_unknown_protocol_is_a_refusal():
 
 @pytest.mark.parametrize("uri", ["ftp://me:hunter2@host/a", "https://host/a?X-Amz-Signature=hunter2"])
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
-    with pytest.raises(StorageError, match="a URI with credentials in it: take them out") as caught:
+    with pytest.raises(StorageError, match="a URI with credentials in it: remove them") as caught:
         filesystem(uri)
     assert "hunter2" not in str(caught.value)
 

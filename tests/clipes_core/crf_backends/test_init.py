@@ -1,0 +1,70 @@
+from pkgutil import resolve_name
+
+import numpy as np
+import pytest
+
+from clipes_core.config.crf import DenseCrfConfig
+from clipes_core.config.run import CrfConfig, parse_config
+from clipes_core.config.segmenter import EvaluationCrfConfig
+from clipes_core.crf_backends import CRF_BACKENDS, CrfBackend
+from clipes_core.dense_crf import dense_crf
+from clipes_core.errors import ConfigError
+
+PROBS = np.array([0.9, 0.2, 0.3, 0.2]).reshape(2, 1, 2)
+GREY = np.full((1, 2, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def add_toy(monkeypatch):
+    def add(exact):
+        row = CrfBackend("support.toy_crf_backends:no_neighbours", exact)
+        monkeypatch.setitem(CRF_BACKENDS, "toy", row)
+
+    return add
+
+
+@pytest.mark.parametrize("name", CRF_BACKENDS)
+def test_every_row_names_a_function_that_can_be_imported(name):
+    assert callable(resolve_name(CRF_BACKENDS[name].function))
+
+
+@pytest.mark.parametrize("name", CRF_BACKENDS)
+def test_every_row_returns_a_posterior_and_mutates_nothing(name):
+    random = np.random.default_rng(0)
+    unary = random.random((3, 5, 7), dtype=np.float32)
+    image = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    before = unary.copy(), image.copy()
+
+    posterior = resolve_name(CRF_BACKENDS[name].function)(unary, image, DenseCrfConfig())
+
+    assert (posterior.shape, posterior.dtype) == ((3, 5, 7), np.float32)
+    assert posterior.sum(axis=0) == pytest.approx(np.ones((5, 7)), abs=1e-5)
+    assert np.array_equal(unary, before[0])
+    assert np.array_equal(image, before[1])
+
+
+def test_an_added_backend_computes_the_posterior(add_toy):
+    add_toy(exact=False)
+    posterior = dense_crf(GREY, PROBS, DenseCrfConfig(backend="toy"))
+    # pydensecrf's kernels would make the two pixels, which have the same colour, more alike
+    assert posterior == pytest.approx(np.array([0.75, 0.5, 0.25, 0.5]).reshape(2, 1, 2))
+
+
+def test_an_unknown_backend_is_refused_with_the_names():
+    values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "gpu"}}
+    with pytest.raises(ConfigError, match=r"^crf\.backend: Input should be 'pydensecrf' \(got 'gpu'\)$"):
+        parse_config(values)
+
+
+def test_key_fields_leave_out_the_name_of_pydensecrf():
+    kernels = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
+    assert DenseCrfConfig().key_fields() == kernels
+    assert EvaluationCrfConfig().key_fields() == kernels | {"enabled": False}
+    assert CrfConfig().key_fields() == kernels | {"enabled": True, "image": "rgb", "background_power": 1}
+
+
+def test_key_fields_name_a_backend_only_if_its_labels_differ(add_toy):
+    add_toy(exact=True)
+    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields()
+    add_toy(exact=False)
+    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields() | {"backend": "toy"}

@@ -1,0 +1,85 @@
+from pkgutil import resolve_name
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.tiny_networks import tiny_visual
+
+from clipes_core.affinity import Attention
+from clipes_core.backbone import Backbone
+from clipes_core.cams import photo_cams
+from clipes_core.config.run import CamConfig
+from clipes_core.refinements import REFINEMENTS, Refinement
+from clipes_core.refinements.none import none
+from clipes_core.text_features import TextFeatures
+
+TEXTS = TextFeatures(np.array([1, 2, 0]), np.eye(3, 16, dtype=np.float32), 10.0)
+
+
+class RecordingBackbone(Backbone):
+    """A network that records the requested number of attention blocks."""
+
+    def encode(self, pixels, attention_blocks=0):
+        self.attention_blocks = attention_blocks
+        return super().encode(pixels, attention_blocks)
+
+
+@pytest.fixture
+def photo():
+    """Return a photo that is dark on the left and bright on the right; 3 x 4 patches of 8 px."""
+    grey = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (24, 1))
+    return Image.fromarray(np.stack([grey, grey, grey], axis=2))
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    row = Refinement("support.toy_refinements:brightness", needs_attention=False)
+    monkeypatch.setitem(REFINEMENTS, "brightness", row)
+
+
+@pytest.mark.parametrize("name", REFINEMENTS)
+def test_every_row_names_a_function_that_can_be_imported(name):
+    assert callable(resolve_name(REFINEMENTS[name].function))
+
+
+@pytest.mark.parametrize("name", REFINEMENTS)
+def test_every_row_returns_new_cams_of_the_same_shape_and_mutates_nothing(name):
+    cams = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(12, 12, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
+    photo_rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    before = cams.clone(), weights.clone(), photo_rgb.copy()
+    attention = Attention(weights) if REFINEMENTS[name].needs_attention else None
+
+    refined = resolve_name(REFINEMENTS[name].function)(cams, attention, photo_rgb, CamConfig())
+
+    assert (refined.shape, refined.dtype) == (cams.shape, torch.float32)
+    assert 0 <= refined.min() <= refined.max() <= 1
+    refined.fill_(-1)
+    assert torch.equal(cams, before[0])
+    assert torch.equal(weights, before[1])
+    assert np.array_equal(photo_rgb, before[2])
+
+
+def test_no_refinement_returns_the_initial_cams():
+    cams = torch.rand(2, 3, 4)
+    assert torch.equal(none(cams, None, np.zeros((24, 32, 3), np.uint8), CamConfig()), cams)
+
+
+@pytest.mark.parametrize("name", REFINEMENTS)
+def test_the_network_computes_attention_only_for_a_refinement_that_needs_it(name, photo):
+    backbone = RecordingBackbone(tiny_visual())
+    photo_cams(backbone, TEXTS, [photo], [[1, 2]], CamConfig(refine=name, attention_blocks=2))
+    assert backbone.attention_blocks == (2 if REFINEMENTS[name].needs_attention else 0)
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("views", [{}, {"flip": True}])
+def test_an_added_refinement_reads_the_pixels_of_each_view(photo, views):
+    backbone = RecordingBackbone(tiny_visual())
+
+    (cams,) = photo_cams(backbone, TEXTS, [photo], [[1, 2]], CamConfig(refine="brightness", **views))
+
+    assert backbone.attention_blocks == 0
+    brightness = np.asarray(photo)[..., 0].reshape(3, 8, 4, 8).mean(axis=(1, 3)) / 255
+    np.testing.assert_allclose(cams.refined_cam, cams.cam * brightness, atol=1e-6)

@@ -1,0 +1,60 @@
+"""CAMs from networks of other layouts and sizes."""
+
+import pytest
+import torch
+from open_clip.factory import get_model_config
+from open_clip.model import CLIP
+from support.cam_cases import assert_like_the_oracle
+
+from clipes_core.config.run import PromptsConfig
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def small_clip(quick_gelu=True, **vision):
+    """Return a CLIP with random weights: three image blocks of width 64 on patches of 8 px, two text blocks."""
+    vision_cfg = {"image_size": 48, "layers": 3, "width": 64, "head_width": 32, "patch_size": 8} | vision
+    text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        clip = CLIP(embed_dim=32, vision_cfg=vision_cfg, text_cfg=text_cfg, quick_gelu=quick_gelu)
+        for weight in clip.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    return clip.eval().requires_grad_(False)
+
+
+def named_clip(name):
+    """Return OpenCLIP's network of this name with its initial weights and only one text block."""
+    sizes = get_model_config(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return CLIP(**sizes | {"text_cfg": sizes["text_cfg"] | {"layers": 1}}).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling"),
+    [
+        ({}, "patch_mean"),
+        ({"quick_gelu": False}, "patch_mean"),
+        ({"ls_init_value": 0.5}, "patch_mean"),
+        ({"no_ln_pre": True}, "patch_mean"),
+        (
+            {"final_ln_after_pool": True},
+            "cls",
+        ),  # the oracle normalises before it pools, which is the same for one token
+        ({"image_size": (32, 64)}, "patch_mean"),
+        ({"layers": 1}, "patch_mean"),
+        ({"head_width": 64, "mlp_ratio": 2.5, "patch_size": 16}, "patch_mean"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("fusion", ["sentence", "cam"])
+def test_small_networks_of_any_layout(photo, settings, pooling, fusion):
+    assert_like_the_oracle(small_clip(**settings), photo, PromptsConfig(fusion=fusion), pooling, attention_blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("ViT-B-32-quickgelu", (150, 100)), ("ViT-B-32", (96, 96)), ("ViT-L-14-quickgelu", (70, 50))]
+)
+def test_networks_of_the_sizes_of_open_clip(photo, name, size):
+    assert_like_the_oracle(named_clip(name), photo.resize(size), PromptsConfig())
