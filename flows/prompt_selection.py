@@ -102,8 +102,8 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
     scheduler.submit(run, EMBEDDINGS.name)
     scheduler.submit(run, PROMPTS.name)
     scheduler.wait()
-    ranking, record.findings["prompts"] = write_ranking(run, record.ledger)
-    photos_encoded = record.findings["prompts"]["photos_encoded"]
+    ranking, record.findings[PROMPTS.name] = write_ranking(run, record.ledger)
+    photos_encoded = record.findings[PROMPTS.name]["photos_encoded"]
     show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
     return ranking
 
@@ -116,5 +116,5 @@ def score_sample(
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()
-    sample, record.findings["prompt_scores"] = write_scores(run, record.ledger, ranking)
+    sample, record.findings[PROMPT_SCORES.name] = write_scores(run, record.ledger, ranking)
     return sample

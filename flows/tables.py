@@ -9,6 +9,7 @@ from rich.text import Text
 
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.runs.record.recorder import RunSummary
+from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.evaluation.scored import SCORED
@@ -69,8 +70,8 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         console.print(_scores_table(metrics))
     if "training" in metrics:
         console.print(_training_line(metrics["training"]))
-    if "prompts" in metrics:
-        best = metrics["prompts"]
+    if PROMPTS.name in metrics:
+        best = metrics[PROMPTS.name]
         measured = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
         console.print(f"sharpest template {measured}: {best['template']}", markup=False)
 
@@ -103,7 +104,7 @@ def print_selection(console: Console, selection: "PromptSelection", verified: bo
     ranking, summary = selection.ranking, selection.summary
     rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
     console.print(_template_table(("rank", "template", "sharpness"), rows))
-    pooling = summary.metrics["prompts"]["pooling"]
+    pooling = summary.metrics[PROMPTS.name]["pooling"]
     console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
     if selection.sample is not None:
         _print_sample(console, selection.sample)

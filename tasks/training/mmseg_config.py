@@ -32,30 +32,6 @@ class MmsegConfig:
     name: str
     values: Mapping[str, Any]
 
-    @classmethod
-    def of_file(cls, name: str) -> "MmsegConfig":
-        """Read a config file.
-
-        Args:
-            name: of a shipped config, or the path of a `.py`.
-
-        Raises:
-            ConfigError: there is no such file, it raises an error, or it has no model with a decode_head.
-        """
-        path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
-        if not path.is_file():
-            shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
-            raise ConfigError(
-                f"train.mmseg_config: {path} does not exist; give the path of a .py, or one of: {shipped}"
-            )
-        try:
-            values = Config.fromfile(path, import_custom_modules=False).to_dict()
-        except Exception as exc:  # the file is a program, which may raise anything
-            raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
-        if not isinstance(values.get("model"), dict) or "decode_head" not in values["model"]:
-            raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")
-        return cls(name, values)
-
     @contextmanager
     def translate_type_errors(self) -> Iterator[None]:
         """Raise errors about values of an unexpected type as ConfigError, because a config may hold any value.
@@ -174,3 +150,25 @@ class MmsegConfig:
             raise self.error("has Albu in train_pipeline, which leaves the confidence behind: use MMSegmentation's own")
         if kind in PADDING:
             transform["type"] = PADDING[kind]
+
+
+def read_mmseg_config(name: str) -> MmsegConfig:
+    """Read a config file.
+
+    Args:
+        name: of a shipped config, or the path of a `.py`.
+
+    Raises:
+        ConfigError: there is no such file, it raises an error, or it has no model with a decode_head.
+    """
+    path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
+    if not path.is_file():
+        shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
+        raise ConfigError(f"train.mmseg_config: {path} does not exist; give the path of a .py, or one of: {shipped}")
+    try:
+        values = Config.fromfile(path, import_custom_modules=False).to_dict()
+    except Exception as exc:  # the file is a program, which may raise anything
+        raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(values.get("model"), dict) or "decode_head" not in values["model"]:
+        raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")
+    return MmsegConfig(name, values)

@@ -78,9 +78,9 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         WeightsError: the initial weights do not exist.
         TransientError: the store of the initial weights does not answer.
     """
-    from clipes.tasks.training.mmseg_config import MmsegConfig
+    from clipes.tasks.training.mmseg_config import read_mmseg_config
 
-    read = MmsegConfig.of_file(config.train.mmseg_config)
+    read = read_mmseg_config(config.train.mmseg_config)
     with read.translate_type_errors():
         recipe = _recipe(config, read, num_classes, precision)
         recipe.accumulated  # noqa: B018 - raises here if it is not a number

@@ -126,7 +126,7 @@ def test_a_missing_artifact_is_reported(tiny, run_of):
     tiny.add("a")
     store, name = run_of()
     shutil.rmtree(f"{store}/artifacts/masks")
-    with pytest.raises(ArtifactError, match="is missing: run again, it will be made"):
+    with pytest.raises(ArtifactError, match="is missing: run again, and clipes rebuilds it"):
         export_run("voc", store, name, str(tiny.folder / "out"), 0)
 
 
