@@ -23,7 +23,8 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import is_running
-from clipes_core.errors import RunBusyError
+from clipes_core.config.run import parse_config
+from clipes_core.errors import ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
 FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
@@ -67,7 +68,7 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
 
 
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
-    before = {**last["config"], "until": last["until"], "candidates": last.get("candidates", [])}
+    before = {**_with_defaults(last["config"]), "until": last["until"], "candidates": last.get("candidates", [])}
     after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
     changed = tuple(_changed_keys(before, after))
     if changed:
@@ -77,6 +78,14 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
             *(files.name, ", ".join(changed), folder),
         )
     return changed
+
+
+def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config of an earlier run with the defaults of keys that have been added since."""
+    try:
+        return parse_config(config).model_dump(mode="json")
+    except ConfigError:  # a key was removed or renamed: whatever differs is reported
+        return config
 
 
 def _changed_keys(before: Any, after: Any, prefix: str = "") -> Iterator[str]:

@@ -10,6 +10,7 @@ from clipes.tasks.plan.keys import shard_of
 from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import StorageError
 
 
@@ -92,3 +93,17 @@ def test_other_candidates_are_another_ranking(tiny, prepared):
     assert run_files(first).find("prompts.png") is None  # what a run writes is never of the one before
     assert start_run(other) == ("candidates",)
     assert run_files(first).read_json("run.json")["template"] is None
+
+
+def test_a_run_of_a_version_with_fewer_keys_is_not_archived(prepared):
+    """A key that was added since, and has its default, changes nothing."""
+    run = prepared()
+    start_run(run)
+    files = RunFiles(run.store.uri, "tiny")
+    last = files.read_json("run.json")
+    del last["config"]["execution"]["runner"]
+    del last["config"]["crf"]["backend"]
+    files.write_json("run.json", last)
+
+    assert start_run(prepared()) == ()
+    assert files.find("history") is None
