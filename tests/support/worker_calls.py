@@ -1,6 +1,7 @@
 """What tests of the workers have them do; a module that worker processes can import."""
 
 import logging
+import signal
 import time
 
 from clipes.tasks.machine.worker import current_worker
@@ -16,6 +17,11 @@ def count(stage, rows):
     """Count rows as a stage does."""
     for _ in range(rows):
         current_worker().counters.add(stage)
+
+
+def blocks_sigint():
+    """Whether Ctrl-C does not reach this worker, whatever handler it has."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def be_too_late():

@@ -1,3 +1,4 @@
+import json
 import operator
 import os
 import signal
@@ -11,7 +12,16 @@ import numpy as np
 import psutil
 import pytest
 from support.small_runs import made_shard, make_run, planned
-from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
+from support.worker_calls import (
+    ask_for_too_much,
+    be_too_late,
+    blocks_sigint,
+    count,
+    models_loaded,
+    name_of_worker,
+    peak_memory,
+    warn,
+)
 
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.inputs.photos import Photo, load_photo
@@ -253,6 +263,47 @@ def test_closing_a_pool_that_was_never_used_is_quick():
     started = time.monotonic()
     WorkerPool([WorkerSlot("cpu", 1)], Counters(())).close()
     assert time.monotonic() - started < 2
+
+
+def test_closing_and_renewing_at_once_end_the_processes():
+    for _ in range(10):
+        pool = WorkerPool([WorkerSlot("cpu", 1)], Counters(()))
+        worker = pid(pool)
+        with ThreadPoolExecutor(4) as threads:
+            ends = [threads.submit(end) for end in (pool.renew, pool.close) * 2]
+        assert [end.result() for end in ends] == [None] * 4
+        assert gone([worker], 5)
+
+
+def test_a_worker_blocks_sigint_from_its_start(one):
+    first = pid(one)
+    assert call(one, blocks_sigint)
+    one.renew()
+    second = pid(one)
+    assert call(one, blocks_sigint)
+    with pytest.raises(WorkerError):
+        call(one, time.sleep, 60, timeout_s=0.5)  # pebble replaces the process in a thread of its own
+    assert call(one, blocks_sigint)
+    assert len({first, second, pid(one)}) == 3
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("scenario", ["training", "starting"])
+def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
+    trials, stopped = 12, repr(StageError("stopped before it was done"))
+    program = subprocess.run(
+        [sys.executable, ROOT / "tests" / "support" / "interrupted_pools.py", scenario, str(trials)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,  # to its end, when no worker holds it any more
+        text=True,
+        timeout=120,
+        start_new_session=True,
+        check=False,
+    )
+    ends = [json.loads(line) for line in program.stdout.splitlines()]
+    assert ends == [{"block": "KeyboardInterrupt()", "calls": [stopped, stopped]}] * trials
+    assert program.stderr == ""
+    assert program.returncode == 0
 
 
 def test_closing_tells_who_waits():
