@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
+from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, interruption_first
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
 
@@ -23,7 +24,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_USAGE = 0, 1, 2
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
@@ -272,17 +273,18 @@ def _interrupted(*_: object) -> None:
 def _exit_codes() -> Iterator[None]:
     """Turn errors in the block into messages and exit codes."""
     try:
-        yield
+        with interruption_first():
+            yield
     except UsageError as exc:
         _end(BAD_USAGE, str(exc))
     except ClipesError as exc:
         _end(FAILED, str(exc))
     except OSError as exc:
         _end(FAILED, f"{type(exc).__name__}: {exc}")
-    except SystemExit as exc:
-        if exc.code == INTERRUPTED:
-            _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
-        raise
+    except BaseException as exc:
+        if interruption_behind(exc) is None:
+            raise
+        _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
 
 
 @contextmanager

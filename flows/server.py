@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from clipes.flows.shared_server import SharedServer, join_shared_server, restart
 from clipes.tasks.machine.background import in_background
+from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
 
@@ -61,7 +62,8 @@ class Server:
                 self._wait(keeper)
                 restarts = keeper.restarts
                 try:
-                    return run(resumes)
+                    with interruption_first():
+                        return run(resumes)
                 except UsageError:
                     raise
                 except Exception as exc:

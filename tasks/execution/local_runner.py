@@ -39,7 +39,7 @@ class LocalRunner(Runner):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()  # each pool ends its calls and its processes
+        self._stack.__exit__(kind, error, trace)  # each pool ends its calls and its processes
 
     @property
     @override

@@ -83,6 +83,22 @@ def test_a_run_that_fails_for_another_reason_is_not_called_again(home):
     assert calls == [False]
 
 
+def test_a_run_that_was_stopped_is_not_called_again_although_its_server_was_lost(home):
+    calls = []
+
+    def run(resumes):
+        calls.append(resumes)
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            kill_server(home)
+            raise StageError("no server") from None
+
+    with provide_server() as server, pytest.raises(KeyboardInterrupt):
+        server.record(run)
+    assert calls == [False]
+
+
 def test_all_users_share_one_server_until_the_last_one_leaves(home):
     holds = "import sys; from pathlib import Path; from clipes.flows.shared_server import join_shared_server"
     holds += "\nwith join_shared_server(Path(sys.argv[1])) as server: print(server.pid, flush=True); input()"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clipes.tasks.machine.background import in_background
+from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics import run_metrics
@@ -132,7 +133,7 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
     """
     record = RunRecord(run)
     try:
-        with _write_status_regularly(record):
+        with interruption_first(), _write_status_regularly(record):
             yield record
     except Exception as exc:
         _close_or_warn(record, "failed", str(exc))

@@ -1,13 +1,16 @@
 """The contract of runners, for each of them; and what sets them apart."""
 
 import os
+import signal
 import threading
 
 import pytest
 from support.small_runs import TINY_NETWORK, made_with, planned
 from support.toy_stages import FAILING, NOTES_ITS_PROCESS, STANDS_STILL
 
+from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
+from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.runs.preparation import prepare_run
 from clipes_core.errors import ConfigError, StageError
@@ -120,3 +123,10 @@ def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
         runner_for(other)
     with pytest.raises(ConfigError, match=r"^execution\.runner\.address: unknown key$"):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))
+
+
+def test_ctrl_c_comes_before_an_error_of_a_local_runner_that_ends(prepared):
+    runner = LocalRunner(prepared("local").config)
+    runner._stack.callback(os.close, -1)
+    with pytest.raises(KeyboardInterrupt), interruption_first(), runner:
+        signal.raise_signal(signal.SIGINT)

@@ -1,9 +1,74 @@
+import logging
+import os
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
+from prefect.exceptions import TerminationSignal
 
-from clipes.tasks.machine.interruption import sigint_blocked
+from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, interruption_first, sigint_blocked
+
+INTERRUPTIONS = [KeyboardInterrupt(), SystemExit(INTERRUPTED), TerminationSignal(signal.SIGTERM)]
+
+
+def replaced(first, then):
+    """Raise one exception, and another one while the block that the first one left is being closed."""
+    try:
+        raise first
+    finally:
+        raise then
+
+
+def caught(first, then):
+    with pytest.raises(type(then)) as found:
+        replaced(first, then)
+    return found.value
+
+
+@pytest.mark.parametrize("interruption", INTERRUPTIONS, ids=lambda each: type(each).__name__)
+def test_an_interruption_comes_before_the_error_that_replaced_it(interruption, caplog):
+    with caplog.at_level(logging.WARNING), pytest.raises(type(interruption)) as found, interruption_first():
+        replaced(interruption, OSError(9, "Bad file descriptor"))
+    assert found.value is interruption
+    assert caplog.messages == ["while the run was being stopped: OSError: [Errno 9] Bad file descriptor"]
+
+
+def test_an_interruption_is_found_behind_several_errors():
+    interruption = KeyboardInterrupt()
+    assert interruption_behind(caught(caught(interruption, OSError("pipe")), ValueError("not closed"))) is interruption
+
+
+def test_ctrl_c_comes_before_a_file_that_does_not_close():
+    def fail_to_close():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            os.close(-1)
+
+    with pytest.raises(KeyboardInterrupt), interruption_first():
+        fail_to_close()
+
+
+@pytest.mark.parametrize("error", [OSError("no"), ValueError("no"), SystemExit(1), SystemExit(INTERRUPTED)])
+def test_what_no_interruption_caused_stays_as_it_is(error, caplog):
+    with pytest.raises(type(error)) as found, interruption_first():
+        raise error
+    assert found.value is error
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("first", [ValueError(), SystemExit(1), GeneratorExit()], ids=lambda each: type(each).__name__)
+def test_an_error_behind_an_error_is_no_interruption(first):
+    assert interruption_behind(caught(first, OSError("no"))) is None
+
+
+def test_an_interruption_that_is_over_is_not_behind_what_fails_later():
+    with suppress(KeyboardInterrupt):
+        raise KeyboardInterrupt
+    with pytest.raises(OSError, match="no") as found:
+        raise OSError("no")
+    assert interruption_behind(found.value) is None
 
 
 def test_sigint_waits_until_it_is_not_blocked_any_more():

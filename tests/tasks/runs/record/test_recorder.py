@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import threading
 import time
@@ -70,6 +71,20 @@ def test_an_interrupted_run_is_recorded_as_cancelled(prepared):
     run = prepared()
     with pytest.raises(KeyboardInterrupt), record_run(run):
         raise KeyboardInterrupt
+    assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
+
+
+def test_a_run_that_was_stopped_says_so_whatever_fails_while_it_ends(prepared):
+    run = prepared()
+
+    def stopped():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            os.close(-1)
+
+    with pytest.raises(KeyboardInterrupt), record_run(run):
+        stopped()
     assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
 
 
