@@ -25,6 +25,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
+SAME_CTRL_C_SECONDS = 1.0  # programs such as `uv run` pass on a signal that the terminal has sent as well
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
@@ -260,13 +261,36 @@ def main() -> None:
     """Run the clipes command; errors become messages and exit codes."""
     show_log()
     with _exit_codes():
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in a shell's background ignores it
+            signal.signal(signal.SIGINT, _interrupt_once)
         signal.signal(signal.SIGTERM, _interrupted)
         app()
+
+
+def _interrupt_once(*_: object) -> None:
+    """Raise KeyboardInterrupt for the first Ctrl-C, and end the process at once for a later one.
+
+    A second exception while the run is being closed could leave a thread that waits for a worker forever.
+    """
+    first = time.monotonic()
+
+    def again(*_: object) -> None:
+        if time.monotonic() - first > SAME_CTRL_C_SECONDS:
+            os.write(sys.stderr.fileno(), b"clipes: ended at once; run the same command again to resume\n")
+            _quit()
+
+    signal.signal(signal.SIGINT, again)
+    raise KeyboardInterrupt
 
 
 def _interrupted(*_: object) -> None:
     """End the command as Ctrl-C does: the handler of SIGTERM, which schedulers send."""
     raise SystemExit(INTERRUPTED)
+
+
+def _quit(*_: object) -> None:
+    """End this process at once, as if it were killed; its workers and the server notice that and end, too."""
+    os._exit(INTERRUPTED)
 
 
 @contextmanager
@@ -284,6 +308,8 @@ def _exit_codes() -> Iterator[None]:
     except BaseException as exc:
         if interruption_behind(exc) is None:
             raise
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _quit)
         _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
 
 

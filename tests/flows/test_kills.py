@@ -50,13 +50,19 @@ def store(clipes):
     return clipes.folder / "clipes-store"
 
 
-@pytest.mark.parametrize(("sent", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_a_run_that_is_stopped_says_so_and_resumes(alone, store, some_photos, undisturbed, sent, to_all):
+CTRL_C = [(os.killpg, signal.SIGINT)]  # a terminal sends it to all processes of the job
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [CTRL_C, CTRL_C * 2, [(os.kill, signal.SIGTERM)], [(os.killpg, signal.SIGTERM)]],
+    ids=["ctrl-c", "ctrl-c passed on by its parent", "sigterm", "sigterm to all"],
+)
+def test_a_run_that_is_stopped_says_so_and_resumes(alone, store, some_photos, undisturbed, sent):
     process = in_the_middle(alone, some_photos, store)
-    if to_all:
-        os.killpg(process.pid, sent)  # as a terminal does with Ctrl-C: to all processes of the job
-    else:
-        process.send_signal(sent)
+    for send, number in sent:
+        send(process.pid, number)
+        time.sleep(0.1)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "interrupted; finished work is kept" in error
@@ -65,6 +71,19 @@ def test_a_run_that_is_stopped_says_so_and_resumes(alone, store, some_photos, un
     assert run_file(store, "run.json")["state"] == "cancelled"
     check_resumed(alone, some_photos, store, undisturbed)
     check_records(alone, "CRASHED", "COMPLETED")
+
+
+def test_a_second_ctrl_c_ends_a_run_at_once(alone, store, some_photos, undisturbed):
+    process = in_the_middle(alone, some_photos, store)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=10)
+    assert process.returncode in (130, -signal.SIGINT), error  # a shell says 130 for both
+    assert "run the same command again to resume" in error
+    assert "Traceback" not in error
+    assert gone_within(10, started_in(alone.folder / "prefect"))
+    check_resumed(alone, some_photos, store, undisturbed)
 
 
 def test_a_run_that_is_killed_leaves_no_process_and_resumes(alone, store, some_photos, undisturbed):
