@@ -3,6 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# A file's tests share what they make, so a worker takes whole files; those that take longest are named first.
+ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: setup demo ui deploy test test-slow lint
 
 deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
@@ -30,10 +33,10 @@ deploy: setup
 	$(BIN)/prefect --no-prompt deploy --all
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest tests/flows tests -m "not slow" $(ON_TWO_CORES)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/flows tests -m slow $(ON_TWO_CORES)
 
 lint: setup
 	$(BIN)/ruff check

@@ -104,10 +104,11 @@ def _exit_code() -> int:
 @contextlib.contextmanager
 def _own_handlers() -> Iterator[None]:
     """What the block does to logging and signals ends with it."""
-    logger, before = logging.getLogger(LOGGER), signal.getsignal(signal.SIGTERM)
-    handlers = list(logger.handlers)
+    logger = logging.getLogger(LOGGER)
+    handlers, before = list(logger.handlers), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         logger.handlers[:] = handlers
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
