@@ -1,4 +1,4 @@
-"""Where the tests find real photos, the published program's outputs, and a real Prefect server."""
+"""Where the tests find generated and real photos, the published program's outputs, and a real Prefect server."""
 
 import os
 import uuid
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3fs import S3FileSystem
 from support.s3_server import BUCKET, S3Server
+from support.voc_scenes import NINE, THREE_MORE, first_voc_scene, write_split, write_voc_scenes
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +40,29 @@ def real_data() -> Path:
 def golden() -> Path:
     """The published program's outputs on nine of the photos, with the weights they were made with."""
     return shared_folder("golden")
+
+
+@pytest.fixture(scope="session")
+def scene_photos(tmp_path_factory) -> Path:
+    """Twelve generated scenes in VOC's layout and with VOC's classes; split `nine` lists the first nine."""
+    root = tmp_path_factory.mktemp("scenes")
+    write_voc_scenes(root, (*NINE, *THREE_MORE))
+    write_split(root, "nine", NINE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def large_scene() -> Image.Image:
+    """A photo of 480 x 358 px to crop: an object begins at its upper left corner."""
+    return first_voc_scene(scale=4).crop((160, 90, 640, 448))
+
+
+@pytest.fixture(scope="session")
+def seeded_weights(tmp_path_factory) -> Path:
+    """A small CLIP with random weights, in OpenAI's layout: its CAMs are made as fast as they are meaningless."""
+    from support.seeded_clip import write_seeded_clip  # torch takes seconds, which other tests do without
+
+    return write_seeded_clip(tmp_path_factory.mktemp("weights") / "seeded_vit.pt")
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,7 @@ def rows_of(store: ArtifactStore, uris: Iterable[str]) -> dict[str, dict[str, An
 
 
 class TinyPhotos:
-    """A list data set of crops of one real photo, 64 x 48 px, with weights whose CAMs mean nothing.
+    """A list data set of crops of one photo, 64 x 48 px, with weights whose CAMs mean nothing.
 
     Args:
         folder: an empty one; photos, list and store lie in it.

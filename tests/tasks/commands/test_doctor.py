@@ -20,10 +20,10 @@ def no_server():
 
 
 @pytest.fixture
-def found(tmp_path, golden):
+def found(tmp_path, seeded_weights):
     """Return a function that checks a store and weights: what was checked -> finding."""
 
-    def found(store=tmp_path / "store", pretrained=golden / "small_vit.pt"):
+    def found(store=tmp_path / "store", pretrained=seeded_weights):
         return {finding.what: finding for finding in examine(str(store), ClipConfig(pretrained=str(pretrained)))}
 
     return found
@@ -102,9 +102,9 @@ def test_a_store_on_s3_is_written_to_and_left_empty(found, s3, s3_folder, monkey
     )
 
 
-def test_weights_have_their_digest(found, golden):
+def test_weights_have_their_digest(found, seeded_weights):
     detail = found()["weights"].detail
-    assert detail.startswith(f"ViT-B-16-quickgelu {golden / 'small_vit.pt'}, digest ")
+    assert detail.startswith(f"ViT-B-16-quickgelu {seeded_weights}, digest ")
     assert len(detail.rpartition(" ")[2]) == 16
 
 
@@ -118,9 +118,9 @@ def test_weights_that_do_not_exist_are_reported(found, pretrained, expected):
     assert finding.detail.startswith(f"clip.pretrained {pretrained}: {expected}")
 
 
-def test_weights_that_cannot_be_loaded_are_reported(found, golden, tmp_path):
+def test_weights_that_cannot_be_loaded_are_reported(found, seeded_weights, tmp_path):
     short, other = tmp_path / "short.pt", tmp_path / "other.pt"
-    short.write_bytes((golden / "small_vit.pt").read_bytes()[:1000])
+    short.write_bytes(seeded_weights.read_bytes()[:1000])
     torch.save({"weight": torch.zeros(2, 2)}, other)
 
     for path in (short, other):

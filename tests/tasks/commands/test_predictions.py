@@ -4,6 +4,7 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from support.input_cases.photos import picture
 from support.small_segmenters import built, save_run, small_config
 
 from clipes.tasks.commands.predictions import Prediction, PredictionRequest, predict
@@ -35,14 +36,13 @@ def predicted(tmp_path, model):
 
 
 @pytest.fixture
-def photo(tmp_path, real_data):
+def photo(tmp_path):
     """Return a function that writes a photo of 60 x 44 px below the folder of the test and returns its path."""
-    source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
 
     def photo(name, left=0):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        source.crop((left, 0, left + 60, 44)).save(path)
+        picture(size=(160, 44)).crop((left, 0, left + 60, 44)).save(path)
         return path
 
     return photo

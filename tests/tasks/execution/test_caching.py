@@ -123,9 +123,9 @@ def test_one_changed_photo_costs_one_row_a_stage(work, prepared, six, change):
     assert {image_id for image_id in rows if rows[image_id] != before[image_id]} == {"b"}
 
 
-def test_other_weights_under_the_same_path_cost_all_that_saw_them(work, prepared, golden, tmp_path):
+def test_other_weights_under_the_same_path_cost_all_that_saw_them(work, prepared, seeded_weights, tmp_path):
     weights = tmp_path / "weights.pt"
-    shutil.copy(golden / "small_vit.pt", weights)
+    shutil.copy(seeded_weights, weights)
     before = work(clip={"pretrained": str(weights)})
     state = torch.load(weights)
     state["visual.conv1.weight"] *= 0.5

@@ -1,4 +1,4 @@
-"""Real files of every layout, made in tmp_path from the golden CLIP or a tiny one; nothing is downloaded."""
+"""Real files of every layout, made in tmp_path from a small CLIP or a tiny one; nothing is downloaded."""
 
 import hashlib
 import json
@@ -63,8 +63,8 @@ def tiny_state() -> State:
 
 
 @pytest.fixture
-def golden_state(golden) -> State:
-    return torch.load(golden / "small_vit.pt", weights_only=True)
+def seeded_state(seeded_weights) -> State:
+    return torch.load(seeded_weights, weights_only=True)
 
 
 def archive(state: State, path: Path) -> Path:
@@ -109,17 +109,17 @@ def check_loads_as(path: Path, model_name: str, architecture: dict, state: State
     return clip
 
 
-def test_golden_state_dict_is_read_as_openclips_own_reader_does(golden, golden_state):
-    clip = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+def test_a_state_dict_is_read_as_openclips_own_reader_does(seeded_weights, seeded_state):
+    clip = load_clip(ClipConfig(pretrained=str(seeded_weights)))
 
-    check_same_features(clip, build_model_from_openai_state_dict(dict(golden_state)).float())
+    check_same_features(clip, build_model_from_openai_state_dict(dict(seeded_state)).float())
     assert [block.attn.num_heads for block in clip.model.visual.transformer.resblocks] == [2] * 12
     assert isinstance(clip.model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
-    assert clip.digest == hashlib.sha256((golden / "small_vit.pt").read_bytes()).hexdigest()[:16]
+    assert clip.digest == hashlib.sha256(seeded_weights.read_bytes()).hexdigest()[:16]
 
 
-def test_the_model_is_frozen_float32_on_the_cpu(golden):
-    clip = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+def test_the_model_is_frozen_float32_on_the_cpu(seeded_weights):
+    clip = load_clip(ClipConfig(pretrained=str(seeded_weights)))
     tensors = [*clip.model.parameters(), *clip.model.buffers()]
     assert {(tensor.dtype, tensor.device.type, tensor.requires_grad) for tensor in tensors} == {
         (torch.float32, "cpu", False)
@@ -134,18 +134,18 @@ def test_the_tokenizer_has_the_models_context_length():
     assert tokens[0, :5].tolist() == [49406, 320, 1929, 49407, 0]  # start, a</w>, dog</w>, end, padding
 
 
-def test_float32_weights_in_openais_layout_are_not_rounded(tmp_path, golden_state):
-    state = {name: tensor.float() * 1.0001 for name, tensor in golden_state.items()}
+def test_float32_weights_in_openais_layout_are_not_rounded(tmp_path, seeded_state):
+    state = {name: tensor.float() * 1.0001 for name, tensor in seeded_state.items()}
     torch.save(state, tmp_path / "clip.pt")
     loaded = load_clip(ClipConfig(pretrained=str(tmp_path / "clip.pt"))).model.state_dict()
     assert not torch.equal(state["visual.proj"].half().float(), state["visual.proj"])
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
-def test_openais_archive_equals_its_state_dict(tmp_path, golden_state, golden):
-    path = archive(golden_state, tmp_path / "ViT.pt")
+def test_openais_archive_equals_its_state_dict(tmp_path, seeded_state, seeded_weights):
+    path = archive(seeded_state, tmp_path / "ViT.pt")
     clip = load_clip(ClipConfig(pretrained=str(path)))
-    check_same_features(clip, load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model)
+    check_same_features(clip, load_clip(ClipConfig(pretrained=str(seeded_weights))).model)
 
 
 def test_openais_archive_has_quickgelu_even_if_the_name_has_gelu(tmp_path, tiny_names, tiny_state):
@@ -229,15 +229,15 @@ def test_random_weights_are_openclips_own_initial_ones():
     assert isinstance(clip.model.transformer.resblocks[0].mlp.gelu, QuickGELU)
 
 
-def test_loading_a_file_leaves_the_global_random_state(golden):
+def test_loading_a_file_leaves_the_global_random_state(seeded_weights):
     before = torch.get_rng_state()
-    load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt")))
+    load_clip(ClipConfig(pretrained=str(seeded_weights)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_digest_is_the_same_without_building_the_model(golden, tiny_names):
+def test_the_digest_is_the_same_without_building_the_model(seeded_weights, tiny_names):
     for config in (
-        ClipConfig(pretrained=str(golden / "small_vit.pt")),
+        ClipConfig(pretrained=str(seeded_weights)),
         ClipConfig(model=tiny_names[1], pretrained="random:3"),
     ):
         assert weights_digest(config) == load_clip(config).digest

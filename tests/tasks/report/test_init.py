@@ -28,13 +28,13 @@ def truth_of(tiny, name, ids):
 
 
 @pytest.fixture(scope="module")
-def golden_report(golden_made):
-    return report_of(write_down(golden_made))
+def scenes_report(scenes_made):
+    return report_of(write_down(scenes_made))
 
 
-def test_scores_are_those_of_metrics_json_compared_with_the_baseline(golden_report, golden_made):
-    metrics = read_run(golden_made.run.config.store, "golden").metrics
-    rows = {row.attributes["data-score"]: row for row in golden_report.all("tr", having="data-score")}
+def test_scores_are_those_of_metrics_json_compared_with_the_baseline(scenes_report, scenes_made):
+    metrics = read_run(scenes_made.run.config.store, "scenes").metrics
+    rows = {row.attributes["data-score"]: row for row in scenes_report.all("tr", having="data-score")}
     assert list(rows) == ["centre_box", "initial_cam", "refined_cam", "pseudo_mask"]
     for what, row in rows.items():
         scores = metrics[what]
@@ -43,23 +43,23 @@ def test_scores_are_those_of_metrics_json_compared_with_the_baseline(golden_repo
         assert row.all("td")[-1].text == "9"
     gain = 100 * (metrics["pseudo_mask"]["miou"] - metrics["centre_box"]["miou"])
     assert f"{gain:+.1f}".replace("-", "−") in rows["pseudo_mask"].text
-    assert f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'} the baseline" in notes(golden_report)
+    assert f"{abs(gain):.1f} points {'above' if gain > 0 else 'below'} the baseline" in notes(scenes_report)
 
 
-def test_classes_with_a_true_mask_are_listed_by_their_iou(golden_report, golden_made):
-    ious = read_run(golden_made.run.config.store, "golden").metrics["pseudo_mask"]["class_iou"]
-    lines = {line.attributes["data-class"]: line for line in section(golden_report, "classes").all("li")}
+def test_classes_with_a_true_mask_are_listed_by_their_iou(scenes_report, scenes_made):
+    ious = read_run(scenes_made.run.config.store, "scenes").metrics["pseudo_mask"]["class_iou"]
+    lines = {line.attributes["data-class"]: line for line in section(scenes_report, "classes").all("li")}
     expected = {name: iou for name, iou in ious.items() if iou is not None}
     assert {name: line.values() for name, line in lines.items()} == {name: [iou] for name, iou in expected.items()}
     found = [line.values()[0] for line in lines.values()]
     assert found == sorted(found, reverse=True)
-    assert "No photo is labelled with" in notes(golden_report)
-    assert "sofa" in notes(golden_report)
+    assert "No photo is labelled with" in notes(scenes_report)
+    assert "aeroplane" in notes(scenes_report)
 
 
-def test_confidence_is_over_the_pixels_of_all_masks(golden_report, golden_made):
-    counts = sum(np.array(row["confidence_histogram"]) for row in golden_made.rows("masks").values())
-    part = section(golden_report, "confidence")
+def test_confidence_is_over_the_pixels_of_all_masks(scenes_report, scenes_made):
+    counts = sum(np.array(row["confidence_histogram"]) for row in scenes_made.rows("masks").values())
+    part = section(scenes_report, "confidence")
     assert part.values() == [pytest.approx(counts[243:].sum() / counts.sum())]
     assert f"{counts.sum():,} pixels have a confidence of at least 0.95" in part.text
     bars = part.one("ol").all("li")
@@ -69,40 +69,40 @@ def test_confidence_is_over_the_pixels_of_all_masks(golden_report, golden_made):
     assert counts[: int(float(bars[0].attributes["title"].split()[1][:-1]) * 255)].sum() == 0
 
 
-def test_stages_have_their_shards_rows_and_times(golden_report, golden_made):
-    stages = read_run(golden_made.run.config.store, "golden").metrics["stages"]
-    rows = {row.attributes["data-stage"]: row for row in golden_report.all("tr", having="data-stage")}
+def test_stages_have_their_shards_rows_and_times(scenes_report, scenes_made):
+    stages = read_run(scenes_made.run.config.store, "scenes").metrics["stages"]
+    rows = {row.attributes["data-stage"]: row for row in scenes_report.all("tr", having="data-stage")}
     assert list(rows) == list(stages) == ["manifest", "texts", "cams", "masks", "mask_scores"]
     cams = [cell.text for cell in rows["cams"].all("td")]
     assert cams[:4] == ["2 completed", "9", "9", "0"]
     assert cams[5] == f"{stages['cams']['busy_seconds']:.1f} s"
 
 
-def test_the_header_describes_the_run(golden_report, golden_made):
-    assert golden_report.one("h1").text == "golden completed"
-    assert golden_report.one("title").text == "golden: completed"
-    told = dict(zip(*([each.text for each in golden_report.all(tag)] for tag in ("dt", "dd")), strict=True))
-    assert told["Model digest"] == golden_made.run.inputs.model_digest
+def test_the_header_describes_the_run(scenes_report, scenes_made):
+    assert scenes_report.one("h1").text == "scenes completed"
+    assert scenes_report.one("title").text == "scenes: completed"
+    told = dict(zip(*([each.text for each in scenes_report.all(tag)] for tag in ("dt", "dd")), strict=True))
+    assert told["Model digest"] == scenes_made.run.inputs.model_digest
     assert told["Template"] == "a clean origami {}."
     assert told["Photos"] == "9"
     assert "ViT-B-16-quickgelu" in told["CLIP"]
-    assert golden_made.run.keys["masks"] in section(golden_report, "config").text
+    assert scenes_made.run.keys["masks"] in section(scenes_report, "config").text
 
 
-def test_a_card_shows_a_photo_from_labels_to_mask(golden_report):
-    assert len(cards(golden_report)) == 9  # all of them
-    assert {group: len(found) for group, found in groups(golden_report).items()} == {"best": 3, "worst": 3, "random": 3}
-    card = cards(golden_report)["2007_000063"]
+def test_a_card_shows_a_photo_from_labels_to_mask(scenes_report):
+    assert len(cards(scenes_report)) == 9  # all of them
+    assert {group: len(found) for group, found in groups(scenes_report).items()} == {"best": 3, "worst": 3, "random": 3}
+    card = cards(scenes_report)["scene_00"]
     assert titles(card)[:4] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
-    dog, chair = sorted((part for part in card.all("div", having="cam")), key=lambda part: part.text, reverse=True)
-    assert titles(dog) == titles(chair) == ["Initial CAM", "Refined CAM"]
-    assert "a clean origami dog." in dog.one("q").text
-    assert "a clean origami chair seat." in chair.one("q").text
+    car, bus = sorted((part for part in card.all("div", having="cam")), key=lambda part: part.text, reverse=True)
+    assert titles(car) == titles(bus) == ["Initial CAM", "Refined CAM"]
+    assert "a clean origami car." in car.one("q").text
+    assert "a clean origami bus." in bus.one("q").text
 
 
-def test_the_best_masks_are_better_than_the_worst(golden_report):
-    mious = {name: card.values()[0] for name, card in cards(golden_report).items()}
-    by_group = {group: [mious[name] for name in found] for group, found in groups(golden_report).items()}
+def test_the_best_masks_are_better_than_the_worst(scenes_report):
+    mious = {name: card.values()[0] for name, card in cards(scenes_report).items()}
+    by_group = {group: [mious[name] for name in found] for group, found in groups(scenes_report).items()}
     assert by_group["best"] == sorted(mious.values(), reverse=True)[:3]
     assert by_group["worst"] == sorted(mious.values())[:3]
 
@@ -291,15 +291,15 @@ def test_the_report_may_be_in_any_store(tiny, pool):
     assert report_of(write_down(make_run(run, pool))).one("h1").text == "tiny completed"
 
 
-def test_the_same_run_has_the_same_report(golden_made):
-    uri = write_report(golden_made.run.config.store, "golden")
+def test_the_same_run_has_the_same_report(scenes_made):
+    uri = write_report(scenes_made.run.config.store, "scenes")
     first = Path(uri).read_text()
-    write_report(golden_made.run.config.store, "golden")
+    write_report(scenes_made.run.config.store, "scenes")
     assert Path(uri).read_text() == first
 
 
-def test_a_report_of_24_photos_stays_small(golden_made):
-    size = Path(write_report(golden_made.run.config.store, "golden")).stat().st_size
+def test_a_report_of_24_photos_stays_small(scenes_made):
+    size = Path(write_report(scenes_made.run.config.store, "scenes")).stat().st_size
     assert size / 9 * 24 < 6e6
 
 

@@ -17,13 +17,13 @@ from clipes_core.errors import StageError
 
 
 @pytest.fixture(scope="module")
-def trained_report(golden_trained):
-    return report_of(write_down(golden_trained))
+def trained_report(scenes_trained):
+    return report_of(write_down(scenes_trained))
 
 
 @pytest.fixture(scope="module")
-def trained_facts(golden_trained, trained_report):
-    store, name = golden_trained.run.config.store, golden_trained.run.config.name
+def trained_facts(scenes_trained, trained_report):
+    store, name = scenes_trained.run.config.store, scenes_trained.run.config.name
     status = read_run(store, name)
     return gather(status, RunArtifacts(RunFiles(store, name), status.shards))
 
@@ -77,10 +77,10 @@ def test_the_best_predictions_are_better_than_the_worst(trained_report):
     assert {group: len(found) for group, found in by_group.items()} == {"best": 3, "worst": 3, "random": 3}
     assert by_group["best"] == sorted(mious.values(), reverse=True)[:3]
     assert by_group["worst"] == sorted(mious.values())[:3]
-    assert titles(cards(part)["2007_000063"]) == ["Photo", "Prediction", "Truth"]
+    assert titles(cards(part)["scene_00"]) == ["Photo", "Prediction", "Truth"]
 
 
-def test_a_segmenter_without_evaluation_says_how_to_score_it(golden_trained, trained_facts):
+def test_a_segmenter_without_evaluation_says_how_to_score_it(scenes_trained, trained_facts):
     """Pretend that the config names no photos of the evaluation."""
     config = trained_facts.config
     unscored = replace(trained_facts, config=config.model_copy(update={"evaluation": type(config.evaluation)()}))
@@ -96,11 +96,11 @@ def test_a_run_without_training_says_so(tiny, reported):
     assert section(page, "segmenter") is None
 
 
-def test_a_failed_training_is_reported_and_has_no_section(golden_trained, pool):
+def test_a_failed_training_is_reported_and_has_no_section(scenes_trained, pool):
     failure = StageError("segmenter shard 0: the loss is nan at iteration 3")
     unfinished = replace(
-        golden_trained,
-        records={key: each for key, each in golden_trained.records.items() if key[0] != "segmenter_scores"},
+        scenes_trained,
+        records={key: each for key, each in scenes_trained.records.items() if key[0] != "segmenter_scores"},
     )
     page = report_of(write_down(unfinished, failure, without={("segmenter", 0)}))
     assert "segmenter: 1 of 1 shard failed (0)." in notes(page)

@@ -29,17 +29,17 @@ def facts_of(run):
 
 
 @pytest.fixture(scope="module")
-def golden_facts(golden_made):
-    return facts_of(write_down(golden_made))
+def scenes_facts(scenes_made):
+    return facts_of(write_down(scenes_made))
 
 
 def pictures(page):
     return [(title, Image.open(io.BytesIO(base64.b64decode(data)))) for title, data in PICTURE.findall(page)]
 
 
-def test_scores_are_those_of_metrics_json(golden_facts):
-    metrics = golden_facts.status.metrics
-    mean, *classes = score_rows(golden_facts)
+def test_scores_are_those_of_metrics_json(scenes_facts):
+    metrics = scenes_facts.status.metrics
+    mean, *classes = score_rows(scenes_facts)
     assert mean == {
         "class": "mIoU",
         **{what: pytest.approx(metrics[what]["miou"], abs=1e-4) for what in SCORES},
@@ -51,13 +51,13 @@ def test_scores_are_those_of_metrics_json(golden_facts):
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode(golden_facts):
-    page = gallery_page(golden_facts)
+def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode(scenes_facts):
+    page = gallery_page(scenes_facts)
     assert [line for line in page.splitlines() if line.startswith("### Best") or line.startswith("### Worst")] == [
         "### Best, by the pseudo mask's mIoU in the photo",
         "### Worst, by the pseudo mask's mIoU in the photo",
     ]
-    picks = golden_facts.picks
+    picks = scenes_facts.picks
     shown = [*picks.best[:2], *picks.worst[:2], *picks.random[:2]]
     assert re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE) == [name.replace("_", r"\_") for name in shown]
     found = pictures(page)
@@ -67,26 +67,26 @@ def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode
     assert len(page) <= ui_pages.LARGEST_GALLERY
 
 
-def test_a_gallery_that_is_too_large_is_cut_short(golden_facts, monkeypatch):
-    whole = gallery_page(golden_facts)
+def test_a_gallery_that_is_too_large_is_cut_short(scenes_facts, monkeypatch):
+    whole = gallery_page(scenes_facts)
     monkeypatch.setattr(ui_pages, "LARGEST_GALLERY", len(whole) // 2)
-    page = gallery_page(golden_facts)
+    page = gallery_page(scenes_facts)
     assert 0 < len(page) <= len(whole) // 2
     assert whole.startswith(page)
 
 
-def test_without_picks_there_is_no_gallery(golden_facts):
-    nothing = replace(golden_facts.picks, best=(), worst=(), random=())
-    assert gallery_page(replace(golden_facts, picks=nothing)) == ""
+def test_without_picks_there_is_no_gallery(scenes_facts):
+    nothing = replace(scenes_facts.picks, best=(), worst=(), random=())
+    assert gallery_page(replace(scenes_facts, picks=nothing)) == ""
 
 
-def test_web_addresses_are_links_and_other_uris_are_code_to_copy(golden_facts):
-    report = "https://host/runs/golden/report.html"
-    assert f"| report | [{report}](<{report}>) |" in report_page(golden_facts, report)
-    page = report_page(golden_facts, "s3://bucket/runs/golden/report.html")
-    assert "| report | `s3://bucket/runs/golden/report.html` |" in page
-    assert "| files of the run | `s3://bucket/runs/golden` |" in page
-    assert f"| store | `{golden_facts.config.store}` |" in page
+def test_web_addresses_are_links_and_other_uris_are_code_to_copy(scenes_facts):
+    report = "https://host/runs/scenes/report.html"
+    assert f"| report | [{report}](<{report}>) |" in report_page(scenes_facts, report)
+    page = report_page(scenes_facts, "s3://bucket/runs/scenes/report.html")
+    assert "| report | `s3://bucket/runs/scenes/report.html` |" in page
+    assert "| files of the run | `s3://bucket/runs/scenes` |" in page
+    assert f"| store | `{scenes_facts.config.store}` |" in page
 
 
 def test_markdown_in_names_and_reasons_is_escaped(tiny, pool):

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 from support.small_runs import make_run
+from support.voc_scenes import NINE, labels_of
 
 from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
@@ -14,6 +15,7 @@ from clipes.tasks.stages.cams import batch_rows
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual, stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
+from clipes_core.cams import photo_cams
 from clipes_core.config.run import CamConfig, ClipConfig
 from clipes_core.errors import ShapeError
 from clipes_core.text_features import TextFeatures
@@ -23,41 +25,42 @@ def cams_of(tiny, pool, **sections):
     return make_run(prepare_run(tiny.config(**sections), "cams"), pool).rows("cams")
 
 
-def test_cams_and_scores_are_the_published_program_s(golden_made, golden_outputs):
-    rows = golden_made.rows("cams")
+def test_cams_and_scores_are_those_of_the_core(scenes_made, scene_photos, visual, texts):
+    rows = scenes_made.rows("cams")
 
-    assert rows.keys() == golden_outputs.keys()
-    for image_id, expected in golden_outputs.items():
-        row = rows[image_id]
-        assert row["class_ids"] == expected["class_ids"].tolist()
-        np.testing.assert_allclose(row["scores"], expected["softmax_scores"], rtol=0, atol=1e-5)
-        for column in ("cam", "refined_cam"):
-            np.testing.assert_allclose(stored_cams(row, column), expected[column], rtol=0, atol=1e-3)
+    assert rows.keys() == set(NINE)
+    for image_id, row in rows.items():
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
+        assert row["class_ids"] == labels_of(truth)
+        photo = Image.open(scene_photos / "JPEGImages" / f"{image_id}.jpg")
+        (expected,) = photo_cams(Backbone(visual), texts, [photo], [row["class_ids"]], CamConfig())
+        np.testing.assert_allclose(row["scores"], expected.scores, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(stored_cams(row, "cam"), expected.cam, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(stored_cams(row, "refined_cam"), expected.refined_cam, rtol=0, atol=1e-3)
 
 
-def test_a_row_tells_the_photos_size_and_its_grid(golden_made):
-    row = golden_made.rows("cams")["2007_000256"]
+def test_a_row_tells_the_photos_size_and_its_grid(scenes_made):
+    row = scenes_made.rows("cams")["scene_02"]
 
-    assert (row["height"], row["width"]) == (row["work_height"], row["work_width"]) == (343, 500)
-    assert (row["grid_h"], row["grid_w"]) == (22, 32)  # 343 / 16 = 21.4, 500 / 16 = 31.25
+    assert (row["height"], row["width"]) == (row["work_height"], row["work_width"]) == (100, 150)
+    assert (row["grid_h"], row["grid_w"]) == (7, 10)  # 100 / 16 = 6.25, 150 / 16 = 9.4
     assert (row["status"], row["error"], row["error_kind"], row["notes"]) == ("ok", None, None, [])
 
 
-def test_maps_are_half_precision_at_grid_size(golden_made):
-    row = golden_made.rows("cams")["2007_001185"]
+def test_maps_are_half_precision_at_grid_size(scenes_made):
+    row = scenes_made.rows("cams")["scene_05"]
 
-    assert len(row["cam"]) == len(row["refined_cam"]) == 4 * 24 * 32 * 2
-    by_hand = np.frombuffer(row["cam"], "<f2").reshape(4, 24, 32)
+    assert len(row["cam"]) == len(row["refined_cam"]) == 3 * 7 * 10 * 2
+    by_hand = np.frombuffer(row["cam"], "<f2").reshape(3, 7, 10)
     assert (stored_cams(row, "cam") == by_hand).all()
     assert stored_cams(row, "cam").dtype == np.float32
     assert stored_cams(row, "cam").max(axis=(1, 2)) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_map_without_a_positive_value_is_zero(golden_made):
-    row = golden_made.rows("cams")["2007_000504"]
-    person = row["class_ids"].index(15)
-    assert not stored_cams(row, "cam")[person].any()
-    assert not stored_cams(row, "refined_cam")[person].any()
+def test_a_map_without_a_positive_value_is_zero(scenes_made):
+    row = scenes_made.rows("cams")["scene_02"]
+    assert not stored_cams(row, "cam").any()
+    assert not stored_cams(row, "refined_cam").any()
 
 
 def test_a_photo_without_objects_has_a_size_and_no_maps(tiny, pool):
@@ -174,8 +177,13 @@ class SmallMachine(SmallMemory):
 
 
 @pytest.fixture(scope="module")
-def visual(golden):
-    return load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
+def clip(seeded_weights):
+    return load_clip(ClipConfig(pretrained=str(seeded_weights))).model
+
+
+@pytest.fixture(scope="module")
+def visual(clip):
+    return clip.visual
 
 
 @pytest.fixture(scope="module")
@@ -184,16 +192,17 @@ def backbone(visual):
 
 
 @pytest.fixture(scope="module")
-def texts(golden_made):
-    columns = golden_made.run.store.read(golden_made.of("texts")[0].uri, ["class_id", "feature"]).to_pydict()
-    return TextFeatures(np.array(columns["class_id"]), np.array(columns["feature"], np.float32), 20.0)
+def texts(scenes_made, clip):
+    columns = scenes_made.run.store.read(scenes_made.of("texts")[0].uri, ["class_id", "feature"]).to_pydict()
+    return TextFeatures(
+        np.array(columns["class_id"]), np.array(columns["feature"], np.float32), float(clip.logit_scale.exp())
+    )
 
 
 @pytest.fixture
-def seven(real_data):
+def seven(large_scene):
     """Seven crops of one size with different labels."""
-    whole = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    crops = [whole.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
+    crops = [large_scene.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
     labels = [(3,), (3, 8), (12,), (8, 3, 12), (1,), (20, 3), (15,)]
     return [
         (Photo(str(i), "", 1, "1", class_ids), LoadedPhoto(crop, (48, 64), ()))

@@ -44,11 +44,11 @@ def write_truth(tiny, name, content, mode=None):
     return path.name
 
 
-def test_pooled_scores_are_those_of_all_pixels_together(golden_made, real_data):
-    cams, masks = golden_made.rows("cams"), golden_made.rows("masks")
+def test_pooled_scores_are_those_of_all_pixels_together(scenes_made, scene_photos):
+    cams, masks = scenes_made.rows("cams"), scenes_made.rows("masks")
     direct = {}
     for image_id, row in cams.items():
-        truth = np.array(Image.open(real_data / "SegmentationClass" / f"{image_id}.png"))
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
         class_ids = np.array(row["class_ids"])
         for column, what, powers in (("cam", "initial_cam", range(1, 11)), ("refined_cam", "refined_cam", (1, 2))):
             maps = resize_cams(stored_cams(row, column), truth.shape)
@@ -59,7 +59,7 @@ def test_pooled_scores_are_those_of_all_pixels_together(golden_made, real_data):
         box = centre_box(truth.shape, class_ids)
         direct["centre_box", None] = direct.get(("centre_box", None), 0) + confusion(truth, box, CLASSES)
 
-    pooled = pooled_scores(golden_made.run.store, uris(golden_made), CLASSES, mask_power=1.0)
+    pooled = pooled_scores(scenes_made.run.store, uris(scenes_made), CLASSES, mask_power=1.0)
 
     assert pooled.keys() == {"centre_box", "initial_cam", "refined_cam", "pseudo_mask"}
     for what, found in pooled.items():
@@ -72,9 +72,9 @@ def test_pooled_scores_are_those_of_all_pixels_together(golden_made, real_data):
         assert found.images == 9
 
 
-def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(golden_made, real_data):
-    for image_id, row in golden_made.rows("mask_scores").items():
-        truth = np.array(Image.open(real_data / "SegmentationClass" / f"{image_id}.png"))
+def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(scenes_made, scene_photos):
+    for image_id, row in scenes_made.rows("mask_scores").items():
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
         found = confusions(row)
         assert len(found) == 10 + 2 + 1 + 1
         assert {matrix.sum() for matrix in found.values()} == {(truth != 255).sum()}
@@ -98,8 +98,8 @@ def test_a_photo_without_counted_pixels_has_no_score():
     assert photo_mious(dict.fromkeys(CELL_COLUMNS, ()), CLASSES) == {}
 
 
-def test_columns_are_sparse(golden_made):
-    for row in golden_made.rows("mask_scores").values():
+def test_columns_are_sparse(scenes_made):
+    for row in scenes_made.rows("mask_scores").values():
         assert min(row["pixels"]) > 0
         cells = list(zip(row["scored"], row["background_power"], row["truth"], row["prediction"], strict=True))
         assert len(set(cells)) == len(cells)

@@ -35,12 +35,12 @@ def pooled(made, templates=2):
     return pooled_template_scores(made.run.store, uris, templates, 1 + len(made.run.vocabulary.classes))
 
 
-def test_scores_are_those_of_a_run_with_the_template(golden_ranked, golden_made):
-    scores, photos = pooled(golden_ranked)
-    uris = [record.uri for record in golden_made.of("mask_scores")]
-    expected = pooled_scores(golden_made.run.store, uris, 21, 1)
+def test_scores_are_those_of_a_run_with_the_template(scenes_ranked, scenes_made):
+    scores, photos = pooled(scenes_ranked)
+    uris = [record.uri for record in scenes_made.of("mask_scores")]
+    expected = pooled_scores(scenes_made.run.store, uris, 21, 1)
 
-    assert golden_ranked.run.inputs.sampled == ("the {}.", "a clean origami {}.")
+    assert scenes_ranked.run.inputs.sampled == ("the {}.", "a clean origami {}.")
     assert photos == 9
     for own, power, kind in (
         (scores[1].initial_miou, scores[1].initial_power, "initial_cam"),

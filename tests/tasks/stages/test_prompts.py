@@ -13,11 +13,12 @@ def uris(made):
     return [record.uri for record in made.of("prompts")]
 
 
-def test_scores_are_those_of_the_cams(golden_ranked, golden_outputs, golden_made):
-    for image_id, row in golden_ranked.rows("prompts").items():
+def test_scores_are_those_of_the_cams(scenes_ranked, scenes_made):
+    cams = scenes_made.rows("cams")
+    for image_id, row in scenes_ranked.rows("prompts").items():
         scores = np.reshape(row["scores"], (3, -1))
-        np.testing.assert_allclose(scores[0], golden_outputs[image_id]["softmax_scores"], rtol=0, atol=1e-5)
-        assert row["class_ids"] == golden_made.rows("cams")[image_id]["class_ids"]
+        np.testing.assert_allclose(scores[0], cams[image_id]["scores"], rtol=0, atol=1e-5)
+        assert row["class_ids"] == cams[image_id]["class_ids"]
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "feature", "cam"])
@@ -33,12 +34,12 @@ def test_a_candidate_scores_as_the_cams_of_a_run_with_it(tiny, pool, fusion):
             np.testing.assert_allclose(scores, cams.rows("cams")[image_id]["scores"], rtol=0, atol=1e-5)
 
 
-def test_a_ranking_is_the_sharpness_of_these_scores(golden_ranked):
-    ranking = template_ranking(golden_ranked.run.store, uris(golden_ranked), golden_ranked.run.inputs.candidates)
+def test_a_ranking_is_the_sharpness_of_these_scores(scenes_ranked):
+    ranking = template_ranking(scenes_ranked.run.store, uris(scenes_ranked), scenes_ranked.run.inputs.candidates)
 
     by_hand = {}
-    for place, template in enumerate(golden_ranked.run.inputs.candidates):
-        rows = golden_ranked.rows("prompts").values()
+    for place, template in enumerate(scenes_ranked.run.inputs.candidates):
+        rows = scenes_ranked.rows("prompts").values()
         by_hand[template] = oracle_sharpness([np.reshape(row["scores"], (3, -1))[place] for row in rows])
     assert [each.rank for each in ranking.ranked] == [1, 2, 3]
     assert {each.template: each.sharpness for each in ranking.ranked} == pytest.approx(by_hand)

@@ -30,21 +30,21 @@ def prepared(tiny):
 
 
 @pytest.fixture
-def golden_rows(golden_made):
-    return rows(golden_made.run, golden_made.of("texts")[0])
+def scenes_rows(scenes_made):
+    return rows(scenes_made.run, scenes_made.of("texts")[0])
 
 
-def test_one_row_per_class_by_id_then_the_background_words(golden_rows):
-    assert [row["class_id"] for row in golden_rows] == [*range(1, 21), *[0] * 25]
-    assert golden_rows[2]["name"] == "bird"
-    assert golden_rows[2]["sentences"] == ["a clean origami bird avian."]
-    assert [row["name"] for row in golden_rows[20:]] == list(VOC_BACKGROUND_WORDS)
-    assert golden_rows[44]["sentences"] == ["a clean origami sign."]
+def test_one_row_per_class_by_id_then_the_background_words(scenes_rows):
+    assert [row["class_id"] for row in scenes_rows] == [*range(1, 21), *[0] * 25]
+    assert scenes_rows[2]["name"] == "bird"
+    assert scenes_rows[2]["sentences"] == ["a clean origami bird avian."]
+    assert [row["name"] for row in scenes_rows[20:]] == list(VOC_BACKGROUND_WORDS)
+    assert scenes_rows[44]["sentences"] == ["a clean origami sign."]
 
 
-def test_features_are_those_of_the_sentences(golden_rows, golden):
-    model = oracle_model(golden / "small_vit.pt")
-    for row, words in zip(golden_rows, (*VOC_WORDS, *VOC_BACKGROUND_WORDS), strict=True):
+def test_features_are_those_of_the_sentences(scenes_rows, seeded_weights):
+    model = oracle_model(seeded_weights)
+    for row, words in zip(scenes_rows, (*VOC_WORDS, *VOC_BACKGROUND_WORDS), strict=True):
         expected = oracle_text_feature(model, [words], ("a clean origami {}.",))
         np.testing.assert_allclose(row["feature"], expected, rtol=0, atol=1e-5)
 
@@ -98,20 +98,20 @@ def test_sentences_follow_templates_and_fusion(prepared, pool, prompts, count, b
     np.testing.assert_allclose(np.linalg.norm([row["feature"] for row in made], axis=1), 1, atol=1e-5)
 
 
-def test_fused_features_are_the_mean_of_unit_vectors(prepared, pool, golden):
+def test_fused_features_are_the_mean_of_unit_vectors(prepared, pool, seeded_weights):
     run = prepared(fusion="feature", template=["a {}.", "the {}."])
     (bird,) = [row["feature"] for row in rows(run, make(run, pool)) if row["name"] == "bird"]
-    expected = oracle_text_feature(oracle_model(golden / "small_vit.pt"), ["bird", "avian"], ("a {}.", "the {}."))
+    expected = oracle_text_feature(oracle_model(seeded_weights), ["bird", "avian"], ("a {}.", "the {}."))
     np.testing.assert_allclose(bird, expected, rtol=0, atol=1e-5)
 
 
-def test_texts_are_read_as_arrays_with_clips_scale(golden_made, golden_rows, pool):
-    run = golden_made.run
-    texts = pool.run(read_texts, run.store, golden_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
+def test_texts_are_read_as_arrays_with_clips_scale(scenes_made, scenes_rows, pool):
+    run = scenes_made.run
+    texts = pool.run(read_texts, run.store, scenes_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
 
-    assert texts.class_ids.tolist() == [row["class_id"] for row in golden_rows]
+    assert texts.class_ids.tolist() == [row["class_id"] for row in scenes_rows]
     assert texts.features.dtype == np.float32
-    assert texts.features.tolist() == [row["feature"] for row in golden_rows]
+    assert texts.features.tolist() == [row["feature"] for row in scenes_rows]
     assert texts.logit_scale == pytest.approx(20, abs=0.02)
 
 

@@ -190,13 +190,13 @@ def test_a_missing_list_is_named(folder, animals):
         read(folder, animals, "none.csv")
 
 
-def test_real_photos_by_a_relative_list_in_the_working_directory(real_data, tmp_path, monkeypatch, animals):
-    photos = sorted((real_data / "JPEGImages").iterdir())[:3]
+def test_photos_by_a_relative_list_in_the_working_directory(scene_photos, tmp_path, monkeypatch, animals):
+    photos = sorted((scene_photos / "JPEGImages").iterdir())[:3]
     (tmp_path / "list.txt").write_text("".join(f"{photo}\tdog\n" for photo in photos))
     monkeypatch.chdir(tmp_path)
 
     config = DatasetConfig(
-        format="list", split="list.txt", root=str(real_data), truth=str(real_data / "SegmentationClass")
+        format="list", split="list.txt", root=str(scene_photos), truth=str(scene_photos / "SegmentationClass")
     )
     listing = read_dataset(config, animals)
 

@@ -128,12 +128,12 @@ def test_photos_that_could_not_be_listed_are_rejects_of_the_run(tiny, prepared):
     assert (reject["image_id"], reject["stage"]) == ("d", "manifest")
 
 
-def test_scores_are_recorded_with_the_names_of_the_classes(golden_made):
-    with record_run(golden_made.run) as record:
-        write_down(record, golden_made)
+def test_scores_are_recorded_with_the_names_of_the_classes(scenes_made):
+    with record_run(scenes_made.run) as record:
+        write_down(record, scenes_made)
 
     metrics = record.summary().metrics
-    written = json.loads((folder_of(golden_made.run) / "metrics.json").read_text())
+    written = json.loads((folder_of(scenes_made.run) / "metrics.json").read_text())
     assert metrics == written
     assert list(metrics) == ["centre_box", "initial_cam", "pseudo_mask", "refined_cam", "stages"]
     for what in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask"):
