@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.commands import ClipesHere, ClipesProcess
 from support.disturbed_runs import SHARDS
+from support.voc_scenes import write_split, write_voc_scenes
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,15 +66,26 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
 
 
 @pytest.fixture(scope="session")
-def some_photos(tmp_path_factory, configs, real_data, golden) -> tuple[str, ...]:
-    """`clipes run` on some real photos in a few shards, a few seconds of work in each stage."""
-    ids = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()[:18]
-    split = tmp_path_factory.mktemp("split") / "some.txt"
-    split.write_text("\n".join(ids) + "\n")
+def scene_arguments(configs, scene_photos, seeded_weights) -> tuple[str, ...]:
+    """`clipes run` on nine small scenes with a small CLIP, in two shards."""
     return (
         *("run", str(configs / "voc12.yaml")),
-        *("--set", f"dataset.root={real_data}", "--set", f"dataset.split={split}"),
-        *("--set", f"clip.pretrained={golden / 'small_vit.pt'}", "--set", "crf.iter_max=1"),
+        *("--set", f"dataset.root={scene_photos}", "--set", "dataset.split=nine"),
+        *("--set", f"clip.pretrained={seeded_weights}"),
+        *("--set", "execution.shards=2", "--set", "train.enabled=false"),
+    )
+
+
+@pytest.fixture(scope="session")
+def some_photos(tmp_path_factory, configs, seeded_weights) -> tuple[str, ...]:
+    """`clipes run` on some large scenes in a few shards, a few seconds of work in each stage."""
+    root, image_ids = tmp_path_factory.mktemp("some"), tuple(f"scene_{number:02}" for number in range(18))
+    write_voc_scenes(root, image_ids, scale=3)
+    write_split(root, "some", image_ids)
+    return (
+        *("run", str(configs / "voc12.yaml")),
+        *("--set", f"dataset.root={root}", "--set", "dataset.split=some"),
+        *("--set", f"clip.pretrained={seeded_weights}", "--set", "crf.iter_max=1"),
         *("--set", f"execution.shards={SHARDS}", "--set", "train.enabled=false"),
     )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.process_watch import gone_within, started_in
+from support.voc_scenes import NINE, labels_of
 
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -24,15 +25,16 @@ finally:
 FAST = ("--set", "crf.enabled=false")
 
 
-@pytest.fixture
-def finished(clipes, golden_arguments):
-    """Run the nine golden photos; return the command in the folder of the run."""
-    done = clipes(*golden_arguments, *FAST)
+@pytest.fixture(scope="module")
+def finished(clipes_in, tmp_path_factory, scene_arguments):
+    """Run nine scenes; return the command in the folder of the run."""
+    clipes = clipes_in(tmp_path_factory.mktemp("finished"))
+    done = clipes(*scene_arguments, *FAST)
     assert done.returncode == 0, done.stderr
     return clipes
 
 
-def test_status_and_export_of_a_run(finished, golden_photos):
+def test_status_and_export_of_a_run(finished, scene_photos):
     status = finished("status", "voc12")
     assert status.returncode == 0, status.stderr
     assert "run voc12: completed" in status.stdout
@@ -41,14 +43,14 @@ def test_status_and_export_of_a_run(finished, golden_photos):
     exported = finished("export", "voc12", "--to", "pngs", "--ignore-below", "0.95")
     assert exported.returncode == 0, exported.stderr
     pngs = sorted((finished.folder / "pngs").glob("*.png"))
-    assert [path.stem for path in pngs] == sorted(golden_photos)
+    assert [path.stem for path in pngs] == list(NINE)
     for path in pngs:
         image = Image.open(path)
-        photo = golden_photos[path.stem]
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / path.name))
         assert image.mode == "P"
         assert image.getpalette()[3:6] == [128, 0, 0]
-        assert np.array(image).shape == photo.mask_rgb.shape
-        assert set(np.unique(np.array(image))) <= {0, 255, *photo.class_ids.tolist()}
+        assert np.array(image).shape == truth.shape
+        assert set(np.unique(np.array(image))) <= {0, 255, *labels_of(truth)}
     all_kept = finished("export", "voc12", "--to", "all", "--ignore-below", "0")
     assert all_kept.returncode == 0
     assert all(255 not in np.array(Image.open(path)) for path in (finished.folder / "all").glob("*.png"))
@@ -89,9 +91,9 @@ def test_doctor_reports_what_does_not_work(clipes):
     assert "answers" in done.stdout
 
 
-def test_a_server_that_does_not_answer_is_reported(clipes, golden_arguments):
+def test_a_server_that_does_not_answer_is_reported(clipes, scene_arguments):
     nobody = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    done = nobody(*golden_arguments)
+    done = nobody(*scene_arguments)
     assert done.returncode == 2
     assert "PREFECT_API_URL: http://127.0.0.1:9/api does not answer" in done.stderr
     assert "Traceback" not in done.stderr
@@ -135,9 +137,9 @@ def test_the_help_lists_the_commands(clipes):
         assert command in done.stdout
 
 
-def test_without_a_named_server_a_run_starts_one_and_leaves_none(clipes_process, golden_arguments, tmp_path):
+def test_without_a_named_server_a_run_starts_one_and_leaves_none(clipes_process, scene_arguments, tmp_path):
     clipes = clipes_process
     alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
-    done = alone(*golden_arguments, "--until", "texts")
+    done = alone(*scene_arguments, "--until", "texts")
     assert done.returncode == 0, done.stderr
     assert gone_within(10, started_in(tmp_path))

@@ -95,7 +95,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(server_environment, tmp_path_factory, golden, listener) -> Runs:
+def runs(server_environment, tmp_path_factory, seeded_weights, listener) -> Runs:
     """Run both data sets side by side; one photo vanishes when it has been listed."""
     folder = tmp_path_factory.mktemp("bad")
     list_ids = photos.write_list_data_set(folder)
@@ -104,7 +104,7 @@ def runs(server_environment, tmp_path_factory, golden, listener) -> Runs:
     (folder / "list.yaml").write_text("name: list\ndataset: {format: list, root: photos, split: list.csv}\n")
     (folder / "voc.yaml").write_text("name: voc\ndataset: {root: voc, split: bad}\n")
     clipes = ClipesProcess(folder, server_environment)
-    texts = (f"clip.pretrained={golden / 'small_vit.pt'}", "clip.device=cpu", "clip.precision=fp32")
+    texts = (f"clip.pretrained={seeded_weights}", "clip.device=cpu", "clip.precision=fp32")
     texts += ("execution.max_failure_rate=1", "execution.shards=1", "execution.cpu_workers=1", "crf.enabled=false")
     texts += ("train.enabled=false",)
     settings = [word for text in texts for word in ("--set", text)]
@@ -186,23 +186,23 @@ def test_commands(clipes_in, tmp_path, row: TableRow):
 
 
 @pytest.mark.parametrize("row", rows(WEIGHTS))
-def test_weights(tmp_path, golden, row: TableRow):
-    WEIGHTS[row.group, row.given](tmp_path / "weights.pt", golden / "small_vit.pt")
+def test_weights(tmp_path, seeded_weights, row: TableRow):
+    WEIGHTS[row.group, row.given](tmp_path / "weights.pt", seeded_weights)
     row.check(seen_of_weights(tmp_path / "weights.pt"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_long_class_words(golden):
-    ROWS[LONG_WORDS].check(seen_of_long_words(golden / "small_vit.pt"))
+def test_long_class_words(seeded_weights):
+    ROWS[LONG_WORDS].check(seen_of_long_words(seeded_weights))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "row", rows([("Weights", "truncated weights"), ("Weights", "pickle that would run a program")])
 )
-def test_weights_as_the_command_tells_them(clipes, golden_arguments, golden, row: TableRow):
+def test_weights_as_the_command_tells_them(clipes, scene_arguments, seeded_weights, row: TableRow):
     path = clipes.folder / "weights.pt"
-    WEIGHTS[row.group, row.given](path, golden / "small_vit.pt")
-    done = clipes(*golden_arguments, "--set", f"clip.pretrained={path}")
+    WEIGHTS[row.group, row.given](path, seeded_weights)
+    done = clipes(*scene_arguments, "--set", f"clip.pretrained={path}")
     row.check(Seen(exit_code=done.returncode, message=done.stderr))
     assert not (clipes.folder / "ran").exists()

@@ -9,7 +9,6 @@ import time
 import psutil
 import pytest
 import yaml
-from PIL import Image
 from support.process_watch import gone_within, started_in
 from support.small_runs import TINY_NETWORK, TinyPhotos
 from support.small_trainings import SmallTraining
@@ -28,9 +27,8 @@ def clipes(clipes_process):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory, real_data, golden):
-    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    return SmallTraining(TinyPhotos(tmp_path_factory.mktemp("data"), photo, golden / "small_vit.pt"))
+def small(tmp_path_factory, large_scene, seeded_weights):
+    return SmallTraining(TinyPhotos(tmp_path_factory.mktemp("data"), large_scene, seeded_weights))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.s3_server import BUCKET, READER, STRANGER, UNKNOWN, WRITER
+from support.voc_scenes import NINE
 
 CRF = ("--set", "crf.iter_max=1")
 
@@ -52,22 +53,22 @@ class Away:
 
 
 @pytest.fixture(scope="module")
-def photos(s3, real_data, golden_photos):
-    """The nine golden photos on S3, in VOC's layout."""
+def photos(s3, scene_photos):
+    """Nine scenes on S3, in VOC's layout."""
     root = f"{BUCKET}/voc"
-    files = {f"{root}/ImageSets/Segmentation/nine.txt": "\n".join(golden_photos).encode()}
-    for name in golden_photos:
+    files = {f"{root}/ImageSets/Segmentation/nine.txt": "\n".join(NINE).encode()}
+    for name in NINE:
         for place in (f"JPEGImages/{name}.jpg", f"Annotations/{name}.xml", f"SegmentationClass/{name}.png"):
-            files[f"{root}/{place}"] = (real_data / place).read_bytes()
+            files[f"{root}/{place}"] = (scene_photos / place).read_bytes()
     s3.files().pipe(files)
     return f"s3://{root}"
 
 
 @pytest.fixture
-def away(clipes, s3, s3_folder, photos, golden_arguments):
+def away(clipes, s3, s3_folder, photos, scene_arguments):
     command = replace(clipes, environment={**clipes.environment, **s3.environment()})
     places = ("--set", f"dataset.root={photos}", "--set", "dataset.split=nine", "--store", f"{s3_folder}/store")
-    return Away(command, s3, [*golden_arguments, *CRF, *places], s3_folder)
+    return Away(command, s3, [*scene_arguments, *CRF, *places], s3_folder)
 
 
 def as_identity(away, identity):
@@ -138,9 +139,9 @@ def test_a_data_set_in_no_bucket_is_told_so_in_a_line(away):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("identity", [READER, STRANGER], ids=lambda who: who.name)
-def test_who_may_not_write_to_the_store_makes_no_run(away, golden_arguments, identity):
+def test_who_may_not_write_to_the_store_makes_no_run(away, scene_arguments, identity):
     """The photos are local here; the store is what refuses."""
-    at_home = replace(as_identity(away, identity), arguments=[*golden_arguments, "--store", away.store])
+    at_home = replace(as_identity(away, identity), arguments=[*scene_arguments, "--store", away.store])
     done = at_home.run(code=1)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("clipes: s3://")]
     assert line.startswith(f"clipes: {away.store}/runs/voc12/")

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def config(golden_arguments, tmp_path):
-    path, *rest = golden_arguments[1:]
+def config(scene_arguments, tmp_path):
+    path, *rest = scene_arguments[1:]
     overrides = [text for text in rest if text != "--set"]
     return load_config(path, [*overrides, f"store={tmp_path / 'store'}", "crf.enabled=false", "name=seen"])
 

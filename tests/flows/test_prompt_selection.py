@@ -1,4 +1,4 @@
-"""`clipes prompts` and `prompts.template: auto`: real processes, a real Prefect server, real photos."""
+"""`clipes prompts` and `prompts.template: auto`: real processes, a real Prefect server, generated photos."""
 
 import html
 import io
@@ -18,9 +18,9 @@ THREE = ("a {}.", "the [bold]{}.", "{} $x$")
 
 
 @pytest.fixture
-def ranking_arguments(golden_arguments):
-    """`clipes prompts` on the nine golden photos."""
-    return ["prompts", *golden_arguments[1:]]
+def ranking_arguments(scene_arguments):
+    """`clipes prompts` on nine scenes."""
+    return ["prompts", *scene_arguments[1:]]
 
 
 @pytest.fixture
@@ -165,9 +165,9 @@ def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_argumen
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, golden_arguments):
+def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, scene_arguments):
     fast = ("--set", "crf.enabled=false")
-    auto = (*golden_arguments, *fast, "--set", "prompts.template=auto")
+    auto = (*scene_arguments, *fast, "--set", "prompts.template=auto")
     plan = ok(clipes(*auto, "--plan"))
     assert [line.split()[0] for line in plan.splitlines()[1:4]] == ["candidate_texts", "embeddings", "prompts"]
     assert "prompts.template auto is not chosen yet" in plan
@@ -199,7 +199,7 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, golden_argum
     assert "changed since the last run" not in again.stderr
     assert sorted((folder_of(clipes, "voc12") / "history").iterdir()) == history
 
-    named = ok(clipes(*golden_arguments, *fast, "--set", f"prompts.template={best['template']}", "--plan"))
+    named = ok(clipes(*scene_arguments, *fast, "--set", f"prompts.template={best['template']}", "--plan"))
     assert [line.split()[-1] for line in named.splitlines()[1:]] == ["0"] * 4
     assert [line.split()[0] for line in named.splitlines()[1:]] == ["texts", "cams", "masks", "mask_scores"]
 
@@ -235,12 +235,12 @@ def test_templates_that_cannot_be_ranked_exit_2_before_a_photo_is_encoded(
     ],
 )
 def test_photos_that_say_nothing_of_templates_exit_2(
-    clipes, golden_arguments, real_data, command, labels, arguments, message
+    clipes, scene_arguments, scene_photos, command, labels, arguments, message
 ):
-    (clipes.folder / "photos.csv").write_text(f"image,labels\n2007_000068.jpg,{labels}\n")
-    photos = ("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={real_data / 'JPEGImages'}")
+    (clipes.folder / "photos.csv").write_text(f"image,labels\nscene_02.jpg,{labels}\n")
+    photos = ("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={scene_photos / 'JPEGImages'}")
     given = [word for override in photos for word in ("--set", override)]
-    done = clipes(command, *golden_arguments[1:], *given, *arguments)
+    done = clipes(command, *scene_arguments[1:], *given, *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert not (clipes.folder / "clipes-store").exists()

@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.report_pages import cards, check_stands_alone, groups, notes, parsed, section, titles
+from support.voc_scenes import labels_of
 
 FAST = ("--set", "crf.iter_max=1")
 
@@ -15,8 +18,8 @@ def page_of(clipes, name="voc12"):
     return page
 
 
-def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, golden_photos):
-    done = clipes(*golden_arguments, *FAST, "--set", "report.gallery=6")
+def test_a_run_ends_with_its_scores_and_its_report(clipes, scene_arguments, scene_photos):
+    done = clipes(*scene_arguments, *FAST, "--set", "report.gallery=6")
     assert done.returncode == 0, done.stderr
 
     uri = clipes.folder / "clipes-store" / "runs" / "voc12" / "report.html"
@@ -29,7 +32,8 @@ def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, gol
     assert len(page.all("tr", having="data-score")) == 4
     assert {group: len(found) for group, found in groups(page).items()} == {"best": 2, "worst": 2, "random": 2}
     for image_id, card in cards(page).items():
-        cams = ["Initial CAM", "Refined CAM"] * len(golden_photos[image_id].class_ids)
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
+        cams = ["Initial CAM", "Refined CAM"] * len(labels_of(truth))
         assert titles(card) == ["Photo", "Pseudo mask", "Confidence", "Truth", *cams]
 
     first = uri.read_text()
@@ -39,16 +43,16 @@ def test_a_run_ends_with_its_scores_and_its_report(clipes, golden_arguments, gol
     assert uri.read_text() == first
 
 
-def test_a_failed_run_prints_the_path_of_its_report(clipes, golden_arguments, real_data):
+def test_a_failed_run_prints_the_path_of_its_report(clipes, scene_arguments, scene_photos):
     folder = clipes.folder / "photos"
     folder.mkdir()
-    for image_id in ("2007_000063", "2007_000068"):
-        data = (real_data / "JPEGImages" / f"{image_id}.jpg").read_bytes()
-        (folder / f"{image_id}.jpg").write_bytes(data if image_id == "2007_000063" else data[:500])
-    (clipes.folder / "two.csv").write_text("image,labels\n2007_000063.jpg,dog;chair\n2007_000068.jpg,bird\n")
+    for image_id in ("scene_00", "scene_02"):
+        data = (scene_photos / "JPEGImages" / f"{image_id}.jpg").read_bytes()
+        (folder / f"{image_id}.jpg").write_bytes(data if image_id == "scene_00" else data[:500])
+    (clipes.folder / "two.csv").write_text("image,labels\nscene_00.jpg,bus;car\nscene_02.jpg,bird\n")
 
     done = clipes(
-        *golden_arguments,
+        *scene_arguments,
         *("--set", "dataset.format=list", "--set", "dataset.split=two.csv", "--set", f"dataset.root={folder}"),
     )
 
@@ -59,7 +63,7 @@ def test_a_failed_run_prints_the_path_of_its_report(clipes, golden_arguments, re
     assert "more than execution.max_failure_rate 0.01 allows" in notes(page)
     assert "run the same clipes run command again" in notes(page)
     (reject,) = section(page, "rejects").one("ul", having="rejects").all("li")
-    assert reject.text.startswith("2007_000068 cams, undecodable ")
+    assert reject.text.startswith("scene_02 cams, undecodable ")
 
 
 @pytest.mark.parametrize("name", ["nobody", "<b>"])

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.voc_scenes import NINE, THREE_MORE
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
-
-VAL_IDS = ("2007_000033", "2007_000464", "2007_000528")
 
 
 def metrics_of(clipes, name="voc12"):
@@ -106,33 +105,34 @@ def test_half_precision_agrees_on_the_masks(clipes, golden_arguments, golden_pho
     assert set(metrics_of(clipes)) == {"stages"}
 
 
-def test_three_more_photos_cost_three_more_rows(clipes, golden_arguments):
+def test_three_more_photos_cost_three_more_rows(clipes, scene_arguments):
     split = clipes.folder / "nine.txt"
-    fast = ("--set", "crf.iter_max=1")
-    ok(clipes(*golden_arguments, *fast))
+    split.write_text("\n".join(NINE) + "\n")
+    fast = ("--set", f"dataset.split={split}", "--set", "crf.iter_max=1")
+    ok(clipes(*scene_arguments, *fast))
     before = rows_of(clipes, "masks")
-    split.write_text(split.read_text() + "\n".join(VAL_IDS) + "\n")
+    split.write_text(split.read_text() + "\n".join(THREE_MORE) + "\n")
 
-    plan = ok(clipes(*golden_arguments, *fast, "--plan", "--verify"))
+    plan = ok(clipes(*scene_arguments, *fast, "--plan", "--verify"))
     assert "verified: 1 cached artifacts were read completely" in plan  # texts; no other shard is as it was
     assert plan_numbers(plan, "cams") == [2, 0, 12, 9, 3]
     assert plan_numbers(plan, "masks") == [2, 0, 12, 9, 3]
     assert rows_of(clipes, "masks") == before
 
-    ok(clipes(*golden_arguments, *fast))
+    ok(clipes(*scene_arguments, *fast))
     metrics = metrics_of(clipes)
     assert computed(metrics) == {"texts": 0, "cams": 3, "masks": 3, "mask_scores": 3}
     assert metrics["stages"]["cams"]["copied_rows"] == 9
     after = rows_of(clipes, "masks")
-    assert after.keys() == {*before, *VAL_IDS}
+    assert after.keys() == {*before, *THREE_MORE}
     assert {image_id: after[image_id] for image_id in before} == before
 
 
-def test_two_workers_give_what_one_gives(clipes_process, golden_arguments):
+def test_two_workers_give_what_one_gives(clipes_process, scene_arguments):
     clipes = clipes_process
-    ok(clipes(*golden_arguments, "--until", "cams"))
+    ok(clipes(*scene_arguments, "--until", "cams"))
     one = rows_of(clipes, "cams")
-    ok(clipes(*golden_arguments, "--until", "cams", "--fresh", "--set", "execution.gpu_workers=2"))
+    ok(clipes(*scene_arguments, "--until", "cams", "--fresh", "--set", "execution.gpu_workers=2"))
     two = rows_of(clipes, "cams")
     assert computed(metrics_of(clipes))["cams"] == 9
     for image_id, row in one.items():
@@ -141,17 +141,17 @@ def test_two_workers_give_what_one_gives(clipes_process, golden_arguments):
 
 
 @pytest.mark.parametrize(("rate", "code"), [("0.5", 0), ("0.05", 1)])
-def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_arguments, real_data, rate, code):
+def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, scene_arguments, scene_photos, rate, code):
     folder = clipes.folder / "photos"
     folder.mkdir()
-    for image_id in ("2007_000063", "2007_000068", "2007_000256"):
-        data = (real_data / "JPEGImages" / f"{image_id}.jpg").read_bytes()
-        (folder / f"{image_id}.jpg").write_bytes(data[:500] if image_id == "2007_000068" else data)
+    for image_id in ("scene_00", "scene_01", "scene_02"):
+        data = (scene_photos / "JPEGImages" / f"{image_id}.jpg").read_bytes()
+        (folder / f"{image_id}.jpg").write_bytes(data[:500] if image_id == "scene_01" else data)
     (clipes.folder / "photos.csv").write_text(
-        "image,labels\n2007_000063.jpg,dog;chair\n2007_000068.jpg,bird\n2007_000256.jpg,aeroplane\n"
+        "image,labels\nscene_00.jpg,bus;car\nscene_01.jpg,bird\nscene_02.jpg,aeroplane\n"
     )
     arguments = [
-        *golden_arguments,
+        *scene_arguments,
         *("--set", "dataset.format=list", "--set", "dataset.split=photos.csv", "--set", f"dataset.root={folder}"),
         *("--set", f"execution.max_failure_rate={rate}", "--set", "prompts.template=a {}."),
     ]
@@ -159,7 +159,7 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_argumen
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     rejects = pq.read_table(clipes.folder / "clipes-store" / "runs" / "voc12" / "rejects.parquet").to_pylist()
-    assert [(row["image_id"], row["stage"], row["kind"]) for row in rejects] == [("2007_000068", "cams", "undecodable")]
+    assert [(row["image_id"], row["stage"], row["kind"]) for row in rejects] == [("scene_01", "cams", "undecodable")]
     if code:
         assert "cams: 1 of 3 photos failed, more than execution.max_failure_rate 0.05 allows" in done.stderr
         assert f"To resume: {shlex.join(['clipes', *arguments])}" in done.stderr
@@ -168,11 +168,11 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, golden_argumen
         assert "1 photos without result" in done.stdout
         rows = rows_of(clipes, "masks")
         assert [rows[name]["status"] for name in sorted(rows)] == ["ok", "error", "ok"]
-        assert rows["2007_000068"]["error_kind"] == "upstream"
+        assert rows["scene_01"]["error_kind"] == "upstream"
 
 
-def test_says_every_bad_key_in_a_line_and_exits_2(clipes, golden_arguments):
-    done = clipes(*golden_arguments, "--set", "cam.box_treshold=0.4", "--set", "crf.iter_max=0")
+def test_says_every_bad_key_in_a_line_and_exits_2(clipes, scene_arguments):
+    done = clipes(*scene_arguments, "--set", "cam.box_treshold=0.4", "--set", "crf.iter_max=0")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert lines[0] == "clipes: cam.box_treshold: unknown key"
@@ -190,16 +190,16 @@ def test_says_every_bad_key_in_a_line_and_exits_2(clipes, golden_arguments):
         ("clip.device=cuda:77", "this machine has no cuda:77"),
     ],
 )
-def test_a_mistake_that_can_be_mended_exits_2_without_a_traceback(clipes, golden_arguments, override, message):
-    done = clipes(*golden_arguments, "--set", override)
+def test_a_mistake_that_can_be_mended_exits_2_without_a_traceback(clipes, scene_arguments, override, message):
+    done = clipes(*scene_arguments, "--set", override)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_class_words_that_clip_cannot_read_exit_2(clipes, golden_arguments):
+def test_class_words_that_clip_cannot_read_exit_2(clipes, scene_arguments):
     template = "a {} " + "very " * 90 + "far away."
-    done = clipes(*golden_arguments, "--set", f"prompts.template={template}")
+    done = clipes(*scene_arguments, "--set", f"prompts.template={template}")
     assert done.returncode == 2, done.stderr
     assert "77 tokens" in done.stderr
     assert "Traceback" not in done.stderr

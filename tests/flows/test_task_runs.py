@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, LogFilter
 from support.small_runs import TinyPhotos
@@ -27,10 +26,9 @@ NAMES = [next(name for name in map(str, count()) if shard_of(name, SHARDS) == sh
 
 
 @pytest.fixture
-def three(tmp_path, real_data, golden):
+def three(tmp_path, large_scene, seeded_weights):
     """Three photos: in shards 0 and 1, which one task run takes, and in shard 2."""
-    source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    photos = TinyPhotos(tmp_path, source, golden / "small_vit.pt")
+    photos = TinyPhotos(tmp_path, large_scene, seeded_weights)
     for name in NAMES:
         photos.add(name)
     return photos

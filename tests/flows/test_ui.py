@@ -46,10 +46,9 @@ def server(server_environment):
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory, real_data, golden):
+def photos(tmp_path_factory, large_scene, seeded_weights):
     """Six photos with truth."""
-    source = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB")
-    photos = TinyPhotos(tmp_path_factory.mktemp("ui"), source, golden / "small_vit.pt")
+    photos = TinyPhotos(tmp_path_factory.mktemp("ui"), large_scene, seeded_weights)
     Image.new("L", (64, 48), 8).save(photos.folder / "truth.png")
     for place in range(6):
         photos.add(f"p{place}", truth="truth.png")
