@@ -9,6 +9,7 @@ from typing import Any
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.stage import JointStage
 from clipes_core.errors import ClipesError, WorkerError
 
 POLL_SECONDS = 1.0
@@ -19,7 +20,7 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
     """Make a shard with as many processes of a pool as the stage wants.
 
     Args:
-        job: of a stage with `joint` work.
+        job: of a joint stage.
         pool: all its workers are idle, and it is used for nothing else meanwhile.
         timeout_s: a job that counts no row for so long is stopped.
 
@@ -27,8 +28,8 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
         WorkerError: a process died, ran out of memory, or nothing was counted for `timeout_s`.
         Exception: whatever the stage raises.
     """
-    assert job.stage.joint is not None
-    processes = job.stage.joint.processes(job, pool.devices)
+    assert isinstance(job.stage, JointStage)
+    processes = job.stage.processes(job, pool.devices)
     pool.counters.reset(job.stage.name)
     pool.renew()  # CLIP, and the memory it holds, is not needed any more
     try:
@@ -57,8 +58,8 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
 
 def _assist(job: ShardJob, rank: int) -> None:
     """Do a process's part, in a worker."""
-    assert job.stage.joint is not None
-    job.stage.joint.assist(job, rank)
+    assert isinstance(job.stage, JointStage)
+    job.stage.assist(job, rank)
 
 
 def _ended(job: ShardJob, pool: WorkerPool, ranks: list[Future[Any]], timeout_s: float) -> set[Future[Any]]:

@@ -15,6 +15,7 @@ from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
 
@@ -49,7 +50,7 @@ class LocalRunner(Runner):
     @override
     def run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[job.stage.workers], self.config.execution.shard_timeout_s
-        if job.stage.joint:
+        if isinstance(job.stage, JointStage):
             return make_together(job, pool, timeout_s)
         return pool.run(make_shard, job, timeout_s=timeout_s)
 

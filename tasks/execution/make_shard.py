@@ -11,7 +11,7 @@ from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.keys import row_digest
 from clipes.tasks.plan.shard_plan import ShardPlan
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind
 
@@ -42,7 +42,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
                 artifact.write(row)
                 if stage.kind.per_photo:
                     note(row)
-                if not stage.joint:  # whose processes count their own steps
+                if not isinstance(stage, JointStage):  # whose processes count their own steps
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)

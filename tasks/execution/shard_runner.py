@@ -8,7 +8,7 @@ from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
 from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -71,9 +71,9 @@ class ShardRunner:
 
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
-        if self.stage.joint:
+        if isinstance(self.stage, JointStage):
             if self._starts_anew:  # a run with --fresh that is resumed continues from its own checkpoints
-                self.stage.joint.forget(job)
+                self.stage.forget(job)
                 self._starts_anew = False
             self.ledger.counted(self.stage.name, lambda: self._runner.rows(self.stage.name))
         return job

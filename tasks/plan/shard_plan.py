@@ -8,7 +8,7 @@ from typing import Any
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage, key_without_upstream
+from clipes.tasks.plan.stage import JointStage, Stage, key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.errors import BrokenArtifactError, ErrorKind
@@ -162,7 +162,7 @@ def _artifact_key(
 
 def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[str] | None:
     """Return which trained weights a stage reads: on a GPU two trainings of one key may differ. None: not made yet."""
-    names = [read.name for read in stage.upstream if read.joint]
+    names = [read.name for read in stage.upstream if isinstance(read, JointStage)]
     if any(name not in upstream for name in names):
         return None
     uris = [uri for name in names for uri in upstream[name]]

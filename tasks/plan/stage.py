@@ -1,7 +1,7 @@
 """What a stage of the pipeline is."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipes.tasks.inputs.photos import Photo
@@ -17,37 +17,15 @@ if TYPE_CHECKING:
     from clipes.tasks.plan.jobs import ShardJob
 
 
-def _always(_config: RunConfig) -> bool:
-    return True
-
-
-@dataclass(frozen=True)
-class JointWork:
-    """How several workers make one shard together. The first one runs the stage's `rows`.
-
-    Attributes:
-        processes: how many work together, given the job and the devices of the workers that there are.
-        assist: what each of the others does, given the job and its rank from 1.
-        forget: removes what an earlier attempt has left, so that the work starts anew.
-    """
-
-    processes: Callable[["ShardJob", Sequence[str]], int]
-    assist: Callable[["ShardJob", int], None]
-    forget: Callable[["ShardJob"], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of the pipeline, declared in its own file under tasks/stages/.
+class Stage(ABC):
+    """One stage of the pipeline: a subclass and its one object, in a file of their own under tasks/stages/.
 
     Attributes:
         name: also the folder in the store, and what `--until` takes.
         version: of its algorithm; raised when numbers move.
-        kind: what a row stands for.
         row: dataclass of a row; the artifact's schema follows from it.
+        kind: what a row stands for.
         workers: who does the work.
-        reads: returns the settings that the result depends on, or None as long as they are not known.
-        rows: makes the rows of a shard, in a worker.
         upstream: the stages whose artifacts it reads.
         needs_truth: only photos with a true mask have a row.
         needs_labels: only photos with a class have a row.
@@ -55,29 +33,35 @@ class Stage:
         pooled: the run itself reads the artifacts of all shards together. Each is read completely before it counts as
             cached, so that a damaged one is found, and rebuilt, in its own task run.
         ranks_templates: it is part of a ranking of templates, and of a run whose template is `auto`.
-        enabled: whether a run with this config has the stage.
-        enabled_by: what to set if it has not, for messages.
-        joint: for a stage whose workers make one shard together.
+        enabled_by: what to set if a run does not have the stage, for messages.
         stored_as: the stage whose artifacts it makes, if not its own.
     """
 
     name: str
     version: int
-    kind: RowKind
     row: type
+    kind: RowKind
     workers: Literal["gpu", "cpu"]
-    reads: Callable[[RunInputs], Mapping[str, Any] | None]
-    rows: Callable[["ShardJob"], Iterator[Any]]
     upstream: tuple["Stage", ...] = ()
     needs_truth: bool = False
     needs_labels: bool = False
     sampled: bool = False
     pooled: bool = False
     ranks_templates: bool = False
-    enabled: Callable[[RunConfig], bool] = _always
     enabled_by: str = ""
-    joint: JointWork | None = None
     stored_as: "Stage | None" = None
+
+    @abstractmethod
+    def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:
+        """Return the settings that the result depends on, or None as long as they are not known."""
+
+    @abstractmethod
+    def rows(self, job: "ShardJob") -> Iterator[Any]:
+        """Make the rows of a shard, in a worker."""
+
+    def enabled(self, config: RunConfig) -> bool:
+        """Return whether a run with this config has the stage."""
+        return True
 
     @property
     def title(self) -> str:
@@ -101,6 +85,27 @@ class Stage:
             and (bool(photo.class_ids) or not self.needs_labels)
             and (photo.image_id in inputs.sample or not self.sampled)
         )
+
+
+class JointStage(Stage):
+    """A stage whose workers make one shard together. The first one runs `rows`, the others `assist`."""
+
+    @abstractmethod
+    def processes(self, job: "ShardJob", devices: Sequence[str]) -> int:
+        """Return how many workers make the shard, given the devices of those that there are."""
+
+    @abstractmethod
+    def assist(self, job: "ShardJob", rank: int) -> None:
+        """Do the part of one of the other workers.
+
+        Args:
+            job: of the shard.
+            rank: which worker this is, from 1.
+        """
+
+    @abstractmethod
+    def forget(self, job: "ShardJob") -> None:
+        """Remove what an earlier attempt has left, so that the work starts anew."""
 
 
 def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:

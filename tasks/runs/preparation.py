@@ -16,6 +16,7 @@ from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.plan.keys import sample_of, shard_of
 from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
+from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
@@ -127,7 +128,7 @@ def _prepared(
     from clipes.tasks.models.clip import weights_digest
 
     recipe, evaluation = None, NO_PHOTOS
-    if any(STAGES[name].joint for name in stages):
+    if any(isinstance(STAGES[name], JointStage) for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # which takes seconds
     count = config.execution.shards
     inputs = RunInputs(

@@ -7,7 +7,7 @@ from functools import cached_property
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.shard_plan import OutputDigests, Reuse, ShardPlan, Uris, plan_shard
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.stages.registry import STAGES, stage_keys
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -83,7 +83,7 @@ class PreparedRun:
 
     def shards_read(self, stage: Stage, upstream: Stage, shard: int) -> tuple[int, ...]:
         """Return the shards of an upstream stage that a shard of a stage reads."""
-        if stage.joint:  # it reads all of them together
+        if isinstance(stage, JointStage):  # it reads all of them together
             return tuple(upstream.kind.shards(upstream, self.inputs))
         return upstream.kind.read_by(stage, self.inputs, shard)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
@@ -18,6 +20,7 @@ from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import PhotoError
 from clipes_core.photo import patch_grid
+from clipes_core.refinements import REFINEMENTS
 from clipes_core.text_features import BACKGROUND_ID, TextFeatures
 
 if TYPE_CHECKING:
@@ -69,40 +72,43 @@ def cam_settings(inputs: RunInputs) -> dict[str, Any]:
     }
 
 
-def _rows(job: ShardJob) -> Iterator[CamsRow]:
-    """Make the CAMs of a shard's photos, photos of one size in batches."""
-    from clipes.tasks.inputs.batches import Batches
-    from clipes.tasks.machine.devices import token_budget
-    from clipes.tasks.models.loaded_clip import loaded_backbone
+class Cams(Stage):
+    """Makes CAMs of photos of one size in batches."""
 
-    config = job.config
-    backbone = loaded_backbone(config.clip, job.precision)
-    if config.cam.refine != "none" and config.cam.attention_blocks > backbone.depth:
-        _warn_of_depth(config.cam.attention_blocks, backbone.depth)
-    (texts_uri,) = job.upstream_uris(TEXTS)
-    texts = read_texts(job.store, texts_uri, config.clip)
-    batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
-    for photo, loaded in load_photos(job.photos, config.dataset):
-        if isinstance(loaded, PhotoError):
-            yield CamsRow.failed(photo.image_id, loaded, class_ids=photo.class_ids)
-        elif not photo.class_ids:
-            yield _row(photo, loaded, backbone.patch_size, None)
-        elif batch := batches.add(photo, loaded):
+    name, version = "cams", 1
+    upstream = (TEXTS,)
+    row, kind, workers = CamsRow, PHOTOS, "gpu"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return cam_settings(inputs)
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[CamsRow]:
+        """Make the CAMs of a shard's photos, photos of one size in batches."""
+        from clipes.tasks.inputs.batches import Batches
+        from clipes.tasks.machine.devices import token_budget
+        from clipes.tasks.models.loaded_clip import loaded_backbone
+
+        config = job.config
+        backbone = loaded_backbone(config.clip, job.precision)
+        if REFINEMENTS[config.cam.refine].needs_attention and config.cam.attention_blocks > backbone.depth:
+            _warn_of_depth(config.cam.attention_blocks, backbone.depth)
+        (texts_uri,) = job.upstream_uris(TEXTS)
+        texts = read_texts(job.store, texts_uri, config.clip)
+        batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
+        for photo, loaded in load_photos(job.photos, config.dataset):
+            if isinstance(loaded, PhotoError):
+                yield CamsRow.failed(photo.image_id, loaded, class_ids=photo.class_ids)
+            elif not photo.class_ids:
+                yield _row(photo, loaded, backbone.patch_size, None)
+            elif batch := batches.add(photo, loaded):
+                yield from batch_rows(backbone, texts, batch, config.cam)
+        for batch in batches.rest():
             yield from batch_rows(backbone, texts, batch, config.cam)
-    for batch in batches.rest():
-        yield from batch_rows(backbone, texts, batch, config.cam)
 
 
-CAMS = Stage(
-    name="cams",
-    version=1,
-    upstream=(TEXTS,),
-    kind=PHOTOS,
-    row=CamsRow,
-    workers="gpu",
-    reads=cam_settings,
-    rows=_rows,
-)
+CAMS = Cams()
 
 
 @cache

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
@@ -34,47 +36,46 @@ class EmbeddingsRow(PhotoRow):
     logit_scale: float | None = column("float32", None)
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any]:
-    return {"model": inputs.image_network, "photo": inputs.photo_settings}
+class Embeddings(Stage):
+    """Encodes photos of one size in batches; scale 1, no mirror."""
+
+    name, version = "embeddings", 1
+    row, kind, workers = EmbeddingsRow, PHOTOS, "gpu"
+    needs_labels = True
+    ranks_templates = True
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return {"model": inputs.image_network, "photo": inputs.photo_settings}
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[EmbeddingsRow]:
+        """Encode a shard's photos, photos of one size in batches; scale 1, no mirror."""
+        import torch
+
+        from clipes.tasks.inputs.batches import compute_in_batches
+        from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
+
+        config = job.config
+        backbone = loaded_backbone(config.clip, job.precision)
+        scale = logit_scale(loaded_clip(config.clip))
+
+        @torch.no_grad()
+        def encode(batch: "list[Loaded]") -> "list[np.ndarray]":
+            pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
+            return list(backbone.encode(pixels).embedding.cpu().numpy())
+
+        for photo, loaded, embedding in compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode):
+            if isinstance(embedding, PhotoError):
+                yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
+                continue
+            yield EmbeddingsRow(
+                image_id=photo.image_id,
+                class_ids=photo.class_ids,
+                notes=loaded.notes if loaded else (),
+                embedding=tuple(embedding.tolist()),
+                logit_scale=scale,
+            )
 
 
-def _rows(job: ShardJob) -> Iterator[EmbeddingsRow]:
-    """Encode a shard's photos, photos of one size in batches; scale 1, no mirror."""
-    import torch
-
-    from clipes.tasks.inputs.batches import compute_in_batches
-    from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
-
-    config = job.config
-    backbone = loaded_backbone(config.clip, job.precision)
-    scale = logit_scale(loaded_clip(config.clip))
-
-    @torch.no_grad()
-    def encode(batch: "list[Loaded]") -> "list[np.ndarray]":
-        pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
-        return list(backbone.encode(pixels).embedding.cpu().numpy())
-
-    for photo, loaded, embedding in compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode):
-        if isinstance(embedding, PhotoError):
-            yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
-            continue
-        yield EmbeddingsRow(
-            image_id=photo.image_id,
-            class_ids=photo.class_ids,
-            notes=loaded.notes if loaded else (),
-            embedding=tuple(embedding.tolist()),
-            logit_scale=scale,
-        )
-
-
-EMBEDDINGS = Stage(
-    name="embeddings",
-    version=1,
-    kind=PHOTOS,
-    row=EmbeddingsRow,
-    workers="gpu",
-    reads=_reads,
-    rows=_rows,
-    needs_labels=True,
-    ranks_templates=True,
-)
+EMBEDDINGS = Embeddings()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.worker import current_worker
@@ -47,41 +48,40 @@ class MaskScoresRow(PhotoRow):
     pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any]:
-    return {"classes": len(inputs.vocabulary.classes)}
+class MaskScores(Stage):
+    """Compares CAMs and masks with the truth."""
+
+    name, version = "mask_scores", 2
+    upstream = (CAMS, MASKS)
+    row, kind, workers = MaskScoresRow, PHOTOS, "cpu"
+    needs_truth = True
+    pooled = True
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return {"classes": len(inputs.vocabulary.classes)}
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[MaskScoresRow]:
+        """Compare a shard's CAMs and masks with the truth."""
+        import cv2
+
+        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        photos = {photo.image_id: photo for photo in job.photos}
+        masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
+        for cams in job.upstream_rows(CAMS):
+            image_id = cams["image_id"]
+            mask = masks.pop(image_id)
+            try:
+                if mask["status"] != "ok":
+                    raise PhotoError(ErrorKind.UPSTREAM, f"no mask: {mask['error']}")
+                truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
+                yield _row(job, cams, mask, truth)
+            except PhotoError as error:
+                yield MaskScoresRow.failed(image_id, error)
 
 
-def _rows(job: ShardJob) -> Iterator[MaskScoresRow]:
-    """Compare a shard's CAMs and masks with the truth."""
-    import cv2
-
-    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
-    photos = {photo.image_id: photo for photo in job.photos}
-    masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
-    for cams in job.upstream_rows(CAMS):
-        image_id = cams["image_id"]
-        mask = masks.pop(image_id)
-        try:
-            if mask["status"] != "ok":
-                raise PhotoError(ErrorKind.UPSTREAM, f"no mask: {mask['error']}")
-            truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
-            yield _row(job, cams, mask, truth)
-        except PhotoError as error:
-            yield MaskScoresRow.failed(image_id, error)
-
-
-MASK_SCORES = Stage(
-    name="mask_scores",
-    version=2,
-    upstream=(CAMS, MASKS),
-    kind=PHOTOS,
-    row=MaskScoresRow,
-    workers="cpu",
-    reads=_reads,
-    rows=_rows,
-    needs_truth=True,
-    pooled=True,
-)
+MASK_SCORES = MaskScores()
 
 
 def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.worker import current_worker
@@ -50,54 +51,53 @@ class MasksRow(PhotoRow):
     confidence_histogram: tuple[int, ...] = column("list<int64>", ())
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any]:
-    return {
-        "crf": inputs.config.crf.key_fields(),
-        "confidence": inputs.config.confidence.model_dump(),
-        "palette": inputs.vocabulary.palette,
-        "photo": inputs.photo_settings,
-    }
+class Masks(Stage):
+    """Makes pseudo masks from refined CAMs."""
+
+    name, version = "masks", 1
+    upstream = (CAMS,)
+    row, kind, workers = MasksRow, PHOTOS, "cpu"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return {
+            "crf": inputs.config.crf.key_fields(),
+            "confidence": inputs.config.confidence.model_dump(),
+            "palette": inputs.vocabulary.palette,
+            "photo": inputs.photo_settings,
+        }
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[MasksRow]:
+        """Make the pseudo masks of a shard's photos from their refined CAMs."""
+        import cv2
+
+        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        photos = {photo.image_id: photo for photo in job.photos}
+        palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
+        cams: dict[str, Mapping[str, Any]] = {}  # of the few photos that are being loaded ahead
+        without_cams: list[MasksRow] = []
+
+        def photos_with_cams() -> Iterator[Photo]:
+            for row in job.upstream_rows(CAMS, CAMS_COLUMNS):
+                photo = photos[row["image_id"]]
+                if row["status"] == "ok":
+                    cams[photo.image_id] = row
+                    yield photo
+                else:
+                    error = PhotoError(ErrorKind.UPSTREAM, f"no CAMs: {row['error']}")
+                    without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
+
+        for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
+            row = cams.pop(photo.image_id)
+            try:
+                yield _row(job, row, _same_photo(photo, row, loaded), palette)
+            except PhotoError as error:
+                yield MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids)
+        yield from without_cams
 
 
-def _rows(job: ShardJob) -> Iterator[MasksRow]:
-    """Make the pseudo masks of a shard's photos from their refined CAMs."""
-    import cv2
-
-    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
-    photos = {photo.image_id: photo for photo in job.photos}
-    palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-    cams: dict[str, Mapping[str, Any]] = {}  # of the few photos that are being loaded ahead
-    without_cams: list[MasksRow] = []
-
-    def photos_with_cams() -> Iterator[Photo]:
-        for row in job.upstream_rows(CAMS, CAMS_COLUMNS):
-            photo = photos[row["image_id"]]
-            if row["status"] == "ok":
-                cams[photo.image_id] = row
-                yield photo
-            else:
-                error = PhotoError(ErrorKind.UPSTREAM, f"no CAMs: {row['error']}")
-                without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
-
-    for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
-        row = cams.pop(photo.image_id)
-        try:
-            yield _row(job, row, _same_photo(photo, row, loaded), palette)
-        except PhotoError as error:
-            yield MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids)
-    yield from without_cams
-
-
-MASKS = Stage(
-    name="masks",
-    version=1,
-    upstream=(CAMS,),
-    kind=PHOTOS,
-    row=MasksRow,
-    workers="cpu",
-    reads=_reads,
-    rows=_rows,
-)
+MASKS = Masks()
 
 
 def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import load_truth
@@ -49,54 +50,53 @@ class PromptScoresRow(PhotoRow):
     pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any] | None:
-    if not inputs.sampled:
-        return None
-    return {**cam_settings(inputs), "templates": inputs.sampled, "classes": len(inputs.vocabulary.classes)}
+class PromptScores(Stage):
+    """Compares the CAMs of all sampled templates with the truth."""
+
+    name, version = "prompt_scores", 1
+    upstream = (CANDIDATE_TEXTS,)
+    row, kind, workers = PromptScoresRow, PHOTOS, "gpu"
+    needs_truth = True
+    needs_labels = True
+    sampled = True
+    pooled = True
+    ranks_templates = True
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
+        if not inputs.sampled:
+            return None
+        return {**cam_settings(inputs), "templates": inputs.sampled, "classes": len(inputs.vocabulary.classes)}
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[PromptScoresRow]:
+        """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
+        import cv2
+
+        from clipes.tasks.inputs.batches import compute_in_batches
+        from clipes.tasks.models.loaded_clip import loaded_backbone
+        from clipes_core.template_cams import template_cams
+
+        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        config = job.config
+        backbone = loaded_backbone(config.clip, job.precision)
+        text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
+
+        def compute(batch: "list[Loaded]") -> "list[list[PhotoCams]]":
+            images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
+            return template_cams(backbone, text_sets, images, class_ids, config.cam)
+
+        for photo, loaded, cams in compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute):
+            try:
+                if isinstance(cams, PhotoError):
+                    raise cams
+                assert loaded is not None  # it has CAMs
+                yield _row(photo, loaded.size_hw, cams, 1 + len(job.vocabulary.classes))
+            except PhotoError as error:
+                yield PromptScoresRow.failed(photo.image_id, error)
 
 
-def _rows(job: ShardJob) -> Iterator[PromptScoresRow]:
-    """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
-    import cv2
-
-    from clipes.tasks.inputs.batches import compute_in_batches
-    from clipes.tasks.models.loaded_clip import loaded_backbone
-    from clipes_core.template_cams import template_cams
-
-    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
-    config = job.config
-    backbone = loaded_backbone(config.clip, job.precision)
-    text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
-
-    def compute(batch: "list[Loaded]") -> "list[list[PhotoCams]]":
-        images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
-        return template_cams(backbone, text_sets, images, class_ids, config.cam)
-
-    for photo, loaded, cams in compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute):
-        try:
-            if isinstance(cams, PhotoError):
-                raise cams
-            assert loaded is not None  # it has CAMs
-            yield _row(photo, loaded.size_hw, cams, 1 + len(job.vocabulary.classes))
-        except PhotoError as error:
-            yield PromptScoresRow.failed(photo.image_id, error)
-
-
-PROMPT_SCORES = Stage(
-    name="prompt_scores",
-    version=1,
-    upstream=(CANDIDATE_TEXTS,),
-    kind=PHOTOS,
-    row=PromptScoresRow,
-    workers="gpu",
-    reads=_reads,
-    rows=_rows,
-    needs_truth=True,
-    needs_labels=True,
-    sampled=True,
-    pooled=True,
-    ranks_templates=True,
-)
+PROMPT_SCORES = PromptScores()
 
 
 def _row(photo: Photo, size_hw: tuple[int, int], cams: "Sequence[PhotoCams]", num_classes: int) -> PromptScoresRow:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
@@ -33,36 +34,35 @@ class PromptsRow(PhotoRow):
     scores: tuple[float, ...] = column("list<float32>", ())
 
 
-def _reads(_inputs: RunInputs) -> dict[str, Any]:
-    return {}  # all it reads is in the keys of its upstream
+class Prompts(Stage):
+    """Scores photos with all candidates; opens no photo."""
+
+    name, version = "prompts", 1
+    upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
+    row, kind, workers = PromptsRow, PHOTOS, "cpu"
+    needs_labels = True
+    pooled = True
+    ranks_templates = True
+
+    @override
+    def reads(self, _inputs: RunInputs) -> dict[str, Any]:
+        return {}  # all it reads is in the keys of its upstream
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[PromptsRow]:
+        """Score a shard's photos with all candidates; no photo is opened."""
+        texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
+        for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
+            image_id, class_ids = row["image_id"], tuple(row["class_ids"])
+            if row["status"] != "ok":
+                error = PhotoError(ErrorKind.UPSTREAM, f"no embedding: {row['error']}")
+                yield PromptsRow.failed(image_id, error, class_ids=class_ids)
+                continue
+            scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
+            yield PromptsRow(image_id=image_id, class_ids=class_ids, scores=tuple(scores.ravel().tolist()))
 
 
-def _rows(job: ShardJob) -> Iterator[PromptsRow]:
-    """Score a shard's photos with all candidates; no photo is opened."""
-    texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
-    for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
-        image_id, class_ids = row["image_id"], tuple(row["class_ids"])
-        if row["status"] != "ok":
-            error = PhotoError(ErrorKind.UPSTREAM, f"no embedding: {row['error']}")
-            yield PromptsRow.failed(image_id, error, class_ids=class_ids)
-            continue
-        scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
-        yield PromptsRow(image_id=image_id, class_ids=class_ids, scores=tuple(scores.ravel().tolist()))
-
-
-PROMPTS = Stage(
-    name="prompts",
-    version=1,
-    upstream=(CANDIDATE_TEXTS, EMBEDDINGS),
-    kind=PHOTOS,
-    row=PromptsRow,
-    workers="cpu",
-    reads=_reads,
-    rows=_rows,
-    needs_labels=True,
-    pooled=True,
-    ranks_templates=True,
-)
+PROMPTS = Prompts()
 
 
 @lru_cache(maxsize=1)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from typing_extensions import override
+
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import TRAINING
 from clipes.tasks.plan.rows import column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import JointWork, Stage
+from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError
@@ -43,74 +45,71 @@ class SegmenterRow:
     miou: float | None = column("double", None)
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any] | None:
-    return None if inputs.training is None else {"training": inputs.training.digest}
+class Segmenter(JointStage):
+    """Trains a segmentation network on the masks of all shards."""
+
+    name, version = "segmenter", 1
+    upstream = (MASKS,)
+    row, kind, workers = SegmenterRow, TRAINING, "gpu"
+    pooled = True
+    enabled_by = "train.enabled=true"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
+        return None if inputs.training is None else {"training": inputs.training.digest}
+
+    @override
+    def enabled(self, config: RunConfig) -> bool:
+        return config.train.enabled
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[SegmenterRow]:
+        """Train from the newest checkpoint, write the network beside the artifact, and yield the curve.
+
+        Raises:
+            ConfigError: the training cannot start with these settings.
+            WeightsError: the initial weights are of another network.
+            StageError: the loss is not a number, or runs away, or too many photos cannot be used.
+            PhotoError: a hundred photos in a row cannot be used.
+            ArtifactError: a mask, or the store, cannot be used.
+        """
+        from clipes.tasks.training.process import train
+
+        trained = train(_training_job(job), rank=0)
+        assert trained is not None  # the first process has the result
+        job.footer.update(training=json.dumps(trained.facts), weights=trained.weights)
+        for point in trained.curve:
+            yield SegmenterRow(**point)
+
+    @override
+    def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
+        """Return how many processes train: one per GPU, or per worker on a CPU, if they can share a batch evenly."""
+        batch_size = cast("Recipe", job.training).batch_size
+        most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
+        processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
+        if processes < most:
+            logger.info("a batch of %d is shared by %d of %d devices", batch_size, processes, most)
+        return processes
+
+    @override
+    def assist(self, job: ShardJob, rank: int) -> None:
+        """Train as one of the other processes."""
+        from clipes.tasks.training.process import train
+
+        train(_training_job(job), rank)
+
+    @override
+    def forget(self, job: ShardJob) -> None:
+        """Delete the checkpoints of earlier attempts."""
+        from clipes.tasks.storage.layout import checkpoints_uri
+        from clipes.tasks.storage.listing import list_names
+
+        folder = checkpoints_uri(job.store.artifact_uri(job.plan.key))
+        for name in list_names(folder) or ():
+            job.store.discard(posixpath.join(folder, name))
 
 
-def _enabled(config: RunConfig) -> bool:
-    return config.train.enabled
-
-
-def _rows(job: ShardJob) -> Iterator[SegmenterRow]:
-    """Train from the newest checkpoint, write the network beside the artifact, and yield the curve.
-
-    Raises:
-        ConfigError: the training cannot start with these settings.
-        WeightsError: the initial weights are of another network.
-        StageError: the loss is not a number, or runs away, or too many photos cannot be used.
-        PhotoError: a hundred photos in a row cannot be used.
-        ArtifactError: a mask, or the store, cannot be used.
-    """
-    from clipes.tasks.training.process import train
-
-    trained = train(_training_job(job), rank=0)
-    assert trained is not None  # the first process has the result
-    job.footer.update(training=json.dumps(trained.facts), weights=trained.weights)
-    for point in trained.curve:
-        yield SegmenterRow(**point)
-
-
-def _assist(job: ShardJob, rank: int) -> None:
-    """Train as one of the other processes."""
-    from clipes.tasks.training.process import train
-
-    train(_training_job(job), rank)
-
-
-def _processes(job: ShardJob, devices: Sequence[str]) -> int:
-    """Return how many processes train: one per GPU, or per worker on a CPU, as far as they can share a batch evenly."""
-    batch_size = cast("Recipe", job.training).batch_size
-    most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
-    processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
-    if processes < most:
-        logger.info("a batch of %d is shared by %d of %d devices", batch_size, processes, most)
-    return processes
-
-
-def _forget(job: ShardJob) -> None:
-    """Delete the checkpoints of earlier attempts."""
-    from clipes.tasks.storage.layout import checkpoints_uri
-    from clipes.tasks.storage.listing import list_names
-
-    folder = checkpoints_uri(job.store.artifact_uri(job.plan.key))
-    for name in list_names(folder) or ():
-        job.store.discard(posixpath.join(folder, name))
-
-
-SEGMENTER = Stage(
-    name="segmenter",
-    version=1,
-    upstream=(MASKS,),
-    kind=TRAINING,
-    row=SegmenterRow,
-    workers="gpu",
-    reads=_reads,
-    rows=_rows,
-    pooled=True,
-    enabled=_enabled,
-    enabled_by="train.enabled=true",
-    joint=JointWork(processes=_processes, assist=_assist, forget=_forget),
-)
+SEGMENTER = Segmenter()
 
 
 def training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.inputs.truth import load_truth
@@ -43,57 +44,55 @@ class SegmenterScoresRow(PhotoRow):
     pixels: tuple[int, ...] = column("list<int64>", ())
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any]:
-    evaluation = inputs.config.evaluation
-    slide = {} if evaluation.mode == "whole" else evaluation.model_dump(include={"crop", "stride"})
-    return {
-        "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
-        "crf": evaluation.crf.key_fields() if evaluation.crf.enabled else None,
-        "palette": inputs.vocabulary.palette,
-        "photo": inputs.photo_settings,
-    }
+class SegmenterScores(Stage):
+    """Lets the trained segmenter predict photos of the evaluation, and compares where there is a truth."""
+
+    name, version = "segmenter_scores", 1
+    upstream = (SEGMENTER,)
+    row, kind, workers = SegmenterScoresRow, EVALUATION, "gpu"
+    pooled = True
+    enabled_by = "train.enabled=true, and photos in evaluation"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        evaluation = inputs.config.evaluation
+        slide = {} if evaluation.mode == "whole" else evaluation.model_dump(include={"crop", "stride"})
+        return {
+            "evaluation": evaluation.model_dump(include={"mode", "scales", "flip", "merge"}) | slide,
+            "crf": evaluation.crf.key_fields() if evaluation.crf.enabled else None,
+            "palette": inputs.vocabulary.palette,
+            "photo": inputs.photo_settings,
+        }
+
+    @override
+    def enabled(self, config: RunConfig) -> bool:
+        return config.train.enabled and bool(config.evaluation.photos)
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
+        """Let the run's segmenter predict a shard's photos, and compare with the truth where there is one."""
+        import cv2
+
+        from clipes.tasks.inputs.pngs import resized_ids
+        from clipes.tasks.models.segmenter_file import predict_ids
+        from clipes.tasks.training.building import import_own_modules
+
+        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        (artifact_uri,) = job.upstream_uris(SEGMENTER)
+        import_own_modules(job.training.imports if job.training else ())
+        segmenter = _segmenter_of(artifact_uri)
+        palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
+        for photo, loaded in load_photos(job.photos, job.config.dataset):
+            try:
+                if isinstance(loaded, PhotoError):
+                    raise loaded
+                ids = predict_ids(segmenter, photo, loaded, job.config.evaluation)
+                yield _row(photo, resized_ids(ids, loaded.size_hw), palette, 1 + len(job.vocabulary.classes))
+            except PhotoError as error:
+                yield SegmenterScoresRow.failed(photo.image_id, error)
 
 
-def _enabled(config: RunConfig) -> bool:
-    return config.train.enabled and bool(config.evaluation.photos)
-
-
-def _rows(job: ShardJob) -> Iterator[SegmenterScoresRow]:
-    """Let the run's segmenter predict a shard's photos, and compare with the truth where there is one."""
-    import cv2
-
-    from clipes.tasks.inputs.pngs import resized_ids
-    from clipes.tasks.models.segmenter_file import predict_ids
-    from clipes.tasks.training.building import import_own_modules
-
-    cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
-    (artifact_uri,) = job.upstream_uris(SEGMENTER)
-    import_own_modules(job.training.imports if job.training else ())
-    segmenter = _segmenter_of(artifact_uri)
-    palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-    for photo, loaded in load_photos(job.photos, job.config.dataset):
-        try:
-            if isinstance(loaded, PhotoError):
-                raise loaded
-            ids = predict_ids(segmenter, photo, loaded, job.config.evaluation)
-            yield _row(photo, resized_ids(ids, loaded.size_hw), palette, 1 + len(job.vocabulary.classes))
-        except PhotoError as error:
-            yield SegmenterScoresRow.failed(photo.image_id, error)
-
-
-SEGMENTER_SCORES = Stage(
-    name="segmenter_scores",
-    version=1,
-    upstream=(SEGMENTER,),
-    kind=EVALUATION,
-    row=SegmenterScoresRow,
-    workers="gpu",
-    reads=_reads,
-    rows=_rows,
-    pooled=True,
-    enabled=_enabled,
-    enabled_by="train.enabled=true, and photos in evaluation",
-)
+SEGMENTER_SCORES = SegmenterScores()
 
 
 def _segmenter_of(artifact_uri: str) -> "Segmenter":

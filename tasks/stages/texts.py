@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import CANDIDATE_TEXTS as ROW_PER_TEXT_AND_CANDIDATE
@@ -36,71 +37,69 @@ class TextRow:
     feature: np.ndarray = column("list<float32>")
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any] | None:
-    prompts = inputs.config.prompts
-    if not prompts.templates:
-        return None
-    joined = prompts.fusion == "sentence"
-    words = [
-        [entry.name, entry.sentence_words if joined else entry.separate_words] for entry in inputs.vocabulary.classes
-    ]
-    return {
-        "model": [inputs.config.clip.model, inputs.model_digest],
-        "templates": prompts.templates,
-        "fusion": prompts.fusion,
-        "background": inputs.vocabulary.background_words if prompts.background else (),
-        "classes": words,
-    }
+class Texts(Stage):
+    """Encodes the vocabulary's texts in the config's templates."""
+
+    name, version = "texts", 1
+    row, kind, workers = TextRow, ROW_PER_TEXT, "gpu"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
+        prompts = inputs.config.prompts
+        if not prompts.templates:
+            return None
+        joined = prompts.fusion == "sentence"
+        words = [
+            [entry.name, entry.sentence_words if joined else entry.separate_words]
+            for entry in inputs.vocabulary.classes
+        ]
+        return {
+            "model": [inputs.config.clip.model, inputs.model_digest],
+            "templates": prompts.templates,
+            "fusion": prompts.fusion,
+            "background": inputs.vocabulary.background_words if prompts.background else (),
+            "classes": words,
+        }
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[TextRow]:
+        """Encode the texts.
+
+        Raises:
+            PromptError: a sentence is longer than CLIP reads.
+            WeightsError: the weights cannot be used.
+        """
+        from clipes.tasks.models.loaded_clip import loaded_clip
+        from clipes_core.prompts import sentences, text_feature, vocabulary_texts
+
+        clip, prompts = loaded_clip(job.config.clip), job.config.prompts
+        for text in vocabulary_texts(job.vocabulary, prompts):
+            feature = text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates)
+            yield TextRow(
+                class_id=text.class_id,
+                name=text.name,
+                sentences=tuple(line for phrase in text.phrases for line in sentences(phrase, prompts.templates)),
+                feature=feature.cpu().numpy(),
+            )
 
 
-def _rows(job: ShardJob) -> Iterator[TextRow]:
-    """Encode the vocabulary's texts in the config's templates.
-
-    Raises:
-        PromptError: a sentence is longer than CLIP reads.
-        WeightsError: the weights cannot be used.
-    """
-    from clipes.tasks.models.loaded_clip import loaded_clip
-    from clipes_core.prompts import sentences, text_feature, vocabulary_texts
-
-    clip, prompts = loaded_clip(job.config.clip), job.config.prompts
-    for text in vocabulary_texts(job.vocabulary, prompts):
-        feature = text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates)
-        yield TextRow(
-            class_id=text.class_id,
-            name=text.name,
-            sentences=tuple(line for phrase in text.phrases for line in sentences(phrase, prompts.templates)),
-            feature=feature.cpu().numpy(),
-        )
+TEXTS = Texts()
 
 
-TEXTS = Stage(
-    name="texts",
-    version=1,
-    kind=ROW_PER_TEXT,
-    row=TextRow,
-    workers="gpu",
-    reads=_reads,
-    rows=_rows,
-)
+class CandidateTexts(Texts):
+    """Makes the texts of each candidate template: the artifacts of runs with these templates."""
+
+    name, kind = "candidate_texts", ROW_PER_TEXT_AND_CANDIDATE
+    ranks_templates = True
+    stored_as = TEXTS
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
+        keys = [key_without_upstream(TEXTS, inputs.with_template(template)) for template in inputs.candidates]
+        return {"texts": keys} if keys else None
 
 
-def _candidates_read(inputs: RunInputs) -> dict[str, Any] | None:
-    keys = [key_without_upstream(TEXTS, inputs.with_template(template)) for template in inputs.candidates]
-    return {"texts": keys} if keys else None
-
-
-CANDIDATE_TEXTS = Stage(
-    name="candidate_texts",
-    version=1,
-    kind=ROW_PER_TEXT_AND_CANDIDATE,
-    row=TextRow,
-    workers="gpu",
-    reads=_candidates_read,
-    rows=_rows,
-    ranks_templates=True,
-    stored_as=TEXTS,
-)
+CANDIDATE_TEXTS = CandidateTexts()
 
 
 def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:

@@ -2,27 +2,33 @@
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
-from clipes.tasks.stages.texts import TEXTS, TextRow
+from clipes.tasks.stages.texts import TextRow, Texts
 from clipes_core.errors import StageError
 
 
-def _fail(_job):
-    raise StageError("the toy stage cannot work")
+class Failing(Texts):
+    """Cannot work."""
+
+    def rows(self, job):
+        raise StageError("the toy stage cannot work")
 
 
-def _note_process(_job):
-    yield TextRow(class_id=0, name=str(os.getpid()), sentences=(), feature=())
+class NotesItsProcess(Texts):
+    """Has a row that names the process that makes it."""
+
+    def rows(self, job):
+        yield TextRow(class_id=0, name=str(os.getpid()), sentences=(), feature=())
 
 
-def _stand_still(job):
-    Path(f"{job.store.uri}-stands-still").touch()
-    time.sleep(300)
-    yield from ()
+class StandsStill(Texts):
+    """Leaves a file beside the store, and comes to no end."""
+
+    def rows(self, job):
+        Path(f"{job.store.uri}-stands-still").touch()
+        time.sleep(300)
+        yield from ()
 
 
-FAILING = replace(TEXTS, rows=_fail)
-NOTES_ITS_PROCESS = replace(TEXTS, rows=_note_process)
-STANDS_STILL = replace(TEXTS, rows=_stand_still)
+FAILING, NOTES_ITS_PROCESS, STANDS_STILL = Failing(), NotesItsProcess(), StandsStill()

@@ -56,7 +56,7 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
 )
 def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
     job = SimpleNamespace(training=SimpleNamespace(batch_size=batch_size))
-    assert SEGMENTER.joint.processes(job, devices) == expected
+    assert SEGMENTER.processes(job, devices) == expected
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):

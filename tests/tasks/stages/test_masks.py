@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from clipes.tasks.stages.cam_rows import stored_cams
 from PIL import Image
 from support.small_runs import make_run
 
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.run import ConfidenceConfig, CrfConfig
 from clipes_core.pseudo_mask import pseudo_mask
 

@@ -287,15 +287,13 @@ def test_keys_are_16_hex_digits_and_differ():
         ("segmenter_scores", SCORES),
     ],
 )
-def test_a_new_version_moves_the_stage_and_what_stands_on_it(stage, expected):
+def test_a_new_version_moves_the_stage_and_what_stands_on_it(stage, expected, monkeypatch):
     config = parse_config(BASE)
-    before, version = keys_of(config), STAGES[stage].version
+    before = keys_of(config)
 
-    object.__setattr__(STAGES[stage], "version", version + 1)  # it is frozen, and other stages hold this very object
-    try:
-        assert moved(before, keys_of(config)) == expected
-    finally:
-        object.__setattr__(STAGES[stage], "version", version)
+    monkeypatch.setattr(STAGES[stage], "version", STAGES[stage].version + 1)
+
+    assert moved(before, keys_of(config)) == expected
 
 
 def test_stages_come_after_what_they_read():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.plan.jobs import ShardJob
@@ -27,30 +28,29 @@ class BrightnessRow(PhotoRow):
     brightness: float | None = column("double", None)
 
 
-def _reads(inputs: RunInputs) -> dict[str, Any]:
-    return {"photo": inputs.photo_settings}
+class Brightness(Stage):
+    """Measures how bright objects are."""
+
+    name, version = "brightness", 1
+    upstream = (MASKS,)
+    row, kind, workers = BrightnessRow, PHOTOS, "cpu"
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return {"photo": inputs.photo_settings}
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[BrightnessRow]:
+        masks = {row["image_id"]: row["mask_png"] for row in job.upstream_rows(MASKS, ("image_id", "mask_png"))}
+        for photo, loaded in load_photos(job.photos, job.config.dataset):
+            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))  # so that a test can kill it in the middle
+            if isinstance(loaded, PhotoError):
+                yield BrightnessRow.failed(photo.image_id, loaded)
+                continue
+            with Image.open(io.BytesIO(masks[photo.image_id])) as mask:
+                pixels = np.asarray(loaded.image)[np.asarray(mask) > 0]
+            brightness = float(pixels.mean()) if pixels.size else None
+            yield BrightnessRow(image_id=photo.image_id, brightness=brightness)
 
 
-def _rows(job: ShardJob) -> Iterator[BrightnessRow]:
-    masks = {row["image_id"]: row["mask_png"] for row in job.upstream_rows(MASKS, ("image_id", "mask_png"))}
-    for photo, loaded in load_photos(job.photos, job.config.dataset):
-        time.sleep(float(os.environ.get("TOY_SECONDS", "0")))  # so that a test can kill it in the middle
-        if isinstance(loaded, PhotoError):
-            yield BrightnessRow.failed(photo.image_id, loaded)
-            continue
-        with Image.open(io.BytesIO(masks[photo.image_id])) as mask:
-            pixels = np.asarray(loaded.image)[np.asarray(mask) > 0]
-        brightness = float(pixels.mean()) if pixels.size else None
-        yield BrightnessRow(image_id=photo.image_id, brightness=brightness)
-
-
-BRIGHTNESS = Stage(
-    name="brightness",
-    version=1,
-    upstream=(MASKS,),
-    kind=PHOTOS,
-    row=BrightnessRow,
-    workers="cpu",
-    reads=_reads,
-    rows=_rows,
-)
+BRIGHTNESS = Brightness()
