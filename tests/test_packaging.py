@@ -9,6 +9,7 @@ import tomllib
 import venv
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import pytest
 from setuptools import find_namespace_packages
@@ -16,32 +17,28 @@ from setuptools import find_namespace_packages
 ROOT = Path(__file__).parents[1]
 
 
+def tracked(*patterns: str) -> list[str]:
+    """Files of the repository, as git lists them."""
+    command = ["git", "ls-files", *patterns]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def setuptools_settings() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
 def test_package_data_covers_all_files_of_configs_and_templates():
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = pyproject["tool"]["setuptools"]["package-data"]["*"]
-    listed = subprocess.run(
-        ["git", "ls-files", "configs", "tasks", "flows", "clipes_core"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    data = [Path(line).name for line in listed.stdout.splitlines() if not line.endswith((".py", ".md"))]
+    patterns = setuptools_settings()["package-data"]["*"]
+    files = tracked("configs", "tasks", "flows", "clipes_core")
+    data = [Path(file).name for file in files if not file.endswith((".py", ".md"))]
     assert "clipes-demo.safetensors" in data
     assert [name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 def test_packages_cover_all_python_files():
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = find_namespace_packages(str(ROOT), **pyproject["tool"]["setuptools"]["packages"]["find"])
-    listed = subprocess.run(
-        ["git", "ls-files", "configs/*.py", "tasks/*.py", "flows/*.py", "clipes_core/*.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    modules = [line if line.startswith("clipes_core/") else f"clipes/{line}" for line in listed.stdout.splitlines()]
+    packages = find_namespace_packages(str(ROOT), **setuptools_settings()["packages"]["find"])
+    files = tracked("configs/*.py", "tasks/*.py", "flows/*.py", "clipes_core/*.py")
+    modules = [file if file.startswith("clipes_core/") else f"clipes/{file}" for file in files]
     folders = {str(Path(module).parent).replace("/", ".") for module in modules}
     assert "clipes.configs.mmseg._base_" in folders
     assert folders <= set(packages)

@@ -1,7 +1,6 @@
 """Runner inline: jobs run in the calling process, one at a time, so that a breakpoint in a stage stops there."""
 
 import threading
-from collections.abc import Mapping
 
 from typing_extensions import override
 
@@ -21,7 +20,7 @@ class InlineRunner(Runner):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self._slots = {
+        self.slots = {
             "gpu": (WorkerSlot(available_devices(config.clip.device)[0], cores()),),
             "cpu": (WorkerSlot("cpu", 1),),
         }
@@ -29,14 +28,9 @@ class InlineRunner(Runner):
         self._rows = self._counters.of_slot()
         self._one_at_a_time, self._cancelled = threading.Lock(), False
 
-    @property
-    @override
-    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
-        return self._slots
-
     @override
     def run(self, job: ShardJob) -> ShardRecord:
-        (slot,) = self._slots[job.stage.workers]
+        (slot,) = self.slots[job.stage.workers]
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StageError("stopped before it was done")

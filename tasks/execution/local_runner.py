@@ -1,6 +1,5 @@
 """Runner local: long-lived worker processes of this host, one per device for CAMs and one per core for masks."""
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -13,7 +12,6 @@ from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
@@ -25,14 +23,14 @@ class LocalRunner(Runner):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self._slots = {"cpu": cpu_slots(config.execution), "gpu": gpu_slots(config.clip, config.execution)}
+        self.slots = {"cpu": cpu_slots(config.execution), "gpu": gpu_slots(config.clip, config.execution)}
         self._counters = Counters(tuple(STAGES))
         self._pools: dict[str, WorkerPool] = {}
         self._stack = ExitStack()
 
     @override
     def __enter__(self) -> Self:
-        for kind, slots in self._slots.items():
+        for kind, slots in self.slots.items():
             self._pools[kind] = self._stack.enter_context(worker_pool(slots, self._counters))
         return self
 
@@ -41,11 +39,6 @@ class LocalRunner(Runner):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)  # each pool ends its calls and its processes
-
-    @property
-    @override
-    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
-        return self._slots
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:

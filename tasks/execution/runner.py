@@ -25,9 +25,11 @@ class Runner(ABC):
     memory or took too long, StageError for a job that was cancelled.
 
     Attributes:
+        slots: kind of worker (gpu, cpu) -> where each of them computes.
         Settings: the keys of `execution.runner` beside `kind` that the runner knows.
     """
 
+    slots: Mapping[str, tuple[WorkerSlot, ...]]
     Settings: type[Section] = Section
 
     def __init__(self, config: RunConfig) -> None:
@@ -42,11 +44,6 @@ class Runner(ABC):
     ) -> None:
         """End the workers; what they are doing is lost."""
         self.cancel()
-
-    @property
-    @abstractmethod
-    def slots(self) -> Mapping[str, tuple[WorkerSlot, ...]]:
-        """Kind of worker (gpu, cpu) -> where each of them computes."""
 
     @abstractmethod
     def run(self, job: ShardJob) -> ShardRecord:

@@ -112,13 +112,7 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Look up files by listing each folder that occurs once.
-
-    Args:
-        uris: absolute paths or URIs; those in one folder share one listing.
-
-    Returns:
-        The facts of those that exist.
+    """Return the facts of those files that exist, as `listing.find_files`.
 
     Raises:
         DatasetError: as `read_bytes`.

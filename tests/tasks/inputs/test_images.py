@@ -1,20 +1,19 @@
 import io
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
 from s3fs import S3FileSystem
+from support.web_server import Handler, serve
 
 from clipes.tasks.inputs.images import open_image, read_bytes, translate_photo_errors
 from clipes_core.errors import ErrorKind, PhotoError, StorageError
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Handler):
     """Answers with the status in the path, or with less than it announces."""
 
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
         status = self.path.lstrip("/").partition(".")[0]
         self.send_response(200 if status == "short" else int(status))
         self.send_header("Content-Length", "1000" if status == "short" else "0")
@@ -22,18 +21,11 @@ class Answers(BaseHTTPRequestHandler):
         if status == "short":
             self.wfile.write(b"ten bytes.")
 
-    def log_message(self, *_):
-        """Log nothing."""
-
 
 @pytest.fixture(scope="module")
 def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serve(Answers) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

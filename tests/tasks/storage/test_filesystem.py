@@ -2,41 +2,33 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from s3fs import S3FileSystem
 from support.permissions import unprivileged
 from support.s3_server import READER, STRANGER, UNKNOWN, WRITER
+from support.web_server import Handler, serve
 
 from clipes.tasks.storage.files import move, read_file, remove, write_file
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes_core.errors import StorageError, TransientError
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Handler):
     """Answers with the status in the path."""
 
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
         self.send_response(int(self.path.lstrip("/")))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
-        """Say nothing."""
-
 
 @pytest.fixture(scope="module")
 def web():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serve(Answers) as url:
+        yield url
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

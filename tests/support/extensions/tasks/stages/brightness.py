@@ -36,10 +36,6 @@ class Brightness(Stage):
     row, kind, workers = BrightnessRow, PHOTOS, "cpu"
 
     @override
-    def reads(self, inputs: RunInputs) -> dict[str, Any]:
-        return {"photo": inputs.photo_settings}
-
-    @override
     def rows(self, job: ShardJob) -> Iterator[BrightnessRow]:
         masks = {row["image_id"]: row["mask_png"] for row in job.upstream_rows(MASKS, ("image_id", "mask_png"))}
         for photo, loaded in load_photos(job.photos, job.config.dataset):
@@ -51,6 +47,10 @@ class Brightness(Stage):
                 pixels = np.asarray(loaded.image)[np.asarray(mask) > 0]
             brightness = float(pixels.mean()) if pixels.size else None
             yield BrightnessRow(image_id=photo.image_id, brightness=brightness)
+
+    @override
+    def reads(self, inputs: RunInputs) -> dict[str, Any]:
+        return {"photo": inputs.photo_settings}
 
 
 BRIGHTNESS = Brightness()
