@@ -43,7 +43,10 @@ def class_scores(facts: RunFacts) -> list[ClassScores]:
     ious = {each.key: metrics[each.key]["class_iou"] for each in SCORED if each.key in metrics}
     found = [
         ClassScores(
-            *(class_id, name, ious[first][name], facts.listed.by_class.get(class_id)),
+            class_id,
+            name,
+            ious[first][name],
+            facts.listed.by_class.get(class_id),
             {what: of_class.get(name) for what, of_class in ious.items()},
         )
         for class_id, name in enumerate(ious[first])

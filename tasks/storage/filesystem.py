@@ -22,8 +22,18 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # A local disk's own EIO is not among them, because a bad sector stays bad. Object stores report 5xx as EREMOTEIO or
 # EBUSY.
 TRANSIENT_ERRNOS = (
-    *(errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE),
-    *(errno.EREMOTEIO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    errno.EAGAIN,
+    errno.EINTR,
+    errno.EBUSY,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ESTALE,
+    errno.EREMOTEIO,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
 )
 RETRYABLE_STATUSES = (408, 409, 429)  # the HTTP statuses below 500 that ask for another attempt
 NOT_IMPLEMENTED = 501  # the one from 500 on that does not

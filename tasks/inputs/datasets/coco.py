@@ -134,7 +134,9 @@ def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
     if image_ids:
         logger.warning(
             "%s: annotations name %d image_ids that no image has, the first is %r: photos may lack their labels",
-            *(json_uri, len(image_ids), min(image_ids, key=str)),
+            json_uri,
+            len(image_ids),
+            min(image_ids, key=str),
         )
 
 

@@ -17,8 +17,17 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
 
 REPORTED_PACKAGES = (
-    *("clipes", "torch", "torchvision", "open_clip_torch", "pydensecrf2", "numpy", "opencv-python", "prefect"),
-    *("onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation"),
+    "clipes",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "pydensecrf2",
+    "numpy",
+    "opencv-python",
+    "prefect",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
 )
 MANIFEST_SCHEMA = pa.schema(
     [

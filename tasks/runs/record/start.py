@@ -75,7 +75,9 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
         folder = files.archive(last["started"], FILES)
         logger.info(
             "changed since the last run named %s: %s; its files are now in %s",
-            *(files.name, ", ".join(changed), folder),
+            files.name,
+            ", ".join(changed),
+            folder,
         )
     return changed
 
