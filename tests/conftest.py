@@ -1,6 +1,7 @@
 """Where the tests find generated and real photos, the published program's outputs, and a real Prefect server."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +124,13 @@ def server(server_environment, monkeypatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
         yield server_environment["PREFECT_API_URL"]
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also if the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

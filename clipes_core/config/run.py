@@ -164,7 +164,9 @@ class ExecutionConfig(Section):
         description="Number of parts of a stage. Changes no result, but a new number moves photos between shards, "
         "and their rows are computed again.",
     )
-    runner: RunnerConfig = Field(default_factory=RunnerConfig)
+    runner: RunnerConfig = Field(
+        default_factory=RunnerConfig, description="Who makes the shards, and where; its further keys are the runner's."
+    )
     gpu_workers: int | Literal["auto"] = Field(
         "auto", description="Number of processes for CAMs; auto: one per device."
     )

@@ -207,7 +207,7 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, scene_argume
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a {}.", "", "a photo."], "own.txt, line 3: 'a photo.' must hold {} exactly once"),
+        (["a {}.", "", "a photo."], "own.txt, line 3: 'a photo.' must contain {} exactly once"),
         (["", "  "], "own.txt: has no template"),
         (
             ["a {}.", "a {} " + "very " * 90 + "far away."],

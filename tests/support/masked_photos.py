@@ -79,4 +79,4 @@ class MaskedPhotos:
 
 def mask_row(image_id, ids, confidence):
     mask_png = palette_png(ids, np.array(VOCABULARY.palette, np.uint8))
-    return MasksRow(image_id, (1, 2), mask_png=mask_png, confidence_png=png(confidence))
+    return MasksRow(image_id=image_id, class_ids=(1, 2), mask_png=mask_png, confidence_png=png(confidence))

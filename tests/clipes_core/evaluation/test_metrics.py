@@ -95,7 +95,7 @@ def test_no_triplets_give_a_matrix_of_zeros():
 @pytest.mark.parametrize(("truth", "prediction"), [(-1, 0), (0, 2)])
 def test_rejects_triplets_of_unknown_ids(truth, prediction):
     triplets = Triplets(np.array([truth]), np.array([prediction]), np.array([1]))
-    with pytest.raises(ShapeError, match=rf"hold ids {truth}\.\.{prediction}, the classes are 0\.\.1"):
+    with pytest.raises(ShapeError, match=rf"have ids {truth}\.\.{prediction}, but the classes are 0\.\.1"):
         from_triplets(triplets, num_classes=2)
 
 

@@ -125,6 +125,7 @@ def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_comes_before_an_error_of_a_local_runner_that_ends(prepared):
     runner = LocalRunner(prepared("local").config)
     runner._stack.callback(os.close, -1)

@@ -9,6 +9,8 @@ from prefect.exceptions import TerminationSignal
 
 from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, interruption_first, sigint_blocked
 
+pytestmark = pytest.mark.usefixtures("heeds_ctrl_c")
+
 INTERRUPTIONS = [KeyboardInterrupt(), SystemExit(INTERRUPTED), TerminationSignal(signal.SIGTERM)]
 
 

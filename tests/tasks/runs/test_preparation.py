@@ -120,7 +120,7 @@ def test_a_training_that_could_not_begin_is_told_before_anything_runs(six):
     network = six.folder / "own.py"
     network.write_text(f'_base_ = {str(TINY_NETWORK)!r}\nmodel = dict(decode_head=dict(type="FCN"))\n')
     training = {"train": {"enabled": True, "init": "none", "mmseg_config": str(network)}}
-    with pytest.raises(ConfigError, match="its model names 'FCN', which MMSegmentation does not register"):
+    with pytest.raises(ConfigError, match="its model names 'FCN', which is not registered in MMSegmentation"):
         prepared(six, "segmenter", **training)
     assert prepared(six, "masks", **training).photos == 6
 

@@ -14,6 +14,7 @@ from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import run_names
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 
 
@@ -111,7 +112,7 @@ def test_an_export_replaces_the_files_of_an_earlier_one(tiny, run_of):
 
 def test_an_unknown_run_is_reported(scenes_run, tmp_path):
     store, _ = scenes_run
-    with pytest.raises(UsageError, match=rf"^no run other in {store}; there are: scenes.*\. Name another store"):
+    with pytest.raises(UsageError, match=rf"^no run other in {store}; existing runs: scenes.*\. Name another store"):
         export_run("voc", store, "other", str(tmp_path), 0)
 
 
@@ -140,7 +141,7 @@ def test_the_colours_are_those_of_the_run_even_if_its_vocabulary_was_deleted(tin
     export_run("voc", store, name, str(tiny.folder / "out"), 0)
 
     assert palette(tiny.folder / "out" / "a.png")[3:6] == [9, 8, 7]
-    assert ArtifactStore(store).run_names() == ["tiny"]
+    assert run_names(store) == ["tiny"]
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a"])
@@ -157,6 +158,6 @@ def test_an_id_that_leads_out_of_the_target_is_never_written(tiny, run_of, tmp_p
     forged = table.set_column(0, "image_id", pa.array([image_id]))
     pq.write_table(forged, path, write_page_checksum=True)
 
-    with pytest.raises(PhotoError, match="is no path below"):
+    with pytest.raises(PhotoError, match="is not a path below"):
         export_run("voc", store, name, str(tmp_path / "sub" / "out"), ignore_below=0)
     assert list(tmp_path.rglob("a.png")) == [tiny.folder / "a.png"]

@@ -55,7 +55,7 @@ def test_rows_are_found_in_every_row_group(masked, files):
 
 def test_photos_without_a_mask_are_excluded_and_counted(masked):
     masked.add("a")
-    masked.add("b", row=MasksRow("b", (1,), "error", "no CAMs", "upstream"))
+    masked.add("b", row=MasksRow(image_id="b", class_ids=(1,), status="error", error="no CAMs", error_kind="upstream"))
     masked.add("c", shard=1)
     masked.shards[1].clear()
     found = masked.training_set()
@@ -72,7 +72,7 @@ def test_the_files_of_a_run_locate_its_masks(run_with_masks, files):
     found = TrainingSet.of_run(run_with_masks.store.uri, "tiny")
 
     assert [found.photo(index).image_id for index in range(2)] == ["a", "d"]
-    listed = {photo.image_id: photo for photos in run_with_masks.shards.values() for photo in photos}
+    listed = {photo.image_id: photo for photos in run_with_masks.inputs.shards.values() for photo in photos}
     assert found.photo(1).uri == listed["d"].uri
     assert found.photo(1).fingerprint == listed["d"].fingerprint
     assert (found.exif, found.vocabulary, found.left_out) == ("apply", run_with_masks.vocabulary, 0)
