@@ -3,7 +3,6 @@
 import pytest
 import torch
 from support import oracle
-from support.cam_cases import opened
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +15,12 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def model(golden):
-    """Return a small trained CLIP with its text network."""
-    return oracle.oracle_model(golden / "small_vit.pt").eval()
+def model(seeded_weights):
+    """Return a small CLIP with its text network."""
+    return oracle.oracle_model(seeded_weights).eval()
 
 
 @pytest.fixture(scope="module")
-def photo(real_data):
+def photo(large_scene):
     """Return a photo of 8 x 10 patches of 16 px, whose sides are not multiples of the patch size."""
-    return opened(real_data, "2007_001185").resize((157, 121))
+    return large_scene.resize((157, 121))

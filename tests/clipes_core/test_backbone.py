@@ -92,9 +92,9 @@ def grid_of(backbone, pixels):
 
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
-def test_features_and_attention_of_the_golden_network_equal_those_of_the_oracle(golden, real_data, pooling):
-    model = oracle.oracle_model(golden / "small_vit.pt")
-    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB").resize((150, 100))
+def test_features_and_attention_of_a_small_clip_equal_those_of_the_oracle(seeded_weights, large_scene, pooling):
+    model = oracle.oracle_model(seeded_weights)
+    photo = large_scene.resize((150, 100))
     backbone = Backbone(model.visual, pooling)
     encoded = backbone.encode(backbone.pixels(photo)[None], attention_blocks=8)
     seen = oracle.visual_pass(model, oracle.view_pixels(photo, 1.0, 16, mirrored=False), pooling)

@@ -10,7 +10,6 @@ from support.cam_cases import (
     assert_same,
     cams_of,
     features_of,
-    opened,
 )
 
 from clipes_core.affinity import box_mask
@@ -161,9 +160,9 @@ VIEWS = {"scales": (0.5, 1.0, 1.5), "flip": True}
 
 @pytest.mark.parametrize("cam", [{}, VIEWS, {"softmax": False, "refine": "mhsa", "flip": True}, {"refine": "none"}])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_batches_equal_single_photos_for_all_switches(model, photo, real_data, fusion, cam):
+def test_batches_equal_single_photos_for_all_switches(model, photo, large_scene, fusion, cam):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
-    photos = [photo, opened(real_data, "2007_000068").resize(photo.size), photo.rotate(180)]
+    photos = [photo, large_scene.crop((0, 0, *photo.size)), photo.rotate(180)]
     class_ids = [[2], [3, 1, 2, 4], [4, 3]]
     batch = photo_cams(backbone, texts, photos, class_ids, CamConfig(**cam))
     for one, ids, cams in zip(photos, class_ids, batch, strict=True):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from PIL import Image
 from support import oracle
 from support.cam_cases import (
     assert_same,
     cams_of,
     features_of,
-    opened,
 )
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
@@ -26,6 +26,12 @@ PHOTOS = (
     *("2007_001185", "2007_001340", "2007_001420"),
 )
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@pytest.fixture(scope="module")
+def model(golden):
+    """Return the network of the published outputs."""
+    return oracle.oracle_model(golden / "small_vit.pt").eval()
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,10 @@ def made_by(backbone, golden, real_data, texts):
         image_id: cams_of(backbone, texts, opened(real_data, image_id), golden_ids(golden, image_id))
         for image_id in PHOTOS
     }
+
+
+def opened(real_data, image_id):
+    return Image.open(real_data / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
 
 
 def golden_ids(golden, image_id):

@@ -19,9 +19,9 @@ def grey_image(height: int, width: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def crop(real_data) -> np.ndarray:
-    """Return 48 x 64 px of a real photo: the dog's head in front of a chair."""
-    return np.asarray(Image.open(real_data / "JPEGImages" / "2007_000063.jpg"))[100:148, 200:264]
+def crop(large_scene) -> np.ndarray:
+    """Return 48 x 64 px of a photo: the side of a bus in front of a road."""
+    return np.asarray(large_scene)[40:88, 380:444]
 
 
 @pytest.fixture(scope="module")
@@ -94,14 +94,17 @@ def test_background_alone_is_certain():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_each_setting_changes_the_posterior_of_a_real_photo(crop, crop_probs, change):
+def test_each_setting_changes_the_posterior_of_a_photo(crop, crop_probs, change):
     paper = dense_crf(crop, crop_probs, CrfConfig())
     changed = dense_crf(crop, crop_probs, CrfConfig(**change))
     assert np.abs(changed - paper).max() > 0.02
 
 
-def test_the_image_mode_changes_the_posterior_of_a_real_photo(crop, crop_probs):
-    photo, reference = (dense_crf(crop, crop_probs, CrfConfig(), image) for image in ("rgb", "reference"))
+def test_the_image_mode_changes_the_posterior_of_a_photo(crop, crop_probs):
+    """The published program's image wraps around at the mean colour, which this ramp of greys crosses."""
+    greys = np.linspace(60, 160, crop.shape[1]).astype(np.uint8)
+    ramp = np.ascontiguousarray(np.broadcast_to(greys[None, :, None], crop.shape))
+    photo, reference = (dense_crf(ramp, crop_probs, CrfConfig(), image) for image in ("rgb", "reference"))
     assert np.abs(reference - photo).max() > 0.02
 
 
@@ -172,16 +175,16 @@ def test_rejects_scores_of_a_different_size(shape):
 
 
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
-@pytest.mark.parametrize("image_id", GOLDEN_IDS)
-def test_equals_the_published_program_on_real_photos(real_data, golden, image_id, mode):
-    image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
-    expected = np.load(golden / f"{image_id}.npz")
-    cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
+def test_equals_the_published_program_on_real_photos(real_data, golden, mode):
+    for image_id in GOLDEN_IDS:
+        image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
+        expected = np.load(golden / f"{image_id}.npz")
+        cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
 
-    probs = scores_with_background(cams.astype(np.float32), 1)
-    posterior = dense_crf(image_rgb, probs, CrfConfig(), mode)
+        probs = scores_with_background(cams.astype(np.float32), 1)
+        posterior = dense_crf(image_rgb, probs, CrfConfig(), mode)
 
-    mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
-    confidence = np.rint(255 * posterior.max(axis=0))
-    assert (mask == expected[f"mask_{mode}"]).mean() >= 0.999
-    assert (np.abs(confidence - expected[f"confidence_{mode}"]) <= 2).mean() >= 0.999
+        mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
+        confidence = np.rint(255 * posterior.max(axis=0))
+        assert (mask == expected[f"mask_{mode}"]).mean() >= 0.999, image_id
+        assert (np.abs(confidence - expected[f"confidence_{mode}"]) <= 2).mean() >= 0.999, image_id

@@ -34,8 +34,8 @@ TEMPLATE = "a clean origami {}."
 
 
 @pytest.fixture(scope="module")
-def model(golden):
-    return oracle.oracle_model(golden / "small_vit.pt")
+def model(seeded_weights):
+    return oracle.oracle_model(seeded_weights)
 
 
 def texts_of(**prompts):

@@ -3,7 +3,6 @@
 import numpy as np
 import open_clip
 from numpy.testing import assert_allclose
-from PIL import Image
 from support import oracle
 
 from clipes_core.backbone import Backbone
@@ -26,10 +25,6 @@ VOCABULARY = Vocabulary.model_validate(
     }
 )
 CLASS_IDS = [3, 1, 2]  # with three, two and one synonyms
-
-
-def opened(real_data, image_id):
-    return Image.open(real_data / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
 
 
 def features_of(model, prompts, vocabulary=VOCABULARY):

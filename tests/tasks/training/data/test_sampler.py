@@ -55,6 +55,7 @@ def take(rank, folder, results):
     loader = _InfiniteDataloaderIterator(DataLoader(Numbers(), 2, sampler=DrawSampler(Numbers())))
     loader.skip_iter(3)
     results.put([next(loader).tolist() for _ in range(2)])
+    dist.barrier()  # a process that leaves early closes connections that the other may still be making
     dist.destroy_process_group()
 
 
