@@ -108,5 +108,5 @@ def test_the_installed_program_works_beside_packages_of_a_users_own(installed, t
     )
 
     assert done.returncode == 0, done.stderr
-    assert "pseudo_mask" in done.stdout
+    assert "Pseudo mask" in done.stdout
     assert len(list(tmp_path.glob("clipes-store/artifacts/masks/*/*.parquet"))) == 1

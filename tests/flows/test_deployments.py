@@ -193,7 +193,7 @@ def test_a_retry_from_the_ui_computes_what_is_missing(deployed, completed):
     state = deployed.ended(run)
     assert state.is_failed()
     assert f"photos failed, more than execution.max_failure_rate 0 allows; the first: {photo.stem}" in state.message
-    assert f"To resume: retry the flow run in the UI, or prefect flow-run retry {run.id}" in state.message
+    assert f"To resume: retry the flow run in the UI, or call prefect flow-run retry {run.id}" in state.message
     changed = f"changed since the last run named {config['name']}"
     wait_for(lambda: changed in deployed.log(run))
 

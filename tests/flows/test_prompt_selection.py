@@ -229,8 +229,8 @@ def test_templates_that_cannot_be_ranked_exit_2_before_a_photo_is_encoded(
 @pytest.mark.parametrize(
     ("command", "labels", "arguments", "message"),
     [
-        ("prompts", "", (), "no one of 1 photos has labels"),
-        ("run", "", ("--set", "prompts.template=auto"), "no one of 1 photos has labels"),
+        ("prompts", "", (), "none of the 1 photos has labels"),
+        ("run", "", ("--set", "prompts.template=auto"), "none of the 1 photos has labels"),
         ("prompts", "bird", ("--with-miou",), "--with-miou: no photo with labels has a true mask"),
     ],
 )
