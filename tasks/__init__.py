@@ -1,1 +1,1 @@
-"""The stages: load, call the core, write atomically, return a small record."""
+"""The stages and everything they need: they load, call the core, write atomically and return a small record."""

@@ -1,4 +1,4 @@
-"""Runner inline: jobs run in the calling process, one at a time, so that a breakpoint in a stage stops there."""
+"""The runner `inline`, which runs jobs in the calling process, one at a time, so that breakpoints in a stage work."""
 
 import threading
 
@@ -16,7 +16,7 @@ from clipes_core.errors import StageError, WorkerError
 
 
 class InlineRunner(Runner):
-    """Makes each shard in the thread that asks for it. Nothing is replaced, nothing is timed out."""
+    """Makes each shard in the thread that calls `run`. It has no timeout, and no worker processes to replace."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""A shard that several worker processes make together: the first failure ends them all, a standstill counts as one."""
+"""A shard that several worker processes make together. If one of them fails, or none makes progress, all are ended."""
 
 import tempfile
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -13,25 +13,25 @@ from clipes.tasks.plan.stage import JointStage
 from clipes_core.errors import ClipesError, WorkerError
 
 POLL_SECONDS = 1.0
-GRACE_SECONDS = 30.0  # until the other processes have noticed that one has failed
+GRACE_SECONDS = 30.0  # time for the other processes to notice that one has failed
 
 
 def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Make a shard with as many processes of a pool as the stage wants.
+    """Make a shard with as many processes of a pool as the stage requests.
 
     Args:
-        job: of a joint stage.
-        pool: all its workers are idle, and it is used for nothing else meanwhile.
-        timeout_s: a job that counts no row for so long is stopped.
+        job: job of a joint stage.
+        pool: pool whose workers are all idle, and which nothing else uses during the call.
+        timeout_s: time after which a job that has counted no further row is stopped [s].
 
     Raises:
-        WorkerError: a process died, ran out of memory, or nothing was counted for `timeout_s`.
+        WorkerError: a process died or ran out of memory, or no row was counted for `timeout_s`.
         Exception: whatever the stage raises.
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
     pool.counters.reset(job.stage.name)
-    pool.renew()  # CLIP, and the memory it holds, is not needed any more
+    pool.renew()  # free the memory of CLIP, which is no longer needed
     try:
         with tempfile.TemporaryDirectory(prefix="clipes-meeting-") as folder:
             return _made(job.together(processes, str(Path(folder) / "meeting")), pool, timeout_s)
@@ -40,7 +40,7 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
 
 
 def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Call all processes; if one fails, end the others and raise the cause."""
+    """Run the shares of all processes; if one process fails, end the others and raise its error."""
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
         ranks: list[Future[Any]] = [threads.submit(pool.run, make_shard, job, timeout_s=None)]
         ranks += [threads.submit(pool.run, _assist, job, rank, timeout_s=None) for rank in range(1, job.processes)]
@@ -51,22 +51,23 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
                 wait(ranks, timeout=GRACE_SECONDS)
                 pool.stop_calls()
     failures = [failure for rank in (*ended, *ranks) if (failure := rank.exception())]
-    if failures:  # a process that lost another one says no more than that, in torch's words, and may see it first
+    # If a process fails, the others report only torch's error about the lost connection, and may report it first.
+    if failures:
         raise next((failure for failure in failures if isinstance(failure, ClipesError)), failures[0])
     return ranks[0].result()
 
 
 def _assist(job: ShardJob, rank: int) -> None:
-    """Do a process's part, in a worker."""
+    """Run one process's share of a joint shard, inside its worker."""
     assert isinstance(job.stage, JointStage)
     job.stage.assist(job, rank)
 
 
 def _ended(job: ShardJob, pool: WorkerPool, ranks: list[Future[Any]], timeout_s: float) -> set[Future[Any]]:
-    """Wait until all have ended, or one has failed, and return those that have.
+    """Wait until all processes have ended or one has failed, and return the calls that have ended.
 
     Raises:
-        WorkerError: nothing was counted for `timeout_s`.
+        WorkerError: no row was counted for `timeout_s`.
     """
     counted, moved = pool.counters.count(job.stage.name), monotonic()
     while True:

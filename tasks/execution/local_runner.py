@@ -1,4 +1,4 @@
-"""Runner local: long-lived worker processes of this host, one per device for CAMs and one per core for masks."""
+"""The runner `local`: long-lived worker processes on this host, one per device for CAMs and one per core for masks."""
 
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,7 +19,7 @@ from clipes_core.config.run import RunConfig
 
 
 class LocalRunner(Runner):
-    """Hands each job to an idle worker process; one that dies, hangs or runs out of memory is replaced."""
+    """Hands each job to an idle worker process, and replaces a worker that dies, hangs or runs out of memory."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

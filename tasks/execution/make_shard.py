@@ -1,4 +1,4 @@
-"""Make one shard of one stage, in a worker: copy what did not change, compute the rest, write the artifact."""
+"""The work of a worker on one shard: copy the rows that did not change, compute the others, write the artifact."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
 
     Raises:
-        ArtifactError: an artifact it reads cannot be read, or the stage lost a photo.
+        ArtifactError: an upstream artifact cannot be read, or the stage made no row for a photo.
     """
     started, worker = time.monotonic(), current_worker()
     stage, plan = job.stage, job.plan
@@ -42,7 +42,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
                 artifact.write(row)
                 if stage.kind.per_photo:
                     note(row)
-                if not isinstance(stage, JointStage):  # whose processes count their own steps
+                if not isinstance(stage, JointStage):  # the processes of a joint stage count their own steps
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)
@@ -64,10 +64,10 @@ def make_shard(job: ShardJob) -> ShardRecord:
 
 
 def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardRecord:
-    """Return the record of a shard whose artifact exists; its rejects are read from it.
+    """Return the record of a shard whose artifact exists, and read its rejects from the artifact.
 
     Raises:
-        ArtifactError: the artifact fails a checksum, or holds other photos than the plan.
+        ArtifactError: the artifact cannot be read, or holds different photos from those in the plan.
     """
     uri = store.artifact_uri(plan.key)
     rejects: list[Reject] = []
@@ -75,7 +75,7 @@ def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardR
         uris = {photo.image_id: photo.uri for photo in plan.photos}
         table = store.read(uri, ["image_id", "status", "error", "error_kind"])
         if set(table["image_id"].to_pylist()) != uris.keys():
-            raise BrokenArtifactError(uri, "holds other photos than the manifest")
+            raise BrokenArtifactError(uri, "holds different photos from those in the manifest")
         rejects = [reject for row in table.to_pylist() for reject in _reject(stage, row, uris)]
     return ShardRecord(stage.name, plan.shard, uri, plan.rows, cached=True, rejects=tuple(rejects))
 
@@ -87,7 +87,7 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
-    """Return the columns of a row, a photo's with its digests."""
+    """Return the columns of a row; the row of a photo also gets its digests."""
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:
         values["input_digest"] = job.plan.input_digests[row.image_id]

@@ -1,4 +1,4 @@
-"""The Prefect tasks: thin; the work is done by worker processes."""
+"""The Prefect task that makes shards; worker processes do the work."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,21 +30,21 @@ def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=_worth_retrying,
 )
 def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -> State[None]:
-    """Reuse or make shards of one stage, one after the other; a failure of one does not stop the others.
+    """Reuse or make shards of one stage, one after the other, even if some of them fail.
 
-    A further attempt retries only those that failed for a transient cause.
+    A further attempt retries only the shards that failed for a transient cause.
 
     Args:
-        shard_runner: of the stage, with the run's ledger.
-        shards: numbers, in the order in which they are made.
-        label: in the task run's name.
+        shard_runner: shard runner of the stage, with the run's ledger.
+        shards: numbers of the shards, in the order in which they are made.
+        label: shards and their total number, for the name of the task run.
 
     Returns:
-        The end state: Completed, named Cached if nothing had to be done; or Failed, named NotRun if all shards failed
-        because of what they read.
+        The final state. It is Completed, named Cached if all shards were cached; or Failed, named NotRun if every shard
+        that failed did so because of an upstream shard.
 
     Raises:
-        Exception: why shards failed, that of a single one as it is.
+        Exception: the error of the only shard that failed; or one error that lists the errors of several shards.
     """
     ledger, stage, attempt, log = shard_runner.ledger, shard_runner.stage.name, _attempt(), get_run_logger()
     for shard in shards:
@@ -86,7 +86,7 @@ def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
 
 
 def _counts(*records: ShardRecord) -> str:
-    """What became of shards, for people."""
+    """Return the counts of some shards as text for the log and the UI."""
     rows, copied, computed = (
         sum(getattr(record, name) for record in records) for name in ("images", "copied", "computed")
     )
@@ -99,7 +99,7 @@ def _counts(*records: ShardRecord) -> str:
 
 
 def _as_one(failures: Mapping[int, Exception]) -> Exception:
-    """A single failure as it is; several as one that is worth another attempt where one of them is."""
+    """Return a single failure unchanged; combine several into one that is retried if one of them is worth a retry."""
     causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, UpstreamError)}
     told = causes or failures
     if len(told) == 1:
@@ -111,7 +111,7 @@ def _as_one(failures: Mapping[int, Exception]) -> Exception:
 
 
 def _may_pass(failure: object) -> bool:
-    """Whether another attempt can help."""
+    """Return whether another attempt can help."""
     return isinstance(failure, TransientError | ConnectionError | TimeoutError)
 
 

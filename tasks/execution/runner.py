@@ -1,4 +1,4 @@
-"""Runners: who makes the shards, and where. A new runner is a file in this folder and a line in RUNNERS."""
+"""The base class of runners, which make the shards. A new runner is a file in this folder and a line in RUNNERS."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
 from clipes_core.errors import ConfigError
 
-RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> its class, imported when it is chosen
+RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> class of the runner, imported only if chosen
     "local": "clipes.tasks.execution.local_runner:LocalRunner",
     "inline": "clipes.tasks.execution.inline_runner:InlineRunner",
 }
 
 
 class Runner(ABC):
-    """Makes shards. Used as a context manager, which starts its workers and ends them.
+    """Makes shards. Use it as a context manager, which starts and stops its workers.
 
-    Its errors are those of `clipes_core.errors`, never a library's: WorkerError for a worker that died, ran out of
-    memory or took too long, StageError for a job that was cancelled.
+    A runner raises the errors of `clipes_core.errors`, never those of a library: WorkerError for a worker that died,
+    ran out of memory or took too long, and StageError for a job that was cancelled.
 
     Attributes:
-        slots: kind of worker (gpu, cpu) -> where each of them computes.
-        Settings: the keys of `execution.runner` beside `kind` that the runner knows.
+        slots: kind of worker (gpu, cpu) -> device and threads of each worker.
+        Settings: model of the keys of `execution.runner` that the runner knows in addition to `kind`.
     """
 
     slots: Mapping[str, tuple[WorkerSlot, ...]]
@@ -42,16 +42,16 @@ class Runner(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the workers; what they are doing is lost."""
+        """End the workers; their unfinished work is lost."""
         self.cancel()
 
     @abstractmethod
     def run(self, job: ShardJob) -> ShardRecord:
-        """Make a shard as soon as a worker is idle, and wait for it.
+        """Wait for an idle worker, let it make a shard, and return the shard's record.
 
         Raises:
             WorkerError: the worker died, ran out of memory or took longer than `execution.shard_timeout_s`.
-            StageError: the runner was closed meanwhile.
+            StageError: the job was cancelled, or the runner closed.
             Exception: whatever the stage raises.
         """
 
@@ -61,14 +61,14 @@ class Runner(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """End all jobs that are running; who waits for them gets an error."""
+        """End all running jobs; the threads that wait for them get an error."""
 
 
 def runner_for(config: RunConfig) -> Runner:
     """Return the runner that `execution.runner` names.
 
     Raises:
-        ConfigError: there is no such runner, or it cannot be used here.
+        ConfigError: there is no such runner, or this host cannot use it.
     """
     kind = config.execution.runner.kind
     if kind not in RUNNERS:

@@ -1,4 +1,4 @@
-"""The scheduler of a run: submits the shards of its stages as Prefect task runs, which wait for the runner."""
+"""The scheduler of a run, which submits the shards of the stages as Prefect task runs; these wait for the runner."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -22,17 +22,18 @@ from clipes.tasks.ui.progress import show_progress_in_ui
 from clipes.tasks.ui.stage_tables import show_stage_tables_in_ui
 from clipes.tasks.ui.terminal import Done, show_progress
 
-MOST_TASK_RUNS = 2000  # of a stage; if it has more shards, each takes a group of them
+MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run makes a group of them
 
 
 class Scheduler:
     """Submits the shards of stages to a runner.
 
-    Each kind of worker has as many waiting threads as workers, so a task run is Running only while a worker is on it,
-    and stages run side by side.
+    Each kind of worker (gpu, cpu) has as many threads as workers. So a task run is in the state Running only while a
+    worker makes its shards, and stages run in parallel.
 
-    The shards of all stages are taken in one order that is this scheduler's own. Two runs of the same work on one store
-    that start together would in a common order make every shard at the same time; so they meet late.
+    Each scheduler submits shards in a random order of its own. If two runs that do the same work on one store started
+    together and used the same order, they would make every shard at the same time. With different orders, each run
+    finds most shards of the other run in the store.
     """
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
@@ -42,7 +43,7 @@ class Scheduler:
         self._order = uuid.uuid4().hex
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
-        """Submit all shards of a stage; each waits for what it reads. Nothing if the stage is no part of the run."""
+        """Submit all shards of a stage, or none if it is not part of the run; each waits for the shards it reads."""
         stage = STAGES[stage_name]
         upstream = {read.name: self._shard_runners[read.name] for read in stage.upstream if read.name in run.stages}
         shard_runner = ShardRunner(run, self._ledger, stage, self._runner, upstream)
@@ -61,54 +62,54 @@ class Scheduler:
             future = self._threads[stage.workers].submit(
                 named_task(stage_name, run.config),
                 {"shard_runner": shard_runner, "shards": self._in_turn(group), "label": group_label(group, count)},
-                # A failed shard stops only what reads it, not the rest of a group: the shard runner looks at each.
+                # A failed shard must not stop the whole group, so the shard runner checks what each shard reads.
                 wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
             )
             self._futures[stage_name].update(dict.fromkeys(group, future))
 
     def wait(self) -> None:
-        """Wait until all that was submitted has ended, and fail if a shard has no complete artifact.
+        """Wait until all submitted shards have ended, and fail if one of them has no complete artifact.
 
         Raises:
-            UsageError: that is why a shard failed.
-            StageError: one line per reason, with the shards that failed for it.
+            UsageError: a shard failed with this error.
+            StageError: shards failed for other reasons. The message has one line per reason and lists its shards.
         """
         for stage, futures in self._futures.items():
             for shard, future in futures.items():
                 try:
                     future.wait()
-                except Exception as exc:  # Prefect could not start the task run, as when its server is gone
+                except Exception as exc:  # Prefect could not start the task run, for example because its server is gone
                     self._ledger.not_begun(stage, shard, exc)
         check_shards(self._ledger)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
-        """Return shards, or groups of them, in the order of this scheduler."""
+        """Return shards, or groups of shards, in the order of this scheduler."""
         return tuple(sorted(places, key=lambda place: digest([self._order, place])))
 
 
 def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
-    """Return shards by task run: one each, or groups of neighbours if more than MOST_TASK_RUNS would be needed.
+    """Divide the shards among task runs: one shard per run, or a group of neighbours if `count` > MOST_TASK_RUNS.
 
     Args:
-        shards: those that there are, ascending.
-        count: how many there could be; the groups of all stages have the same bounds.
+        shards: the existing shards, in ascending order.
+        count: number of shards including empty ones, so that the groups of all stages have the same bounds.
     """
     size = -(-count // MOST_TASK_RUNS)
     return [tuple(group) for _, group in groupby(shards, key=lambda shard: shard // size)]
 
 
 def group_label(group: tuple[int, ...], count: int) -> str:
-    """Return what of how many: 007/032, or 0000-0003/8000."""
+    """Return a label with the shards and their total number, such as 007/032 or 0000-0003/8000."""
     digits = max(3, len(str(count)))
     return "-".join(f"{shard:0{digits}d}" for shard in dict.fromkeys((group[0], group[-1]))) + f"/{count:0{digits}d}"
 
 
 @contextmanager
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
-    """Start a runner and open a scheduler for the block, and show its progress.
+    """Start a runner, yield a scheduler, and show the progress while the block runs.
 
-    When the block ends early, the workers end first, then the threads that wait for GPU workers, then those that wait
-    for CPU workers and for the former: the reverse of the order here.
+    The contexts end in the reverse of the order in which they are entered. If the block ends early, the workers end
+    first. The threads that wait for GPU workers end next, and then the threads that wait for CPU workers.
     """
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 
@@ -116,7 +117,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         return Done(runner.rows(stage), ledger.reused_rows(stage))
 
     with ExitStack() as stack:
-        stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # when no thread counts any more
+        stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # shown last, when the counts are final
         threads: dict[str, ThreadPoolTaskRunner[Any]] = {
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
             for kind in ("cpu", "gpu")

@@ -1,4 +1,4 @@
-"""The shards of one stage of a run: reuse or make each, and rebuild artifacts that turn out damaged."""
+"""The shards of one stage of a run: each is reused or made, and damaged artifacts are rebuilt."""
 
 import logging
 import threading
@@ -14,20 +14,20 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 
-MAX_REPAIRS = 8  # by one shard: what it reads, what it copies from, and what it left itself
+MAX_REPAIRS = 8  # per shard: damaged artifacts that it reads or copies from, or that are its own
 
 logger = logging.getLogger(__name__)
 
 
 class ShardRunner:
-    """What the task runs of one stage share.
+    """Reuses, makes and repairs the shards of one stage; shared by all task runs of the stage.
 
     Args:
-        run: what is to be done.
-        ledger: where the outcome is recorded.
-        stage: which stage.
-        runner: who makes the shards.
-        upstream: by name, the same for the stages it reads.
+        run: the run that the stage belongs to.
+        ledger: records the outcome of each shard.
+        stage: the stage.
+        runner: makes the shards.
+        upstream: name of each upstream stage -> its shard runner.
     """
 
     def __init__(
@@ -39,13 +39,15 @@ class ShardRunner:
         self._starts_anew = run.reuse.fresh
 
     def make(self, shard: int) -> ShardRecord:
-        """Reuse or make a shard's artifact; drop a damaged one that it meets, and rebuild it if the shard reads it.
+        """Reuse or make a shard's artifact.
+
+        A damaged artifact that turns up is discarded. If the shard reads this artifact, it is also rebuilt.
 
         Raises:
-            TransientError: worth another attempt.
-            UpstreamError: a shard that it reads has failed.
+            TransientError: the shard failed for a transient cause, so that another attempt may help.
+            UpstreamError: an upstream shard that this shard reads has failed.
             StageError: too many photos of this stage or of its upstream failed.
-            BrokenArtifactError: more artifacts are damaged than are repaired for one shard.
+            BrokenArtifactError: the shard met more than MAX_REPAIRS damaged artifacts.
         """
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
@@ -72,14 +74,14 @@ class ShardRunner:
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
         if isinstance(self.stage, JointStage):
-            if self._starts_anew:  # a run with --fresh that is resumed continues from its own checkpoints
+            if self._starts_anew:  # only in the first attempt; a retry continues from the run's own checkpoints
                 self.stage.forget(job)
                 self._starts_anew = False
             self.ledger.counted(self.stage.name, lambda: self._runner.rows(self.stage.name))
         return job
 
     def artifact_uri(self, shard: int) -> str:
-        """Return the URI of the artifact of a shard that is done."""
+        """Return the URI of a finished shard's artifact."""
         return self.ledger.record(self.stage.name, shard).uri
 
     def _check_upstream(self, shard: int) -> None:
@@ -91,26 +93,26 @@ class ShardRunner:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
-        """Yield the shards of an upstream stage that a shard reads, with the runner of that stage."""
+        """Yield the shards of an upstream stage that a shard reads, each after the shard runner of that stage."""
         for own in self.run.shards_read(self.stage, upstream, shard):
             yield self._upstream[upstream.name], own
 
     def _repair(self, broken: BrokenArtifactError, shard: int) -> None:
-        """Drop a damaged artifact; rebuild it if it is one that this shard reads."""
+        """Discard a damaged artifact; rebuild it if it is one that this shard reads."""
         read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
         for of, own in producers or [(self, shard)]:
             with of._repairing:
                 if broken.uri in of._repaired:
-                    return  # another shard met it too, and was first
-                logger.warning("%s %s: it is dropped and made again", broken.uri, broken.reason)
+                    return  # another shard has met and repaired it first
+                logger.warning("%s %s: discarding and rebuilding it", broken.uri, broken.reason)
                 self.run.store.discard(broken.uri)
                 if of is not self:
                     of._rebuild(own)
-                of._repaired.add(broken.uri)  # not if that failed: another attempt finds it missing, and repairs it
+                of._repaired.add(broken.uri)  # only after success, so that another attempt repairs it
 
     def _rebuild(self, shard: int) -> None:
-        """Make an artifact that was dropped; an incomplete one fails its shard, and what reads it."""
+        """Rebuild a discarded artifact. If the new one is incomplete, its shard and the shard that reads it fail."""
         record = self.make(shard)
         self.ledger.finished(record, attempt=1)
         try:

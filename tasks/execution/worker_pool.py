@@ -1,4 +1,4 @@
-"""Long-lived worker processes: pinned to a device, one shard at a time, replaced when they die or hang."""
+"""Long-lived worker processes. Each is pinned to a device, makes one shard at a time, and is replaced if it fails."""
 
 import queue
 import threading
@@ -23,10 +23,10 @@ Result = TypeVar("Result")
 
 
 class _LockKeeper(SpawnContext):
-    """The context that starts one pool's processes; it keeps the pool's locks as long as the pool exists.
+    """A context that starts the processes of one pool, and keeps the pool's locks as long as the pool exists.
 
-    Pebble drops its locks before it ends its processes. Without a keeper, a process that is just starting would not
-    find them, and would print a traceback.
+    Pebble drops its locks before it ends its processes. Without this context, a process that is just starting would not
+    find the locks and would print a traceback.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class _LockKeeper(SpawnContext):
 
 
 class WorkerPool:
-    """One process per slot. A call takes an idle one, so a slot does one thing at a time.
+    """A pool with one process per slot. A call takes an idle process, so a process runs one call at a time.
 
     Args:
-        slots: where the processes compute.
-        counters: of rows, which this pool adds its slots to.
+        slots: device and threads of each process.
+        counters: row counters, to which this pool adds its slots.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: Counters) -> None:
@@ -58,51 +58,51 @@ class WorkerPool:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Of its processes, in the order in which they are taken after `renew`."""
+        """The devices of the processes, in the order in which calls take the processes after `renew`."""
         return tuple(slot.device for slot, _ in self._slots)
 
     def run(self, function: Callable[..., Result], *args: Any, timeout_s: float | None) -> Result:
-        """Run a function in an idle worker and wait for it, without an end where `timeout_s` is None.
+        """Run a function in an idle worker and wait for its result; there is no time limit if `timeout_s` is None.
 
         Raises:
-            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`; it is replaced.
-            StageError: the pool was closed meanwhile.
+            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`. The next call finds a new
+                worker in its place.
+            StageError: the pool was closed before the function returned.
             Exception: whatever `function` raises.
         """
         place = self._idle.get()
         try:
-            with sigint_blocked():  # the worker that starts here, and those that replace it, inherit that
+            with sigint_blocked():  # inherited by the worker that starts here, and by those that replace it
                 future = self._pool(place).schedule(function, args=args, timeout=timeout_s)
             return self._result(future)
         except (CancelledError, ProcessExpired, RuntimeError) as exc:
             if self._closed:
                 raise StageError("stopped before it was done") from exc
             if isinstance(exc, BrokenProcessPool):
-                raise WorkerError("its worker process died before it began (often for lack of memory)") from exc
+                raise WorkerError("its worker process died before it began (often because memory ran out)") from exc
             if isinstance(exc, ProcessExpired):
-                raise WorkerError(
-                    f"its worker process died with exit code {exc.exitcode} (-9: killed, often for lack of memory)"
-                ) from exc
+                cause = " (killed, often because memory ran out)" if exc.exitcode == -9 else ""
+                raise WorkerError(f"its worker process died with exit code {exc.exitcode}{cause}") from exc
             raise
         except FutureTimeoutError as exc:
-            if exc.__cause__ is not None:  # pebble's own has none: the function has raised this one
+            if exc.__cause__ is not None:  # raised by the function, because pebble's own timeout has no cause
                 raise
             raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s") from exc
         except MemoryError as exc:
-            self._pools[place].stop()  # what it holds goes with it; the next call finds a new one
+            self._pools[place].stop()  # frees the worker's memory; the next call starts a new worker
             raise WorkerError("its worker process ran out of memory") from exc
         finally:
             self._idle.put(place)
 
     def close(self) -> None:
-        """End the processes; what they are doing is lost, and who waits for it is told."""
+        """End all processes. Their unfinished work is lost, and the threads that wait for it get an error."""
         with self._lock:
             self._closed = True
         self.stop_calls()
         self._end(range(len(self._pools)))
 
     def renew(self) -> None:
-        """End the processes that are idle, and what they hold in memory; the next call finds new ones."""
+        """End the idle processes to free their memory; the next calls start new ones."""
         places = []
         with suppress(queue.Empty):
             while True:
@@ -112,12 +112,15 @@ class WorkerPool:
             self._idle.put(place)
 
     def stop_calls(self) -> None:
-        """End the processes that are at work; who waits for them is told."""
+        """End the busy processes; the threads that wait for them get an error."""
         for future in tuple(self._running):
             future.cancel()
 
     def _pool(self, place: int) -> ProcessPool:
-        """The pool of a slot; a new one where its process died idle, which pebble takes for the pool's end."""
+        """Return the pool of a slot.
+
+        If its process died while it was idle, pebble has ended the pool, and a new pool replaces it.
+        """
         with self._lock:
             pool = self._pools[place]
             if not pool.active and not self._closed:
@@ -128,9 +131,9 @@ class WorkerPool:
     def _end(self, places: Iterable[int]) -> None:
         """End the processes of some slots; only one thread at a time joins them.
 
-        When Ctrl-C ends a training, the training's thread and the main thread end the same processes. Pebble's `join`
-        does not allow for that: the second thread would close pipes that are closed already ("Bad file descriptor"), or
-        a file that has got the same descriptor since.
+        If Ctrl-C ends a training run, the training's thread and the main thread end the same processes. Pebble's `join`
+        cannot handle this. The second thread would close pipes that are already closed ("Bad file descriptor"), or a
+        new file that has the same descriptor.
         """
         pools = [self._pools[place] for place in places]
         for pool in pools:
@@ -155,7 +158,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(slots: Sequence[WorkerSlot], counters: Counters) -> Iterator[WorkerPool]:
-    """A pool that is closed at the end of the block."""
+    """Yield a pool, and close it at the end of the block."""
     pool = WorkerPool(slots, counters)
     try:
         yield pool

@@ -1,1 +1,1 @@
-"""This host: its devices, processes, threads and log, and what a worker process knows about itself."""
+"""This host: its devices, processes, threads and log, and the state of a worker process."""

@@ -1,4 +1,4 @@
-"""Work that runs in a thread of its own while a block of code runs."""
+"""Work in a background thread while a block of code runs."""
 
 import contextvars
 import threading
@@ -11,8 +11,9 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
     """Run work in a thread while the block runs; at the end of the block, tell it to stop and wait for it.
 
     Args:
-        work: receives the event that tells it to stop; it runs in the context of this thread (flow run, server).
-        name: of the thread.
+        work: function to run. Its argument is the event that tells it to stop. It runs in a copy of this thread's
+            context, so Prefect's flow run and server are the same.
+        name: name of the thread.
     """
     stop, context = threading.Event(), contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work, stop), daemon=True, name=name)

@@ -1,6 +1,6 @@
-"""The devices of this host: which ones compute CAMs, in which precision, and how much fits on one at once.
+"""The devices of this host: which ones compute CAMs, in which precision, and how large a batch may be.
 
-Torch takes seconds to import; the functions that need it import it, so that counting cores needs none.
+Importing torch takes seconds, so only the functions that need it import it.
 """
 
 import os
@@ -9,11 +9,11 @@ from clipes.tasks.machine.worker import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig, RunConfig
 from clipes_core.errors import ConfigError
 
-TOKENS_PER_GIB = 2048  # of free GPU memory; attention of a 500x375 photo at patch 16 takes 768 tokens
+TOKENS_PER_GIB = 2048  # tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
 
 
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots of the workers that compute CAMs: one per device, or `gpu_workers` over the devices in turn.
+    """Return the slots of the workers that compute CAMs: one per device, or `gpu_workers` spread over the devices.
 
     Raises:
         ConfigError: this host does not have the device.
@@ -25,17 +25,17 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
 
 def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots of the workers that compute masks: one per core, or `cpu_workers`, with one thread each."""
+    """Return the slots of the workers that compute masks: one per core, or `cpu_workers` slots; each has one thread."""
     count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
     return (WorkerSlot("cpu", 1),) * count
 
 
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
-    """Return the devices that a setting stands for; auto takes all GPUs, or the CPU if there are none.
+    """Return the devices that a setting stands for; auto stands for all GPUs, or for the CPU if there are none.
 
     Args:
-        device: auto, cpu, cuda, cuda:N or mps.
-        key: of the setting, for the error.
+        device: value of the setting: auto, cpu, cuda, cuda:N or mps.
+        key: key of the setting, for the error message.
 
     Raises:
         ConfigError: this host does not have the device.
@@ -55,14 +55,14 @@ def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
 
 
 def resolve_precision(clip: ClipConfig) -> str:
-    """Return the precision of the image network; auto is fp16 on CUDA as in the published program, else fp32."""
+    """Return the precision of the image network; auto is fp16 on CUDA, as in the published program, otherwise fp32."""
     if clip.precision != "auto":
         return clip.precision
     return "fp16" if available_devices(clip.device)[0].startswith("cuda") else "fp32"
 
 
 def training_precision(config: RunConfig) -> str:
-    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, else fp32.
+    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, otherwise fp32.
 
     Raises:
         ConfigError: `train.precision` is fp16 and there is no CUDA device.
@@ -76,7 +76,7 @@ def training_precision(config: RunConfig) -> str:
 
 
 def token_budget(device: str) -> int:
-    """Return how many patch tokens one batch may have; 1, which is one photo at a time, if batches are slower."""
+    """Return how many patch tokens a batch may have; 1 outside of CUDA, where single photos are faster than batches."""
     if not device.startswith("cuda"):
         return 1
     import torch

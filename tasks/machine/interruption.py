@@ -1,4 +1,4 @@
-"""Interruptions of the whole program: Ctrl-C (SIGINT), and SIGTERM, which the CLI and Prefect turn into exceptions."""
+"""Interruptions of the whole program: SIGINT (Ctrl-C) and SIGTERM, which the CLI and Prefect turn into exceptions."""
 
 import logging
 import signal
@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread during the block, and for good in the threads and processes that it starts.
+    """Block SIGINT in this thread during the block, and permanently in the threads and processes started by the block.
 
-    A terminal sends Ctrl-C to all processes of a command. Workers must leave it to their parent, which ends them: one
-    that is still importing would print a traceback. A process inherits the signal mask, so it is covered from its
-    first instruction.
+    A terminal sends Ctrl-C to all processes of a command. Workers must ignore it and let their parent end them, because
+    a worker that is still importing would print a traceback. A process inherits the signal mask, so SIGINT is blocked
+    from its first instruction.
     """
-    resource_tracker.ensure_running()  # unblocks SIGINT when it starts its own process, so it must run already
+    resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -29,7 +29,7 @@ def sigint_blocked() -> Iterator[None]:
 
 @contextmanager
 def interruption_first() -> Iterator[None]:
-    """Raise an interruption of the block again if an error, which happened while the block was left, has replaced it.
+    """Raise an interruption again if an error during the cleanup has replaced it.
 
     Closing pools, files and connections in the middle of work may fail. The program must still end as interrupted.
     """
@@ -44,7 +44,11 @@ def interruption_first() -> Iterator[None]:
 
 
 def interruption_behind(error: BaseException) -> BaseException | None:
-    """Return the interruption that is an exception, or that was being handled when the exception was raised."""
+    """Return the interruption among an exception and the exceptions that were being handled when it was raised.
+
+    Returns:
+        The first interruption of this chain, or None if there is none.
+    """
     found: BaseException | None = error
     while found is not None and not _is_interruption(found):
         found = found.__context__
@@ -54,5 +58,5 @@ def interruption_behind(error: BaseException) -> BaseException | None:
 def _is_interruption(error: BaseException) -> bool:
     if isinstance(error, SystemExit):
         return error.code == INTERRUPTED
-    # Prefect's exception for SIGTERM goes by its name, because commands without a run do not import Prefect.
+    # Prefect's exception for SIGTERM is recognised by its name, because some commands do not import Prefect.
     return isinstance(error, KeyboardInterrupt) or type(error).__qualname__ == "TerminationSignal"

@@ -1,9 +1,10 @@
-"""The log of the tasks on standard error, in this process and in its workers."""
+"""The log that this process and its workers write to standard error."""
 
 import logging
 
 LOGGER = "clipes"
-logging.getLogger(LOGGER).setLevel(logging.INFO)  # also if Prefect shows the log, as under a worker of prefect.yaml
+# Set here because a worker of prefect.yaml never calls show_log: there, Prefect shows the log.
+logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 
 def show_log(level: int = logging.INFO) -> None:

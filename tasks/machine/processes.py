@@ -1,28 +1,28 @@
-"""Processes of this host: how they start, and which of them are alive."""
+"""The processes of this host: how clipes starts them, and whether they are alive."""
 
 import multiprocessing
 
 import psutil
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # because CUDA and threads do not survive a fork
-SAME_START_SECONDS = 30.0  # start times follow the system's clock, which somebody may set
+SAME_START_SECONDS = 30.0  # start times move with the system clock, which may be changed
 
 
 def started_at(pid: int) -> float:
     """Return the start time of a process [s since 1970].
 
     Raises:
-        psutil.NoSuchProcess: no process has this number.
+        psutil.NoSuchProcess: no process has this id.
     """
     return float(psutil.Process(pid).create_time())
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Return whether a process still runs, and has not been replaced by another one with the same number.
+    """Return whether a process still runs; a different process that now has the same id does not count.
 
     Args:
-        pid: its number.
-        started: its start time as `started_at` returned it.
+        pid: id of the process.
+        started: start time of the process as `started_at` returned it.
     """
     try:
         process = psutil.Process(pid)

@@ -1,4 +1,4 @@
-"""A worker process: its slot, its counters and its memory."""
+"""The state of a worker process: its slot, its counters and its memory."""
 
 import os
 import resource
@@ -18,11 +18,11 @@ PROCESS_STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class WorkerSlot:
-    """The place where one worker process computes.
+    """The device and the threads of one worker process.
 
     Attributes:
-        device: cpu, cuda:0, mps.
-        threads: how many threads of the processor it may use.
+        device: device of the worker, such as cpu, cuda:0 or mps.
+        threads: number of processor threads that the worker may use.
     """
 
     device: str
@@ -30,20 +30,20 @@ class WorkerSlot:
 
 
 class Worker:
-    """A worker process, as it sees itself."""
+    """A worker process, described from inside of it."""
 
     def __init__(self, slot: WorkerSlot, counters: SlotCounters) -> None:
         self.slot, self.counters = slot, counters
 
     @property
     def name(self) -> str:
-        """Return device:pid."""
+        """The name of the worker, as device:pid."""
         return f"{self.slot.device}:{os.getpid()}"
 
     @property
     def peak_memory_mib(self) -> int:
-        """Return the largest resident memory this process has had [MiB]."""
-        if PROCESS_STATUS.exists():  # because ru_maxrss of a spawned process starts at its parent's on Linux
+        """The largest resident memory that this process has used so far [MiB]."""
+        if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
             lines = PROCESS_STATUS.read_text().splitlines()
             return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -51,7 +51,7 @@ class Worker:
 
 
 def current_worker() -> Worker:
-    """Return the worker that this process is.
+    """Return the worker of this process.
 
     Raises:
         RuntimeError: this process is not a worker.
@@ -66,7 +66,7 @@ _worker: Worker | None = None  # one per process; start_worker sets it
 
 @contextmanager
 def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
-    """Make this process a worker while the block runs; only one block may run at a time."""
+    """Let this process be a worker while the block runs; only one such block may run at a time."""
     global _worker
     _worker = Worker(slot, counters)
     try:
@@ -76,7 +76,7 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
 
 
 def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:
-    """Set up this process as a worker: its slot, counters and log; make it end when its parent ends."""
+    """Set up this process as a worker with its slot, counters and log, and let it end when its parent ends."""
     global _worker
     _worker = Worker(slot, counters)
     show_log(log_level)
@@ -87,7 +87,7 @@ def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> No
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends, because a killed parent cannot end its workers."""
+    """End this process when its parent has ended, because a parent that is killed cannot end its workers."""
     parent = parent_process()
     if parent is not None:
         parent.join()

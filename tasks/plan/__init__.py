@@ -1,1 +1,1 @@
-"""What a stage is, its keys, what a shard still needs, and the job that a worker receives."""
+"""The definition of a stage, the keys of its artifacts, the plan of a shard, and the job that a worker receives."""

@@ -1,4 +1,4 @@
-"""What a worker is given to make a shard, and what it returns."""
+"""The job that a worker receives to make a shard, and the record that it returns."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,27 +12,27 @@ from clipes_core.config.run import RunConfig
 from clipes_core.errors import TransientError
 from clipes_core.vocabulary import Vocabulary
 
-if TYPE_CHECKING:  # they bring pyarrow, which a list of the stages does without
+if TYPE_CHECKING:  # they import pyarrow, which commands that only list the stages do not need
     from clipes.tasks.plan.shard_plan import ShardPlan
     from clipes.tasks.storage.artifact_store import ArtifactStore
 
 
 @dataclass(frozen=True)
 class ShardJob:
-    """All that a worker needs to make a shard; picklable.
+    """Everything that a worker needs to make a shard; picklable.
 
     Attributes:
-        stage: which stage.
-        plan: what there is to do.
-        store: where artifacts are.
-        config: that the shard is made with.
-        vocabulary: the classes.
-        precision: of CLIP's image network.
-        training: of the run's segmenter; None without one.
-        validation: photos that a training is scored on while it runs.
-        processes: how many workers make the shard together.
-        meeting: file through which these find each other; empty for one alone.
-        footer: what the work adds to the footer of the artifact, beside its key.
+        stage: stage of the shard.
+        plan: rows that are cached, copied or computed.
+        store: store that holds the artifacts.
+        config: configuration that the shard is made with.
+        vocabulary: classes and background words.
+        precision: precision of CLIP's image network.
+        training: recipe of the segmenter; None if the run trains none.
+        validation: photos that the network is scored on during the training.
+        processes: number of workers that make the shard together.
+        meeting: file through which these workers find each other; empty for a single worker.
+        footer: entries that the stage adds to the footer of the artifact, in addition to its key.
     """
 
     stage: Stage
@@ -49,11 +49,16 @@ class ShardJob:
 
     @property
     def photos(self) -> tuple[Photo, ...]:
-        """The photos to make rows for."""
+        """The photos whose rows must be computed."""
         return self.plan.to_compute
 
     def together(self, processes: int, meeting: str) -> "ShardJob":
-        """Return the job for several workers."""
+        """Return this job as a job for several workers.
+
+        Args:
+            processes: number of workers.
+            meeting: file through which they find each other.
+        """
         return replace(self, processes=processes, meeting=meeting)
 
     def upstream_uris(self, stage: Stage) -> tuple[str, ...]:
@@ -61,21 +66,21 @@ class ShardJob:
         return self.plan.upstream[stage.name]
 
     def upstream_rows(self, stage: Stage, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Stream the rows of an upstream stage for the photos to compute, in the artifact's order."""
+        """Yield the upstream stage's rows of the photos to compute, in the order of its artifact."""
         wanted = {photo.image_id for photo in self.photos}
         (uri,) = self.upstream_uris(stage)
         return (row for row in self.store.read_rows(uri, columns) if row["image_id"] in wanted)
 
 
 def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: RunInputs, shard: int) -> ShardJob:
-    """Return the job of a shard whose plan is made."""
+    """Return the job that carries out the plan of a shard."""
     own = stage.kind.shard_inputs(inputs, shard)
     validation = _validation(own) if isinstance(stage, JointStage) else ()
     return ShardJob(stage, plan, store, own.config, own.vocabulary, own.precision, own.training, validation)
 
 
 def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
-    """Return photos of the evaluation with truth, the same ones in every attempt."""
+    """Return `train.validate_photos` photos of the evaluation that have a true mask, the same ones in every attempt."""
     with_truth = {
         photo.image_id: photo
         for photos in inputs.evaluation.values()
@@ -88,20 +93,20 @@ def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What became of a shard; small enough for Prefect's database.
+    """The outcome of a shard that has an artifact; small enough for Prefect's database.
 
     Attributes:
         stage: name of the stage.
         shard: number of the shard.
-        uri: of the artifact.
-        images: rows in all.
-        cached: it existed already.
-        copied: rows copied from an earlier artifact.
-        computed: rows computed now; 0 with `cached`.
-        seconds: that the worker took.
-        rejects: the shard's rows without result, except those that an upstream stage reports.
-        worker: which process made it, as device:pid; empty when cached.
-        peak_memory_mib: the most memory that process has had so far.
+        uri: URI of the artifact.
+        images: number of rows, cached, copied and computed.
+        cached: whether the artifact existed already.
+        copied: number of rows copied from earlier artifacts.
+        computed: number of rows computed now; 0 if `cached`.
+        seconds: duration of the worker's work [s].
+        rejects: photos of the shard without a result, except those that an upstream stage reports.
+        worker: process that made the shard, as device:pid; empty if `cached`.
+        peak_memory_mib: largest memory that this process has used so far [MiB].
     """
 
     stage: str
@@ -117,12 +122,13 @@ class ShardRecord:
     peak_memory_mib: int = 0
 
     def check(self) -> None:
-        """Refuse a shard that has to be made again.
+        """Raise an error if photos failed for a transient cause, because the shard must then be made again.
 
         Raises:
-            TransientError: how many rows failed for a transient cause, and the first reason.
+            TransientError: at least one photo failed for a transient cause. The message has their number and the first
+                reason.
         """
         transient = [reject for reject in self.rejects if reject.kind.transient]
         if transient:
             first = transient[0].reason
-            raise TransientError(f"{len(transient)} photos failed for a cause that may pass; the first: {first}")
+            raise TransientError(f"{len(transient)} photos failed for a transient cause; the first: {first}")

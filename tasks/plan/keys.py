@@ -1,4 +1,4 @@
-"""Content addresses: which inputs a stage, a shard and a row were made from."""
+"""Digests of the inputs that a stage, a shard and a row are made from; they address the artifacts."""
 
 import dataclasses
 import hashlib
@@ -18,32 +18,32 @@ def digest(value: Any) -> str:
 
 
 def shard_of(image_id: str, shards: int) -> int:
-    """The shard a photo belongs to, in [0, shards)."""
+    """Return the number of the shard that a photo belongs to, in [0, shards)."""
     return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % shards
 
 
 def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
-    """Some photos, the same on any machine, whatever the order: those whose ids hash lowest."""
+    """Return the `count` ids with the lowest hashes: the same ones on any machine and for any order of the ids."""
     return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])
 
 
 def photo_digest(photo: Photo) -> str:
-    """Changes when the photo's file or its labels do; not when its truth does."""
+    """Return a digest that changes with the photo's file and with its labels, but not with its true mask."""
     stated = [] if photo.stated_size is None else [list(photo.stated_size)]
     return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids), *stated])
 
 
 def content_key(input_digests: Mapping[str, str]) -> str:
-    """Key of a shard's content.
+    """Return the key of a shard's content.
 
     Args:
-        input_digests: per image_id the digest of what its row is made from.
+        input_digests: image_id -> digest of the inputs of the photo's row.
     """
     return digest(sorted(input_digests.items()))
 
 
 def row_digest(row: Any) -> str:
-    """Hash a row's content; `row` is a frozen dataclass of plain values and bytes."""
+    """Return the digest of a row's content; `row` is a frozen dataclass of plain values and bytes."""
     return digest({field.name: getattr(row, field.name) for field in dataclasses.fields(row)})
 
 

@@ -1,4 +1,7 @@
-"""What a row of a stage stands for, and what follows from it: shards, photos, counts and content keys."""
+"""The kinds of rows: a row stands for a photo, a text or a point of the training curve.
+
+The kind of a stage's rows decides its shards, photos, counts and content keys.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class RowKind(ABC):
-    """What a row stands for.
+    """A kind of rows.
 
     Attributes:
-        unit: what tables and progress call the rows if they are neither photos nor texts.
-        per_photo: each row is a photo's: it has digests, may be copied, and may be a reject.
-        of_evaluation: the photos are those of the evaluation.
+        unit: name of the rows in tables and in the progress display; empty for photos and texts.
+        per_photo: whether each row stands for a photo. Such a row has digests, may be copied, and may be a reject.
+        of_evaluation: whether these photos are the ones that the segmenter is scored on.
     """
 
     unit = ""
@@ -29,7 +32,7 @@ class RowKind(ABC):
 
     @abstractmethod
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
-        """Return the numbers of a stage's shards, ascending."""
+        """Return the numbers of a stage's shards in ascending order."""
 
     def photos(self, stage: "Stage", inputs: RunInputs, shard: int) -> tuple[Photo, ...]:
         """Return the photos that a shard is made from."""
@@ -37,14 +40,18 @@ class RowKind(ABC):
 
     @abstractmethod
     def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        """Return how many rows a shard comes to, as tables count them."""
+        """Return how many rows a shard has, as tables count them."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        """Return how many rows progress counts for all shards together."""
+        """Return how many rows the progress display expects of all shards together."""
         return sum(self.rows(stage, inputs, shard) for shard in self.shards(stage, inputs))
 
     def stored_rows(self, rows: int) -> int | None:
-        """Return how many rows a complete artifact holds; None if their number is not known before."""
+        """Return how many rows a complete artifact holds; None if the number is not known in advance.
+
+        Args:
+            rows: number of rows as tables count them.
+        """
         return rows
 
     def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
@@ -56,7 +63,7 @@ class RowKind(ABC):
         return shard
 
     def content_key(self, stage_key: str, input_digests: Mapping[str, str]) -> str:
-        """Return the digest of what a shard's rows are made from."""
+        """Return the digest of the inputs of all rows of a shard."""
         return content_key(input_digests)
 
     def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
@@ -65,7 +72,7 @@ class RowKind(ABC):
 
 
 class PhotoRows(RowKind):
-    """A row per photo of the data set."""
+    """One row per photo of the data set."""
 
     per_photo = True
 
@@ -90,7 +97,7 @@ class PhotoRows(RowKind):
 
 
 class EvaluationRows(PhotoRows):
-    """A row per photo of the evaluation."""
+    """One row per photo that the segmenter is scored on."""
 
     of_evaluation = True
 
@@ -100,7 +107,7 @@ class EvaluationRows(PhotoRows):
 
 
 class TextRows(RowKind):
-    """A row per class (or synonym) and background word, all in one shard."""
+    """One row per class (or synonym) and one per background word, all in one shard."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -108,13 +115,13 @@ class TextRows(RowKind):
 
     @override
     def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        from clipes_core.prompts import vocabulary_texts  # which brings torch; tables and status do without
+        from clipes_core.prompts import vocabulary_texts  # imports torch, which tables and status do not need
 
         return len(vocabulary_texts(inputs.vocabulary, inputs.config.prompts))
 
     @override
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        return 0  # they take a second: no progress is shown
+        return 0  # no progress is shown, because the texts take a second
 
     @override
     def content_key(self, stage_key: str, input_digests: Mapping[str, str]) -> str:
@@ -122,7 +129,7 @@ class TextRows(RowKind):
 
 
 class CandidateTextRows(TextRows):
-    """The texts of each candidate template, a shard per template."""
+    """The rows of `TextRows` for each candidate template, with one shard per template."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -138,7 +145,7 @@ class CandidateTextRows(TextRows):
 
     @override
     def artifact_shard(self, shard: int) -> int:
-        return 0  # the artifact of a run with this template
+        return 0  # because the artifact is the one of a run with this template
 
     @override
     def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
@@ -147,7 +154,7 @@ class CandidateTextRows(TextRows):
 
 
 class TrainingRows(RowKind):
-    """A row per point of a training's curve; counted in iterations, all in one shard."""
+    """One row per point of the training curve, all in one shard; tables count iterations instead of rows."""
 
     unit = "iterations"
 

@@ -1,4 +1,4 @@
-"""Rows of artifacts: a stage declares its row as a dataclass whose fields state their column's type."""
+"""Rows of artifacts. A stage declares its row as a dataclass, and each field states the type of its column."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -10,15 +10,15 @@ from clipes_core.errors import PhotoError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DIGESTS = ("input_digest", "output_digest")  # of what a photo's row is made from, and of the row itself
+DIGESTS = ("input_digest", "output_digest")  # digests of the inputs of a photo's row, and of the row itself
 
 
 def column(arrow_type: str, default: Any = MISSING) -> Any:
-    """Declare a field of a row, and the column it becomes.
+    """Declare a field of a row, and the column that holds it.
 
     Args:
         arrow_type: Arrow's name of the type, such as `int32`, `binary` or `list<float32>`.
-        default: value of a row that does not set it; without a default every row has to.
+        default: value in rows that do not set the field. A field without a default must be set in every row.
     """
     return field(default=default, metadata={"arrow_type": arrow_type})
 
@@ -28,10 +28,10 @@ class PhotoRow:
     """Base of the rows that stand for a photo.
 
     Attributes:
-        image_id: of the photo.
+        image_id: id of the photo.
         status: ok, or error if the photo has no result.
-        error: why it has none.
-        error_kind: see `clipes_core.errors.ErrorKind`.
+        error: reason why the photo has no result.
+        error_kind: kind of this reason, see `clipes_core.errors.ErrorKind`.
     """
 
     image_id: str = column("string")
@@ -47,8 +47,8 @@ class PhotoRow:
 
 @cache
 def schema_of(row: type) -> "pa.Schema":
-    """Return the Arrow schema of a row class; photos' rows have the columns DIGESTS, too."""
-    import pyarrow as pa  # most commands name stages and read no artifact
+    """Return the Arrow schema of a row class. If the rows stand for photos, the columns DIGESTS are added."""
+    import pyarrow as pa  # imported here because most commands name stages but read no artifact
 
     return pa.schema([(name, _arrow_type(arrow_type)) for name, arrow_type in _columns(row)])
 

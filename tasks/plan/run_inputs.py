@@ -1,4 +1,4 @@
-"""Everything that decides what a run's artifacts hold: config, classes, networks and photos."""
+"""Everything that decides the content of a run's artifacts: config, classes, networks and photos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,36 +12,36 @@ Shards = Mapping[int, tuple[Photo, ...]]  # shard -> its photos; shards without 
 
 
 class Training(Protocol):
-    """What a plan has to know of a training; see `clipes.tasks.training.recipes.Recipe`."""
+    """The facts about a training that a plan needs; see `clipes.tasks.training.recipes.Recipe`."""
 
     @property
     def digest(self) -> str:
-        """Of all settings and files that the training reads."""
+        """Digest of all settings and files that the training reads."""
 
     @property
     def iterations(self) -> int:
-        """How many steps it takes."""
+        """Number of training steps."""
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Modules of the user's own that its network is made of."""
+        """Names of the user's own modules that define parts of the network."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What stage keys, shards and jobs are made of.
+    """The inputs of a run; stage keys, shards and jobs are derived from them.
 
     Attributes:
-        config: of the run.
-        vocabulary: its classes.
-        model_digest: of CLIP's weights.
-        precision: of the image network, with auto resolved.
+        config: configuration of the run.
+        vocabulary: classes and background words.
+        model_digest: digest of CLIP's weights.
+        precision: precision of the image network; auto is already resolved.
         candidates: templates to rank; none in a run whose template is given.
-        sampled: those of them whose CAMs are scored.
-        training: None in a run that trains nothing.
-        shards: the photos of the data set.
-        evaluation: the photos that the segmenter is scored on.
-        sample: ids of the photos that the CAMs of `sampled` are scored on.
+        sampled: candidates whose CAMs are scored.
+        training: recipe of the segmenter; None in a run that trains nothing.
+        shards: photos of the data set, by shard.
+        evaluation: photos that the segmenter is scored on, by shard.
+        sample: ids of the photos on which the CAMs of the `sampled` templates are scored.
     """
 
     config: RunConfig
@@ -57,15 +57,15 @@ class RunInputs:
 
     @property
     def image_network(self) -> list[str]:
-        """What decides the output of CLIP's image network, for stage keys."""
+        """The values that decide the output of CLIP's image network, for stage keys."""
         return [self.config.clip.model, self.model_digest, self.config.clip.pooling, self.precision]
 
     @property
     def photo_settings(self) -> dict[str, Any]:
-        """What decides the pixels of a photo, for stage keys."""
+        """The settings that decide the pixels of a photo, for stage keys."""
         return self.config.dataset.model_dump(include={"exif", "max_side"})
 
     def with_template(self, template: str) -> "RunInputs":
-        """Return the inputs of a run with another template."""
+        """Return these inputs with a different template."""
         prompts = self.config.prompts.model_copy(update={"template": template})
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))

@@ -1,4 +1,4 @@
-"""What there is to do for one shard of one stage: what is cached, copied and computed."""
+"""The plan of one shard of one stage: which rows are cached, copied or computed."""
 
 import posixpath
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 Uris = Mapping[str, tuple[str, ...]]  # upstream stage -> URIs of the artifacts that a shard reads
-OutputDigests = Mapping[str, str]  # image_id -> digest of its row; photos whose row is not made yet are left out
+OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos without a row so far are left out
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """What a run takes from the store.
+    """Which artifacts and rows of the store a run reuses.
 
     Attributes:
-        fresh: nothing.
-        verify: only artifacts that were read completely; else it is enough that they open.
-        retry_errors: no row that failed for a permanent cause; one whose failure an upstream stage reports follows
-            that stage.
+        fresh: reuse nothing.
+        verify: reuse only artifacts that can be read completely. Otherwise it is enough that an artifact opens.
+        retry_errors: do not reuse rows that failed for a permanent cause. A row whose failure an upstream stage reports
+            is computed again only if the row of that stage changes.
     """
 
     fresh: bool = False
@@ -33,7 +33,11 @@ class Reuse:
     retry_errors: bool = False
 
     def takes_row(self, error_kind: str | None) -> bool:
-        """Return whether a row with this kind of error, or none, is reused."""
+        """Return whether a row is reused.
+
+        Args:
+            error_kind: kind of the row's error; None if the row has a result.
+        """
         if error_kind is None or error_kind == ErrorKind.UPSTREAM:
             return True
         return not (self.retry_errors or ErrorKind(error_kind).transient)
@@ -44,17 +48,19 @@ REUSE_ALL = Reuse()
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What there is to do for a shard.
+    """The work that a shard needs.
 
     Attributes:
-        key: of the artifact it will be.
+        key: key of the shard's artifact.
         shard: number of the shard.
-        rows: how many it comes to, as tables count them.
+        rows: number of rows, as tables count them.
         photos: all photos that the shard is made from.
-        input_digests: per image_id, of what its row is made from; without photos whose upstream row is not made yet.
-        cached: the artifact exists and is complete; nothing to do.
+        input_digests: image_id -> digest of the inputs of the photo's row; without photos whose upstream row does not
+            exist yet.
+        cached: whether the artifact exists and is complete, so that nothing is left to do.
         copies: URI of an earlier artifact -> image ids whose rows are copied from it.
-        upstream: stage -> URIs of the artifacts it reads: one, or one per template or shard.
+        upstream: upstream stage -> URIs of the artifacts that the shard reads: a single one, or one per template or
+            shard.
     """
 
     key: ArtifactKey
@@ -68,7 +74,7 @@ class ShardPlan:
 
     @property
     def to_compute(self) -> tuple[Photo, ...]:
-        """Photos whose rows must be computed."""
+        """The photos whose rows must be computed."""
         if self.cached:
             return ()
         copied = {image_id for ids in self.copies.values() for image_id in ids}
@@ -76,12 +82,12 @@ class ShardPlan:
 
     @property
     def copied(self) -> int:
-        """How many rows are copied from earlier artifacts."""
+        """The number of rows that are copied from earlier artifacts."""
         return sum(len(ids) for ids in self.copies.values())
 
     @property
     def computed(self) -> int:
-        """How many rows are computed."""
+        """The number of rows that are computed."""
         return 0 if self.cached else self.rows - self.copied
 
 
@@ -95,17 +101,17 @@ def plan_shard(
     upstream_digests: Mapping[str, OutputDigests],
     reuse: Reuse = REUSE_ALL,
 ) -> ShardPlan:
-    """Find out what a shard needs.
+    """Find out which rows of a shard are cached, which can be copied and which must be computed.
 
     Args:
-        stage: which stage.
+        stage: stage of the shard.
         shard: number of the shard.
-        stage_key: of the stage in this run.
-        inputs: of the run.
-        store: where artifacts are.
+        stage_key: key of the stage in this run.
+        inputs: inputs of the run.
+        store: store that holds the artifacts.
         upstream: upstream stage -> URIs of the artifacts that this shard reads.
-        upstream_digests: upstream stage with a row per photo -> digests of its rows.
-        reuse: what is taken from the store.
+        upstream_digests: upstream stage with one row per photo -> digests of its rows.
+        reuse: which artifacts and rows of the store are reused.
 
     Raises:
         ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
@@ -114,7 +120,7 @@ def plan_shard(
     input_digests = _input_digests(stage, photos, _weights_read(stage, upstream, store), upstream_digests)
     key = _artifact_key(stage, shard, stage_key, inputs, input_digests)
     completely = reuse.verify or stage.pooled
-    known = len(input_digests) == len(photos)  # else an upstream row is still to be made
+    known = len(input_digests) == len(photos)  # otherwise an upstream row does not exist yet
     exists = known and not reuse.fresh and store.is_complete(key, stage.kind.stored_rows(rows), completely)
     if not stage.kind.per_photo:
         return ShardPlan(key, shard, rows, photos, input_digests, exists, {}, upstream)
@@ -124,10 +130,10 @@ def plan_shard(
 
 
 def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
-    """Return the digest of each row of some artifacts.
+    """Return the digests of all rows of some artifacts, by image_id.
 
     Raises:
-        ArtifactError: one cannot be read.
+        ArtifactError: one of the artifacts cannot be read.
     """
     found: dict[str, str] = {}
     for uri in uris:
@@ -137,7 +143,7 @@ def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
 
 
 def planned_digests(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
-    """Return the digests of the rows that exist before the shard is made: cached ones, and those it will copy."""
+    """Return the digests of the rows that exist before the shard is made, by image_id: cached rows and rows to copy."""
     if not stage.kind.per_photo:
         return {}
     if plan.cached:
@@ -161,7 +167,11 @@ def _artifact_key(
 
 
 def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[str] | None:
-    """Return which trained weights a stage reads: on a GPU two trainings of one key may differ. None: not made yet."""
+    """Identify the trained weights that a stage reads: artifact name, size and SHA-256; None if some do not exist yet.
+
+    The size and the SHA-256 are needed because, on a GPU, two training runs with the same key may give different
+    weights.
+    """
     names = [read.name for read in stage.upstream if isinstance(read, JointStage)]
     if any(name not in upstream for name in names):
         return None
@@ -194,7 +204,7 @@ def _has_errors(key: ArtifactKey, store: ArtifactStore, reuse: Reuse) -> bool:
 def _copies(
     key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse, completely: bool
 ) -> dict[str, tuple[str, ...]]:
-    """Return the rows that earlier artifacts of the shard already hold, the newest artifact first."""
+    """Return the rows to copy: URI of an earlier artifact of the shard -> image ids, the newest artifact first."""
     missing = set(input_digests)
     copies: dict[str, tuple[str, ...]] = {}
     for uri in store.shard_artifacts(key.stage, key.stage_key, key.shard):
@@ -204,7 +214,7 @@ def _copies(
             if completely:
                 store.check_pages(uri)
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
-        except BrokenArtifactError:  # nothing can be copied from a damaged artifact; its rows are computed
+        except BrokenArtifactError:  # a damaged artifact is not copied from, so its rows are computed
             continue
         wanted = (row for row in rows if _is_of(row, missing, input_digests))
         reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))

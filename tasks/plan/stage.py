@@ -1,4 +1,4 @@
-"""What a stage of the pipeline is."""
+"""The base class of the stages of the pipeline, and their keys."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class Stage(ABC):
-    """One stage of the pipeline: a subclass and its one object, in a file of their own under tasks/stages/.
+    """A stage of the pipeline. Each stage is a subclass with a single object, in a module of tasks/stages/.
 
     Attributes:
-        name: also the folder in the store, and what `--until` takes.
-        version: of its algorithm; raised when numbers move.
-        row: dataclass of a row; the artifact's schema follows from it.
-        kind: what a row stands for.
-        workers: who does the work.
-        upstream: the stages whose artifacts it reads.
-        needs_truth: only photos with a true mask have a row.
-        needs_labels: only photos with a class have a row.
-        sampled: only the photos of the run's sample have a row.
-        pooled: the run itself reads the artifacts of all shards together. Each is read completely before it counts as
-            cached, so that a damaged one is found, and rebuilt, in its own task run.
-        ranks_templates: it is part of a ranking of templates, and of a run whose template is `auto`.
-        enabled_by: what to set if a run does not have the stage, for messages.
-        stored_as: the stage whose artifacts it makes, if not its own.
+        name: name of the stage, of its folder in the store, and the value for `--until`.
+        version: version of the stage's algorithm; raised when its results change.
+        row: dataclass of a row, from which the artifact's schema is derived.
+        kind: kind of the rows, such as photos or texts.
+        workers: kind of worker that makes the shards.
+        upstream: stages whose artifacts this stage reads.
+        needs_truth: whether only photos with a true mask have a row.
+        needs_labels: whether only photos with a class have a row.
+        sampled: whether only the photos of the run's sample have a row.
+        pooled: whether the run itself reads the artifacts of all shards together. Each artifact is then read completely
+            before it counts as cached, so that a damaged one is found and rebuilt in its own task run.
+        ranks_templates: whether the stage is part of a ranking of templates, and so of a run whose template is `auto`.
+        enabled_by: settings that add the stage to a run, for messages.
+        stored_as: stage whose artifacts this stage makes; None if it makes its own.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Stage(ABC):
 
     @abstractmethod
     def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:
-        """Return the settings that the result depends on, or None as long as they are not known."""
+        """Return the settings that the result depends on; None while some of them are not known yet."""
 
     @abstractmethod
     def rows(self, job: "ShardJob") -> Iterator[Any]:
-        """Make the rows of a shard, in a worker."""
+        """Make the rows of a shard; called in a worker process."""
 
     def enabled(self, config: RunConfig) -> bool:
         """Return whether a run with this config has the stage."""
@@ -65,12 +65,12 @@ class Stage(ABC):
 
     @property
     def title(self) -> str:
-        """What tables and pages call the stage: its name, and the unit of its rows if that is not obvious."""
+        """The title of the stage in tables and pages: its name, and the unit of its rows if that is not obvious."""
         return f"{self.name} ({self.kind.unit})" if self.kind.unit else self.name
 
     @property
     def schema(self) -> "pa.Schema":
-        """Columns of the artifact."""
+        """The columns of the artifact."""
         return schema_of(self.row)
 
     @property
@@ -88,36 +88,41 @@ class Stage(ABC):
 
 
 class JointStage(Stage):
-    """A stage whose workers make one shard together. The first one runs `rows`, the others `assist`."""
+    """A stage whose workers make one shard together. The first worker runs `rows`, the others run `assist`."""
 
     @abstractmethod
     def processes(self, job: "ShardJob", devices: Sequence[str]) -> int:
-        """Return how many workers make the shard, given the devices of those that there are."""
+        """Return how many workers make the shard.
+
+        Args:
+            job: job of the shard.
+            devices: device of each available worker.
+        """
 
     @abstractmethod
     def assist(self, job: "ShardJob", rank: int) -> None:
-        """Do the part of one of the other workers.
+        """Do this worker's share of the shard; called in every worker but the first.
 
         Args:
-            job: of the shard.
-            rank: which worker this is, from 1.
+            job: job of the shard.
+            rank: number of this worker, from 1.
         """
 
     @abstractmethod
     def forget(self, job: "ShardJob") -> None:
-        """Remove what an earlier attempt has left, so that the work starts anew."""
+        """Remove the files that earlier attempts left, so that the work starts from the beginning."""
 
 
 def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
-    """Return the key of each stage: the digest of its name, version, what it reads, and the keys of its upstream.
+    """Return the key of each stage: the digest of its name, its version, its settings and its upstream keys.
 
     Args:
-        stages: in the order of the pipeline.
-        inputs: of the run.
+        stages: stages in the order of the pipeline.
+        inputs: inputs of the run.
 
     Returns:
-        Stage name -> key. Stages that read what is not known yet are left out: templates to rank or to sample, or the
-        one that `auto` stands for.
+        Stage name -> key. A stage has no key, and is left out, while a setting of it or of its upstream is not known.
+        Such settings are the templates to rank, the sampled templates, and the template that `auto` stands for.
     """
     keys: dict[str, str] = {}
     for stage in stages:
@@ -128,7 +133,7 @@ def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
 
 
 def key_without_upstream(stage: Stage, inputs: RunInputs) -> str:
-    """Return the key of a stage that reads no other, whose settings are known."""
+    """Return the key of a stage that has no upstream and whose settings are known."""
     assert not stage.upstream
     reads = stage.reads(inputs)
     assert reads is not None

@@ -1,1 +1,1 @@
-"""One run: prepared, recorded, scored, ranked."""
+"""One run: its preparation, its record, its scores, and its ranking of templates."""

@@ -1,4 +1,4 @@
-"""What a run would do, without doing it."""
+"""The dry run of `--plan`, which shows what a run would do without doing it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Plans = Mapping[tuple[str, int], ShardPlan]  # by stage and shard
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A line of `--plan`."""
+    """One line of the table of `--plan`: the counts of a stage."""
 
     stage: str
     shards: int
@@ -25,9 +25,10 @@ class StagePlan:
 
 
 def plan_run(run: PreparedRun) -> list[StagePlan]:
-    """Find out what is cached, copied and computed per stage.
+    """Find out how many shards and rows of each stage are cached, copied and computed.
 
-    If the template is still to be chosen, the list ends with the stage that chooses it, unless that is done already.
+    If the run must still choose its template, the list ends with the stage that ranks the templates. If all shards of
+    that stage are cached, the template is known, and the list has all stages.
     """
     lines: list[StagePlan] = []
     plans: dict[tuple[str, int], ShardPlan] = {}
@@ -51,7 +52,7 @@ def plan_run(run: PreparedRun) -> list[StagePlan]:
 def _digests(
     run: PreparedRun, stage: Stage, shard: int, digests: Mapping[tuple[str, int], OutputDigests]
 ) -> dict[str, OutputDigests]:
-    """Return the digests of all upstream rows that a shard reads, as far as they exist."""
+    """Return, for each upstream stage, the digests of the rows that a shard reads and that exist."""
     return {
         read.name: {
             image_id: row_digest
@@ -63,7 +64,7 @@ def _digests(
 
 
 def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uris:
-    """Return the URIs of the upstream artifacts whose weights the shard reads, if they exist."""
+    """Return the URIs of the upstream artifacts whose trained weights the shard reads, if they all exist."""
     found = {
         read.name: [plans[read.name, own] for own in run.shards_read(stage, read, shard)]
         for read in stage.upstream

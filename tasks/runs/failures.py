@@ -1,4 +1,4 @@
-"""When a run fails: too many photos of a stage, or shards without a complete artifact."""
+"""The two checks that fail a run: for too many failed photos, and for shards without a complete artifact."""
 
 from clipes.tasks.runs.ledger import Ledger, reason_of
 from clipes.tasks.stages.registry import STAGES
@@ -6,10 +6,11 @@ from clipes_core.errors import StageError, UpstreamError, UsageError
 
 
 def check_failure_rate(ledger: Ledger, stage: str) -> None:
-    """Stop a stage in which too many photos failed for a permanent cause.
+    """Fail if too many photos of a stage have failed for a permanent cause.
 
     Raises:
-        StageError: says how many, how many are allowed, and the first reason.
+        StageError: more photos failed than `execution.max_failure_rate` allows. The message has their number and the
+            first reason.
     """
     failed = ledger.permanent_failures(stage)
     of_evaluation = stage in STAGES and STAGES[stage].kind.of_evaluation
@@ -24,11 +25,11 @@ def check_failure_rate(ledger: Ledger, stage: str) -> None:
 
 
 def check_shards(ledger: Ledger) -> None:
-    """Fail a run that has shards without a complete artifact; shards skipped for a failed upstream are not listed.
+    """Fail if a shard has no complete artifact; shards skipped because of a failed upstream shard are not listed.
 
     Raises:
-        UsageError: that is why a shard failed.
-        StageError: one line per reason, with the shards that failed for it.
+        UsageError: a shard failed with this error.
+        StageError: shards failed for other reasons. The message has one line per reason and lists its shards.
     """
     failures = [each for each in ledger.failures() if not isinstance(each[2], UpstreamError)]
     for _, _, failure in failures:

@@ -1,4 +1,4 @@
-"""What became of each shard of a run: counted as it happens, from many threads."""
+"""The ledger of a run, in which many threads record the state of each shard."""
 
 import threading
 import time
@@ -30,7 +30,7 @@ STATUS_SCHEMA = pa.schema(
     ]
 )
 ShardState = Literal["pending", "running", "cached", "completed", "failed"]
-SHARD_STATES = get_args(ShardState)  # in the order they are shown
+SHARD_STATES = get_args(ShardState)  # in the order in which tables show them
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,16 @@ class ShardStatus:
 
 
 class Ledger:
-    """The state of every shard a run has touched.
+    """The state of every shard of a run.
 
-    What is asked for each shard, or while the run goes on, is counted as it comes: a run has 100 000 shards.
+    A run can have 100 000 shards, so anything queried per shard or during the run is kept as a running count.
 
     Args:
-        photos: of the data set, what failure rates are measured against.
-        max_failure_rate: permanent failures / photos that a stage may have.
-        evaluated: photos that the segmenter is scored on, for the rates of its scores.
+        photos: number of photos, including those that could not be listed. The failure rates of most stages are
+            measured against it.
+        max_failure_rate: largest permitted share of a stage's photos that fail permanently.
+        evaluated: number of photos that the segmenter is scored on. The failure rate of the stage that scores the
+            segmenter is measured against it.
     """
 
     def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
@@ -70,23 +72,23 @@ class Ledger:
         self._permanent, self._reused = Counter[str](), Counter[str]()
 
     def planned(self, stage: str, shard: int) -> None:
-        """A shard is part of the run."""
+        """Record that a shard is part of the run."""
         with self._lock:
             self._status[stage, shard] = ShardStatus(stage, shard, "pending", attempt=0)
 
     def started(self, stage: str, shard: int, attempt: int) -> None:
-        """A shard is being worked on."""
+        """Record that a task run works on a shard."""
         with self._lock:
             self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
             self._stretch(stage)
 
     def counted(self, stage: str, rows: Callable[[], int]) -> None:
-        """What tells how many rows the running shard of a stage has, where there is one shard that takes hours."""
+        """Set the function that counts the rows of a stage's running shard, for a stage whose one shard takes hours."""
         with self._lock:
             self._counts[stage] = rows
 
     def finished(self, record: ShardRecord, attempt: int) -> None:
-        """A shard has an artifact."""
+        """Record that a shard has an artifact, and forget an earlier failure of it."""
         state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
         place = (record.stage, record.shard)
         with self._lock:
@@ -107,7 +109,7 @@ class Ledger:
             self._stretch(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """A shard has no artifact, or no whole one, and why; it is still to be done where what it reads has failed."""
+        """Record why a shard has no complete artifact; after an UpstreamError its state is pending, not failed."""
         state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
@@ -116,32 +118,38 @@ class Ledger:
             self._stretch(stage)
 
     def not_begun(self, stage: str, shard: int, failure: Exception) -> None:
-        """A shard's task run came to nothing, and why; one that has a whole artifact is done all the same."""
+        """Record that a shard's task run could not start; do nothing if the shard has a complete artifact."""
         if not self.has_whole(stage, shard):
             self.failed(stage, shard, 0, failure)
 
     def rejects(self, stage: str | None = None) -> list[Reject]:
-        """Photos that failed in a stage, or in all; one that could not be embedded and then had no CAM is told once."""
+        """Return the photos that failed in a stage, or in any stage if `stage` is None.
+
+        If a photo failed in stage embeddings and also in stage cams or prompt_scores, only the later reject is listed.
+        """
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
         later = {reject.image_id for reject in rejects if reject.stage in (CAMS.name, PROMPT_SCORES.name)}
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """The shards of a stage (or of all) that have an artifact, by shard."""
+        """Return the records of all shards that have an artifact, in order; of all stages if `stage` is None."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]
 
     def record(self, stage: str, shard: int) -> ShardRecord:
-        """What became of a shard that has an artifact."""
+        """Return the record of a shard that has an artifact."""
         with self._lock:
             return self._records[stage, shard]
 
     def failures(self) -> list[tuple[str, int, Exception]]:
-        """Return why each shard has no complete artifact, stages as they run; one without an end counts as failed."""
+        """Return stage, shard and error of each shard without a complete artifact, in the order of the stages.
+
+        A shard that is still pending or running without an error counts as failed.
+        """
         with self._lock:
             undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
-            never = {place: StageError("its task run came to no end") for place in undone - self._failures.keys()}
+            never = {place: StageError("its task run did not finish") for place in undone - self._failures.keys()}
             failed = {**self._failures, **never}
         return [(*place, failed[place]) for place in sorted(failed, key=_in_order)]
 
@@ -157,27 +165,27 @@ class Ledger:
             return last - first, self._busy.get(stage, 0.0)
 
     def failure(self, stage: str, shard: int) -> Exception | None:
-        """Why a shard has no whole artifact, of its last attempt."""
+        """Return why the last attempt at a shard gave no complete artifact; None if it has not failed."""
         with self._lock:
             return self._failures.get((stage, shard))
 
     def has_whole(self, stage: str, shard: int) -> bool:
-        """Whether a shard has a whole artifact."""
+        """Return whether a shard has a complete artifact."""
         with self._lock:
             return (stage, shard) in self._records and (stage, shard) not in self._failures
 
     def reused_rows(self, stage: str) -> int:
-        """Rows of a stage that were there already: of cached shards, or copied."""
+        """Return how many rows of a stage were reused: the rows of cached shards, and the copied rows."""
         with self._lock:
             return self._reused[stage]
 
     def statuses(self) -> list[ShardStatus]:
-        """The state of every shard, stages as they run."""
+        """Return the state of every shard, in the order of the stages."""
         with self._lock:
             return [self._as_it_stands(self._status[place]) for place in sorted(self._status, key=_in_order)]
 
     def table(self) -> pa.Table:
-        """The content of status.parquet."""
+        """Return the content of status.parquet."""
         return pa.Table.from_pylist([asdict(status) for status in self.statuses()], schema=STATUS_SCHEMA)
 
     def _as_it_stands(self, status: ShardStatus) -> ShardStatus:
@@ -197,10 +205,10 @@ class Ledger:
 
 
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:
-    """Stages as they run, shards by number."""
+    """Return a sort key: first the stages in the order they run, then the number of the shard."""
     return all_names().index(place[0]), place[1]
 
 
 def reason_of(failure: Exception) -> str:
-    """What a failure says; one that was not raised on purpose is named."""
+    """Return the message of a failure. If the error is not a ClipesError, its type is named first."""
     return str(failure) if isinstance(failure, ClipesError) else f"{type(failure).__name__}: {failure}"

@@ -1,4 +1,4 @@
-"""The numbers of a run: scores of what could be scored, and counts of every stage."""
+"""The content of metrics.json: scores where there is truth, facts about the training, and counts of every stage."""
 
 import math
 from dataclasses import asdict
@@ -16,18 +16,18 @@ from clipes_core.evaluation.scored import SEGMENTER_MASK
 
 
 def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
-    """What metrics.json holds.
+    """Return the content of metrics.json.
 
     Args:
-        run: which photos and classes.
-        ledger: what became of its shards.
+        run: the run, with its store and classes.
+        ledger: state of the run's shards.
 
     Returns:
-        Scores in [0, 1] of baseline, initial CAM, refined CAM, pseudo mask and segmenter where there is truth; facts of
-        the training; counts per stage.
+        Scores in [0, 1] of the baseline, the initial CAM, the refined CAM, the pseudo mask and the segmenter, as far as
+        there is truth; facts about the training; counts per stage.
 
     Raises:
-        ArtifactError: an artifact of scores, or the segmenter's, cannot be read.
+        ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.
     """
     names = ["background", *(entry.name for entry in run.vocabulary.classes)]
     uris = [record.uri for record in ledger.records(MASK_SCORES.name)]

@@ -1,4 +1,4 @@
-"""Scores over all photos, from the confusions in the rows of artifacts."""
+"""Scores over all photos, computed from the confusions in the rows of artifacts."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class PooledScores:
     """Scores over all photos.
 
     Attributes:
-        scores: at the best background power, or the configured one for pseudo masks.
-        background_power: which it is; None for the baseline and for a segmenter, which have none.
-        images: photos with truth that count.
+        scores: scores at the best background power; for pseudo masks, at the configured one.
+        background_power: that background power; None for the baseline and for a segmenter, which have none.
+        images: number of photos with truth that were scored.
     """
 
     scores: Scores
@@ -38,12 +38,12 @@ def pooled_scores(
 
     Args:
         store: reads the artifacts.
-        uris: of the artifacts of all shards.
+        uris: URIs of the artifacts of all shards of mask_scores.
         num_classes: 1 + K.
-        mask_power: the background power that the pseudo masks were made with.
+        mask_power: background power that the pseudo masks were made with.
 
     Returns:
-        Per centre_box, initial_cam, refined_cam and pseudo_mask its scores; empty without any scored photo.
+        centre_box, initial_cam, refined_cam or pseudo_mask -> scores; empty if no photo was scored.
     """
     stated: dict[str, float | None] = {PSEUDO_MASK.key: mask_power, CENTRE_BOX.key: None}
     pooled: dict[tuple[str, float], np.ndarray] = {}
@@ -62,7 +62,7 @@ def pooled_scores(
 
 
 def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
-    """The cells of all rows together, per what was scored and background power."""
+    """Yield the confusion cells of all rows, grouped by what was scored and by background power."""
     columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
     scored, power, truth, prediction, pixels = columns
     for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
@@ -75,11 +75,11 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
     Args:
         store: reads the artifacts.
-        uris: of the artifacts of all shards of segmenter_scores.
+        uris: URIs of the artifacts of all shards of segmenter_scores.
         num_classes: 1 + K.
 
     Returns:
-        The scores; None where no photo with truth was scored.
+        The scores; None if no photo with truth was scored.
 
     Raises:
         ArtifactError: an artifact cannot be read.
@@ -95,7 +95,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
 @dataclass(frozen=True)
 class TemplateScore:
-    """mIoU in [0, 1] of a template's CAMs, each at its best background power."""
+    """The mIoU in [0, 1] of a template's initial and refined CAMs, each with the background power that maximises it."""
 
     initial_miou: float
     initial_power: float
@@ -110,12 +110,12 @@ def pooled_template_scores(
 
     Args:
         store: reads the artifacts.
-        uris: of the artifacts of all shards.
-        templates: T, how many were sampled.
+        uris: URIs of the artifacts of all shards of prompt_scores.
+        templates: T, the number of sampled templates.
         num_classes: 1 + K.
 
     Returns:
-        T scores in the order of the templates, and how many photos count.
+        T scores in the order of the templates, and the number of photos that were scored.
     """
     pooled = np.zeros((templates, len(MEASURED), num_classes, num_classes), np.int64)
     photos = 0
@@ -129,7 +129,7 @@ def pooled_template_scores(
 
 
 def _best(matrices: np.ndarray) -> TemplateScore:
-    """The largest mIoU of each kind of CAM over the background powers, the lowest power where they are equal."""
+    """Return the highest mIoU of each kind of CAM and the background power that gives it (on a tie, the lowest)."""
     best: dict[str, tuple[float, float]] = {}
     for (scored, power), matrix in zip(MEASURED, matrices, strict=True):
         miou = scores_from_confusion(matrix).miou

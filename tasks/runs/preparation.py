@@ -1,7 +1,7 @@
-"""Before any photo is opened: list the photos, digest the weights, work out keys and shards.
+"""The preparation of a run: list the photos, digest the weights, compute keys and shards. It opens no photo.
 
-Torch takes seconds to import. What needs it is imported where it is called, so that a mistake in the configuration or
-in the list is reported at once.
+Importing torch takes seconds. Modules that need it are imported inside functions, so that a mistake in the
+configuration or in the list of photos is reported at once.
 """
 
 import logging
@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> PreparedRun:
-    """List the photos and work out the keys; opens no photo, but generates scenes that are missing.
+    """List the photos of a run and compute its keys, without opening a photo; missing demo scenes are generated.
 
-    A training is tried with made-up photos, which takes some seconds.
+    If the run trains a segmenter, the training is first tried on made-up photos, which takes some seconds.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
@@ -54,16 +54,17 @@ def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> Prep
 def prepare_ranking(
     config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
-    """List the photos and work out the keys of a ranking of templates; computes nothing.
+    """List the photos of a ranking of templates and compute its keys, without opening a photo.
 
     Args:
-        config: of the run; its own template does not count.
-        candidates: the templates, different ones.
-        scored_photos: on how many photos with truth the CAMs of a sample of templates are scored; 0 for none.
-        reuse: what is taken from the store.
+        config: configuration of the run; its own template is ignored.
+        candidates: templates to rank, without duplicates.
+        scored_photos: number of photos with truth on which the CAMs of a sample of templates are scored; 0 to score
+            none.
+        reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary, weights or data set cannot be used, no photo has labels, or none has the
+        UsageError: config, vocabulary, weights or data set cannot be used; or no photo has labels; or no photo has the
             truth that scores need.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
@@ -80,10 +81,10 @@ def prepare_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:
-    """Check what can be checked in no time, the stage's name and the vocabulary, and return the vocabulary.
+    """Check the stage of `--until` and the vocabulary, which takes no time, and return the vocabulary.
 
     Raises:
-        ConfigError: one of them cannot be used.
+        ConfigError: the stage or the vocabulary cannot be used.
     """
     if until not in run_names():
         raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(run_names())}")
@@ -96,10 +97,10 @@ def check_request(config: RunConfig, until: str) -> Vocabulary:
 
 
 def checked_vocabulary(config: RunConfig) -> Vocabulary:
-    """Return the vocabulary of a config, fit for its settings.
+    """Read the vocabulary of a config and check that it suits the other settings.
 
     Raises:
-        ConfigError: it cannot be read, or leaves CAMs empty.
+        ConfigError: the vocabulary cannot be read, or would leave CAMs empty.
     """
     vocabulary = load_vocabulary(config.dataset.classes)
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
@@ -111,7 +112,7 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
 
 
 def _ranking_stages() -> tuple[str, ...]:
-    """Return the stages that a ranking needs; scores of CAMs are extra."""
+    """Return the stages that every ranking needs, without the one that scores CAMs."""
     return tuple(stage.name for stage in STAGES.values() if stage.ranks_templates and not stage.sampled)
 
 
@@ -129,7 +130,7 @@ def _prepared(
 
     recipe, evaluation = None, NO_PHOTOS
     if any(isinstance(STAGES[name], JointStage) for name in stages):
-        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # which takes seconds
+        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # takes seconds
     count = config.execution.shards
     inputs = RunInputs(
         config=config,
@@ -172,7 +173,11 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
 
 
 def _labelled_photos(run: PreparedRun) -> list[Photo]:
-    """Return the photos that have labels: at least one, unless no photo could be listed, which the run reports."""
+    """Return the photos that have labels.
+
+    Raises:
+        DatasetError: there are photos, but none has labels. If no photo could be listed, the run itself reports it.
+    """
     labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
     if run.photos and not labelled:
         raise DatasetError(

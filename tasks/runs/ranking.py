@@ -1,4 +1,4 @@
-"""The ranking of templates that the scores of all photos come to."""
+"""The ranking of templates by sharpness, computed from the scores of all photos."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from clipes_core.templates import RankedTemplate, rank_templates, spread_over
 
 @dataclass(frozen=True)
 class TemplateRanking:
-    """Templates by sharpness, and on how many photos it stands.
+    """A ranking of templates by sharpness, and the number of photos that it is based on.
 
     Attributes:
-        ranked: the sharpest first.
-        photos_one_label: photos with one class; they add no variance.
-        photos_several_labels: photos with more classes.
+        ranked: templates, the sharpest first.
+        photos_one_label: number of photos with one class, whose scores have no variance.
+        photos_several_labels: number of photos with several classes.
     """
 
     ranked: tuple[RankedTemplate, ...]
@@ -35,7 +35,7 @@ class TemplateRanking:
 
     @property
     def photos(self) -> int:
-        """How many photos count."""
+        """The number of photos that the ranking is based on."""
         return self.photos_one_label + self.photos_several_labels
 
 
@@ -46,12 +46,12 @@ class _Counts:
 
 
 def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Sequence[str]) -> TemplateRanking:
-    """Rank templates by the scores in the artifacts of stage prompts, which are read one after the other.
+    """Rank templates by the scores in the artifacts of stage prompts, which are read one at a time.
 
     Args:
         store: reads the artifacts.
-        uris: of the artifacts of all shards.
-        templates: those that the scores are of, in their order.
+        uris: URIs of the artifacts of all shards.
+        templates: templates of the scores, in the order of the scores.
 
     Raises:
         ArtifactError: an artifact cannot be read.
@@ -66,11 +66,14 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
 
 def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
-    """Templates spread over a ranking, best first: the best, the worst, the middle one, and the paper's among them.
+    """Return templates spread evenly over a ranking, with the best, middle and worst ones and the paper's templates.
 
     Args:
-        ranking: of all candidates.
-        count: how many are wanted; those of the paper and the middle one may come on top.
+        ranking: ranking of all candidates.
+        count: number of templates to choose; the middle one and the paper's templates may be added to this number.
+
+    Returns:
+        The chosen templates, the best first.
     """
     spread = set(spread_over(len(ranking.ranked), count))
     chosen = (each for place, each in enumerate(ranking.ranked) if place in spread or each.template in PAPER_TEMPLATES)
@@ -78,7 +81,7 @@ def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
 
 
 def counted(ranking: TemplateRanking) -> str:
-    """On what a ranking stands, in words."""
+    """Say in words how many templates and photos a ranking is based on."""
     return (
         f"{len(ranking.ranked)} templates on {ranking.photos} photos: "
         f"{ranking.photos_one_label} with one label, {ranking.photos_several_labels} with several"
@@ -86,7 +89,13 @@ def counted(ranking: TemplateRanking) -> str:
 
 
 def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) -> dict[str, Any]:
-    """What metrics.json and the tables say of a ranking; `photos_encoded` are those of this call."""
+    """Return the entry of a ranking in metrics.json and in the metadata of its tables.
+
+    Args:
+        ranking: the ranking.
+        pooling: kind of image embedding, as in clip.pooling.
+        photos_encoded: number of photos that this run had to encode.
+    """
     best = ranking.ranked[0]
     return {
         "template": best.template,
@@ -100,7 +109,7 @@ def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) ->
 
 
 def _scores(store: ArtifactStore, uris: Iterable[str], templates: int, counts: _Counts) -> Iterator[np.ndarray]:
-    """Per photo (T, K) scores; photos are counted on the way."""
+    """Yield the (T, K) scores of each photo, and count the photos in `counts`."""
     for uri in uris:
         column = store.read(uri, ["scores"])["scores"].combine_chunks()
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)

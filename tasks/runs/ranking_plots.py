@@ -11,16 +11,16 @@ from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking, counted
 
 DPI = 120
-HIGHEST_IN = 60  # a plot of thousands of templates is drawn closer
+HIGHEST_IN = 60  # largest height [inch]; with thousands of templates the rows move closer together
 PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
 
 
 def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
-    """Sharpness of each template, the sharpest on top.
+    """Plot the sharpness of each template, with the sharpest one on top, and return the PNG.
 
     Args:
         ranking: the templates.
-        marked: the paper's templates, drawn in another colour.
+        marked: templates of the paper, which are drawn in a different colour.
     """
     height = min(1.6 + 0.17 * len(ranking.ranked), HIGHEST_IN)
     figure = Figure(figsize=(8, height), dpi=DPI, layout="constrained")
@@ -41,13 +41,15 @@ def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
 def sharpness_png(
     sharpness: Sequence[float], scores: Sequence[TemplateScore], marked: Sequence[bool], captions: Sequence[str]
 ) -> bytes:
-    """The paper's figure 3: mIoU of the CAMs against sharpness, initial CAMs left, refined ones right.
+    """Plot figure 3 of the paper, the mIoU of the CAMs against sharpness, and return the PNG.
+
+    The left panel shows the initial CAMs, the right one the refined CAMs.
 
     Args:
-        sharpness: of each sampled template.
-        scores: of each.
-        marked: whether it is the paper's, drawn in another colour.
-        captions: of the two panels.
+        sharpness: sharpness of each sampled template.
+        scores: scores of each sampled template.
+        marked: whether each sampled template is one of the paper, which is drawn in a different colour.
+        captions: captions of the left and the right panel.
     """
     figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 2)

@@ -38,9 +38,9 @@ class ScoredSample:
 
     Attributes:
         ranked: the sampled templates, the sharpest first.
-        scores: of each template.
+        scores: scores of each sampled template.
         photos: number of photos with truth that were scored.
-        spearman_initial: rank correlation of sharpness and mIoU of the initial CAMs, in [-1, 1] or nan.
+        spearman_initial: rank correlation of sharpness with the mIoU of the initial CAMs, in [-1, 1] or nan.
         spearman_refined: the same for the refined CAMs.
     """
 
@@ -52,7 +52,7 @@ class ScoredSample:
 
 
 def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
-    """Rank the candidates by the artifacts of stage prompts, and write prompts.parquet and prompts.png.
+    """Rank the candidates from the artifacts of stage prompts, and write prompts.parquet and prompts.png.
 
     Returns:
         The ranking, and its entry in metrics.json.
@@ -61,7 +61,7 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
         ArtifactError: an artifact of the stage cannot be read.
         StageError: no photo has scores.
     """
-    from clipes.tasks.runs.ranking_plots import ranking_png  # imports matplotlib, which other runs do not need
+    from clipes.tasks.runs.ranking_plots import ranking_png  # imports matplotlib, which only rankings need
 
     uris = [record.uri for record in ledger.records(PROMPTS.name)]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
@@ -77,7 +77,7 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
 
 
 def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
-    """Score the sampled templates by the artifacts of stage prompt_scores; write prompt_scores.parquet and .png.
+    """Score the sampled templates from the artifacts of stage prompt_scores; write prompt_scores.parquet and .png.
 
     Returns:
         The scores, and their entry in metrics.json.
@@ -108,7 +108,7 @@ def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> 
 
 
 def correlations(sample: ScoredSample) -> tuple[str, str]:
-    """Return the correlation of sharpness with the scores of initial and of refined CAMs, each as a line of text."""
+    """Return two lines of text: the correlation of sharpness with mIoU for the initial and for the refined CAMs."""
     basis = f"{len(sample.ranked)} templates, {sample.photos} photos"
     return (
         f"initial CAM: Spearman {sample.spearman_initial:+.2f} ({basis})",

@@ -1,1 +1,1 @@
-"""The stages: one file each, with the settings it reads, its columns and its work."""
+"""The stages of the pipeline. Each module has a stage's settings, columns and work."""

@@ -1,4 +1,4 @@
-"""Stage cams: initial and refined CAM of each class present in a photo, at grid size."""
+"""Stage cams: the initial and the refined CAM of each class present in a photo, at the size of the patch grid."""
 
 import logging
 from collections.abc import Iterator
@@ -38,15 +38,18 @@ class CamsRow(PhotoRow):
     """A photo's CAMs.
 
     Attributes:
-        notes: what had to be converted, in plain words.
-        height: of the photo [px]; width likewise.
-        work_height: of the photo as CAM and CRF see it [px]; work_width likewise.
-        grid_h: patches; grid_w likewise.
-        class_ids: K data set ids.
-        scores: (K,) softmax scores, or logits.
-        cam: (K, grid_h, grid_w) float16, little-endian, C order, in [0, 1].
-        refined_cam: as `cam`.
-        refined_residual: what float16 rounds off `refined_cam`, see `clipes.tasks.stages.columns.cams`.
+        notes: conversions of the photo, and a remark if no other text competes in the softmax.
+        height: height of the photo [px].
+        width: width of the photo [px].
+        work_height: height of the reduced photo that CAM and CRF use [px].
+        work_width: width of the reduced photo [px].
+        grid_h: number of rows of the patch grid.
+        grid_w: number of columns of the patch grid.
+        class_ids: data set ids of the photo's K classes.
+        scores: (K,) softmax scores; logits if `cam.softmax` is off.
+        cam: (K, grid_h, grid_w) initial CAMs as float16, little-endian, C order, in [0, 1].
+        refined_cam: refined CAMs in the same form.
+        refined_residual: rounding error of `refined_cam` in the same form, see `clipes.tasks.stages.columns.cams`.
     """
 
     notes: tuple[str, ...] = column("list<string>", ())
@@ -64,7 +67,7 @@ class CamsRow(PhotoRow):
 
 
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
-    """Return the settings that CAMs depend on, beside their texts."""
+    """Return the settings that CAMs depend on, apart from those of their texts."""
     return {
         "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),
@@ -73,7 +76,7 @@ def cam_settings(inputs: RunInputs) -> dict[str, Any]:
 
 
 class Cams(Stage):
-    """Makes CAMs of photos of one size in batches."""
+    """Makes CAMs, batching photos of the same size."""
 
     name, version = "cams", 1
     upstream = (TEXTS,)
@@ -85,7 +88,7 @@ class Cams(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[CamsRow]:
-        """Make the CAMs of a shard's photos, photos of one size in batches."""
+        """Make the CAMs of a shard's photos, batching photos of the same size."""
         from clipes.tasks.inputs.batches import Batches
         from clipes.tasks.machine.devices import token_budget
         from clipes.tasks.models.loaded_clip import loaded_backbone
@@ -113,17 +116,19 @@ CAMS = Cams()
 
 @cache
 def _warn_of_depth(attention_blocks: int, depth: int) -> None:
-    """Warn once per process, which makes many shards."""
-    logger.warning("cam.attention_blocks is %d, the network has %d blocks: all are used", attention_blocks, depth)
+    """Warn that the network has fewer blocks than requested; only once per process, which makes many shards."""
+    logger.warning(
+        "cam.attention_blocks is %d, but the network has only %d blocks; using all of them", attention_blocks, depth
+    )
 
 
 def batch_rows(
     backbone: "Backbone", texts: TextFeatures, batch: "list[Loaded]", config: CamConfig
 ) -> Iterator[CamsRow]:
-    """Make the CAMs of photos of one size; a batch that does not fit into memory is halved.
+    """Make the CAMs of photos of the same size; a batch that does not fit into memory is halved.
 
     Yields:
-        One row per photo; a photo that does not fit alone has an error.
+        One row per photo. It has an error if the photo does not fit into memory even alone.
     """
     from clipes.tasks.inputs.batches import compute_batch
     from clipes_core.cams import photo_cams
@@ -141,7 +146,7 @@ def batch_rows(
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
-    """Return False if the softmax is taken over one text: its score is 1 whatever the photo shows."""
+    """Return False if the softmax has only one text, because its score is then 1 for any photo."""
     return not config.softmax or len(photo.class_ids) > 1 or BACKGROUND_ID in texts.class_ids
 
 

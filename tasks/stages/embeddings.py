@@ -1,4 +1,4 @@
-"""Stage embeddings: CLIP's image embedding of each photo, which no template changes."""
+"""Stage embeddings: CLIP's image embedding of each photo, which does not depend on the template."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingsRow(PhotoRow):
-    """A photo's embedding, pooled as clip.pooling says.
+    """A photo's embedding, pooled according to `clip.pooling`.
 
     Attributes:
-        notes: what had to be converted, in plain words.
-        class_ids: K data set ids.
-        embedding: (D,) not normalised.
-        logit_scale: CLIP's, after exp; the same in every row.
+        notes: conversions of the photo, in plain words.
+        class_ids: data set ids of the photo's K classes.
+        embedding: (D,) embedding, not normalised.
+        logit_scale: CLIP's logit scale after exp; the same in every row.
     """
 
     notes: tuple[str, ...] = column("list<string>", ())
@@ -37,7 +37,7 @@ class EmbeddingsRow(PhotoRow):
 
 
 class Embeddings(Stage):
-    """Encodes photos of one size in batches; scale 1, no mirror."""
+    """Encodes photos at scale 1 without mirroring, batching photos of the same size."""
 
     name, version = "embeddings", 1
     row, kind, workers = EmbeddingsRow, PHOTOS, "gpu"
@@ -50,7 +50,7 @@ class Embeddings(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[EmbeddingsRow]:
-        """Encode a shard's photos, photos of one size in batches; scale 1, no mirror."""
+        """Encode a shard's photos at scale 1 without mirroring, batching photos of the same size."""
         import torch
 
         from clipes.tasks.inputs.batches import compute_in_batches

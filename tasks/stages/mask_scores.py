@@ -1,4 +1,4 @@
-"""Stage mask_scores: confusion of CAMs, pseudo mask and baseline with the truth, per photo."""
+"""Stage mask_scores: per photo, the confusion of its CAMs, its pseudo mask and the baseline with the true mask."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
-CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the published program's searches
+CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the powers that the published program tries
 SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
 CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
@@ -31,14 +31,14 @@ CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
 @dataclass(frozen=True, kw_only=True)
 class MaskScoresRow(PhotoRow):
-    """A photo's confusions as sparse triplets: five lists of one length.
+    """A photo's confusions as sparse triplets, in five lists of the same length.
 
     Attributes:
-        scored: centre_box, initial_cam, refined_cam or pseudo_mask, per triplet.
-        background_power: 0 for centre_box, which has none.
+        scored: centre_box, initial_cam, refined_cam or pseudo_mask.
+        background_power: exponent of the background score; 0 for centre_box, which has none.
         truth: true id.
         prediction: predicted id.
-        pixels: how many have both.
+        pixels: number of pixels with this true id and this predicted id.
     """
 
     scored: tuple[str, ...] = column("list<string>", ())
@@ -88,11 +88,11 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
     """Return the mIoU of one photo's pseudo mask and of its baseline.
 
     Args:
-        row: with `CELL_COLUMNS`.
+        row: row with `CELL_COLUMNS`.
         num_classes: 1 + K.
 
     Returns:
-        Per pseudo_mask and centre_box a value in [0, 1]; nothing if no pixel has a truth.
+        pseudo_mask and centre_box -> mIoU in [0, 1]; empty if no pixel has a true id.
     """
     from clipes_core.evaluation.metrics import Triplets, from_triplets, scores_from_confusion
 

@@ -1,4 +1,4 @@
-"""Stage masks: pseudo mask and confidence map of each photo."""
+"""Stage masks: the pseudo mask and the confidence map of each photo."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class MasksRow(PhotoRow):
     """A photo's pseudo mask.
 
     Attributes:
-        class_ids: K data set ids.
-        mask_png: palette PNG of data set ids, 0 background, no 255.
-        confidence_png: 8 bit, round(255 c).
-        class_pixels: (1 + K,) pixels of background, then of `class_ids`.
-        confidence_histogram: (256,) pixels per level.
+        class_ids: data set ids of the photo's K classes.
+        mask_png: palette PNG of data set ids; 0 is background, and 255 does not occur.
+        confidence_png: 8-bit grey PNG of round(255 c), where c is the confidence in [0, 1].
+        class_pixels: (1 + K,) number of pixels of the background, then of each class in `class_ids`.
+        confidence_histogram: (256,) number of pixels per level of `confidence_png`.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")
@@ -75,7 +75,7 @@ class Masks(Stage):
         cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-        cams: dict[str, Mapping[str, Any]] = {}  # of the few photos that are being loaded ahead
+        cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only for the few photos that are loaded ahead
         without_cams: list[MasksRow] = []
 
         def photos_with_cams() -> Iterator[Photo]:
@@ -101,10 +101,10 @@ MASKS = Masks()
 
 
 def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:
-    """Return the loaded photo.
+    """Return the loaded photo if it still has the size that it had when its CAMs were made.
 
     Raises:
-        PhotoError: it could not be loaded, or its size has changed since its CAMs were made.
+        PhotoError: the photo could not be loaded, or its size has changed.
     """
     if isinstance(loaded, PhotoError):
         raise loaded
@@ -123,7 +123,7 @@ def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np
     class_ids = np.asarray(row["class_ids"], dtype=np.int64)
     cams = stored_cams(row, "refined_cam")
     made = pseudo_mask(np.asarray(loaded.image), cams, class_ids, job.config.crf, job.config.confidence)
-    # The mask of a reduced photo returns to the photo's size.
+    # The mask of a reduced photo is enlarged to the size of the photo itself.
     mask, confidence = (resized_ids(levels, loaded.size_hw) for levels in (made.mask, made.confidence))
     return MasksRow(
         image_id=row["image_id"],

@@ -1,4 +1,4 @@
-"""Stage prompt_scores: how well the CAMs of several templates agree with the true mask of a photo."""
+"""Stage prompt_scores: per photo, the confusion of the CAMs of several templates with the true mask."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,15 +31,15 @@ MEASURED = tuple((SCORED_AS[name], float(power)) for name, powers in CAM_POWERS.
 
 @dataclass(frozen=True, kw_only=True)
 class PromptScoresRow(PhotoRow):
-    """A photo's confusions as sparse triplets: six lists of one length.
+    """A photo's confusions as sparse triplets, in six lists of the same length.
 
     Attributes:
-        template: place among the sampled ones, per triplet.
+        template: index of the template among the sampled templates.
         scored: initial_cam or refined_cam.
-        background_power: p of the background score.
+        background_power: exponent of the background score.
         truth: true id.
         prediction: predicted id.
-        pixels: how many have both.
+        pixels: number of pixels with this true id and this predicted id.
     """
 
     template: tuple[int, ...] = column("list<int32>", ())
@@ -90,7 +90,7 @@ class PromptScores(Stage):
             try:
                 if isinstance(cams, PhotoError):
                     raise cams
-                assert loaded is not None  # it has CAMs
+                assert loaded is not None  # because the photo has CAMs
                 yield _row(photo, loaded.size_hw, cams, 1 + len(job.vocabulary.classes))
             except PhotoError as error:
                 yield PromptScoresRow.failed(photo.image_id, error)

@@ -1,4 +1,4 @@
-"""Stage prompts: how each candidate template scores the classes of a photo."""
+"""Stage prompts: the scores that each candidate template gives the classes of a photo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class PromptsRow(PhotoRow):
     """A photo's scores.
 
     Attributes:
-        class_ids: K data set ids.
-        scores: (T, K) in C order: per template those of `class_ids`.
+        class_ids: data set ids of the photo's K classes.
+        scores: (T, K) scores in C order: for each of T templates, the scores of `class_ids`.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")
@@ -35,7 +35,7 @@ class PromptsRow(PhotoRow):
 
 
 class Prompts(Stage):
-    """Scores photos with all candidates; opens no photo."""
+    """Scores photos with all candidate templates, from their embeddings; no photo is opened."""
 
     name, version = "prompts", 1
     upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
@@ -46,11 +46,11 @@ class Prompts(Stage):
 
     @override
     def reads(self, _inputs: RunInputs) -> dict[str, Any]:
-        return {}  # all it reads is in the keys of its upstream
+        return {}  # the upstream keys cover everything that the result depends on
 
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptsRow]:
-        """Score a shard's photos with all candidates; no photo is opened."""
+        """Score a shard's photos with all candidate templates; no photo is opened."""
         texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
         for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
             image_id, class_ids = row["image_id"], tuple(row["class_ids"])
@@ -67,7 +67,7 @@ PROMPTS = Prompts()
 
 @lru_cache(maxsize=1)
 def _candidate_texts(store_uri: str, uris: tuple[str, ...]) -> CandidateTexts:
-    """Read the texts of all candidates, once per process and ranking."""
+    """Read the texts of all candidate templates; cached, so that each process reads them once per ranking."""
     from clipes.tasks.storage.artifact_store import ArtifactStore
 
     store = ArtifactStore(store_uri)

@@ -1,4 +1,4 @@
-"""All stages, in the order of the pipeline. A new stage adds a line here, and one to flows/pipeline.py."""
+"""All stages, in the order of the pipeline. To add one, write a line here and one in flows/pipeline.py."""
 
 from pkgutil import resolve_name
 
@@ -6,8 +6,8 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage import stage_keys as keys_of_stages
 
-MANIFEST = "manifest"  # the listing of photos, which the command itself makes: no stage, but shown like one
-IN_ORDER = (  # module of this folder, and the stage that it declares
+MANIFEST = "manifest"  # the listing of the photos: the command makes it itself, and tables show it like a stage
+IN_ORDER = (  # "module of this folder:stage that the module declares"
     "texts:CANDIDATE_TEXTS",
     "embeddings:EMBEDDINGS",
     "prompts:PROMPTS",
@@ -24,17 +24,17 @@ STAGES = {stage.name: stage for stage in _DECLARED}
 
 
 def all_names() -> tuple[str, ...]:
-    """Return the names of the manifest and of all stages, in the order they run."""
+    """Return the names of the manifest and of all stages, in the order in which they run."""
     return (MANIFEST, *STAGES)
 
 
 def run_names() -> tuple[str, ...]:
-    """Return the names of the manifest and of the stages of a run, in their order: what `--until` takes."""
+    """Return the values that `--until` takes, in order: the manifest and the stages that do not rank templates."""
     return (MANIFEST, *(stage.name for stage in STAGES.values() if not stage.ranks_templates))
 
 
 def title_of(name: str) -> str:
-    """Return what tables and pages call a stage, or the manifest."""
+    """Return the title of a stage, or of the manifest, in tables and pages."""
     return STAGES[name].title if name in STAGES else name
 
 

@@ -1,4 +1,4 @@
-"""Stage segmenter: a segmentation network trained on the pseudo masks, by several processes together."""
+"""Stage segmenter: a segmentation network that several processes together train on the pseudo masks."""
 
 import json
 import logging
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterRow:
-    """A point of the training's curve.
+    """A point of the training curve.
 
     Attributes:
-        iteration: how many steps were done.
-        loss: mean over the steps since the row before.
-        learning_rate: of the first parameter group.
-        kept_fraction: of the labelled pixels, those whose confidence counts.
-        miou: on photos of the evaluation; null where it was not measured.
+        iteration: number of steps done so far.
+        loss: mean loss over the steps since the previous row.
+        learning_rate: learning rate of the first parameter group.
+        kept_fraction: share of the labelled pixels whose confidence was high enough to count, in [0, 1].
+        miou: mIoU on the validation photos, in [0, 1]; null if it was not measured at this point.
     """
 
     iteration: int = column("int64")
@@ -64,26 +64,29 @@ class Segmenter(JointStage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterRow]:
-        """Train from the newest checkpoint, write the network beside the artifact, and yield the curve.
+        """Train from the newest checkpoint, write the network next to the artifact, and yield the training curve.
 
         Raises:
             ConfigError: the training cannot start with these settings.
-            WeightsError: the initial weights are of another network.
-            StageError: the loss is not a number, or runs away, or too many photos cannot be used.
+            WeightsError: the initial weights belong to a different network.
+            StageError: the loss is not a number, or diverges, or too many photos cannot be used.
             PhotoError: a hundred photos in a row cannot be used.
             ArtifactError: a mask, or the store, cannot be used.
         """
         from clipes.tasks.training.process import train
 
         trained = train(_training_job(job), rank=0)
-        assert trained is not None  # the first process has the result
+        assert trained is not None  # because rank 0 returns the result
         job.footer.update(training=json.dumps(trained.facts), weights=trained.weights)
         for point in trained.curve:
             yield SegmenterRow(**point)
 
     @override
     def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
-        """Return how many processes train: one per GPU, or per worker on a CPU, if they can share a batch evenly."""
+        """Return how many processes train: the largest number that divides the batch size evenly.
+
+        It is at most the number of GPUs, or on a CPU the number of workers.
+        """
         batch_size = cast("Recipe", job.training).batch_size
         most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
         processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
@@ -93,7 +96,7 @@ class Segmenter(JointStage):
 
     @override
     def assist(self, job: ShardJob, rank: int) -> None:
-        """Train as one of the other processes."""
+        """Train as one of the processes after the first."""
         from clipes.tasks.training.process import train
 
         train(_training_job(job), rank)
@@ -113,10 +116,10 @@ SEGMENTER = Segmenter()
 
 
 def training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
-    """Return what an artifact states about its training.
+    """Return the facts about the training from the footer of an artifact.
 
     Raises:
-        BrokenArtifactError: it cannot be read, or states nothing.
+        BrokenArtifactError: the artifact cannot be read, or its footer has no such facts.
     """
     stated = store.footer(uri).metadata.get("training")
     if stated is None:

@@ -1,4 +1,4 @@
-"""Stage segmenter_scores: the trained segmenter's mask of each photo of the evaluation, and its confusion."""
+"""Stage segmenter_scores: the trained segmenter's mask of each evaluation photo, and its confusion with the truth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterScoresRow(PhotoRow):
-    """A photo's predicted mask, and its confusion as triplets.
+    """A photo's predicted mask, and its confusion with the truth as sparse triplets.
+
+    The triplets are three lists of the same length, which are empty if the photo has no truth.
 
     Attributes:
         mask_png: palette PNG of data set ids.
-        class_pixels: (1 + K,) pixels of background, then of all classes.
-        truth: true id, per triplet; none if the photo has no truth.
+        class_pixels: (1 + K,) number of pixels of the background, then of each class of the vocabulary.
+        truth: true id.
         prediction: predicted id.
-        pixels: how many have both.
+        pixels: number of pixels with this true id and this predicted id.
     """
 
     mask_png: bytes = column("binary", b"")
@@ -45,7 +47,7 @@ class SegmenterScoresRow(PhotoRow):
 
 
 class SegmenterScores(Stage):
-    """Lets the trained segmenter predict photos of the evaluation, and compares where there is a truth."""
+    """Predicts the masks of evaluation photos with the trained segmenter, and compares them with the truth, if any."""
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
@@ -70,7 +72,7 @@ class SegmenterScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
-        """Let the run's segmenter predict a shard's photos, and compare with the truth where there is one."""
+        """Predict the masks of a shard's photos with the run's segmenter, and compare them with the truth, if any."""
         import cv2
 
         from clipes.tasks.inputs.pngs import resized_ids
@@ -99,7 +101,8 @@ def _segmenter_of(artifact_uri: str) -> "Segmenter":
     """Load the segmenter of an artifact.
 
     Raises:
-        BrokenArtifactError: the artifact, if its weights are damaged: the artifact is what can be rebuilt.
+        BrokenArtifactError: the weights are missing or damaged. The error names the artifact instead of the weights
+            file, because the artifact is what clipes can rebuild.
     """
     from clipes.tasks.storage.layout import weights_uri
 
@@ -107,12 +110,12 @@ def _segmenter_of(artifact_uri: str) -> "Segmenter":
     try:
         return _loaded(weights_uri(artifact_uri), worker.slot.device, worker.slot.threads)
     except BrokenArtifactError as broken:
-        raise BrokenArtifactError(artifact_uri, f"lacks its weights ({broken.uri} {broken.reason})") from broken
+        raise BrokenArtifactError(artifact_uri, f"has unusable weights ({broken.uri} {broken.reason})") from broken
 
 
 @lru_cache(maxsize=1)
 def _loaded(uri: str, device: str, threads: int) -> "Segmenter":
-    """Load the segmenter of this process on its device, once."""
+    """Load a segmenter onto the device of this process; cached, so that further shards reuse it."""
     import torch
 
     from clipes.tasks.models.segmenter_file import load_segmenter

@@ -1,4 +1,4 @@
-"""Stages texts and candidate_texts: one feature per class (or synonym) and background word."""
+"""Stages texts and candidate_texts: one text feature per class (or synonym) and one per background word."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class TextRow:
 
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
-        name: of the class, or the background word.
-        sentences: that were encoded.
-        feature: (D,) L2-normalised.
+        name: name of the class, or the background word.
+        sentences: sentences that were encoded.
+        feature: (D,) mean feature of the sentences, L2-normalised.
     """
 
     class_id: int = column("int16")
@@ -38,7 +38,7 @@ class TextRow:
 
 
 class Texts(Stage):
-    """Encodes the vocabulary's texts in the config's templates."""
+    """Encodes the texts of the vocabulary with the templates of the config."""
 
     name, version = "texts", 1
     row, kind, workers = TextRow, ROW_PER_TEXT, "gpu"
@@ -63,10 +63,10 @@ class Texts(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[TextRow]:
-        """Encode the texts.
+        """Encode the texts of the vocabulary.
 
         Raises:
-            PromptError: a sentence is longer than CLIP reads.
+            PromptError: a sentence is too long for CLIP.
             WeightsError: the weights cannot be used.
         """
         from clipes.tasks.models.loaded_clip import loaded_clip
@@ -87,7 +87,7 @@ TEXTS = Texts()
 
 
 class CandidateTexts(Texts):
-    """Makes the texts of each candidate template: the artifacts of runs with these templates."""
+    """Makes the texts of each candidate template, and stores them as stage texts of a run with this template does."""
 
     name, kind = "candidate_texts", ROW_PER_TEXT_AND_CANDIDATE
     ranks_templates = True
@@ -103,10 +103,10 @@ CANDIDATE_TEXTS = CandidateTexts()
 
 
 def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:
-    """Read the artifact of a template's texts, with CLIP's logit scale.
+    """Read an artifact of stage texts, and add CLIP's logit scale.
 
     Raises:
-        ArtifactError: it cannot be read.
+        ArtifactError: the artifact cannot be read.
     """
     from clipes.tasks.models.loaded_clip import loaded_clip, logit_scale
 

@@ -1,1 +1,1 @@
-"""What terminal and Prefect UI show during a run: progress, a table per stage, the ranking of templates."""
+"""The output on the terminal and in the Prefect UI: progress, a table per stage, and the ranking of templates."""

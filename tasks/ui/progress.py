@@ -22,8 +22,8 @@ def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Ite
 
     Args:
         run: name of the run.
-        totals: stage -> rows it will have; a stage without rows is not shown.
-        done: returns the rows of a stage so far.
+        totals: stage -> number of rows it will have; a stage with 0 rows is not shown.
+        done: returns the numbers of computed and reused rows of a stage so far.
     """
     if not in_flow_run():
         yield

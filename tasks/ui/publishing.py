@@ -1,4 +1,4 @@
-"""Publishing in the Prefect UI: keys of artifacts, and a server that may not answer."""
+"""Publishing in the Prefect UI: the keys of UI artifacts, and the handling of a server that does not answer."""
 
 import logging
 import re
@@ -10,29 +10,29 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-MAX_RETRIES = 1  # after about 2 s; a run must not wait longer for what is only shown
+MAX_RETRIES = 1  # after about 2 s; a run must not wait longer only to show something
 
 logger = logging.getLogger(__name__)
 
 
 def artifact_key(run: str, *what: str) -> str:
-    """Return the key of an artifact: the run's name and some nouns, in lower case with dashes, as Prefect requires.
+    """Return the key of a UI artifact: the run's name and some nouns, in lower case with dashes, as Prefect requires.
 
-    Runs with the same name share their keys, so the UI shows the history of each artifact across them.
+    Runs with the same name share their keys, so the UI shows the history of each artifact across these runs.
     """
     return re.sub(r"[^a-z0-9]+", "-", "-".join((run, *what)).lower()).strip("-")
 
 
 def in_flow_run() -> bool:
-    """Return whether this code runs in a flow run, which artifacts need."""
+    """Return whether this code runs in a flow run; UI artifacts need one."""
     return FlowRunContext.get() is not None
 
 
 class ServerWatch:
-    """Keeps a failing server from ending a run, and logs the failure once.
+    """Keeps a failing server from ending a run, and logs the first failure.
 
     Args:
-        what: noun for what is published, for the log.
+        what: noun for the published thing, for the log.
     """
 
     def __init__(self, what: str) -> None:
@@ -40,7 +40,7 @@ class ServerWatch:
 
     @contextmanager
     def tolerate_failures(self) -> Iterator[None]:
-        """Create or update artifacts in the block; the first failure ends the block and is logged, not raised."""
+        """Run a block that publishes UI artifacts; a failure of the server ends the block, but is not raised."""
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
                 yield

@@ -15,7 +15,7 @@ def show_ranking(run: str, ranking: TemplateRanking, photos_encoded: int, poolin
 
     Args:
         run: name of the run.
-        ranking: the templates by sharpness.
+        ranking: ranking of the templates by sharpness.
         photos_encoded: number of photos that this run had to encode.
         pooling: kind of image embedding, as in clip.pooling.
     """

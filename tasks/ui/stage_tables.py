@@ -1,4 +1,4 @@
-"""A table per stage in the Prefect UI: the sum over its shards, failed shards, and the slowest ones."""
+"""A table per stage in the Prefect UI, with the sum over its shards, some failed shards and the slowest shards."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,19 @@ LISTED_FAILED, LISTED_SLOWEST = 10, 5
 
 @dataclass(frozen=True)
 class StageLine:
-    """A row of the table: one shard, or all of them.
+    """A line of the table: one shard, or the sum over all shards.
 
     Attributes:
-        shard: number of the shard, or `all`.
-        state: state of the shard; for all shards, the number in each state.
-        shards: number of shards that the row is about.
-        images: rows of their artifacts.
-        errors: photos without result.
-        seconds: duration of the work; for all shards, from the first start to the last end.
-        images_per_s: rows computed per second; None if none were.
+        shard: number of the shard; `all` in the sum.
+        state: state of the shard; in the sum, the number of shards in each state.
+        shards: number of shards in this line.
+        images: number of rows of their artifacts.
+        errors: number of photos without a result.
+        seconds: duration of the work [s]; in the sum, the time from the first start to the last end.
+        images_per_s: rows computed per second; None if no row was computed.
         cached: number of cached shards.
-        copied: rows copied from older artifacts.
-        reason: why the shard failed.
+        copied: number of rows copied from earlier artifacts.
+        reason: reason why the shard failed; empty if it did not.
     """
 
     shard: str
@@ -50,7 +50,7 @@ class StageTable:
 
     Attributes:
         stage: name of the stage.
-        lines: one line for all shards, then the first failed shards, then the slowest.
+        lines: the sum over all shards, then the first failed shards, then the slowest shards.
         text: text above the table.
     """
 
@@ -61,11 +61,13 @@ class StageTable:
 
 @contextmanager
 def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
-    """Show a table per stage in the Prefect UI after the block, even if it fails; do nothing outside of a flow run.
+    """Show a table per stage in the Prefect UI after the block, even if the block fails.
+
+    Outside of a flow run, nothing is shown.
 
     Args:
         run: name of the run.
-        ledger: states of its shards.
+        ledger: states of the run's shards.
     """
     try:
         yield
@@ -78,7 +80,7 @@ def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
 
 
 def stage_tables(ledger: Ledger) -> list[StageTable]:
-    """Return a table for each stage of the run; it is short however many shards the stage has."""
+    """Return a table for each stage of the run. A table is short even if the stage has many shards."""
     shards: dict[str, list[ShardStatus]] = {}
     for status in ledger.statuses():
         shards.setdefault(status.stage, []).append(status)

@@ -1,4 +1,4 @@
-"""The progress of a run: bars on a terminal, plain lines elsewhere."""
+"""The progress of a run: bars if the output is a terminal, plain lines otherwise."""
 
 import sys
 import threading
@@ -20,11 +20,12 @@ LINE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Done:
-    """Rows of a stage so far.
+    """The number of rows of a stage so far.
 
     Attributes:
-        computed: rows computed by this run; in a training, iterations including those before the checkpoint it resumes.
-        reused: cached or copied rows.
+        computed: number of rows computed by this run. For a training, it is the number of iterations, including those
+            before the checkpoint from which the training resumed.
+        reused: number of cached or copied rows.
     """
 
     computed: int
@@ -35,17 +36,17 @@ Count = Callable[[str], Done]
 
 
 class StageProgress:
-    """The progress of a stage in words, and how long the rest may take.
+    """The progress of a stage in words, with an estimate of the remaining time.
 
-    Reused rows take no time, so the speed is that of the rows computed since the first observation.
+    Reused rows take no time, so the estimate uses the speed of the computed rows only.
 
     Args:
         stage: name of the stage.
-        total: rows it will have.
-        now: time of the first observation [s].
+        total: number of rows the stage will have.
+        now: current time [s].
 
     Attributes:
-        count: rows so far, at most `total`.
+        count: number of rows so far, at most `total`.
     """
 
     def __init__(self, stage: str, total: int, now: float) -> None:
@@ -55,8 +56,8 @@ class StageProgress:
         self._start = self._first = (now, 0)
 
     def update(self, done: Done, now: float) -> None:
-        """Record the rows so far at a time [s]."""
-        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or a training that starts over
+        """Record the number of rows at the time `now` [s]."""
+        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or the training has started over
             self._start = self._first = (now, 0)
         elif self._first[1] == 0:
             self._first = (now, done.computed)
@@ -65,7 +66,7 @@ class StageProgress:
 
     @property
     def text(self) -> str:
-        """Text such as: 120 of 600 iterations after 35 s, about 2 min to go."""
+        """A text such as "120 of 600 iterations after 35 s, about 2 min to go"."""
         seconds = self._now - self._start[0]
         return f"{self.count} of {self._total}{self._rows} after {seconds:.0f} s{self._to_go()}"
 
@@ -89,9 +90,9 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
     """Show the progress of each stage while the block runs.
 
     Args:
-        totals: stage -> rows it will have.
-        done: returns the rows of a stage so far.
-        stream: where to print; default: standard error.
+        totals: stage -> number of rows it will have.
+        done: returns the numbers of computed and reused rows of a stage so far.
+        stream: stream to print to; standard error by default.
     """
     stream = stream or sys.stderr
     show = _show_bars if stream.isatty() else _print_lines

@@ -1,1 +1,1 @@
-"""The record of a run: its files under <store>/runs/<name>, from its start to its end."""
+"""The record of a run: its files under <store>/runs/<name>, written from its start to its end."""

@@ -69,22 +69,25 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
 
 
 def chosen_values(run: PreparedRun) -> dict[str, Any]:
-    """Return the entries of run.json that change when a template is chosen; in a ranking the template is null."""
+    """Return the entries of run.json that change when a template is chosen.
+
+    The template is None until then, and always in a ranking.
+    """
     template = run.config.prompts.template if TEXTS.name in run.stages and not run.chooses_template else None
     return {"template": template, "stage_keys": dict(run.keys)}
 
 
 def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
-    """Return the content of manifest.parquet: a row per photo, with its shard."""
+    """Return the content of manifest.parquet: one row per photo, with the number of its shard."""
     rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
 
 
 def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
-    """Return the content of rejects.parquet: a row per photo without a result."""
+    """Return the content of rejects.parquet: one row per photo without a result."""
     return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECTS_SCHEMA)
 
 
 def time_now() -> str:
-    """Return the time in UTC, to the second, in ISO 8601."""
+    """Return the current time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

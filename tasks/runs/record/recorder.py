@@ -23,7 +23,7 @@ from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import StorageError, TransientError
 
 STATUS_SECONDS = 10.0
-# With 100 000 shards a status takes seconds to write; the pause is at least this many times as long.
+# With 100 000 shards, writing the status takes seconds. The pause after a write is at least this many times as long.
 PAUSE_PER_WRITE = 4
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 
@@ -37,11 +37,11 @@ class RunSummary:
     """The outcome of a run.
 
     Attributes:
-        name: of the run.
-        uri: its folder in the store.
+        name: name of the run.
+        uri: URI of the run's folder in the store.
         rejects: number of photos without a result.
-        metrics: the content of metrics.json.
-        report: URI of report.html, None if it could not be written.
+        metrics: content of metrics.json.
+        report: URI of report.html; None if it could not be written.
     """
 
     name: str
@@ -55,9 +55,9 @@ class RunRecord:
     """Writes the files of a run that is running in this process.
 
     Attributes:
-        ledger: the state of its shards.
-        report: URI of report.html once it is written.
-        findings: entries of metrics.json beside scores and counts.
+        ledger: state of the run's shards.
+        report: URI of report.html; None until it is written.
+        findings: entries of metrics.json in addition to scores and counts.
     """
 
     def __init__(self, run: PreparedRun) -> None:
@@ -73,34 +73,34 @@ class RunRecord:
         self.write_status()
 
     def write_status(self) -> None:
-        """Write the present state of the shards to status.parquet.
+        """Write the current state of the shards to status.parquet.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
         self._files.write_table(STATUS_FILE, self.ledger.table())
 
     def close(self, state: State, error: str | None = None) -> None:
-        """Write how the run ended; like a shard, this is retried `execution.retries` times.
+        """Write the outcome of the run; like a shard, this is retried `execution.retries` times.
 
         Args:
-            state: how it ended.
-            error: why it failed.
+            state: final state of the run.
+            error: reason of a failure.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
         attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LAST_WAIT_S)
         self._metrics = attempts.call(self._write_end, state, error)
 
     def summary(self) -> RunSummary:
-        """Return the outcome of the run, once it is closed."""
+        """Return the outcome of the run; call it after `close`."""
         return RunSummary(self._files.name, self._files.folder, len(self.ledger.rejects()), self._metrics, self.report)
 
     def _write_end(self, state: State, error: str | None) -> dict[str, Any]:
-        """Write the end to run.json first, then status, rejects and metrics; return the metrics."""
+        """Write the outcome to run.json first, then status, rejects and metrics; return the metrics."""
         end = {"state": state, "finished": time_now(), "error": error}
         self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
         self.write_status()
@@ -115,7 +115,7 @@ class RunRecord:
 
 
 def record_choice(run: PreparedRun) -> None:
-    """Write the template and the keys of a run whose template or sample was chosen; its config stays as given."""
+    """Write the chosen template and the stage keys to run.json; the config in it stays as the user gave it."""
     files = RunFiles(run.store.uri, run.config.name)
     files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
 
@@ -126,7 +126,9 @@ def _run_json(files: RunFiles, run: PreparedRun) -> dict[str, Any]:
 
 @contextmanager
 def record_run(run: PreparedRun) -> Iterator[RunRecord]:
-    """Write the first files of a run before the block, its status during it, and its outcome after it in any case.
+    """Write the first files of a run before the block, its status during the block, and its outcome after the block.
+
+    The outcome is also written if the block fails or is interrupted.
 
     Raises:
         RunBusyError: a run of this name is already running.

@@ -1,4 +1,4 @@
-"""The start of a run: its name is free, the files of an earlier run are archived, its own first files are written."""
+"""The start of a run: check that its name is free, archive the files of an earlier run, write its own first files."""
 
 import logging
 import os
@@ -34,14 +34,15 @@ logger = logging.getLogger(__name__)
 
 
 def start_run(run: PreparedRun) -> tuple[str, ...]:
-    """Write run.json and the manifest; archive the files of an earlier run of another config or extent.
+    """Write run.json and the manifest; archive the files of the last run of this name if its settings differ.
 
     Returns:
-        The config keys that differ from the last run of this name, dotted, `until` among them; they are logged.
+        The settings that differ from the last run of this name, which are also logged: dotted config keys, and possibly
+        `until` and `candidates`.
 
     Raises:
         RunBusyError: a run of this name is already running.
-        StorageError: the store refuses.
+        StorageError: the store refuses an access.
         TransientError: the store does not answer.
     """
     files = RunFiles(run.store.uri, run.config.name)
@@ -86,7 +87,7 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of an earlier run with the defaults of keys that have been added since."""
     try:
         return parse_config(config).model_dump(mode="json")
-    except ConfigError:  # a key was removed or renamed: whatever differs is reported
+    except ConfigError:  # a key was removed or renamed, so its change is reported as well
         return config
 
 

@@ -1,1 +1,1 @@
-"""What several stages put into columns, and read from them."""
+"""Columns that several stages write and read."""

@@ -1,4 +1,4 @@
-"""CAMs in the rows of the cams artifact; light, for processes without torch."""
+"""CAMs in the columns of stage cams. This module works without torch, for processes that do not import it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -9,24 +9,24 @@ STORED_DTYPE = np.dtype("<f2")
 
 
 def encoded_cams(cams: np.ndarray) -> bytes:
-    """CAMs as a column holds them: float16, little-endian, C order."""
+    """Return CAMs as a column holds them: as float16, little-endian, in C order."""
     return cams.astype(STORED_DTYPE).tobytes()
 
 
 def encoded_residual(cams: np.ndarray) -> bytes:
-    """What `encoded_cams` rounds away, in the same form.
+    """Return the rounding error of `encoded_cams`, in the same form.
 
-    Near the peak float16 leaves 1 - max CAM, the background score, uncertain by 2e-4, which the CRF's logarithm turns
-    into other confidences.
+    Without it, the background score 1 - max CAM would have an error of up to 2e-4 near the peak of a CAM. The logarithm
+    in the CRF would turn this error into different confidences.
     """
     return encoded_cams(cams - cams.astype(STORED_DTYPE).astype(np.float32))
 
 
 def stored_cams(row: Mapping[str, Any], column: Literal["cam", "refined_cam"]) -> np.ndarray:
-    """The CAMs of a row.
+    """Return the CAMs of a row.
 
     Returns:
-        (K, grid_h, grid_w) float32 in [0, 1]; K may be 0. Initial CAMs to 5e-4, refined ones to 1e-6.
+        (K, grid_h, grid_w) float32 in [0, 1]; K may be 0. Initial CAMs are exact to 5e-4, refined CAMs to 1e-6.
     """
     cams = _decoded(row, column)
     return cams + _decoded(row, "refined_residual") if column == "refined_cam" else cams

@@ -1,4 +1,4 @@
-"""Confusions in the rows of artifacts: predictions against the true mask of a photo."""
+"""Confusion matrices of predictions with the true mask of a photo, in the columns of artifacts."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,10 +9,10 @@ TRIPLET_COLUMNS = ("truth", "prediction", "pixels")
 
 
 def sparse_cells(matrix: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """Yield true id, predicted id and pixels of the cells of a confusion matrix that are not zero.
+    """Yield the true id, the predicted id and the number of pixels of each non-zero cell of a confusion matrix.
 
     Args:
-        matrix: (1 + K, 1 + K) int64.
+        matrix: (1 + K, 1 + K) int64 confusion matrix.
     """
     from clipes_core.evaluation.metrics import to_triplets
 
@@ -24,11 +24,11 @@ def photo_miou(row: Mapping[str, Any], num_classes: int) -> float:
     """Return the mIoU of one photo's prediction.
 
     Args:
-        row: with `TRIPLET_COLUMNS`.
+        row: row with `TRIPLET_COLUMNS`.
         num_classes: 1 + K.
 
     Returns:
-        In [0, 1]; nan if no pixel has a truth.
+        The mIoU in [0, 1]; nan if no pixel has a true id.
     """
     from clipes_core.evaluation.metrics import Triplets, from_triplets, scores_from_confusion
 

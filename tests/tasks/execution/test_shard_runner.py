@@ -61,7 +61,7 @@ def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, capl
     assert (second["cams"].cached, second["cams"].computed) == (False, 3)
     assert pq.read_table(cams).equals(whole)
     assert f"{cams} cannot be read" in caplog.text
-    assert "it is dropped and made again" in caplog.text
+    assert "discarding and rebuilding it" in caplog.text
 
 
 class LosesWorkers:

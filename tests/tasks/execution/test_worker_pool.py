@@ -159,7 +159,7 @@ def test_a_killed_worker_is_replaced(one):
         running = threads.submit(call, one, time.sleep, 60)
         time.sleep(0.5)
         os.kill(first, signal.SIGKILL)
-        with pytest.raises(WorkerError, match=r"its worker process died with exit code -9 \(-9: killed, often for"):
+        with pytest.raises(WorkerError, match=r"its worker process died with exit code -9 \(killed, often because"):
             running.result(timeout=20)
 
     assert pid(one) != first

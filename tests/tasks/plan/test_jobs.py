@@ -229,7 +229,7 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     (reject,) = record.rejects
     assert (reject.image_id, reject.kind, reject.kind.transient) == ("b", "network", True)
     assert "503" in reject.reason
-    with pytest.raises(TransientError, match=r"^1 photos failed for a cause that may pass; the first: "):
+    with pytest.raises(TransientError, match=r"^1 photos failed for a transient cause; the first: "):
         record.check()
     assert first.run.store.footer(record.uri).metadata["complete"] == "false"
 
@@ -272,7 +272,7 @@ def test_a_cached_artifact_of_other_photos_is_told_so(four, pool):
     other = dataclasses.replace(plan, photos=plan.photos[:3])
 
     assert cached_record(STAGES["cams"], plan, run.store).images == 4
-    with pytest.raises(ArtifactError, match=r"holds other photos than the manifest: delete it and run again"):
+    with pytest.raises(ArtifactError, match=r"holds different photos from those in the manifest: delete it and run"):
         cached_record(STAGES["cams"], other, run.store)
 
 

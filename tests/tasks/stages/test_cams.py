@@ -151,7 +151,7 @@ def test_too_many_attention_blocks_are_told_once_per_worker(tiny, capfd):
         records = make_run(run, own).of("cams")
 
     assert [record.computed > 0 for record in records] == [True, True]
-    told = "cam.attention_blocks is 13, the network has 12 blocks: all are used"
+    told = "cam.attention_blocks is 13, but the network has only 12 blocks; using all of them"
     assert capfd.readouterr().err.count(told) == 1
 
 

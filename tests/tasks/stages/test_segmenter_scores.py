@@ -166,7 +166,7 @@ def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job,
     else:
         flip(weights, -1000)
 
-    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet lacks its weights \(") as caught:
+    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet has unusable weights \(") as caught:
         pool.run(made_rows, of_all, timeout_s=120)
     assert caught.value.uri == uri
 
