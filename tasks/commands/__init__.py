@@ -1,1 +1,1 @@
-"""The commands other than runs: export, predict, gc, doctor."""
+"""The commands that do not run the pipeline: export, predict, gc and doctor."""

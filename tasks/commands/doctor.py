@@ -24,8 +24,8 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: versions, devices, weights, server, store.
-        works: whether it can be used.
+        what: the thing checked: a package, devices, weights, server or store.
+        works: whether the thing can be used.
         detail: what was found and, if it does not work, what to do.
     """
 
@@ -37,10 +37,10 @@ class Finding:
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
     """Check versions, devices, weights, server and store.
 
-    The weights are loaded; those of a tag or URI are downloaded first if this machine does not have them yet.
+    The weights are loaded. If a tag or URI names them and this machine does not have them yet, they are downloaded.
 
     Args:
-        store_uri: store that a test file is written to.
+        store_uri: URI of the store to which a test file is written.
         clip: network and weights to load.
     """
     return [*_check_versions(), _find_devices(), _load_weights(clip), _find_server(), _write_to_store(store_uri)]

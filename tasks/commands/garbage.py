@@ -1,4 +1,4 @@
-"""Artifacts that no run uses any more, and files that killed processes left half written."""
+"""Find and delete artifacts that no run uses any more, and half-written files that killed processes left behind."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 HOUR = 3600.0
 DAY = 24 * HOUR
 UNITS = {"h": HOUR, "d": DAY}
-LEFTOVERS = "half written"  # shown as if it were a stage
+LEFTOVERS = "half written"  # shown in place of a stage
 
 Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file)
 
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The unused files of a stage; the stage of temporary files is `half written`."""
+    """The number and the size of a stage's unused files; for temporary files, `stage` is `half written`."""
 
     stage: str
     files: int
@@ -30,10 +30,10 @@ class GarbageCount:
 
 
 def seconds_of(age: str) -> float:
-    """Return the seconds of an age such as 7d or 12h.
+    """Convert an age such as 7d or 12h to seconds.
 
     Raises:
-        UsageError: it is not an age.
+        UsageError: the text is not an age.
     """
     number, unit = age[:-1], age[-1:]
     if unit not in UNITS or not number.isdecimal():
@@ -44,22 +44,26 @@ def seconds_of(age: str) -> float:
 def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, list[FileFacts]]:
     """Find the files that may be deleted, by stage; delete nothing.
 
-    A completed run uses the artifacts that its status names. Any other run may be running or be resumed, so it uses
-    everything under its stage keys, and all texts if it ranks templates. Runs in a history use nothing.
+    A completed run uses the artifacts that its status file names. Any other run may still be running, or be resumed, so
+    it uses all artifacts under its stage keys. If it ranks templates, it also uses all artifacts of the stage texts. An
+    earlier run, whose files are in a history folder, uses nothing.
 
     Args:
-        store_uri: of the store.
-        older_than_s: artifacts younger than this are kept; half-written files are kept for a day.
-        now: seconds since 1970.
+        store_uri: URI of the store.
+        older_than_s: age [s] below which artifacts are kept. Half-written files are always kept for a day.
+        now: current time, in seconds since 1970.
+
+    Returns:
+        The unused files of each stage, sorted by stage.
 
     Raises:
-        UsageError: there is no store.
+        UsageError: the store has no artifacts and no runs.
         RunBusyError: the age is below an hour, and a run may be running.
-        ArtifactError: a run's files are broken, so that the artifacts it uses are unknown.
+        ArtifactError: a run's files are broken, so the artifacts that it uses are unknown.
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
-    # The files are listed before the runs are read, so that they include nothing of a run that starts meanwhile.
+    # List the files before reading the runs, so that the list has no files of a run that starts in the meantime.
     files = [*list_below(artifacts_uri(store_uri)), *list_below(runs_uri(store_uri))]
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
@@ -81,7 +85,7 @@ def counted_garbage(found: Mapping[str, Iterable[FileFacts]]) -> list[GarbageCou
 
 
 def remove_garbage(found: Mapping[str, Iterable[FileFacts]]) -> None:
-    """Remove files that were found, as far as they still exist.
+    """Remove the files that `find_garbage` found; skip those that no longer exist.
 
     Raises:
         StorageError: the store refuses.
@@ -122,7 +126,7 @@ def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
 
 
 def _garbage_stage(file: FileFacts, used: set[Use], now: float, older_than_s: float) -> str | None:
-    """Return the stage that a file is garbage of; None if it is kept."""
+    """Return the stage to which an unused file belongs; None if the file must be kept."""
     if file.modified is None:
         return None
     age = now - file.modified

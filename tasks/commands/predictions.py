@@ -1,4 +1,4 @@
-"""Predict masks for any photos, with the segmenter of a run."""
+"""Predict masks for any photos with the segmenter of a run."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
-FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # photos in a folder; others are ignored
+FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # the files of a folder that count as photos
 OVERLAY_QUALITY = 90
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,9 @@ class PredictionRequest:
     """The photos to predict, and what to write.
 
     Attributes:
-        images: paths or URIs of photos and folders; a folder means all photos below it.
-        to: target folder or URI of the masks.
-        overlay: also write each photo with its mask drawn over it.
+        images: paths or URIs of photos and folders; a folder stands for all photos below it.
+        to: path or URI of the folder for the masks.
+        overlay: whether to also write each photo with its mask drawn over it.
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
@@ -52,7 +52,7 @@ class Prediction:
 
     Attributes:
         uri: URI of the photo.
-        reason: why it has no mask, with its URI; None if it has one.
+        reason: why the photo has no mask, including the photo's URI; None if it has a mask.
     """
 
     uri: str
@@ -60,12 +60,12 @@ class Prediction:
 
 
 def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[Prediction]:
-    """Write the masks of photos as `<to>/<name of the photo>.png`, one after the other.
+    """Write the mask of each photo as `<to>/<name of the photo>.png`.
 
-    Photos are read with the settings of the run's data set, and predicted with those of its evaluation.
+    Photos are read with the run's `dataset` settings, and masks are predicted with its `evaluation` settings.
 
     Args:
-        store_uri: store of the run.
+        store_uri: URI of the run's store.
         name: name of the run whose segmenter predicts.
         request: photos to predict, and what to write.
 
@@ -108,7 +108,7 @@ def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
 
 
 def _list_photos(request: PredictionRequest) -> list[Photo]:
-    """Return the photos of a request, each once; `image_id` is the unique name of its mask."""
+    """Return the photos of a request, each once; each `image_id` is the unique name of the photo's mask."""
     found: dict[str, str] = {}
     for image in request.images:
         found |= {uri: name for uri, name in _find_photos(absolute(image), absolute(request.to)) if uri not in found}
@@ -127,13 +127,16 @@ def _list_photos(request: PredictionRequest) -> list[Photo]:
 
 
 def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
-    """Yield URI and name of the photo at a URI, or of those below it; files in the target of the masks are left out."""
+    """Yield the URI and the name of the photo at a URI, or of each photo below it.
+
+    Files in the target folder of the masks are left out.
+    """
     try:
         with translate_storage_errors(uri):
             fs, path = filesystem(uri)
             below = sorted(fs.find(path)) if fs.isdir(path) else None
     except (StorageError, TransientError):
-        below = None  # Treated as one photo: reading it reports the error, and the other photos are still predicted.
+        below = None  # Treat it as a photo: reading it reports the error, and the other photos are still predicted.
     if below is None:
         yield uri, without_extension(posixpath.basename(uri))
         return
@@ -148,7 +151,7 @@ def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
 
 
 def _unused_name(name: str, taken: set[str]) -> str:
-    """Return the name itself or, if it is taken, the name with a number."""
+    """Return the name itself or, if it is taken, the name with a number appended."""
     number = 1
     own = name
     while own in taken:
@@ -158,7 +161,10 @@ def _unused_name(name: str, taken: set[str]) -> str:
 
 
 def _targets(request: PredictionRequest, photo: Photo) -> Sequence[str]:
-    """Return the URIs of a photo's mask and overlay; they differ in their extension, so no two files collide."""
+    """Return the URI of a photo's mask and, if the request asks for overlays, that of its overlay.
+
+    Masks are .png and overlays are .jpg, so the mask of one photo never replaces the overlay of another.
+    """
     suffixes = (".png", "-overlay.jpg") if request.overlay else (".png",)
     return [join(request.to, f"{photo.image_id}{suffix}") for suffix in suffixes]
 

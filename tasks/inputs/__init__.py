@@ -1,1 +1,1 @@
-"""The input of the user, opened and validated: configs, vocabularies, templates, photos, masks, data sets."""
+"""Open and validate the user's input: configs, vocabularies, templates, photos, masks and data sets."""

@@ -1,4 +1,4 @@
-"""Photos of one size in batches that fit into the memory of a device."""
+"""Group photos of the same size into batches that fit into a device's memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -12,21 +12,24 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import patch_grid
 
-PHOTOS_WAITING = 64  # of all sizes together; limits a worker's memory however many sizes a shard has
+PHOTOS_WAITING = 64  # counted over all sizes; limits a worker's memory, however many sizes a shard has
 
 Loaded = tuple[Photo, LoadedPhoto]
 Result = TypeVar("Result")
 
 
 class Batches:
-    """Collects photos of one size until their patches fill the budget of a device, or too many photos wait."""
+    """Collects photos by size until the patches of one size fill a device's budget, or too many photos wait."""
 
     def __init__(self, token_budget: int, patch_size: int) -> None:
         self._budget, self._patch_size = token_budget, patch_size
         self._waiting: dict[tuple[int, int], list[Loaded]] = {}
 
     def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
-        """Add a photo; return its batch if that is full, or the largest batch if PHOTOS_WAITING photos wait."""
+        """Add a photo to the batch of its size; return a batch that must be computed now, or None.
+
+        That is the batch of the photo if it is full, or the largest batch if PHOTOS_WAITING photos wait.
+        """
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])
         batch.append((photo, loaded))
@@ -45,10 +48,11 @@ class Batches:
 def compute_in_batches(
     photos: Iterable[Photo], config: DatasetConfig, patch_size: int, compute: Callable[[list[Loaded]], Sequence[Result]]
 ) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
-    """Load photos and compute those of one size together, as many at once as the worker's device has memory for.
+    """Load photos, and compute photos of the same size in batches that fit into the memory of the worker's device.
 
     Yields:
-        Each photo with its pixels and its result, or with None and the error that says why it cannot be used.
+        Each photo, its pixels and its result. If the photo cannot be used, an error takes the place of the result. The
+        pixels are None if the photo could not be loaded.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
     for photo, loaded in load_photos(photos, config):
@@ -63,10 +67,10 @@ def compute_in_batches(
 def compute_batch(
     batch: list[Loaded], compute: Callable[[list[Loaded]], Sequence[Result]]
 ) -> Iterator[tuple[Photo, LoadedPhoto, Result | PhotoError]]:
-    """Compute a batch; if it does not fit into memory, compute its halves.
+    """Compute a batch; if it does not fit into memory, compute its two halves separately.
 
     Yields:
-        Each photo with its result, or with OUT_OF_MEMORY if it does not even fit alone.
+        Each photo with its result, or with OUT_OF_MEMORY if the photo does not fit even alone.
     """
     results: Sequence[Result | PhotoError] | None
     try:
@@ -75,7 +79,7 @@ def compute_batch(
         if not _is_out_of_memory(exc):
             raise
         results = [PhotoError(ErrorKind.OUT_OF_MEMORY, str(exc))] if len(batch) == 1 else None
-    if results is None:  # outside of the except block, whose traceback would keep the memory of the failed attempt
+    if results is None:  # outside the except block, because its traceback would hold the memory of the failed attempt
         middle = len(batch) // 2
         yield from compute_batch(batch[:middle], compute)
         yield from compute_batch(batch[middle:], compute)
@@ -85,5 +89,8 @@ def compute_batch(
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Return whether memory ran out; for the CPU torch has no such exception type, only its allocator's message."""
+    """Return whether an error says that memory ran out.
+
+    On the CPU, torch has no exception type for this, so the message of its allocator is searched.
+    """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

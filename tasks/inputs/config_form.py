@@ -1,4 +1,4 @@
-"""The config of a run as the parameter of a flow, for which the Prefect UI draws a form."""
+"""The config of a run as a flow parameter, which the Prefect UI shows as a form."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from clipes_core.config.run import RunConfig
 
 
 class _ListsFormats:
-    """Annotation of a RunConfig whose JSON schema lists the data set formats, which clipes_core does not know."""
+    """Adds the data set formats, which clipes_core does not know, to the JSON schema of an annotated RunConfig."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         run = handler(schema)

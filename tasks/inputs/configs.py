@@ -1,4 +1,4 @@
-"""Configs from YAML files and the command line, checked and resolved."""
+"""Read configs from YAML files and the command line, check them, and resolve their paths."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,8 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
     Args:
         path: path or fsspec URI of the YAML file.
         overrides: `key=value` with a dotted key and a YAML value; the last one wins.
-        given: texts of top-level keys, such as `name` and `store`, which are not parsed as YAML and win over overrides.
+        given: values of top-level keys, such as `name` and `store`. They are plain texts, not YAML, and win over
+            overrides.
 
     Raises:
         ConfigError: the file is missing or is not YAML, an override has no `=`, or a key or value is invalid; one
@@ -47,7 +48,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
-    """Return the config that plain values make; report a bad format beside all other bad keys."""
+    """Return the config with the given values; report an unknown format together with all other bad keys."""
     lines = _unknown_format(values.get("dataset"))
     try:
         config = parse_config(values)
@@ -73,7 +74,7 @@ def check_dataset(dataset: DatasetConfig) -> None:
     """Check that a data set's format exists, and that its root is set if the format needs one.
 
     Raises:
-        ConfigError: either is not the case.
+        ConfigError: the format does not exist, or it needs a root and none is set.
     """
     if find_format(dataset.format).needs_root:
         dataset_root(dataset)
@@ -108,7 +109,7 @@ def _one_line(error: Exception) -> str:
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
-    """Check the data set, fill in {date} and {time}, and make paths absolute against the working directory.
+    """Check the data set, fill in {date} and {time}, and resolve paths against the working directory.
 
     Raises:
         ConfigError: the data set's format does not exist, or needs a root and none is set.

@@ -1,4 +1,4 @@
-"""Image files of the user: their bytes and their decoding, with every failure as a PhotoError that names the file."""
+"""Read and decode the user's image files. Every failure is raised as a PhotoError that names the file."""
 
 import io
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from clipes.tasks.storage.files import read_file
 from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
 
-# PIL runs Ghostscript on EPS files. It mistakes every second broken file for SPIDER and then crashes.
+# PIL runs Ghostscript on EPS files. It mistakes every second broken file for a SPIDER file, and then crashes.
 REFUSED_FORMATS = ("EPS", "SPIDER")
 
 
@@ -30,7 +30,7 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Translate permanent failures to read a file into a PhotoError.
+    """Translate permanent errors of reading a file into a PhotoError.
 
     Raises:
         PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).
@@ -45,14 +45,14 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
-    """Open an image; translate PIL's errors, also those of decoding inside the block.
+    """Open an image; translate the errors that PIL raises now or while the block decodes the image.
 
     Args:
-        uri: of the file, for the error.
-        data: its content.
+        uri: URI of the file, for error messages.
+        data: content of the file.
 
     Raises:
-        PhotoError: UNDECODABLE.
+        PhotoError: UNDECODABLE; the content is not an image that PIL can decode.
     """
     try:
         with Image.open(io.BytesIO(data), formats=_accepted_formats()) as image:
@@ -64,6 +64,6 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
 
 @cache
 def _accepted_formats() -> tuple[str, ...]:
-    """Return the formats that PIL tries on a file, whatever its suffix is."""
+    """Return the formats that PIL may try on a file; the file's suffix plays no role."""
     Image.init()
     return tuple(name for name in Image.ID if name not in REFUSED_FORMATS)

@@ -1,4 +1,4 @@
-"""Photos: as the pipeline lists them, and as it loads them."""
+"""Photos as the pipeline lists them, and the loading of their pixels."""
 
 import posixpath
 from collections import deque
@@ -13,7 +13,7 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photo import reduce_to, to_rgb
 
-SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # format of a suffix -> formats that share the suffix
+SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # format -> other formats with the same file suffix
 LOAD_THREADS = 4
 PHOTOS_AHEAD = 8
 
@@ -23,14 +23,14 @@ class Photo:
     """One photo of a data set, listed but not opened.
 
     Attributes:
-        image_id: unique in the data set; in a list the path relative to root without extension.
+        image_id: id, unique in the data set. In format list, it is the path relative to root, without its extension.
         uri: absolute path or URI of the file.
-        size_bytes: of the file.
-        fingerprint: changes when the content of the file changes: ETag, or size and mtime.
+        size_bytes: size of the file [bytes].
+        fingerprint: ETag, or size and mtime of the file; it changes when the content changes.
         class_ids: data set ids 1..K of its labels, unique, in order of first appearance.
-        truth_uri: of the true mask, None if it has none.
-        truth_fingerprint: of the true mask's file, None if it has none.
-        stated_size: width and height [px] that its labels state, None if they state none.
+        truth_uri: URI of the true mask; None if the photo has none.
+        truth_fingerprint: fingerprint of the true mask's file; None if the photo has none or the file does not exist.
+        stated_size: width and height [px] according to the label file; None if it does not state them.
     """
 
     image_id: str
@@ -59,9 +59,9 @@ class LoadedPhoto:
     """The pixels of a photo, ready for CAM and CRF.
 
     Attributes:
-        image: RGB, its longer side at most max_side.
-        size_hw: height and width of the photo itself [px].
-        notes: what was converted, in plain words.
+        image: RGB image whose longer side is at most max_side.
+        size_hw: height and width of the photo before it was reduced to max_side [px].
+        notes: conversions and oddities of the photo, in plain words.
     """
 
     image: Image.Image
@@ -73,7 +73,7 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     """Read and decode a photo, convert it to RGB and reduce it to max_side.
 
     Raises:
-        PhotoError: missing, unreadable, undecodable or too small; names the file and the reason.
+        PhotoError: the photo is missing, unreadable, undecodable or too small. The error names the file and the reason.
     """
     with open_image(photo.uri, read_bytes(photo.uri)) as encoded:
         image, converted = to_rgb(encoded, config.exif)
@@ -85,7 +85,7 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
 
 
 def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
-    """Load photos in order, a few ahead, so that the caller does not wait for reading and decoding.
+    """Load photos in order, a few in advance, so that the caller seldom waits for reading and decoding.
 
     Yields:
         Each photo with its pixels, or with the error that says why it cannot be used.
@@ -113,7 +113,7 @@ def _wait_for(pending: tuple[Photo, Future[LoadedPhoto | PhotoError]]) -> tuple[
 
 
 def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
-    """Return a note if the suffix of a file names another format than its content has."""
+    """Return a note if a file's suffix does not match the format of its content."""
     suffix = posixpath.splitext(uri)[1].lower()
     named, found = Image.registered_extensions().get(suffix), encoded.format
     if named is None or found in (named, *SAME_SUFFIX.get(named, ())):
@@ -122,7 +122,7 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
 
 
 def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
-    """Return a note if the labels state another size than the photo has before and after EXIF rotation."""
+    """Return a note if the size in the labels is neither that before nor that after the EXIF rotation."""
     if photo.stated_size in (None, encoded.size, image.size):
         return ()
     return (f"labels state {_format_size(photo.stated_size)}, the photo has {_format_size(image.size)}",)

@@ -1,4 +1,4 @@
-"""PNGs of ids and grey levels: masks with a palette, confidence maps."""
+"""Encode ids as palette PNGs (masks), and grey levels as grey PNGs (confidence maps)."""
 
 import io
 
@@ -29,11 +29,11 @@ def grey_png(levels: np.ndarray) -> bytes:
 
 
 def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize ids, or levels of confidence, by nearest neighbour.
+    """Resize ids or grey levels by nearest neighbour.
 
     Args:
         ids: (h, w) uint8.
-        size_hw: height and width [px].
+        size_hw: target height and width [px].
 
     Returns:
         (H, W) uint8.

@@ -1,4 +1,4 @@
-"""Candidate templates: the shipped ones, and those in a user's file."""
+"""Candidate templates: read the shipped ones, or a user's file."""
 
 import logging
 
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 def shipped_templates() -> tuple[str, ...]:
-    """Return the candidates that `auto` chooses from.
+    """Return the shipped candidates, from which the template `auto` chooses.
 
-    Source: CLIP-ES sec. 3.2 has the first two. The other 80 are those that OpenAI published for ImageNet, as in
-    OpenCLIP's zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES.
+    Source: CLIP-ES sec. 3.2 for the first two. OpenAI published the other 80 for ImageNet; they are OpenCLIP's
+    zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES.
     """
     return read_templates(str(CANDIDATE_TEMPLATES))
 
@@ -27,8 +27,8 @@ def read_templates(path: str) -> tuple[str, ...]:
         path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: the file is missing, cannot be read or has no template, or lines do not contain {} exactly once;
-            one line of the message per bad line.
+        PromptError: the file is missing, cannot be read or has no template, or lines do not contain {} exactly once.
+            The message has one line for each such line.
     """
     place = absolute(path)
     lines: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""True masks of photos."""
+"""Read the true masks of photos."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
     """Read the true mask of a photo.
 
     Args:
-        uri: of the mask.
+        uri: URI of the mask.
         size_hw: height and width of the photo [px].
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        PhotoError: as `load_ids`, or BAD_TRUTH if the mask and the photo differ in size.
+        PhotoError: `load_ids` fails, or the mask and the photo differ in size (BAD_TRUTH).
     """
     truth = load_ids(uri)
     if truth.shape != size_hw:

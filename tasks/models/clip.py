@@ -30,7 +30,7 @@ class Clip:
     Attributes:
         model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, in eval mode, without gradients.
         tokenizer: turns N sentences into (N, context_length) int64 tokens.
-        digest: 16 hex characters that change with the weights.
+        digest: 16 hex characters that change if the weights change.
     """
 
     model: CLIP
@@ -41,19 +41,20 @@ class Clip:
 def load_clip(config: ClipConfig) -> Clip:
     """Build the CLIP that a config names and load its weights.
 
-    `fitting_architecture` chooses the network for the weights of a file. For OpenAI's own archives, and for sizes that
-    OpenCLIP has no name for, it follows the sizes of the tensors and takes QuickGELU. All other files must fit
-    `clip.model`.
+    `fitting_architecture` chooses the network for the weights in a file. For OpenAI's own archives, and for sizes that
+    no network in OpenCLIP's list has, it takes the sizes from the tensors, with QuickGELU as the activation. All other
+    files must fit `clip.model`.
 
     Args:
-        config: `model`, and `pretrained`: an OpenCLIP tag, the name of weights under configs/models, a path, an fsspec
-            URI, or `random:SEED`.
+        config: its `pretrained` is an OpenCLIP tag, the name of weights in configs/models, a path, an fsspec URI, or
+            `random:SEED`.
 
     Returns:
         The model with its tokenizer. The global random state does not change.
 
     Raises:
-        WeightsError: `clip.model` is not a plain ViT, or the weights are missing, damaged or those of another network.
+        WeightsError: `clip.model` is not a plain ViT, or the weights are missing, damaged, or belong to a
+            different network.
         TransientError: the store of the weights does not answer.
     """
     architecture = named_architecture(config.model)
@@ -68,11 +69,12 @@ def weights_digest(config: ClipConfig) -> str:
     """Return the digest that `load_clip` would return, without building the model.
 
     Args:
-        config: as for `load_clip`; a tag or URI that is not on this machine yet is downloaded.
+        config: as for `load_clip`. If a tag or URI names the weights and this machine does not have them yet, they are
+            downloaded.
 
     Returns:
-        16 hex characters of a SHA-256: of the file's bytes, or for `random:SEED` of the model's name, the seed and the
-        versions of torch and OpenCLIP. The network that a file is loaded into is not part of it.
+        16 hex characters of a SHA-256. For a file, it covers the file's bytes, but not the network into which they are
+        loaded. For `random:SEED`, it covers the model's name, the seed, and the versions of torch and OpenCLIP.
 
     Raises:
         WeightsError: `clip.model` is not a plain ViT, or the file or tag does not exist.
@@ -105,14 +107,17 @@ def _seed(config: ClipConfig) -> int | None:
 
 
 def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
-    """Return a network with OpenCLIP's initial weights; only the CPU's generator is seeded, and then restored."""
+    """Return a network with random initial weights from a seed.
+
+    Only the CPU's random generator is seeded, and its state is restored afterwards.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return CLIP(**architecture)
 
 
 def _load_model(model_name: str, path: Path) -> CLIP:
-    """Return the network that a file belongs to, with the file's tensors as float32."""
+    """Return the network that fits a file's tensors, with these tensors as float32 weights."""
     state = read_state_dict(path)
     model = _random_model(fitting_architecture(state, model_name, path), seed=0)
     try:
@@ -123,7 +128,10 @@ def _load_model(model_name: str, path: Path) -> CLIP:
 
 
 def _weights_file(config: ClipConfig) -> Path:
-    """Return the local file of a tag, shipped name, path or URI; tags come first, as in OpenCLIP."""
+    """Return the local file of a tag, shipped name, path or URI.
+
+    A text that is a tag is never read as a path, as in OpenCLIP.
+    """
     if get_pretrained_cfg(config.model, config.pretrained):
         return _tag_file(config.model, config.pretrained)
     shipped = CLIP_MODELS / f"{config.pretrained}.safetensors"
@@ -149,7 +157,7 @@ def _tag_hint(model_name: str, tag: str) -> str:
 
 
 def _tag_file(model_name: str, tag: str) -> Path:
-    """Return the file of a tag; OpenCLIP downloads it, or takes it from its cache."""
+    """Return the weights file of a tag, which OpenCLIP downloads unless it is in OpenCLIP's cache."""
     trained = get_pretrained_cfg(model_name, tag)
     if trained.get("quick_gelu", False) != get_model_config(model_name).get("quick_gelu", False):
         raise WeightsError(

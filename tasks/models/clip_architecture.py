@@ -1,4 +1,4 @@
-"""The network that a CLIP state dict belongs to, found by OpenCLIP's names and the shapes of the tensors."""
+"""Find the network for a CLIP state dict, from OpenCLIP's list of names and the shapes of the tensors."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ add_model_config(CLIP_MODELS)
 
 HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
 VOCAB_SIZE = 49408  # of CLIP's tokenizer
-SIZE_TENSORS = {  # the tensors whose shapes give the sizes of a network, and their number of axes
+SIZE_TENSORS = {  # tensors whose shapes determine the sizes of a network -> number of axes
     "visual.conv1.weight": 4,
     "visual.positional_embedding": 2,
     "visual.proj": 2,
@@ -31,10 +31,10 @@ SIZE_TENSORS = {  # the tensors whose shapes give the sizes of a network, and th
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """Return the keyword arguments of OpenCLIP's `CLIP` for one of its names.
+    """Return the keyword arguments of OpenCLIP's class `CLIP` for a network in OpenCLIP's list.
 
     Args:
-        model_name: as OpenCLIP lists it.
+        model_name: name of the network in OpenCLIP's list.
 
     Raises:
         WeightsError: the name does not exist, or is not a ViT with a class token and CLIP's own text network and
@@ -50,25 +50,27 @@ def named_architecture(model_name: str) -> dict[str, Any]:
 
 
 def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
-    """Return the network that a file's tensors are loaded into.
+    """Return the network into which a file's tensors are loaded.
 
-    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, is OpenAI's. The network
-       has its sizes, QuickGELU and heads of 64 channels; `model_name` is ignored.
-    2. If the tensors are exactly those of `model_name`, the network is `model_name`, with the activation of that name.
-    3. If the tensors are those of another network in OpenCLIP's list, the file is refused. OpenAI's and OpenCLIP's
-       state dicts have the same keys, and neither activation nor heads show in them, so the user must name the network.
-    4. Any other file in this layout is read as OpenAI's, as in 1.
+    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, comes from OpenAI. The
+       network gets the sizes of the tensors, QuickGELU, and heads of 64 channels; `model_name` is ignored.
+    2. If the tensors have exactly the names and shapes of `model_name`, the network is `model_name`,
+       with its activation.
+    3. If they have exactly those of a different network in OpenCLIP's list, the file is refused. The user must name
+       the network, because a state dict shows neither the activation nor the number of heads, and its keys are the same
+       whether it comes from OpenAI or OpenCLIP.
+    4. Any other file with OpenAI's tensor names is treated as in 1.
 
     Args:
         state: the file's weights.
-        model_name: `clip.model`, a name that `named_architecture` accepts.
-        path: of the file, for messages.
+        model_name: value of `clip.model`, which `named_architecture` accepts.
+        path: path of the file, for messages.
 
     Returns:
         Keyword arguments of OpenCLIP's `CLIP`, whose parameters have exactly the names and shapes of `state`.
 
     Raises:
-        WeightsError: the tensors do not form a ViT, belong to a network of another name, or some are missing.
+        WeightsError: the tensors do not form a ViT, belong to a network with a different name, or are incomplete.
     """
     named = named_architecture(model_name)
     if not state.openai and not _describe_differences(named, state):
@@ -109,7 +111,7 @@ def _plain_vits() -> list[str]:
 
 
 def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
-    """Return the network of a state dict in OpenAI's layout, read from the shapes of its tensors."""
+    """Return the network of a state dict in OpenAI's layout; the shapes of the tensors determine its sizes."""
     shapes = state.shapes
     _check_layout(shapes, path)
     width, _, _, patch_size = shapes["visual.conv1.weight"]
@@ -152,7 +154,7 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
 
 
 def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    """Return how many transformer blocks have a prefix, at least one."""
+    """Return the number of transformer blocks under a prefix, but at least 1."""
     blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
     return max(len(blocks), 1)
 
@@ -165,7 +167,7 @@ def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
 
 
 def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
-    """Return how a file's names and shapes differ from those of a network; empty if they are the same."""
+    """Describe how a file's tensor names and shapes differ from a network's; return an empty text if they agree."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes

@@ -1,4 +1,4 @@
-"""Training of the demo's small CLIP from a seed, on generated scenes, with a checkpoint to resume from."""
+"""Train the demo's small CLIP on generated scenes; an interrupted training run resumes from a checkpoint."""
 
 import logging
 import time
@@ -28,21 +28,22 @@ from clipes_core.errors import ConfigError
 
 DEMO_MODEL = "clipes-demo"
 CHECKPOINT = "checkpoint.pt"
-SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # first seeds of the three streams of random numbers
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # the first number in the seed of each of three random streams
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The steps at which a training generates scenes, logs and saves.
+    """How often a training run generates scenes, logs and saves.
 
     Attributes:
-        scenes: how many scenes are generated at once.
-        passes: how often they are used, each time with other captions, mirrors and patches.
+        scenes: number of scenes that are generated at once.
+        passes: number of times that each scene is used, with different captions, mirroring and dropped patches.
         checkpoint_steps: steps from one checkpoint to the next.
         log_steps: steps from one log line to the next.
-        compiled: whether torch compiles the network; a third faster on a CPU, but needs a C++ compiler and a minute.
+        compiled: whether torch compiles the network. Training is then a third faster on a CPU, but compiling needs a
+            C++ compiler and takes a minute.
     """
 
     scenes: int = 4096
@@ -53,26 +54,27 @@ class Pace:
 
 
 def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
-    """Train the CLIP of the demo with the candidate templates, as `train_clip` does."""
+    """Train the demo's CLIP with the shipped candidate templates; `train_clip` describes the files in `folder`."""
     config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
     return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
 
 
 def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path, pace: Pace) -> Path:
-    """Train a CLIP on generated scenes and captions, or resume an interrupted training.
+    """Train a CLIP on generated scenes and captions, or resume an interrupted training run.
 
     Args:
-        model_name: of a model config that OpenCLIP knows.
-        config: of the training.
-        templates: of the captions, each with {}.
-        folder: for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not exist.
-        pace: when the training generates scenes, logs and saves.
+        model_name: name of a model config that OpenCLIP knows.
+        config: settings of the training.
+        templates: templates of the captions; each contains {}.
+        folder: folder for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not
+            exist.
+        pace: how often to generate scenes, log and save.
 
     Returns:
         The path of the weights.
 
     Raises:
-        ConfigError: the folder's checkpoint belongs to another training, or is damaged.
+        ConfigError: the checkpoint in the folder is damaged, or belongs to a training run with different settings.
     """
     trainer = open_training(model_name, config, templates, folder)
     for _ in training_steps(trainer, templates, folder, pace):
@@ -81,7 +83,10 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
 
 
 def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
-    """Return a trainer at the folder's checkpoint, or at its first step; arguments and errors as for `train_clip`."""
+    """Return a trainer that starts from the checkpoint in the folder or, if there is none, from the beginning.
+
+    Arguments and errors are those of `train_clip`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
@@ -99,21 +104,21 @@ def open_training(model_name: str, config: TrainingConfig, templates: Sequence[s
 
 
 def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path, pace: Pace) -> Iterator[int]:
-    """Train to the end.
+    """Train up to the last step.
 
     Yields:
-        The number of each finished step; the training stops when the caller stops iterating.
+        The number of finished steps, after each step. Training stops when the caller stops iterating.
     """
     tokenizer = open_clip.SimpleTokenizer(context_length=trainer.model.context_length)
     settings = _load(folder / CHECKPOINT)["settings"]
     config, losses = trainer.config, list[float]()
     started, first = time.monotonic(), trainer.step
-    if pace.compiled:  # in place, so that the weights keep their names
+    if pace.compiled:  # compiled in place, so that the weights keep their names
         trainer.model.visual.transformer.forward = torch.compile(
             trainer.model.visual.transformer.forward, dynamic=False
         )
     for images, captions in _batches(trainer, templates, pace):
-        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # for the patch dropout
+        torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # seeds the patch dropout
         losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
         last = trainer.step == config.steps
         if trainer.step % pace.log_steps == 0 or last:
@@ -127,7 +132,7 @@ def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path,
 
 
 def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
-    """Write weights.safetensors in half precision."""
+    """Write weights.safetensors in half precision, and return its path."""
     config, path = trainer.config, folder / "weights.safetensors"
     tensors = {name: tensor.half().contiguous() for name, tensor in trainer.model.state_dict().items()}
     save_file(tensors, path, {"trained": f"{config.samples} samples, seed {config.seed}"})
@@ -135,7 +140,7 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """Return the network with initial weights, as the trainer needs it."""
+    """Return the network with initial weights and the outputs that the trainer needs."""
     architecture = named_architecture(model_name)
     vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer sets the rate
     return CLIP(**{**architecture, "vision_cfg": vision})
@@ -144,9 +149,10 @@ def _model(model_name: str) -> CLIP:
 def _batches(
     trainer: ClipTrainer, templates: Sequence[str], pace: Pace
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
-    """Yield images (B, 3, S, S) uint8 and their sets of captions from the trainer's step on.
+    """Yield the batch of each step, starting at the trainer's current step.
 
-    A batch depends only on the seed and the step.
+    A batch has images, (B, 3, S, S) uint8, and `config.captions` lists of B captions. It depends only on the settings
+    and the step, so a resumed training run gets the same batches.
     """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch

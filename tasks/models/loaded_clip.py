@@ -27,5 +27,5 @@ def loaded_clip(config: ClipConfig) -> Clip:
 
 
 def logit_scale(clip: Clip) -> float:
-    """Return the factor that CLIP multiplies cosines with, after exp."""
+    """Return the factor by which CLIP multiplies cosines, exp(model.logit_scale)."""
     return float(clip.model.logit_scale.detach().exp())

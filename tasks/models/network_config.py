@@ -1,10 +1,11 @@
-"""Serialise network configs, and decide what may be built from an untrusted one.
+"""Serialise network configs, and check whether a network may be built from an untrusted one.
 
-MMEngine's registry imports names that it does not know, and calls them. Therefore a config from a file is built only if
-all its names are registered, while imports are blocked, and without the files that its modules would read or download.
+MMEngine's registry imports names that it does not know, and calls them. Therefore a network is built from a file's
+config only if all names in the config are registered. Keys that name files to read or download are removed first, and
+imports are blocked while the network is built.
 """
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; imported first, because it silences MMSegmentation
 
 # isort: split
 
@@ -20,17 +21,17 @@ from mmengine.registry import registry
 from mmseg.registry import MODELS, TASK_UTILS
 
 REGISTRIES: tuple[MMEngineRegistry, ...] = (MODELS, TASK_UTILS)
-TUPLE_KEY = "__tuple__"  # because JSON has no tuples, which some networks need
-INITIAL_WEIGHT_KEYS = ("init_cfg", "pretrained")  # name files and downloads that a network starts from
-TIMM_FILE_KEYS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # timm reads them
-NEVER_BUILT = ("VPD",)  # because it builds and loads whatever its config names
+TUPLE_KEY = "__tuple__"  # marks tuples, which JSON lacks and some networks need
+INITIAL_WEIGHT_KEYS = ("init_cfg", "pretrained")  # keys that name initial weights to read or download
+TIMM_FILE_KEYS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # timm reads these files
+NEVER_BUILT = ("VPD",)  # VPD builds and loads whatever its config names
 
 
 def as_text(model_config: Mapping[str, Any]) -> str:
-    """Return a network's config as JSON with marked tuples.
+    """Return a network's config as JSON, in which tuples are marked.
 
     Raises:
-        TypeError: a value is not a number, text, list, tuple or dict, or a key is not text.
+        TypeError: a value is neither a tuple nor of a type that JSON has, or a key is not text.
     """
     return json.dumps(_mark_tuples(model_config))
 
@@ -48,7 +49,7 @@ def from_text(text: str) -> Any:
 
 
 def without_initial_weights(value: Any) -> Any:
-    """Return a config without initial weights, and without class weights of losses that are file names."""
+    """Return a config without the keys that name initial weights, and without class weights given as a file name."""
     if isinstance(value, list | tuple):
         return type(value)(without_initial_weights(item) for item in value)
     if not isinstance(value, Mapping):
@@ -57,11 +58,11 @@ def without_initial_weights(value: Any) -> Any:
     if _is_timm(value):
         dropped |= {*TIMM_FILE_KEYS}
     kept = {name: without_initial_weights(item) for name, item in value.items() if name not in dropped}
-    return {**kept, "pretrained": False} if _is_timm(value) else kept  # because timm downloads weights by default
+    return {**kept, "pretrained": False} if _is_timm(value) else kept  # timm downloads weights by default
 
 
 def unregistered(model_config: Any) -> list[str]:
-    """Return the names in a network's config that are not registered, or that are never built from a file."""
+    """Return the names in a network's config that are not registered, or that must never be built from a file."""
     known = {name for registry in REGISTRIES for name in _names(registry)}
     named = [str(name) for section in _sections(model_config) for name in _named(section)]
     return [name for name in named if name not in known or name.rpartition(".")[2] in NEVER_BUILT]
@@ -69,7 +70,7 @@ def unregistered(model_config: Any) -> list[str]:
 
 @contextmanager
 def block_imports() -> Iterator[None]:
-    """Make MMEngine's registries find only what is registered while the block runs, and import nothing."""
+    """Keep MMEngine's registries from importing anything during the block; they find only registered names."""
     before = registry.import_module, registry.get_object_from_string
     registry.import_module, registry.get_object_from_string = _get_imported, _refuse
     try:
@@ -87,11 +88,11 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _named(section: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield what MMEngine or timm looks up for a section."""
+    """Yield the names in a section that MMEngine or timm would look up."""
     yield from (section[key] for key in ("type", "_scope_") if key in section)
     if _is_timm(section) and "norm_layer" in section:
         yield section["norm_layer"]
-    if _is_timm(section) and ":" in str(section.get("model_name")):  # the name of a model in a hub
+    if _is_timm(section) and ":" in str(section.get("model_name")):  # such a name refers to a model in a hub
         yield section["model_name"]
 
 

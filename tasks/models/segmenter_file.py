@@ -1,6 +1,6 @@
-"""Trained segmenters as files: the tensors of a network, and the config to rebuild it."""
+"""Trained segmenters as files, which hold the tensors of a network and the config to rebuild it."""
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; imported first, because it silences MMSegmentation
 
 # isort: split
 
@@ -16,7 +16,7 @@ import safetensors
 import safetensors.torch
 import torch
 from mmengine.registry import DefaultScope
-from mmseg.models.segmentors import BaseSegmentor  # which registers the stock modules
+from mmseg.models.segmentors import BaseSegmentor  # the import registers the stock modules
 from mmseg.registry import MODELS
 
 from clipes.tasks.inputs.batches import Loaded, compute_batch
@@ -33,7 +33,7 @@ from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
-from clipes_core.segmentation.inference import photo_mask  # its package registers this program's modules
+from clipes_core.segmentation.inference import photo_mask  # its package registers clipes' modules
 
 Palette = Sequence[Sequence[int]]
 
@@ -43,10 +43,10 @@ class Segmenter:
     """A trained network that assigns a class to each pixel.
 
     Attributes:
-        model: MMSegmentation's, in eval mode, without gradients, on `device`.
+        model: network of MMSegmentation, in eval mode, without gradients, on `device`.
         classes: names of the classes 1..K.
         palette: 256 RGB colours, one per id.
-        device: cpu, cuda:0, mps.
+        device: device of the network, such as cpu, cuda:0 or mps.
     """
 
     model: BaseSegmentor
@@ -62,12 +62,12 @@ def save_segmenter(
     classes: Sequence[str],
     palette: Palette,
 ) -> None:
-    """Write a segmenter as one safetensors file, whole or not at all.
+    """Write a segmenter atomically, as one safetensors file.
 
     Args:
-        uri: of the file; missing local folders are created.
-        model_config: MMSegmentation's registry builds the network from it.
-        state_dict: its tensors, on any device; tensors that share memory are written separately.
+        uri: URI of the file; missing local folders are created.
+        model_config: config from which MMSegmentation's registry builds the network.
+        state_dict: tensors of the network, on any device; tensors that share memory are written separately.
         classes: names of the classes 1..K.
         palette: 256 RGB colours, one per id.
 
@@ -82,16 +82,18 @@ def save_segmenter(
 
 
 def load_segmenter(uri: str, device: str) -> Segmenter:
-    """Build the network of a file and load its tensors, without executing or downloading anything.
+    """Build the network in a file and load its tensors.
+
+    No code from the file is executed, and nothing that the file names is downloaded.
 
     Args:
-        uri: as for `save_segmenter`.
-        device: of the network.
+        uri: URI of a file that `save_segmenter` wrote.
+        device: device for the network.
 
     Raises:
         BrokenArtifactError: the file is missing, damaged, or was not written by `save_segmenter`.
-        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor, or has other
-            tensors.
+        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor, or does not
+            fit the tensors.
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
@@ -122,7 +124,7 @@ def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config:
     """Return the class of each pixel of a photo at its reduced size.
 
     Returns:
-        (h, w) uint8, ids 0..K; `resized_ids` resizes it to the photo's own size.
+        (h, w) uint8, ids 0..K. `resized_ids` can resize them to the photo's own size.
 
     Raises:
         PhotoError: OUT_OF_MEMORY; the photo does not fit into the device's memory.
@@ -142,7 +144,7 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Return the CRC of all bytes, because safetensors have no checksum of their own."""
+    """Return the CRC-32 of all tensors' bytes; a safetensors file has no checksum of its own."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
@@ -170,7 +172,7 @@ def _build(uri: str, model_config: Any) -> BaseSegmentor:
 
 
 def _check_registered(uri: str, model_config: Any) -> None:
-    """Refuse types that are not registered, which the registry would import by their dotted names and call."""
+    """Raise WeightsError if a type is not registered, because the registry would import it by its name and call it."""
     if not isinstance(model_config, dict) or "type" not in model_config:
         raise WeightsError(f"{uri}: its network is {str(model_config)[:80]!r}, expected a dict with a type")
     if foreign := unregistered(model_config):

@@ -1,4 +1,4 @@
-"""Weights of CLIP and other networks: files of several layouts, read as one flat dict of tensors."""
+"""Read the weights of CLIP and other networks from files of several layouts, as one flat dict of tensors."""
 
 import pickle
 import re
@@ -14,7 +14,7 @@ from clipes.tasks.models.torchscript import BROKEN_FILE, damaged_file, is_torchs
 from clipes_core.errors import WeightsError
 
 ZIP_START = b"PK\x03\x04"
-PICKLE_START = b"\x80"  # torch.save before torch 1.6
+PICKLE_START = b"\x80"  # written by torch.save before torch 1.6
 OPENAI_BUFFER = "input_resolution"  # only OpenAI's archives have this buffer
 
 
@@ -23,8 +23,8 @@ class StateDict:
     """The weights of one network.
 
     Attributes:
-        tensors: floating-point tensors on the CPU by dotted name, in the file's dtypes; `logit_scale` is 0-d.
-        openai: True if the file itself shows that OpenAI wrote it, which means QuickGELU.
+        tensors: floating-point tensors by dotted name, on the CPU, with the file's dtypes; `logit_scale` is 0-d.
+        openai: whether the file itself shows that it comes from OpenAI, whose networks use QuickGELU.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -39,18 +39,19 @@ class StateDict:
 def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a weights file without executing anything in it.
 
-    The content decides the layout: a TorchScript archive, a checkpoint of torch.save (a state dict, or one under
-    `state_dict`, with or without `module.` before the names), or safetensors. The suffix matters only for damaged
-    safetensors.
+    The content decides which layout is read: a TorchScript archive, a checkpoint of torch.save, or safetensors. The
+    suffix matters only for damaged safetensors files. A checkpoint is a state dict, or a dict with the state dict under
+    `state_dict`. Its tensor names may start with `module.`, which is removed.
 
     Args:
-        path: of a local file.
+        path: path of a local file.
 
     Returns:
-        Its weights, without integers (such as OpenAI's input_resolution) and attention masks.
+        The weights. Integer tensors (such as OpenAI's input_resolution) and attention masks are left out.
 
     Raises:
-        WeightsError: the file is missing or damaged, has no weights, or has more than tensors.
+        WeightsError: the file is missing or damaged, has no weights, or its pickle needs more than plain data and
+            tensors.
     """
     try:
         with path.open("rb") as file:
@@ -81,7 +82,7 @@ def _from_torchscript(path: Path) -> StateDict:
 
 def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
-        with path.open("rb") as file:  # because torch.load judges a path by its suffix
+        with path.open("rb") as file:  # because torch.load interprets the suffix of a path
             content = torch.load(file, map_location="cpu", weights_only=True)
     except BROKEN_FILE as exc:
         raise _describe_refusal(path, exc) from exc
@@ -102,7 +103,7 @@ def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint by name, without the wrappers of OpenCLIP's training."""
+    """Return the tensors of a checkpoint by name, without the `state_dict` and `module.` of OpenCLIP's training."""
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
@@ -115,7 +116,7 @@ def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
-    """Return the tensors that are weights; a logit scale of one element becomes 0-d, like OpenAI's."""
+    """Return the tensors that are weights; reshape a logit scale of one element to 0-d, as in OpenAI's files."""
     weights = {
         name: tensor
         for name, tensor in tensors.items()
@@ -127,9 +128,9 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
 
 
 def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
-    """Return the error of torch.load in one line, without torch's advice to execute the file."""
+    """Return the error for a file that torch.load refuses, without torch's advice to allow code from the file."""
     imported = re.search(r"GLOBAL (\S+)", str(exc))
-    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of newer pickles, which torch.save never writes
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # a newer pickle, not from torch.save
     if not isinstance(exc, pickle.UnpicklingError) or not (imported or opcode):
         return damaged_file(path, exc)
     what = f"imports {imported[1]}" if imported else f"torch.save did not write (opcode {opcode and opcode[1]})"

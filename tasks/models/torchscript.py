@@ -1,8 +1,9 @@
-"""The tensors of a TorchScript archive, read without executing anything in it.
+"""Read the tensors of a TorchScript archive without executing anything in it.
 
-An archive is a zip: `data.pkl` is a pickle of the module tree, `data/N` are the storages that it points to, and
-`code/` is the program, which is never read. The unpickler here knows the few names that such a pickle needs and
-refuses every other one. The archive's own classes become inert holders of attributes.
+An archive is a zip file. Its `data.pkl` is a pickle of the module tree, its `data/N` are the storages of the tensors,
+and its `code/` is the program, which is never read. The unpickler in this module knows the few names that such a
+pickle needs, and refuses all others. The archive's own classes are replaced by inert classes that only hold
+attributes.
 """
 
 import io
@@ -40,7 +41,7 @@ LIST_BUILDERS = (
     "restore_type_tag",
 )
 
-# Reading a damaged zip or pickle raises any of these, because opcodes of a pickle act on whatever is on the stack.
+# Reading a damaged zip or pickle can raise any of these, because a pickle's opcodes act on whatever is on the stack.
 BROKEN_FILE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -64,7 +65,7 @@ class ScriptArchive:
     """The content of a TorchScript archive, without its program.
 
     Attributes:
-        tensors: parameters and buffers on the CPU by dotted name, in the file's own dtypes.
+        tensors: parameters and buffers by dotted name, on the CPU, with the file's dtypes.
         classes: names of the module classes, without their packages.
     """
 
@@ -80,10 +81,10 @@ def damaged_file(path: Path, exc: BaseException) -> WeightsError:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether a zip is a TorchScript archive, and not a checkpoint of torch.save.
+    """Return whether a zip file is a TorchScript archive rather than a checkpoint of torch.save.
 
     Args:
-        path: of a local zip.
+        path: path of a local zip file.
 
     Raises:
         zipfile.BadZipFile: the file is not a complete zip.
@@ -96,13 +97,14 @@ def read_torchscript(path: Path) -> ScriptArchive:
     """Read the tensors of a TorchScript archive without executing anything in it.
 
     Args:
-        path: of a local TorchScript archive.
+        path: path of a local TorchScript archive.
 
     Returns:
-        All tensors in its tree of modules, without other attributes (training flags, lists).
+        All tensors in the archive's tree of modules, and the names of its classes. Other attributes, such as training
+        flags and lists, are left out.
 
     Raises:
-        WeightsError: the archive is damaged, or its pickle imports a name that tensors do not need.
+        WeightsError: the archive is damaged, or its pickle imports a name that is not needed for tensors.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -114,7 +116,7 @@ def read_torchscript(path: Path) -> ScriptArchive:
 
 
 def _root(archive: zipfile.ZipFile) -> str | None:
-    """Return the folder inside the zip, with its slash; None if the zip is not a TorchScript archive."""
+    """Return the top folder in the zip, with a trailing slash; None if the zip is not a TorchScript archive."""
     names = [name for name in archive.namelist() if name.endswith("/constants.pkl") and name.count("/") == 1]
     return names[0].removesuffix("constants.pkl") if names else None
 
@@ -129,7 +131,7 @@ class _ScriptObject:
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """An unpickler of `data.pkl` that returns only inert objects, made for this one file.
+    """Unpickles the `data.pkl` of one archive; its results are inert objects.
 
     A pickle can set attributes on the objects that it imports. Therefore it never gets a function or class of torch.
     """
@@ -158,7 +160,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self._refuse(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """Return the storage of a tensor as a 1-d tensor."""
+        """Return the storage that a pickle refers to, as a 1-d tensor."""
         _kind, dtype, key, _device, _count = pid
         if (key, dtype) not in self._storages:
             content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
@@ -180,7 +182,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
 
 
 def _collect_tensors(root: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors of a tree of modules by dotted name."""
+    """Return all tensors in a tree of modules, by dotted name."""
     if not isinstance(root, _ScriptObject):
         raise pickle.UnpicklingError(f"its root is of type {type(root).__name__}, not a module")
     tensors = {}

@@ -1,4 +1,4 @@
-"""Files of weights: local copies of remote ones, and digests."""
+"""Digests of weights files, and local copies of remote ones."""
 
 import hashlib
 from pathlib import Path, PurePosixPath
@@ -17,15 +17,18 @@ def file_digest(path: Path) -> str:
 
 
 def local_copy(uri: str, key: str) -> Path:
-    """Download a URI once per version of its content, into torch's own cache folder; use a local file in place.
+    """Return a local path to the file at a URI.
+
+    A remote file is downloaded once for each version of its content, into torch's cache folder. A local file is not
+    copied.
 
     Args:
         uri: path or fsspec URI of a file.
-        key: of the config that names it, for the error.
+        key: config key whose value is the URI, for the error message.
 
     Raises:
         WeightsError: the file does not exist or cannot be read.
-        TransientError: its store does not answer.
+        TransientError: the store does not answer.
     """
     try:
         with translate_storage_errors(uri):

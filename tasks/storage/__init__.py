@@ -1,1 +1,1 @@
-"""Bytes at a URI: file systems, listings, Parquet files, artifacts and the files of runs."""
+"""Storage under a URI: file systems, listings, Parquet files, artifacts and the files of runs."""

@@ -1,4 +1,4 @@
-"""Content-addressed artifacts: written whole, read with their checksums verified, and checked before reuse."""
+"""Content-addressed artifacts: written atomically, checked before reuse, and read with verified checksums."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,9 @@ class ArtifactStore:
         return artifact_uri(self.uri, key)
 
     def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
-        """List the URIs of all artifacts of a shard, newest first; S3 reports times to the second.
+        """List the URIs of all artifacts of a shard, newest first.
+
+        S3 reports times in whole seconds; artifacts with the same time are sorted by name, in descending order.
 
         Raises:
             StorageError: the store refuses.
@@ -39,13 +41,16 @@ class ArtifactStore:
         return [file.uri for file in sorted(found, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
-        """Return whether an artifact exists and has a result for all rows; a broken or foreign one is logged.
+        """Return whether an artifact exists, is intact and has a result for each row.
+
+        An artifact that is broken, or that carries the key of a different artifact, is logged and counts as missing.
 
         Args:
-            key: of the artifact.
-            rows: how many it must have, None for any number.
-            whole: read all of it, and all of the weights that it states. Else the cheap check of a resume: it opens,
-                its footer says so, and the weights have the stated size.
+            key: key of the artifact.
+            rows: number of rows that the artifact must have; None for any number.
+            whole: read the whole artifact, and all weights that belong to it, and verify their checksums. Otherwise
+                read only the footer, and compare the size of the weights with the size in the footer. This is cheap
+                enough for each resume.
 
         Raises:
             StorageError: the store refuses.
@@ -66,7 +71,7 @@ class ArtifactStore:
         return complete
 
     def check_pages(self, uri: str) -> None:
-        """Read all of an artifact, page by page, and keep nothing of it.
+        """Read an artifact page by page to verify all of its checksums; keep nothing in memory.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open or fails a checksum.
@@ -95,7 +100,7 @@ class ArtifactStore:
         return parquet.read_footer(uri)
 
     def read(self, uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns (default all) of an artifact, page checksums verified.
+        """Read columns (all by default) of an artifact, and verify the checksums of their pages.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
@@ -119,9 +124,9 @@ class ArtifactStore:
         """Write an artifact whole or not at all.
 
         Args:
-            key: of the artifact.
-            schema: of its rows.
-            metadata: goes into the footer beside the key, under `clipes.`.
+            key: key of the artifact.
+            schema: schema of its rows.
+            metadata: entries for the footer, in addition to the key; each name gets the prefix `clipes.`.
 
         Yields:
             A writer that takes the rows. The artifact appears when the block ends without an error.

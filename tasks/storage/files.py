@@ -1,4 +1,4 @@
-"""Bytes at a URI, on any file system: read, written whole or not at all, removed, moved, copied to a local disk."""
+"""Files on any file system: read, write atomically, remove, move, or copy to the local disk."""
 
 import posixpath
 import tempfile
@@ -11,7 +11,7 @@ from clipes.tasks.storage.layout import temporary_name
 
 
 def read_file(uri: str, start: int | None = None, end: int | None = None) -> bytes:
-    """Read a file, or its bytes from `start` up to but without `end`.
+    """Read a file, or its bytes from `start` (inclusive) to `end` (exclusive).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,10 +38,11 @@ def write_file(uri: str, data: bytes) -> None:
 def write_atomically(uri: str) -> Iterator[Path]:
     """Yield a temporary file that becomes `uri` if the block ends without an error, and is removed otherwise.
 
-    That is one rename on a local disk and one put on an object store. Missing local folders are created.
+    The file appears by one rename on a local disk, or by one upload to an object store. Missing local folders are
+    created.
 
     Raises:
-        StorageError: the store refuses; errors of the block pass unchanged.
+        StorageError: the store refuses. Errors that the block raises are not translated.
         TransientError: the store does not answer.
     """
     fs, path = filesystem(uri)
@@ -63,7 +64,9 @@ def write_atomically(uri: str) -> Iterator[Path]:
 
 @contextmanager
 def on_local_disk(uri: str) -> Iterator[Path]:
-    """Yield a local path with a URI's content, for libraries that take a path: the file itself, or a temporary copy.
+    """Yield a local path to the content of a URI, for libraries that need a path.
+
+    The path is the file itself if it is local, and otherwise a temporary copy.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -1,8 +1,8 @@
-"""The file system of a URI, and the translation of its errors: the only module that knows what stores raise.
+"""Find the file system of a URI, and translate its errors. Only this module knows which errors the stores raise.
 
 Three outcomes are distinguished. A missing file is a FileNotFoundError. A refusal that will repeat (no permission, no
-bucket, a full or read-only disk) is a StorageError that names the place and says what to do. A fault that may pass
-(network, timeout, a server's own fault) is a TransientError.
+bucket, a full or read-only disk) is a StorageError, which names the path or URI and says what to do. A temporary fault
+(network, timeout, an error inside the server) is a TransientError.
 """
 
 import errno
@@ -19,8 +19,8 @@ from clipes_core.config.run import NO_CREDENTIALS, holds_credentials
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# A local disk's own EIO is not among them, because a bad sector stays bad. Object stores report 5xx as EREMOTEIO or
-# EBUSY.
+# EIO, which a local disk raises, is not listed, because a bad sector stays bad. Object stores report HTTP 5xx as
+# EREMOTEIO or EBUSY.
 TRANSIENT_ERRNOS = (
     errno.EAGAIN,
     errno.EINTR,
@@ -35,9 +35,9 @@ TRANSIENT_ERRNOS = (
     errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
 )
-RETRYABLE_STATUSES = (408, 409, 429)  # the HTTP statuses below 500 that ask for another attempt
-NOT_IMPLEMENTED = 501  # the one from 500 on that does not
-EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # they may be renewed
+RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
+NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
+EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # may be renewed
 # Errors are recognised by name: importing the packages of all stores takes longer than most commands.
 STORE_PACKAGES = ("aiohttp", "botocore", "aiobotocore")
 NETWORK_ERRORS = {
@@ -50,7 +50,9 @@ NETWORK_ERRORS = {
 
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a URI and the path in it; it keeps no listings, so none is ever stale.
+    """Return the file system of a URI, and the path within that file system.
+
+    The file system does not cache listings, so a listing is never stale.
 
     Raises:
         StorageError: no installed package knows the protocol, or the URI holds credentials.
@@ -66,16 +68,16 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
-    """Return whether a file system is a disk of this host, where folders must be created and files are renamed."""
+    """Return whether a file system is a local disk, where folders must be created before files are written."""
     return isinstance(fs, LocalFileSystem)
 
 
 @contextmanager
 def translate_storage_errors(uri: str) -> Iterator[None]:
-    """Turn what stores raise in the block into errors that name the place and say what to do.
+    """Translate errors of stores inside the block into errors that name the path or URI and say what to do.
 
     Raises:
-        FileNotFoundError: unchanged; the file does not exist, but its bucket does.
+        FileNotFoundError: the file does not exist, but its bucket does. The error is not translated.
         StorageError: the store refuses, and will refuse again.
         TransientError: another attempt may succeed.
     """
@@ -96,7 +98,7 @@ def translate_storage_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def translate_write_errors(uri: str) -> Iterator[None]:
-    """Do as `translate_storage_errors`, but count a missing place as a refusal: nothing can be written there.
+    """Translate errors as `translate_storage_errors` does, but report a missing folder as a StorageError.
 
     Raises:
         StorageError: the store refuses, and will refuse again.
@@ -110,7 +112,7 @@ def translate_write_errors(uri: str) -> Iterator[None]:
 
 
 def first_line(exc: BaseException) -> str:
-    """Return what a third party's error says, cut to fit a message of one line."""
+    """Return the first line of a third-party error's message, or the name of its type if the message is empty."""
     return (str(exc).splitlines() or [type(exc).__name__])[0]
 
 
@@ -143,7 +145,7 @@ def _refusal_message(uri: str, error: Exception) -> str:
 
 
 def _http_status(error: BaseException) -> int | None:
-    """Return the HTTP status of a server's answer, if the error or its cause holds one."""
+    """Return the HTTP status that an error or its cause carries; None if neither does."""
     response = _response(error)
     if response is not None:
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -151,11 +153,14 @@ def _http_status(error: BaseException) -> int | None:
 
 
 def _s3_code(error: BaseException) -> str | None:
-    """Return S3's own word for an error."""
+    """Return the S3 error code, such as NoSuchBucket; None if the error does not come from S3."""
     return (_response(error) or {}).get("Error", {}).get("Code")
 
 
 def _response(error: BaseException) -> dict[str, Any] | None:
-    """Return botocore's record of a server's answer; s3fs raises OSErrors and keeps botocore's error as the cause."""
+    """Return the server's response as botocore stores it; None if there is none.
+
+    s3fs raises an OSError whose cause is botocore's error, so both are searched.
+    """
     responses = (getattr(each, "response", None) for each in (error, error.__cause__))
     return next((response for response in responses if isinstance(response, dict)), None)

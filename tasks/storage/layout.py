@@ -1,7 +1,7 @@
-"""The layout of a store: the URI of each of its files, and what a URI says about its file.
+"""The layout of a store: build the URI of each file, and parse such URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
-beside a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
+next to a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
 """
@@ -31,7 +31,7 @@ TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
 @dataclass(frozen=True)
 class ArtifactKey:
-    """The identity of an artifact; its file name follows from it."""
+    """The identity of an artifact, from which its URI is built."""
 
     stage: str
     stage_key: str
@@ -48,7 +48,7 @@ class ArtifactPath(NamedTuple):
 
 
 def artifacts_uri(store_uri: str, *parts: str) -> str:
-    """Return the URI of the folder of all artifacts, or of one inside it: of a stage, of a stage key."""
+    """Return the URI of the folder of all artifacts or, with `parts`, of the folder of a stage or stage key."""
     return _join(store_uri, "artifacts", *parts)
 
 
@@ -59,22 +59,22 @@ def artifact_uri(store_uri: str, key: ArtifactKey) -> str:
 
 
 def shard_prefix(shard: int) -> str:
-    """Return what the file names of a shard's artifacts start with."""
+    """Return the prefix of the file names of a shard's artifacts, such as `007-`."""
     return f"{shard:03d}-"
 
 
 def weights_uri(artifact_uri: str) -> str:
-    """Return the URI of the weights beside a segmenter's artifact."""
+    """Return the URI of the weights that belong to a segmenter's artifact."""
     return f"{artifact_uri.removesuffix(ARTIFACT_SUFFIX)}{WEIGHTS_SUFFIX}"
 
 
 def checkpoints_uri(artifact_uri: str) -> str:
-    """Return the URI of the folder of checkpoints beside a segmenter's artifact."""
+    """Return the URI of the folder of checkpoints that belong to a segmenter's artifact."""
     return f"{artifact_uri.removesuffix(ARTIFACT_SUFFIX)}{CHECKPOINTS_SUFFIX}"
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact that a file is, or lies beside; None for other files."""
+    """Return the artifact that a file belongs to (the artifact itself, its weights or a checkpoint); else None."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 
@@ -90,21 +90,21 @@ def run_uri(store_uri: str, name: str, *parts: str) -> str:
 
 
 def history_folder(started: str) -> str:
-    """Return the folder for the files of an earlier run, relative to the folder of the runs of its name.
+    """Return the folder for the files of an earlier run of the same name, relative to the run's folder.
 
     Args:
-        started: when the earlier run started, as in its run.json.
+        started: start time of the earlier run, as written in its run.json.
     """
     return posixpath.join("history", started.replace(":", ""))
 
 
 def temporary_name(name: str) -> str:
-    """Return a new name for a file while it is written."""
+    """Return a fresh temporary name for a file that is being written."""
     return f".{name}.{uuid.uuid4().hex}.tmp"
 
 
 def is_temporary(uri: str) -> bool:
-    """Return whether a file is being written, or was when its process was killed."""
+    """Return whether a URI is that of a temporary file: still being written, or left by a killed process."""
     return TEMPORARY.fullmatch(uri) is not None
 
 

@@ -1,4 +1,4 @@
-"""Listings of any file system: which files exist, how large they are, when they changed, and their fingerprints."""
+"""Find and list files on any file system, with their sizes, modification times and fingerprints."""
 
 import os
 import posixpath
@@ -16,19 +16,19 @@ from fsspec import AbstractFileSystem
 
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 
-THREADS = 16  # concurrent requests; a listing or a small file spends its time waiting for the store
+THREADS = 16  # concurrent requests; a listing or a small read spends most of its time waiting for the store
 NO_SUCH_PLACE = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
-# The names that file systems give to the time of the last change.
+# The keys under which file systems report the time of the last change.
 MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a file system reports about a file without opening it.
+    """Facts that a file system reports about a file without opening it.
 
     Attributes:
-        uri: full.
-        size_bytes: its length.
+        uri: full URI.
+        size_bytes: size of the file [bytes].
         modified: seconds since 1970; None if the file system does not report it.
         fingerprint: `etag:ETAG` if the file system has one, else `SIZE-MTIME` with the time in ns since 1970.
     """
@@ -45,7 +45,7 @@ class FileFacts:
 
 
 def list_names(folder: str) -> list[str] | None:
-    """List the names of the files and folders directly in a folder; they cost no more than their names.
+    """List the names of the files and folders directly in a folder, without reading sizes or times.
 
     Returns:
         The names, sorted; None if there is no such folder.
@@ -64,7 +64,9 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
-    """List the files directly in a folder whose names start with a prefix; the others cost no more than their names.
+    """List the files directly in a folder whose names start with a prefix.
+
+    On a local disk, only the files that match are examined further.
 
     Returns:
         The files, in any order; none if there is no such folder.
@@ -78,7 +80,7 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
             fs, path = filesystem(folder)
             if is_local(fs):
                 return list(_local_files_starting(folder, path, prefix))
-            # Object stores filter by prefix themselves; a file system that cannot lists all files.
+            # Object stores filter by prefix themselves. Others may return all files, so they are filtered here too.
             listed = fs.find(path, maxdepth=1, prefix=prefix, detail=True).values()
     except FileNotFoundError:
         return []
@@ -89,7 +91,7 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
 
 
 def list_below(folder: str) -> list[FileFacts]:
-    """List all files below a folder; none if there is no such folder.
+    """List all files below a folder, at any depth; none if there is no such folder.
 
     Raises:
         StorageError: the store refuses.
@@ -122,13 +124,13 @@ def find_file(uri: str) -> FileFacts | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Look up files by listing each folder that occurs once.
+    """Look up many files; each folder is listed only once.
 
     Args:
-        uris: absolute paths or URIs; those in one folder share one listing.
+        uris: absolute paths or URIs of files.
 
     Returns:
-        The facts of those that exist.
+        The facts of each file that exists, by its URI.
 
     Raises:
         StorageError: the store refuses.
@@ -156,12 +158,12 @@ def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]])
             if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
                 return []
             raise
-        except ValueError:  # the system knows no such name, such as one with a zero character
+        except ValueError:  # the system accepts no such path, for example because it contains a NUL character
             return []
 
 
 def _local_files(folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:
-    # Not fsspec's listing: it counts links neither as files nor as folders, and cuts times to floats.
+    # fsspec's listing is not used, because it reports links as neither files nor folders, and rounds times to floats.
     with os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):  # removed since it was listed, or a link that leads in a circle
@@ -189,7 +191,7 @@ def _listed_files(fs: AbstractFileSystem, folder: str, uris: Mapping[str, str]) 
     for entry in fs.ls(folder, detail=True):
         name = _name(entry["name"])
         if entry["type"] == "file" and name in uris:
-            # A web server's listing is a page of links without sizes.
+            # The listing of a web server is a page of links without sizes, so the size is requested separately.
             yield _facts_of_entry(uris[name], entry if entry["size"] is not None else fs.info(entry["name"]))
 
 

@@ -1,4 +1,4 @@
-"""Parquet files of a store: written a row group at a time, read with every page checked."""
+"""Parquet files of a store: written one row group at a time, and read with every page's checksum verified."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,21 +12,21 @@ import pyarrow.parquet as pq
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes_core.errors import BrokenArtifactError
 
-ROWS_AT_ONCE = 64  # a row group; bounds a worker's memory however large its shard is
+ROWS_AT_ONCE = 64  # rows per row group; limits a worker's memory, however large its shard is
 PREFIX = "clipes."
 MISSING = "is missing"
-# Every page is checked. A thread of Arrow that reads ahead may still hold the Python file when the process ends, and
-# aborts it then; so may the threads of `use_threads`.
+# Verify every page. Do not let Arrow read ahead: a thread that still holds the Python file when the process ends aborts
+# the process. The threads of `use_threads` can do the same, so they are not used either.
 CHECKED: Mapping[str, Any] = {"page_checksum_verification": True, "pre_buffer": False}
 
 
 @dataclass(frozen=True)
 class Footer:
-    """The end of an artifact.
+    """The content of an artifact's footer.
 
     Attributes:
-        rows: their number.
-        metadata: the `clipes.` entries, prefix removed.
+        rows: number of rows in the artifact.
+        metadata: value of each entry whose name starts with `clipes.`; the keys lack this prefix.
     """
 
     rows: int
@@ -34,16 +34,16 @@ class Footer:
 
 
 class ArtifactWriter:
-    """Collects rows and writes them a row group at a time.
+    """Collects rows and writes them one row group at a time.
 
     Args:
-        uri: of the artifact, for errors.
-        path: of the local file that is written.
-        schema: of the rows.
-        metadata: for the footer, under `clipes.`.
+        uri: URI of the artifact, for error messages.
+        path: path of the local file to write.
+        schema: schema of the rows.
+        metadata: entries for the footer; each name gets the prefix `clipes.`.
 
     Attributes:
-        complete: whether the artifact has a result for every row; goes into the footer.
+        complete: whether the artifact has a result for every row; written into the footer.
     """
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class ArtifactWriter:
             self._flush()
 
     def add_metadata(self, metadata: Mapping[str, str]) -> None:
-        """State more in the footer, under `clipes.`."""
+        """Add entries to the footer; each name gets the prefix `clipes.`."""
         self._parquet.add_key_value_metadata({f"{PREFIX}{name}": value for name, value in metadata.items()})
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class ArtifactWriter:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Close a file that will be removed; on a full disk its footer cannot be written either."""
+        """Close a file that will be removed; ignore errors, because on a full disk even closing it fails."""
         with suppress(OSError):
             self._parquet.close()
 
@@ -85,7 +85,7 @@ class ArtifactWriter:
 
 
 def read_footer(uri: str) -> Footer:
-    """Read the row count and the metadata of a file. Raises as `open_parquet`."""
+    """Read the row count and the metadata of a file. Raise the errors of `open_parquet`."""
     with open_parquet(uri) as parquet:
         pairs = [(name.decode(), value.decode()) for name, value in (parquet.metadata.metadata or {}).items()]
         metadata = {name.removeprefix(PREFIX): value for name, value in pairs if name.startswith(PREFIX)}
@@ -93,14 +93,17 @@ def read_footer(uri: str) -> Footer:
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read columns (default all) of a file. Raises as `open_parquet`, and if a column is missing."""
+    """Read columns (all by default) of a file.
+
+    Raise the errors of `open_parquet`, and BrokenArtifactError if a column is missing.
+    """
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
         return parquet.read(columns=columns, use_threads=False)
 
 
 def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a file as plain dicts, a row group at a time. Raises as `read_table`."""
+    """Stream the rows of a file as plain dicts, one row group at a time. Raise the errors of `read_table`."""
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
         for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns, use_threads=False):
@@ -108,14 +111,14 @@ def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[s
 
 
 def check_pages(uri: str) -> None:
-    """Read a whole file, page by page, and keep nothing of it. Raises as `open_parquet`."""
+    """Read a file page by page to verify all checksums; keep nothing. Raise the errors of `open_parquet`."""
     with open_parquet(uri) as parquet:
         for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
             pass
 
 
 def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> None:
-    """Raise BrokenArtifactError if a file lacks one of some columns."""
+    """Raise BrokenArtifactError if any of the given columns is missing from a file."""
     missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
     if missing:
         raise BrokenArtifactError(uri, f"lacks the columns {missing}")
@@ -123,7 +126,9 @@ def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | No
 
 @contextmanager
 def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; every page that the block reads is checked. Read it with `use_threads=False`.
+    """Open a Parquet file; the checksum of every page that the block reads is verified.
+
+    The block must read with `use_threads=False`; the comment on `CHECKED` says why.
 
     Raises:
         BrokenArtifactError: the file is missing, does not open or fails a checksum.
@@ -138,7 +143,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
 
 @contextmanager
 def report_missing_as_broken(uri: str) -> Iterator[None]:
-    """Report a missing file as a broken artifact: readers only ask for files that were written.
+    """Report a missing file as a broken artifact, because readers only open files that were written.
 
     Raises:
         BrokenArtifactError: the file is missing.
@@ -151,7 +156,9 @@ def report_missing_as_broken(uri: str) -> Iterator[None]:
 
 @contextmanager
 def translate_parquet_errors(uri: str) -> Iterator[None]:
-    """Turn what pyarrow raises about a file's content into an error that names the file; errors of the disk pass.
+    """Translate pyarrow's errors about a file's content into an error that names the file.
+
+    Errors of the disk are not translated.
 
     Raises:
         BrokenArtifactError: the content is not Parquet, or a page fails its checksum.
@@ -163,4 +170,4 @@ def translate_parquet_errors(uri: str) -> Iterator[None]:
     except OSError as exc:
         if type(exc) is not OSError or exc.errno is not None:
             raise
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, such as a bad checksum
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # from pyarrow, such as a bad checksum

@@ -1,4 +1,4 @@
-"""Repeated calls of what a store fails for a cause that may pass."""
+"""Retry calls that fail for a temporary cause, such as a store that does not answer."""
 
 import logging
 from collections.abc import Callable
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a call is attempted while it fails with a TransientError, and how long to wait in between.
+    """Limits on retrying a call that fails with a TransientError.
 
     Attributes:
-        attempts: in all.
-        first_wait_s: after the first attempt [s]; each further wait is twice as long.
-        last_wait_s: no wait is longer [s].
+        attempts: maximum number of attempts, including the first.
+        first_wait_s: wait after the first attempt [s]; each further wait is twice as long as the one before.
+        last_wait_s: upper limit of each wait [s].
     """
 
     attempts: int
@@ -29,10 +29,10 @@ class RetryPolicy:
     last_wait_s: float
 
     def call(self, function: Callable[..., Result], *args: object) -> Result:
-        """Call a function until it succeeds or has had all attempts; each wait is logged with its cause.
+        """Call a function until it succeeds or no attempt is left; log each wait with its cause.
 
         Raises:
-            TransientError: that of the last attempt; any other error passes at once.
+            TransientError: the last attempt failed with it. Any other error is raised at once, without a retry.
         """
         attempts = Retrying(
             retry=retry_if_exception_type(TransientError),
@@ -44,4 +44,4 @@ class RetryPolicy:
         return attempts(function, *args)
 
 
-ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, last_wait_s=30.0)  # the sum of its waits
+ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, last_wait_s=30.0)  # 1 minute is the sum of its waits

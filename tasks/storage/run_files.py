@@ -1,4 +1,4 @@
-"""The files of one run, beside its artifacts."""
+"""The files of one run, other than its artifacts."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,17 @@ from clipes_core.errors import ArtifactError
 
 
 class RunFiles:
-    """Reads and writes the files of one run, each whole or not at all; picklable.
+    """Reads the files of one run, and writes each of them atomically; picklable.
 
     Every method raises StorageError if the store refuses, and TransientError if it does not answer.
 
     Args:
-        store_uri: of the store, any fsspec URI.
-        name: of the run.
+        store_uri: fsspec URI of the store.
+        name: name of the run.
 
     Attributes:
-        store_uri: of the store.
-        name: of the run.
+        store_uri: URI of the store.
+        name: name of the run.
     """
 
     def __init__(self, store_uri: str, name: str) -> None:
@@ -61,7 +61,7 @@ class RunFiles:
             raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete it and run again") from exc
 
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns (default all) of a Parquet file, page checksums verified.
+        """Read columns (all by default) of a Parquet file, and verify the checksums of their pages.
 
         Raises:
             BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
@@ -69,7 +69,7 @@ class RunFiles:
         return parquet.read_table(self.uri(file), columns)
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a Parquet file as plain dicts. Raises as `read_table`."""
+        """Stream the rows of a Parquet file as plain dicts. Raise the errors of `read_table`."""
         return parquet.read_rows(self.uri(file), columns)
 
     def write_json(self, file: str, value: Any) -> None:
@@ -87,23 +87,23 @@ class RunFiles:
         self.write_bytes(file, text.encode())
 
     def write_bytes(self, file: str, data: bytes) -> None:
-        """Write any other file."""
+        """Write a file of any kind."""
         write_file(self.uri(file), data)
 
     def remove(self, files: Sequence[str]) -> None:
-        """Remove those of some files that exist."""
+        """Remove the named files that exist."""
         for file in files:
             remove(self.uri(file))
 
     def archive(self, started: str, files: Sequence[str]) -> str:
-        """Move those of some files that exist into the run's history.
+        """Move the named files that exist into the run's history.
 
         Args:
-            started: when the run that wrote them started, as in its run.json.
-            files: their names.
+            started: start time of the run that wrote the files, as written in its run.json.
+            files: names of the files.
 
         Returns:
-            The folder that they lie in now, relative to the run's folder.
+            The folder that now contains the files, relative to the run's folder.
         """
         folder = history_folder(started)
         for file in files:

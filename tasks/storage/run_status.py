@@ -1,4 +1,4 @@
-"""The progress of a run according to its files, and whether it is still running."""
+"""Read the progress of a run from its files, and tell whether the run is still running."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ from clipes.tasks.storage.layout import METRICS_FILE, REJECTS_FILE, RUN_JSON, ST
 from clipes.tasks.storage.run_files import RunFiles, run_names
 from clipes_core.errors import UsageError
 
-SILENT_SECONDS = 60.0  # a run of another host counts as stopped if it has not written its status for so long
+SILENT_SECONDS = 60.0  # after this time without a new status file, a run on another host counts as stopped
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class RunStatus:
     """The content of a run's files.
 
     Attributes:
-        run: run.json.
+        run: content of run.json.
         shards: rows of status.parquet.
-        metrics: metrics.json, None before the run's end.
+        metrics: content of metrics.json; None before the end of the run.
         rejects: number of photos without a result.
-        interrupted: the run stopped without recording its end.
+        interrupted: whether the run stopped without recording its end.
     """
 
     run: dict[str, Any]
@@ -33,7 +33,7 @@ class RunStatus:
     interrupted: bool
 
     def artifacts(self, stage: str) -> tuple[str, ...]:
-        """Return the URIs of the artifacts that a stage has so far."""
+        """Return the URIs of the artifacts that a stage has written so far."""
         return tuple(row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"])
 
 
@@ -61,17 +61,23 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Return whether a run.json says that the run is running, and no dead process on this host contradicts it."""
+    """Return whether a run may be running: its run.json says so, and its process is not known to be dead.
+
+    Only the process of a run on this host can be checked.
+    """
     here = run["host"] == socket.gethostname()
     return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))
 
 
 def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
-    """Return whether a run is running: its process is alive; or, on another host, it wrote its status recently.
+    """Return whether a run is running.
+
+    On this host, its process must be alive. On another host, it must have written its status file in the last
+    SILENT_SECONDS.
 
     Args:
-        files: of the run.
-        run: its run.json.
+        files: files of the run.
+        run: content of its run.json.
     """
     if not may_be_running(run):
         return False

@@ -1,4 +1,4 @@
-"""Files that the user provides or asks for, on any file system; their errors are those of a data set."""
+"""Read and write the user's own files, on any file system; raise DatasetError if a store refuses."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,10 @@ from clipes_core.errors import DatasetError, StorageError
 
 
 def absolute(path: str) -> str:
-    """Return a path made absolute and normalised, or a URI unchanged; both without a trailing slash."""
+    """Return a path as an absolute, normalised path, or a URI as it is; drop any trailing slash.
+
+    A URI with the protocol `file` or `local` becomes a path.
+    """
     scheme, separator, rest = path.partition("://")
     if not separator:
         return posixpath.abspath(path)
@@ -26,7 +29,7 @@ def is_absolute(path: str) -> bool:
 
 
 def check_protocol(uri: str) -> None:
-    """Refuse a URI that no installed package can open; a path always passes.
+    """Check that an installed package can open a URI; any path is accepted.
 
     Raises:
         DatasetError: no installed package knows the protocol, or the URI holds credentials.
@@ -36,12 +39,12 @@ def check_protocol(uri: str) -> None:
 
 
 def join(folder: str, path: str) -> str:
-    """Return the path of something inside a folder."""
+    """Join a folder and a path relative to that folder."""
     return folder + path if folder.endswith("/") else f"{folder}/{path}"
 
 
 def parent(uri: str) -> str:
-    """Return the folder of a file."""
+    """Return the folder that contains a file."""
     return absolute(uri[: uri.rindex("/") + 1])
 
 
@@ -77,7 +80,7 @@ def read_text(uri: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: it is not UTF-8 text, or as `read_bytes`.
+        DatasetError: the file is not UTF-8 text, or `read_bytes` fails.
     """
     try:
         return read_bytes(uri).decode("utf-8-sig")
@@ -86,11 +89,11 @@ def read_text(uri: str) -> str:
 
 
 def read_lines(uri: str) -> Iterator[tuple[int, str]]:
-    """Yield the number, from 1, and the text of each line that is not blank; any line ending.
+    """Yield the number (from 1) and the text of each line that is not blank; accept any line ending.
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: as `read_text`.
+        DatasetError: `read_text` fails.
     """
     for number, line in enumerate(StringIO(read_text(uri), newline=None), start=1):
         if line.strip():
@@ -104,19 +107,19 @@ def list_names(folder: str) -> list[str] | None:
         The names, sorted; None if there is no such folder.
 
     Raises:
-        DatasetError: as `read_bytes`.
-        TransientError: as `read_bytes`.
+        DatasetError: for the reasons that `read_bytes` lists.
+        TransientError: the network or the server fails.
     """
     with _raise_dataset_errors():
         return listing.list_names(folder)
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Return the facts of those files that exist, as `listing.find_files`.
+    """Return the facts of each file that exists, by its URI, as `listing.find_files` does.
 
     Raises:
-        DatasetError: as `read_bytes`.
-        TransientError: as `read_bytes`.
+        DatasetError: for the reasons that `read_bytes` lists.
+        TransientError: the network or the server fails.
     """
     with _raise_dataset_errors():
         return listing.find_files(uris)
@@ -124,7 +127,7 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
 
 @contextmanager
 def _raise_dataset_errors() -> Iterator[None]:
-    """Turn errors of stores into errors of what the user provides."""
+    """Turn each StorageError of the block into a DatasetError with the same message."""
     try:
         yield
     except StorageError as exc:

@@ -1,4 +1,4 @@
-"""The weights beside a segmenter's artifact, and the statement in its footer that they are whole."""
+"""The weights file next to a segmenter's artifact, and its size and digest in the artifact's footer."""
 
 import hashlib
 
@@ -11,10 +11,10 @@ MIB = 1 << 20
 
 
 def describe_weights(artifact_uri: str) -> str:
-    """Return the size and the SHA-256 of the weights beside an artifact, as its footer states them.
+    """Return the size [bytes] and the SHA-256 of an artifact's weights, as one text for the footer.
 
     Raises:
-        FileNotFoundError: there are no weights.
+        FileNotFoundError: there is no weights file.
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
@@ -30,20 +30,20 @@ def describe_weights(artifact_uri: str) -> str:
 
 
 def check_weights(artifact_uri: str, stated: str, whole: bool) -> None:
-    """Compare the weights beside an artifact with what its footer states.
+    """Check that the weights file next to an artifact matches the artifact's footer.
 
     Args:
-        artifact_uri: of the artifact.
-        stated: as `describe_weights` returned it when the artifact was written.
-        whole: read all bytes and compare the digest; else compare only the size.
+        artifact_uri: URI of the artifact.
+        stated: text in the footer, which `describe_weights` returned when the artifact was written.
+        whole: whether to read all bytes and compare the digest too; otherwise only the size is compared.
 
     Raises:
-        BrokenArtifactError: they are missing, truncated or damaged.
+        BrokenArtifactError: the weights are missing, truncated or damaged.
         StorageError: the store refuses.
         TransientError: the store does not answer.
     """
     file = find_file(weights_uri(artifact_uri))
     if file is None or f"{file.size_bytes}" != stated.partition(" ")[0]:
-        raise BrokenArtifactError(artifact_uri, "has incomplete weights beside it")
+        raise BrokenArtifactError(artifact_uri, "has no weights file of the expected size next to it")
     if whole and describe_weights(artifact_uri) != stated:
-        raise BrokenArtifactError(artifact_uri, "has damaged weights beside it")
+        raise BrokenArtifactError(artifact_uri, "has a damaged weights file next to it")

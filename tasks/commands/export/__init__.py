@@ -1,1 +1,1 @@
-"""The masks of a run, written in formats that other programs read: one module per format, and the table of them."""
+"""Export the masks of a run to formats that other programs read. Each format has its own module."""

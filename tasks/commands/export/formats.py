@@ -1,4 +1,4 @@
-"""The table of export formats. It imports nothing heavy, because `clipes export --help` reads it."""
+"""The table of export formats. It imports no large packages, because `clipes export --help` reads it."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,8 +15,9 @@ class ExportFormat:
     """One format that masks can be written in.
 
     Attributes:
-        module: holds `export(request: ExportRequest) -> Exported`; it is imported when the format is used.
-        contents: what is written, for `--help`.
+        module: name of a module with a function `export(request: ExportRequest) -> Exported`. It is imported only when
+            the format is used.
+        contents: description of the exported files, for `--help`.
     """
 
     module: str
@@ -37,10 +38,10 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
 
     Args:
         format_name: key of `FORMATS`.
-        store_uri: store of the run.
+        store_uri: URI of the run's store.
         name: name of the run.
-        to: target folder or URI; it is created if it does not exist.
-        ignore_below: pixels of pseudo masks whose confidence lies below it become 255; 0 keeps all.
+        to: target folder, as a path or URI; it is created if it does not exist.
+        ignore_below: pixels of pseudo masks whose confidence is below this value become 255; 0 changes no pixel.
 
     Raises:
         UsageError: the format or the run does not exist.
@@ -51,7 +52,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
     """
     if format_name not in FORMATS:
         raise UsageError(f"--format {format_name}: no such format; the formats are: {', '.join(FORMATS)}")
-    # Imported here: a mistake in the arguments is reported before numpy and torch are loaded.
+    # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.
     from clipes.tasks.storage.artifact_store import ArtifactStore
     from clipes.tasks.storage.run_status import read_run
 

@@ -1,4 +1,4 @@
-"""What every export format shares: the good rows of a run's artifacts, and PNG files below the target."""
+"""The steps that all export formats share: read the good rows of a run's artifacts, and write PNG files."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,13 @@ from clipes_core.errors import StageError
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A run, and where its masks go.
+    """A run, and the target of its masks.
 
     Attributes:
         run: status of the run.
         store: store of the run.
-        to: target folder or URI.
-        ignore_below: pixels of pseudo masks whose confidence lies below it become 255; 0 keeps all.
+        to: target folder, as a path or URI.
+        ignore_below: pixels of pseudo masks whose confidence is below this value become 255; 0 changes no pixel.
     """
 
     run: RunStatus
@@ -31,7 +31,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of masks written, and of photos of the run that have none, for whatever reason."""
+    """The number of masks written, and the number of photos without a mask, for whatever reason."""
 
     written: int
     left_out: int
@@ -41,10 +41,10 @@ def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...],
     """Yield the rows of a stage that hold a result.
 
     Args:
-        request: names the run.
+        request: the run and its store.
         stage: stage whose artifacts are read.
         columns: columns to read, besides image_id and status.
-        what: plural noun for the results, for the message.
+        what: plural noun for the results, used in the error message.
 
     Raises:
         StageError: the stage has no artifacts yet.
@@ -59,11 +59,11 @@ def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...],
 
 
 def write_pngs(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
-    """Write PNGs as `<folder>/<image_id>.png` and return how many there were.
+    """Write PNGs as `<folder>/<image_id>.png` and return their number.
 
     Args:
-        folder: folder or URI; it is created if it does not exist.
-        pngs: image_id and content of each file.
+        folder: folder, as a path or URI; it is created if it does not exist.
+        pngs: pairs of image_id and file content.
 
     Raises:
         PhotoError: an id leads out of the folder.

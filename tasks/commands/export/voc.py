@@ -1,4 +1,4 @@
-"""Format voc: pseudo masks as `<target>/<image_id>.png`, in the colours that the run gave them."""
+"""Format voc: pseudo masks as `<target>/<image_id>.png`, with the palette of the run."""
 
 import io
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""Format voc-server: the segmenter's masks of the evaluation, in the layout of VOC's evaluation server.
+"""Format voc-server: the segmenter's masks of the evaluation photos, in the layout of VOC's evaluation server.
 
-The server's comp6 is for methods that use other data than VOC's, as CLIP does.
+The server's competition comp6 is for methods that also use data from outside VOC, as CLIP does.
 """
 
 import posixpath
@@ -15,7 +15,7 @@ FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the masks that a run's segmenter predicted, below `FOLDER` with the name of the evaluation's split.
+    """Write the masks that a run's segmenter predicted into `FOLDER`, which contains the name of the evaluated split.
 
     Raises:
         StageError: the run has no predictions yet.

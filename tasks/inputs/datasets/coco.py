@@ -38,7 +38,7 @@ FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FI
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A photo as the split names it."""
+    """A photo as the split lists it."""
 
     file_name: str
     labels: tuple[str, ...]
@@ -46,15 +46,17 @@ class _Row:
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List a split in COCO's layout; labels are the categories of a photo's annotations, including crowds.
+    """List a split in COCO's layout.
+
+    A photo's labels are the categories of all its annotations, including crowds.
 
     Args:
-        config: `split` is a name as in annotations/instances_NAME.json, or the path or URI of such a .json,
-            or of a .txt list of `NAME ID ID` with ids from 0, as CLIP-ES publishes them.
-        vocabulary: its names and aliases are matched against the categories' names.
+        config: its `split` is NAME for annotations/instances_NAME.json, or the path or URI of such a .json file or of a
+            .txt list. As in the lists that CLIP-ES publishes, a line of the .txt list is `NAME ID ID`, with ids from 0.
+        vocabulary: its names and aliases are compared with the names of the categories.
 
     Yields:
-        One entry or reject per image or line, in the file's order.
+        One entry or reject for each image (or line of a .txt list), in the file's order.
 
     Raises:
         ConfigError: root is not set.
@@ -98,7 +100,10 @@ def _known_splits(root: str) -> str:
 
 
 def _photo_folders(root: str, split: str) -> list[str]:
-    """Return where photos may lie: in the split's own folder, those of the published splits, or above them."""
+    """Return the folders to search for photos, in order.
+
+    First come the split's own folders, then those of the published splits, then `images`, then the root.
+    """
     images = join(root, "images")
     present = {folder: list_names(folder) or () for folder in (root, images)}
     own = [join(root, split), join(images, split)]
@@ -113,7 +118,7 @@ def _text_rows(list_uri: str) -> Iterator[_Row]:
 
 
 def _json_rows(json_uri: str) -> Iterator[_Row]:
-    """Yield the images with the names of their categories, unique and in order of first appearance."""
+    """Yield each image with the names of its categories, unique and in order of first appearance."""
     data = _read_json(json_uri)
     categories = {record["id"]: str(record["name"]) for record in _records(json_uri, data, "categories")}
     labels: dict[Any, dict[str, None]] = defaultdict(dict)
@@ -143,12 +148,12 @@ def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
 def _read_json(json_uri: str) -> Any:
     try:
         return json.loads(read_text(json_uri), object_hook=_drop_polygons)
-    except (ValueError, RecursionError) as exc:  # for numbers of thousands of digits and endless brackets
+    except (ValueError, RecursionError) as exc:  # also for numbers that are too long, and brackets nested too deeply
         raise DatasetError(f"{json_uri}: broken JSON ({exc}); download the file again") from exc
 
 
 def _drop_polygons(record: dict[str, Any]) -> dict[str, Any]:
-    # because polygons are most of an annotation file, and would fill the memory
+    # Polygons make up most of an annotation file, and would fill the memory.
     return {key: record[key] for key in FIELDS_READ if key in record}
 
 

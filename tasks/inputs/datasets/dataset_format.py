@@ -13,15 +13,15 @@ Reader = Callable[[DatasetConfig, Vocabulary], Iterator[Entry | Reject]]
 
 @dataclass(frozen=True)
 class DatasetFormat:
-    """A way to lay out photos and labels.
+    """A layout of photos and labels, and how to read it.
 
     Attributes:
         name: the value of `dataset.format`.
-        read: yields one entry or reject per photo that `dataset.split` lists, in its order.
-        read_unlabelled: replaces `read` for photos that are only scored, whose labels may be missing; None: `read`
-            serves both.
+        read: function that yields one entry or reject for each photo in `dataset.split`, in the order of the split.
+        read_unlabelled: used instead of `read` for photos that only serve for scoring, whose labels may be missing. If
+            it is None, `read` is used for them too.
         needs_root: whether `dataset.root` must be set.
-        folder_in_store: replaces a `dataset.root` that is not set; None: nothing replaces it.
+        folder_in_store: folder in the store to use if `dataset.root` is not set; None if there is no such default.
         split_is_a_path: whether `dataset.split` is always a path or URI, never the name of a split.
     """
 

@@ -1,4 +1,4 @@
-"""Photos as the reader of a data set lists them, before clipes looks up their files."""
+"""Photos as a data set's reader lists them, before clipes checks that their files exist."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -15,15 +15,16 @@ PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A listed photo whose labels are known.
+    """A listed photo whose labels are valid.
 
     Attributes:
-        image_id: unique in the data set.
-        photo_uris: where the photo may lie, best first; at least one.
+        image_id: id, unique in the data set.
+        photo_uris: URIs at which the photo may be found, in order of preference; at least one.
         class_ids: data set ids 1..K, unique, in order of first appearance.
-        truth_uris: where its true mask may lie, best first; empty if it has none.
-        named_truth: the true mask that the list itself names; it goes first. If it does not exist, scoring reports it.
-        stated_size: width and height [px] that the labels state, None if they state none.
+        truth_uris: URIs at which its true mask may be found, in order of preference; empty if it has none.
+        named_truth: URI of the true mask that the list itself names. It precedes `truth_uris`. If none of these files
+            exists, scoring reports this one as missing.
+        stated_size: width and height [px] according to the label file; None if it does not state them.
     """
 
     image_id: str
@@ -35,12 +36,12 @@ class Entry:
 
     @property
     def all_truth_uris(self) -> tuple[str, ...]:
-        """Return where its true mask may lie; the one that the list names comes first."""
+        """Return all URIs at which the true mask may be found; the one that the list names is first."""
         return (self.named_truth, *self.truth_uris) if self.named_truth else self.truth_uris
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """Return the row of a photo that cannot be listed; characters that UTF-8 cannot encode are escaped."""
+    """Return the reject for a photo that cannot be listed; escape characters that UTF-8 cannot encode."""
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 
@@ -60,7 +61,8 @@ def path_inside(path: str) -> str:
     """Return a path relative to the data set's root, normalised.
 
     Raises:
-        PhotoError: MISSING; the path is empty or absolute, leads out of the root, or cannot be a file's name.
+        PhotoError: MISSING; the path is empty or absolute, leads out of the root, or contains characters that no file
+            name can contain.
     """
     inside = posixpath.normpath(path)
     if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or _unwritable(inside):
@@ -69,7 +71,7 @@ def path_inside(path: str) -> str:
 
 
 def _unwritable(path: str) -> bool:
-    """Return whether a path has a NUL or a lone surrogate, which JSON can spell and no file name can contain."""
+    """Return whether a path has a NUL or a lone surrogate; JSON allows both, but no file name can contain them."""
     return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 
 
@@ -79,7 +81,7 @@ def without_extension(path: str) -> str:
 
 
 def mask_place(folder: str | None, image_id: str) -> tuple[str, ...]:
-    """Return where the mask of a photo lies in a folder of masks; nothing if there is no such folder."""
+    """Return the URI of a photo's mask in a folder of masks, as a tuple of one; empty if `folder` is None."""
     return (join(folder, f"{image_id}.png"),) if folder else ()
 
 
@@ -87,8 +89,8 @@ def find_class_ids(labels: Iterable[str], known: Mapping[str, int]) -> tuple[int
     """Return the data set ids of labels, unique, in order of first appearance.
 
     Args:
-        labels: as the data set writes them, case-sensitive.
-        known: data set id 1..K of each label that may occur.
+        labels: labels as the data set spells them, case-sensitive.
+        known: data set id 1..K of each valid label.
 
     Raises:
         PhotoError: UNKNOWN_CLASS; the reason names the first unknown label and suggests a known one.

@@ -1,6 +1,6 @@
-"""The table of data set formats. A new format is a module of this folder and one line here.
+"""The table of data set formats. To add a format, write a module in this folder and add one line here.
 
-Keep the modules light to import: a mistake in a config is reported before pandas, pyarrow or torch are imported.
+Keep the modules fast to import, so that a mistake in a config is reported before pandas, pyarrow or torch are imported.
 """
 
 from pkgutil import resolve_name
@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes_core.errors import ConfigError
 
-MODULES = (  # each declares its FORMAT
+MODULES = (  # each module declares its FORMAT
     "voc",
     "photo_list",
     "coco",

@@ -1,4 +1,4 @@
-"""The photos and labels of a data set, listed and fingerprinted without opening a photo."""
+"""List the photos of a data set with their labels and fingerprints, without opening a photo."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +21,8 @@ class Listing:
     """The lines of a split, each as a photo or as a reject.
 
     Attributes:
-        photos: with unique ids, in the split's order.
-        rejects: in the split's order.
+        photos: usable photos, in the split's order; their ids are unique.
+        rejects: photos that cannot be used, in the split's order.
     """
 
     photos: tuple[Photo, ...]
@@ -33,17 +33,18 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     """List a data set's photos with labels and fingerprints.
 
     Args:
-        config: root, split and format.
+        config: the data set.
         vocabulary: the classes that labels may name.
-        labelled: whether photos need labels; VOC's split test has none.
+        labelled: whether photos need labels. The photos of VOC's split `test` have none.
 
     Returns:
-        Photos and rejects, together as many as the split has lines.
+        Photos and rejects; together they are as many as the lines of the split.
 
     Raises:
         ConfigError: the format does not exist, or needs a root and none is set.
-        DatasetError: the data set as a whole cannot be used: root, split or truth folder missing, a
-            list without photos or without its columns, a broken annotation file, no permission.
+        DatasetError: the data set as a whole cannot be used. For example, the root, split or truth folder is missing,
+            the list has no photos or lacks a column, an annotation file of the whole split is broken, or a permission
+            is missing.
         TransientError: a store does not answer.
     """
     layout = find_format(config.format)

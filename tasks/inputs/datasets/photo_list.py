@@ -1,4 +1,4 @@
-"""Data sets given as a list of photos and labels in CSV, Parquet or plain text."""
+"""Data sets in the form of a list of photos and labels, as CSV, Parquet or plain text."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ COLUMNS = "a list has the columns image and labels, and may have truth"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a list, as the list spells it."""
+    """One row of a list, with the list's own spelling."""
 
     image: str
     labels: tuple[str, ...]
@@ -50,8 +50,8 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     """List the photos of a .csv or .parquet file, or of a text file with any other suffix.
 
     Args:
-        config: `split` is the list's path or URI; without `root`, paths are relative to the list's folder.
-        vocabulary: labels are its names, its aliases or its ids 1..K.
+        config: its `split` is the path or URI of the list. Without `root`, paths are relative to the list's folder.
+        vocabulary: a label is one of its names, aliases or ids 1..K.
 
     Yields:
         One entry or reject per row, in the list's order.
@@ -104,7 +104,7 @@ def _wrong_cell_count(list_uri: str, number: int, cells: int, columns: int) -> R
 
 
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
-    import pyarrow.parquet  # here, so that mistakes in a config are reported before it is imported
+    import pyarrow.parquet  # imported here, so that mistakes in a config are reported first
 
     source = BytesIO(read_bytes(list_uri))
     try:
@@ -150,7 +150,7 @@ def _split_labels(cell: str) -> tuple[str, ...]:
 
 
 def _label_cell(cell: Any) -> tuple[str, ...]:
-    """Return the labels of a Parquet cell: a list, one text as in CSV, one id, or nothing."""
+    """Return the labels in a Parquet cell, which holds a list, one text as in CSV, one id, or nothing."""
     if cell is None:
         return ()
     return _stripped(str(label) for label in cell) if isinstance(cell, list) else _split_labels(str(cell))
@@ -177,7 +177,7 @@ def _entry(number: int, row: _Row, root: str, truth_folder: str | None, known: M
 
 
 def _hint_at_spaces(row: _Row, error: PhotoError) -> PhotoError:
-    """Add a hint to an error if a label looks like the rest of a path."""
+    """Add a hint to an error if a label looks like the end of a path with spaces."""
     if any(label.lower().endswith(PHOTO_EXTENSIONS) for label in row.labels):
         return PhotoError(error.kind, f"{error.reason}; a path with spaces needs a TAB before its labels")
     return error
@@ -187,7 +187,7 @@ def _check_openable(uri: str) -> str:
     """Return a URI if an installed package knows its protocol.
 
     Raises:
-        PhotoError: MISSING; no package knows it.
+        PhotoError: MISSING; no installed package knows the protocol, or the URI holds credentials.
     """
     try:
         check_protocol(uri)
@@ -197,7 +197,7 @@ def _check_openable(uri: str) -> str:
 
 
 def _place(image: str, root: str) -> tuple[str, str]:
-    """Return id and URI of a photo whose path is absolute or relative to root."""
+    """Return the id and the URI of a photo, whose path is absolute or relative to root."""
     if not is_absolute(image):
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)

@@ -1,4 +1,4 @@
-"""Generated scenes as a data set: written once in VOC's layout, then read like VOC."""
+"""Generated scenes as a data set. They are written once in VOC's layout, and then read like VOC."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ from clipes_core.demo.scenes import CLASS_NAMES, Scene, scene_of_seed
 from clipes_core.errors import DatasetError
 from clipes_core.vocabulary import Vocabulary
 
-VERSION = 1  # of the generator; increment it when the same seed gives different scenes
+VERSION = 1  # of the generator; increment it if a change gives different scenes for the same seed
 SCENE_SIZE = 160  # [px]
 SPLIT_FOLDER = "ImageSets/Segmentation"
 JPEG_QUALITY = 95
@@ -29,18 +29,18 @@ logger = logging.getLogger(__name__)
 
 
 def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List generated scenes with their truth; generate missing ones first.
+    """List generated scenes with their true masks; first generate the scenes that are missing.
 
     Args:
-        config: `seed` and `count` say which and how many; each seed has a folder of its own below `root`.
-        vocabulary: the generator's classes, in its order.
+        config: its `seed` and `count` determine the scenes. Each seed has its own folder below `root`.
+        vocabulary: must have the generator's classes, in the generator's order.
 
     Yields:
         One entry or reject per scene.
 
     Raises:
         ConfigError: root is not set.
-        DatasetError: the vocabulary has other classes, or root cannot be used.
+        DatasetError: the vocabulary has different classes, or root cannot be used.
     """
     names = tuple(entry.name for entry in vocabulary.classes)
     if names != CLASS_NAMES:
@@ -59,12 +59,12 @@ FORMAT = DatasetFormat(name="scenes", read=read_scenes, needs_root=False, folder
 def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:
     """Generate scenes and write them in VOC's layout: photos, annotations, true masks, and finally their list.
 
-    Existing files stay as they are: they belong to a shorter list, or to an interrupted attempt.
+    Existing files are kept, because they come from a shorter list or an interrupted attempt.
 
     Args:
         root: folder or URI of a seed's scenes; created if it does not exist.
-        split: name of the list, which is written last: if it exists, all of its scenes exist.
-        config: `seed` and `count`; scene i depends only on the seed and i.
+        split: name of the list. It is written last, so all of its scenes exist if it exists.
+        config: gives `seed` and `count`; scene i depends only on the seed and i.
         vocabulary: gives the colours of the true masks.
     """
     palette = np.asarray(vocabulary.palette, dtype=np.uint8).tobytes()
@@ -87,7 +87,10 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 
 
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
-    """Return the seed of a data set's scene; it has four numbers because those of the CLIP training have three."""
+    """Return the seed of a scene in a data set.
+
+    It has four numbers, so that it differs from all seeds of the CLIP training, which have three.
+    """
     return seed, index, 0, 1
 
 

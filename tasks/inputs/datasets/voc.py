@@ -23,14 +23,14 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
-PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # of ImageSets/Main: absent, difficult, present
+PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # in the lists of ImageSets/Main: absent, difficult, present
 SPLIT_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main")
-MAX_XML_BYTES = 1 << 20  # VOC's largest annotation has 20 kB
+MAX_XML_BYTES = 1 << 20  # ample, because VOC's largest annotation has 20 kB
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """One line of a split: the places of a photo's files."""
+    """The photo on one line of a split, and the URIs of its files."""
 
     image_id: str
     photo_uri: str
@@ -43,8 +43,8 @@ class Annotation:
     """The content of an annotation file.
 
     Attributes:
-        names: of the direct objects, in the file's order, including repeated ones.
-        stated_size: width and height [px], None if the file does not state both.
+        names: names of the direct objects, in the file's order; names may repeat.
+        stated_size: width and height [px]; None if the file does not state both.
     """
 
     names: tuple[str, ...]
@@ -52,21 +52,23 @@ class Annotation:
 
 
 def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Iterator[Entry | Reject]:
-    """List a split in VOC's layout; labels are the names of the annotations' direct objects.
+    """List a split in VOC's layout.
+
+    A photo's labels are the names of the direct objects in its annotation.
 
     Args:
-        config: `split` is a name under ImageSets/Segmentation or ImageSets/Main, or a list's path or URI.
-        vocabulary: names as the annotations spell them, case-sensitive.
-        labelled: whether a photo without an annotation is a reject; otherwise it has no labels.
+        config: its `split` is a name under ImageSets/Segmentation or ImageSets/Main, or the path or URI of a list.
+        vocabulary: its names must match those in the annotations, including case.
+        labelled: if True, a photo without an annotation is a reject; if False, it is an entry without labels.
 
     Yields:
-        One entry or reject per line, in the split's order.
+        One entry or reject for each line, in the split's order.
 
     Raises:
         ConfigError: root is not set.
         DatasetError: the split does not exist.
 
-    Source: CLIP-ES, the published program: difficult and truncated objects count, parts do not.
+    Source: the published program of CLIP-ES. Difficult and truncated objects count as labels, parts of objects do not.
     """
     root = dataset_root(config)
     truth = absolute(config.truth) if config.truth else join(root, "SegmentationClass")
@@ -84,11 +86,11 @@ def parse_annotation(xml: bytes) -> Annotation:
     """Read a VOC annotation.
 
     Args:
-        xml: content of an annotation file.
+        xml: content of the annotation file.
 
     Raises:
-        PhotoError: UNREADABLE_LABELS; the XML is broken, is another document, has an object without a name, or has
-            a DOCTYPE, which could declare entities that expand without bound.
+        PhotoError: UNREADABLE_LABELS; the XML is broken, is not a VOC annotation, has an object without a name, or has
+            a DOCTYPE. A DOCTYPE is refused because it could declare entities that expand without limit.
     """
     try:
         root = ElementTree.fromstring(xml, ElementTree.XMLParser(target=_TreeWithoutDoctype()))
@@ -135,9 +137,10 @@ def _known_splits(root: str) -> str:
 
 
 def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
-    """Parse `ID`, `ID 1` as in ImageSets/Main, or `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`.
+    """Parse a line of a split.
 
-    Any other line with spaces is an id with spaces.
+    A line is `ID`, `ID FLAG` (FLAG is -1, 0 or 1, as in ImageSets/Main), or
+    `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`. Any other line that contains spaces is an id with spaces.
     """
     first, *others = line.split()
     masks = (join(root, others[0].lstrip("/")),) if others and others[0].endswith(".png") else ()

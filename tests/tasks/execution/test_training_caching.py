@@ -90,7 +90,7 @@ def test_damaged_weights_are_found(prepared, pool, trained, damage, caplog):
     damage(weights)
     assert planned(prepared(Reuse(verify=True)))["segmenter"] == STEPS
     assert f"{record.uri} has " in caplog.text
-    assert "weights beside it: clipes ignores it and rebuilds it" in caplog.text
+    assert "next to it: clipes ignores it and rebuilds it" in caplog.text
     weights.write_bytes(content)
     assert planned(prepared()) == NOTHING
 

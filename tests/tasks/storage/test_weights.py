@@ -12,7 +12,7 @@ CONTENT = bytes(range(256)) * 5000  # more than is read at once
 
 @pytest.fixture
 def artifact(place):
-    """The URI of an artifact with weights beside it."""
+    """The URI of an artifact with a weights file next to it."""
     uri = f"{place}/000-a.parquet"
     write_file(weights_uri(uri), CONTENT)
     return uri
@@ -31,7 +31,7 @@ def test_truncated_and_missing_weights_are_found_by_the_cheap_check(artifact):
     stated = describe_weights(artifact)
     write_file(weights_uri(artifact), CONTENT[:-1])
     for uri in (artifact, artifact.replace("000-a", "000-b")):
-        with pytest.raises(BrokenArtifactError, match="has incomplete weights beside it"):
+        with pytest.raises(BrokenArtifactError, match="has no weights file of the expected size next to it"):
             check_weights(uri, stated, whole=False)
 
 
@@ -39,5 +39,5 @@ def test_a_flipped_bit_is_found_by_the_whole_check_only(artifact):
     stated = describe_weights(artifact)
     write_file(weights_uri(artifact), CONTENT[:-1] + b"\0")
     check_weights(artifact, stated, whole=False)
-    with pytest.raises(BrokenArtifactError, match="has damaged weights beside it"):
+    with pytest.raises(BrokenArtifactError, match="has a damaged weights file next to it"):
         check_weights(artifact, stated, whole=True)
