@@ -1,1 +1,1 @@
-"""The method of CLIP-ES as pure functions over arrays and tensors; no files, no Prefect."""
+"""The method of CLIP-ES as pure functions over arrays and tensors, without files or Prefect."""

@@ -1,4 +1,4 @@
-"""Class-aware attention-based affinity (CAA): spread a CAM along the attention, inside the object's boxes."""
+"""Class-aware attention-based affinity (CAA): it spreads a CAM along the attention, from inside the object's boxes."""
 
 import cv2
 import numpy as np
@@ -14,11 +14,11 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
     Args:
         attn_weights: (n, n) float, at least 0, rows are queries.
-        rounds: number of times to divide by the column sums, then by the row sums.
+        rounds: number of rounds; each divides by the column sums, then by the row sums.
 
     Returns:
-        (n, n) D of eq. (6), in the given dtype. Rows sum to 1 after one round or more. A row or column of zeros, which
-        a very peaked softmax may leave, stays zero.
+        (n, n) D of eq. (6), in the dtype of `attn_weights`. Rows sum to 1 if there is at least one round. A row or
+        column of zeros, which a very peaked softmax may leave, stays zero.
 
     Source: CLIP-ES sec. 3.3, eq. (6).
     """
@@ -32,7 +32,7 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
 
 class Attention:
-    """The attention of one photo in one view, and the balanced form that all CAMs of the view share.
+    """The attention of one photo in one view, with the balanced form that all CAMs of the view share.
 
     Args:
         weights: (hw, hw) float, at least 0, rows are queries.
@@ -46,10 +46,10 @@ class Attention:
         self._balanced: dict[int, torch.Tensor] = {}
 
     def balanced(self, rounds: int) -> torch.Tensor:
-        """Return `sinkhorn` of the weights in float64; compute it at the first call and keep it.
+        """Return the result of `sinkhorn` on the weights in float64, computed once for each number of rounds.
 
         Args:
-            rounds: as for `sinkhorn`.
+            rounds: number of rounds, as for `sinkhorn`.
 
         Returns:
             (hw, hw) float64 D of eq. (6).
@@ -60,19 +60,19 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread CAMs along the attention from every patch: the baseline of CAA.
+    """Spread CAMs along the attention from every patch, which is the baseline of CAA.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        attention: over the h x w patches.
+        attention: attention between the h x w patches.
         photo_rgb: not read.
-        config: sinkhorn_rounds and power.
+        config: settings, of which sinkhorn_rounds and power are read.
 
     Returns:
         (K, h, w) float32 in [0, 1].
 
     Raises:
-        ShapeError: the attention is not over these h x w patches.
+        ShapeError: the attention has a different number of patches.
 
     Source: CLIP-ES sec. 3.3.
     """
@@ -85,15 +85,15 @@ def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config:
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        attention: over the h x w patches.
+        attention: attention between the h x w patches.
         photo_rgb: not read.
-        config: sinkhorn_rounds, box_threshold and power.
+        config: settings, of which sinkhorn_rounds, box_threshold and power are read.
 
     Returns:
         (K, h, w) float32 in [0, 1].
 
     Raises:
-        ShapeError: the attention is not over these h x w patches.
+        ShapeError: the attention has a different number of patches.
 
     Source: CLIP-ES sec. 3.3, eq. (6), (7).
     """
@@ -111,8 +111,8 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
 
     Returns:
         (h, w) bool B_c of eq. (7): the filled upright boxes of the 8-connected parts; all False if the CAM is all
-        zero. As in the published program, a box's right and bottom ends are exclusive and clipped to the last column
-        and row, so a box that touches the last column or row does not cover it.
+        zero. As in the published program, the right and bottom ends of a box are exclusive and clipped to the last
+        column and row. Therefore no box covers the last column or row.
 
     Source: CLIP-ES sec. 3.3, eq. (7). Differs from the reference: none.
     """
@@ -132,19 +132,20 @@ def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor,
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on a photo's attention, shared by all its
-            CAMs. float64, because a flat attention leaves differences smaller than the rounding of float32.
-        masks: (K, h, w) bool, the patches that count as sources; all true is the paper's MHSA baseline.
+        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on a photo's attention, shared by all CAMs of
+            the photo. float64 is needed, because the differences in a flat attention are smaller than float32's
+            rounding error.
+        masks: (K, h, w) bool, the patches that count as sources. If all are true, this is the paper's MHSA baseline.
         power: t, number of times that the affinity A = (D + D^T) / 2 is applied.
 
     Returns:
         (K, h, w) float32 in [0, 1], normalised; all zero for a class without sources.
 
     Raises:
-        ShapeError: the attention is not over these h x w patches.
+        ShapeError: `balanced` is not (hw, hw).
 
     Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) is computed by matrix-vector products, not by a
-    matrix product per class; the numbers are the same.
+    matrix product per class. The result is the same.
     """
     _, height, width = cams.shape
     if balanced.shape != (height * width, height * width):

@@ -1,4 +1,4 @@
-"""CLIP's image network with access to patch features, attention and a differentiable last block."""
+"""CLIP's image network, with access to its patch features and attention, and with a differentiable last block."""
 
 import copy
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from clipes_core.photo import resize_to_patches
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # a CPU core's cache; enough to fill a GPU
+ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # cpu: fits a core's cache; cuda: enough to fill a GPU
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Encoded:
     """The network's output for a batch of photos.
 
     Attributes:
-        features: (B, 1 + hw, C) float32, the last block's ln_1 output: the class token, then A of eq. (2). Gradients
-            are taken at this leaf.
-        embedding: (B, D) float32 image embeddings before L2 normalisation; a function of `features`.
-        attn_weights: (B, hw, hw) float32, mean over heads and the last blocks, rows are queries; None if no attention
-            was requested.
-        grid_hw: (h, w) patches.
+        features: (B, 1 + hw, C) float32, output of the last block's ln_1: the class token, then the patches (A of
+            eq. (2)). This tensor is the leaf of the graph at which gradients are taken.
+        embedding: (B, D) float32 image embeddings before L2 normalisation, computed from `features` in the graph.
+        attn_weights: (B, hw, hw) float32, mean over the heads and the requested last blocks; rows are queries. None if
+            no attention was requested.
+        grid_hw: (h, w), the number of rows and columns of patches.
     """
 
     features: torch.Tensor
@@ -40,16 +40,16 @@ class Encoded:
 class Backbone:
     """The visual tower of an OpenCLIP ViT, in one precision on one device.
 
-    The class reads everything (patch size, width, depth, heads, activation, norms, mean and std) from the model. In
-    float16 the blocks' matrix products are half precision, in bfloat16 only those of the MLPs. The patch and positional
-    embedding, residual stream, norms and softmax are always float32. The given module is not modified; weights that
-    need no conversion share its memory.
+    The class reads everything (patch size, width, depth, heads, activation, norms, mean and std) from the model. With
+    float16, all matrix products of the blocks are in half precision; with bfloat16, only those of the MLPs. The patch
+    and positional embeddings, residual stream, norms and softmax are always float32. The given module is not modified.
+    Weights that need no conversion share its memory.
 
     Args:
-        visual: the visual tower.
+        visual: visual tower of an OpenCLIP model.
         pooling: how tokens become the image embedding: `patch_mean`, or `cls` for the class token.
-        device: where the network runs.
-        dtype: float32, or the half precision.
+        device: device that the network runs on.
+        dtype: float32, float16 or bfloat16.
 
     Raises:
         WeightsError: `visual` is not an OpenCLIP ViT with plain attention.
@@ -69,7 +69,7 @@ class Backbone:
         self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
         for block in self.visual.transformer.resblocks:
             block.mlp.to(dtype)
-            if dtype == torch.float16:  # bfloat16's 7 bits of mantissa blur the attention that CAA reads
+            if dtype == torch.float16:  # not bfloat16, whose 7 bits of mantissa blur the attention that CAA reads
                 block.attn.to(dtype)
         self.pooling = pooling
         self.device = torch.device(device)
@@ -83,13 +83,13 @@ class Backbone:
         return len(self.visual.transformer.resblocks)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
-        """Resize a photo up to whole patches and normalise its colours; no crop.
+        """Resize a photo so that both sides are whole patches, without cropping, and normalise its colours.
 
         Args:
-            image: RGB.
+            image: RGB photo.
 
         Returns:
-            (3, H', W') float32 on the CPU, H' and W' multiples of the patch size.
+            (3, H', W') float32 on the CPU; H' and W' are multiples of the patch size.
         """
         rgb = np.asarray(resize_to_patches(image, self.patch_size), dtype=np.float32) / 255
         mean, std = np.array([self.mean, self.std], dtype=np.float32)
@@ -97,18 +97,18 @@ class Backbone:
         return torch.from_numpy(normalised).permute(2, 0, 1)
 
     def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
-        """Run a batch through the network; only the last block keeps a graph for gradients.
+        """Run a batch through the network, keeping a graph for gradients in the last block only.
 
         Args:
-            pixels: (B, 3, H', W') float32, sides multiples of the patch size.
-            attention_blocks: number of last blocks whose attention is averaged, the last block included; more than
-                the depth means all, 0 means no attention.
+            pixels: (B, 3, H', W') float32; H' and W' are multiples of the patch size.
+            attention_blocks: number of blocks whose attention is averaged, counted from the last block backwards. If
+                it exceeds the depth, all blocks are averaged; 0 computes no attention.
 
         Returns:
             Features, embedding (with graph) and attention; see `Encoded`.
 
         Raises:
-            ShapeError: pixels are not (B, 3, H', W') with sides in multiples of the patch size.
+            ShapeError: `pixels` is not (B, 3, H', W'), or a side is not a multiple of the patch size.
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or any(side % self.patch_size for side in pixels.shape[2:]):
             raise ShapeError(
@@ -146,15 +146,15 @@ class Backbone:
 def resize_positional_embedding(
     embedding: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int]
 ) -> torch.Tensor:
-    """Resize the patch part of a positional embedding to another grid.
+    """Resize the patch part of a positional embedding to a different grid.
 
     Args:
         embedding: (1 + native h * native w, C), class token first.
-        native_hw: (h, w) patches of the network's training.
-        grid_hw: (h, w) patches.
+        native_hw: (native h, native w), the grid of patches that the network was trained on.
+        grid_hw: (h, w), the wanted grid of patches.
 
     Returns:
-        (1 + h * w, C) float32; bilinear, align_corners=False; the class token's part is unchanged.
+        (1 + h * w, C) float32, resized bilinearly with align_corners=False. The class token's part is unchanged.
     """
     class_part, patch_part = embedding.float().split([1, len(embedding) - 1])
     native = patch_part.T.reshape(1, -1, *native_hw)
@@ -184,7 +184,7 @@ def _block(
     tokens: torch.Tensor,
     watch: Callable[[torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    """Run one residual block after its ln_1; pass the attention to `watch`."""
+    """Run the part of a residual block that follows ln_1, and pass the mean attention of its heads to `watch`."""
     q, k, v = _heads(block.attn, normed)
     if watch is None:
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -207,10 +207,10 @@ def _heads(attn: torch.nn.MultiheadAttention, normed: torch.Tensor) -> tuple[tor
 
 
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute attention and keep the mean of its weights, a few heads at a time so that they stay in the cache.
+    """Compute attention and the mean of its weights, a few heads at a time so that the weights stay in the cache.
 
     Returns:
-        (B, heads, N, d) mixed values and (B, N, N) float32 mean of the weights over the heads.
+        (B, heads, N, d) mixed values, and the (B, N, N) float32 mean of the weights over the heads.
     """
     batch, heads, tokens, width = q.shape
     at_once = max(1, ATTENTION_BYTES_AT_ONCE.get(q.device.type, 64 << 20) // (4 * batch * tokens**2))
@@ -234,13 +234,13 @@ def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _frozen(visual: Any) -> Any:
-    """Copy the network; the copy's parameters need no gradients and share the given ones' memory until converted."""
+    """Copy the network without gradients. Its parameters share the memory of the originals until they are converted."""
     shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
     return copy.deepcopy(visual, shared)
 
 
 def _check_layout(visual: Any) -> None:
-    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT, because another layout could give wrong numbers."""
+    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT: other layouts could give wrong numbers."""
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     plain = (
         hasattr(visual, "conv1")

@@ -30,7 +30,7 @@ class PhotoCams:
     Attributes:
         scores: (K,) float32 softmax scores (or logits) of the present classes.
         cam: (K, h, w) float32 in [0, 1], initial CAMs.
-        refined_cam: (K, h, w) float32 in [0, 1].
+        refined_cam: (K, h, w) float32 in [0, 1], refined CAMs.
     """
 
     scores: np.ndarray
@@ -40,7 +40,7 @@ class PhotoCams:
 
 @dataclass(frozen=True)
 class InitialCams:
-    """The CAMs of one photo in one view before their refinement, on the network's device.
+    """The unrefined CAMs of one photo in one view, on the network's device (on the CPU if that is mps).
 
     Attributes:
         scores: (K,) float64 softmax scores (or logits) of the present classes.
@@ -58,24 +58,25 @@ def photo_cams(
     class_ids: Sequence[Sequence[int]],
     config: CamConfig,
 ) -> list[PhotoCams]:
-    """Make the CAMs of a batch of photos of one size.
+    """Make the CAMs of a batch of photos that have the same size.
 
     Args:
         backbone: CLIP's image network.
         texts: text features of the vocabulary.
-        images: B RGB photos of one size.
-        class_ids: per photo its K >= 1 data set ids.
-        config: softmax, refinement, scales and mirrors.
+        images: B RGB photos of the same size.
+        class_ids: B lists, each with the K >= 1 data set ids of a photo.
+        config: settings of softmax, refinement, scales and mirroring.
 
     Returns:
-        Per photo the CAMs on the grid of scale 1, mean over scales and mirrors. The CAM and score
-        of a class are the means over its texts: one CAM per synonym in CAM fusion.
+        The CAMs of each photo on the grid of scale 1, averaged over scales and mirror images. With CAM fusion, the CAM
+        and score of a class are also averaged over its synonyms.
 
     Raises:
-        ShapeError: photos of several sizes, or not one list of class ids each, or a photo without classes.
+        ShapeError: the photos differ in size, the number of lists is not B, a photo has no classes, or a class has no
+            texts.
 
-    Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on
-    the grid of scale 1, not at the photo's size.
+    Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on the grid of scale 1, not at
+    the photo's size.
     """
     check_batch(images, class_ids)
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
@@ -87,16 +88,16 @@ def photo_cams(
 
 
 def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
-    """Check that photos can be one batch.
+    """Check that photos can form one batch.
 
     Raises:
-        ShapeError: no photo, photos of several sizes, or not one list of class ids each.
+        ShapeError: there is no photo, the photos differ in size, or the number of lists of class ids is different.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):
         raise ShapeError(
-            f"images must be of one size with class ids each, got {len(images)} of sizes {sorted(sizes)} "
-            f"with {len(class_ids)} lists of class ids"
+            f"images must have one size and one list of class ids each, got {len(images)} images of sizes "
+            f"{sorted(sizes)} and {len(class_ids)} lists of class ids"
         )
 
 
@@ -107,7 +108,7 @@ def _view_cams(
     class_ids: Sequence[Sequence[int]],
     config: CamConfig,
 ) -> list[PhotoCams]:
-    """Make the CAMs of one view: figure 2 from left to right."""
+    """Make the CAMs of one view, following figure 2 from left to right."""
     encoded = encode_photos(backbone, photos, config)
     initial = initial_cams(encoded, texts, class_ids, config.softmax)
     return [
@@ -117,12 +118,12 @@ def _view_cams(
 
 
 def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
-    """Run a batch through the network, with the attention if the refinement needs it.
+    """Run a batch through the network, and collect its attention if the refinement needs it.
 
     Args:
         backbone: CLIP's image network.
-        photos: B RGB photos of one size.
-        config: refinement, and how many blocks' attention it reads.
+        photos: B RGB photos of the same size.
+        config: the refinement, and the number of blocks whose attention is averaged.
 
     Returns:
         Features, embeddings and attention of the B photos.
@@ -134,19 +135,19 @@ def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: Cam
 def initial_cams(
     encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
 ) -> list[InitialCams]:
-    """Make the Softmax-GradCAMs of a batch; all texts share the forward pass of the last block.
+    """Make the Softmax-GradCAMs of a batch. All texts share the forward pass of the last block.
 
     Args:
-        encoded: B photos, their graph alive; it is kept.
+        encoded: B photos with their graph, which is not freed.
         texts: text features of the vocabulary.
-        class_ids: per photo its K >= 1 data set ids.
+        class_ids: B lists, each with the K >= 1 data set ids of a photo.
         softmax: as in `clipes_core.gradcam.class_scores`.
 
     Returns:
-        Per photo the score and CAM of each class, the means over its texts.
+        Per photo the score and CAM of each class, both averaged over the texts of the class.
 
     Raises:
-        ShapeError: a photo without classes, or a class without texts.
+        ShapeError: a photo has no classes, or a class has no texts.
 
     Source: CLIP-ES sec. 3.1, eq. (1) to (4).
     """
@@ -169,13 +170,13 @@ def initial_cams(
 def _score_class_texts(
     embedding: torch.Tensor, texts: TextFeatures, class_ids: Sequence[int], softmax: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score the S class texts of one photo.
+    """Score the S texts of the classes of one photo.
 
-    In CAM fusion a class has several texts, one per pass. A class with fewer texts than passes competes in all of
-    them, but only the passes of its own texts count for it.
+    With CAM fusion a class has several texts, and each pass uses one of them. A class with n texts competes in every
+    pass, but only the first n passes count for it.
 
     Returns:
-        (S,) scores and (S, D) gradients at the embedding, class by class.
+        (S,) scores and (S, D) gradients at the embedding, ordered class by class.
     """
     counts = texts.text_counts(class_ids)
     per_pass = [
@@ -188,18 +189,21 @@ def _score_class_texts(
 
 
 def _padded(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack the (S, D) gradients of photos with different S; a gradient of zeros gives an empty CAM."""
+    """Stack (S, D) gradients of photos that differ in S, padding with zero gradients, which give all-zero CAMs."""
     slots = max(map(len, gradients))
     return torch.stack([F.pad(each, (0, 0, 0, slots - len(each))) for each in gradients])
 
 
 def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """Average the (S, ...) values of class texts, ordered class by class, to (K, ...) values of the classes."""
+    """Average the (S, ...) values of texts, ordered class by class, into the (K, ...) values of the classes."""
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
 def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
-    """Yield the attention of each photo, None without attention; one at a time, because its balanced form is large."""
+    """Yield the attention of each photo, or None if none was computed.
+
+    The function yields one photo at a time, because the balanced form of an attention is large.
+    """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)
     else:
@@ -207,16 +211,16 @@ def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
 
 
 def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
-    """Refine the CAMs of one photo as `cam.refine` says.
+    """Refine the CAMs of one photo with the refinement that `cam.refine` names.
 
     Args:
-        initial: the photo's K CAMs.
-        attention: None if the refinement does not need it.
-        photo: RGB, as the network saw it.
-        config: which refinement, and its settings.
+        initial: initial CAMs of the photo's K classes.
+        attention: the photo's attention; None if the refinement does not need it.
+        photo: RGB photo as the network saw it.
+        config: name and settings of the refinement.
 
     Returns:
-        Scores, initial and refined CAMs.
+        The scores, the initial CAMs and the refined CAMs.
     """
     refine = resolve_name(REFINEMENTS[config.refine].function)
     refined = refine(initial.cams, attention, np.asarray(photo), config)
@@ -224,11 +228,11 @@ def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image
 
 
 def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
-    """Average what was made of one photo in several views.
+    """Average the scores and CAMs of one photo over its views.
 
     Args:
-        cams: per view.
-        views: at least one.
+        cams: scores and CAMs of the photo, one entry per view.
+        views: the one or more views.
         grid_hw: height and width of the result [patches].
     """
     return PhotoCams(
@@ -239,5 +243,5 @@ def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tup
 
 
 def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor; move it from mps, which has no float64, to the CPU."""
+    """Return the tensor, moved to the CPU if its device is mps, which has no float64."""
     return tensor.cpu() if tensor.device.type == "mps" else tensor

@@ -1,4 +1,4 @@
-"""The confidence of a pseudo mask in each pixel, from the CRF's posterior or from the CAMs."""
+"""The confidence of each pixel of a pseudo mask, computed from the CRF's posterior or from the CAMs."""
 
 from itertools import pairwise
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from clipes_core.errors import ShapeError
 
-PAPER_MU = 0.95  # CLIP-ES eq. (9): pixels below it are not trained on
+PAPER_MU = 0.95  # CLIP-ES eq. (9): pixels of lower confidence are not trained on
 
 
 def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
-    """Take each pixel's largest probability.
+    """Return the largest probability of each pixel as its confidence.
 
     Args:
         posterior: (1 + K, H, W) float, in [0, 1]; channel 0 is background.
@@ -21,7 +21,7 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
     Raises:
         ShapeError: `posterior` does not have three axes, or has no channel.
 
-    Source: the published program's maximum of the CRF's posterior (the paper's eq. 8 takes the CAMs).
+    Source: the published program, which takes the maximum of the CRF's posterior (the paper's eq. 8 uses the CAMs).
     """
     if posterior.ndim != 3 or len(posterior) == 0:
         raise ShapeError(f"posterior must be (1 + K, H, W), got {posterior.shape}")
@@ -29,10 +29,10 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
 
 
 def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
-    """Take the larger of a pixel's strongest CAM and that CAM's complement, the background.
+    """Return max(1 - s, s) as the confidence of each pixel, where s is its strongest CAM and 1 - s the background.
 
     Args:
-        cams: (K, H, W) float, in [0, 1]; if K is 0, every pixel is background with confidence 1.
+        cams: (K, H, W) float, in [0, 1]. If K is 0, the confidence is 1 everywhere.
 
     Returns:
         (H, W) float, in [0.5, 1].
@@ -49,7 +49,7 @@ def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
 
 
 def quantise(confidence: np.ndarray) -> np.ndarray:
-    """Round a confidence map to the 8 bits that are stored and that thresholds act on.
+    """Round a confidence map to 8 bits. These levels are stored, and thresholds are applied to them.
 
     Args:
         confidence: (H, W) float, in [0, 1].
@@ -63,13 +63,14 @@ def quantise(confidence: np.ndarray) -> np.ndarray:
 def lowest_sure_level(mu: float) -> int:
     """Find the smallest stored level that is not below a threshold.
 
-    The quotient of two integers rounds to the same float as the decimal number, so level 51 equals 0.2 exactly.
+    The float level / 255 is exact enough to be compared with a decimal threshold: 51 / 255, for example, is the same
+    float as 0.2.
 
     Args:
         mu: threshold, in [0, 1].
 
     Returns:
-        The level, in [0, 255]. level / 255 < mu holds for all levels below it and for no other level.
+        The level L, in [0, 255]. level / 255 < mu holds for exactly the levels below L.
 
     Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
     """
@@ -94,27 +95,27 @@ def histogram(confidence_u8: np.ndarray) -> np.ndarray:
 
 
 def share_from(counts: np.ndarray, mu: float) -> float:
-    """Find the share of pixels that a threshold keeps.
+    """Compute the share of pixels that a threshold keeps.
 
     Args:
         counts: (256,) int, pixels per stored level, at least one pixel.
         mu: threshold, in [0, 1].
 
     Returns:
-        Share in [0, 1] of the pixels that are not below it.
+        Share of the pixels whose confidence is at least `mu`, in [0, 1].
     """
     return float(counts[lowest_sure_level(mu) :].sum() / counts.sum())
 
 
 def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
-    """Divide the pixels into bins of confidence.
+    """Compute the share of pixels in each of several bins of confidence.
 
     Args:
         counts: (256,) int, pixels per stored level, at least one pixel.
         bins: number of bins of equal width in [0, 1]; a value on the border of two bins belongs to the upper one.
 
     Returns:
-        (bins,) float, shares of the pixels, in [0, 1]; they add up to 1.
+        (bins,) float, shares in [0, 1] that add up to 1.
     """
     edges = [lowest_sure_level(part / bins) for part in range(bins)] + [256]
     parts = [counts[start:end].sum() for start, end in pairwise(edges)]
@@ -122,12 +123,12 @@ def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
 
 
 def mean_confidence(counts: np.ndarray) -> float:
-    """Average the confidence of pixels.
+    """Compute the mean confidence of pixels.
 
     Args:
         counts: (256,) int, pixels per stored level, at least one pixel.
 
     Returns:
-        The mean, in [0, 1].
+        The mean confidence, in [0, 1].
     """
     return float(np.average(np.arange(256) / 255, weights=counts))

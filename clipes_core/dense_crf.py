@@ -23,18 +23,18 @@ def dense_crf(
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        probs: (1 + K, H, W) float, in [0, 1]; channel 0 is background. They need not add up to 1.
+        probs: (1 + K, H, W) float scores, in [0, 1]; channel 0 is background. The channels need not add up to 1.
         config: backend, kernels and iterations.
-        image: the image that the bilateral kernel compares, see `crf_image`.
+        image: image whose colours the bilateral kernel compares; see `crf_image`.
 
     Returns:
-        (1 + K, H, W) float32 posterior, in [0, 1], adding up to 1 over the channels.
+        (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.
 
     Raises:
-        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` has no channel or a different size.
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
 
-    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program's unary: -log of the scores clipped
-        to [1e-5, 1], not renormalised.
+    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program, whose unary is -log of the scores
+        clipped to [1e-5, 1] without renormalising.
     """
     _check_image(image_rgb)
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
@@ -57,14 +57,14 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
             truncated toward zero, then modulo 256 (-0.5 becomes 0, -1.5 becomes 255).
 
     Returns:
-        (H, W, 3) uint8, a new contiguous array; RGB or BGR by `mode`.
+        (H, W, 3) uint8, a new contiguous array; RGB in mode `rgb`, BGR in mode `reference`.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
-    Source: the published program's input to pydensecrf.
-    Differs from the reference: its cast of negative floats to uint8 depends on the platform; here the wrap-around is
-        explicit, and the default mode does not change the photo.
+    Source: the image that the published program gives to pydensecrf.
+    Differs from the reference: the default mode does not change the photo. In mode `reference` the wrap-around is
+        explicit, because the published program's cast of negative floats to uint8 depends on the platform.
     """
     _check_image(image_rgb)
     if mode == "rgb":

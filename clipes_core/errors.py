@@ -2,16 +2,16 @@
 
 ClipesError
 ├── UsageError              the user must correct something before a run can start: exit 2
-│   ├── ConfigError         a key or value of the configuration
-│   ├── PromptError         a template or class words that CLIP cannot read
-│   ├── DatasetError        a split, list or annotation file that is unusable as a whole
-│   ├── WeightsError        weights that are missing, broken or of an unknown layout
+│   ├── ConfigError         a key or value of the configuration is invalid
+│   ├── PromptError         CLIP cannot read a template or the words of a class
+│   ├── DatasetError        a split, list or annotation file is unusable as a whole
+│   ├── WeightsError        weights are missing, broken or have an unknown layout
 │   └── RunBusyError        a run of this name is in progress
 ├── ShapeError              an array or tensor does not have the documented shape
-├── PhotoError              one photo is unusable: it becomes a row and never ends a run
-├── StorageError            a disk, bucket or server refuses, and will refuse again
+├── PhotoError              one photo is unusable; it becomes a row with the reason, and the run continues
+├── StorageError            a disk, bucket or server refuses access, and will refuse again
 ├── ArtifactError           the store holds something unexpected
-│   └── BrokenArtifactError an artifact is missing, broken or of other photos: clipes can rebuild it
+│   └── BrokenArtifactError an artifact is missing, broken or holds different photos; clipes can rebuild it
 ├── TransientError          a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
 └── StageError              a stage cannot continue: exit 1
@@ -33,7 +33,7 @@ class ErrorKind(StrEnum):
     NO_OBJECTS = "no_objects"
     DUPLICATE = "duplicate"
     BAD_TRUTH = "bad_truth"
-    UPSTREAM = "upstream"  # an earlier stage already reports this photo
+    UPSTREAM = "upstream"  # an earlier stage already reported this photo
     NETWORK = "network"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
@@ -57,15 +57,15 @@ class ConfigError(UsageError):
 
 
 class PromptError(UsageError):
-    """A template or class words that CLIP cannot read."""
+    """CLIP cannot read a template or the words of a class."""
 
 
 class DatasetError(UsageError):
-    """A split, list or annotation file that is unusable as a whole."""
+    """A split, list or annotation file is unusable as a whole."""
 
 
 class WeightsError(UsageError):
-    """Weights that are missing, broken or of an unknown layout."""
+    """Weights are missing, broken or have an unknown layout."""
 
 
 class RunBusyError(UsageError):
@@ -89,7 +89,7 @@ class PhotoError(ClipesError):
 
 
 class StorageError(ClipesError):
-    """A disk, bucket or server refuses, and will refuse again: no permission, no bucket, full, read-only."""
+    """A disk, bucket or server refuses access, and will refuse again: no permission, no bucket, full, read-only."""
 
 
 class ArtifactError(ClipesError):
@@ -97,16 +97,16 @@ class ArtifactError(ClipesError):
 
 
 class BrokenArtifactError(ArtifactError):
-    """An artifact is missing, broken or of other photos; clipes can rebuild it.
+    """An artifact is missing, broken or holds different photos; clipes can rebuild it.
 
     Args:
-        uri: of the artifact.
-        reason: what is wrong, as a phrase that follows the URI.
+        uri: URI of the artifact.
+        reason: what is wrong, as a phrase that follows the URI in the message.
         advice: what the user must do before clipes rebuilds the artifact.
     """
 
     def __init__(self, uri: str, reason: str, advice: str = "delete it and run again") -> None:
-        super().__init__(f"{uri} {reason}: {advice}, and clipes rebuilds it")
+        super().__init__(f"{uri} {reason}: {advice}; clipes will rebuild it")
         self.uri = uri
         self.reason = reason
         self.advice = advice

@@ -1,4 +1,4 @@
-"""Softmax-GradCAM: where a photo supports a class over the other classes and the background."""
+"""Softmax-GradCAM: the parts of a photo that support a class over the other classes and the background."""
 
 import torch
 
@@ -6,7 +6,7 @@ from clipes_core.backbone import Encoded
 from clipes_core.errors import ShapeError
 
 EPSILON = 1e-7
-# A patch's share of the mean is 1 / hw; with a peak of 1 it would underflow float16 on large photos.
+# The mean over patches divides each gradient by hw. On large photos a gradient of 1 would then underflow float16.
 GRADIENT_PEAK = 256
 
 
@@ -19,7 +19,7 @@ def class_scores(
         embedding: (D,), not normalised.
         text_features: (T, D), L2-normalised.
         logit_scale: CLIP's logit scale, after exp; 100 for OpenAI's weights.
-        softmax: whether to take the softmax over the T texts (eq. 3); if not, the result is the logits.
+        softmax: whether to take the softmax over the T texts (eq. 3); if not, the logits are returned.
 
     Returns:
         (T,) probabilities or logits.
@@ -37,7 +37,7 @@ def score_gradients(
     classes: int,
     softmax: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the scores of the classes and their gradients at the embedding, in float64.
+    """Compute the scores of the classes, and the gradients of the scores at the embedding, in float64.
 
     Args:
         embedding: (D,), not normalised.
@@ -49,8 +49,8 @@ def score_gradients(
     Returns:
         (K,) scores and (K, D) gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64, because a saturated softmax loses its gradient in
-    float32, which rounds 1 - s to 0.
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used, because float32 rounds 1 - s to 0 if the
+    softmax is saturated, and the gradient is lost.
     """
     texts = text_features.double()
 
@@ -62,13 +62,13 @@ def score_gradients(
 
 
 def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
-    """Propagate gradients from the embedding to the feature map, and weight its channels by them.
+    """Propagate gradients from the embedding to the feature map, and use them to weight the map's channels.
 
     Args:
         encoded: a batch of B photos with its graph, which is not freed.
-        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not matter: each one is scaled
-            to a largest entry of GRADIENT_PEAK, so that half precision does not underflow. An all-zero gradient gives
-            an all-zero CAM.
+        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not matter, because each gradient
+            is scaled so that its largest entry is GRADIENT_PEAK. This prevents underflow in half precision. An all-zero
+            gradient gives an all-zero CAM.
 
     Returns:
         (B, K, h, w) float32 in [0, 1], normalised.
@@ -77,7 +77,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
         ShapeError: `gradients` is not (B, K, D).
 
     Source: CLIP-ES eq. (1), (2); the published program also normalises twice in a row.
-    Differs from the reference: the scale of the gradients.
+    Differs from the reference: the gradients are scaled.
     """
     batch, dim = encoded.embedding.shape
     if gradients.ndim != 3 or gradients.shape[0] != batch or gradients.shape[2] != dim:
@@ -103,7 +103,7 @@ def normalise_cam(cam: torch.Tensor) -> torch.Tensor:
         cam: (..., h, w) float.
 
     Returns:
-        (..., h, w) in [0, 1]: (x - min) / (max' + 1e-7), max' after subtracting the minimum.
+        (..., h, w) in [0, 1]: (x - min) / (max - min + 1e-7), with the minimum and maximum of each map.
     """
     above = cam - cam.amin(dim=(-2, -1), keepdim=True)
     return above / (above.amax(dim=(-2, -1), keepdim=True) + EPSILON)

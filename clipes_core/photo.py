@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 
-# A line of pixels has no box, no contour and no neighbours across it. In data from the web such files are spacers and
-# tracking pixels.
+# A photo that is 1 px wide or high has no box, no contour and no neighbours across it. In data from the web such files
+# are spacers and tracking pixels.
 MIN_SIDE = 2
 
 _CONVERTED = {
@@ -41,11 +41,12 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.
     """Convert any photo to 8-bit RGB, and list the conversions.
 
     Args:
-        image: as PIL opened it, at its first frame; the function decodes it if necessary.
+        image: photo as PIL opened it, at its first frame. The function decodes the photo if necessary.
         exif: whether to apply an EXIF orientation. PIL itself always turns TIFF and AVIF upright.
 
     Returns:
-        A new image of mode RGB without metadata, and one note per conversion; no note if the photo was RGB already.
+        A new image of mode RGB without metadata, and one note per conversion. A photo that needed no conversion has no
+        notes.
 
     Raises:
         PhotoError: TOO_SMALL, a side is shorter than MIN_SIDE; UNDECODABLE, the pixels have no defined
@@ -57,9 +58,9 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.
         reason = f"photo is {width} x {height} px (width x height), but each side needs at least {MIN_SIDE} px"
         raise PhotoError(ErrorKind.TOO_SMALL, reason)
     rgb, notes = _converted(image)
-    # Read the orientation after decoding, because PIL turns a TIFF while it decodes it and removes its tag.
+    # Read the orientation after decoding, because PIL rotates a TIFF while decoding it, and removes the tag.
     rgb, turned = _turned(rgb, image.getexif().get(ExifTags.Base.Orientation), exif)
-    rgb.info = {}  # its orientation and transparency describe the pixels before the conversion
+    rgb.info = {}  # the orientation and transparency in it describe the pixels before the conversion
     return rgb, (*notes, *turned, *_frames(image))
 
 
@@ -76,7 +77,7 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Keep the upper byte, as PIL does for 16-bit colour; PIL's conversion of 16-bit greyscale clips at 255."""
+    """Keep the upper byte, as PIL does for 16-bit colour. PIL itself would clip 16-bit greyscale at 255."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         reason = f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save the photo with 8 or 16 bits"
@@ -106,15 +107,15 @@ def _frames(image: Image.Image) -> tuple[str, ...]:
 
 
 def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
-    """Reduce a photo whose longer side exceeds `max_side`, and keep its proportions.
+    """Reduce a photo whose longer side exceeds `max_side`, keeping its proportions.
 
     Args:
         image: any PIL image.
         max_side: largest permitted side [px].
 
     Returns:
-        `image` itself if it fits, else a new image (PIL bicubic) whose longer side is `max_side` and whose shorter side
-        is rounded, at least 1 px.
+        `image` itself if it is small enough. Otherwise a new image (PIL bicubic): its longer side is `max_side`, its
+        shorter side is rounded to at least 1 px.
     """
     longer = max(image.size)
     if longer <= max_side:
@@ -129,10 +130,10 @@ def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) ->
     Args:
         size_hw: height and width [px].
         patch_size: side of a patch [px].
-        scale: factor of both sides before the division into patches.
+        scale: factor that both sides are multiplied by first.
 
     Returns:
-        (h, w), each the scaled side divided by `patch_size`, rounded up.
+        (h, w): the scaled height and width, each divided by `patch_size` and rounded up.
 
     Source: the published program rounds both sides up to whole patches.
     """
@@ -141,15 +142,15 @@ def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) ->
 
 
 def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -> Image.Image:
-    """Resize a photo up to whole patches; no crop.
+    """Resize a photo so that both sides are whole patches, without cropping.
 
     Args:
         image: any PIL image.
         patch_size: side of a patch [px].
-        scale: of both sides, before rounding up to a multiple of the patch size.
+        scale: factor that both sides are multiplied by before they are rounded up to a multiple of the patch size.
 
     Returns:
-        `image` itself if it has that size, else a new one (PIL bicubic).
+        `image` itself if it already has the resulting size, otherwise a new image (PIL bicubic).
     """
     h, w = patch_grid((image.height, image.width), patch_size, scale)
     size = (w * patch_size, h * patch_size)

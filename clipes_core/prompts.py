@@ -12,7 +12,7 @@ from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
-Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's; arguments: texts, and a context length other than CLIP's
+Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's; arguments: a list of texts, and optionally a context length
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Text:
 
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
-        name: the class's name, or the background word.
-        phrases: the words whose features are averaged: one phrase, or the synonyms of feature fusion.
+        name: name of the class, or the background word.
+        phrases: phrases whose features are averaged: a single phrase, or all synonyms of a class in feature fusion.
     """
 
     class_id: int
@@ -31,9 +31,9 @@ class Text:
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
-    """List the text features a vocabulary needs: classes by id, then background words.
+    """List the texts that a vocabulary needs: first those of the classes, ordered by id, then the background words.
 
-    Source: CLIP-ES sec. 3.2 (synonym fusion at the level of sentence, feature or CAM), 3.1 (background).
+    Source: CLIP-ES sec. 3.2 (synonyms are fused in the sentence, the feature or the CAM), sec. 3.1 (background).
     """
     texts: list[Text] = []
     for class_id, entry in enumerate(vocabulary.classes, start=1):
@@ -59,10 +59,10 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Args:
         clip: an OpenCLIP model.
-        tokenizer: function of a list of N texts, and of a context length if it is not CLIP's; returns
-            (N, context length) int64, padded with zeros.
-        phrases: at least one. Features are averaged over the templates, then over the phrases.
-        templates: at least one; each contains {}.
+        tokenizer: function that takes a list of N texts and, optionally, a context length that replaces CLIP's. It
+            returns (N, context length) int64, padded with zeros.
+        phrases: one or more phrases. Features are averaged over the templates, then over the phrases.
+        templates: one or more templates, each of which contains {}.
 
     Returns:
         (D,) float32, L2-normalised after each average.
@@ -86,11 +86,12 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     """Tokenize texts, and refuse a text that the tokenizer would truncate.
 
     Raises:
-        PromptError: a text has more tokens than CLIP reads; the message names the text and the limit.
+        PromptError: a text has more tokens than CLIP reads. The message names the text and the limit.
     """
     tokens = tokenizer(texts)
     context_length = tokens.shape[1]
-    # The tokenizer truncates silently. With one more token, only a text that was truncated fills the last place.
+    # The tokenizer truncates silently. In a context that is one token longer, the last token is used only by texts that
+    # do not fit CLIP's own context.
     for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
         if row[-1] != 0:
             raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
@@ -98,22 +99,23 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Compute the sharpness of templates: how unevenly each scores the classes present in a photo; lower is better.
+    """Compute how unevenly each template scores the classes that are present in a photo (its sharpness).
 
     Args:
-        scores: per photo the (T, K) softmax scores of T templates and the K classes present, with the softmax over
-            these classes and the background words. The function reads them one by one and does not keep them. Photos
-            without classes do not count.
+        scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a
+            softmax over these classes and the background words. The function reads one array at a time and keeps none.
+            Photos without classes do not count.
 
     Returns:
-        (T,) float64: sum over photos of the variance of a photo's scores / sum over photos of their mean. The variance
-        is the population variance, so a photo with one class adds 0 to the numerator and its score to the denominator.
+        (T,) float64, lower is better. Each value is the sum of the photos' variances divided by the sum of the photos'
+        means, where variance and mean are taken over a photo's K scores. The variance is the population variance, so a
+        photo with one class adds 0 to the numerator and its score to the denominator.
 
     Raises:
         ValueError: no photo has a class.
 
-    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for it is lost: the population variance and the softmax over
-    present classes and background words are our choices.
+    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for this equation is lost. The population variance, and the
+    softmax over present classes and background words, are our choices.
     """
     variance, mean, photos = np.zeros(1), np.zeros(1), 0
     for photo in scores:

@@ -1,4 +1,4 @@
-"""Pseudo masks and confidence maps from CAMs; a segmentation network trains on them."""
+"""Pseudo masks and confidence maps, made from CAMs. A segmentation network trains on both."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class PseudoMask:
     """The pseudo mask of one photo and its confidence.
 
     Attributes:
-        mask: (H, W) uint8, 0 for background and the photo's class ids; never IGNORE_INDEX.
+        mask: (H, W) uint8, 0 for background, otherwise one of the photo's class ids; never IGNORE_INDEX.
         confidence: (H, W) uint8, round(255 c) of the confidence c in [0, 1].
     """
 
@@ -44,20 +44,20 @@ def pseudo_mask(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         refined_cam: (K, h, w) float at grid size, in [0, 1].
         class_ids: (K,) int, data set ids in [1, 254], in the order of `refined_cam`; may be empty.
-        crf: if it is not `enabled`, the mask is the argmax of background score and CAMs.
-        confidence: source `crf` takes the largest posterior (without CRF, the largest score); source `cam` takes
-            eq. (8).
+        crf: settings of the CRF. If it is not `enabled`, the mask is the argmax of background score and CAMs.
+        confidence: source of the confidence: `crf` for the largest posterior (or the largest score if no CRF runs),
+            `cam` for eq. (8).
 
     Returns:
-        Mask and confidence at the photo's size. Ties go to the background, then to the first class. Without classes
-        the mask is all background with confidence 1, and no CRF runs.
+        Mask and confidence at the photo's size. Ties go to the background, then to the first class. If there are no
+        classes, the mask is all background with confidence 1, and no CRF runs.
 
     Raises:
-        ShapeError: `class_ids` does not match `refined_cam` or [1, 254], `refined_cam` has no grid, or `image_rgb` is
-            not (H, W, 3) uint8 and the CRF needs it.
+        ShapeError: `class_ids` has the wrong length or an id outside [1, 254], the grid of `refined_cam` is empty, or
+            the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
 
     Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
-    Differs from the reference: CAMs are stored at grid size and not rounded to float16 after the resize.
+    Differs from the reference: CAMs are stored at grid size, and are not rounded to float16 after they are resized.
     """
     _check_ids(class_ids, len(refined_cam))
     height, width = image_rgb.shape[:2]
@@ -92,13 +92,13 @@ def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     Raises:
         ShapeError: `cams` does not have three axes, or its grid is empty.
 
-    Source: the published program's cv2.INTER_LINEAR.
+    Source: the published program, which uses cv2.INTER_LINEAR.
     """
     if cams.ndim != 3 or 0 in cams.shape[1:]:
         raise ShapeError(f"cams must be (K, h, w) with h, w >= 1, got {cams.shape}")
     height, width = size_hw
     resized = np.empty((len(cams), height, width), np.float32)
-    # One at a time: cv2 takes channels last and at most 512 of them.
+    # Each CAM is resized on its own, because cv2 expects the channels last and accepts at most 512 of them.
     for cam, target in zip(cams.astype(np.float32), resized, strict=True):
         target[:] = cv2.resize(cam, (width, height), interpolation=cv2.INTER_LINEAR)
     return resized
@@ -108,23 +108,23 @@ def background_score(peak: np.ndarray, power: float) -> np.ndarray:
     """Compute the score of the background from the strongest CAM.
 
     Args:
-        peak: any shape, float; the maximum of the CAMs, in [0, 1].
-        power: p > 0; a larger power lowers the score.
+        peak: float array of any shape, the maximum of the CAMs, in [0, 1].
+        power: exponent p > 0; a larger power lowers the score.
 
     Returns:
         (1 - peak)^p, same shape and dtype, in [0, 1].
 
-    Source: the published program: p = 1 for pseudo masks, the best of several powers when CAMs are scored.
+    Source: the published program, which uses p = 1 for pseudo masks, and the best of several powers to score CAMs.
     """
     return np.clip(1 - peak, 0, 1) ** power
 
 
 def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
-    """Put the background's score before the classes' CAMs.
+    """Prepend the background's score to the CAMs of the classes.
 
     Args:
         cams: (K, H, W) float, in [0, 1]; K may be 0.
-        power: p > 0 of the background score (1 - max CAM)^p.
+        power: exponent p > 0 of the background score (1 - max CAM)^p.
 
     Returns:
         (1 + K, H, W), dtype of `cams`, in [0, 1]; the channels do not add up to 1.
@@ -144,8 +144,8 @@ def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.
     Args:
         mask: (H, W) uint8.
         confidence_u8: (H, W) uint8, round(255 c).
-        mu: threshold in [0, 1] of the stored confidence: a pixel is ignored if confidence_u8 / 255 < mu. At 0.95 the
-            levels 0..242 are ignored, and 243 is not.
+        mu: threshold of the confidence, in [0, 1]. A pixel is ignored if confidence_u8 / 255 < mu. At 0.95, for
+            example, levels 0 to 242 are ignored.
 
     Returns:
         (H, W) uint8, a copy of `mask` with IGNORE_INDEX in the ignored pixels.

@@ -1,4 +1,4 @@
-"""CAMs of photos for several templates, which share the encoding and the affinity of a photo."""
+"""CAMs of photos for several templates. All templates share the encoding and the affinity of a photo."""
 
 from collections.abc import Sequence
 
@@ -31,18 +31,18 @@ def template_cams(
 
     Args:
         backbone: CLIP's image network.
-        text_sets: text features of the vocabulary, per template.
-        images: B RGB photos of one size.
-        class_ids: per photo its K >= 1 data set ids.
-        config: softmax, refinement, scales and mirrors.
+        text_sets: text features of the vocabulary, one entry per template.
+        images: B RGB photos of the same size.
+        class_ids: B lists, each with the K >= 1 data set ids of a photo.
+        config: settings of softmax, refinement, scales and mirroring.
 
     Returns:
-        Per photo and template the CAMs that `photo_cams` makes with that template's texts alone.
+        Per photo a list of CAMs, one per template: those that `photo_cams` makes with that template's texts alone.
 
     Raises:
-        ShapeError: as `photo_cams`.
+        ShapeError: as for `photo_cams`.
 
-    Source: CLIP-ES sec. 3.2: an image's embedding does not depend on the template.
+    Source: CLIP-ES sec. 3.2. The encoding can be shared because an image's embedding does not depend on the template.
     """
     check_batch(images, class_ids)
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)

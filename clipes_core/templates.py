@@ -1,4 +1,4 @@
-"""Candidate templates: their scores of a photo's classes, their order by sharpness, and a sample of that order."""
+"""Candidate templates: how each scores a photo's classes, their ranking by sharpness, and a sample of the ranking."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class CandidateTexts:
     """The features of a vocabulary's texts in each of T templates.
 
     Attributes:
-        class_ids: (S,) int, the class of each text, 0 for a background word; the same for every template.
+        class_ids: (S,) int, class of each text, 0 for a background word. All templates share these S texts.
         features: (T, S, D) float32, L2-normalised.
     """
 
@@ -22,7 +22,7 @@ class CandidateTexts:
     features: np.ndarray
 
     def scores(self, embedding: np.ndarray, present: Sequence[int], logit_scale: float) -> np.ndarray:
-        """Score a photo's classes with each template.
+        """Compute the score that each template gives to each class of a photo.
 
         Args:
             embedding: (D,) float, not normalised.
@@ -30,11 +30,11 @@ class CandidateTexts:
             logit_scale: CLIP's logit scale, after exp.
 
         Returns:
-            (T, K) float64: softmax over the present classes and the background words; with CAM fusion, the mean over
-            a class's synonyms.
+            (T, K) float64: softmax over the present classes and the background words. With CAM fusion, a class's score
+            is the mean over its synonyms.
 
         Raises:
-            ShapeError: no class, a class without texts, or an embedding of a different width.
+            ShapeError: `present` is empty, a class has no texts, or the embedding is not D wide.
 
         Source: CLIP-ES sec. 3.2, s of eq. (5); the softmax of eq. (3).
         """
@@ -52,9 +52,9 @@ class RankedTemplate:
     """A template and its rank.
 
     Attributes:
-        rank: 1 is the sharpest.
-        template: contains {} in place of the class words.
-        sharpness: eq. (5); lower is better.
+        rank: rank of the template; 1 is the sharpest.
+        template: text with {} in place of the class words.
+        sharpness: value of eq. (5); lower is better.
     """
 
     rank: int
@@ -63,26 +63,26 @@ class RankedTemplate:
 
 
 def rank_templates(templates: Sequence[str], sharpness: Iterable[float]) -> tuple[RankedTemplate, ...]:
-    """Order templates by sharpness, the lowest first; templates of equal sharpness by their text.
+    """Rank templates by sharpness, the lowest first. Templates of equal sharpness are ordered by their text.
 
     Args:
         templates: T different templates.
-        sharpness: of each template.
+        sharpness: T values, one per template.
     """
     ordered = sorted(zip(map(float, sharpness), templates, strict=True))
     return tuple(RankedTemplate(rank, template, value) for rank, (value, template) in enumerate(ordered, start=1))
 
 
 def spread_over(count: int, sample: int) -> tuple[int, ...]:
-    """Choose evenly spread places of an order, among them the first, the middle and the last place.
+    """Choose evenly spread positions in a list, including the first, the middle and the last.
 
     Args:
-        count: number of places.
-        sample: number of places to choose, at least 2. The result has all places if there are not more, and one place
-            more than `sample` if the even spread does not include the middle place.
+        count: length of the list.
+        sample: number of positions to choose, at least 2.
 
     Returns:
-        Places in [0, count), ascending.
+        Positions in [0, count), ascending: all of them if `count` is at most `sample`. The middle position is added if
+        the even spread misses it, so there may be `sample` + 1 positions.
     """
     if count <= sample:
         return tuple(range(count))
@@ -91,17 +91,19 @@ def spread_over(count: int, sample: int) -> tuple[int, ...]:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Compute Spearman's rank correlation: Pearson's correlation of the ranks; equal values share their mean rank.
+    """Compute Spearman's rank correlation, which is Pearson's correlation of the ranks.
+
+    Equal values share their mean rank.
 
     Args:
         first: N numbers.
         second: N numbers.
 
     Returns:
-        The correlation, in [-1, 1]; nan if one side has fewer than two different values.
+        The correlation, in [-1, 1]; nan if all values of `first` or of `second` are equal, or if there are none.
 
     Raises:
-        ShapeError: the two sides differ in length.
+        ShapeError: `first` and `second` differ in length.
     """
     if len(first) != len(second):
         raise ShapeError(f"both sides must have the same length, got {len(first)} and {len(second)}")

@@ -1,4 +1,4 @@
-"""The text features of a vocabulary, and the texts that compete in a photo."""
+"""The text features of a vocabulary, and the choice of the texts that compete in a photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class TextFeatures:
     """Text features of a vocabulary.
 
     Attributes:
-        class_ids: (T,) int, the class of each text, 0 for a background word; with CAM fusion a class has a text per
+        class_ids: (T,) int, class of each text, 0 for a background word. With CAM fusion, a class has one text per
             synonym.
         features: (T, D) float32, L2-normalised.
         logit_scale: CLIP's logit scale, after exp.
@@ -32,26 +32,26 @@ class TextFeatures:
             class_ids: (K,) data set ids present in the photo.
 
         Returns:
-            (P, K + M, D) float32: the classes in the given order, then the M background words. The number P of passes
-            is the largest of `text_counts`, 1 without CAM fusion. A class with fewer texts repeats them, so that it
-            competes in every pass.
+            (P, K + M, D) float32: in each of P passes one text per class in the given order, then the M background
+            words. P is the largest number in `text_counts`, which is 1 without CAM fusion. A class with fewer than P
+            texts repeats its texts, so that it competes in every pass.
 
         Raises:
-            ShapeError: no class, or a class without texts.
+            ShapeError: `class_ids` is empty, or a class has no texts.
         """
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class, which is also the number of first passes that make its CAM and score.
+        """Count the texts of each class. If there are n, the class's CAM and score come from the first n passes.
 
         Args:
             class_ids: (K,) data set ids present in the photo.
 
         Returns:
-            K numbers: 1, or the number of synonyms with CAM fusion.
+            K numbers: the number of synonyms with CAM fusion, otherwise 1.
 
         Raises:
-            ShapeError: no class, or a class without texts.
+            ShapeError: `class_ids` is empty, or a class has no texts.
         """
         return text_counts(self.class_ids, class_ids)
 
@@ -60,15 +60,15 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
     """Find the texts that compete in one photo.
 
     Args:
-        text_ids: (T,) int, the class of each text, 0 for a background word.
+        text_ids: (T,) int, class of each text, 0 for a background word.
         present: (K,) data set ids present in the photo.
 
     Returns:
-        (P, K + M) int places in `text_ids`: per pass a text of each class, then the M background words. P is the
-        largest of `text_counts`; a class with fewer texts repeats them.
+        (P, K + M) int indices into `text_ids`: in each of P passes one text per class, then the M background words.
+        P is the largest number in `text_counts`. A class with fewer than P texts repeats its texts.
 
     Raises:
-        ShapeError: no class, or a class without texts.
+        ShapeError: `present` is empty, or a class has no texts.
     """
     rounds = max(text_counts(text_ids, present))
     own = [np.flatnonzero(text_ids == class_id) for class_id in present]
@@ -81,14 +81,14 @@ def text_counts(text_ids: np.ndarray, present: Sequence[int]) -> list[int]:
     """Count the texts of each present class.
 
     Args:
-        text_ids: (T,) int, the class of each text.
+        text_ids: (T,) int, class of each text.
         present: (K,) data set ids.
 
     Returns:
-        K numbers: 1, or the number of synonyms with CAM fusion.
+        K numbers: the number of synonyms with CAM fusion, otherwise 1.
 
     Raises:
-        ShapeError: no class, or a class without texts.
+        ShapeError: `present` is empty, or a class has no texts.
     """
     counts = [int((text_ids == class_id).sum()) for class_id in present]
     if not counts or not all(counts):

@@ -1,4 +1,4 @@
-"""The views of a photo: its scales and its mirror image, and the average of what was made of them."""
+"""The views of a photo (scaled and mirrored versions), and averages of the maps made from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class View:
     """One way to show a photo to the network.
 
     Attributes:
-        scale: of both sides.
+        scale: factor that both sides are multiplied by.
         flip: whether the photo is mirrored left to right.
     """
 
@@ -27,27 +27,27 @@ class View:
     flip: bool
 
     def show(self, image: Image.Image, patch_size: int) -> Image.Image:
-        """Mirror a photo if the view does, and resize it to the view's scale, up to whole patches.
+        """Make this view of a photo: mirror the photo if `flip` is set, and resize it to `scale` and whole patches.
 
         Args:
-            image: RGB.
+            image: RGB photo.
             patch_size: side of a patch [px].
 
         Returns:
-            RGB; `image` itself if nothing is to be done.
+            RGB photo; `image` itself if nothing needs to change.
         """
         mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if self.flip else image
         return resize_to_patches(mirrored, patch_size, self.scale)
 
     def to_grid(self, maps: np.ndarray, grid_hw: tuple[int, int]) -> np.ndarray:
-        """Turn maps made in this view upright and resize them to a grid.
+        """Undo the mirroring of maps that were made in this view, and resize them to a grid.
 
         Args:
             maps: (K, h, w) float32.
-            grid_hw: height and width wanted [patches].
+            grid_hw: height and width of the result [patches].
 
         Returns:
-            (K, *grid_hw) float32; bilinear, align_corners=False.
+            (K, *grid_hw) float32, resized bilinearly with align_corners=False.
         """
         upright = np.flip(maps, axis=-1).copy() if self.flip else maps
         if maps.shape[-2:] == grid_hw:
@@ -57,7 +57,7 @@ class View:
 
 
 def list_views(config: CamConfig) -> tuple[View, ...]:
-    """List the views that a configuration asks for: each scale, and after it its mirror image with `flip`."""
+    """List the views that a configuration asks for: each scale, followed by its mirror image if `flip` is set."""
     return tuple(View(*each) for each in product(config.scales, (False, True) if config.flip else (False,)))
 
 
@@ -65,8 +65,8 @@ def average_maps(maps: Sequence[np.ndarray], views: Sequence[View], grid_hw: tup
     """Average the maps that were made in several views.
 
     Args:
-        maps: per view (K, h, w) float32, h and w its own.
-        views: at least one.
+        maps: one (K, h, w) float32 array per view; h and w may differ between views.
+        views: the one or more views that the maps were made in.
         grid_hw: height and width of the result [patches].
 
     Returns:
@@ -79,7 +79,7 @@ def average(values: Sequence[np.ndarray]) -> np.ndarray:
     """Average arrays of one shape.
 
     Args:
-        values: at least one, float32.
+        values: one or more float32 arrays.
 
     Returns:
         Their mean, a new float32 array.

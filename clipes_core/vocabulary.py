@@ -13,17 +13,17 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class ClassEntry(Section):
-    """One class; its data set id is its position in the vocabulary, starting at 1."""
+    """One class. Its data set id is its position in the vocabulary, starting at 1."""
 
-    name: str = Field(min_length=1, description="The name that the labels use.")
+    name: str = Field(min_length=1, description="Name that the labels use.")
     words: str | None = Field(
-        None, min_length=1, description="The text that CLIP reads, with joined synonyms; null: the name."
+        None, min_length=1, description="Text that CLIP reads, all synonyms joined; null: the name."
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="The same words one by one, for feature and CAM fusion; empty: the words."
+        (), description="The synonyms one by one, for feature and CAM fusion; empty: `words` is the only one."
     )
     aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Other names of the class in lists."
+        (), description="Other names that lists use for the class."
     )
     colour: tuple[Channel, Channel, Channel] | None = Field(None, description="RGB; null: from the VOC colour map.")
 
@@ -34,12 +34,12 @@ class ClassEntry(Section):
 
     @property
     def separate_words(self) -> tuple[str, ...]:
-        """Return the texts for feature and CAM fusion, at least one."""
+        """Return the one or more texts for feature and CAM fusion."""
         return self.synonyms or (self.sentence_words,)
 
 
 class Vocabulary(Section):
-    """The classes 1..K of a data set and its background words."""
+    """The classes 1..K and the background words of a data set."""
 
     classes: tuple[ClassEntry, ...] = Field(min_length=1)
     background_words: tuple[Annotated[str, Field(min_length=1)], ...] = ()
@@ -66,7 +66,7 @@ class Vocabulary(Section):
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return 256 RGB colours, one per id; an id without a colour in the vocabulary has VOC's colour."""
+        """Return 256 RGB colours, one per id. If the vocabulary sets no colour for an id, VOC's colour is used."""
         colours = [_voc_colour(class_id) for class_id in range(256)]
         for class_id, entry in enumerate(self.classes, start=1):
             colours[class_id] = entry.colour or colours[class_id]
@@ -74,7 +74,10 @@ class Vocabulary(Section):
 
 
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
-    """Compute a colour of the VOC development kit: an id's bits, three at a time, fill R, G, B from the top."""
+    """Compute the colour that the VOC development kit gives to an id.
+
+    Each group of three bits of the id, from the lowest, sets one bit of R, G and B, from the highest.
+    """
     channels = [0, 0, 0]
     for place in range(8):
         for channel in range(3):

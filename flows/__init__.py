@@ -1,1 +1,1 @@
-"""The pipeline as Prefect flows, the command line, and the Prefect server they use."""
+"""The pipeline as Prefect flows, the command line, and the Prefect server that both use."""

@@ -17,7 +17,7 @@ from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, 
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
 
-# Prefect reads these when it is imported; the user's environment takes precedence.
+# Prefect reads these variables when it is imported. The user's environment takes precedence.
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command itself reports failures
@@ -25,7 +25,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
-SAME_CTRL_C_SECONDS = 1.0  # programs such as `uv run` pass on a signal that the terminal has sent as well
+SAME_CTRL_C_SECONDS = 1.0  # `uv run`, for example, repeats a signal that the terminal has already sent
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
@@ -43,7 +43,7 @@ Set = Annotated[
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
 Store = Annotated[str, typer.Option("--store", metavar="URI", help="Folder or URI of artifacts and runs.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts: compute all stages again.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts and compute all stages again.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]
 RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Retry photos that failed for a permanent cause.")]
 DEFAULT_STORE = "./clipes-store"
@@ -64,12 +64,13 @@ def run(
     verify: Verify = False,
     retry_errors: RetryErrors = False,
 ) -> None:
-    """Make pseudo masks, train a segmenter on them, and score both. To resume a run, call the same command again."""
+    """Make pseudo masks, train a segmenter on them, and score both. To resume a run, repeat the command."""
     from clipes.tasks.inputs.configs import load_config
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
-    # Imported late: a mistake in the config is reported before pyarrow is loaded, one in the arguments before torch is.
+    # Imported late, so that mistakes in the config are reported before pyarrow is loaded, and mistakes in the arguments
+    # before torch is loaded.
     from clipes.tasks.runs.preparation import check_request, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
 
@@ -85,11 +86,11 @@ def run(
         plans = plan_run(prepared)
         print_plan(out, plans, verify)
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
-            out.print("prompts.template auto is not chosen yet: the stages that depend on it are planned once it is")
+            out.print("prompts.template is auto: the stages that need the template are planned after it is chosen")
         return
     from clipes.flows.server import provide_server
 
-    with provide_server() as server:  # It starts while torch is imported.
+    with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.pipeline import pipeline
         from clipes.flows.tables import print_summary
 
@@ -124,7 +125,7 @@ def prompts(
     verify: Verify = False,
     retry_errors: RetryErrors = False,
 ) -> None:
-    """Rank prompt templates by sharpness (lower is better). To resume a ranking, call the same command again."""
+    """Rank prompt templates by sharpness (lower is better). To resume a ranking, repeat the command."""
     from clipes.tasks.inputs.configs import load_config
     from clipes.tasks.inputs.templates import read_templates, shipped_templates
 
@@ -135,10 +136,10 @@ def prompts(
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.runs.preparation import checked_vocabulary
 
-    checked_vocabulary(loaded)  # A mistake is reported before a server starts.
+    checked_vocabulary(loaded)  # so that a mistake is reported before a server starts
     from clipes.flows.server import provide_server
 
-    with provide_server() as server:  # It starts while torch is imported.
+    with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.prompt_selection import prompt_selection
         from clipes.flows.tables import print_selection
 
@@ -154,7 +155,7 @@ def prompts(
 
 @app.command()
 def status(name: Name, store: Store = DEFAULT_STORE) -> None:
-    """Show how far a run is, or how it ended."""
+    """Show the progress of a run, or how it ended."""
     from clipes.flows.tables import print_status
     from clipes.tasks.storage.run_status import read_run
 
@@ -163,7 +164,7 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
 
 @app.command()
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
-    """Write a run's report.html anew and print its path."""
+    """Rewrite a run's report.html and print its path."""
     from clipes.tasks.report import write_report
 
     out.print(f"report: {write_report(store, name)}", markup=False)
@@ -207,7 +208,7 @@ def predict(
     store: Store = DEFAULT_STORE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Predict masks for any photos with a run's segmenter, and write them as palette PNGs."""
+    """Predict masks for any photos with the segmenter of a run, and write the masks as palette PNGs."""
     from clipes.tasks.commands.predictions import PredictionRequest, predict
 
     written, failed = 0, 0
@@ -225,7 +226,7 @@ def predict(
 @app.command()
 def gc(
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Keep artifacts younger than this, e.g. 7d or 12h.")
+        str, typer.Option(metavar="AGE", help="Keep artifacts that are younger than this, e.g. 7d or 12h.")
     ] = "7d",
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete; without it, clipes only shows what it would delete.")
@@ -245,10 +246,12 @@ def gc(
 @app.command()
 def doctor(
     store: Store = DEFAULT_STORE,
-    pretrained: Annotated[str, typer.Option(help="Weights to check, as in clip.pretrained.")] = "openai",
-    model: Annotated[str, typer.Option(help="Network of the weights, as in clip.model.")] = "ViT-B-16-quickgelu",
+    pretrained: Annotated[str, typer.Option(help="Weights to check, in the form of clip.pretrained.")] = "openai",
+    model: Annotated[
+        str, typer.Option(help="Network of the weights, in the form of clip.model.")
+    ] = "ViT-B-16-quickgelu",
 ) -> None:
-    """Check what works on this machine, what does not, and what to do about it."""
+    """Check what works on this machine and what does not, and say how to fix it."""
     from clipes.flows.tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.run import ClipConfig
@@ -258,19 +261,19 @@ def doctor(
 
 
 def main() -> None:
-    """Run the clipes command; errors become messages and exit codes."""
+    """Run the clipes command, turning errors into messages and exit codes."""
     show_log()
     with _exit_codes():
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in a shell's background ignores it
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores SIGINT
             signal.signal(signal.SIGINT, _interrupt_once)
         signal.signal(signal.SIGTERM, _interrupted)
         app()
 
 
 def _interrupt_once(*_: object) -> None:
-    """Raise KeyboardInterrupt for the first Ctrl-C, and end the process at once for a later one.
+    """Raise KeyboardInterrupt at the first Ctrl-C, and end the process at once at a later one.
 
-    A second exception while the run is being closed could leave a thread that waits for a worker forever.
+    A second exception while the run is being closed could leave a thread waiting for a worker forever.
     """
     first = time.monotonic()
 
@@ -284,12 +287,12 @@ def _interrupt_once(*_: object) -> None:
 
 
 def _interrupted(*_: object) -> None:
-    """End the command as Ctrl-C does: the handler of SIGTERM, which schedulers send."""
+    """End the command as Ctrl-C does. This is the handler of SIGTERM, which schedulers send."""
     raise SystemExit(INTERRUPTED)
 
 
 def _quit(*_: object) -> None:
-    """End this process at once, as if it were killed; its workers and the server notice that and end, too."""
+    """End this process at once, as if it were killed. Its workers and the shared server notice this and end too."""
     os._exit(INTERRUPTED)
 
 
@@ -315,7 +318,7 @@ def _exit_codes() -> Iterator[None]:
 
 @contextmanager
 def _explain_resume() -> Iterator[None]:
-    """Add to a failure in the block which command resumes the run."""
+    """Add to a failure in the block the command that resumes the run."""
     try:
         yield
     except StageError as exc:

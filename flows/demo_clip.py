@@ -1,4 +1,4 @@
-"""Train the demo's small CLIP: python -m clipes.flows.demo_clip FOLDER. Call it again to resume from the checkpoint."""
+"""Train the demo's small CLIP: python -m clipes.flows.demo_clip FOLDER. To resume, repeat the command."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ def main(
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
 ) -> None:
-    """Train the demo's small CLIP on generated scenes, on the CPU. It may be interrupted and resumed at any time."""
+    """Train the demo's small CLIP on generated scenes, on the CPU. You can interrupt and resume it at any time."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         print(train_demo_clip(folder, seed, samples, checkpoint_every))

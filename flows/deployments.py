@@ -1,4 +1,4 @@
-"""The build step that gives a deployment its config; see prefect.yaml."""
+"""The build step in prefect.yaml that gives a deployment its config."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from clipes.tasks.inputs.configs import read_config
 
 
 def described_run(path: str) -> dict[str, Any]:
-    """Read a config file as the parameter of a deployment; prefect.yaml calls this as a build step.
+    """Read a config file as parameters of a deployment. prefect.yaml calls this function as a build step.
 
     Args:
-        path: path of the YAML, relative to the folder that `prefect deploy` is called in.
+        path: path of the YAML file, relative to the folder in which `prefect deploy` is called.
 
     Returns:
-        `config`: the keys that the file sets, with relative paths and {date} unchanged; `folder`: the absolute folder
-        that relative paths start from.
+        `config`, the keys that the file sets, with relative paths and {date} unchanged; and `folder`, the absolute path
+        of the folder that relative paths start from.
 
     Raises:
         ConfigError: the file is missing, or a key or value is invalid.

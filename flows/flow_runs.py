@@ -1,4 +1,4 @@
-"""Flow runs in Prefect's records: which process each belongs to, and which of them have crashed."""
+"""Flow runs in Prefect's records: which process executes each run, and which runs have crashed."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that this process is the flow run's, and mark crashed runs: a hook for the state Running."""
+    """Record that this process executes the flow run, and mark crashed runs. Prefect calls this at state Running."""
     pid = os.getpid()
     with get_client(sync_client=True) as client:
         labels: dict[str, bool | int | float | str] = {
@@ -47,10 +47,10 @@ def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str
 
     Args:
         client: client of the server.
-        own: the run that this process executes now; other runs that name this process have crashed.
+        own: id of the run that this process executes now. Other runs that name this process have crashed.
 
     Returns:
-        Names of the runs that were marked.
+        Names of the marked runs.
     """
     dead = [run for run in _active_runs(client) if run.id != own and _is_dead(run, own)]
     for run in dead:
@@ -75,9 +75,9 @@ def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:
 
 
 def _is_dead(run: FlowRun, own: UUID | None) -> bool:
-    """Return whether a run is one of clipes on this host whose process has died or moved to another run."""
+    """Return whether a run of clipes on this host has lost its process, which died or moved to another run."""
     if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
-        return False  # The worker of the deployment ends it and sets its state.
+        return False  # The worker of the deployment ends the run and sets its state.
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))
     if host != socket.gethostname() or pid is None or started is None:
         return False

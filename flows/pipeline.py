@@ -1,4 +1,4 @@
-"""The pipeline: photos and labels in, pseudo masks and a segmenter trained on them out, both scored."""
+"""The pipeline, which makes pseudo masks from photos and labels, trains a segmenter on them, and scores both."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
 
 LAST_STAGE = run_names()[-1]
-Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # drawn as a list to choose from
+Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # the UI shows it as a drop-down list
 
 
 @flow(name="clipes", flow_run_name="{config.name}", on_running=[claim_flow_run])
@@ -34,20 +34,20 @@ def pipeline(
     """Make pseudo masks for a data set, train a segmenter on them and score both, reusing what the store holds.
 
     Args:
-        config: Everything that decides the run.
+        config: All settings of the run.
         until: The last stage to run.
-        fresh: Reuse nothing from the store: all stages of this run are computed again.
-        verify: Read every artifact completely before it counts as cached; a damaged one is rebuilt. Without it, it is
-            enough that an artifact opens.
-        retry_errors: Compute photos again that failed for a permanent cause (missing, undecodable, ...), as after
-            permissions or files were repaired. Transient causes are retried anyway.
+        fresh: Reuse nothing from the store, and compute all stages of this run again.
+        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If not set, an
+            artifact counts as cached if its file opens.
+        retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
+            files or permissions were repaired. Photos that failed for a transient cause are always retried.
 
     Returns:
-        Where the run's files are, and its numbers.
+        The location of the run's files, and its metrics.
 
     Raises:
-        UsageError: something the user can correct before anything runs.
-        StageError: shards failed; the others are done.
+        UsageError: the user must correct something before the run can start.
+        StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config = resolve_config(config)
     runner = runner_for(config)

@@ -1,4 +1,4 @@
-"""Prompt selection: which template names the classes best, judged by sharpness (CLIP-ES sec. 3.2)."""
+"""Prompt selection: rank templates by sharpness, to find the one that names the classes best (CLIP-ES sec. 3.2)."""
 
 import logging
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PromptSelection:
-    """What a ranking came to.
+    """The result of a ranking.
 
     Attributes:
-        summary: where the run's files are, and its numbers.
-        ranking: the templates by sharpness.
-        sample: the CAM scores of some of them, where asked for.
+        summary: location of the run's files, and its metrics.
+        ranking: the templates, ranked by sharpness.
+        sample: CAM scores of some templates; None if none were requested.
     """
 
     summary: RunSummary
@@ -55,25 +55,25 @@ def prompt_selection(
     verify: bool = False,
     retry_errors: bool = False,
 ) -> PromptSelection:
-    """Rank templates by sharpness; each photo is encoded once, however many templates there are.
+    """Rank templates by sharpness. Each photo is encoded only once, however many templates there are.
 
     Args:
-        config: Photos, classes, CLIP; its own template does not count.
-        candidates: The templates, different ones.
-        miou_templates: Of how many templates the CAMs are scored against the truth; 0 for none.
-        miou_photos: On how many photos.
-        fresh: Reuse nothing from the store: all stages of the ranking are computed again.
-        verify: Read every artifact completely before it counts as cached; a damaged one is rebuilt. Without it, it is
-            enough that an artifact opens.
-        retry_errors: Compute photos again that failed for a permanent cause (missing, undecodable, ...), as after
-            permissions or files were repaired. Transient causes are retried anyway.
+        config: Settings of photos, classes and CLIP. The template in it is not used.
+        candidates: The templates to rank, all different.
+        miou_templates: Number of templates whose CAMs are scored against the truth; 0 for none.
+        miou_photos: Number of photos that these CAMs are scored on.
+        fresh: Reuse nothing from the store, and compute all stages of the ranking again.
+        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If not set, an
+            artifact counts as cached if its file opens.
+        retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
+            files or permissions were repaired. Photos that failed for a transient cause are always retried.
 
     Returns:
-        The ranking, and where its files are.
+        The ranking, the requested CAM scores, and the location of the files.
 
     Raises:
-        UsageError: something the user can correct before anything runs.
-        StageError: shards failed; the others are done.
+        UsageError: the user must correct something before the ranking can start.
+        StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
     runner = runner_for(config)
@@ -86,7 +86,7 @@ def prompt_selection(
 
 
 def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:
-    """Rank the run's candidates, and return the run with the sharpest."""
+    """Rank the run's candidate templates, and return the run with the sharpest template."""
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info("prompts.template auto: %r, sharpness %.5f; %s", best.template, best.sharpness, counted(ranking))
@@ -96,7 +96,7 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
 
 
 def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateRanking:
-    """Make what the ranking needs, rank, and write the ranking beside the run's files."""
+    """Compute text features and image embeddings, rank the templates, and write the ranking to the run's folder."""
     scheduler.submit(run, CANDIDATE_TEXTS.name)
     scheduler.wait()  # a sentence that CLIP cannot read is reported before any photo is encoded
     scheduler.submit(run, EMBEDDINGS.name)
@@ -111,7 +111,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
 def score_sample(
     run: PreparedRun, record: RunRecord, scheduler: Scheduler, ranking: TemplateRanking, templates: int
 ) -> ScoredSample:
-    """Score the CAMs of templates from all over the ranking, and write the figure that compares both."""
+    """Score the CAMs of templates spread over the ranking, and write the comparison of sharpness with mIoU."""
     run = run.with_sampled(sampled_templates(ranking, templates))
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)

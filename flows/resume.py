@@ -1,4 +1,4 @@
-"""How to resume a failed run of a deployment, which has no command line to repeat."""
+"""Advice on resuming a failed run of a deployment, which has no command line to repeat."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,12 @@ from clipes_core.errors import StageError
 
 @contextmanager
 def explain_retry() -> Iterator[None]:
-    """Add to a failure in the block how to retry the run, if it belongs to a deployment; the CLI adds its own hint.
+    """Add to a failure in the block how to retry the run, if the run belongs to a deployment.
+
+    For runs from the command line, the CLI adds its own hint.
 
     Raises:
-        StageError: the failure, with the hint.
+        StageError: the failure, with the hint if there is one.
     """
     try:
         yield
@@ -27,7 +29,7 @@ def explain_retry() -> Iterator[None]:
 
 
 def retry_hint(flow_run: FlowRun) -> str | None:
-    """Return how to retry a flow run; None if no deployment started it."""
+    """Return a sentence on how to retry a flow run; None if no deployment started the run."""
     if flow_run.deployment_id is None:
         return None
     return (

@@ -1,4 +1,4 @@
-"""The Prefect server that records runs; `python -m clipes.flows.server` keeps one alive to look at its pages."""
+"""The Prefect server that records runs. `python -m clipes.flows.server` keeps the server and its pages available."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ START_SECONDS = 180  # on a busy machine a server takes a minute to start
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 10.0
 LOSS_SECONDS = 10.0
-MAX_RESTARTS = 3  # of a server that dies again and again
+MAX_RESTARTS = 3  # limit for a server that dies again and again
 
 Result = TypeVar("Result")
 
@@ -45,7 +45,7 @@ class Server:
     shared: SharedServer | None = None
 
     def record(self, run: Callable[[bool], Result]) -> Result:
-        """Call `run` as soon as the server answers, and again whenever the shared server died during the call.
+        """Call `run` as soon as the server answers, and call it again if the shared server dies during the call.
 
         Args:
             run: the work to record; its argument says whether it resumes an earlier call.
@@ -53,7 +53,7 @@ class Server:
         Raises:
             ConfigError: the named server does not answer.
             StageError: the shared server did not start, or the named server stopped answering.
-            Exception: whatever `run` raises for another reason.
+            Exception: any error of `run` that has a different cause.
         """
         resumes = False
         keeper = _Keeper(self.shared)
@@ -72,7 +72,7 @@ class Server:
                             raise
                         message = f"the Prefect server at {self.url} stopped answering: start it, then resume the run"
                         raise StageError(message) from exc
-                logger.warning("the run failed because its Prefect server died; it is resumed with the new server")
+                logger.warning("the run failed because its Prefect server died; clipes resumes it with the new server")
                 resumes = True
 
     def _wait(self, keeper: "_Keeper") -> None:
@@ -92,10 +92,10 @@ class Server:
 class _Keeper:
     """Restarts a shared server when it dies.
 
-    A run may take weeks, and its workers do not need the server: they carry on while it restarts at the same URL.
+    A run may take weeks. Its workers do not need the server, so they continue while it restarts at the same URL.
 
     Attributes:
-        restarts: how many restarts there were so far.
+        restarts: number of restarts so far.
     """
 
     def __init__(self, server: SharedServer | None) -> None:
@@ -110,12 +110,13 @@ class _Keeper:
                     return
             self._server = restart(self._server)
             self.restarts += 1
-            logger.warning("the Prefect server died (see %s); it is restarted", self._server.log)
+            logger.warning("the Prefect server died (see %s); clipes restarted it", self._server.log)
 
     def lost_server(self, restarts: int) -> bool:
-        """Return whether the server has died since the given number of restarts; the new one may not be up yet.
+        """Return whether the server has died since there were `restarts` restarts. Its successor may not be up yet.
 
-        A killed process answers for a moment longer, and then looks alive for a moment after it stopped answering.
+        After a kill, the server may answer for a moment longer. Then its process may still look alive for a moment
+        although it no longer answers. The method therefore waits until the state is clear, at most `LOSS_SECONDS`.
         """
         end = time.monotonic() + LOSS_SECONDS
         while self.restarts == restarts and not self._is_dead:
@@ -128,7 +129,7 @@ class _Keeper:
 
     @property
     def has_given_up(self) -> bool:
-        """True if the server is dead and is not restarted any more."""
+        """Return whether the server is dead and will not be restarted again."""
         return self.restarts == MAX_RESTARTS and self._is_dead
 
     @property
@@ -138,10 +139,10 @@ class _Keeper:
 
 @contextmanager
 def provide_server() -> Iterator[Server]:
-    """Yield the server that PREFECT_API_URL names, else the one that all runs of this user on this machine share.
+    """Yield the server that PREFECT_API_URL names, or else the one that all runs of the user on this machine share.
 
-    A shared server may still be starting when the block begins; it lives at least as long as the block. Processes that
-    the block starts use the same server.
+    A shared server may still be starting when the block begins, and it lives at least as long as the block. Processes
+    that the block starts use the same server.
     """
     named = PREFECT_API_URL.value()
     if named:
@@ -171,7 +172,7 @@ def _answers() -> bool:
 
 
 def _drain() -> None:
-    """Send the remaining logs and events: at exit, Prefect would wait a minute for a server that has ended by then."""
+    """Send the remaining logs and events now. At exit, Prefect would wait a minute for a server that has ended."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
 

@@ -1,7 +1,8 @@
-"""One Prefect server for all runs of a user on this machine. It lives as long as at least one of them does.
+"""One Prefect server for all runs of a user on this machine. It lives as long as at least one of the runs does.
 
-Each user of the server holds a shared lock on a file; the system releases the lock however the process ends. The
-server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets that lock exclusively.
+Each process that uses the server holds a shared lock on a file. The operating system releases the lock however the
+process ends. The server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets the lock
+exclusively.
 """
 
 import fcntl
@@ -39,10 +40,11 @@ class SharedServer:
     """A server process, which may still be starting.
 
     Attributes:
-        folder: folder of its locks and its log.
-        port: its port on this machine.
-        pid: id of its process.
-        pid_started: start of the process [s since 1970], because another process may get the same id later.
+        folder: folder of the server's locks and log.
+        port: port of the server on this machine.
+        pid: id of the server's process.
+        pid_started: start time of the process [s since 1970]. It is needed because another process may later get the
+            same id.
     """
 
     folder: Path
@@ -52,26 +54,26 @@ class SharedServer:
 
     @property
     def log(self) -> Path:
-        """Its log file, which also holds the logs of earlier servers."""
+        """Return the path of the log file, which also holds the logs of earlier servers."""
         return self.folder / LOG
 
     @property
     def url(self) -> str:
-        """URL of its API."""
+        """Return the URL of the server's API."""
         return f"http://{HOST}:{self.port}/api"
 
     @property
     def alive(self) -> bool:
-        """True if its process is alive."""
+        """Return whether the server's process is alive."""
         return is_alive(self.pid, self.pid_started)
 
 
 @contextmanager
 def join_shared_server(folder: Path) -> Iterator[SharedServer]:
-    """Yield the server of a folder and keep it alive during the block; start one if none is running.
+    """Yield the server of a folder and keep it alive during the block. If none is running, start one.
 
     Args:
-        folder: for locks and log; on a local disk, one folder per database.
+        folder: folder for locks and log. It must be on a local disk, and each database needs its own folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _hold_lock(_users(folder), fcntl.LOCK_SH):  # waits while an unused server is ending
@@ -79,7 +81,7 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
 
 
 def restart(server: SharedServer) -> SharedServer:
-    """Return the successor of a server that died while in use, at the same URL; only one of its users starts it."""
+    """Return the successor of a server that died while in use, at the same URL. Only one of its users starts it."""
     return _find_or_start(server.folder, lambda: server.port)
 
 
@@ -94,14 +96,14 @@ def _find_live(folder: Path) -> SharedServer | None:
         return None
     try:
         server = SharedServer(folder, **json.loads(record.read_text()))
-    except (ValueError, TypeError):  # Another version of clipes wrote the record; its server is not used.
+    except (ValueError, TypeError):  # A different version of clipes wrote the record. Its server is not used.
         return None
     return server if server.alive else None
 
 
 def _start(folder: Path, port: int) -> SharedServer:
     command = [sys.executable, "-m", "clipes.flows.shared_server", str(folder)]
-    # The port is a variable, because the server's pages ignore the port that `prefect server start --port` is given.
+    # The port is set as a variable, because the server's pages ignore the option --port of `prefect server start`.
     environment = {
         **SERVER_SETTINGS,
         **os.environ,
@@ -109,7 +111,7 @@ def _start(folder: Path, port: int) -> SharedServer:
         "PREFECT_SERVER_API_PORT": str(port),
     }
     environment.pop("PREFECT_API_URL", None)
-    # In its own session, Ctrl-C does not reach the server: the run must still report to it that it was cancelled.
+    # The server gets its own session so that Ctrl-C does not reach it: it must still record that the run was cancelled.
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
@@ -132,7 +134,7 @@ def _end_when_unused(users: Path) -> None:
     with users.open() as file:
         while not _try_lock(file.fileno()):
             time.sleep(POLL_SECONDS)
-        # This process holds the lock until it ends: a new user waits until then, and starts another server.
+        # This process holds the lock until it ends. A new user waits until then, and starts another server.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(0)

@@ -32,7 +32,7 @@ STAGE_COLUMNS = {
 
 
 def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -> None:
-    """Print what a run would do, stage by stage."""
+    """Print what a run would do in each stage."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
@@ -43,7 +43,7 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
 
 
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
-    """Print what a run did, its scores, how many photos have no result, and the paths of its files."""
+    """Print the counts and scores of a run, the number of photos without a result, and the paths of its files."""
     print_metrics(console, summary.metrics)
     shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != MANIFEST]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):
@@ -51,7 +51,7 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
     if verified:
         _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
-        console.print(f"{summary.rejects} photos without result: see the reasons in {summary.uri}/rejects.parquet")
+        console.print(f"{summary.rejects} photos without a result: see the reasons in {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
         console.print(f"report: {summary.report}", markup=False)
@@ -77,14 +77,14 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 
 
 def print_status(console: Console, status: RunStatus) -> None:
-    """Print how far a run is, or how it ended."""
+    """Print the progress of a run, or how it ended."""
     run = status.run
     state = "interrupted, run it again to resume" if status.interrupted else run["state"]
     console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
     if run["error"]:
         console.print(run["error"], markup=False)
     if status.rejects:
-        console.print(f"{status.rejects} photos without result: see the reasons in rejects.parquet")
+        console.print(f"{status.rejects} photos without a result: see the reasons in rejects.parquet")
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
         print_metrics(console, status.metrics)
         return
@@ -98,7 +98,7 @@ def print_status(console: Console, status: RunStatus) -> None:
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
-    """Print a ranking, the photos it stands on, the scores of a sample if there are any, and the paths of the files."""
+    """Print a ranking, the photos that it is based on, the scores of the sample if any, and the paths of the files."""
     from clipes.tasks.runs.ranking import counted
 
     ranking, summary = selection.ranking, selection.summary
@@ -124,7 +124,7 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
-    """Print what the doctor found; return whether everything works."""
+    """Print what `clipes doctor` found, and return whether everything works."""
     table = _table("check", "works", "result", numbers=False)
     for finding in findings:
         table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
@@ -190,7 +190,7 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
 
 
 def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of templates, whose brackets are text and no markup of rich."""
+    """Return a table of templates. Brackets in a template are printed as text, not read as rich's markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column == "template" else "right", overflow="fold")

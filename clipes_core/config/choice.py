@@ -8,12 +8,12 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 
 class NameIn:
-    """Annotation of a text that must be a name in a table.
+    """Annotation of a string that must be a name in a table.
 
-    The table is read whenever a value is checked or a JSON schema is made, so a name that is added later counts too.
+    The table is read whenever a value is checked or a JSON schema is made, so names that are added later are valid too.
 
     Args:
-        table: its keys are the names.
+        table: mapping whose keys are the names.
     """
 
     def __init__(self, table: Mapping[str, Any]) -> None:

@@ -10,23 +10,23 @@ from clipes_core.crf_backends import CRF_BACKENDS
 
 
 class DenseCrfConfig(Section):
-    """Backend, kernels and iterations of a dense CRF; pydensecrf's names."""
+    """Backend, kernels and iterations of a dense CRF, under the names that pydensecrf uses."""
 
     iter_max: int = Field(10, ge=1, le=100, description="Number of mean-field iterations.")
     pos_w: float = Field(3, ge=0, description="Weight of the Gaussian (position) kernel.")
-    # Standard deviations far below 0.1 overflow pydensecrf's lattice, which ends the process.
+    # Standard deviations far below 0.1 overflow pydensecrf's lattice, and the process ends.
     pos_xy_std: float = Field(1, ge=0.1, description="Standard deviation of the Gaussian kernel [px].")
     bi_w: float = Field(4, ge=0, description="Weight of the bilateral (position and colour) kernel.")
     bi_xy_std: float = Field(67, ge=0.1, description="Spatial standard deviation of the bilateral kernel [px].")
     bi_rgb_std: float = Field(
-        3, ge=0.1, description="Colour standard deviation of the bilateral kernel, in levels of 255."
+        3, ge=0.1, description="Colour standard deviation of the bilateral kernel, in levels 0 to 255."
     )
     backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field("pydensecrf", description="Implementation of the CRF.")
 
     def key_fields(self) -> dict[str, Any]:
-        """Return the settings that decide the labels, for the keys of stages.
+        """Return the settings that affect the labels, for the keys of stages.
 
         Returns:
-            Plain values by name: all settings, but `backend` only if it gives other labels than pydensecrf.
+            Plain values by name: all settings. `backend` is left out if it gives the same labels as pydensecrf.
         """
         return self.model_dump(exclude={"backend"} if CRF_BACKENDS[self.backend].exact else set())

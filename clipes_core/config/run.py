@@ -17,40 +17,40 @@ from clipes_core.errors import ConfigError
 from clipes_core.refinements import REFINEMENTS
 
 CREDENTIALS = re.compile(
-    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, also with a slash in the password; not host:port/a@b
+    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, even if the password has a slash, but not host:port/a@b
     r"|^https?://[^/@]+@"
     r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
     re.IGNORECASE,
 )
 NO_CREDENTIALS = "remove them, and configure them as the Python package of its protocol expects"
-AUTO_TEMPLATE = "auto"  # prompts.template: the sharpest of the candidates
+AUTO_TEMPLATE = "auto"  # value of prompts.template that chooses the sharpest candidate
 
 
 class DatasetConfig(Section):
     """The photos, their labels, and how photos are read."""
 
-    format: str = Field(
-        "voc", description="How the photos and labels are laid out; scenes: generated ones, in VOC's layout."
-    )
+    format: str = Field("voc", description="Layout of photos and labels; scenes: generated photos, in VOC's layout.")
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI; scenes are written there (null: in the store).",
+        description="Folder of the data set: a path or any fsspec URI. Generated scenes are written there; null: "
+        "in the store.",
     )
     split: str = Field(
         "train_aug",
         description="A split's name (voc, coco), or the path or URI of a list: .txt, .csv, .parquet, .json.",
     )
-    classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or a YAML's path.")
+    classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or the path of a YAML file.")
     truth: str | None = Field(
-        None, description="Folder of true masks, palette PNGs named like the photos; voc: SegmentationClass."
+        None, description="Folder of true masks: palette PNGs named like the photos. voc: null means SegmentationClass."
     )
     exif: Literal["ignore", "apply"] = Field(
-        "ignore", description="EXIF rotation; ignored for VOC and COCO, whose truth is not rotated."
+        "ignore",
+        description="Whether an EXIF rotation is applied. VOC and COCO need ignore: their truth is not rotated.",
     )
     empty: Literal["background", "reject"] = Field(
-        "background", description="How photos without objects are treated: as all background, or as rejects."
+        "background", description="Whether photos without objects get masks of background only, or are rejects."
     )
-    max_side: int = Field(1024, ge=32, description="A longer side is reduced to this for CAM and CRF [px].")
+    max_side: int = Field(1024, ge=32, description="Photos with a longer side are reduced to it for CAMs and CRF [px].")
     seed: int = Field(0, ge=0, description="Seed of generated scenes; a different seed gives different scenes.")
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")
 
@@ -61,7 +61,7 @@ class ClipConfig(Section):
     model: str = Field("ViT-B-16-quickgelu", description="OpenCLIP's name of a ViT (sec. 4.1: ViT-B/16).")
     pretrained: str = Field(
         "openai",
-        description="An OpenCLIP tag, a name under configs/models, a weights file or URI, or random:SEED for trials.",
+        description="Weights: an OpenCLIP tag, a name under configs/models, a file or URI, or random:SEED for trials.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Precision of the image network; auto: fp32 on a CPU, half precision on a GPU."
@@ -70,7 +70,7 @@ class ClipConfig(Section):
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="Device: auto, cpu, cuda, cuda:N or mps."
     )
     pooling: Literal["patch_mean", "cls"] = Field(
-        "patch_mean", description="Image embedding: mean of the patch tokens, or the class token."
+        "patch_mean", description="Image embedding: the mean of the patch tokens, or the class token."
     )
 
 
@@ -79,7 +79,7 @@ class PromptsConfig(Section):
 
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
-        description="One or several templates; {} stands for the class words; auto: the sharpest candidate (sec. 3.2).",
+        description="One or more templates, in which {} stands for the class words; auto: the sharpest one (sec. 3.2).",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",
@@ -102,7 +102,7 @@ class PromptsConfig(Section):
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Return the templates as a tuple, even for a single text; empty while `auto` is not resolved."""
+        """Return the templates as a tuple, even if there is only one. It is empty while `auto` is not resolved."""
         if self.template == AUTO_TEMPLATE:
             return ()
         return (self.template,) if isinstance(self.template, str) else self.template
@@ -113,16 +113,16 @@ class CamConfig(Section):
 
     softmax: bool = Field(True, description="Whether scores are taken after the softmax (eq. 3) or before it.")
     refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
-        "caa", description="Refinement of the CAMs; none, plain attention (mhsa), or CAA (eq. 7)."
+        "caa", description="Refinement of the CAMs: none, plain attention (mhsa), or CAA (eq. 7)."
     )
     box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
-    attention_blocks: int = Field(8, ge=1, description="Number of last blocks whose attention is averaged.")
+    attention_blocks: int = Field(8, ge=1, description="Number of final blocks whose attention is averaged.")
     sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (eq. 6).")
     power: int = Field(2, ge=0, le=16, description="t: number of times that the affinity is applied (eq. 7).")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,), min_length=1, description="Scales of the photo whose CAMs are averaged (ablation)."
     )
-    flip: bool = Field(False, description="Whether the CAMs of the mirrored photo are averaged in (ablation).")
+    flip: bool = Field(False, description="Whether the average includes the CAMs of the mirrored photo (ablation).")
 
 
 class CrfConfig(DenseCrfConfig):
@@ -130,7 +130,9 @@ class CrfConfig(DenseCrfConfig):
 
     enabled: bool = Field(True, description="Whether the CRF runs; if not, the mask is the argmax of the CAMs.")
     image: Literal["rgb", "reference"] = Field(
-        "rgb", description="Image of the CRF: the photo, or the published program's BGR minus mean, wrapped to 8 bits."
+        "rgb",
+        description="Image that the CRF reads: the photo, or (reference) BGR minus the mean, wrapped to 8 bits, as in "
+        "the published program.",
     )
     background_power: float = Field(1, gt=0, le=64, description="p: the background score is (1 - max CAM)^p.")
 
@@ -139,33 +141,33 @@ class ConfidenceConfig(Section):
     """The confidence map (eq. 8)."""
 
     source: Literal["crf", "cam"] = Field(
-        "crf", description="Source: the largest CRF posterior, or eq. (8) on the CAMs."
+        "crf", description="Source of the confidence: the largest CRF posterior, or eq. (8) on the CAMs."
     )
 
 
 class RunnerConfig(Section):
-    """The runner, which makes the shards; further keys are those of the runner."""
+    """Which runner makes the shards. Any other keys are that runner's own settings."""
 
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(
         "local",
-        description="Where shards are made; local: in worker processes of this host; inline: in the calling process.",
+        description="Where shards are made. local: in worker processes of this host; inline: in the calling process.",
     )
 
 
 class ExecutionConfig(Section):
-    """How the work is divided and which processes do it; changes no result."""
+    """How the work is divided, and which processes do it. No setting here changes a result."""
 
     shards: int = Field(
         32,
         ge=1,
         le=100_000,
-        description="Number of parts of a stage. Changes no result, but a new number moves photos between shards, "
-        "and their rows are computed again.",
+        description="Number of parts (shards) of each stage. It changes no result. A different number moves photos to "
+        "other shards, where their rows are computed again.",
     )
     runner: RunnerConfig = Field(
-        default_factory=RunnerConfig, description="Who makes the shards, and where; its further keys are the runner's."
+        default_factory=RunnerConfig, description="The runner that makes the shards, and its settings."
     )
     gpu_workers: int | Literal["auto"] = Field(
         "auto", description="Number of processes for CAMs; auto: one per device."
@@ -183,7 +185,8 @@ class ExecutionConfig(Section):
     shard_timeout_s: float = Field(
         3600,
         gt=0,
-        description="A shard that takes longer, or a training without progress for this time, is stopped [s].",
+        description="Time limit [s]. A shard that takes longer is stopped, and so is a training run that makes no "
+        "progress for this time.",
     )
     loader_workers: int | Literal["auto"] = Field(
         "auto",
@@ -207,10 +210,10 @@ class ExecutionConfig(Section):
 
 
 class ReportConfig(Section):
-    """The content of report.html; changes no result."""
+    """The content of report.html. No setting here changes a result."""
 
     gallery: int = Field(
-        24, ge=0, le=500, description="Number of photos shown: the best, the worst and random ones; 0: none."
+        24, ge=0, le=500, description="Number of photos shown: the best, the worst and random ones; 0 shows none."
     )
 
 
@@ -240,13 +243,13 @@ class RunConfig(Section):
         uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
         uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
         for key, uri in uris.items():
-            if holds_credentials(uri or ""):  # the message must not repeat them
+            if holds_credentials(uri or ""):  # the message must not repeat the credentials
                 raise ValueError(f"{key}: the URI contains credentials, which run.json would record: {NO_CREDENTIALS}")
         return self
 
 
 def holds_credentials(uri: str) -> bool:
-    """Return whether a URI contains a password or a signature; the name of a bucket or account does not count."""
+    """Return whether a URI contains a password or signature. A bucket's or account's name alone is no credential."""
     return CREDENTIALS.search(uri) is not None
 
 
@@ -254,13 +257,14 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
     """Check plain values and return them as a configuration.
 
     Args:
-        values: nested plain dict, as read from a YAML file.
+        values: nested dict of plain values, as read from a YAML file.
 
     Returns:
-        The frozen configuration; missing keys have the paper's values.
+        The frozen configuration. Missing keys get their defaults, which are the paper's values.
 
     Raises:
-        ConfigError: the message has one line per unknown key or bad value: the key, what is wrong, and the value.
+        ConfigError: a key is unknown or a value is invalid. The message has one line for each: the key, what is wrong,
+            and the value.
     """
     return check_section(RunConfig, values)
 
@@ -272,15 +276,16 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
     """Check plain values and return them as a section.
 
     Args:
-        section: the section's model.
-        values: nested plain mapping.
+        section: model of the section.
+        values: nested mapping of plain values.
         key: dotted key of the section, for messages; empty for the whole configuration.
 
     Returns:
-        The frozen section; missing keys have their defaults.
+        The frozen section. Missing keys get their defaults.
 
     Raises:
-        ConfigError: the message has one line per unknown key or bad value: the key, what is wrong, and the value.
+        ConfigError: a key is unknown or a value is invalid. The message has one line for each: the key, what is wrong,
+            and the value.
     """
     try:
         return section.model_validate(values)

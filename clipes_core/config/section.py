@@ -1,10 +1,10 @@
-"""The base of all sections of a configuration."""
+"""The base class of all sections of a configuration."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, without unknown keys, and titled by its keys in a form made from its schema."""
+    """Base of all sections: frozen, and unknown keys are errors. In a form made from the schema, keys are titles."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -19,36 +19,38 @@ class TrainConfig(Section):
     )
     mmseg_config: str = Field(
         "deeplabv2_r101_voc12",
-        description="MMSegmentation config: a name under configs/mmseg, or the path of a .py file; clipes replaces its "
-        "data and losses.",
+        description="MMSegmentation config: a name under configs/mmseg, or the path of a .py file. clipes replaces the "
+        "config's data and losses.",
     )
     loss: Literal["cgl", "ce"] = Field(
         "cgl", description="Loss: confidence-guided (eq. 9), or cross entropy on all pixels (table 7)."
     )
     mu: Annotated[float, Field(ge=0, le=1)] | Literal["labels"] = Field(
         0.95,
-        description="cgl ignores pixels of less confidence (eq. 9); labels: pixels below 0.95 become 255 in labels, "
-        "as in the published program.",
+        description="The loss cgl ignores pixels of lower confidence (eq. 9). labels: pixels below 0.95 become 255 in "
+        "the labels instead, as in the published program.",
     )
     iterations: int | None = Field(
-        None, ge=1, le=10_000_000, description="Number of steps; null: as in the MMSegmentation config."
+        None, ge=1, le=10_000_000, description="Number of training steps; null: as in the MMSegmentation config."
     )
     init: str | None = Field(
         None,
-        description="Initial weights: torchvision://NAME, a file or URI, none; null: as in the MMSegmentation config.",
+        description="Initial weights: torchvision://NAME, a file, a URI or none; null: the MMSegmentation config's.",
     )
-    seed: int = Field(0, ge=0, description="Seed of initial weights, order and augmentation.")
+    seed: int = Field(0, ge=0, description="Seed of the initial weights, the order of the photos and the augmentation.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="Precision of the training; auto: fp32 on a CPU, fp16 with loss scaling on a GPU."
     )
     checkpoint_every: int | None = Field(None, ge=1, description="Steps between checkpoints; null: 1/20 of all steps.")
     keep_checkpoints: int = Field(
-        2, ge=1, description="Number of last checkpoints that are kept, besides the best one."
+        2, ge=1, description="Number of most recent checkpoints that are kept in addition to the best one."
     )
     validate_every: int | None = Field(
-        None, ge=0, description="Steps between validations on photos of `evaluation`; 0: none; null: 1/10 of all steps."
+        None,
+        ge=0,
+        description="Steps between validations on photos of `evaluation`; 0: never; null: 1/10 of all steps.",
     )
-    validate_photos: int = Field(100, ge=1, description="Number of photos of a validation.")
+    validate_photos: int = Field(100, ge=1, description="Number of photos that a validation uses.")
 
 
 class EvaluationCrfConfig(DenseCrfConfig):
@@ -58,10 +60,10 @@ class EvaluationCrfConfig(DenseCrfConfig):
 
 
 class EvaluationConfig(Section):
-    """The photos that the segmenter is scored on, and how.
+    """The photos that the segmenter is scored on, and how it predicts their masks.
 
-    A null among root, split, truth, seed and count stands for the value in `dataset`. If all five are null, the
-    segmenter is not scored.
+    If root, split, truth, seed or count is null, the value in `dataset` is used. If all five are null, the segmenter is
+    not scored.
     """
 
     root: str | None = Field(
@@ -77,11 +79,11 @@ class EvaluationConfig(Section):
     crop: int = Field(513, ge=32, description="Side of a crop [px].")
     stride: int = Field(342, ge=1, validate_default=True, description="Distance from one crop to the next [px].")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (1.0,), min_length=1, description="Scales of the photo; the base recipe: 1, 0.75, 0.5 with merge max."
+        (1.0,), min_length=1, description="Scales of the photo. The base recipe uses 1, 0.75 and 0.5 with merge max."
     )
     flip: bool = Field(False, description="Whether the network also sees the mirrored photo.")
     merge: Literal["mean", "max"] = Field(
-        "mean", description="Merge of scales and flips: mean of the probabilities, or maximum of the logits."
+        "mean", description="How scales and flips are merged: mean of the probabilities, or maximum of the logits."
     )
     crf: EvaluationCrfConfig = Field(default_factory=EvaluationCrfConfig, description="Dense CRF on the predictions.")
 
@@ -94,6 +96,6 @@ class EvaluationConfig(Section):
 
     @property
     def photos(self) -> dict[str, Any]:
-        """Return the settings of the photos that differ from `dataset`; empty if the segmenter is not scored."""
+        """Return the settings that replace those of `dataset`, by key; empty if the segmenter is not scored."""
         chosen = self.model_dump(include={"root", "split", "truth", "seed", "count"})
         return {key: value for key, value in chosen.items() if value is not None}

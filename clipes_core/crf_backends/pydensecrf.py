@@ -11,11 +11,11 @@ def infer(unary: np.ndarray, image: np.ndarray, config: DenseCrfConfig) -> np.nd
 
     Args:
         unary: (1 + K, H, W) float32, C order.
-        image: (H, W, 3) uint8, C order and writable: pydensecrf refuses a read-only array.
+        image: (H, W, 3) uint8, C order and writable, because pydensecrf refuses a read-only array.
         config: kernels and iterations.
 
     Returns:
-        (1 + K, H, W) float32 posterior, in [0, 1], adding up to 1 over the channels.
+        (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.
 
     Source: Krähenbühl and Koltun 2011.
     """
@@ -28,7 +28,7 @@ def infer(unary: np.ndarray, image: np.ndarray, config: DenseCrfConfig) -> np.nd
 
 
 def _add_kernels(crf: DenseCRF2D, image: np.ndarray, config: DenseCrfConfig) -> None:
-    # A kernel without weight changes nothing, and building its lattice takes a quarter of the time.
+    # A kernel of weight 0 changes nothing, and building its lattice would take a quarter of the time.
     if config.pos_w:
         crf.addPairwiseGaussian(sxy=config.pos_xy_std, compat=config.pos_w)
     if config.bi_w:

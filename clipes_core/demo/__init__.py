@@ -1,1 +1,1 @@
-"""The demo: generated scenes with truth and captions, and the training of a small CLIP on them."""
+"""The demo: generated scenes with true masks and captions, and the training of a small CLIP on these scenes."""

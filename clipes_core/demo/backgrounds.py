@@ -15,7 +15,8 @@ def cloudy(rng: Rng, size: int, cells_hw: tuple[int, int]) -> np.ndarray:
     Args:
         rng: source of randomness.
         size: side [px].
-        cells_hw: numbers of random values down and across, which are interpolated; more cells give finer noise.
+        cells_hw: numbers of cells down and across; random values at their corners are interpolated. More cells give
+            finer noise.
 
     Returns:
         (size, size) float32, about -1..1.
@@ -30,7 +31,7 @@ def waves(rng: Rng, size: int, direction: float, length: float) -> np.ndarray:
     Args:
         rng: source of randomness, for the phase.
         size: side [px].
-        direction: of the normal [rad].
+        direction: angle between the x axis and the normal of the stripes [rad].
         length: distance between stripes, as a fraction of the side.
 
     Returns:
@@ -58,7 +59,7 @@ def texture(rng: Rng, size: int) -> np.ndarray:
 
 
 def _shaded(shade: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    """Return a colour brightened (shade 1: doubled) or darkened (-1: black), (H, W, 3) float32."""
+    """Return (H, W, 3) float32, a colour that is brightened (shade 1: doubled) or darkened (shade -1: black)."""
     return (1 + shade)[..., None] * np.array(colour, dtype=np.float32)
 
 

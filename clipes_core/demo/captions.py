@@ -1,4 +1,4 @@
-"""Captions of scenes, which like a person's captions mention only part of what the picture shows."""
+"""Captions of scenes. Like those that people write, they mention only part of what a picture shows."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,9 @@ BACKGROUND_WORDS = {
     "wall": ("wall", "bricks"),
 }
 OBJECTS_RATE = 0.85  # share of captions that name objects; the others name only the background
-BACKGROUND_RATE = 0.35  # of the captions with objects
-COLOUR_RATE = 0.3  # per object named
-BARE_RATE = 0.1  # captions without a template
+BACKGROUND_RATE = 0.35  # share of the captions with objects that also name the background
+COLOUR_RATE = 0.3  # share of the named objects whose colour is named
+BARE_RATE = 0.1  # share of captions without a template
 JOINTS = (" and ", ", ", " with ", " next to ")
 
 Rng = np.random.Generator
@@ -38,8 +38,8 @@ def make_caption(rng: Rng, scene: Scene, templates: Sequence[str]) -> str:
 
     Args:
         rng: source of all randomness.
-        scene: to describe.
-        templates: each with a placeholder {} for the words.
+        scene: scene that the caption describes.
+        templates: one or more templates, each with a placeholder {} for the words.
     """
     words = _phrase(rng, scene)
     return words if rng.random() < BARE_RATE else _one_of(rng, templates).replace("{}", words)

@@ -22,9 +22,9 @@ OWN_BACKGROUND = {
     "cat": "wall",
 }
 OWN_BACKGROUND_RATE = 0.6
-OBJECT_COUNT_RATES = (0.45, 0.35, 0.2)  # of 1, 2, 3 objects
-AREA_RANGE = (0.055, 0.38)  # of one object, in scenes
-MAX_OVERLAP = 0.2  # of an object's pixels may be hidden
+OBJECT_COUNT_RATES = (0.45, 0.35, 0.2)  # shares of the scenes with 1, 2 and 3 objects
+AREA_RANGE = (0.055, 0.38)  # smallest and largest area of an object, as a share of the scene
+MAX_OVERLAP = 0.2  # largest share of an object's pixels that may be hidden
 COLOURS = {
     "red": (200, 40, 40),
     "orange": (235, 135, 40),
@@ -54,9 +54,9 @@ class SceneObject:
     """An object of a scene.
 
     Attributes:
-        name: of its class.
-        colour: of its body, a key of COLOURS.
-        area: of the whole object including hidden parts, as a share of the scene.
+        name: name of its class.
+        colour: colour of its body, a key of COLOURS.
+        area: area of the whole object including hidden parts, as a share of the scene.
         hidden: share of the object that later objects hide.
     """
 
@@ -72,7 +72,7 @@ class Scene:
 
     Attributes:
         image_rgb: (S, S, 3) uint8 RGB, [0, 255].
-        truth: (S, S) uint8, 0 background, 1..8 in the order of CLASS_NAMES.
+        truth: (S, S) uint8, 0 for background, 1..8 for the classes in the order of CLASS_NAMES.
         objects: one to three, from back to front; a class may occur twice.
         background: a key of BACKGROUNDS.
     """
@@ -99,8 +99,8 @@ class _Placed:
 def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a scene.
 
-    Each object is on its typical background (a boat on water) in 60 % of the scenes, independent of the other objects.
-    It covers 5 to 40 % of the scene, and at most a fifth of it is hidden.
+    Backgrounds and objects are drawn so that 60 % of the objects are on their typical background (a boat on water). An
+    object covers 5 to 40 % of the scene, and at most a fifth of the object is hidden.
 
     Args:
         rng: source of all randomness.
@@ -121,12 +121,12 @@ def make_scene(rng: Rng, size: int) -> Scene:
 
 
 def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
-    """Draw the scene of a seed of one or more numbers."""
+    """Draw the scene that belongs to a seed, which is a sequence of one or more numbers."""
     return make_scene(np.random.default_rng(seed), size)
 
 
 def _cast(rng: Rng) -> tuple[str, list[str]]:
-    """Draw a background and the classes of the objects, each with its typical background at the set rate."""
+    """Choose a background and one to three classes. OWN_BACKGROUND_RATE of all classes get their typical background."""
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)
     joint = np.array(
@@ -140,7 +140,7 @@ def _cast(rng: Rng) -> tuple[str, list[str]]:
 
 
 def _placed(rng: Rng, names: list[str], size: int) -> list[_Placed]:
-    """Place objects so that none hides too much of another, and reduce their sizes until they fit."""
+    """Place objects so that none hides too much of another, reducing the largest permitted size until they fit."""
     low, high = AREA_RANGE
     while True:
         placed: list[_Placed] = []
@@ -176,8 +176,8 @@ def _place(rng: Rng, name: str, area: float, size: int, others: list[_Placed]) -
 
 
 def _unit_area(outlines: list[np.ndarray], resolution: int = 64) -> float:
-    """Return the area of the union of polygons, in their own units squared."""
-    pixel = 3.2 / resolution  # all shapes lie within 1.6 units of their centre
+    """Return the area of the union of polygons, in the squared units of their corners."""
+    pixel = 3.2 / resolution  # all shapes lie within 1.6 units of the origin
     covered = _covered([(outline + 1.6) / pixel for outline in outlines], resolution)
     return np.count_nonzero(covered) * pixel**2
 

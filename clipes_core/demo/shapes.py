@@ -15,7 +15,7 @@ class Paint(IntEnum):
     """The paint of a part of an object."""
 
     BODY = 1  # the object's own colour
-    ACCENT = 2  # its second colour
+    ACCENT = 2  # the object's second colour
     DARK = 3  # tyres, doors, eyes
     GLASS = 4  # windows
     LIGHT = 5  # hubs, lamps
@@ -28,7 +28,7 @@ class Part:
 
     Attributes:
         outline: (N, 2) float64 corners (x, y), y downwards; one unit is about half the object.
-        paint: of its area.
+        paint: paint that fills the polygon.
     """
 
     outline: np.ndarray

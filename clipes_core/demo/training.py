@@ -1,4 +1,4 @@
-"""The training of a small CLIP: a contrastive loss on two image embeddings, and its schedule."""
+"""The training of a small CLIP, with a contrastive loss on two image embeddings, and the schedule of the training."""
 
 import math
 from typing import Any
@@ -16,37 +16,37 @@ LOGIT_SCALE_MAX = math.log(100)
 class TrainingConfig(Section):
     """Settings of the training of the demo's CLIP."""
 
-    seed: int = Field(0, ge=0, description="Of scenes, captions, initial weights and patch dropout.")
+    seed: int = Field(0, ge=0, description="Seed of scenes, captions, initial weights and patch dropout.")
     samples: int = Field(300_000, ge=1, description="Total number of scenes.")
-    batch: int = Field(64, ge=2, description="Scenes per step.")
-    captions: int = Field(4, ge=1, description="Captions per scene and step.")
+    batch: int = Field(64, ge=2, description="Number of scenes per step.")
+    captions: int = Field(4, ge=1, description="Number of captions per scene and step.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
     warmup: float = Field(
         0.05,
         ge=0,
         lt=1,
-        description="Share of the steps in which the learning rate rises; then it falls to 0 as a cosine.",
+        description="Share of the steps during which the learning rate rises. After them it falls to 0 as a cosine.",
     )
-    weight_decay: float = Field(0.05, ge=0, description="Of matrices, in AdamW.")
-    patch_dropout: float = Field(
-        0.5, ge=0, lt=1, description="Share of patches that are dropped, which saves time (FLIP)."
+    weight_decay: float = Field(0.05, ge=0, description="Weight decay of matrices in AdamW.")
+    patch_dropout: float = Field(0.5, ge=0, lt=1, description="Share of patches that are dropped to save time (FLIP).")
+    whole_share: float = Field(
+        0.1, ge=0, le=1, description="Share of the steps, at the end of the training, that keep all patches."
     )
-    whole_share: float = Field(0.1, ge=0, le=1, description="Share of the steps, at the end, that keep all patches.")
 
     @property
     def steps(self) -> int:
-        """Total number of optimizer steps."""
+        """Return the total number of optimizer steps."""
         return math.ceil(self.samples / self.batch)
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+        """Return the learning rate of a step. Steps count from 0."""
         warm = self.warmup * self.steps
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
 
     def patch_dropout_at(self, step: int) -> float:
-        """Return the share of patches that are dropped in a step, counted from 0."""
+        """Return the share of patches that are dropped in a step. Steps count from 0."""
         return self.patch_dropout if step < (1 - self.whole_share) * self.steps else 0.0
 
 
@@ -66,14 +66,14 @@ class ClipTrainer:
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
 
     def train_step(self, images_rgb: torch.Tensor, captions: list[torch.Tensor]) -> float:
-        """Take a step of AdamW.
+        """Take one step of AdamW.
 
         Args:
-            images_rgb: (B, 3, S, S) uint8.
-            captions: (B, L) int64 tokens per set of captions.
+            images_rgb: (B, 3, S, S) uint8 RGB, [0, 255].
+            captions: one (B, L) int64 tensor of tokens per set of captions; a set has one caption per image.
 
         Returns:
-            The loss.
+            The loss before the step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
@@ -93,27 +93,27 @@ class ClipTrainer:
         return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state."""
+        """Resume from a state that `state_dict` returned."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
-    """Normalise (B, 3, S, S) uint8 to float32 with CLIP's mean and standard deviation."""
+    """Convert (B, 3, S, S) uint8 to float32, normalised with CLIP's mean and standard deviation."""
     mean, std = torch.tensor([OPENAI_MEAN, OPENAI_STD]).reshape(2, 1, 3, 1, 1)
     return (images_rgb.float() / 255 - mean) / std
 
 
 def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
-    """Return CLIP's contrastive loss, averaged over two image embeddings: the class token's and the patch mean's.
+    """Compute CLIP's contrastive loss, averaged over the class token and the patch mean as image embeddings.
 
     The method uses the patch mean, but a loss on the patch mean alone leads to inverted CAMs.
 
     Args:
-        model: as for `ClipTrainer`.
+        model: CLIP as for `ClipTrainer`.
         pixels: (B, 3, S, S) float32, normalised.
-        captions: (B, L) int64 tokens per set of captions.
+        captions: one (B, L) int64 tensor of tokens per set of captions.
     """
     class_token, tokens = model.visual(pixels)
     embeddings = [F.normalize(embedding, dim=-1) for embedding in (class_token, tokens.mean(dim=1) @ model.visual.proj)]
@@ -127,15 +127,15 @@ def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) ->
 
 
 def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
-    """Return the symmetric cross entropy, in which equal captions do not compete.
+    """Compute the symmetric cross entropy between images and captions. Equal captions do not compete.
 
     Args:
         logits: (B, U) scaled cosine similarities of B images and U different captions.
         of_image: (B,) int64 index of each image's caption; every caption belongs to at least one image.
 
     Returns:
-        () mean of two directions: the caption of an image, where a caption of n images counts n times, and the images
-        of a caption, where each of its images is correct.
+        () mean of two cross entropies. The first predicts the caption of each image; a caption of n images counts n
+        times in the softmax. The second predicts the image of each caption; every image of a caption counts as correct.
     """
     counts = torch.bincount(of_image, minlength=logits.shape[1])
     to_text = F.cross_entropy(logits + counts.log(), of_image)

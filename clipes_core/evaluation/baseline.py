@@ -1,4 +1,4 @@
-"""The baseline: a mask made from the labels alone, which every score is compared with."""
+"""The baseline that all scores are compared with: a mask that is made from the labels alone."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ def centre_box(size_hw: tuple[int, int], class_ids: np.ndarray) -> np.ndarray:
         class_ids: (K,) int, data set ids in [1, 254], in the order of the photo's labels; may be empty.
 
     Returns:
-        (H, W) uint8: a centred box of half of each side (rounded down), divided into K upright strips of equal width
-        (to a pixel) with the `class_ids` from left to right. All other pixels are 0; without labels, every pixel is.
+        (H, W) uint8: a centred box whose sides are half of the photo's (rounded down). It is divided from left to right
+        into K upright strips, one per class id, whose widths differ by at most a pixel. All other pixels are 0.
     """
     mask = np.zeros(size_hw, np.uint8)
     height, width = (side // 2 for side in size_hw)

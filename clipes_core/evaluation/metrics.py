@@ -1,4 +1,4 @@
-"""Segmentation scores from one pooled confusion matrix."""
+"""Segmentation scores, computed from one confusion matrix that pools all photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Triplets:
     """The cells of a confusion matrix that are not zero.
 
     Attributes:
-        truth: (M,) int16, row: true id.
-        prediction: (M,) int16, column: predicted id.
-        pixels: (M,) int64, count.
+        truth: (M,) int16, row of each cell, which is the true id.
+        prediction: (M,) int16, column of each cell, which is the predicted id.
+        pixels: (M,) int64, number of pixels in each cell.
     """
 
     truth: np.ndarray
@@ -26,14 +26,14 @@ class Triplets:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores in [0, 1] over the classes in the truth; nan if the truth has none.
+    """Scores in [0, 1] over the classes that occur in the truth; nan if no pixel was counted.
 
     Attributes:
-        miou: mean of `class_iou` without its nan values.
-        pixel_accuracy: correct pixels / pixels.
-        mean_accuracy: mean over classes of correct pixels / true pixels.
-        fwiou: mean of `class_iou` weighted by true pixels.
-        class_iou: (1 + K,) float64, background first; nan for classes without true pixels.
+        miou: mean of `class_iou`, leaving out nan.
+        pixel_accuracy: share of all counted pixels that are predicted correctly.
+        mean_accuracy: mean over the classes of the share of a class's true pixels that are predicted correctly.
+        fwiou: mean of `class_iou`, weighted by the number of true pixels of each class.
+        class_iou: (1 + K,) float64, IoU of each class, background first; nan for classes without true pixels.
     """
 
     miou: float
@@ -44,7 +44,7 @@ class Scores:
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count each pair of true and predicted id in one photo.
+    """Count the pixels of each pair of true and predicted id in one photo.
 
     Args:
         truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
@@ -52,11 +52,11 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
         num_classes: 1 + K.
 
     Returns:
-        (1 + K, 1 + K) int64, pixels; rows are true, columns predicted ids.
+        (1 + K, 1 + K) int64 numbers of pixels; rows are true ids, columns are predicted ids.
 
     Raises:
-        ShapeError: an array is not (H, W) uint8, sizes differ, or a counted pixel's prediction is above K.
-        PhotoError: BAD_TRUTH, `truth` has an id above K other than IGNORE_INDEX.
+        ShapeError: an array is not (H, W) uint8, the sizes differ, or a counted pixel has a predicted id above K.
+        PhotoError: BAD_TRUTH, if `truth` has an id above K other than IGNORE_INDEX.
     """
     _check_map("truth", truth)
     _check_map("prediction", prediction)
@@ -91,7 +91,7 @@ def _count(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.nd
 def cam_confusions(
     cams: np.ndarray, class_ids: np.ndarray, truth: np.ndarray, powers: Sequence[float], num_classes: int
 ) -> np.ndarray:
-    """Count the confusions of a photo's CAMs without CRF, for several background powers.
+    """Compute the confusion matrices of a photo's CAMs, without a CRF, for several background powers.
 
     Args:
         cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
@@ -101,14 +101,15 @@ def cam_confusions(
         num_classes: 1 + K of the whole data set.
 
     Returns:
-        (len(powers), num_classes, num_classes) int64; per power the `confusion` of the argmax.
+        (len(powers), num_classes, num_classes) int64: for each power, the matrix that `confusion` computes from the
+        labels at that power.
 
     Raises:
-        ShapeError: `truth` is not (H, W) uint8, sizes differ, or an id in `class_ids` is not in
+        ShapeError: `truth` is not (H, W) uint8, the sizes differ, or an id in `class_ids` is not in
             [1, num_classes - 1].
         PhotoError: BAD_TRUTH, as for `confusion`.
 
-    Source: the published program's eval_cam.py scores CAMs at the best power.
+    Source: the published program's eval_cam.py, which scores CAMs at the best power.
     """
     _check_map("truth", truth)
     if cams.ndim != 3 or cams.shape != (*class_ids.shape, *truth.shape):
@@ -135,17 +136,17 @@ def to_triplets(matrix: np.ndarray) -> Triplets:
         matrix: (1 + K, 1 + K) int64.
 
     Returns:
-        The cells, row by row.
+        The cells, ordered row by row.
     """
     truth, prediction = np.nonzero(matrix)
     return Triplets(truth.astype(np.int16), prediction.astype(np.int16), matrix[truth, prediction])
 
 
 def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
-    """Rebuild a confusion matrix; cells that occur more than once add up, so one call pools several photos.
+    """Rebuild a confusion matrix. Cells that occur more than once are added, so one call can pool several photos.
 
     Args:
-        triplets: of one photo, or of several photos joined.
+        triplets: cells of one photo, or the joined cells of several photos.
         num_classes: 1 + K.
 
     Returns:
@@ -166,7 +167,7 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
     """Score a pooled confusion matrix.
 
     Args:
-        matrix: (1 + K, 1 + K) int; rows are true, columns predicted ids.
+        matrix: (1 + K, 1 + K) int; rows are true ids, columns are predicted ids.
 
     Returns:
         The scores; all nan if no pixel was counted.
@@ -174,7 +175,8 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
     Raises:
         ShapeError: `matrix` is not square.
 
-    Source: the published program: one pooled matrix; the means leave out classes without true pixels.
+    Source: the published program, which pools all photos in one matrix, and whose means leave out classes without true
+    pixels.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")

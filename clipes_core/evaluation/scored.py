@@ -1,4 +1,4 @@
-"""What a run scores against true masks: the one table that metrics, terminal, report and UI share."""
+"""The kinds of prediction that a run scores against true masks. Metrics, terminal, report and UI share this table."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ class Scored:
     """One kind of prediction that is compared with true masks.
 
     Attributes:
-        key: its name in metrics.json, in artifacts and in the tables of the Prefect UI.
-        title: its name for readers.
-        is_baseline: the others are measured against it; it sees the labels alone.
-        on_evaluation: its scores are over the photos of the evaluation, not over those of the data set.
+        key: name in metrics.json, in artifacts and in the tables of the Prefect UI.
+        title: name that readers see.
+        is_baseline: whether it is the baseline, which uses the labels alone and which the others are compared with.
+        on_evaluation: whether it is scored on the photos of `evaluation` instead of those of `dataset`.
     """
 
     key: str

@@ -1,1 +1,1 @@
-"""Pictures for reports: masks over photos, and the choice of photos to show."""
+"""Pictures for reports: CAMs and masks drawn over photos, and the choice of the photos to show."""

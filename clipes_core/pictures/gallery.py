@@ -1,4 +1,4 @@
-"""The choice of the photos to show: the best, the worst, and some at random."""
+"""The choice of the photos to show: the best, the worst, and random ones."""
 
 import hashlib
 import math
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Picks:
-    """The image ids to show; no photo occurs twice.
+    """The ids of the photos to show. No photo occurs twice.
 
     Attributes:
-        best: highest score first.
-        worst: lowest score first.
-        random: ordered by a hash of their ids.
+        best: ids of the best photos, highest score first.
+        worst: ids of the worst photos, lowest score first.
+        random: ids of random photos, ordered by a hash of the id.
     """
 
     best: tuple[str, ...]
@@ -22,9 +22,9 @@ class Picks:
 
 
 class GalleryChoice:
-    """Chooses among photos that are added one at a time; its memory depends on `count`, not on the number of photos.
+    """Chooses among photos that are added one at a time, with memory for about 2 * `count` photos per group.
 
-    The same photos and scores give the same choice in any order, without a seed.
+    The choice needs no seed. It depends on the photos and their scores, not on the order in which they are added.
 
     Args:
         count: number of photos to show; 0 shows none.
@@ -38,7 +38,7 @@ class GalleryChoice:
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
-        """Add a photo; a photo whose score is nan can only be picked at random."""
+        """Add a photo. If its score is nan, it can only be picked at random."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
         self._keep("random", order, image_id)
@@ -47,10 +47,10 @@ class GalleryChoice:
             self._keep("best", (-score, order), image_id)
             self._keep(
                 "worst", (score, -order), image_id
-            )  # the reverse of the order of `best`, so that no photo is in both
+            )  # exactly the reverse order of `best`, so that no photo is in both
 
     def picks(self) -> Picks:
-        """Pick a third each of best and worst, and the rest at random; fewer if fewer photos were added."""
+        """Pick a third as the best, a third as the worst, and the rest at random; fewer if fewer photos were added."""
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)
         left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]

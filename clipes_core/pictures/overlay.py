@@ -6,7 +6,7 @@ import numpy as np
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams
 
-HEAT_OPACITY = 0.75  # at a CAM of 1
+HEAT_OPACITY = 0.75  # where the CAM is 1
 IDS_OPACITY = 0.7
 
 
@@ -18,8 +18,8 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
         cam: (h, w) float, in [0, 1], of any size; the function resizes it bilinearly.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo in grey, mixed with the CAM's colour (OpenCV's turbo) by `HEAT_OPACITY` times
-        the CAM.
+        (H, W, 3) uint8 RGB: the photo in grey, covered by the CAM's colour (OpenCV's turbo) with an opacity of
+        `HEAT_OPACITY` times the CAM.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` does not have two axes.
@@ -34,7 +34,7 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Colour a photo by a map of ids; the background does not change.
+    """Colour a photo by a map of ids, leaving the background unchanged.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].

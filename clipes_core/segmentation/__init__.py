@@ -1,9 +1,9 @@
-"""The method's extensions of MMSegmentation; importing this package registers them by their class names."""
+"""Extensions of MMSegmentation that the method needs. Importing this package registers each under its class name."""
 
 import warnings
 from contextlib import redirect_stdout
 
-with warnings.catch_warnings(), redirect_stdout(None):  # on import it reports packages that nothing here needs
+with warnings.catch_warnings(), redirect_stdout(None):  # the import reports missing packages that are not needed here
     warnings.filterwarnings("ignore", message="Fail to import", category=UserWarning)
     import mmseg.datasets
     import mmseg.models  # noqa: F401

@@ -9,13 +9,13 @@ from torch import nn
 
 @MODELS.register_module()
 class CaffeResNet(ResNet):
-    """MMSegmentation's ResNet as in Caffe: a bottleneck's stride is on its first 1x1, and the max pool rounds up.
+    """ResNet as in Caffe: the first 1x1 convolution of a bottleneck has the stride, and the max pool rounds up.
 
-    The tensors have torchvision's names and shapes, so that weights of the wrong variant load without an error.
+    The tensors have torchvision's names and shapes. Weights of the wrong variant therefore load without an error.
 
     Args:
-        *args: of MMSegmentation's ResNet.
-        **kwargs: of MMSegmentation's ResNet, except for `style`.
+        *args: positional arguments of MMSegmentation's ResNet.
+        **kwargs: keyword arguments of MMSegmentation's ResNet, except for `style`.
 
     Source: the base recipe of CLIP-ES's training, whose weights come from Caffe.
     """

@@ -1,4 +1,4 @@
-"""Confidence-guided loss: cross entropy on the pixels whose pseudo label is confident."""
+"""Confidence-guided loss: cross entropy over the pixels whose pseudo label has a high confidence."""
 
 from collections.abc import Sequence
 
@@ -16,27 +16,28 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 class ConfidenceGuidedLoss(nn.Module):
     """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
 
-    MMSegmentation's heads call it like any other loss and need not know the confidence, because `hand_over_confidence`
-    sets `confidence` before each batch. If no pixel counts, the loss and its gradient are 0. Under torch.distributed
-    the mean is over the pixels of all processes, so that averaged gradients are those of one process with all images.
+    The heads of MMSegmentation call this loss like any other. They do not need the confidence, because
+    `hand_over_confidence` sets the attribute `confidence` before each batch. If no pixel counts, the loss and its
+    gradient are 0. Under torch.distributed, the mean is over the pixels of all processes. The averaged gradients then
+    equal those of a single process that has all the images.
 
     Args:
-        mu: pixels with a lower confidence do not count, in [0, 1]. 0 gives cross entropy on all labelled pixels, which
-            needs no confidence.
-        class_weight: (1 + K,) weight of each class; the mean is then weighted, as in torch's cross entropy.
-        loss_weight: factor of the result.
-        loss_name: name in the log. MMEngine minimises only losses whose name begins with `loss`.
+        mu: threshold in [0, 1]; pixels of lower confidence do not count. With 0 the loss is the cross entropy over all
+            labelled pixels and needs no confidence.
+        class_weight: (1 + K,) weight of each class. If given, the mean is weighted, as in torch's cross entropy.
+        loss_weight: factor that the result is multiplied by.
+        loss_name: name of the loss in the log. MMEngine minimises only losses whose name begins with `loss`.
 
     Attributes:
         confidence: (B, 1, H, W) uint8 levels round(255 c) of the current batch, or None.
-        kept_fraction: () share of the labelled pixels that counted in the last call, over all processes, in [0, 1].
+        kept_fraction: () share in [0, 1] of the labelled pixels of all processes that counted in the last call.
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
 
     Source: CLIP-ES sec. 3.4, eq. (9).
-    Differs from the reference: the published program writes 255 into the labels instead. The sums are the same. Here
-        the confidence stays a map of its own, so that another mu needs no other labels.
+    Differs from the reference: the published program writes 255 into the labels of the pixels that do not count. The
+        sums are the same. Here the confidence is a separate map, so the labels stay the same if mu changes.
     """
 
     class_weight: Tensor | None
@@ -66,16 +67,16 @@ class ConfidenceGuidedLoss(nn.Module):
         Args:
             logits: (B, 1 + K, H, W) float; half precision is converted to float32. Logits of pixels that do not count
                 have no effect, even if they are infinite.
-            label: (B, H, W) int.
-            weight: (B, H, W) weight of each pixel, as a head's sampler computes it.
-            ignore_index: label of the pixels that do not count.
+            label: (B, H, W) int, class ids or `ignore_index`.
+            weight: (B, H, W) weight of each pixel, as computed by a head's sampler.
+            ignore_index: label of pixels that never count.
 
         Returns:
-            () loss, at least in float32.
+            () loss, float32 or float64.
 
         Raises:
             ShapeError: the sizes of logits, labels and confidence differ, or there is only one logit.
-            ConfigError: no confidence was handed over.
+            ConfigError: `confidence` is not set, and `mu` is not 0.
         """
         if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:
             raise ShapeError(
@@ -103,7 +104,7 @@ class ConfidenceGuidedLoss(nn.Module):
                 "the training pipeline over a data set with gt_confidence; only mu=0 needs none"
             )
         if len(self.confidence) != len(label):
-            raise ShapeError(f"got confidence of {len(self.confidence)} images for {len(label)} of labels")
+            raise ShapeError(f"got confidence of {len(self.confidence)} images, but labels of {len(label)}")
         confidence = F.interpolate(self.confidence, size=label.shape[1:], mode="nearest-exact")
         return confidence.squeeze(1) >= self.lowest_level
 
@@ -113,12 +114,18 @@ class ConfidenceGuidedLoss(nn.Module):
 
 
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
-    """Return the cross entropy per pixel, without the logits of pixels that do not count: 0 times infinity is NaN."""
+    """Return the cross entropy of each pixel.
+
+    The logits of pixels that do not count are replaced by 0, because a weight of 0 times an infinite loss is NaN.
+    """
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 
 
 def _mean_over_processes(sums: Tensor) -> Tensor:
-    """Return the mean of all processes' sums, by which gradients that are averaged later must be divided."""
+    """Return the sums averaged over all processes.
+
+    The loss is divided by this average, not by the total, because the gradients of the processes are averaged later.
+    """
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums
     distributed.all_reduce(sums)

@@ -1,4 +1,4 @@
-"""Handing confidence maps over to the losses, past segmentors and heads that do not know them."""
+"""Hand-over of confidence maps to the losses, past segmentors and heads that have no argument for the maps."""
 
 import inspect
 from typing import Any
@@ -19,11 +19,12 @@ from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
     """Set the confidence of the batch in every ConfidenceGuidedLoss before each forward pass in mode `loss`.
 
-    The maps are the `gt_confidence` of the data samples, (1, H, W) uint8, padded with 0 at the right and bottom to the
-    size of the batch's labels. They are removed after the pass.
+    The maps come from `gt_confidence` of the data samples, (1, H, W) uint8. They are padded with 0 on the right and at
+    the bottom to the size of the batch's labels. After the forward pass they are removed from the losses.
 
     Args:
-        model: an MMSegmentation segmentor without its distributed wrapper; its auxiliary heads are included.
+        model: an MMSegmentation segmentor without its distributed wrapper. The losses of its auxiliary heads are set
+            too.
 
     Returns:
         Handles of the two hooks on the segmentor; remove both to undo the registration.
@@ -65,9 +66,9 @@ def _padded(confidence: Tensor, size: tuple[int, int]) -> Tensor:
 
 @HOOKS.register_module()
 class ConfidenceHook(Hook):
-    """Hands over the confidence while MMEngine's runner trains, and logs the share of pixels that counted.
+    """Passes the confidence to the losses while MMEngine's runner trains, and logs the share of pixels that counted.
 
-    The logged `kept_fraction` is that of the model's first ConfidenceGuidedLoss, which is the decode head's.
+    The logged `kept_fraction` is that of the first ConfidenceGuidedLoss in the model, which belongs to the decode head.
     """
 
     def before_train(self, runner: Runner) -> None:

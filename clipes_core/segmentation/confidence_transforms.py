@@ -1,7 +1,7 @@
 """Transforms for photos whose pseudo mask has a confidence map.
 
-MMSegmentation's transforms apply to all maps that `results["seg_fields"]` lists. The two in this module replace those
-that handle labels only.
+MMSegmentation's transforms apply to all maps that `results["seg_fields"]` lists. The exceptions are Pad and
+PackSegInputs, which handle labels only. The transforms in this module replace these two.
 """
 
 from typing import Any
@@ -18,10 +18,10 @@ from clipes_core.errors import ConfigError, ShapeError
 
 @TRANSFORMS.register_module()
 class PadWithConfidence(Pad):
-    """MMCV's Pad, which also pads the confidence with 0; it pads at the right and bottom.
+    """MMCV's Pad, extended to pad the confidence with 0. It pads on the right and at the bottom.
 
-    A pipeline needs it only if photos must reach their size before they form a batch, for example in a mosaic. Else
-    MMSegmentation's SegDataPreProcessor pads the batch, after normalising the photos.
+    A pipeline needs this transform only if photos must have their final size before they form a batch, for example in a
+    mosaic. Otherwise MMSegmentation's SegDataPreProcessor pads the batch, after it has normalised the photos.
     """
 
     def _pad_seg(self, results: dict[str, Any]) -> None:
@@ -35,20 +35,20 @@ class PadWithConfidence(Pad):
 
 @TRANSFORMS.register_module()
 class PackConfidence(PackSegInputs):
-    """MMSegmentation's PackSegInputs, which also packs the confidence map as `gt_confidence` of the data sample."""
+    """MMSegmentation's PackSegInputs, extended to pack the confidence map as `gt_confidence` of the data sample."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack photo, labels and confidence.
 
         Args:
-            results: `img` (H, W, 3) uint8 BGR, `gt_seg_map` and `gt_confidence` (H, W) uint8, and metadata.
+            results: metadata, `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and `gt_confidence`, each (H, W) uint8.
 
         Returns:
             `inputs`, (3, H, W) uint8 BGR, and `data_samples`, with `gt_sem_seg` (1, H, W) int64 and `gt_confidence`
             (1, H, W) uint8.
 
         Raises:
-            ConfigError: there is no confidence.
+            ConfigError: `results` has no `gt_confidence`.
             ShapeError: confidence and labels differ in size.
         """
         if "gt_confidence" not in results:

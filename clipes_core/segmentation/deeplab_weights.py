@@ -1,4 +1,4 @@
-"""Tensor names of the weights that deeplab-pytorch converted from Caffe, translated to MMSegmentation's."""
+"""Translation of deeplab-pytorch's tensor names, which its weights from Caffe have, to those of MMSegmentation."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ HEAD = re.compile(r"aspp\.c(?P<branch>\d+)\.(?P<tensor>\w+)")
 
 
 def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors that have names of deeplab-pytorch, and keep all other names.
+    """Rename the tensors that have deeplab-pytorch's names, and keep all other names.
 
     Args:
-        tensors: by name. The names of a DeepLabV2 with several scales begin with `base.`.
+        tensors: tensors by name. If the weights are those of a DeepLabV2 with several scales, the names begin with
+            `base.`.
 
     Returns:
-        The same tensors under names such as `backbone.layer1.0.conv1.weight` of a CaffeResNet and
-        `decode_head.branches.0.weight` of a DeepLabV2Head.
+        The same tensors, renamed for a CaffeResNet (`backbone.layer1.0.conv1.weight`) and a DeepLabV2Head
+        (`decode_head.branches.0.weight`).
 
     Source: the names in kazuto1011/deeplab-pytorch, whose weights CLIP-ES trains from.
     """

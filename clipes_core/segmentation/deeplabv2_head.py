@@ -1,4 +1,4 @@
-"""The head of DeepLabV2: the sum of four dilated convolutions from features to class logits."""
+"""The head of DeepLabV2, which computes class logits as the sum of four dilated convolutions of the features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +11,19 @@ from torch import nn
 
 @MODELS.register_module()
 class DeepLabV2Head(BaseDecodeHead):
-    """Sum of 3x3 convolutions with different dilations and a bias each; no image pooling, bottleneck or dropout.
+    """Sum of 3x3 convolutions, each with its own dilation and bias, without image pooling, bottleneck or dropout.
 
-    The parameters are `branches.<i>.weight` and `branches.<i>.bias`, which the parameter groups of a config can name.
+    The parameters are named `branches.<i>.weight` and `branches.<i>.bias`. The parameter groups of a config can use
+    these names.
 
     Args:
-        in_channels: C of the features.
+        in_channels: number C of channels of the features.
         num_classes: 1 + K.
-        dilations: of the convolutions.
-        **kwargs: of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
+        dilations: dilation of each convolution.
+        **kwargs: keyword arguments of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
 
-    Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. Weights start from N(0, 0.01) and biases from 0, as in the recipe
-        that CLIP-ES trains with.
+    Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. Weights are initialised from N(0, 0.01) and biases with 0,
+        as in the recipe that CLIP-ES trains with.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class DeepLabV2Head(BaseDecodeHead):
         )
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Classify each position.
+        """Compute the class logits at each position.
 
         Args:
-            inputs: the backbone's stages, (B, C, h, w) float each; `in_index` selects one.
+            inputs: outputs of the backbone's stages, each (B, C, h, w) float. `in_index` selects one of them.
 
         Returns:
             (B, 1 + K, h, w) logits.

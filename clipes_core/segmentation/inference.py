@@ -1,4 +1,4 @@
-"""Predictions of a trained segmenter: on the whole photo or on crops, at several scales, and mirrored."""
+"""Predictions of a trained segmenter, on the whole photo or on crops, at one or more scales, mirrored or not."""
 
 from collections.abc import Iterator
 from functools import reduce
@@ -23,7 +23,7 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
     Args:
         model: as for `photo_probs`.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: views of the photo that the network predicts, and whether a dense CRF follows.
+        config: the views of the photo that the network sees, and whether a dense CRF follows.
 
     Returns:
         (H, W) uint8, ids 0..K.
@@ -41,14 +41,14 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
 def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
     """Predict the class probabilities of each pixel of a photo.
 
-    The network predicts one view (the photo at a scale, possibly mirrored) after the other. Their logits are resized
-    to the photo bilinearly, and only the running sum or maximum is kept in memory.
+    The network predicts the views (the photo at each scale, possibly also mirrored) one after the other. The logits of
+    each view are resized to the photo bilinearly, and only the running sum or maximum is kept in memory.
 
     Args:
-        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. Its own preprocessor is used, with
-            BGR input; its `test_cfg` is not.
+        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. Its own preprocessor is used and gets
+            BGR input. Its `test_cfg` is not used.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: mode, crop, stride, scales, flip, merge.
+        config: settings, of which mode, crop, stride, scales, flip and merge are read.
 
     Returns:
         (1 + K, H, W) float32 on the model's device, in [0, 1]; the channels add up to 1.
@@ -56,8 +56,8 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
-    Source: merge max with scales 1, 0.75, 0.5 is the base repository's rule (kazuto1011/deeplab-pytorch).
-    Differs from the reference: the maximum is taken at the photo's size; the reference takes it at that of the logits.
+    Source: the base repository (kazuto1011/deeplab-pytorch) uses merge max with scales 1, 0.75 and 0.5.
+    Differs from the reference: the maximum is taken at the photo's size, not at the size of the logits.
     """
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
         raise ShapeError(f"image_rgb must be (H, W, 3) uint8, got {image_rgb.shape} {image_rgb.dtype}")
@@ -69,7 +69,7 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
 
 
 def _views(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> Iterator[torch.Tensor]:
-    """Yield the logits of each view, (1 + K, H, W) float32 at the photo's size and not mirrored, as new tensors."""
+    """Yield a new (1 + K, H, W) float32 tensor with the logits of each view, at the photo's size and not mirrored."""
     size_hw = image_rgb.shape[:2]
     for scale in config.scales:
         scaled = _scaled(image_rgb, scale)
@@ -85,7 +85,7 @@ def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
-    """Return the logits of a view, (1 + K, h, w) float32 at its size; the mean where crops overlap."""
+    """Return the (1 + K, h, w) float32 logits of a view at its own size, averaged over overlapping crops."""
     height, width, _ = image_rgb.shape
     if config.mode == "whole":
         return _crop_logits(model, image_rgb)
@@ -102,19 +102,19 @@ def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfi
 
 
 def _crops(side: int, crop: int, stride: int) -> list[slice]:
-    """Return the extents of crops along a side: `stride` apart, the last one moved back to end with the side."""
+    """Return the extents of crops along a side, `stride` apart. The last crop is moved back to end with the side."""
     last = max(side - crop, 0)
     starts = [*range(0, last, stride), last]
     return [slice(start, min(start + crop, side)) for start in starts]
 
 
 def _crop_logits(model: BaseSegmentor, image_rgb: np.ndarray) -> torch.Tensor:
-    """Return the logits of a crop, (1 + K, h, w) float32, without what the preprocessor pads."""
+    """Return the (1 + K, h, w) float32 logits of a crop, without the padding that the preprocessor adds."""
     height, width, _ = image_rgb.shape
     image = torch.from_numpy(np.ascontiguousarray(image_rgb[..., ::-1].transpose(2, 0, 1)))
     data = {"inputs": [image], "data_samples": [SegDataSample()]}
     inputs = model.data_preprocessor(data, training=False)["inputs"]
-    size = inputs.shape[2:]  # stock heads resize their logits to it
+    size = inputs.shape[2:]  # MMSegmentation's heads resize their logits to this size
     meta = {"ori_shape": size, "img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
     logits = _resized(model.encode_decode(inputs, [meta])[0].float(), size)
     return logits[:, :height, :width]

@@ -1,4 +1,4 @@
-"""Training at several scales of each photo at once, as in the DeepLabV2 recipe of the base repository."""
+"""Training on several scales of each photo in one step, as in the DeepLabV2 recipe of the base repository."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,18 +18,20 @@ from clipes_core.errors import ShapeError
 
 @MODELS.register_module()
 class MultiScaleEncoderDecoder(EncoderDecoder):
-    """An EncoderDecoder whose loss is the sum over several scales of the photo and the maximum of their logits.
+    """An EncoderDecoder whose loss is summed over several scales of the photo, plus a loss for the scales' maximum.
 
-    Each loss is computed at the size of its logits, to which the labels are reduced by nearest neighbour. The maximum
-    has the size of the first scale's logits. All heads of MMSegmentation can be used, also as auxiliary heads. The
-    prediction is that of EncoderDecoder.
+    The maximum is the pixel-wise maximum of the scales' logits, at the size of the first scale's logits. Each loss is
+    computed at the size of its logits; the labels are reduced to that size by nearest neighbour. All heads of
+    MMSegmentation that return one map of logits can be used, including as auxiliary heads. Predictions are made as in
+    EncoderDecoder.
 
     Args:
-        *args: of EncoderDecoder.
-        scales: of the photo; the first one determines the size of the maximum.
-        **kwargs: of EncoderDecoder.
+        *args: positional arguments of EncoderDecoder.
+        scales: scales of the photo. The first one determines the size of the maximum.
+        **kwargs: keyword arguments of EncoderDecoder.
 
-    Source: the base recipe of CLIP-ES's training: scales 1, 0.75, 0.5, and the sum of four cross entropies.
+    Source: the base recipe of CLIP-ES's training, which sums four cross entropies: one at each of the scales 1, 0.75
+    and 0.5, and one on the maximum.
     """
 
     def __init__(self, *args: Any, scales: Sequence[float] = (1.0, 0.75, 0.5), **kwargs: Any) -> None:
@@ -37,17 +39,18 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
         self.scales = tuple(scales)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Compute the losses of all scales and of their maximum.
+        """Compute the loss at each scale, and the loss on the maximum of the scales' logits.
 
         Args:
             inputs: (B, 3, H, W) float.
-            data_samples: with `gt_sem_seg` (1, H, W).
+            data_samples: B samples with `gt_sem_seg` (1, H, W).
 
         Returns:
-            The losses of the heads under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`, to be summed.
+            The losses of the heads, under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. The caller sums
+            them.
 
         Raises:
-            ShapeError: a head returns anything but one map of logits.
+            ShapeError: a head does not return exactly one map of logits.
         """
         pyramid = [self.extract_feat(_scaled(inputs, scale)) for scale in self.scales]
         losses: dict[str, Tensor] = {}
@@ -88,7 +91,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Return the reduced labels, (1, h, w), without the confidence, which the loss reduces in the same way."""
+    """Return samples with the labels reduced to (1, h, w). The loss itself reduces the confidence in the same way."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

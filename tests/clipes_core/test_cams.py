@@ -211,7 +211,7 @@ def test_refined_cams_are_empty_if_the_boxes_are(model, photo):
 
 def test_refuses_photos_of_several_sizes(model, photo):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
-    expected = r"one size with class ids each, got 2 of sizes \[\(20, 30\), \(157, 121\)\] with 2 lists"
+    expected = r"one size and one list .* each, got 2 images of sizes \[\(20, 30\), \(157, 121\)\] and 2 lists"
     with pytest.raises(ShapeError, match=expected):
         photo_cams(backbone, texts, [photo, photo.resize((20, 30))], [[1], [1]], CamConfig())
 
@@ -219,7 +219,7 @@ def test_refuses_photos_of_several_sizes(model, photo):
 @pytest.mark.parametrize("class_ids", [[], [[1]], [[1]] * 3])
 def test_refuses_other_than_one_list_of_class_ids_per_photo(model, photo, class_ids):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
-    expected = rf"got 2 of sizes \[\(157, 121\)\] with {len(class_ids)} lists of class ids"
+    expected = rf"got 2 images of sizes \[\(157, 121\)\] and {len(class_ids)} lists of class ids"
     with pytest.raises(ShapeError, match=expected):
         photo_cams(backbone, texts, [photo, photo], class_ids, CamConfig())
 

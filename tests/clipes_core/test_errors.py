@@ -44,7 +44,7 @@ def test_a_broken_artifact_keeps_its_uri_reason_and_advice_between_processes():
     copy = pickle.loads(pickle.dumps(BrokenArtifactError("s3://store/a.parquet", "is missing", "run again")))
     assert type(copy) is BrokenArtifactError
     assert (copy.uri, copy.reason) == ("s3://store/a.parquet", "is missing")
-    assert str(copy) == "s3://store/a.parquet is missing: run again, and clipes rebuilds it"
+    assert str(copy) == "s3://store/a.parquet is missing: run again; clipes will rebuild it"
 
 
 def test_only_network_timeout_and_memory_are_transient():

@@ -165,7 +165,7 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, scene_argument
         assert f"To resume: {shlex.join(['clipes', *arguments])}" in done.stderr
         assert computed(metrics_of(clipes))["masks"] < 3
     else:
-        assert "1 photos without result" in done.stdout
+        assert "1 photos without a result" in done.stdout
         rows = rows_of(clipes, "masks")
         assert [rows[name]["status"] for name in sorted(rows)] == ["ok", "error", "ok"]
         assert rows["scene_01"]["error_kind"] == "upstream"

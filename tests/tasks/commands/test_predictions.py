@@ -173,7 +173,7 @@ def test_a_missing_segmenter_is_reported(tmp_path, photo, model):
     config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}})
     path = save_run(config, model)
     fsspec.filesystem("file").rm(path)
-    with pytest.raises(BrokenArtifactError, match="is missing: run again, and clipes rebuilds it"):
+    with pytest.raises(BrokenArtifactError, match="is missing: run again; clipes will rebuild it"):
         list(predict(config.store, "r", PredictionRequest((str(photo("a.jpg")),), str(tmp_path / "out"))))
 
 

@@ -259,7 +259,7 @@ def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, 
     shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
     page = report_of(run)
     assert "1 artifact could not be read. Their content is missing in this report." in notes(page)
-    assert "is missing: run again, and clipes rebuilds it" in notes(page)
+    assert "is missing: run again; clipes will rebuild it" in notes(page)
     assert len(cards(page)) == 6
     assert "Pseudo mask" not in titles(page)
 

@@ -302,7 +302,7 @@ def test_a_truncated_artifact_counts_as_missing(local, length):
     path_of(local).write_bytes(path_of(local).read_bytes()[:length])
 
     assert not local.is_complete(KEY, 3)
-    with pytest.raises(ArtifactError, match=r"cannot be read \(.*\): delete it and run again, and clipes rebuilds it"):
+    with pytest.raises(ArtifactError, match=r"cannot be read \(.*\): delete it and run again; clipes will rebuild it"):
         local.read(uri)
 
 
@@ -333,7 +333,7 @@ def test_reading_a_missing_artifact_says_that_it_is_missing(store):
 
     assert not store.is_complete(KEY, 0)
     for read in (store.footer, store.read, lambda uri: list(store.read_rows(uri))):
-        with pytest.raises(ArtifactError, match=r"007-c+\.parquet is missing: run again, and clipes rebuilds it"):
+        with pytest.raises(ArtifactError, match=r"007-c+\.parquet is missing: run again; clipes will rebuild it"):
             read(uri)
 
 

@@ -127,7 +127,7 @@ def test_a_missing_artifact_is_reported(tiny, run_of):
     tiny.add("a")
     store, name = run_of()
     shutil.rmtree(f"{store}/artifacts/masks")
-    with pytest.raises(ArtifactError, match="is missing: run again, and clipes rebuilds it"):
+    with pytest.raises(ArtifactError, match="is missing: run again; clipes will rebuild it"):
         export_run("voc", store, name, str(tiny.folder / "out"), 0)
 
 
