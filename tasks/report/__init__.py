@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 
 
 def write_report(store_uri: str, name: str) -> str:
-    """Write `runs/<name>/report.html` of a run in any state.
+    """Write `runs/<name>/report.html` for a run in any state.
 
     Returns:
-        Its URI.
+        URI of the report.
 
     Raises:
         UsageError: no run of this name is in the store, or an earlier version wrote it.
         ArtifactError: a file of the run is broken.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
@@ -36,7 +36,7 @@ def write_report(store_uri: str, name: str) -> str:
 
 @contextmanager
 def report_run(run: PreparedRun) -> Iterator[RunRecord]:
-    """Do as `record_run`, and write a report after the run, however it ended.
+    """Record a run with `record_run`, and write a report after it, however it ended.
 
     Raises:
         RunBusyError: a run of this name is already running.
@@ -65,7 +65,7 @@ def _write(files: RunFiles, facts: RunFacts) -> str:
 
 
 def _report_or_warn(run: PreparedRun) -> str | None:
-    """Write and show the report; a failure changes nothing about how the run ended, and `clipes report` can retry."""
+    """Write and show the report; if this fails, warn, because `clipes report` can write the report later."""
     files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
         facts = _gather(files)

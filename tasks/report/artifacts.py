@@ -1,4 +1,4 @@
-"""The artifacts of a run as its report reads them: an unreadable one is noted and skipped."""
+"""Reads the artifacts of a run for its report, and notes and skips those that are unreadable."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ class RunArtifacts:
     """Streams the rows of a run's artifacts and of its own tables.
 
     Args:
-        files: of the run.
-        shards: rows of its status.parquet.
+        files: files of the run.
+        shards: rows of the run's status.parquet.
 
     Attributes:
-        unreadable: URI -> why it could not be read, so far.
+        unreadable: URI -> reason why the file could not be read, for the files tried so far.
     """
 
     def __init__(self, files: RunFiles, shards: Sequence[Mapping[str, Any]]) -> None:
@@ -27,13 +27,13 @@ class RunArtifacts:
     def rows(
         self, stage: str, columns: Sequence[str], shards: Collection[int] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a stage's artifacts, of all shards or of some."""
+        """Stream the rows of a stage's artifacts, from all shards or only from the given ones."""
         for (made, shard), uri in self._uris.items():
             if made == stage and (shards is None or shard in shards):
                 yield from self._read(uri, columns)
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a table beside run.json; none if it does not exist."""
+        """Stream the rows of a table next to run.json; yield none if the table does not exist."""
         if self._files.find(file) is not None:
             yield from self._read(self._files.uri(file), columns)
 

@@ -31,7 +31,7 @@ Basis = Literal["miou", "confidence", "nothing"]
 
 @dataclass(frozen=True)
 class Rejects:
-    """Photos without result.
+    """Photos without a result.
 
     Attributes:
         groups: (stage, kind) -> number of photos.
@@ -51,12 +51,12 @@ class RunFacts:
         config: config of the run.
         vocabulary: classes of the run.
         listed: photos of the manifest.
-        rejects: photos without result.
-        sentences: class id -> sentences that CLIP read for it.
+        rejects: photos without a result.
+        sentences: class id -> sentences that CLIP read for the class.
         masks: number of pseudo masks.
-        confidence: (256,) int64, pixels of all masks per stored level.
+        confidence: (256,) int64, number of pixels of all masks per stored confidence level.
         picks: photos for the gallery.
-        basis: what the gallery's best and worst refer to.
+        basis: quantity by which the gallery's best and worst photos were chosen.
         segmenter: the segmenter trained on the masks.
         artifacts: reader for the rows of the galleries.
     """
@@ -117,7 +117,7 @@ def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, Gall
 
 
 def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
-    """Choose photos by mIoU if any has a true mask, else by confidence, else any that have CAMs."""
+    """Choose photos by mIoU if any is scored, else by confidence; without masks, choose from the photos with CAMs."""
     scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
     for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":

@@ -30,7 +30,7 @@ class Listed:
 
 
 def listed(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> Listed:
-    """Count the photos of a manifest in the run's folder, and keep those whose ids are wanted."""
+    """Count the photos of a manifest in the run's folder, and keep the photos whose ids are in `wanted`."""
     photos = unlabelled = with_truth = 0
     by_class: Counter[int] = Counter()
     chosen = {}

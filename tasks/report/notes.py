@@ -19,7 +19,7 @@ TONES = get_args(Tone)
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence or two, and lines quoted below them."""
+    """One or two sentences, and the lines quoted below them."""
 
     tone: Tone
     text: str
@@ -27,7 +27,7 @@ class Note:
 
 
 def state_of(facts: RunFacts) -> tuple[str, Tone]:
-    """Return the run's state in a word, and its tone."""
+    """Return the run's state as one word, and the tone of the state."""
     if facts.status.interrupted:
         return "interrupted", "bad"
     state = facts.status.run["state"]
@@ -56,7 +56,7 @@ def headline(facts: RunFacts) -> Note:
 
 
 def _segmenter_sentence(metrics: Mapping[str, Any]) -> str:
-    """Return a sentence on the segmenter's score; empty if it was not scored."""
+    """Return a sentence about the segmenter's score; empty if the segmenter was not scored."""
     if SEGMENTER_MASK.key not in metrics:
         return ""
     miou, images = metrics[SEGMENTER_MASK.key]["miou"], metrics[SEGMENTER_MASK.key]["images"]
@@ -114,7 +114,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
     if not listed.photos:
         yield Note("bad", "No photo could be used: all were rejected when they were listed. The reasons are below.")
     if rejected:
-        yield Note("warn", f"{_counted(rejected, 'photo')} without result: the reasons are below.")
+        yield Note("warn", f"{_counted(rejected, 'photo')} without a result: the reasons are below.")
     if listed.unlabelled:
         yield Note(
             "plain",

@@ -102,7 +102,7 @@ def _dataset(dataset: DatasetConfig) -> str:
 
 
 def _template(facts: RunFacts) -> dict[str, str]:
-    """Return the template of the texts, and whether it was chosen automatically; nothing for a ranking."""
+    """Return the template of the texts, and whether it was chosen automatically; empty if the run ranks templates."""
     template = facts.status.run["template"]
     if template is None:
         return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
@@ -121,7 +121,7 @@ def _scores(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _gain(scored: Scored, metrics: Mapping[str, Any]) -> float | None:
-    """Return the mIoU above the baseline's; None where the two cannot be compared."""
+    """Return the mIoU minus the baseline's mIoU; None if the two cannot be compared."""
     if scored.is_baseline or scored.on_evaluation or CENTRE_BOX.key not in metrics:
         return None
     gain: float = metrics[scored.key]["miou"] - metrics[CENTRE_BOX.key]["miou"]

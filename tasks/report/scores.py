@@ -1,4 +1,4 @@
-"""The scores of a run's classes, as report and UI show them."""
+"""The scores of a run's classes, as the report and the UI show them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clipes.tasks.report.facts import RunFacts
 from clipes_core.evaluation.scored import PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
-RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of them that was scored ranks the classes
+RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of these that was scored ranks the classes
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class ClassScores:
     Attributes:
         id: class id; 0 is background.
         name: name of the class.
-        iou: IoU in [0, 1] of its pseudo masks, or of the segmenter if masks were not scored; None if no true mask of
-            these photos holds the class.
-        photos: number of photos with its label; None for background.
-        others: key of each score, that of `iou` included -> IoU; None if no true mask holds the class.
+        iou: IoU in [0, 1] of the pseudo masks, or of the segmenter if the masks were not scored; None if no true mask
+            of the scored photos holds the class.
+        photos: number of photos with the class as a label; None for background.
+        others: key of each score, including that of `iou` -> IoU; None if no true mask holds the class.
     """
 
     id: int

@@ -22,7 +22,7 @@ class SegmenterFacts:
     Attributes:
         curve: rows of its artifact; empty if no segmenter was trained.
         listed: photos of the evaluation.
-        picks: photos for the gallery, by the mIoU in the photo.
+        picks: photos for the gallery, ranked by their own mIoU.
     """
 
     curve: Curve

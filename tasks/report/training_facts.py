@@ -1,4 +1,4 @@
-"""Facts about a training, in words for report and UI."""
+"""Words the facts about a training for the report and the UI."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from clipes_core.config.run import TrainConfig
 
 
 def training_facts(facts: RunFacts) -> dict[str, str]:
-    """Return the facts about a run's training by name; empty without a training, and before the end of the run."""
+    """Return name -> fact about a run's training; empty if nothing was trained or the run has not ended."""
     training = (facts.status.metrics or {}).get("training")
     return dict(_facts(training, facts.config.train)) if training else {}
 

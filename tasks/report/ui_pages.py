@@ -1,4 +1,4 @@
-"""The results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
+"""Shows the results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def report_page(facts: RunFacts, report_uri: str) -> str:
-    """Return a page with the headline, the notes, the photos without result, and the paths of the files."""
+    """Return a page with the headline, the notes, the photos without a result, and the paths of the files."""
     state, _ = state_of(facts)
     note_lines = [
         line
@@ -79,7 +79,7 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
     parts = (
         [f"**{state}**: {_plain(headline(facts).text)}"],
         note_lines,
-        ["**Photos without result**", "", *rejects] if rejects else [],
+        ["**Photos without a result**", "", *rejects] if rejects else [],
         places,
     )
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -91,7 +91,7 @@ def training_page(facts: RunFacts) -> str:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
     table = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
-    shown = [_picture_table([plot]) for plot in curve]  # one per row, because the UI cuts off a second one
+    shown = [_picture_table([plot]) for plot in curve]  # one plot per row, because the UI cuts off a second one
     return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *table])])
 
 
@@ -108,7 +108,7 @@ def gallery_page(facts: RunFacts) -> str:
 
 
 def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
-    """Yield cards with their headings, the segmenter's first: these are few, so they all fit on the page."""
+    """Yield cards with their headings; the segmenter's few cards come first, so that they all fit on the page."""
     picks = facts.segmenter.picks
     predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
     evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
@@ -120,7 +120,7 @@ def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
 
 
 def _headed(groups: Mapping[str, Sequence[str]], gallery: Gallery | EvaluationGallery) -> Iterator[tuple[str, Card]]:
-    """Yield the cards of each group; the first one has the title of its group as heading."""
+    """Yield the cards of each group; the first card of a group has the group's title as heading."""
     for title, image_ids in groups.items():
         for place, card in enumerate(gallery.cards(image_ids)):
             yield ("" if place else f"### {title}\n\n"), card
@@ -156,7 +156,7 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _place(uri: str) -> str:
-    """Return a link if browsers may follow it, else code to copy: pages from a server cannot open local files."""
+    """Return a link if browsers can open the URI, else the URI as text to copy, such as for local files."""
     return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
 
 
@@ -166,7 +166,7 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as code, with a fence longer than any row of backticks in it."""
+    """Return text as code, with a fence longer than any sequence of backticks in it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text.replace('|', chr(92) + '|')}{fence}"
 

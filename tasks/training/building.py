@@ -1,4 +1,4 @@
-"""Building the network of a recipe with MMSegmentation, and registering the modules that a recipe names."""
+"""Builds the network of a recipe with MMSegmentation, and registers the modules that a recipe names."""
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; comes first because it silences MMSegmentation
 
@@ -24,7 +24,7 @@ LOGGER = "clipes-training"
 
 @contextmanager
 def register_modules(recipe: Recipe) -> Iterator[None]:
-    """Register the modules of MMSegmentation and of the config, and resolve plain names to them for the block.
+    """Register the modules of MMSegmentation and of the config; within the block, names without a scope mean these.
 
     Raises:
         ConfigError: a module that the config imports cannot be imported.
@@ -38,7 +38,7 @@ def register_modules(recipe: Recipe) -> Iterator[None]:
 
 
 def import_own_modules(names: Sequence[str]) -> None:
-    """Import the modules that the config's custom_imports name, which register themselves.
+    """Import the modules that the config's custom_imports name; on import, they register themselves.
 
     Raises:
         ConfigError: a module cannot be imported.
@@ -53,7 +53,7 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
 
     Args:
         part: name of the part of the config that is at fault.
-        done: what cannot be done with this part.
+        done: past participle for the message '... cannot be <done>', such as built or imported.
     """
     try:
         yield
@@ -64,11 +64,11 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
 
 
 def build_network(recipe: Recipe) -> BaseSegmentor:
-    """Build the network of a recipe with its initial weights on the CPU; call it within `register_modules`.
+    """Build the network of a recipe with its initial weights on the CPU; call this within `register_modules`.
 
     Raises:
-        ConfigError: MMSegmentation cannot build the network, or could not rebuild it from the file of a segmenter.
-        WeightsError: the initial weights belong to another network.
+        ConfigError: MMSegmentation cannot build the network, or could not rebuild it from a saved segmenter.
+        WeightsError: the initial weights belong to a different network.
     """
     try:
         stated = without_initial_weights(from_text(as_text(recipe.model)))

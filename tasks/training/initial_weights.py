@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def initial_digest(init: str) -> str:
-    """Return the digest of initial weights, which for those of torchvision is the name of their file.
+    """Return the digest of initial weights; for torchvision's weights, this is the name of their file.
 
     Args:
         init: torchvision://NAME, a file or URI, or none. Weights that are not on this host yet are downloaded.
@@ -36,17 +36,17 @@ def initial_digest(init: str) -> str:
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
-    """Load initial weights into a whole segmenter if the file holds one, else into its backbone.
+    """Load initial weights into the whole segmenter if the file holds one, else into the backbone only.
 
-    The tensor names of deeplab-pytorch are translated. A tensor whose shape differs, such as that of a head for other
-    classes, is not loaded, so that the model keeps its own.
+    The tensor names of deeplab-pytorch are translated. If the shape of a tensor differs, such as in a head for
+    different classes, it is not loaded, and the model keeps its own tensor.
 
     Args:
-        model: an MMSegmentation segmentor; changed.
-        init: as for `initial_digest`.
+        model: an MMSegmentation segmentor; changed in place.
+        init: initial weights, as for `initial_digest`.
 
     Raises:
-        WeightsError: the file is damaged, or belongs to another network.
+        WeightsError: the file is damaged, or belongs to a different network.
     """
     path = _file(init)
     if path is None:

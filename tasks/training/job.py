@@ -13,19 +13,19 @@ from clipes_core.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that a process needs to train; picklable.
+    """Everything that a process needs in order to train; can be pickled.
 
     Attributes:
-        key: of the artifact that the training is for.
-        store: where the artifact goes.
-        config: of the run.
-        vocabulary: the classes of the run.
-        recipe: the training itself.
-        photos: to train on.
-        mask_uris: of the artifacts that hold the pseudo masks.
+        key: key of the artifact that the training makes.
+        store: store that the artifact is written to.
+        config: config of the run.
+        vocabulary: classes of the run.
+        recipe: recipe of the training.
+        photos: photos to train on.
+        mask_uris: URIs of the artifacts that hold the pseudo masks.
         validation: photos with truth, scored during the training.
         processes: how many processes train together.
-        meeting: file through which the processes find each other; a single process does not use it.
+        meeting: file that the processes use to connect to each other; a single process does not use it.
     """
 
     key: ArtifactKey
@@ -69,9 +69,9 @@ class Trained:
     """The result of a training.
 
     Attributes:
-        curve: the points as plain values, see `clipes.tasks.training.hooks.curve.Point`.
+        curve: points of the curve as plain values, see `clipes.tasks.training.hooks.curve.Point`.
         facts: what metrics.json states about the training.
-        weights: size and SHA-256 of the network beside the artifact.
+        weights: size and SHA-256 of the network's file next to the artifact.
     """
 
     curve: list[dict[str, Any]]

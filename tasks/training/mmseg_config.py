@@ -1,4 +1,4 @@
-"""A config file of MMSegmentation: its parts as a training needs them, checked and with errors that name the file."""
+"""Reads a config file of MMSegmentation, and checks the parts that a training needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from clipes.tasks.machine.shipped import MMSEG_CONFIGS
 from clipes.tasks.training.network import config_sections
 from clipes_core.errors import ConfigError
 
-PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad knows the labels alone
+PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the confidence
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
     "tasks.training.sampler": "clipes.tasks.training.data.sampler",
-}  # imported under both names, a module would register its classes twice
+}  # the modules' old names; a module imported under both would register its classes twice
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class MmsegConfig:
     """The content of a config file.
 
     Attributes:
-        name: of the file or of the shipped config, for messages.
-        values: its variables.
+        name: name of the shipped config or path of the file, for messages.
+        values: variables of the config.
     """
 
     name: str
@@ -37,7 +37,7 @@ class MmsegConfig:
         """Raise errors about values of an unexpected type as ConfigError, because a config may hold any value.
 
         Raises:
-            ConfigError: naming the config.
+            ConfigError: a value has an unexpected type; the message names the config.
         """
         try:
             yield
@@ -57,12 +57,12 @@ class MmsegConfig:
 
     @property
     def max_iters(self) -> int | None:
-        """Length of the training that the config asks for; None if it does not say."""
+        """Number of iterations that the config sets; None if it sets none."""
         return (self.values.get("train_cfg") or {}).get("max_iters")
 
     @property
     def batch_size(self) -> int:
-        """Photos of an iteration."""
+        """Number of photos per iteration."""
         return int(self.values.get("train_batch_size") or self._dataloader.get("batch_size") or 1)
 
     @property
@@ -70,7 +70,7 @@ class MmsegConfig:
         """The modules that custom_imports names.
 
         Raises:
-            ConfigError: one of them has the name that it had in an earlier version of clipes.
+            ConfigError: a name is that of a module in an earlier version of clipes.
         """
         found = (self.values.get("custom_imports") or {}).get("imports", ())
         names = (found,) if isinstance(found, str) else tuple(found)
@@ -82,10 +82,10 @@ class MmsegConfig:
         return names
 
     def pipeline(self) -> Iterator[dict[str, Any]]:
-        """Yield the transforms, without loading, and with padding and packing that know the confidence.
+        """Yield the transforms without those that load; padding and packing also handle the confidence.
 
         Raises:
-            ConfigError: there are no transforms, or one of them would leave the confidence behind.
+            ConfigError: there are no transforms, or one of them would not transform the confidence.
         """
         found = self.values.get("train_pipeline") or self._dataloader.get("dataset", {}).get("pipeline")
         if not found:
@@ -93,7 +93,7 @@ class MmsegConfig:
         for transform in deepcopy(list(self._typed(found, "train_pipeline"))):
             kind = transform["type"]
             if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
-                for section in config_sections(transform):  # transforms may choose among others
+                for section in config_sections(transform):  # a transform may contain others, to choose from
                     self._move_confidence(section)
                 yield dict(transform)
         yield {"type": "PackConfidence"}
@@ -112,7 +112,7 @@ class MmsegConfig:
         return {**found, "type": "OptimWrapper"}
 
     def schedulers(self, iterations: int) -> Iterator[dict[str, Any]]:
-        """Yield the schedulers, stretched from the config's number of iterations to another one.
+        """Yield the schedulers, stretched from the config's number of iterations to the given one.
 
         Raises:
             ConfigError: a scheduler counts epochs.
@@ -156,7 +156,7 @@ def read_mmseg_config(name: str) -> MmsegConfig:
     """Read a config file.
 
     Args:
-        name: of a shipped config, or the path of a `.py`.
+        name: name of a shipped config, or path of a `.py` file.
 
     Raises:
         ConfigError: there is no such file, it raises an error, or it has no model with a decode_head.

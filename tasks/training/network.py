@@ -1,4 +1,4 @@
-"""The config of a network with the run's classes and losses, and the initial weights that it names."""
+"""Puts the run's classes and losses into the config of a network, and finds the initial weights that it names."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -14,7 +14,7 @@ def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfi
     Args:
         model: config of an MMSegmentation segmentor; left unchanged.
         num_classes: 1 + K.
-        train: loss and threshold.
+        train: settings of the loss and its threshold.
     """
     network = deepcopy(dict(model))
     for head in _heads(network):
@@ -33,7 +33,7 @@ def initial_weights_of_network(model: Mapping[str, Any]) -> str | None:
 
 
 def initial_weights_of_parts(model: Mapping[str, Any]) -> list[str]:
-    """Return all initial weights that a config names, also those of parts of the network."""
+    """Return all initial weights that a config names, including those for parts of the network."""
     return [weights for section in config_sections(dict(model)) for weights in _initial_weights(section)]
 
 
@@ -75,13 +75,13 @@ def _initial_weights(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _init_cfgs(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the initialisations of a section, of which loading weights may be one."""
+    """Return the initialisations of a section; one of them may load weights."""
     found = section.get("init_cfg") or ()
     return [found] if isinstance(found, Mapping) else list(found)
 
 
 def _remove_initial_weights(section: dict[str, Any]) -> None:
-    """Keep only the initialisations that are drawn at random."""
+    """Remove everything that loads weights, and keep the random initialisations."""
     section.pop("pretrained", None)
     if str(section.get("type")).rpartition(".")[2] == "TIMMBackbone":
         section["pretrained"] = False  # by default timm downloads weights

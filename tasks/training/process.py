@@ -46,18 +46,18 @@ MIB = 1 << 20
 
 
 def train(job: TrainingJob, rank: int) -> Trained | None:
-    """Train a segmenter together with the other processes of the job; the process of rank 0 writes the network.
+    """Train a segmenter together with the other processes of the job; the process with rank 0 writes the network.
 
     Args:
-        job: what to train, and on what.
+        job: what to train, and on which photos.
         rank: number of this process, from 0.
 
     Returns:
-        The result of the training, in the process of rank 0; None in the others.
+        The result of the training, in the process with rank 0; None in the others.
 
     Raises:
         ConfigError: the network cannot be built from the recipe.
-        WeightsError: the initial weights belong to another network.
+        WeightsError: the initial weights belong to a different network.
         StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too little
             memory.
         PhotoError: a hundred photos in a row are unusable.
@@ -129,7 +129,7 @@ class _Training:
         return hooks
 
     def _iteration_counter(self) -> Callable[[int], None]:
-        """Return what counts iterations for the progress display; only the first process counts them."""
+        """Return a function that counts iterations for the progress display; only the first process counts them."""
         return partial(self._worker.counters.add, self._job.key.stage) if self._rank == 0 else _count_nothing
 
     def _loader(self) -> DataLoader[Any]:
@@ -155,7 +155,7 @@ class _Training:
         return MMDistributedDataParallel(model, device_ids=None if device == "cpu" else [device])
 
     def _trained(self, runner: Runner) -> Trained:
-        """Write the network, and return what its artifact states."""
+        """Write the network, and return the result of the training."""
         job = self._job
         names = [entry.name for entry in job.vocabulary.classes]
         model = unwrapped_model(runner)

@@ -1,6 +1,6 @@
 """The recipe of a training: an MMSegmentation config with the run's classes, losses and settings in it.
 
-Reading one imports MMEngine and torch, which takes seconds; importing this module does not.
+Reading a recipe imports MMEngine and torch, which takes seconds; importing this module does not.
 """
 
 import json
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that defines a training except for its photos; plain values.
+    """Everything that defines a training except for its photos, as plain values.
 
     Attributes:
-        model: for MODELS.build, with the run's classes and losses and without initial weights.
+        model: config for MODELS.build, with the run's classes and losses and without initial weights.
         pipeline: transforms from a photo with its maps to a data sample.
-        batch_size: photos of one iteration, on all devices together.
-        optim_wrapper: for OPTIM_WRAPPERS.build, in float32.
+        batch_size: number of photos per iteration, on all devices together.
+        optim_wrapper: config for OPTIM_WRAPPERS.build, in float32.
         param_scheduler: schedulers of the learning rate.
-        iterations: length of the training.
+        iterations: number of iterations of the training.
         hooks: the config's own hooks.
         precision: fp32, bf16 or fp16.
         init: initial weights: torchvision://NAME, a file or URI, or none.
         ignore_below: labels whose confidence is lower become 255; None keeps all labels.
-        seed: of the initial weights, the order of the photos and the augmentation.
-        inputs: whatever else the result depends on: the EXIF rule and the digest of the initial weights.
-        imports: the config's own modules, which register what it names.
+        seed: seed for the initial weights, the order of the photos and the augmentation.
+        inputs: everything else that the result depends on: the EXIF rule and the digest of the initial weights.
+        imports: modules of the config, which register the classes that it names.
     """
 
     model: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Digest of everything that changes the result; the location of the initial weights is not part of it."""
+        """Digest of everything that affects the result; the location of the initial weights does not."""
         values = asdict(self)
         del values["init"]  # `inputs` holds the digest of their content
         return digest(values)
@@ -69,7 +69,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     """Read the MMSegmentation config of a run, and put the run's classes, losses and settings into it.
 
     Args:
-        config: of the run; `train` and `dataset.exif` are read.
+        config: config of the run; only `train` and `dataset.exif` are used.
         num_classes: 1 + K.
         precision: fp32, bf16 or fp16.
 
@@ -83,7 +83,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     read = read_mmseg_config(config.train.mmseg_config)
     with read.translate_type_errors():
         recipe = _recipe(config, read, num_classes, precision)
-        recipe.accumulated  # noqa: B018 - raises here if it is not a number
+        recipe.accumulated  # noqa: B018 - raises here if the value is not a number
     try:
         json.dumps(asdict(recipe))
     except (TypeError, ValueError) as exc:
@@ -120,7 +120,7 @@ def _own_initial_weights(read: "MmsegConfig") -> str | None:
     """Return the initial weights that the config names for its network.
 
     Raises:
-        ConfigError: the config names weights of a part of the network only, which clipes cannot load.
+        ConfigError: the config names weights for only a part of the network, which clipes cannot load.
     """
     weights = initial_weights_of_network(read.model)
     if weights is None and (of_parts := initial_weights_of_parts(read.model)):

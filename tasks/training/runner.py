@@ -1,4 +1,4 @@
-"""MMEngine's runner and optimizer wrappers, as a run uses them."""
+"""Adapts MMEngine's runner and optimizer wrappers to clipes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from clipes.tasks.training.building import translate_recipe_errors
 
 
 class TrainingRunner(Runner):
-    """MMEngine's runner, which leaves the model on its device and reports parts that it cannot build as ConfigError."""
+    """MMEngine's runner; it leaves the model on its device, and raises ConfigError if it cannot build a part."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        """Return the model as it is, already wrapped where several processes train."""
+        """Return the model unchanged; if several processes train, it is already wrapped."""
         return model  # MMEngine would move it to any GPU that it finds
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -42,7 +42,7 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block's forward pass in mixed precision."""
+        """Run the forward pass within the block in mixed precision."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield

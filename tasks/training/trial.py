@@ -1,4 +1,4 @@
-"""The trial of a recipe: every part of a training is built and used once, so that errors show before the run begins."""
+"""Tries a recipe: builds and uses every part of a training once, so that errors show before the run begins."""
 
 from clipes_core.segmentation import hand_over_confidence  # comes first because it silences MMSegmentation
 
@@ -24,20 +24,20 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 
 BLOCK, BLOCKS_HW = 25, (15, 20)  # side [px] and number of blocks: 375 x 500 px, the size of most VOC photos
 FULL_CONFIDENCE = 255
-DRAWS = 8  # because transforms act at random
+DRAWS = 8  # several, because transforms are random
 MAX_MISPLACED = 0.1  # share of the pixels; some transforms change labels on purpose
 
 
 def try_recipe(recipe: Recipe, num_classes: int) -> None:
-    """Build every part of a training once and run noise through transforms and network, so that errors show early.
+    """Build every part of a training, and run noise through its transforms and network, so that errors show early.
 
     Args:
-        recipe: of the training.
+        recipe: recipe of the training.
         num_classes: 1 + K.
 
     Raises:
         ConfigError: a part cannot be built, or fails on its input.
-        WeightsError: the initial weights belong to another network.
+        WeightsError: the initial weights belong to a different network.
     """
     with torch.random.fork_rng(devices=[]), register_modules(recipe):
         model = build_network(recipe)
@@ -59,7 +59,7 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
 
 
 def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
-    """Run noise with blocks of labels through a pipeline a few times; return the last result, None if it skips all."""
+    """Run noise with labels through a pipeline a few times; return the last result, or None if each run gave None."""
     last = None
     for draw in range(DRAWS):
         blocks = np.random.default_rng(draw).integers(0, num_classes, BLOCKS_HW).astype(np.uint8)
@@ -77,7 +77,7 @@ def _check_confidence(sample: SegDataSample) -> None:
     """Refuse a pipeline that moves labels without their confidence.
 
     Raises:
-        ConfigError: the confidence of the sample is no longer where its labels are.
+        ConfigError: the confidences of the sample no longer match its labels.
     """
     ids, confidence = sample.gt_sem_seg.data, sample.gt_confidence.data
     labelled = ids != IGNORE_INDEX
@@ -92,7 +92,7 @@ def _check_confidence(sample: SegDataSample) -> None:
 
 
 def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
-    """Compute the losses of a sample as in training, but with batch norm frozen: one photo has no statistics."""
+    """Compute the losses of a sample as in training; batch norm is frozen, because one photo is too few for it."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):

@@ -16,7 +16,7 @@ COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
 
 
 def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
-    """Draw the curve of a training; there is no plot for a quantity that was never measured.
+    """Draw the curve of a training; leave out the plot of a quantity that was never measured.
 
     Args:
         curve: rows of the segmenter's artifact.

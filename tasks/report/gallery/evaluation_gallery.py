@@ -16,7 +16,7 @@ COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
 
 class EvaluationGallery:
-    """The cards of photos of the evaluation; rows are read at once, and cards made one at a time.
+    """The cards of photos of the evaluation; all rows are read first, and cards are made one at a time.
 
     Args:
         facts: facts of the run.

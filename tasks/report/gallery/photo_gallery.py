@@ -34,7 +34,7 @@ MASK_COLUMNS = ("image_id", "status", "mask_png", "confidence_png", "confidence_
 
 
 class Gallery:
-    """The cards of the chosen photos; rows are read at once, and cards made one at a time."""
+    """The cards of the chosen photos; all rows are read first, and cards are made one at a time."""
 
     def __init__(self, facts: RunFacts) -> None:
         self._facts = facts

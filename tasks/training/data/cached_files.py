@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 GB = 10**9
 INDEX_TIMEOUT_S = 10.0  # the index is locked for milliseconds; a disk that takes longer is unsuitable for the cache
-PAUSE_S = 60.0  # before a cache that failed is used again
+PAUSE_S = 60.0  # how long a cache that failed is not used
 LOCK_FILES = 256
 
 Source = Literal["local", "hit", "fetched"]
@@ -39,7 +39,7 @@ class FileRead:
     """Where a file, or a part of it, was read from.
 
     Attributes:
-        source: local: a disk of this host; hit: the cache; fetched: the store of the file.
+        source: local: a disk of this host; hit: the cache; fetched: the file's own store.
         size_bytes: how many bytes were read.
         seconds: duration of the read [s].
     """
@@ -50,14 +50,16 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files or parts of them, and caches those of other hosts; evicts the least recently used ones.
+    """Reads files or parts of them, and caches those from other hosts; evicts the least recently used entries.
 
-    Any number of processes may share the folder, and a file is fetched by one of them at a time. If the folder cannot
-    be used (full, read-only), the cache warns once, bypasses the folder, and tries it again after a minute. Picklable.
+    Any number of processes may share the folder. Only one process at a time fetches a given file. If the folder cannot
+    be used (full, read-only), the cache warns once, bypasses the folder, and tries it again after a minute. Instances
+    can be pickled.
 
     Args:
-        folder: on a local disk, private to this user; None: among the user's other caches.
-        size_gb: limit of the cache [10^9 bytes]; 0 caches nothing.
+        folder: folder of the cache, on a local disk and private to this user; None: clipes/files in the
+            user's cache folder.
+        size_gb: largest size of the cache [10^9 bytes]; 0 turns the cache off.
     """
 
     def __init__(self, folder: str | Path | None = None, size_gb: float = 10.0) -> None:
@@ -72,9 +74,9 @@ class CachedFiles:
         """Read a file, or some bytes of it.
 
         Args:
-            uri: path or URI.
-            version: changes when the content of the file does.
-            span: the bytes to read, [start, end); None: all of them.
+            uri: path or URI of the file.
+            version: text that changes whenever the content of the file changes.
+            span: range of bytes to read, [start, end); None: the whole file.
 
         Raises:
             FileNotFoundError: the file does not exist.
@@ -104,7 +106,7 @@ class CachedFiles:
                 data = self._try(lambda: self._cached(key))  # another process may have fetched it meanwhile
             if data is not None:
                 return data, "hit"
-            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # then whoever runs the training decides
+            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # if this fails, the caller decides what to do
             self._try(lambda: self._insert(key, fetched))
             return fetched, "fetched"
 
@@ -115,7 +117,7 @@ class CachedFiles:
         return Cache(str(self.folder), timeout=INDEX_TIMEOUT_S, disk=_RawDisk, **settings)
 
     def _cached(self, key: str) -> bytes | None:
-        # diskcache opens the file while it locks the index; then it stays readable when another process evicts it.
+        # diskcache opens the file while it holds the index's lock, so the file stays readable even if it is evicted.
         file = self._cache.get(key, read=True)
         if file is None:
             return None
@@ -137,7 +139,7 @@ class CachedFiles:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Keep other processes from fetching this file; the system releases the lock of a process that dies."""
+        """Keep other processes from fetching this file; if this process dies, the system releases the lock."""
         locks = self.folder / "turns"
         locks.mkdir(exist_ok=True)
         with (locks / str(zlib.crc32(key.encode()) % LOCK_FILES)).open("w") as file:
@@ -145,7 +147,7 @@ class CachedFiles:
             yield
 
     def _try(self, act: Callable[[], Result]) -> Result | None:
-        """Use the cache; return None if it fails, or failed less than `PAUSE_S` ago."""
+        """Call `act`, which uses the cache; return None if it fails, or if the cache failed less than `PAUSE_S` ago."""
         if time.monotonic() < self._paused_until:
             return None
         try:
@@ -162,7 +164,7 @@ class CachedFiles:
 
 
 class _RawDisk(Disk):
-    """Stores bytes in files as they are: unpickles nothing, whatever the index says, and removes half-written files."""
+    """Stores bytes in files unchanged; never unpickles anything, whatever the index says, and removes partial files."""
 
     def store(self, value: bytes, _read: bool, key: Any = UNKNOWN) -> tuple[int, int, str, None]:
         name, path = self.filename(key, value)

@@ -1,4 +1,4 @@
-"""Photos and their pseudo masks as a data set of MMSegmentation, in an order that a resumed training repeats."""
+"""An MMSegmentation data set of photos and their pseudo masks, whose order a resumed training run repeats."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,33 +21,34 @@ from clipes_core.pseudo_mask import ignore_unsure
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_IN_A_ROW = 100  # more than bad photos explain: credentials have expired, or a folder is gone
+UNUSABLE_IN_A_ROW = 100  # bad photos alone cannot explain so many; credentials have expired, or a folder is gone
 
 
 @DATASETS.register_module()
 class PseudoMaskDataset(Dataset[dict[str, Any]]):
     """The photos of a run with their pseudo masks and confidences, without any truth.
 
-    Its indices are draws: they count the samples of the whole training, over all epochs and processes. Epoch e holds
-    the draws from e * len on, in an order of its own; see `DrawSampler`. A draw always gives the same sample, in any
-    process.
+    An index of this data set is a draw: the number of a sample in the whole training run, counted over all epochs and
+    processes. Epoch e consists of the draws e * len to (e + 1) * len - 1, and each epoch has its own order of photos;
+    see `DrawSampler`. A draw gives the same sample in any process.
 
-    In addition to the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
-    `unusable` (the photos that it replaces, with the reasons). They are in the metainfo of `data_samples` if the
-    pipeline packs one.
+    Besides the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
+    `unusable` (the photos that it replaces, with the reasons). If the
+    pipeline packs `data_samples`, they are in its metainfo.
 
     Args:
-        training_set: the photos and the locations of their masks, or a mapping with the `store` and `run` to read them
-            from.
+        training_set: photos and the locations of their masks, or a mapping with the `store` and `run` from which
+            these are read.
         pipeline: MMSegmentation's transforms. Their input is `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and
             `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
-        seed: of the order and of the transforms.
+        seed: seed for the order of the photos and for the transforms.
         ignore_below: labels whose confidence is lower become 255; None keeps all labels.
-        cache: for files of other hosts, or a mapping with its `folder` and `size_gb`.
+        cache: cache for files from other hosts, or a mapping with the cache's `folder` and `size_gb`.
 
     Raises:
         DatasetError: no photo has a mask.
-        UsageError, StageError, ArtifactError, StorageError, TransientError: as `TrainingSet.of_run`.
+        UsageError, StageError, ArtifactError, StorageError, TransientError: for the same reasons as
+            `TrainingSet.of_run`.
     """
 
     def __init__(
@@ -78,10 +79,10 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return len(self.training_set)
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
-        """Return the sample of a draw; the next photo in the epoch's order replaces one that is unusable.
+        """Return the sample of a draw; if a photo is unusable, the next one in the epoch's order replaces it.
 
         Raises:
-            PhotoError: all photos that could replace it are unusable too.
+            PhotoError: the photo and all photos that could replace it are unusable.
             BrokenArtifactError: a mask cannot be read any more.
             StorageError: the store of the masks refuses access.
             TransientError: a store did not answer in any attempt.
@@ -102,7 +103,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
-        """Return the indices of the photo that is drawn, and of those that may replace it."""
+        """Return the index of the drawn photo, then those of the photos that may replace it."""
         count = len(self)
         epoch, position = divmod(draw, count)
         order = _order(self.seed, epoch, count)
@@ -152,11 +153,11 @@ def transform_input(
     """Return the dict that MMSegmentation's transforms expect after loading.
 
     Args:
-        uri: of the photo.
-        index: of the photo in the data set.
+        uri: path or URI of the photo.
+        index: index of the photo in the data set.
         image_bgr: (H, W, 3) uint8.
         ids: (H, W) uint8, 0..K and 255.
-        confidence: (H, W) uint8, round(255 c).
+        confidence: (H, W) uint8, round(255 c) for a confidence c in [0, 1].
     """
     return {
         "img_path": uri,
@@ -171,7 +172,7 @@ def transform_input(
     }
 
 
-@lru_cache(maxsize=2)  # at the end of an epoch workers load from the next one, too
+@lru_cache(maxsize=2)  # at the end of an epoch, workers already load from the next one
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     """Return the order of an epoch, (count,) int64."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)

@@ -1,4 +1,4 @@
-"""Loading batches in processes of their own, without losing the type and content of their errors."""
+"""Loads batches in separate processes, and keeps the type and content of errors in these processes."""
 
 import sys
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ def training_loader(
     """Return a loader of endless batches; use it with `LoadErrorHook`.
 
     Args:
-        dataset: to load from.
+        dataset: data set to load from.
         batch_size: photos per batch of this process.
-        slot: where this process computes.
-        workers: number of loading processes; 0 loads in this process. auto: one per thread of the slot, at most 8, if
-            it computes on a GPU, else 0.
+        slot: device and threads of this process.
+        workers: number of loading processes; 0 loads in this process. auto: on a GPU, one per thread of the slot, at
+            most 8; on a CPU, 0.
     """
     auto = 0 if slot.device == "cpu" else min(MAX_WORKERS, slot.threads)
     count = auto if workers == "auto" else int(workers)
@@ -52,14 +52,14 @@ class LoadErrorHook(Hook):
         """Raise the error that the loader returned instead of a batch.
 
         Raises:
-            ClipesError: the one that the data set raised.
+            ClipesError: the error that the data set raised.
         """
         if isinstance(data_batch, ClipesError):
             raise data_batch
 
 
 class _ErrorsAsSamples(Dataset[Any]):
-    """Returns errors as samples, because torch would turn an error of a loading process into a bare RuntimeError."""
+    """Returns errors as samples, because torch may replace an error in a loading process by a RuntimeError."""
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:
         self._dataset = dataset

@@ -1,4 +1,4 @@
-"""Statistics of the files that a training reads, and of the photos that it cannot use."""
+"""Statistics of the files that a training run reads, and of the photos that it cannot use."""
 
 from collections import Counter
 from typing import Any
@@ -11,7 +11,7 @@ from clipes_core.errors import StageError
 
 
 class Reads:
-    """Counts of the files that one process has read for its samples, in this attempt."""
+    """Counts the files that one process has read for its samples since this attempt began."""
 
     def __init__(self) -> None:
         self._files, self._bytes = Counter[str](), Counter[str]()
@@ -42,13 +42,14 @@ class Reads:
 
 
 class ReadsHook(Hook):
-    """Counts the reads of each iteration, and stops a training with too many unusable photos.
+    """Counts the reads of each iteration, and stops the training if too many photos are unusable.
 
-    It sees only the photos of its own process since the start of this attempt; in the long run these are all photos.
+    The hook sees only the photos that its own process has loaded since this attempt began. Over enough epochs, these
+    are all photos.
 
     Args:
-        reads: receives the counts.
-        photos: how many photos the training has.
+        reads: object that receives the counts.
+        photos: number of photos to train on.
         max_failure_rate: highest permitted share of unusable photos, in [0, 1].
     """
 

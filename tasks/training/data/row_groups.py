@@ -1,4 +1,4 @@
-"""Reading a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
+"""Reads a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from clipes.tasks.storage.parquet import (
 
 @dataclass(frozen=True, eq=False)
 class RowGroups:
-    """A Parquet file whose footer has been read. Picklable.
+    """A Parquet file whose footer has been read. It can be pickled.
 
     Attributes:
-        uri: of the file.
-        footer: locates the row groups.
+        uri: path or URI of the file.
+        footer: metadata that locates the row groups.
     """
 
     uri: str
@@ -31,7 +31,7 @@ class RowGroups:
 
     @classmethod
     def of_file(cls, uri: str, columns: Sequence[str]) -> "RowGroups":
-        """Read the footer of a file, and check that the file has the columns.
+        """Read the footer of a file, and check that the file has the given columns.
 
         Raises:
             BrokenArtifactError: the file is missing, does not open or lacks a column.
@@ -46,14 +46,14 @@ class RowGroups:
         return self.footer.num_row_groups
 
     def span(self, group: int, columns: Sequence[str]) -> tuple[int, int]:
-        """Return the range of bytes [start, end) that holds the columns of a row group and everything between them."""
+        """Return the smallest range of bytes [start, end) that contains the given columns of a row group."""
         found = self.footer.row_group(group)
         chunks = [found.column(index) for index in range(found.num_columns)]
         spans = [_span(chunk) for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
         return min(start for start, _ in spans), max(end for _, end in spans)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield a table of the columns per row group, without fetching the other columns.
+        """Yield one table per row group, with the given columns; fetch only the span of these columns.
 
         Raises:
             BrokenArtifactError: the file is missing, or a page fails its checksum.
@@ -75,7 +75,7 @@ class RowGroups:
             group: number of the row group.
             columns: names of the columns.
             start: offset of the data in the file.
-            data: bytes of the file from there on, at least up to the end of the row group's `span`.
+            data: bytes of the file from `start` on, at least up to the end of the row group's `span`.
 
         Raises:
             BrokenArtifactError: a page fails its checksum.
@@ -88,7 +88,7 @@ class RowGroups:
 
 
 class _Part(io.BytesIO):
-    """The bytes of a file from an offset on, which is read with the offsets of the whole file."""
+    """The bytes of a file from an offset on; readers seek in it with the offsets of the whole file."""
 
     def __init__(self, start: int, data: bytes) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""The sampler: which samples a process loads, independent of the number of processes and of interruptions."""
+"""The sampler, which decides which samples a process loads."""
 
 from collections.abc import Iterator, Sized
 from itertools import count
@@ -12,11 +12,11 @@ from torch.utils.data import Sampler
 class DrawSampler(Sampler[int]):
     """Yields the draws of `PseudoMaskDataset` without end: rank, rank + world size, rank + 2 * world size, ...
 
-    Together, the processes load the next draws in each iteration: the same ones for any number of processes, as long
-    as their batches add up to the same size.
+    In each iteration, the processes together load the next draws. If their batches add up to the same size, these are
+    the same draws for any number of processes. Interruptions do not change them either.
 
     Args:
-        dataset: to draw from.
+        dataset: data set to draw from.
         seed: ignored because the data set decides the order; MMEngine passes one to every sampler.
     """
 
@@ -34,10 +34,10 @@ class DrawSampler(Sampler[int]):
         """Start after some draws without loading them; MMEngine calls this when it resumes.
 
         Args:
-            num_samples: how many draws this process has loaded since the start of the training, at least 0.
+            num_samples: number of draws that this process has loaded since the training began, at least 0.
 
         Raises:
-            ValueError: a negative number.
+            ValueError: `num_samples` is negative.
         """
         if num_samples < 0:
             raise ValueError(f"num_samples must be at least 0, got {num_samples}")

@@ -21,7 +21,7 @@ from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
-THREADS = 16  # artifacts whose ids are read at once; the threads wait for the store
+THREADS = 16  # number of artifacts whose ids are read at once; the threads mostly wait for the store
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
@@ -42,7 +42,7 @@ class PhotoPlace:
 
 @dataclass(frozen=True)
 class MaskPlace:
-    """The location of a photo's mask: numbers of the artifact, of its row group, and of the row in that group."""
+    """The location of a photo's mask: index of the artifact, of the row group in it, and of the row in that group."""
 
     image_id: str
     artifact: int
@@ -55,7 +55,7 @@ class StoredMask:
     """A photo's pseudo mask.
 
     Attributes:
-        ids: (H, W) uint8, 0 and data set ids.
+        ids: (H, W) uint8, 0 for background or class ids of the data set.
         confidence: (H, W) uint8, round(255 c).
     """
 
@@ -65,13 +65,15 @@ class StoredMask:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """The photos that have a pseudo mask, sorted by id; a table, because there may be millions. Picklable.
+    """The photos that have a pseudo mask, sorted by id. It can be pickled.
+
+    The photos are stored as a table, because there may be millions.
 
     Attributes:
         places: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
-        artifacts: of the stage that makes the masks.
+        artifacts: artifacts of the stage masks.
         vocabulary: the classes of the ids in the masks.
-        exif: whether an EXIF orientation rotates the photos, as it did when their masks were made.
+        exif: whether EXIF orientations are applied to the photos; the same setting as when their masks were made.
         left_out: how many photos of the data set have no mask.
     """
 
@@ -88,10 +90,10 @@ class TrainingSet:
         """Locate the masks of photos.
 
         Args:
-            photos: of the manifest.
+            photos: photos of the manifest.
             artifacts: URIs of the artifacts that hold the masks.
-            vocabulary: of the run.
-            exif: rule of the run for EXIF orientations.
+            vocabulary: vocabulary of the run.
+            exif: the run's rule for EXIF orientations.
 
         Raises:
             BrokenArtifactError: an artifact is missing, does not open, fails a checksum or lacks a column.
@@ -105,7 +107,7 @@ class TrainingSet:
 
     @classmethod
     def of_run(cls, store: str, run: str) -> "TrainingSet":
-        """Locate the masks of a run's photos with the files that the run has written.
+        """Locate the masks of a run's photos, using the files that the run has written.
 
         Args:
             store: URI of the run's store.
@@ -114,7 +116,7 @@ class TrainingSet:
         Raises:
             UsageError: the run does not exist.
             StageError: the run has no masks yet.
-            BrokenArtifactError, StorageError, TransientError: as `of_photos`.
+            BrokenArtifactError, StorageError, TransientError: for the same reasons as `of_photos`.
         """
         status = read_run(store, run)
         artifacts = status.artifacts("masks")
@@ -139,18 +141,18 @@ class TrainingSet:
         return self.places.num_rows
 
     def photo(self, index: int) -> PhotoPlace:
-        """Return a photo by its index in the order of ids."""
+        """Return the photo with this index, in the order of image ids."""
         return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-        """Read a photo's mask, and of its artifact only the row group that holds it.
+        """Read a photo's mask; fetch only the row group of the artifact that holds it.
 
         Args:
-            index: of the photo in the order of ids.
+            index: index of the photo, in the order of image ids.
             files: cache through which the row group is read.
 
         Raises:
-            BrokenArtifactError: the artifact is missing, fails a checksum or has another photo in this row.
+            BrokenArtifactError: the artifact is missing, fails a checksum or has a different photo in this row.
             StorageError: the store refuses access.
             TransientError: the store did not answer in any attempt.
         """
@@ -188,7 +190,7 @@ def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[
         data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
     rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
     if [row["image_id"] for row in rows] != [place.image_id]:
-        raise BrokenArtifactError(masks.uri, f"no longer holds {place.image_id} in its row", "run again")
+        raise BrokenArtifactError(masks.uri, f"no longer has {place.image_id} in the expected row", "run again")
     return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the store: written atomically, the last ones and the best kept, the newest resumed from."""
+"""Writes checkpoints to the store atomically, keeps the newest ones and the best, and resumes from the newest."""
 
 import io
 import logging
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointFolder:
-    """The checkpoints of one training.
+    """The folder with the checkpoints of one training.
 
-    A store may be away for a minute; the steps since the last checkpoint are not lost then.
+    If the store does not answer, writing is retried for about a minute, so that no steps are lost.
 
     Args:
-        uri: of the folder; any fsspec URI.
-        keep: how many of the newest ones are kept.
+        uri: URI of the folder; any fsspec URI.
+        keep: how many of the newest checkpoints are kept.
     """
 
     def __init__(self, uri: str, keep: int) -> None:
@@ -43,12 +43,12 @@ class CheckpointFolder:
         """Write a checkpoint atomically, then remove the outdated ones.
 
         Args:
-            iteration: how many iterations were done.
+            iteration: number of iterations done.
             state: tensors and plain values.
 
         Raises:
-            StorageError: the store refuses.
-            TransientError: it does not answer.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
         """
         ONE_MINUTE.call(self._put, f"{iteration:08d}.pt", state)
         ONE_MINUTE.call(self._prune)
@@ -58,7 +58,7 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest intact checkpoint or None, without executing anything in it. Raises as `write`."""
+        """Return the newest intact checkpoint or None, without executing any code in it. Raises as `write`."""
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
             data = read_file(uri)
@@ -87,14 +87,15 @@ class CheckpointFolder:
 class CheckpointHook(Hook):
     """Resumes from the newest checkpoint, and writes one every few iterations and at the end.
 
-    A checkpoint holds no random state, because `RandomnessHook` and the data set derive it from seed and iteration.
+    A checkpoint holds no random state, because `RandomnessHook` and the data set derive that state from
+    seed and iteration.
 
     Args:
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
         every: iterations between two checkpoints.
-        curve: is saved and restored too.
-        clock: is paused while a checkpoint is written.
-        writes: whether this process writes; one process of a training does.
+        curve: curve that is saved and restored with each checkpoint.
+        clock: clock that is paused while a checkpoint is written.
+        writes: whether this process writes checkpoints; exactly one process of a training does.
     """
 
     priority = "LOWEST"  # after the scheduler has changed the learning rate
@@ -140,5 +141,5 @@ class CheckpointHook(Hook):
 
 
 def unwrapped_model(runner: Runner) -> torch.nn.Module:
-    """Return the model without the wrapper that several processes need."""
+    """Return the model without the wrapper that it has if several processes train."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -10,12 +10,12 @@ from mmengine.runner import Runner
 
 
 class Clock:
-    """Times of one training process, in this attempt.
+    """Times of one training process since this attempt began.
 
     Attributes:
-        iterations: how many were done.
-        seconds: time spent computing them [s].
-        waited: time spent waiting for their photos [s].
+        iterations: number of iterations done.
+        seconds: time spent computing the iterations [s].
+        waited: time spent waiting for the iterations' photos [s].
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the block from the next lap."""
+        """Exclude the time of the block from the current lap."""
         began = perf_counter()
         try:
             yield
@@ -42,7 +42,7 @@ class ClockHook(Hook):
     """Times the iterations and the waits between them.
 
     Args:
-        clock: receives the times.
+        clock: object that receives the times.
     """
 
     priority = "VERY_HIGH"
@@ -51,7 +51,7 @@ class ClockHook(Hook):
         self._clock = clock
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start to wait for the first photos."""
+        """Start a lap, which measures the wait for the first photos."""
         self._clock.lap()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -59,6 +59,6 @@ class ClockHook(Hook):
         self._clock.waited += self._clock.lap()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add an iteration and its duration."""
+        """Count an iteration, and add its duration."""
         self._clock.seconds += self._clock.lap()
         self._clock.iterations += 1

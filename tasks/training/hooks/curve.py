@@ -1,4 +1,4 @@
-"""The curve of a training (loss, learning rate, kept fraction, mIoU), and the check that stops a hopeless training."""
+"""The curve of a training (loss, learning rate, kept fraction, mIoU), and the check that stops a failing training."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ from clipes_core.errors import StageError
 POINTS = 500  # approximate length of a curve
 FIRST, RECENT = 20, 50  # iterations whose mean losses are compared
 RUNAWAY = 5.0  # factor by which the loss may grow
-CHANCE = 1.0  # about the cross entropy of a random guess; batches that kept hardly any pixel can begin below it
-OVERFLOWS = 10  # consecutive ones; in fp16 the scaler skips steps until its scale fits
+CHANCE = 1.0  # lower bound of the initial loss in the check; a loss can begin lower if hardly any pixels are kept
+OVERFLOWS = 10  # permitted consecutive overflows in fp16, where the scaler skips steps until its scale fits
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Point:
     """A row of the training's artifact.
 
     Attributes:
-        iteration: how many iterations were done.
-        loss: mean over the iterations since the previous point.
-        learning_rate: of the first parameter group.
-        kept_fraction: mean share of the labelled pixels whose confidence counted, in [0, 1].
-        miou: on the photos of the validation, in [0, 1]; None if it was not measured.
+        iteration: number of iterations done.
+        loss: mean loss over the iterations since the previous point.
+        learning_rate: learning rate of the first parameter group.
+        kept_fraction: mean share of the labelled pixels that the confidence threshold keeps, in [0, 1].
+        miou: mIoU on the validation photos, in [0, 1]; None if it was not measured.
     """
 
     iteration: int
@@ -56,7 +56,7 @@ class Curve:
         """Set the mIoU of the last point.
 
         Args:
-            miou: in [0, 1]; NaN, which no labelled pixel gives, is ignored.
+            miou: mIoU in [0, 1]; NaN, which means that there is no labelled pixel, is ignored.
         """
         if math.isnan(miou) or not self.points:
             return
@@ -81,12 +81,13 @@ class CurveHook(Hook):
     """Adds points to a curve, reports progress, and stops a training whose loss is not finite or grows too much.
 
     Args:
-        curve: receives the points.
-        count_iterations: is called with the number of iterations that were done since the last call.
-        iterations: length of the training.
-        half: whether the training uses fp16, whose loss scale takes a few iterations to fit.
-        also: further intervals at which a point is due; 0 is ignored. Checkpoints need one, because a resumed training
-            cannot average over iterations before and after the checkpoint. Validations need one to hold their mIoU.
+        curve: curve that receives the points.
+        count_iterations: function that is called with the number of iterations done since its last call.
+        iterations: number of iterations of the whole training.
+        half: whether the training uses fp16, whose loss scale takes a few iterations to settle.
+        also: further intervals at which a point is due; 0 is ignored. A checkpoint needs a point, because a resumed
+            training cannot average over iterations before and after the checkpoint. A validation needs a point that
+            holds its mIoU.
     """
 
     priority = "NORMAL"  # before the scheduler changes the learning rate
@@ -107,14 +108,14 @@ class CurveHook(Hook):
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count the iterations of the checkpoint that the training resumes from."""
+        """Count the iterations that were done before the checkpoint that the training resumes from."""
         self._count_iterations(runner.train_loop.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Record an iteration.
 
         Raises:
-            StageError: the loss is not finite or has grown too much; the message names the iteration and causes.
+            StageError: the loss is not finite or has grown too much; the message names the iteration and likely causes.
         """
         done, loss, rate = batch_idx + 1, outputs["loss"].item(), runner.optim_wrapper.get_lr()["lr"][0]
         kept = _kept_fraction(runner)
@@ -142,7 +143,7 @@ class CurveHook(Hook):
             raise StageError(_explained(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
 
     def _first_loss(self) -> float:
-        """Return the mean loss of the first points, also those of an earlier attempt; 0 if there are too few."""
+        """Return the mean loss of the first points, including those of earlier attempts; 0 if there are too few."""
         losses: list[float] = []
         for point in self._curve.points:
             losses.append(point.loss)

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (all devices) from some numbers."""
+    """Seed the global generators of Python, NumPy and torch (all devices) from the given numbers."""
     words = np.random.SeedSequence(numbers).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
@@ -21,9 +21,9 @@ def seed_all(*numbers: int) -> None:
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed the generators that transforms draw from for the block, and restore their state afterwards.
+    """Seed the generators that transforms use within the block, and restore their state afterwards.
 
-    Of torch's generators only the CPU's is seeded, because the model draws from those of the devices.
+    Only torch's CPU generator is seeded, because the model draws from the generators of the devices.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
@@ -39,11 +39,11 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 
 class RandomnessHook(Hook):
-    """Seeds the numbers that the network draws in an iteration, such as dropout; photos have seeds of their own.
+    """Seeds the numbers that the network draws in an iteration, such as for dropout; photos have their own seeds.
 
     Args:
-        seed: of the training.
-        rank: of this process; every process draws different numbers.
+        seed: seed of the training.
+        rank: rank of this process; every process draws different numbers.
     """
 
     priority = "VERY_HIGH"
@@ -52,5 +52,5 @@ class RandomnessHook(Hook):
         self._seed, self._rank = seed, rank
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed the iteration, independent of all earlier draws."""
+        """Seed all generators for this iteration, independently of all earlier draws."""
         seed_all(self._seed, batch_idx, self._rank)

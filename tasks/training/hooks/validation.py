@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationHook(Hook):
-    """Scores the network on photos with truth, at one scale and without a CRF, whatever the evaluation does.
+    """Scores the network on photos with truth, at one scale and without a CRF, even if the evaluation uses these.
 
     Args:
-        photos: to score on. A photo that cannot be scored is skipped with one warning.
-        dataset: how the photos are read.
+        photos: photos to score on. A photo that cannot be scored is skipped with one warning.
+        dataset: settings for reading the photos.
         every: iterations between two validations; the last iteration is always validated.
         num_classes: 1 + K.
-        curve: receives the mIoU.
-        clock: is paused during a validation.
+        curve: curve that receives the mIoU.
+        clock: clock that is paused during a validation.
     """
 
     priority = "VERY_LOW"  # after CurveHook has added the point that the mIoU belongs to

@@ -165,7 +165,7 @@ def test_rejects_are_counted_by_reason_and_listed(tiny, reported):
     lost = [tiny.add(name) for name in ("a", "b")]
     tiny.add("c")
     page = reported(lost=lost)
-    assert "2 photos without result: the reasons are below." in notes(page)
+    assert "2 photos without a result: the reasons are below." in notes(page)
     part = section(page, "rejects")
     assert [group.text for group in part.all("li", having="data-reject")] == ["2 missing in cams"]
     listed = [line.text for line in part.one("ul", having="rejects").all("li")]

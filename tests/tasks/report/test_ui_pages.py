@@ -97,7 +97,7 @@ def test_markdown_in_names_and_reasons_is_escaped(tiny, pool):
     assert r"**\<b\>a\|b\_c\_\`**" in gallery_page(facts)
     page = report_page(facts, "/a`b/runs/tiny/report.html")
     assert "``/a`b/runs/tiny/report.html``" in page
-    assert "- 1 photo without result" in page
+    assert "- 1 photo without a result" in page
     assert "\n- 1 undecodable in cams\n" in page
 
 
