@@ -1,4 +1,4 @@
-"""Build the package, but not from a clone without symbolic links: its wheel would silently lack most of the code."""
+"""Build the package, but not where its wheel would lack code or contain that of an earlier build."""
 
 from pathlib import Path
 
@@ -9,5 +9,11 @@ if BROKEN:
     raise SystemExit(
         f"clipes: clipes/{BROKEN[0]} is a file, not a link to the folder {BROKEN[0]}/: this clone was made without "
         "symbolic links. Run `git config core.symlinks true` and `git checkout -- clipes`, then install again."
+    )
+STALE = {path.name for path in (Path(__file__).parent / "build" / "lib").glob("*")} - {"clipes", "clipes_core"}
+if STALE:
+    raise SystemExit(
+        f"clipes: build/lib/ holds {', '.join(sorted(STALE))} of an earlier build, which the wheel would contain. "
+        "Delete the folder build/, then build again."
     )
 setup()

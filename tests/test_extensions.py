@@ -48,7 +48,7 @@ LINES = {
     },
     "tasks/execution/announcing_runner.py": {
         "tasks/execution/runner.py": (
-            "RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> its class, imported when it is chosen",
+            "RUNNERS: dict[str, str] = {",
             '    "announcing": "clipes.tasks.execution.announcing_runner:AnnouncingRunner",',
         ),
     },

@@ -61,6 +61,21 @@ def test_a_clone_without_symbolic_links_is_not_built(tmp_path):
     assert "git config core.symlinks true" in built.stderr
 
 
+def test_a_clone_with_an_older_build_is_not_built(tmp_path):
+    """Setuptools packs everything in build/lib, also folders that no longer belong to the package."""
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    for name in ("clipes/flows", "clipes/tasks", "clipes/configs", "build/lib/clipes", "build/lib/tasks"):
+        (tmp_path / name).mkdir(parents=True)
+
+    built = subprocess.run(
+        [sys.executable, "setup.py", "--name"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert built.returncode == 1
+    assert built.stderr.startswith("clipes: build/lib/ holds tasks of an earlier build")
+    assert "Delete the folder build/" in built.stderr
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """An environment with the built wheel, which shares its dependencies with this one."""

@@ -12,7 +12,8 @@ from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
 from clipes_core.errors import ConfigError
 
-RUNNERS: dict[str, str] = {  # value of execution.runner.kind -> class of the runner, imported only if chosen
+# value of execution.runner.kind -> class of the runner, imported only if chosen
+RUNNERS: dict[str, str] = {
     "local": "clipes.tasks.execution.local_runner:LocalRunner",
     "inline": "clipes.tasks.execution.inline_runner:InlineRunner",
 }

@@ -35,7 +35,8 @@ class ShardRunner:
     ) -> None:
         self.run, self.ledger, self.stage = run, ledger, stage
         self._runner, self._upstream = runner, upstream
-        self._repairing, self._repaired = threading.Lock(), set[str]()
+        self._repairing = threading.RLock()  # a rebuild may meet, and repair, another damaged artifact of its stage
+        self._repaired = set[str]()
         self._starts_anew = run.reuse.fresh
 
     def make(self, shard: int) -> ShardRecord:

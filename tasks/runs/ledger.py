@@ -67,8 +67,7 @@ class Ledger:
         self._records: dict[tuple[str, int], ShardRecord] = {}
         self._failures: dict[tuple[str, int], Exception] = {}
         self._counts: dict[str, Callable[[], int]] = {}
-        self._spans: dict[str, tuple[float, float]] = {}
-        self._busy: dict[str, float] = {}
+        self._times = _StageTimes()
         self._permanent, self._reused = Counter[str](), Counter[str]()
 
     def planned(self, stage: str, shard: int) -> None:
@@ -80,7 +79,7 @@ class Ledger:
         """Record that a task run works on a shard."""
         with self._lock:
             self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
-            self._stretch(stage)
+            self._times.extend(stage)
 
     def counted(self, stage: str, rows: Callable[[], int]) -> None:
         """Set the function that counts the rows of a stage's running shard, for a stage whose one shard takes hours."""
@@ -104,9 +103,9 @@ class Ledger:
                 attempt,
                 record.uri,
             )
-            self._busy[record.stage] = self._busy.get(record.stage, 0.0) + record.seconds
+            self._times.add_work(record.stage, record.seconds)
             self._failures.pop(place, None)
-            self._stretch(record.stage)
+            self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
         """Record why a shard has no complete artifact; after an UpstreamError its state is pending, not failed."""
@@ -115,7 +114,7 @@ class Ledger:
             before = self._status[stage, shard]
             self._status[stage, shard] = replace(before, state=state, attempt=attempt)
             self._failures[stage, shard] = failure
-            self._stretch(stage)
+            self._times.extend(stage)
 
     def not_begun(self, stage: str, shard: int, failure: Exception) -> None:
         """Record that a shard's task run could not start; do nothing if the shard has a complete artifact."""
@@ -161,8 +160,7 @@ class Ledger:
     def seconds(self, stage: str) -> tuple[float, float]:
         """Return a stage's wall time from its first start to its last end, and the summed time of its workers [s]."""
         with self._lock:
-            first, last = self._spans.get(stage, (0.0, 0.0))
-            return last - first, self._busy.get(stage, 0.0)
+            return self._times.seconds(stage)
 
     def failure(self, stage: str, shard: int) -> Exception | None:
         """Return why the last attempt at a shard gave no complete artifact; None if it has not failed."""
@@ -198,10 +196,28 @@ class Ledger:
             self._permanent[record.stage] += sign * sum(not reject.kind.transient for reject in record.rejects)
             self._reused[record.stage] += sign * (record.images if record.cached else record.copied)
 
-    def _stretch(self, stage: str) -> None:
+
+class _StageTimes:
+    """The time from each stage's first event to its last one, and the time its workers computed. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, tuple[float, float]] = {}
+        self._work: dict[str, float] = {}
+
+    def extend(self, stage: str) -> None:
+        """Record that something happened in a stage now."""
         now = time.monotonic()
         first, _ = self._spans.get(stage, (now, now))
         self._spans[stage] = (first, now)
+
+    def add_work(self, stage: str, seconds: float) -> None:
+        """Add the time that a worker computed."""
+        self._work[stage] = self._work.get(stage, 0.0) + seconds
+
+    def seconds(self, stage: str) -> tuple[float, float]:
+        """Return the time from the first event to the last one, and the summed time of the workers [s]."""
+        first, last = self._spans.get(stage, (0.0, 0.0))
+        return last - first, self._work.get(stage, 0.0)
 
 
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry import RetryPolicy
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.errors import StorageError, TransientError
+from clipes_core.errors import ArtifactError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
 # With 100 000 shards, writing the status takes seconds. The pause after a write is at least this many times as long.
@@ -147,10 +147,10 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
 
 
 def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
-    """Close the record, but never let a store failure mask the original error."""
+    """Close the record, but never let a failure of the store or a damaged artifact mask the original error."""
     try:
         record.close(state, error)
-    except (StorageError, TransientError) as exc:
+    except (ArtifactError, StorageError, TransientError) as exc:
         logger.warning("could not record that the run %s: %s", state, exc)
 
 
@@ -162,7 +162,7 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
             began = time.monotonic()
             try:
                 record.write_status()
-            except (StorageError, TransientError) as exc:
+            except (ArtifactError, StorageError, TransientError) as exc:
                 logger.warning("could not write status.parquet, will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 

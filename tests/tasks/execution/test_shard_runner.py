@@ -64,6 +64,24 @@ def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, capl
     assert "discarding and rebuilding it" in caplog.text
 
 
+@pytest.mark.timeout(120)
+def test_a_rebuild_repairs_the_damaged_artifact_it_copies_from(made, three, caplog):
+    older = Path(made()["cams"].uri)
+    three.add("d", "cat;dog")
+    newer = Path(made()["cams"].uri)
+    assert older != newer
+    for cams in (older, newer):
+        flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
+
+    with caplog.at_level(logging.WARNING):
+        second = made(crf={"iter_max": 2})
+
+    assert (second["masks"].computed, second["masks"].rejects) == (4, ())
+    assert (second["cams"].copied, second["cams"].computed) == (0, 4)
+    assert f"{older} cannot be read" in caplog.text
+    assert f"{newer} cannot be read" in caplog.text
+
+
 class LosesWorkers:
     """A pool some of whose workers die when they begin."""
 
