@@ -71,10 +71,12 @@ def run(
     loaded = load_config(config, overrides or (), given)
     # Imported late, so that mistakes in the config are reported before pyarrow is loaded, and mistakes in the arguments
     # before torch is loaded.
+    from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.runs.preparation import check_request, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
 
     until = until or run_names()[-1]
+    check_runner(loaded)
     check_request(loaded, until)
     if plan:
         from clipes.tasks.plan.shard_plan import Reuse
@@ -134,9 +136,11 @@ def prompts(
     if name is None:  # The ranking must not replace the files of the run itself.
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
+    from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.runs.preparation import checked_vocabulary
 
-    checked_vocabulary(loaded)  # so that a mistake is reported before a server starts
+    check_runner(loaded)  # so that a mistake is reported before a server starts
+    checked_vocabulary(loaded)
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.

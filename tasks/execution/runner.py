@@ -35,7 +35,12 @@ class Runner(ABC):
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.settings = check_section(self.Settings, config.execution.runner.model_extra or {}, "execution.runner")
+        self.settings = self.settings_of(config)
+
+    @classmethod
+    def settings_of(cls, config: RunConfig) -> Section:
+        """Return the runner's own settings. Raise ConfigError if there is an unknown key or an invalid value."""
+        return check_section(cls.Settings, config.execution.runner.model_extra or {}, "execution.runner")
 
     def __enter__(self) -> Self:
         return self
@@ -65,13 +70,24 @@ class Runner(ABC):
         """End all running jobs; the threads that wait for them get an error."""
 
 
-def runner_for(config: RunConfig) -> Runner:
-    """Return the runner that `execution.runner` names.
+def check_runner(config: RunConfig) -> type[Runner]:
+    """Return the class of the runner that `execution.runner` names, after checking its keys. Start nothing.
 
     Raises:
-        ConfigError: there is no such runner, or this host cannot use it.
+        ConfigError: there is no such runner, or it does not have such keys.
     """
     kind = config.execution.runner.kind
     if kind not in RUNNERS:
         raise ConfigError(f"execution.runner.kind: {kind} is no runner, there are: {', '.join(RUNNERS)}")
-    return resolve_name(RUNNERS[kind])(config)
+    runner: type[Runner] = resolve_name(RUNNERS[kind])
+    runner.settings_of(config)
+    return runner
+
+
+def runner_for(config: RunConfig) -> Runner:
+    """Return the runner that `execution.runner` names.
+
+    Raises:
+        ConfigError: there is no such runner, it does not have such keys, or this host cannot use it.
+    """
+    return check_runner(config)(config)

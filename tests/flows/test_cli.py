@@ -106,6 +106,8 @@ def test_a_server_that_does_not_answer_is_reported(clipes, scene_arguments):
         (["--until", "mask"], "--until mask: no such stage"),
         (["--set", "dataset.classes=voc13"], "no vocabulary 'voc13'"),
         (["--plan", "--set", "dataset.root=/none"], "no list at /none/ImageSets"),
+        (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: cluster is no runner"),
+        (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],
 )
 def test_a_mistake_is_reported_before_torch_is_imported(configs, tmp_path, arguments, message):
