@@ -57,7 +57,7 @@ def current_worker() -> Worker:
         RuntimeError: this process is not a worker.
     """
     if _worker is None:
-        raise RuntimeError("only worker processes have a device; call through WorkerPool.run")
+        raise RuntimeError("this code has no device: it runs only in a worker of a runner")
     return _worker
 
 

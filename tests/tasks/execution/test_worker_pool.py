@@ -320,7 +320,7 @@ def test_closing_tells_who_waits():
 
 
 def test_only_workers_have_a_device():
-    with pytest.raises(RuntimeError, match=r"only worker processes have a device; call through WorkerPool\.run"):
+    with pytest.raises(RuntimeError, match=r"this code has no device: it runs only in a worker of a runner"):
         current_worker()
 
 
