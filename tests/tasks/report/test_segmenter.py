@@ -57,7 +57,7 @@ def test_the_segmenters_score_says_that_it_is_over_other_photos(trained_report, 
     rows = {row.attributes["data-score"]: row for row in trained_report.all("tr", having="data-score")}
     assert rows["segmenter"].values()[0] == miou
     assert "–" in rows["segmenter"].text  # no gain over a baseline on other photos
-    assert "scored on other photos: those of the evaluation" in section(trained_report, "scores").text
+    assert "scored on different photos, those of the evaluation" in section(trained_report, "scores").text
     assert f"The segmenter trained on them reaches {miou:.1%} on the 9 photos of the evaluation." in notes(
         trained_report
     )
