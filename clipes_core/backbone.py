@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
-from clipes_core.photo import resize_to_patches
+from clipes_core.preprocessing import resize_to_patches
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -17,7 +17,7 @@ from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
-from clipes_core.photo import patch_grid
+from clipes_core.preprocessing import patch_grid
 from clipes_core.refinements import REFINEMENTS
 from clipes_core.text_features import TextFeatures
 from clipes_core.views import View, average, average_maps, list_views

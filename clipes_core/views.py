@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.config.run import CamConfig
-from clipes_core.photo import resize_to_patches
+from clipes_core.preprocessing import resize_to_patches
 
 
 @dataclass(frozen=True)

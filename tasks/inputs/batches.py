@@ -10,7 +10,7 @@ from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker import current_worker
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photo import patch_grid
+from clipes_core.preprocessing import patch_grid
 
 PHOTOS_WAITING = 64  # counted over all sizes; limits a worker's memory, however many sizes a shard has
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clipes.tasks.inputs.images import open_image, read_bytes
+from clipes.tasks.inputs.decoding import open_image, read_bytes
 from clipes_core.errors import ErrorKind, PhotoError
 
 

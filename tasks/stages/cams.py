@@ -19,7 +19,7 @@ from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual
 from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.config.run import CamConfig
 from clipes_core.errors import PhotoError
-from clipes_core.photo import patch_grid
+from clipes_core.preprocessing import patch_grid
 from clipes_core.refinements import REFINEMENTS
 from clipes_core.text_features import BACKGROUND_ID, TextFeatures
 

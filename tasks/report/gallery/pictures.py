@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from clipes_core.photo import reduce_to
+from clipes_core.preprocessing import reduce_to
 
 LONGER_SIDE = 320  # px; shown at half this size, so that pictures are sharp on a phone
 QUALITY = 72

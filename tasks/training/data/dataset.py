@@ -11,12 +11,12 @@ from mmengine.structures import BaseDataElement
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from clipes.tasks.inputs.images import open_image, translate_photo_errors
+from clipes.tasks.inputs.decoding import open_image, translate_photo_errors
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.training_set import PhotoPlace, StoredMask, TrainingSet
 from clipes.tasks.training.hooks.randomness import seeded
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
-from clipes_core.photo import to_rgb
+from clipes_core.preprocessing import to_rgb
 from clipes_core.pseudo_mask import ignore_unsure
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from clipes.tasks.commands.predictions import Prediction, PredictionRequest, pre
 from clipes_core.config.run import parse_config
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, ConfigError, UsageError
-from clipes_core.photo import reduce_to
 from clipes_core.pictures.overlay import ids_on_photo
+from clipes_core.preprocessing import reduce_to
 from clipes_core.segmentation.inference import photo_mask
 
 

@@ -25,7 +25,7 @@ from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
 from clipes_core.evaluation.metrics import confusion
-from clipes_core.photo import reduce_to
+from clipes_core.preprocessing import reduce_to
 from clipes_core.segmentation.inference import photo_mask
 
 CLASSES = 21

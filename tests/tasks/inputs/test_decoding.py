@@ -6,7 +6,7 @@ from PIL import Image
 from s3fs import S3FileSystem
 from support.web_server import Handler, serve
 
-from clipes.tasks.inputs.images import open_image, read_bytes, translate_photo_errors
+from clipes.tasks.inputs.decoding import open_image, read_bytes, translate_photo_errors
 from clipes_core.errors import ErrorKind, PhotoError, StorageError
 
 

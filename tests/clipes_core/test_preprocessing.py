@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 from clipes_core.config.run import CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photo import MIN_SIDE, patch_grid, reduce_to, resize_to_patches, to_rgb
+from clipes_core.preprocessing import MIN_SIDE, patch_grid, reduce_to, resize_to_patches, to_rgb
 
 ORIENTATION = 0x0112
 
