@@ -1,15 +1,16 @@
-"""The Prefect task that makes shards; worker processes do the work."""
+"""The Prefect task that reuses or makes shards, and the final states that the Prefect UI shows."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
+from clipes.tasks.execution.retries import JITTER, is_worth_a_retry, retry_condition, retry_delays
 from clipes.tasks.execution.shard_runner import ShardRunner
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.failures import check_failure_rate
@@ -17,18 +18,8 @@ from clipes.tasks.runs.ledger import reason_of
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import StageError, TransientError, UpstreamError
 
-FIRST_RETRY_S, LAST_RETRY_S, RETRY_JITTER = 2, 120, 0.5
 
-
-def _worth_retrying(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    return _may_pass(state.result(raise_on_failure=False))
-
-
-@task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retry_condition_fn=_worth_retrying,
-)
+@task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=retry_condition)
 def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -> State[None]:
     """Reuse or make shards of one stage, one after the other, even if some of them fail.
 
@@ -48,7 +39,7 @@ def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -
     """
     ledger, stage, attempt, log = shard_runner.ledger, shard_runner.stage.name, _attempt(), get_run_logger()
     for shard in shards:
-        if attempt > 1 and not _may_pass(ledger.failure(stage, shard)):
+        if attempt > 1 and not is_worth_a_retry(ledger.failure(stage, shard)):
             continue
         ledger.started(stage, shard, attempt)
         try:
@@ -80,8 +71,8 @@ def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
         task_run_name=f"{stage} {{label}}",
         tags=[stage, config.name],
         retries=retries,
-        retry_delay_seconds=[min(FIRST_RETRY_S * 2**attempt, LAST_RETRY_S) for attempt in range(retries)],
-        retry_jitter_factor=RETRY_JITTER,
+        retry_delay_seconds=retry_delays(retries),
+        retry_jitter_factor=JITTER,
     )
 
 
@@ -105,14 +96,9 @@ def _as_one(failures: Mapping[int, Exception]) -> Exception:
     if len(told) == 1:
         return next(iter(told.values()))
     message = "\n".join(f"shard {shard}: {reason_of(told[shard])}" for shard in sorted(told))
-    if any(map(_may_pass, told.values())):
+    if any(map(is_worth_a_retry, told.values())):
         return TransientError(message)
     return StageError(message) if causes else UpstreamError(message)
-
-
-def _may_pass(failure: object) -> bool:
-    """Return whether another attempt can help."""
-    return isinstance(failure, TransientError | ConnectionError | TimeoutError)
 
 
 def _attempt() -> int:

@@ -1,0 +1,26 @@
+"""The retries of shards: which failures are worth another attempt, and how long to wait before it."""
+
+from typing import Any
+
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from clipes_core.errors import TransientError
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 2, 120
+JITTER = 0.5  # each delay is made up to this share longer or shorter, so that shards do not retry at the same time
+
+
+def is_worth_a_retry(failure: object) -> bool:
+    """Return whether a failure is transient, so that another attempt may succeed."""
+    return isinstance(failure, TransientError | ConnectionError | TimeoutError)
+
+
+def retry_condition(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Return whether Prefect retries a task run that has ended in a failed state; it counts the attempts itself."""
+    return is_worth_a_retry(state.result(raise_on_failure=False))
+
+
+def retry_delays(retries: int) -> list[float]:
+    """Return the delay before each retry [s]: it doubles each time, up to LONGEST_DELAY_S."""
+    return [min(FIRST_DELAY_S * 2**attempt, LONGEST_DELAY_S) for attempt in range(retries)]
