@@ -15,7 +15,8 @@ ClipesError
 ├── TransientError          a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
 └── StageError              a stage cannot continue: exit 1
-    └── UpstreamError       a shard was skipped because an upstream shard failed
+    ├── UpstreamError       a shard was skipped because an upstream shard failed
+    └── StoppedError        a shard was stopped before it was done, because its run ends
 """
 
 from enum import StrEnum
@@ -129,3 +130,7 @@ class StageError(ClipesError):
 
 class UpstreamError(StageError):
     """A shard was skipped because an upstream shard failed."""
+
+
+class StoppedError(StageError):
+    """A shard was stopped before it was done, because its run ends or another worker of the same shard failed."""

@@ -71,7 +71,7 @@ def run(
     loaded = load_config(config, overrides or (), given)
     # Imported late, so that mistakes in the config are reported before pyarrow is loaded, and mistakes in the arguments
     # before torch is loaded.
-    from clipes.tasks.execution.runner import check_runner
+    from clipes.tasks.execution.runner import check_runner, runner_for
     from clipes.tasks.runs.preparation import check_request, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
 
@@ -79,9 +79,10 @@ def run(
     check_runner(loaded)
     check_request(loaded, until)
     if plan:
-        from clipes.tasks.plan.shard_plan import Reuse
+        from clipes.tasks.plan.caching import Reuse
 
-        prepared = prepare_run(loaded, until, Reuse(fresh, verify, retry_errors))
+        with runner_for(loaded) as runner:
+            prepared = prepare_run(loaded, until, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
         from clipes.flows.tables import print_plan
         from clipes.tasks.runs.dry_run import plan_run
 

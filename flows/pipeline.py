@@ -12,7 +12,7 @@ from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
-from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.report import report_run
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_run
@@ -50,17 +50,17 @@ def pipeline(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config = resolve_config(config)
-    runner = runner_for(config)
-    run = prepare_run(config, until, Reuse(fresh, verify, retry_errors))
-    with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
-        check_failure_rate(record.ledger, "manifest")
-        if run.chooses_template:
-            run = choose_template(run, record, scheduler)
-        scheduler.submit(run, "texts")
-        scheduler.submit(run, "cams")
-        scheduler.submit(run, "masks")
-        scheduler.submit(run, "mask_scores")
-        scheduler.submit(run, "segmenter")
-        scheduler.submit(run, "segmenter_scores")
-        scheduler.wait()
+    with runner_for(config) as runner:
+        run = prepare_run(config, until, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
+        with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+            check_failure_rate(record.ledger, "manifest")
+            if run.chooses_template:
+                run = choose_template(run, record, scheduler)
+            scheduler.submit(run, "texts")
+            scheduler.submit(run, "cams")
+            scheduler.submit(run, "masks")
+            scheduler.submit(run, "mask_scores")
+            scheduler.submit(run, "segmenter")
+            scheduler.submit(run, "segmenter_scores")
+            scheduler.wait()
     return record.summary()

@@ -11,7 +11,7 @@ from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
-from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -76,12 +76,12 @@ def prompt_selection(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
-    runner = runner_for(config)
-    run = prepare_ranking(config, candidates, miou_photos if miou_templates else 0, reuse)
-    with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
-        check_failure_rate(record.ledger, MANIFEST)
-        ranking = rank(run, record, scheduler)
-        sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
+    with runner_for(config) as runner:
+        run = prepare_ranking(config, candidates, runner.slots["gpu"], miou_photos if miou_templates else 0, reuse)
+        with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
+            check_failure_rate(record.ledger, MANIFEST)
+            ranking = rank(run, record, scheduler)
+            sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
     return PromptSelection(record.summary(), ranking, sample)
 
 
@@ -90,7 +90,7 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info("prompts.template auto: %r, sharpness %.5f; %s", best.template, best.sharpness, counted(ranking))
-    run = run.with_template(best.template)
+    run = run.with_inputs(run.inputs.with_template(best.template))
     record_choice(run)
     return run
 
@@ -112,7 +112,7 @@ def score_sample(
     run: PreparedRun, record: RunRecord, scheduler: Scheduler, ranking: TemplateRanking, templates: int
 ) -> ScoredSample:
     """Score the CAMs of templates spread over the ranking, and write the comparison of sharpness with mIoU."""
-    run = run.with_sampled(sampled_templates(ranking, templates))
+    run = run.with_inputs(run.inputs.with_sampled(sampled_templates(ranking, templates)))
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()

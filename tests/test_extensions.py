@@ -27,8 +27,8 @@ LINES = {
     "tasks/stages/brightness.py": {
         "tasks/stages/registry.py": ('    "mask_scores:MASK_SCORES",', '    "brightness:BRIGHTNESS",'),
         "flows/pipeline.py": (
-            '        scheduler.submit(run, "mask_scores")',
-            '        scheduler.submit(run, "brightness")',
+            '            scheduler.submit(run, "mask_scores")',
+            '            scheduler.submit(run, "brightness")',
         ),
     },
     "clipes_core/refinements/brightest.py": {

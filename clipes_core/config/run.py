@@ -152,7 +152,7 @@ class RunnerConfig(Section):
 
     kind: str = Field(
         "local",
-        description="Where shards are made. local: in worker processes of this host; inline: in the calling process.",
+        description="The runner. local: worker processes of this host; inline: the calling process, for debugging.",
     )
 
 

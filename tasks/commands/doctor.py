@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from clipes.tasks.machine.devices import available_devices, cores, resolve_precision
+from clipes.tasks.machine.devices import clip_precision, cores, gpu_slots
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.user_files import join
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.errors import StorageError, TransientError, WeightsError
 
 NO_URL = "PREFECT_API_URL is not set: clipes starts a server, which all your runs on this machine share"
@@ -56,8 +56,9 @@ def _check_versions() -> Iterator[Finding]:
 
 
 def _find_devices() -> Finding:
-    devices = ", ".join(available_devices("auto"))
-    detail = f"{devices} in {resolve_precision(ClipConfig())}, {cores()} cores for masks"
+    slots = gpu_slots(ClipConfig(), ExecutionConfig())
+    devices = ", ".join(slot.device for slot in slots)
+    detail = f"{devices} in {clip_precision(ClipConfig(), slots)}, {cores()} cores for masks"
     if devices == "cpu" and torch.cpu._is_avx512_bf16_supported():
         detail += "; this processor is faster with --set clip.precision=bf16"
     return Finding("devices", True, detail)

@@ -10,13 +10,17 @@ from clipes.tasks.machine.devices import available_devices, cores
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import StageError, WorkerError
+from clipes_core.errors import StoppedError, WorkerError
 
 
 class InlineRunner(Runner):
-    """Makes each shard in the thread that calls `run`. It has no timeout, and no worker processes to replace."""
+    """Makes each shard in the thread that calls `run`. It has no timeout, and no worker processes to replace.
+
+    `cancel` cannot end the job that is running: it waits until the job is done, and refuses all others.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -33,7 +37,9 @@ class InlineRunner(Runner):
         (slot,) = self.slots[job.stage.workers]
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
-                raise StageError("stopped before it was done")
+                raise StoppedError("stopped before it was done")
+            if isinstance(job.stage, JointStage):  # a retry continues the training, and counts its steps from the start
+                self._counters.reset(job.stage.name)
             try:
                 return make_shard(job)
             except MemoryError as exc:

@@ -1,6 +1,7 @@
 """A shard that several worker processes make together. If one of them fails, or none makes progress, all are ended."""
 
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from time import monotonic
@@ -10,7 +11,7 @@ from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage
-from clipes_core.errors import ClipesError, WorkerError
+from clipes_core.errors import ClipesError, StoppedError, WorkerError
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # time for the other processes to notice that one has failed
@@ -34,7 +35,7 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
     pool.renew()  # free the memory of CLIP, which is no longer needed
     try:
         with tempfile.TemporaryDirectory(prefix="clipes-meeting-") as folder:
-            return _made(job.together(processes, str(Path(folder) / "meeting")), pool, timeout_s)
+            return _made(job.together(processes, (Path(folder) / "meeting").as_uri()), pool, timeout_s)
     finally:
         pool.renew()
 
@@ -42,8 +43,8 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
 def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
     """Run the shares of all processes; if one process fails, end the others and raise its error."""
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
-        ranks: list[Future[Any]] = [threads.submit(pool.run, make_shard, job, timeout_s=None)]
-        ranks += [threads.submit(pool.run, _assist, job, rank, timeout_s=None) for rank in range(1, job.processes)]
+        ranks: list[Future[Any]] = [threads.submit(_in_worker, pool, make_shard, job)]
+        ranks += [threads.submit(_in_worker, pool, _assist, job, rank) for rank in range(1, job.processes)]
         try:
             ended = _ended(job, pool, ranks, timeout_s)
         finally:
@@ -51,10 +52,26 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
                 wait(ranks, timeout=GRACE_SECONDS)
                 pool.stop_calls()
     failures = [failure for rank in (*ended, *ranks) if (failure := rank.exception())]
-    # If a process fails, the others report only torch's error about the lost connection, and may report it first.
     if failures:
-        raise next((failure for failure in failures if isinstance(failure, ClipesError)), failures[0])
+        raise min(failures, key=_rank_of_failure)
     return ranks[0].result()
+
+
+def _rank_of_failure(failure: BaseException) -> int:
+    """Return a number that is lowest for the failure that tells most.
+
+    If a process fails, the others are stopped, or report only torch's error about the lost connection, and may report
+    it first.
+    """
+    if isinstance(failure, StoppedError):
+        return 2
+    return 0 if isinstance(failure, ClipesError) else 1
+
+
+def _in_worker(pool: WorkerPool, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in an idle worker, without a time limit, and return its result."""
+    with pool.idle_worker(timeout_s=None) as start:
+        return start(function, *args).result()
 
 
 def _assist(job: ShardJob, rank: int) -> None:

@@ -1,15 +1,13 @@
 """The runner `local`: long-lived worker processes on this host, one per device for CAMs and one per core for masks."""
 
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from typing_extensions import override
 
 from clipes.tasks.execution.joint_work import make_together
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
@@ -26,26 +24,19 @@ class LocalRunner(Runner):
         self.slots = {"cpu": cpu_slots(config.execution), "gpu": gpu_slots(config.clip, config.execution)}
         self._counters = Counters(tuple(STAGES))
         self._pools: dict[str, WorkerPool] = {}
-        self._stack = ExitStack()
 
     @override
     def __enter__(self) -> Self:
-        for kind, slots in self.slots.items():
-            self._pools[kind] = self._stack.enter_context(worker_pool(slots, self._counters))
+        self._pools = {kind: WorkerPool(slots, self._counters) for kind, slots in self.slots.items()}
         return self
-
-    @override
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)  # each pool ends its calls and its processes
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[job.stage.workers], self.config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
             return make_together(job, pool, timeout_s)
-        return pool.run(make_shard, job, timeout_s=timeout_s)
+        with pool.idle_worker(timeout_s) as start:
+            return cast(ShardRecord, start(make_shard, job).result())
 
     @override
     def rows(self, stage: str) -> int:
@@ -54,4 +45,4 @@ class LocalRunner(Runner):
     @override
     def cancel(self) -> None:
         for pool in self._pools.values():
-            pool.stop_calls()
+            pool.close()

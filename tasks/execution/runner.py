@@ -23,10 +23,11 @@ class Runner(ABC):
     """Makes shards. Use it as a context manager, which starts and stops its workers.
 
     A runner raises the errors of `clipes_core.errors`, never those of a library: WorkerError for a worker that died,
-    ran out of memory or took too long, and StageError for a job that was cancelled.
+    ran out of memory or took too long, and StoppedError for a job that was cancelled.
 
     Attributes:
-        slots: kind of worker (gpu, cpu) -> device and threads of each worker.
+        slots: kind of worker (gpu, cpu) -> device and threads of each worker, as found where the workers run. They are
+            known once the runner is open.
         Settings: model of the keys of `execution.runner` that the runner knows in addition to `kind`.
     """
 
@@ -48,7 +49,7 @@ class Runner(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the workers; their unfinished work is lost."""
+        """Cancel all jobs and end the workers."""
         self.cancel()
 
     @abstractmethod
@@ -57,7 +58,7 @@ class Runner(ABC):
 
         Raises:
             WorkerError: the worker died, ran out of memory or took longer than `execution.shard_timeout_s`.
-            StageError: the job was cancelled, or the runner closed.
+            StoppedError: the job was cancelled, or the runner is closed.
             Exception: whatever the stage raises.
         """
 
@@ -67,7 +68,7 @@ class Runner(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """End all running jobs; the threads that wait for them get an error."""
+        """End all running jobs, so that the threads that wait for them get an error; refuse all further jobs."""
 
 
 def check_runner(config: RunConfig) -> type[Runner]:
@@ -88,6 +89,6 @@ def runner_for(config: RunConfig) -> Runner:
     """Return the runner that `execution.runner` names.
 
     Raises:
-        ConfigError: there is no such runner, it does not have such keys, or this host cannot use it.
+        ConfigError: there is no such runner, it does not have such keys, or no worker has the device of `clip.device`.
     """
     return check_runner(config)(config)

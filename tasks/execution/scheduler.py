@@ -57,7 +57,7 @@ class Scheduler:
                 self._futures[above.name][own]
                 for above in stage.upstream
                 for shard in group
-                for own in run.shards_read(stage, above, shard)
+                for own in stage.shards_read(above, run.inputs, shard)
             )
             future = self._threads[stage.workers].submit(
                 named_task(stage_name, run.config),
@@ -106,10 +106,10 @@ def group_label(group: tuple[int, ...], count: int) -> str:
 
 @contextmanager
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
-    """Start a runner, yield a scheduler, and show the progress while the block runs.
+    """Yield a scheduler for a runner that is open, and show the progress while the block runs.
 
-    The contexts end in the reverse of the order in which they are entered. If the block ends early, the workers end
-    first. The threads that wait for GPU workers end next, and then the threads that wait for CPU workers.
+    When the block ends, the runner takes no more jobs. If it ends early, the workers end first, so that the threads
+    that wait for them can end too.
     """
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 
@@ -122,7 +122,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
             for kind in ("cpu", "gpu")
         }
-        stack.enter_context(runner)
+        stack.callback(runner.cancel)
         stack.enter_context(show_progress(totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
         yield Scheduler(ledger, runner, threads)

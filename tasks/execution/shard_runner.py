@@ -37,7 +37,9 @@ class ShardRunner:
         self._runner, self._upstream = runner, upstream
         self._repairing = threading.RLock()  # a rebuild may meet, and repair, another damaged artifact of its stage
         self._repaired = set[str]()
-        self._starts_anew = run.reuse.fresh
+        self._started = set[int]()
+        if isinstance(stage, JointStage):  # its one shard may take days, so status shows how many rows are done
+            ledger.counted(stage.name, lambda: runner.rows(stage.name))
 
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact.
@@ -74,11 +76,9 @@ class ShardRunner:
 
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
-        if isinstance(self.stage, JointStage):
-            if self._starts_anew:  # only in the first attempt; a retry continues from the run's own checkpoints
-                self.stage.forget(job)
-                self._starts_anew = False
-            self.ledger.counted(self.stage.name, lambda: self._runner.rows(self.stage.name))
+        if self.run.reuse.fresh and shard not in self._started:  # a retry continues what this run itself has begun
+            self.stage.forget(job)
+        self._started.add(shard)
         return job
 
     def artifact_uri(self, shard: int) -> str:
@@ -95,7 +95,7 @@ class ShardRunner:
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
         """Yield the shards of an upstream stage that a shard reads, each after the shard runner of that stage."""
-        for own in self.run.shards_read(self.stage, upstream, shard):
+        for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 
     def _repair(self, broken: BrokenArtifactError, shard: int) -> None:

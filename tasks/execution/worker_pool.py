@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -17,9 +17,9 @@ from clipes.tasks.machine.interruption import sigint_blocked
 from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.row_counters import Counters, SlotCounters
 from clipes.tasks.machine.worker import WorkerSlot, start_worker
-from clipes_core.errors import StageError, WorkerError
+from clipes_core.errors import StoppedError, WorkerError
 
-Result = TypeVar("Result")
+StartCall = Callable[..., ProcessFuture]  # takes a picklable function and its arguments
 
 
 class _LockKeeper(SpawnContext):
@@ -61,23 +61,42 @@ class WorkerPool:
         """The devices of the processes, in the order in which calls take the processes after `renew`."""
         return tuple(slot.device for slot, _ in self._slots)
 
-    def run(self, function: Callable[..., Result], *args: Any, timeout_s: float | None) -> Result:
-        """Run a function in an idle worker and wait for its result; there is no time limit if `timeout_s` is None.
+    @contextmanager
+    def idle_worker(self, timeout_s: float | None) -> Iterator[StartCall]:
+        """Wait for an idle worker, and yield a function that starts one call in it.
+
+        Wait for the result of the call inside the block:
+
+            with pool.idle_worker(timeout_s) as start:
+                return start(make_shard, job).result()
+
+        Args:
+            timeout_s: time after which the call is stopped [s]; None for no limit.
 
         Raises:
             WorkerError: the worker died, ran out of memory or took longer than `timeout_s`. The next call finds a new
                 worker in its place.
-            StageError: the pool was closed before the function returned.
-            Exception: whatever `function` raises.
+            StoppedError: the call was stopped by `stop_calls`, or the pool was closed.
+            Exception: whatever the function raises.
         """
         place = self._idle.get()
-        try:
+        futures: list[ProcessFuture] = []
+
+        def start(function: Callable[..., Any], /, *args: Any) -> ProcessFuture:
             with sigint_blocked():  # inherited by the worker that starts here, and by those that replace it
-                future = self._pool(place).schedule(function, args=args, timeout=timeout_s)
-            return self._result(future)
-        except (CancelledError, ProcessExpired, RuntimeError) as exc:
+                futures.append(self._pool(place).schedule(function, args=args, timeout=timeout_s))
+            self._running.update(futures)
             if self._closed:
-                raise StageError("stopped before it was done") from exc
+                futures[0].cancel()
+            return futures[0]
+
+        try:
+            yield start
+        except CancelledError as exc:
+            raise StoppedError("stopped before it was done") from exc
+        except (ProcessExpired, RuntimeError) as exc:
+            if self._closed:
+                raise StoppedError("stopped before it was done") from exc
             if isinstance(exc, BrokenProcessPool):
                 raise WorkerError("its worker process died before it began (often because memory ran out)") from exc
             if isinstance(exc, ProcessExpired):
@@ -92,6 +111,7 @@ class WorkerPool:
             self._pools[place].stop()  # frees the worker's memory; the next call starts a new worker
             raise WorkerError("its worker process ran out of memory") from exc
         finally:
+            self._running.difference_update(futures)
             self._idle.put(place)
 
     def close(self) -> None:
@@ -145,22 +165,3 @@ class WorkerPool:
     def _new_pool(self, slot: WorkerSlot, counters: SlotCounters) -> ProcessPool:
         initargs = (slot, counters, log_level())
         return ProcessPool(max_workers=1, initializer=start_worker, initargs=initargs, context=_LockKeeper())
-
-    def _result(self, future: ProcessFuture) -> Any:
-        self._running.add(future)
-        try:
-            if self._closed:
-                future.cancel()
-            return future.result()
-        finally:
-            self._running.discard(future)
-
-
-@contextmanager
-def worker_pool(slots: Sequence[WorkerSlot], counters: Counters) -> Iterator[WorkerPool]:
-    """Yield a pool, and close it at the end of the block."""
-    pool = WorkerPool(slots, counters)
-    try:
-        yield pool
-    finally:
-        pool.close()

@@ -4,9 +4,11 @@ Importing torch takes seconds, so only the functions that need it import it.
 """
 
 import os
+from collections.abc import Sequence
 
 from clipes.tasks.machine.worker import WorkerSlot
-from clipes_core.config.run import ClipConfig, ExecutionConfig, RunConfig
+from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
 TOKENS_PER_GIB = 2048  # tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
@@ -54,25 +56,33 @@ def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
     return found
 
 
-def resolve_precision(clip: ClipConfig) -> str:
-    """Return the precision of the image network; auto is fp16 on CUDA, as in the published program, otherwise fp32."""
-    if clip.precision != "auto":
-        return clip.precision
-    return "fp16" if available_devices(clip.device)[0].startswith("cuda") else "fp32"
+def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:
+    """Return the precision of the image network; auto is fp16 on CUDA, as in the published program, otherwise fp32.
 
-
-def training_precision(config: RunConfig) -> str:
-    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, otherwise fp32.
+    Args:
+        clip: settings of the image network.
+        slots: slots of the workers that compute CAMs.
 
     Raises:
-        ConfigError: `train.precision` is fp16 and there is no CUDA device.
+        ConfigError: auto stands for different precisions on different workers.
     """
-    on_cuda = available_devices(config.clip.device)[0].startswith("cuda")
-    if config.train.precision == "fp16" and not on_cuda:
+    return clip.precision if clip.precision != "auto" else _native_precision(slots, "clip.precision")
+
+
+def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
+    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, otherwise fp32.
+
+    Args:
+        train: settings of the training.
+        slots: slots of the workers that train.
+
+    Raises:
+        ConfigError: `train.precision` is fp16 and not all workers have a CUDA device, or auto stands for different
+            precisions on different workers.
+    """
+    if train.precision == "fp16" and not all(slot.on_cuda for slot in slots):
         raise ConfigError("train.precision: fp16 needs a CUDA device: set it to bf16, fp32 or auto")
-    if config.train.precision != "auto":
-        return config.train.precision
-    return "fp16" if on_cuda else "fp32"
+    return train.precision if train.precision != "auto" else _native_precision(slots, "train.precision")
 
 
 def token_budget(device: str) -> int:
@@ -83,6 +93,16 @@ def token_budget(device: str) -> int:
 
     free, _ = torch.cuda.mem_get_info(torch.device(device))
     return max(1, int(TOKENS_PER_GIB * free / 2**30))
+
+
+def _native_precision(slots: Sequence[WorkerSlot], key: str) -> str:
+    found = {"fp16" if slot.on_cuda else "fp32" for slot in slots}
+    if len(found) > 1:
+        raise ConfigError(
+            f"{key}: auto stands for fp16 on CUDA devices and for fp32 on others, and the workers have both: "
+            f"{', '.join(sorted({slot.device for slot in slots}))}; set it to fp16 or fp32"
+        )
+    return found.pop()
 
 
 def cores() -> int:

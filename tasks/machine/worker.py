@@ -28,6 +28,11 @@ class WorkerSlot:
     device: str
     threads: int
 
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the device is an NVIDIA GPU."""
+        return self.device.startswith("cuda")
+
 
 class Worker:
     """A worker process, described from inside of it."""

@@ -31,7 +31,7 @@ class ShardJob:
         training: recipe of the segmenter; None if the run trains none.
         validation: photos that the network is scored on during the training.
         processes: number of workers that make the shard together.
-        meeting: file through which these workers find each other; empty for a single worker.
+        meeting: URL at which these workers find each other (`init_method` of torch.distributed); empty for one worker.
         footer: entries that the stage adds to the footer of the artifact, in addition to its key.
     """
 
@@ -57,7 +57,7 @@ class ShardJob:
 
         Args:
             processes: number of workers.
-            meeting: file through which they find each other.
+            meeting: URL at which they find each other (`init_method` of torch.distributed).
         """
         return replace(self, processes=processes, meeting=meeting)
 

@@ -69,3 +69,11 @@ class RunInputs:
         """Return these inputs with a different template."""
         prompts = self.config.prompts.model_copy(update={"template": template})
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
+
+    def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
+        """Return these inputs with a choice of the candidates whose CAMs are scored."""
+        return replace(self, sampled=templates)
+
+    def with_sample(self, image_ids: frozenset[str]) -> "RunInputs":
+        """Return these inputs with the photos on which the CAMs of templates are scored."""
+        return replace(self, sample=image_ids)

@@ -3,47 +3,17 @@
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import JointStage, Stage, key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
-from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 Uris = Mapping[str, tuple[str, ...]]  # upstream stage -> URIs of the artifacts that a shard reads
 OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos without a row so far are left out
-
-
-@dataclass(frozen=True)
-class Reuse:
-    """Which artifacts and rows of the store a run reuses.
-
-    Attributes:
-        fresh: reuse nothing.
-        verify: reuse only artifacts that can be read completely. Otherwise it is enough that an artifact opens.
-        retry_errors: do not reuse rows that failed for a permanent cause. A row whose failure an upstream stage reports
-            is computed again only if the row of that stage changes.
-    """
-
-    fresh: bool = False
-    verify: bool = False
-    retry_errors: bool = False
-
-    def takes_row(self, error_kind: str | None) -> bool:
-        """Return whether a row is reused.
-
-        Args:
-            error_kind: kind of the row's error; None if the row has a result.
-        """
-        if error_kind is None or error_kind == ErrorKind.UPSTREAM:
-            return True
-        return not (self.retry_errors or ErrorKind(error_kind).transient)
-
-
-REUSE_ALL = Reuse()
 
 
 @dataclass(frozen=True)
@@ -119,13 +89,9 @@ def plan_shard(
     photos, rows = stage.kind.photos(stage, inputs, shard), stage.kind.rows(stage, inputs, shard)
     input_digests = _input_digests(stage, photos, _weights_read(stage, upstream, store), upstream_digests)
     key = _artifact_key(stage, shard, stage_key, inputs, input_digests)
-    completely = reuse.verify or stage.pooled
     known = len(input_digests) == len(photos)  # otherwise an upstream row does not exist yet
-    exists = known and not reuse.fresh and store.is_complete(key, stage.kind.stored_rows(rows), completely)
-    if not stage.kind.per_photo:
-        return ShardPlan(key, shard, rows, photos, input_digests, exists, {}, upstream)
-    cached = exists and not (reuse.retry_errors and _has_errors(key, store, reuse))
-    copies = {} if cached or reuse.fresh else _copies(key, input_digests, store, reuse, completely)
+    cached = known and is_cached(stage, key, rows, store, reuse)
+    copies = {} if cached else rows_to_copy(stage, key, input_digests, store, reuse)
     return ShardPlan(key, shard, rows, photos, input_digests, cached, copies, upstream)
 
 
@@ -194,36 +160,3 @@ def _input_digests(
             truth = [photo.truth_fingerprint] if stage.needs_truth or stage.kind.of_evaluation else []
             digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows, *weights_read])
     return digests
-
-
-def _has_errors(key: ArtifactKey, store: ArtifactStore, reuse: Reuse) -> bool:
-    kinds = store.read(store.artifact_uri(key), ["error_kind"])["error_kind"].to_pylist()
-    return not all(reuse.takes_row(kind) for kind in kinds)
-
-
-def _copies(
-    key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse, completely: bool
-) -> dict[str, tuple[str, ...]]:
-    """Return the rows to copy: URI of an earlier artifact of the shard -> image ids, the newest artifact first."""
-    missing = set(input_digests)
-    copies: dict[str, tuple[str, ...]] = {}
-    for uri in store.shard_artifacts(key.stage, key.stage_key, key.shard):
-        if not missing:
-            break
-        try:
-            if completely:
-                store.check_pages(uri)
-            rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
-        except BrokenArtifactError:  # a damaged artifact is not copied from, so its rows are computed
-            continue
-        wanted = (row for row in rows if _is_of(row, missing, input_digests))
-        reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))
-        if reusable:
-            copies[uri] = reusable
-            missing.difference_update(reusable)
-    return copies
-
-
-def _is_of(row: Mapping[str, Any], missing: set[str], input_digests: Mapping[str, str]) -> bool:
-    image_id = row["image_id"]
-    return image_id in missing and row["input_digest"] == input_digests[image_id]

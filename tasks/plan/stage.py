@@ -33,7 +33,7 @@ class Stage(ABC):
         pooled: whether the run itself reads the artifacts of all shards together. Each artifact is then read completely
             before it counts as cached, so that a damaged one is found and rebuilt in its own task run.
         ranks_templates: whether the stage is part of a ranking of templates, and so of a run whose template is `auto`.
-        enabled_by: settings that add the stage to a run, for messages.
+        enabled_by: setting that adds the stage to a run, for messages; required if the stage overrides `enabled`.
         stored_as: stage whose artifacts this stage makes; None if it makes its own.
     """
 
@@ -51,6 +51,11 @@ class Stage(ABC):
     enabled_by: str = ""
     stored_as: "Stage | None" = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.enabled is not Stage.enabled and not cls.enabled_by:
+            raise TypeError(f"{cls.__name__} overrides `enabled`: name the setting that adds the stage in `enabled_by`")
+
     @abstractmethod
     def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:
         """Return the settings that the result depends on; None while some of them are not known yet."""
@@ -60,8 +65,25 @@ class Stage(ABC):
         """Make the rows of a shard; called in a worker process."""
 
     def enabled(self, config: RunConfig) -> bool:
-        """Return whether a run with this config has the stage."""
+        """Return whether a run with this config has the stage, provided that it has the upstream stages."""
         return True
+
+    def left_out_by(self, config: RunConfig) -> "Stage | None":
+        """Return the stage that this config disables and without which this stage cannot run; None if there is none.
+
+        It is this stage or one that it reads, directly or through others.
+        """
+        return next(
+            (found for read in self.upstream if (found := read.left_out_by(config)) is not None),
+            None if self.enabled(config) else self,
+        )
+
+    def shards_read(self, upstream: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
+        """Return the shards of an upstream stage that a shard of this stage reads."""
+        return upstream.kind.read_by(self, inputs, shard)
+
+    def forget(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave nothing behind
+        """Remove the files that earlier attempts at a shard left, so that the work starts from the beginning."""
 
     @property
     def title(self) -> str:
@@ -88,7 +110,14 @@ class Stage(ABC):
 
 
 class JointStage(Stage):
-    """A stage whose workers make one shard together. The first worker runs `rows`, the others run `assist`."""
+    """A stage whose workers make one shard together, from all shards of its upstream.
+
+    The first worker runs `rows`, the others run `assist`. Both count their own steps.
+    """
+
+    def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
+        """Return all shards of an upstream stage."""
+        return tuple(upstream.kind.shards(upstream, inputs))
 
     @abstractmethod
     def processes(self, job: "ShardJob", devices: Sequence[str]) -> int:
@@ -107,10 +136,6 @@ class JointStage(Stage):
             job: job of the shard.
             rank: number of this worker, from 1.
         """
-
-    @abstractmethod
-    def forget(self, job: "ShardJob") -> None:
-        """Remove the files that earlier attempts left, so that the work starts from the beginning."""
 
 
 def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:

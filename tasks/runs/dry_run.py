@@ -45,7 +45,8 @@ def plan_run(run: PreparedRun) -> list[StagePlan]:
         lines.append(_line(stage, own))
         if stage is PROMPTS and run.chooses_template and all(plan.cached for plan in own):
             uris = [run.store.artifact_uri(plan.key) for plan in own]
-            run = run.with_template(template_ranking(run.store, uris, run.inputs.candidates).best)
+            best = template_ranking(run.store, uris, run.inputs.candidates).best
+            run = run.with_inputs(run.inputs.with_template(best))
     return lines
 
 
@@ -56,7 +57,7 @@ def _digests(
     return {
         read.name: {
             image_id: row_digest
-            for own in run.shards_read(stage, read, shard)
+            for own in stage.shards_read(read, run.inputs, shard)
             for image_id, row_digest in digests[read.name, own].items()
         }
         for read in stage.photo_upstream
@@ -66,7 +67,7 @@ def _digests(
 def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uris:
     """Return the URIs of the upstream artifacts whose trained weights the shard reads, if they all exist."""
     found = {
-        read.name: [plans[read.name, own] for own in run.shards_read(stage, read, shard)]
+        read.name: [plans[read.name, own] for own in stage.shards_read(read, run.inputs, shard)]
         for read in stage.upstream
         if isinstance(read, JointStage)
     }

@@ -29,7 +29,7 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
     Raises:
         ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.
     """
-    names = ["background", *(entry.name for entry in run.vocabulary.classes)]
+    names = ["background", *(entry.name for entry in run.inputs.vocabulary.classes)]
     uris = [record.uri for record in ledger.records(MASK_SCORES.name)]
     pooled = pooled_scores(run.store, uris, len(names), run.config.crf.background_power)
     predicted = pooled_segmenter_scores(

@@ -5,17 +5,17 @@ configuration or in the list of photos is reported at once.
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.keys import sample_of, shard_of
 from clipes.tasks.plan.run_inputs import RunInputs, Shards
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
@@ -33,32 +33,43 @@ NO_PHOTOS = Listing((), ())
 logger = logging.getLogger(__name__)
 
 
-def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> PreparedRun:
+def prepare_run(config: RunConfig, until: str, slots: Sequence[WorkerSlot], reuse: Reuse = REUSE_ALL) -> PreparedRun:
     """List the photos of a run and compute its keys, without opening a photo; missing demo scenes are generated.
 
     If the run trains a segmenter, the training is first tried on made-up photos, which takes some seconds.
+
+    Args:
+        config: configuration of the run.
+        until: last stage to run.
+        slots: slots of the GPU workers, whose devices decide the precisions.
+        reuse: which artifacts and rows of the store are reused.
 
     Raises:
         UsageError: config, vocabulary, weights or data set cannot be used.
     """
     vocabulary = check_request(config, until)
     names = run_names()[1 : run_names().index(until) + 1]
-    stages = tuple(name for name in names if STAGES[name].enabled(config))
+    stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
-        return _prepared(config, vocabulary, stages, until, reuse)
-    run = _prepared(config, vocabulary, (*_ranking_stages(), *stages), until, reuse, shipped_templates())
+        return _prepared(config, vocabulary, stages, until, slots, reuse)
+    run = _prepared(config, vocabulary, (*_ranking_stages(), *stages), until, slots, reuse, shipped_templates())
     _labelled_photos(run)
     return run
 
 
 def prepare_ranking(
-    config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = REUSE_ALL
+    config: RunConfig,
+    candidates: tuple[str, ...],
+    slots: Sequence[WorkerSlot],
+    scored_photos: int = 0,
+    reuse: Reuse = REUSE_ALL,
 ) -> PreparedRun:
     """List the photos of a ranking of templates and compute its keys, without opening a photo.
 
     Args:
         config: configuration of the run; its own template is ignored.
         candidates: templates to rank, without duplicates.
+        slots: slots of the GPU workers, whose devices decide the precision.
         scored_photos: number of photos with truth on which the CAMs of a sample of templates are scored; 0 to score
             none.
         reuse: which artifacts and rows of the store are reused.
@@ -68,7 +79,7 @@ def prepare_ranking(
             truth that scores need.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
-    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], reuse, candidates)
+    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], slots, reuse, candidates)
     labelled = _labelled_photos(run)
     if not scored_photos:
         return run
@@ -77,7 +88,7 @@ def prepare_ranking(
         raise DatasetError(
             "--with-miou: no photo with labels has a true mask: set dataset.truth, or a list's column truth"
         )
-    return replace(run, inputs=replace(run.inputs, sample=sample_of(with_truth, scored_photos)))
+    return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
 def check_request(config: RunConfig, until: str) -> Vocabulary:
@@ -88,10 +99,10 @@ def check_request(config: RunConfig, until: str) -> Vocabulary:
     """
     if until not in run_names():
         raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(run_names())}")
-    if until in STAGES and until != run_names()[-1] and not STAGES[until].enabled(config):
+    missing = STAGES[until].left_out_by(config) if until in STAGES and until != run_names()[-1] else None
+    if missing is not None:
         raise ConfigError(
-            f"--until {until}: this config leaves that stage out; set {STAGES[until].enabled_by}, "
-            "or name an earlier stage"
+            f"--until {until}: this config leaves that stage out; set {missing.enabled_by}, or name an earlier stage"
         )
     return checked_vocabulary(config)
 
@@ -121,22 +132,23 @@ def _prepared(
     vocabulary: Vocabulary,
     stages: tuple[str, ...],
     until: str,
+    slots: Sequence[WorkerSlot],
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
     listing = read_dataset(config.dataset, vocabulary)
-    from clipes.tasks.machine.devices import resolve_precision
+    from clipes.tasks.machine.devices import clip_precision
     from clipes.tasks.models.clip import weights_digest
 
     recipe, evaluation = None, NO_PHOTOS
     if any(isinstance(STAGES[name], JointStage) for name in stages):
-        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary)  # takes seconds
+        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)  # takes seconds
     count = config.execution.shards
     inputs = RunInputs(
         config=config,
         vocabulary=vocabulary,
         model_digest=weights_digest(config.clip),
-        precision=resolve_precision(config.clip),
+        precision=clip_precision(config.clip, slots),
         candidates=candidates,
         training=recipe,
         shards=_shards(listing.photos, count),
@@ -146,13 +158,13 @@ def _prepared(
     return PreparedRun(inputs, ArtifactStore(config.store), stages, rejects, until, reuse)
 
 
-def _recipe(config: RunConfig, vocabulary: Vocabulary) -> "Recipe":
+def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":
     from clipes.tasks.machine.devices import training_precision
     from clipes.tasks.training.recipes import read_recipe
     from clipes.tasks.training.trial import try_recipe
 
     num_classes = 1 + len(vocabulary.classes)
-    recipe = read_recipe(config, num_classes, training_precision(config))
+    recipe = read_recipe(config, num_classes, training_precision(config.train, slots))
     try_recipe(recipe, num_classes)
     return recipe
 

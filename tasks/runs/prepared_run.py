@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.shard_plan import OutputDigests, Reuse, ShardPlan, Uris, plan_shard
-from clipes.tasks.plan.stage import JointStage, Stage
+from clipes.tasks.plan.shard_plan import OutputDigests, ShardPlan, Uris, plan_shard
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.registry import STAGES, stage_keys
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.config.run import RunConfig
-from clipes_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,6 @@ class PreparedRun:
         return self.inputs.config
 
     @property
-    def vocabulary(self) -> Vocabulary:
-        """The classes and background words."""
-        return self.inputs.vocabulary
-
-    @property
     def photos(self) -> int:
         """The number of photos to process."""
         return sum(len(photos) for photos in self.inputs.shards.values())
@@ -65,13 +60,9 @@ class PreparedRun:
         """Whether the run must still choose its template."""
         return TEXTS.name in self.stages and not self.config.prompts.templates
 
-    def with_template(self, template: str) -> "PreparedRun":
-        """Return this run with a chosen template."""
-        return replace(self, inputs=self.inputs.with_template(template))
-
-    def with_sampled(self, templates: tuple[str, ...]) -> "PreparedRun":
-        """Return this run with a choice of the candidates whose CAMs are scored."""
-        return replace(self, inputs=replace(self.inputs, sampled=templates))
+    def with_inputs(self, inputs: RunInputs) -> "PreparedRun":
+        """Return this run with other inputs, for example with the template that a ranking has chosen."""
+        return replace(self, inputs=inputs)
 
     def own_stages(self) -> list[Stage]:
         """Return the stages that are part of the run, in the order of the pipeline."""
@@ -80,12 +71,6 @@ class PreparedRun:
     def shards(self, stage: Stage) -> list[int]:
         """Return the numbers of a stage's shards; none if the stage is not part of the run."""
         return stage.kind.shards(stage, self.inputs) if stage.name in self.stages else []
-
-    def shards_read(self, stage: Stage, upstream: Stage, shard: int) -> tuple[int, ...]:
-        """Return the shards of an upstream stage that a shard of a stage reads."""
-        if isinstance(stage, JointStage):  # its one shard reads all shards
-            return tuple(upstream.kind.shards(upstream, self.inputs))
-        return upstream.kind.read_by(stage, self.inputs, shard)
 
     def plan(
         self, stage: Stage, shard: int, upstream: Uris, upstream_digests: Mapping[str, OutputDigests]

@@ -119,7 +119,7 @@ def correlations(sample: ScoredSample) -> tuple[str, str]:
 def _scored_sample(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> ScoredSample:
     uris = [record.uri for record in ledger.records(PROMPT_SCORES.name)]
     sampled = run.inputs.sampled
-    scores, photos = pooled_template_scores(run.store, uris, len(sampled), 1 + len(run.vocabulary.classes))
+    scores, photos = pooled_template_scores(run.store, uris, len(sampled), 1 + len(run.inputs.vocabulary.classes))
     ranked = {each.template: each for each in ranking.ranked}
     own = tuple(ranked[template] for template in sampled)
     sharpness = [each.sharpness for each in own]

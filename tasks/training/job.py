@@ -25,7 +25,8 @@ class TrainingJob:
         mask_uris: URIs of the artifacts that hold the pseudo masks.
         validation: photos with truth, scored during the training.
         processes: how many processes train together.
-        meeting: file that the processes use to connect to each other; a single process does not use it.
+        meeting: URL at which the processes find each other (`init_method` of torch.distributed). A single process does
+            not use it.
     """
 
     key: ArtifactKey

@@ -196,7 +196,7 @@ def _process_group(job: TrainingJob, rank: int) -> Iterator[None]:
     cuda = current_worker().slot.device.startswith("cuda")
     distributed.init_process_group(
         "nccl" if cuda else "gloo",
-        init_method=f"file://{job.meeting}",
+        init_method=job.meeting,
         rank=rank,
         world_size=job.processes,
         timeout=timedelta(seconds=job.config.execution.shard_timeout_s),

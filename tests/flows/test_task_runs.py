@@ -12,11 +12,11 @@ import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, LogFilter
+from support.prepared import prepare_run
 from support.small_runs import TinyPhotos
 
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.plan.keys import shard_of
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError

@@ -4,9 +4,9 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from support.prepared import prepare_run
 
 from clipes.tasks.inputs.configs import load_config
-from clipes.tasks.runs.preparation import prepare_run
 
 SHARDS = 32  # a few of them without any of the 64 photos
 # Of a stage with one worker a run: about ln(SHARDS) + 1 = 4.5 are expected, more than half once in 10 000 times.

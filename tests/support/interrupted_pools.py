@@ -11,22 +11,24 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from support.pool_calls import call, worker_pool
+
+from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 
 SLOTS = [WorkerSlot("cpu", 1)] * 2
 
 
-def call(pool: WorkerPool) -> None:
+def sleep_in(pool: WorkerPool) -> None:
     """Wait for a worker that stands still."""
-    pool.run(time.sleep, 60, timeout_s=None)
+    call(pool, time.sleep, 60, timeout_s=None)
 
 
-def call_and_renew(pool: WorkerPool) -> None:
+def sleep_and_renew(pool: WorkerPool) -> None:
     """End the workers after the call, as a training does."""
     try:
-        call(pool)
+        sleep_in(pool)
     finally:
         pool.renew()
 
@@ -34,7 +36,7 @@ def call_and_renew(pool: WorkerPool) -> None:
 def training(pool: WorkerPool, trial: int) -> float:
     """Start the workers; return when to interrupt the calls [s]."""
     for _ in SLOTS:
-        pool.run(time.sleep, 0, timeout_s=None)
+        call(pool, time.sleep, 0, timeout_s=None)
     return 0.1
 
 
@@ -49,7 +51,7 @@ def trial_of(scenario: str, trial: int) -> None:
         try:
             with worker_pool(SLOTS, Counters(())) as pool:
                 wait = (training if scenario == "training" else starting)(pool, trial)
-                function = call_and_renew if scenario == "training" else call
+                function = sleep_and_renew if scenario == "training" else sleep_in
                 calls = [threads.submit(function, pool) for _ in SLOTS]
                 time.sleep(wait)
                 os.killpg(0, signal.SIGINT)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from support.pool_calls import call
 
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.make_shard import cached_record, make_shard
@@ -114,7 +115,10 @@ def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> Sha
             return records[read.name, own].uri
         return run.store.artifact_uri(planned(run, read, own, records).key)
 
-    uris = {read.name: tuple(uri(read, own) for own in run.shards_read(stage, read, shard)) for read in stage.upstream}
+    uris = {
+        read.name: tuple(uri(read, own) for own in stage.shards_read(read, run.inputs, shard))
+        for read in stage.upstream
+    }
     digests = {read.name: output_digests(run.store, *uris[read.name]) for read in stage.photo_upstream}
     return run.plan(stage, shard, uris, digests)
 
@@ -124,7 +128,7 @@ def made_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool
     if plan.cached:
         return cached_record(stage, plan, run.store)
     job = shard_job(stage, plan, run.store, run.inputs, plan.shard)
-    return pool.run(make_shard, job, timeout_s=TIMEOUT_S)
+    return call(pool, make_shard, job, timeout_s=TIMEOUT_S)
 
 
 def photos_by_shard(run: PreparedRun, stage: Stage) -> dict[int, tuple[Photo, ...]]:

@@ -13,17 +13,18 @@ from typing import Any
 
 from PIL import Image
 from safetensors.torch import load_file
+from support.pool_calls import worker_pool
+from support.prepared import prepare_run
 from support.small_runs import TINY_NETWORK, TinyPhotos, shard_runners, work_on
 from torch import Tensor
 
 from clipes.tasks.execution.shard_runner import ShardRunner
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts

@@ -54,3 +54,9 @@ def peak_memory():
 def made_rows(job):
     """What a stage makes of a job, before it is written."""
     return list(job.stage.rows(job))
+
+
+def stand_still(started):
+    """Leave a file, and come to no end."""
+    started.touch()
+    time.sleep(300)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.pool_calls import worker_pool
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, Made, TinyPhotos, make_run, worked_through
 from support.small_trainings import SmallTraining, training_work
 
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig, parse_config
 
@@ -52,7 +53,7 @@ def scenes_ranked(tmp_path_factory, scene_photos, seeded_weights, pool) -> Made:
     """Three candidates on nine scenes, and the CAM scores of two of them."""
     config = scenes_config(tmp_path_factory.mktemp("ranked"), scene_photos, seeded_weights)
     run = prepare_ranking(config, (PAPER_TEMPLATE, "a {}.", "the {}."), scored_photos=9)
-    return make_run(run.with_sampled(("the {}.", PAPER_TEMPLATE)), pool)
+    return make_run(run.with_inputs(run.inputs.with_sampled(("the {}.", PAPER_TEMPLATE))), pool)
 
 
 def scenes_config(folder: Path, photos: Path, weights: Path) -> RunConfig:

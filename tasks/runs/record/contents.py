@@ -64,7 +64,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "rejected": len(run.rejects),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
         "config": run.config.model_dump(mode="json"),
-        "vocabulary": run.vocabulary.model_dump(mode="json"),
+        "vocabulary": run.inputs.vocabulary.model_dump(mode="json"),
     }
 
 

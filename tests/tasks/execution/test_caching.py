@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 from support.damage import flip_in_page
+from support.pool_calls import worker_pool
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import rows_of, worked_through
 
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics import run_metrics
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.registry import STAGES
@@ -276,7 +276,8 @@ def test_scores_with_a_damaged_page_are_made_again_before_the_run_reads_them(wor
 @pytest.mark.parametrize(("stage", "column"), [("prompts", "scores"), ("prompt_scores", "pixels")])
 def test_what_a_ranking_reads_is_made_again_before_it_does(six, pool, stage, column):
     def ranked():
-        run = prepare_ranking(six.config(), ("a {}.", "the {}."), scored_photos=2).with_sampled(("a {}.",))
+        run = prepare_ranking(six.config(), ("a {}.", "the {}."), scored_photos=2)
+        run = run.with_inputs(run.inputs.with_sampled(("a {}.",)))
         return run, worked_through(run, pool)
 
     run, first = ranked()

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from support.prepared import prepare_run
 from support.small_runs import TINY_NETWORK, made_with, planned
 from support.toy_stages import FAILING, NOTES_ITS_PROCESS, STANDS_STILL
 
@@ -12,7 +13,6 @@ from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.plan.jobs import shard_job
-from clipes.tasks.runs.preparation import prepare_run
 from clipes_core.errors import ConfigError, StageError
 
 EVERY_RUNNER = pytest.mark.parametrize("kind", RUNNERS)
@@ -60,9 +60,14 @@ def test_every_runner_trains(prepared, kind):
 
     with runner_for(run.config) as runner:
         (record,) = made_with(runner, run).records("segmenter")
+        counted = runner.rows("segmenter")
+        run.store.discard(record.uri)
+        made_with(runner, run)
+        counted_again = runner.rows("segmenter")
 
     assert (record.images, record.computed) == (3, 3)
     assert run.store.read(record.uri).num_rows >= 1
+    assert (counted, counted_again) == (3, 3)  # iterations of this training, not of all attempts together
 
 
 @EVERY_RUNNER
@@ -127,7 +132,10 @@ def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_comes_before_an_error_of_a_local_runner_that_ends(prepared):
-    runner = LocalRunner(prepared("local").config)
-    runner._stack.callback(os.close, -1)
-    with pytest.raises(KeyboardInterrupt), interruption_first(), runner:
+    class EndsBadly(LocalRunner):
+        def cancel(self):
+            super().cancel()
+            os.close(-1)
+
+    with pytest.raises(KeyboardInterrupt), interruption_first(), EndsBadly(prepared("local").config):
         signal.raise_signal(signal.SIGINT)

@@ -7,13 +7,13 @@ import pytest
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from support.damage import flip_in_page
+from support.pool_calls import worker_pool
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import shard_runners, work_on, worked_through
 
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StorageError, TransientError, WorkerError
@@ -92,10 +92,10 @@ class LosesWorkers:
     def counters(self):
         return self._pool.counters
 
-    def run(self, *args, **options):
+    def idle_worker(self, timeout_s):
         if self._deaths.pop(0):
             raise WorkerError("its worker process died")
-        return self._pool.run(*args, **options)
+        return self._pool.idle_worker(timeout_s)
 
 
 def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool):

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.damage import flip_in_page
+from support.pool_calls import worker_pool
 from support.small_runs import shard_runners, work_on, worked_through
 from support.small_trainings import result_of, same_weights
 
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support.pool_calls import call, worker_pool
+from support.prepared import prepare_run
 from support.small_runs import made_shard, make_run, planned
 from support.worker_calls import (
     ask_for_too_much,
@@ -20,20 +22,20 @@ from support.worker_calls import (
     models_loaded,
     name_of_worker,
     peak_memory,
+    stand_still,
     warn,
 )
 
-from clipes.tasks.execution.worker_pool import WorkerPool, worker_pool
+from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot, current_worker
-from clipes.tasks.plan.shard_plan import Reuse
-from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import ClipConfig, DatasetConfig, ExecutionConfig
-from clipes_core.errors import PhotoError, StageError, WorkerError
+from clipes_core.errors import PhotoError, StoppedError, WorkerError
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,10 +57,6 @@ def two(counters):
 def one():
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as pool:
         yield pool
-
-
-def call(pool, function, *args, timeout_s=60.0):
-    return pool.run(function, *args, timeout_s=timeout_s)
 
 
 def pid(pool):
@@ -255,7 +253,7 @@ def test_closing_ends_the_processes():
     pool.close()
 
     assert gone(pids, 5)
-    with pytest.raises(StageError, match="stopped before it was done"):
+    with pytest.raises(StoppedError, match="stopped before it was done"):
         call(pool, name_of_worker)
 
 
@@ -290,10 +288,10 @@ def test_a_worker_blocks_sigint_from_its_start(one):
 
 @pytest.mark.parametrize("scenario", ["training", "starting"])
 def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
-    trials, stopped = 12, repr(StageError("stopped before it was done"))
+    trials, stopped = 12, repr(StoppedError("stopped before it was done"))
     program = subprocess.run(
         [sys.executable, ROOT / "tests" / "support" / "interrupted_pools.py", scenario, str(trials)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
         capture_output=True,  # to its end, when no worker holds it any more
         text=True,
         timeout=120,
@@ -306,6 +304,19 @@ def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
     assert program.returncode == 0
 
 
+def test_a_call_that_is_stopped_says_so_and_the_pool_works_on(one, tmp_path):
+    started = tmp_path / "started"
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(call, one, stand_still, started)
+        while not started.exists():
+            assert not waiting.done()
+            time.sleep(0.01)
+        one.stop_calls()
+        with pytest.raises(StoppedError, match=r"^stopped before it was done$"):
+            waiting.result(timeout=30)
+    assert call(one, operator.add, 1, 2) == 3
+
+
 def test_closing_tells_who_waits():
     pool = WorkerPool([WorkerSlot("cpu", 1)], Counters(()))
     worker = pid(pool)
@@ -314,7 +325,7 @@ def test_closing_tells_who_waits():
         time.sleep(0.5)
         pool.close()
         for each in waiting:
-            with pytest.raises(StageError, match="stopped before it was done"):
+            with pytest.raises(StoppedError, match="stopped before it was done"):
                 each.result(timeout=10)
     assert gone([worker], 5)
 
@@ -327,16 +338,18 @@ def test_only_workers_have_a_device():
 PARENT = """
 import time
 from concurrent.futures import ThreadPoolExecutor
+from support.pool_calls import worker_pool
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
-from support.worker_calls import ask_for_too_much, be_too_late, count, models_loaded, name_of_worker, peak_memory, warn
+from support.pool_calls import call
+from support.worker_calls import name_of_worker
 
 if __name__ == "__main__":
     pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
-    print(*(pool.run(name_of_worker, timeout_s=60) for _ in range(2)), flush=True)
+    print(*(call(pool, name_of_worker, timeout_s=60) for _ in range(2)), flush=True)
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(pool.run, time.sleep, 300, timeout_s=300).result()
+        threads.submit(call, pool, time.sleep, 300, timeout_s=300).result()
 """
 
 
@@ -361,6 +374,6 @@ def test_workers_end_with_their_parent(tmp_path, number):
 def test_a_worker_counts_its_own_memory_and_not_its_parent_s():
     held = np.ones(600 << 20, dtype=np.uint8)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(("cams",))) as pool:
-        peak = pool.run(peak_memory, timeout_s=60)
+        peak = call(pool, peak_memory, timeout_s=60)
     assert held.nbytes >> 20 == 600
     assert 10 < peak < 500

@@ -5,12 +5,22 @@ import sys
 import pytest
 import torch
 
-from clipes.tasks.machine.devices import available_devices, cores, cpu_slots, gpu_slots, resolve_precision, token_budget
+from clipes.tasks.machine.devices import (
+    available_devices,
+    clip_precision,
+    cores,
+    cpu_slots,
+    gpu_slots,
+    token_budget,
+    training_precision,
+)
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
 CPU = ClipConfig(device="cpu")
+ON_CPU, ON_CUDA = [WorkerSlot("cpu", 2)], [WorkerSlot("cuda:0", 2)]
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -78,16 +88,37 @@ def test_a_missing_device_is_an_error_that_lists_the_others(device):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_configured_precision_is_kept(precision):
-    assert resolve_precision(ClipConfig(precision=precision, device="cpu")) == precision
+    assert clip_precision(ClipConfig(precision=precision, device="cpu"), ON_CPU) == precision
 
 
 def test_automatic_precision_on_the_cpu_is_fp32():
-    assert resolve_precision(CPU) == "fp32"
+    assert clip_precision(CPU, ON_CPU) == "fp32"
+    assert training_precision(TrainConfig(), ON_CPU) == "fp32"
+
+
+def test_automatic_precision_on_a_gpu_is_fp16():
+    assert clip_precision(ClipConfig(), ON_CUDA) == "fp16"
+    assert training_precision(TrainConfig(), ON_CUDA) == "fp16"
 
 
 @with_gpu
-def test_automatic_precision_on_a_gpu_is_fp16():
-    assert resolve_precision(ClipConfig()) == "fp16"
+def test_the_slots_of_a_machine_with_a_gpu_are_on_it():
+    slots = gpu_slots(ClipConfig(), ExecutionConfig())
+    assert all(slot.on_cuda for slot in slots)
+    assert clip_precision(ClipConfig(), slots) == "fp16"
+
+
+def test_fp16_is_not_trained_with_on_a_cpu():
+    with pytest.raises(ConfigError, match=r"^train\.precision: fp16 needs a CUDA device: set it to bf16, fp32"):
+        training_precision(TrainConfig(precision="fp16"), (*ON_CUDA, *ON_CPU))
+
+
+def test_workers_with_different_precisions_need_a_stated_one():
+    mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both: cpu, cuda:0; set it to fp16 or fp32$"
+    with pytest.raises(ConfigError, match=rf"^clip\.precision: {message}"):
+        clip_precision(ClipConfig(), mixed)
+    with pytest.raises(ConfigError, match=rf"^train\.precision: {message}"):
+        training_precision(TrainConfig(), mixed)
 
 
 def test_the_cpu_takes_one_photo_at_a_time():

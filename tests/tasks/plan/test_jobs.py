@@ -5,12 +5,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support.prepared import prepare_run
 from support.small_runs import made_shard, make_run, planned
 
 from clipes.tasks.execution.make_shard import cached_record
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import shard_job
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.errors import ArtifactError, TransientError
 

@@ -8,9 +8,10 @@ import pytest
 from support.damage import flip_in_page
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.plan.keys import content_key
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.shard_plan import Reuse, output_digests, plan_shard, planned_digests
+from clipes.tasks.plan.shard_plan import output_digests, plan_shard, planned_digests
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey

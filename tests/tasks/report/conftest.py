@@ -1,10 +1,9 @@
 """Reports of runs of a few tiny photos."""
 
 import pytest
+from support.prepared import prepare_run
 from support.report_runs import report_of, write_down
 from support.small_runs import make_run
-
-from clipes.tasks.runs.preparation import prepare_run
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from support.prepared import prepare_run
 from support.report_pages import cards, groups, notes, parsed, section, titles
 from support.report_runs import report_of, write_down
 from support.small_runs import make_run, run_files
 
 from clipes.tasks.report import report_run, write_report
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_status import read_run

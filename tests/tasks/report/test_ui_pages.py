@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from support.prepared import prepare_run
 from support.report_runs import write_down
 from support.small_runs import make_run
 
@@ -14,7 +15,6 @@ from clipes.tasks.report import ui_pages
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, report_page, score_rows
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
+from support.prepared import prepare_run
 from support.small_runs import make_run
 
 from clipes.tasks.runs.dry_run import plan_run
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.ranking import template_ranking
 
 

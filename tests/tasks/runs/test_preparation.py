@@ -2,13 +2,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, make_run, photos_by_shard
 
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.keys import shard_of
-from clipes.tasks.plan.shard_plan import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.stages.registry import STAGES, run_names
+from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.texts import Texts
 from clipes_core.errors import ConfigError, DatasetError, WeightsError
 
 
@@ -215,7 +217,8 @@ def test_an_automatic_template_is_ranked_first(six):
     assert list(run.keys) == ["candidate_texts", "embeddings", "prompts"]
     assert not prepared(six, until="manifest", prompts={"template": "auto"}).chooses_template
 
-    chosen, explicit = run.with_template("the {}."), prepared(six, prompts={"template": "the {}."})
+    chosen = run.with_inputs(run.inputs.with_template("the {}."))
+    explicit = prepared(six, prompts={"template": "the {}."})
     assert not chosen.chooses_template
     assert {stage: chosen.keys[stage] for stage in explicit.keys} == explicit.keys
     assert {stage: chosen.keys[stage] for stage in run.keys} == run.keys
@@ -242,8 +245,33 @@ def test_a_ranking_has_photos_with_labels_and_scores_those_with_truth(six):
 
 
 def test_a_stage_reads_the_texts_of_its_templates(six):
-    run = prepare_ranking(six.config(), ("a {}.", "the {}.", "one {}."), 9).with_sampled(("one {}.", "a {}."))
-    assert run.shards_read(STAGES["prompts"], STAGES["candidate_texts"], 7) == (0, 1, 2)
-    assert run.shards_read(STAGES["prompts"], STAGES["embeddings"], 7) == (7,)
-    assert run.shards_read(STAGES["prompt_scores"], STAGES["candidate_texts"], 7) == (2, 0)
-    assert run.shards_read(STAGES["cams"], STAGES["texts"], 7) == (0,)
+    run = prepare_ranking(six.config(), ("a {}.", "the {}.", "one {}."), 9)
+    inputs = run.inputs.with_sampled(("one {}.", "a {}."))
+    assert STAGES["prompts"].shards_read(STAGES["candidate_texts"], inputs, 7) == (0, 1, 2)
+    assert STAGES["prompts"].shards_read(STAGES["embeddings"], inputs, 7) == (7,)
+    assert STAGES["prompt_scores"].shards_read(STAGES["candidate_texts"], inputs, 7) == (2, 0)
+    assert STAGES["cams"].shards_read(STAGES["texts"], inputs, 7) == (0,)
+
+
+class ReadsTheSegmenter(Texts):
+    """A stage with no condition of its own."""
+
+    name, upstream = "reads_the_segmenter", (SEGMENTER,)
+
+
+def test_a_stage_is_left_out_with_the_stage_that_it_reads(six, monkeypatch):
+    monkeypatch.setitem(STAGES, "reads_the_segmenter", ReadsTheSegmenter())
+    assert prepared(six, until="reads_the_segmenter").stages[-1] == "mask_scores"  # the last stage may be left out
+
+    monkeypatch.setitem(STAGES, "texts_again", type("TextsAgain", (Texts,), {"name": "texts_again"})())
+    for until in ("segmenter_scores", "reads_the_segmenter"):
+        with pytest.raises(ConfigError, match=rf"^--until {until}: .+; set train\.enabled=true, or name an earlier"):
+            prepared(six, until=until)
+
+
+def test_a_stage_with_a_condition_says_which_setting_adds_it():
+    with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: name the setting that adds the stage"):
+
+        class Conditional(Texts):
+            def enabled(self, config):
+                return False

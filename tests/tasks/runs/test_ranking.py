@@ -1,8 +1,8 @@
 import pytest
+from support.prepared import prepare_ranking
 from support.small_runs import make_run
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
-from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates, template_ranking
 from clipes_core.errors import StageError
 from clipes_core.templates import RankedTemplate

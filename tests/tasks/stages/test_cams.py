@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.pool_calls import worker_pool
+from support.prepared import prepare_run
 from support.small_runs import make_run
 from support.voc_scenes import NINE, labels_of
 
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.clip import load_clip
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.cams import batch_rows
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual, stored_cams
 from clipes.tasks.stages.registry import STAGES

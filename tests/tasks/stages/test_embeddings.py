@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.oracle import oracle_model, view_pixels, visual_pass
+from support.prepared import prepare_ranking
 from support.small_runs import make_run
-
-from clipes.tasks.runs.preparation import prepare_ranking
 
 CANDIDATES = ("a {}.", "the {}.")
 

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from support.pool_calls import call
+from support.prepared import prepare_run
 from support.small_runs import make_run
 
 from clipes.tasks.runs.pooled_scores import pooled_scores
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -253,9 +254,9 @@ def test_a_mended_truth_is_scored_and_nothing_else_is_done(tiny, scored):
 def test_opencv_has_the_threads_of_the_worker(tiny, pool):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
     make_run(prepare_run(tiny.config(), "masks"), pool)
-    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    call(pool, cv2.setNumThreads, 3, timeout_s=60)
     make_run(prepare_run(tiny.config(), "mask_scores"), pool)
-    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+    assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
 
 
 def test_without_artifacts_there_are_no_scores(tmp_path):

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
+from support.pool_calls import call
+from support.prepared import prepare_run
 from support.small_runs import make_run
 
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.run import ConfidenceConfig, CrfConfig
 from clipes_core.pseudo_mask import pseudo_mask
@@ -192,9 +193,9 @@ def test_masks_do_not_read_the_initial_cams(tiny, pool):
 
 def test_opencv_has_the_threads_of_the_worker(tiny, pool, masks_of):
     tiny.add("a")
-    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    call(pool, cv2.setNumThreads, 3, timeout_s=60)
     masks_of()
-    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+    assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
 
 
 def test_more_photos_than_are_loaded_ahead_keep_their_own_cams(tiny, pool):

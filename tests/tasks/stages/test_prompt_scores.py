@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import make_run
 
 from clipes.tasks.runs.pooled_scores import pooled_scores, pooled_template_scores
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes_core.errors import DatasetError
 
 CANDIDATES = ("a {}.", "the {}.")
@@ -16,7 +16,7 @@ def scored(tiny, pool):
 
     def scored(photos=9, candidates=CANDIDATES, **sections):
         run = prepare_ranking(tiny.config(**sections), candidates, photos)
-        return make_run(run.with_sampled(candidates[::-1]), pool)
+        return make_run(run.with_inputs(run.inputs.with_sampled(candidates[::-1])), pool)
 
     return scored
 
@@ -32,7 +32,7 @@ def truth(tiny):
 
 def pooled(made, templates=2):
     uris = [record.uri for record in made.of("prompt_scores")]
-    return pooled_template_scores(made.run.store, uris, templates, 1 + len(made.run.vocabulary.classes))
+    return pooled_template_scores(made.run.store, uris, templates, 1 + len(made.run.inputs.vocabulary.classes))
 
 
 def test_scores_are_those_of_a_run_with_the_template(scenes_ranked, scenes_made):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from support.oracle import oracle_sharpness
+from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import make_run
 
-from clipes.tasks.runs.preparation import prepare_ranking, prepare_run
 from clipes.tasks.runs.ranking import template_ranking
 
 CANDIDATES = ("a {}.", "a clean origami {}.", "the {}.")

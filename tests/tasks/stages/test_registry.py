@@ -6,7 +6,7 @@ from PIL import Image
 from support.small_runs import TINY_NETWORK
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.machine.devices import resolve_precision, training_precision
+from clipes.tasks.machine.devices import clip_precision, gpu_slots, training_precision
 from clipes.tasks.machine.shipped import CLIP_MODELS
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.keys import digest
@@ -152,8 +152,9 @@ def changed(values, key, value):
 
 def keys_of(config, vocabulary=None):
     known = vocabulary or load_vocabulary(config.dataset.classes)
-    digest_, precision = weights_digest(config.clip), resolve_precision(config.clip)
-    recipe = read_recipe(config, 1 + len(known.classes), training_precision(config))
+    slots = gpu_slots(config.clip, config.execution)
+    digest_, precision = weights_digest(config.clip), clip_precision(config.clip, slots)
+    recipe = read_recipe(config, 1 + len(known.classes), training_precision(config.train, slots))
     return stage_keys(RunInputs(config, known, digest_, precision, *TEMPLATES, recipe))
 
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.damage import flip
+from support.pool_calls import call, worker_pool
+from support.prepared import prepare_run
 from support.small_runs import rows_of
 from support.small_segmenters import built, small_config
 from support.worker_calls import made_rows
 
 from clipes.tasks.execution.make_shard import make_shard
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
@@ -52,16 +52,16 @@ def job(tiny, model):
     def job(head="FCNHead", imports=(), **sections):
         run = prepare_run(tiny.config(**sections), "masks")
         uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
-        names = [entry.name for entry in run.vocabulary.classes]
+        names = [entry.name for entry in run.inputs.vocabulary.classes]
         config, tensors = small_config(CLASSES), model.state_dict()
         config["decode_head"]["type"] = head
-        save_segmenter(weights_uri(uri), config, tensors, names, run.vocabulary.palette)
+        save_segmenter(weights_uri(uri), config, tensors, names, run.inputs.vocabulary.palette)
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
         digests = {photo.image_id: photo.fingerprint for photo in run.inputs.shards[0]}
         photos = run.inputs.shards[0]
         plan = ShardPlan(key, 0, len(photos), photos, digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
         training = NetworkOfOwnModules(tuple(imports))
-        return ShardJob(SEGMENTER_SCORES, plan, run.store, run.config, run.vocabulary, "fp32", training)
+        return ShardJob(SEGMENTER_SCORES, plan, run.store, run.config, run.inputs.vocabulary, "fp32", training)
 
     return job
 
@@ -71,7 +71,7 @@ def made(job, pool):
     """image_id -> row, of all photos that were added."""
 
     def made(**sections):
-        rows = pool.run(made_rows, job(**sections), timeout_s=120)
+        rows = call(pool, made_rows, job(**sections), timeout_s=120)
         return {row.image_id: row for row in rows}
 
     return made
@@ -143,7 +143,7 @@ def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool
     tiny.add("d")
     of_all = job()
 
-    rows = {row.image_id: row for row in pool.run(made_rows, of_all, timeout_s=120)}
+    rows = {row.image_id: row for row in call(pool, made_rows, of_all, timeout_s=120)}
 
     assert {name: (row.status, row.error_kind) for name, row in rows.items()} == {
         "a": ("error", "bad_truth"),
@@ -167,15 +167,15 @@ def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job,
         flip(weights, -1000)
 
     with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet has unusable weights \(") as caught:
-        pool.run(made_rows, of_all, timeout_s=120)
+        call(pool, made_rows, of_all, timeout_s=120)
     assert caught.value.uri == uri
 
 
 def test_opencv_has_the_threads_of_the_worker(tiny, made, pool):
     tiny.add("a")
-    pool.run(cv2.setNumThreads, 3, timeout_s=60)
+    call(pool, cv2.setNumThreads, 3, timeout_s=60)
     made()
-    assert pool.run(cv2.getNumThreads, timeout_s=60) == 1
+    assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
 
 
 def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
@@ -184,7 +184,7 @@ def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
     tiny.add("c").write_bytes(b"no photo")
     of_all = job()
 
-    record = pool.run(make_shard, of_all, timeout_s=120)
+    record = call(pool, make_shard, of_all, timeout_s=120)
 
     assert (record.images, record.computed) == (3, 3)
     assert [(reject.image_id, reject.stage, reject.kind) for reject in record.rejects] == [

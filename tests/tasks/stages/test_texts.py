@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.oracle import VOC_BACKGROUND_WORDS, VOC_WORDS, oracle_model, oracle_text_feature
+from support.pool_calls import call
+from support.prepared import prepare_run
 from support.small_runs import made_shard, planned
 
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.errors import PromptError, WeightsError
 
@@ -107,7 +108,7 @@ def test_fused_features_are_the_mean_of_unit_vectors(prepared, pool, seeded_weig
 
 def test_texts_are_read_as_arrays_with_clips_scale(scenes_made, scenes_rows, pool):
     run = scenes_made.run
-    texts = pool.run(read_texts, run.store, scenes_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
+    texts = call(pool, read_texts, run.store, scenes_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
 
     assert texts.class_ids.tolist() == [row["class_id"] for row in scenes_rows]
     assert texts.features.dtype == np.float32

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
-from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes_core.errors import WorkerError
 

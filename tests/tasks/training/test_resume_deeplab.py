@@ -5,7 +5,7 @@ from PIL import Image
 from support.small_runs import TINY_NETWORK, TinyPhotos
 from support.small_trainings import SmallTraining, failed_attempt, killer, result_of, same_weights, training_work
 
-from clipes.tasks.plan.shard_plan import Reuse
+from clipes.tasks.plan.caching import Reuse
 from clipes_core.errors import WorkerError
 
 DEEPLAB = TINY_NETWORK.parent / "deeplab_crop.py"

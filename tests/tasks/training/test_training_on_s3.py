@@ -1,14 +1,14 @@
 """A training whose photos and store lie on a real S3 server."""
 
+from support.pool_calls import worker_pool
+from support.prepared import prepare_run
 from support.small_runs import shard_runners, work_on
 from support.small_trainings import SmallTraining
 
-from clipes.tasks.execution.worker_pool import worker_pool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.stages.segmenter import training_facts
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
@@ -37,4 +37,6 @@ def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_fold
     assert uri.startswith(f"{s3_folder}/store/")
     assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * ITERATIONS * BATCH - files)
     assert set(list_names(checkpoints_uri(uri))) == {"00000005.pt", "00000008.pt"}
-    assert load_segmenter(weights_uri(uri), "cpu").classes == tuple(entry.name for entry in run.vocabulary.classes)
+    assert load_segmenter(weights_uri(uri), "cpu").classes == tuple(
+        entry.name for entry in run.inputs.vocabulary.classes
+    )

@@ -1,10 +1,9 @@
 """Runs of a few tiny photos, whose masks are exported."""
 
 import pytest
+from support.prepared import prepare_run
 from support.report_runs import store_and_name, write_down
 from support.small_runs import make_run
-
-from clipes.tasks.runs.preparation import prepare_run
 
 
 @pytest.fixture

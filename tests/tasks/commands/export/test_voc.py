@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.prepared import prepare_run
 from support.report_runs import store_and_name, write_down
 from support.small_runs import make_run
 
 from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.export.run_masks import Exported
-from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_files import run_names
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError

@@ -179,7 +179,7 @@ def test_a_chosen_template_is_recorded_and_the_config_stays(prepared):
     run = prepared(prompts={"template": "auto"})
     with record_run(run) as record:
         begun = run_files(run).read_json("run.json")
-        chosen = run.with_template("a {}.")
+        chosen = run.with_inputs(run.inputs.with_template("a {}."))
         record_choice(chosen)
         record.findings["prompts"] = {"template": "a {}."}
     ended = run_files(run).read_json("run.json")

@@ -1,0 +1,110 @@
+"""Caching: which artifact counts as cached, and which rows of earlier artifacts are copied instead of computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
+from clipes_core.errors import BrokenArtifactError, ErrorKind
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Which artifacts and rows of the store a run reuses.
+
+    Attributes:
+        fresh: reuse nothing.
+        verify: reuse only artifacts that can be read completely. Otherwise it is enough that an artifact opens.
+        retry_errors: do not reuse rows that failed for a permanent cause. A row whose failure an upstream stage reports
+            is computed again only if the row of that stage changes.
+    """
+
+    fresh: bool = False
+    verify: bool = False
+    retry_errors: bool = False
+
+    def takes_row(self, error_kind: str | None) -> bool:
+        """Return whether a row is reused.
+
+        Args:
+            error_kind: kind of the row's error; None if the row has a result.
+        """
+        if error_kind is None or error_kind == ErrorKind.UPSTREAM:
+            return True
+        return not (self.retry_errors or ErrorKind(error_kind).transient)
+
+
+REUSE_ALL = Reuse()
+
+
+def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, reuse: Reuse) -> bool:
+    """Return whether a shard counts as cached: its artifact exists, is complete, and holds only rows to reuse.
+
+    Args:
+        stage: stage of the shard.
+        key: key of the shard's artifact.
+        rows: number of rows, as tables count them.
+        store: store that holds the artifacts.
+        reuse: which artifacts and rows of the store are reused.
+
+    Raises:
+        ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
+    """
+    if reuse.fresh or not store.is_complete(key, stage.kind.stored_rows(rows), _read_completely(stage, reuse)):
+        return False
+    return not (stage.kind.per_photo and reuse.retry_errors and _has_rows_to_retry(key, store, reuse))
+
+
+def rows_to_copy(
+    stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse
+) -> dict[str, tuple[str, ...]]:
+    """Find the rows of earlier artifacts of a shard that were made from the same inputs. Skip damaged artifacts.
+
+    Args:
+        stage: stage of the shard.
+        key: key of the shard's artifact.
+        input_digests: image_id -> digest of the inputs of the photo's row.
+        store: store that holds the artifacts.
+        reuse: which artifacts and rows of the store are reused.
+
+    Returns:
+        URI of an earlier artifact -> image ids of the rows to copy from it, the newest artifact first.
+
+    Raises:
+        ArtifactError: the store cannot be read.
+    """
+    if reuse.fresh or not stage.kind.per_photo:
+        return {}
+    missing = set(input_digests)
+    copies: dict[str, tuple[str, ...]] = {}
+    for uri in store.shard_artifacts(key.stage, key.stage_key, key.shard):
+        if not missing:
+            break
+        try:
+            if _read_completely(stage, reuse):
+                store.check_pages(uri)
+            rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
+        except BrokenArtifactError:  # a damaged artifact is not copied from, so its rows are computed
+            continue
+        wanted = (row for row in rows if _is_of(row, missing, input_digests))
+        reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))
+        if reusable:
+            copies[uri] = reusable
+            missing.difference_update(reusable)
+    return copies
+
+
+def _read_completely(stage: Stage, reuse: Reuse) -> bool:
+    return reuse.verify or stage.pooled
+
+
+def _has_rows_to_retry(key: ArtifactKey, store: ArtifactStore, reuse: Reuse) -> bool:
+    kinds = store.read(store.artifact_uri(key), ["error_kind"])["error_kind"].to_pylist()
+    return not all(reuse.takes_row(kind) for kind in kinds)
+
+
+def _is_of(row: Mapping[str, Any], missing: set[str], input_digests: Mapping[str, str]) -> bool:
+    image_id = row["image_id"]
+    return image_id in missing and row["input_digest"] == input_digests[image_id]
