@@ -5,7 +5,6 @@ photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> re
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -222,7 +221,7 @@ def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image
     Returns:
         The scores, the initial CAMs and the refined CAMs.
     """
-    refine = resolve_name(REFINEMENTS[config.refine].function)
+    refine = REFINEMENTS[config.refine].load()
     refined = refine(initial.cams, attention, np.asarray(photo), config)
     return PhotoCams(initial.scores.float().cpu().numpy(), initial.cams.cpu().numpy(), refined.cpu().numpy())
 
