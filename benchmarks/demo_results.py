@@ -28,9 +28,9 @@ SCORES = {
 }
 VARIANTS = {
     "`configs/demo.yaml` (CAA)": (),
-    "`cam.softmax=false`": ("--set", "cam.softmax=false"),
-    "`cam.refine=mhsa`": ("--set", "cam.refine=mhsa"),
-    "`prompts.template=auto`": ("--set", "prompts.template=auto"),
+    "`cam.softmax=false`": ("cam.softmax=false",),
+    "`cam.refine=mhsa`": ("cam.refine=mhsa",),
+    "`prompts.template=auto`": ("prompts.template=auto",),
 }
 
 
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results.md")
     arguments = parser.parse_args()
     metrics = {
-        variant: [run(seed, options, arguments.store) for seed in arguments.seeds]
-        for variant, options in VARIANTS.items()
+        variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
+        for variant, settings in VARIANTS.items()
     }
     prompts = {seed: prompt_scores(seed, arguments.store) for seed in (DEMO_SEED, *arguments.seeds)}
     segmenter = "".join(arguments.to.read_text().partition(SEGMENTER_HEADING)[1:])
@@ -51,20 +51,28 @@ def main() -> None:
     print(f"wrote {arguments.to}")
 
 
-def run(seed: int, options: Sequence[str], store: str) -> dict[str, Any]:
-    """The metrics of one run, and its template."""
-    clipes(
-        *("run", CONFIG, "--name", "results", "--store", store, "--until", "mask_scores"),
-        *("--set", f"dataset.seed={seed}", *options),
-    )
+def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
+    """Run one variant on one seed; return its metrics and its template."""
+    clipes("run", "results", store, "--until", "mask_scores", settings=(f"dataset.seed={seed}", *settings))
     folder = ROOT / store / "runs" / "results"
     made = json.loads((folder / "run.json").read_text())
     return {**json.loads((folder / "metrics.json").read_text()), "template": made["template"]}
 
 
-def clipes(*arguments: str) -> None:
-    """Call the command that lies beside this Python."""
-    subprocess.run([Path(sys.executable).with_name("clipes"), *arguments], cwd=ROOT, check=True)
+def clipes(command: str, name: str, store: str, *options: str, settings: Sequence[str]) -> None:
+    """Call the command of this Python's environment with the demo's config.
+
+    Args:
+        command: run or prompts.
+        name: name of the run.
+        store: folder of artifacts and runs.
+        options: further options of the command.
+        settings: keys of the config to set, each as KEY=VALUE.
+    """
+    program = Path(sys.executable).with_name("clipes")
+    overrides = [word for setting in settings for word in ("--set", setting)]
+    call = [program, command, CONFIG, "--name", name, "--store", store, *options, *overrides]
+    subprocess.run(call, cwd=ROOT, check=True)
 
 
 def prompt_scores(seed: int, store: str) -> dict[str, Any]:
@@ -74,19 +82,7 @@ def prompt_scores(seed: int, store: str) -> dict[str, Any]:
         `rows` of prompt_scores.parquet, best CAMs first, and the `facts` of metrics.json.
     """
     name = "results-prompts"
-    clipes(
-        "prompts",
-        CONFIG,
-        "--name",
-        name,
-        "--store",
-        store,
-        "--set",
-        f"dataset.seed={seed}",
-        "--with-miou",
-        "--miou-photos",
-        "200",
-    )
+    clipes("prompts", name, store, "--with-miou", "--miou-photos", "200", settings=[f"dataset.seed={seed}"])
     folder = ROOT / store / "runs" / name
     rows = pq.read_table(folder / "prompt_scores.parquet").to_pylist()
     facts = json.loads((folder / "metrics.json").read_text())

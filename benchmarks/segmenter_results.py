@@ -43,7 +43,7 @@ def run(loss: str, crf: str, seed: int, store: str) -> dict[str, Any]:
     """The metrics of one run; with and without CRF it is the same segmenter."""
     name = f"results-{loss}-{seed}-crf-{crf}"
     settings = (f"train.loss={loss}", f"train.seed={seed}", f"evaluation.crf.enabled={crf}")
-    clipes(*("run", CONFIG, "--name", name, "--store", store), *(word for each in settings for word in ("--set", each)))
+    clipes("run", name, store, settings=settings)
     return json.loads((ROOT / store / "runs" / name / "metrics.json").read_text())
 
 

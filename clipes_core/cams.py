@@ -5,7 +5,6 @@ photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> re
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -78,16 +77,54 @@ def photo_cams(
     Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on the grid of scale 1, not at
     the photo's size.
     """
-    check_batch(images, class_ids)
+    return [cams for (cams,) in template_cams(backbone, [texts], images, class_ids, config)]
+
+
+def template_cams(
+    backbone: Backbone,
+    text_sets: Sequence[TextFeatures],
+    images: Sequence[Image.Image],
+    class_ids: Sequence[Sequence[int]],
+    config: CamConfig,
+) -> list[list[PhotoCams]]:
+    """Make the CAMs of a batch of photos for several templates, which share the encoding and affinity of a photo.
+
+    Args:
+        backbone: as for `photo_cams`.
+        text_sets: text features of the vocabulary, one entry per template.
+        images: as for `photo_cams`.
+        class_ids: as for `photo_cams`.
+        config: as for `photo_cams`.
+
+    Returns:
+        Per photo a list of CAMs, one per template: those that `photo_cams` makes with that template's texts alone.
+
+    Raises:
+        ShapeError: as for `photo_cams`.
+
+    Source: CLIP-ES sec. 3.2. The encoding can be shared because an image's embedding does not depend on the template.
+    """
+    _check_batch(images, class_ids)
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
-    per_view = []
-    for view in views:
+
+    def view_cams(view: View) -> list[list[PhotoCams]]:
+        """Make the CAMs of one view, following figure 2 from left to right."""
         photos = [view.show(image, backbone.patch_size) for image in images]
-        per_view.append(_view_cams(backbone, texts, photos, class_ids, config))
-    return [average_views(of_photo, views, grid_hw) for of_photo in zip(*per_view, strict=True)]
+        encoded = _encode_photos(backbone, photos, config)
+        per_template = [_initial_cams(encoded, texts, class_ids, config.softmax) for texts in text_sets]
+        return [
+            [_refine_photo(cams, attention, photo, config) for cams in of_photo]
+            for *of_photo, attention, photo in zip(*per_template, _photo_attentions(encoded), photos, strict=True)
+        ]
+
+    per_view = [view_cams(view) for view in views]
+    return [
+        [_average_views(of_template, views, grid_hw) for of_template in zip(*of_photo, strict=True)]
+        for of_photo in zip(*per_view, strict=True)
+    ]
 
 
-def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
+def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
     """Check that photos can form one batch.
 
     Raises:
@@ -101,23 +138,7 @@ def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]
         )
 
 
-def _view_cams(
-    backbone: Backbone,
-    texts: TextFeatures,
-    photos: Sequence[Image.Image],
-    class_ids: Sequence[Sequence[int]],
-    config: CamConfig,
-) -> list[PhotoCams]:
-    """Make the CAMs of one view, following figure 2 from left to right."""
-    encoded = encode_photos(backbone, photos, config)
-    initial = initial_cams(encoded, texts, class_ids, config.softmax)
-    return [
-        refine_photo(cams, attention, photo, config)
-        for cams, attention, photo in zip(initial, photo_attentions(encoded), photos, strict=True)
-    ]
-
-
-def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
+def _encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
     """Run a batch through the network, and collect its attention if the refinement needs it.
 
     Args:
@@ -132,7 +153,7 @@ def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: Cam
     return backbone.encode(torch.stack([backbone.pixels(photo) for photo in photos]), attention_blocks)
 
 
-def initial_cams(
+def _initial_cams(
     encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
 ) -> list[InitialCams]:
     """Make the Softmax-GradCAMs of a batch. All texts share the forward pass of the last block.
@@ -199,7 +220,7 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
-def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
+def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None if none was computed.
 
     The function yields one photo at a time, because the balanced form of an attention is large.
@@ -210,7 +231,9 @@ def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
         yield from (Attention(_where_float64_is(weights)) for weights in encoded.attn_weights)
 
 
-def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
+def _refine_photo(
+    initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig
+) -> PhotoCams:
     """Refine the CAMs of one photo with the refinement that `cam.refine` names.
 
     Args:
@@ -222,12 +245,12 @@ def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image
     Returns:
         The scores, the initial CAMs and the refined CAMs.
     """
-    refine = resolve_name(REFINEMENTS[config.refine].function)
+    refine = REFINEMENTS[config.refine].load()
     refined = refine(initial.cams, attention, np.asarray(photo), config)
     return PhotoCams(initial.scores.float().cpu().numpy(), initial.cams.cpu().numpy(), refined.cpu().numpy())
 
 
-def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
+def _average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
     """Average the scores and CAMs of one photo over its views.
 
     Args:

@@ -1,6 +1,5 @@
 """The dense CRF that fits class scores to the photo's edges."""
 
-from pkgutil import resolve_name
 from typing import Literal
 
 import numpy as np
@@ -40,7 +39,7 @@ def dense_crf(
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
         height, width = image_rgb.shape[:2]
         raise ShapeError(f"probs must be (1 + K, {height}, {width}), got {probs.shape}")
-    infer = resolve_name(CRF_BACKENDS[config.backend].function)
+    infer = CRF_BACKENDS[config.backend].load()
     return infer(_unary(probs), crf_image(image_rgb, image), config)
 
 

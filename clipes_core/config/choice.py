@@ -1,10 +1,47 @@
-"""A setting whose value is a name in a table."""
+"""Tables whose rows a setting chooses by name."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from clipes_core.errors import ConfigError
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    """A row of a table of functions. The table does not import them, because the configuration imports the table.
+
+    Attributes:
+        function: location of the function, as "module:name".
+    """
+
+    function: str
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        return resolve_name(self.function)
+
+
+def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
+    """Return the row of a table that a setting names.
+
+    Args:
+        table: name -> row.
+        name: value of the setting.
+        setting: key or option of the setting, for the message.
+
+    Raises:
+        ConfigError: the table has no such row.
+    """
+    if name not in table:
+        raise ConfigError(f"{setting}: Input should be {_one_of(table)} (got {name!r})")
+    return table[name]
 
 
 class NameIn:
@@ -28,6 +65,9 @@ class NameIn:
     def _check(self, value: Any) -> Any:
         if isinstance(value, str) and value in self._table:
             return value
-        *others, last = map(repr, self._table)
-        expected = f"{', '.join(others)} or {last}" if others else last
-        raise PydanticKnownError("literal_error", {"expected": expected})
+        raise PydanticKnownError("literal_error", {"expected": _one_of(self._table)})
+
+
+def _one_of(names: Mapping[str, Any]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -7,24 +7,23 @@ posterior, in [0, 1]; the channels add up to 1. Its arguments are
 - image: (H, W, 3) uint8 array, C order, the image whose colours the bilateral kernel compares,
 - config: `DenseCrfConfig`, the kernels and the number of iterations.
 
-To add a backend, write its function in a new file of this folder and add a line to `CRF_BACKENDS`. The table holds
-names instead of functions, because the configuration imports the table. A function is imported when it is used.
+To add a backend, write its function in a new file of this folder and add a line to `CRF_BACKENDS`.
 """
 
 from dataclasses import dataclass
 
+from clipes_core.config.choice import NamedFunction
+
 
 @dataclass(frozen=True)
-class CrfBackend:
-    """One row of the table.
+class CrfBackend(NamedFunction):
+    """A backend in the table.
 
     Attributes:
-        function: location of the function, as "module:name".
         exact: whether the backend gives the same labels as pydensecrf. Exact backends share stage keys, so a mask made
             with one of them is reused if a different one is chosen later.
     """
 
-    function: str
     exact: bool
 
 

@@ -9,23 +9,22 @@ arguments are
 - photo_rgb: (h * patch size, w * patch size, 3) uint8 RGB array, [0, 255], the view as the network sees it,
 - config: `CamConfig`, the settings of the section `cam`.
 
-To add a refinement, write its function in a new file of this folder and add a line to `REFINEMENTS`. The table holds
-names instead of functions, because the configuration imports the table. A function is imported when it is used.
+To add a refinement, write its function in a new file of this folder and add a line to `REFINEMENTS`.
 """
 
 from dataclasses import dataclass
 
+from clipes_core.config.choice import NamedFunction
+
 
 @dataclass(frozen=True)
-class Refinement:
-    """One row of the table.
+class Refinement(NamedFunction):
+    """A refinement in the table.
 
     Attributes:
-        function: location of the function, as "module:name".
         needs_attention: whether the function reads the attention, which costs time and memory.
     """
 
-    function: str
     needs_attention: bool
 
 

@@ -95,13 +95,14 @@ class Ledger:
             self._count(record, 1)
             self._records[place] = record
             self._status[place] = ShardStatus(
-                *place,
-                state,
-                record.images,
-                len(record.rejects),
-                record.seconds,
-                attempt,
-                record.uri,
+                stage=record.stage,
+                shard=record.shard,
+                state=state,
+                images=record.images,
+                errors=len(record.rejects),
+                seconds=record.seconds,
+                attempt=attempt,
+                artifact=record.uri,
             )
             self._times.add_work(record.stage, record.seconds)
             self._failures.pop(place, None)

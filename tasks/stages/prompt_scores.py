@@ -75,7 +75,7 @@ class PromptScores(Stage):
 
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
-        from clipes_core.template_cams import template_cams
+        from clipes_core.cams import template_cams
 
         cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
         config = job.config

@@ -123,9 +123,16 @@ class _Training:
             CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),
         ]
         if first and job.validate_every:
-            num_classes, dataset = 1 + len(job.vocabulary.classes), job.config.dataset
-            validation = (job.validation, dataset, job.validate_every, num_classes, self._curve, self._clock)
-            hooks.append(ValidationHook(*validation))
+            hooks.append(
+                ValidationHook(
+                    photos=job.validation,
+                    dataset=job.config.dataset,
+                    every=job.validate_every,
+                    num_classes=1 + len(job.vocabulary.classes),
+                    curve=self._curve,
+                    clock=self._clock,
+                )
+            )
         return hooks
 
     def _iteration_counter(self) -> Callable[[int], None]:

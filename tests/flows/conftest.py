@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.commands import ClipesHere, ClipesProcess
+from support.commands import ClipesHere, ClipesProcess, settings
 from support.disturbed_runs import SHARDS
 from support.voc_scenes import write_split, write_voc_scenes
 
@@ -58,10 +58,13 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
     return [
         "run",
         str(configs / "voc12.yaml"),
-        *("--set", f"dataset.root={real_data}"),
-        *("--set", f"dataset.split={split}"),
-        *("--set", f"clip.pretrained={golden / 'small_vit.pt'}"),
-        *("--set", "execution.shards=2", "--set", "train.enabled=false"),
+        *settings(
+            f"dataset.root={real_data}",
+            f"dataset.split={split}",
+            f"clip.pretrained={golden / 'small_vit.pt'}",
+            "execution.shards=2",
+            "train.enabled=false",
+        ),
     ]
 
 
@@ -69,10 +72,15 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
 def scene_arguments(configs, scene_photos, seeded_weights) -> tuple[str, ...]:
     """`clipes run` on nine small scenes with a small CLIP, in two shards."""
     return (
-        *("run", str(configs / "voc12.yaml")),
-        *("--set", f"dataset.root={scene_photos}", "--set", "dataset.split=nine"),
-        *("--set", f"clip.pretrained={seeded_weights}"),
-        *("--set", "execution.shards=2", "--set", "train.enabled=false"),
+        "run",
+        str(configs / "voc12.yaml"),
+        *settings(
+            f"dataset.root={scene_photos}",
+            "dataset.split=nine",
+            f"clip.pretrained={seeded_weights}",
+            "execution.shards=2",
+            "train.enabled=false",
+        ),
     )
 
 
@@ -83,10 +91,16 @@ def some_photos(tmp_path_factory, configs, seeded_weights) -> tuple[str, ...]:
     write_voc_scenes(root, image_ids, scale=3)
     write_split(root, "some", image_ids)
     return (
-        *("run", str(configs / "voc12.yaml")),
-        *("--set", f"dataset.root={root}", "--set", "dataset.split=some"),
-        *("--set", f"clip.pretrained={seeded_weights}", "--set", "crf.iter_max=1"),
-        *("--set", f"execution.shards={SHARDS}", "--set", "train.enabled=false"),
+        "run",
+        str(configs / "voc12.yaml"),
+        *settings(
+            f"dataset.root={root}",
+            "dataset.split=some",
+            f"clip.pretrained={seeded_weights}",
+            "crf.iter_max=1",
+            f"execution.shards={SHARDS}",
+            "train.enabled=false",
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.commands import settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -10,11 +11,9 @@ FRESH_SEED = 4242  # nothing was chosen on it
 
 
 def scores(clipes, configs, name, *options):
-    seed = ("--set", f"dataset.seed={FRESH_SEED}")
-    done = clipes(
-        *("run", str(configs / "demo.yaml"), "--name", name, "--until", "mask_scores", *seed, *options),
-        timeout=400,
-    )
+    seed = settings(f"dataset.seed={FRESH_SEED}")
+    command = ("run", str(configs / "demo.yaml"), "--name", name, "--until", "mask_scores")
+    done = clipes(*command, *seed, *options, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = clipes.folder / "clipes-store" / "runs" / name
     assert done.stdout.splitlines()[-1] == f"report: {folder / 'report.html'}"
@@ -36,8 +35,8 @@ def test_every_step_of_the_method_helps_on_fresh_scenes(clipes, configs):
 
 
 def test_the_demo_ends_with_a_segmenter_that_predicts_other_photos(clipes, configs):
-    few = ("dataset.count=24", "evaluation.count=8", "execution.shards=2", "train.iterations=40")
-    command = ("run", str(configs / "demo.yaml"), *(word for each in few for word in ("--set", each)))
+    few = settings("dataset.count=24", "evaluation.count=8", "execution.shards=2", "train.iterations=40")
+    command = ("run", str(configs / "demo.yaml"), *few)
     done = clipes(*command, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = clipes.folder / "clipes-store" / "runs" / "demo"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from support.commands import ClipesProcess
+from support.commands import ClipesProcess, settings
 from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.readers import READ
@@ -104,11 +104,17 @@ def runs(server_environment, tmp_path_factory, seeded_weights, listener) -> Runs
     (folder / "list.yaml").write_text("name: list\ndataset: {format: list, root: photos, split: list.csv}\n")
     (folder / "voc.yaml").write_text("name: voc\ndataset: {root: voc, split: bad}\n")
     clipes = ClipesProcess(folder, server_environment)
-    texts = (f"clip.pretrained={seeded_weights}", "clip.device=cpu", "clip.precision=fp32")
-    texts += ("execution.max_failure_rate=1", "execution.shards=1", "execution.cpu_workers=1", "crf.enabled=false")
-    texts += ("train.enabled=false",)
-    settings = [word for text in texts for word in ("--set", text)]
-    processes = [clipes.start("run", f"{name}.yaml", *settings) for name in ("list", "voc")]
+    given = settings(
+        f"clip.pretrained={seeded_weights}",
+        "clip.device=cpu",
+        "clip.precision=fp32",
+        "execution.max_failure_rate=1",
+        "execution.shards=1",
+        "execution.cpu_workers=1",
+        "crf.enabled=false",
+        "train.enabled=false",
+    )
+    processes = [clipes.start("run", f"{name}.yaml", *given) for name in ("list", "voc")]
     try:
         _wait_for(folder / "clipes-store" / "runs" / "list" / "manifest.parquet", processes[0])
         (folder / "photos" / photos.VANISHING).unlink()

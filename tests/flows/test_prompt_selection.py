@@ -11,6 +11,7 @@ from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from support.commands import settings
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
 
@@ -238,9 +239,8 @@ def test_photos_that_say_nothing_of_templates_exit_2(
     clipes, scene_arguments, scene_photos, command, labels, arguments, message
 ):
     (clipes.folder / "photos.csv").write_text(f"image,labels\nscene_02.jpg,{labels}\n")
-    photos = ("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={scene_photos / 'JPEGImages'}")
-    given = [word for override in photos for word in ("--set", override)]
-    done = clipes(command, *scene_arguments[1:], *given, *arguments)
+    photos = settings("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={scene_photos / 'JPEGImages'}")
+    done = clipes(command, *scene_arguments[1:], *photos, *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert not (clipes.folder / "clipes-store").exists()

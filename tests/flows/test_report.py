@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from support.commands import settings
 from support.report_pages import cards, check_stands_alone, groups, notes, parsed, section, titles
 from support.voc_scenes import labels_of
 
@@ -51,10 +52,8 @@ def test_a_failed_run_prints_the_path_of_its_report(clipes, scene_arguments, sce
         (folder / f"{image_id}.jpg").write_bytes(data if image_id == "scene_00" else data[:500])
     (clipes.folder / "two.csv").write_text("image,labels\nscene_00.jpg,bus;car\nscene_02.jpg,bird\n")
 
-    done = clipes(
-        *scene_arguments,
-        *("--set", "dataset.format=list", "--set", "dataset.split=two.csv", "--set", f"dataset.root={folder}"),
-    )
+    listed = settings("dataset.format=list", "dataset.split=two.csv", f"dataset.root={folder}")
+    done = clipes(*scene_arguments, *listed)
 
     assert done.returncode == 1
     assert f"clipes: report: {clipes.folder}/clipes-store/runs/voc12/report.html" in done.stderr

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.commands import settings
 from support.voc_scenes import NINE, THREE_MORE
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -152,8 +153,8 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, scene_argument
     )
     arguments = [
         *scene_arguments,
-        *("--set", "dataset.format=list", "--set", "dataset.split=photos.csv", "--set", f"dataset.root={folder}"),
-        *("--set", f"execution.max_failure_rate={rate}", "--set", "prompts.template=a {}."),
+        *settings("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={folder}"),
+        *settings(f"execution.max_failure_rate={rate}", "prompts.template=a {}."),
     ]
     done = clipes(*arguments, "--fresh")
     assert done.returncode == code, done.stdout + done.stderr

@@ -4,6 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from support.commands import settings
 from support.prepared import prepare_run
 
 from clipes.tasks.inputs.configs import load_config
@@ -12,10 +13,14 @@ SHARDS = 32  # a few of them without any of the 64 photos
 # Of a stage with one worker a run: about ln(SHARDS) + 1 = 4.5 are expected, more than half once in 10 000 times.
 # Where both went through the shards in one order, nearly all would be made twice.
 MOST_TWICE = 14
-WORK = (
-    *("--set", "dataset.count=64", "--set", f"execution.shards={SHARDS}", "--set", "clip.device=cpu"),
-    *("--set", "execution.cpu_workers=1", "--set", "execution.gpu_workers=1", "--set", "crf.iter_max=2"),
-    *("--set", "train.enabled=false"),
+WORK = settings(
+    "dataset.count=64",
+    f"execution.shards={SHARDS}",
+    "clip.device=cpu",
+    "execution.cpu_workers=1",
+    "execution.gpu_workers=1",
+    "crf.iter_max=2",
+    "train.enabled=false",
 )
 
 

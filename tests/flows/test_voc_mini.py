@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.commands import settings
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 
@@ -42,9 +43,15 @@ def ids(png):
 
 def test_all_photos_become_masks_once(clipes, real_data, configs, golden):
     arguments = (
-        *("run", str(configs / "voc12.yaml"), "--set", f"dataset.root={real_data}", "--set", "dataset.split=train"),
-        *("--set", f"clip.pretrained={golden / 'small_vit.pt'}", "--set", "crf.enabled=false"),
-        *("--set", "train.enabled=false"),
+        "run",
+        str(configs / "voc12.yaml"),
+        *settings(
+            f"dataset.root={real_data}",
+            "dataset.split=train",
+            f"clip.pretrained={golden / 'small_vit.pt'}",
+            "crf.enabled=false",
+            "train.enabled=false",
+        ),
     )
     done = clipes(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,9 +88,13 @@ def test_memory_does_not_grow_with_the_number_of_photos(clipes, real_data, confi
     def peak_memory(count):
         split.write_text("\n".join(ids_listed[:count]) + "\n")
         done = clipes(
-            *("run", str(configs / "voc12.yaml"), "--fresh", "--until", "cams"),
-            *("--set", f"dataset.root={real_data}", "--set", f"dataset.split={split}"),
-            *("--set", f"clip.pretrained={golden / 'small_vit.pt'}", "--set", "execution.shards=1"),
+            "run",
+            str(configs / "voc12.yaml"),
+            "--fresh",
+            "--until",
+            "cams",
+            *settings(f"dataset.root={real_data}", f"dataset.split={split}"),
+            *settings(f"clip.pretrained={golden / 'small_vit.pt'}", "execution.shards=1"),
         )
         assert done.returncode == 0, done.stderr
         return json.loads(run_file(clipes, "metrics.json").read_text())["stages"]["cams"]["peak_memory_mib"]
@@ -96,8 +107,10 @@ def test_the_real_network_makes_masks_in_bounded_memory(clipes, real_data, confi
     ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
     (clipes.folder / "few.txt").write_text("\n".join(ids_listed[::29]) + "\n")
     done = clipes(
-        *("run", str(configs / "voc12.yaml"), "--set", f"dataset.root={real_data}", "--set", "dataset.split=few.txt"),
-        *("--set", "clip.pretrained=random:0", "--set", "train.enabled=false", "--set", "execution.shards=2"),
+        "run",
+        str(configs / "voc12.yaml"),
+        *settings(f"dataset.root={real_data}", "dataset.split=few.txt", "clip.pretrained=random:0"),
+        *settings("train.enabled=false", "execution.shards=2"),
     )
     assert done.returncode == 0, done.stderr
     assert {row["status"] for row in rows_of(clipes, "masks")} == {"ok"}
@@ -112,9 +125,10 @@ def test_a_photo_of_24_megapixels_goes_through(clipes, configs):
     Image.fromarray(tile).resize((6000, 4000), Image.Resampling.BICUBIC).save(clipes.folder / "large.jpg")
     (clipes.folder / "one.csv").write_text("image,labels\nlarge.jpg,dog;sofa\n")
     done = clipes(
-        *("run", str(configs / "voc12.yaml"), "--set", "dataset.format=list", "--set", "dataset.split=one.csv"),
-        *("--set", f"dataset.root={clipes.folder}", "--set", "clip.pretrained=random:0"),
-        *("--set", "train.enabled=false"),
+        "run",
+        str(configs / "voc12.yaml"),
+        *settings("dataset.format=list", "dataset.split=one.csv", f"dataset.root={clipes.folder}"),
+        *settings("clip.pretrained=random:0", "train.enabled=false"),
     )
     assert done.returncode == 0, done.stderr
     (cams,) = rows_of(clipes, "cams")

@@ -22,6 +22,11 @@ INLINE = ("--set", "execution.runner.kind=inline")
 WITH_A_RUNNER = ("run", "prompts")  # the commands that make shards
 
 
+def settings(*overrides: str) -> tuple[str, ...]:
+    """Return the arguments that set keys of the config, each given as KEY=VALUE."""
+    return tuple(word for override in overrides for word in ("--set", override))
+
+
 def _heeds_ctrl_c() -> None:
     """What a shell starts in the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

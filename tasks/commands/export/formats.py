@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from clipes_core.errors import UsageError
+from clipes_core.config.choice import look_up
 
 if TYPE_CHECKING:
     from clipes.tasks.commands.export.run_masks import Exported
@@ -44,14 +44,14 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         ignore_below: pixels of pseudo masks whose confidence is below this value become 255; 0 changes no pixel.
 
     Raises:
-        UsageError: the format or the run does not exist.
+        ConfigError: the format does not exist.
+        UsageError: the run does not exist.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
         PhotoError: an artifact holds an id that leads out of the target; clipes itself writes no such id.
     """
-    if format_name not in FORMATS:
-        raise UsageError(f"--format {format_name}: no such format; the formats are: {', '.join(FORMATS)}")
+    chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.
     from clipes.tasks.storage.artifact_store import ArtifactStore
     from clipes.tasks.storage.run_status import read_run
@@ -59,5 +59,5 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
     from clipes.tasks.commands.export.run_masks import ExportRequest
 
-    exported: Exported = import_module(FORMATS[format_name].module).export(ExportRequest(run, store, to, ignore_below))
+    exported: Exported = import_module(chosen.module).export(ExportRequest(run, store, to, ignore_below))
     return exported

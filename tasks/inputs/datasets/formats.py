@@ -6,7 +6,7 @@ Keep the modules fast to import, so that a mistake in a config is reported befor
 from pkgutil import resolve_name
 
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
-from clipes_core.errors import ConfigError
+from clipes_core.config.choice import look_up
 
 MODULES = (  # each module declares its FORMAT
     "voc",
@@ -24,7 +24,4 @@ def find_format(name: str) -> DatasetFormat:
     Raises:
         ConfigError: no format has this name.
     """
-    if name not in FORMATS:
-        *others, last = map(repr, FORMATS)
-        raise ConfigError(f"dataset.format: Input should be {', '.join(others)} or {last} (got {name!r})")
-    return FORMATS[name]
+    return look_up(FORMATS, name, "dataset.format")

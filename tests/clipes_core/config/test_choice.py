@@ -1,3 +1,4 @@
+import posixpath
 import subprocess
 import sys
 from typing import Annotated
@@ -5,8 +6,9 @@ from typing import Annotated
 import pytest
 from pydantic import ValidationError
 
-from clipes_core.config.choice import NameIn
+from clipes_core.config.choice import NamedFunction, NameIn, look_up
 from clipes_core.config.section import Section
+from clipes_core.errors import ConfigError
 
 TABLE = {"red": 1, "green": 2, "blue": 3}
 ONE = {"red": 1}
@@ -46,6 +48,22 @@ def test_a_name_added_later_is_accepted(monkeypatch):
     monkeypatch.setitem(TABLE, "pink", 4)
     assert Paint(colour="pink").colour == "pink"
     assert Paint.model_json_schema()["properties"]["colour"]["enum"][-1] == "pink"
+
+
+def test_a_row_is_looked_up_by_the_name_that_a_setting_has():
+    assert look_up(TABLE, "blue", "wall.colour") == 3
+
+
+def test_an_unknown_name_is_refused_with_the_setting_and_the_names():
+    with pytest.raises(ConfigError, match=r"^wall\.colour: Input should be 'red', 'green' or 'blue' \(got 'pink'\)$"):
+        look_up(TABLE, "pink", "wall.colour")
+    with pytest.raises(ConfigError, match=r"^wall\.colour: Input should be 'red' \(got 'pink'\)$"):
+        look_up(ONE, "pink", "wall.colour")
+
+
+def test_a_named_function_is_imported_when_it_is_used():
+    assert NamedFunction("posixpath:join").load() is posixpath.join
+    assert NamedFunction("no_such_module:join").function == "no_such_module:join"
 
 
 def test_reading_a_config_imports_no_heavy_libraries():

@@ -239,7 +239,9 @@ def test_credentials_in_the_stores_uri_are_refused():
 @pytest.mark.parametrize(
     "uri",
     [
-        *("s3://bucket/a:b@c", "abfs://box@account.dfs.core.windows.net/a", "ssh://me@host/a"),
+        "s3://bucket/a:b@c",
+        "abfs://box@account.dfs.core.windows.net/a",
+        "ssh://me@host/a",
         "http://host:8080/photos@2x",
     ],
 )

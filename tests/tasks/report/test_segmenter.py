@@ -119,8 +119,12 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     gallery = gallery_page(trained_facts)
     headings = [line for line in gallery.splitlines() if line.startswith("### ")]
     assert [heading.split()[1].strip(",") for heading in headings] == [
-        *("Best", "Worst", "Other"),
-        *("Best", "Worst", "Others"),
+        "Best",
+        "Worst",
+        "Other",
+        "Best",
+        "Worst",
+        "Others",
     ]
     assert gallery.count("![Prediction]") == 3
     assert len(gallery) <= ui_pages.LARGEST_GALLERY

@@ -208,5 +208,5 @@ def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tin
     tiny.add("a")
     asked = job("HeadOfMyOwn", ("a_head_of_my_own",))
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
-        (row,) = own.run(made_rows, asked, timeout_s=120)
+        (row,) = call(own, made_rows, asked, timeout_s=120)
     assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

@@ -11,7 +11,7 @@ from clipes.flows.cli import app
 from clipes.tasks.commands.export.formats import FORMATS, ExportFormat, export_run
 from clipes.tasks.commands.export.run_masks import Exported, read_good_rows
 from clipes.tasks.storage.user_files import join, write_bytes
-from clipes_core.errors import UsageError
+from clipes_core.errors import ConfigError
 
 
 def export(request):
@@ -42,7 +42,7 @@ def test_a_new_format_is_a_module_and_a_line_of_the_table(tiny, run_of, monkeypa
 
 
 def test_an_unknown_format_is_named_with_those_that_exist():
-    with pytest.raises(UsageError, match=r"^--format coco: no such format; the formats are: voc, voc-server$"):
+    with pytest.raises(ConfigError, match=r"^--format: Input should be 'voc' or 'voc-server' \(got 'coco'\)$"):
         export_run("coco", "store", "run", "to", 0)
 
 
@@ -56,7 +56,7 @@ def test_the_help_lists_the_formats():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "coco"], "--format coco: no such format; the formats are: voc, voc-server"),
+        (["--format", "coco"], "--format: Input should be 'voc' or 'voc-server' (got 'coco')"),
         (
             ["--format", "voc", "--segmenter"],
             "--segmenter means --format voc-server, not voc: give one of them",
