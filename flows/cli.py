@@ -72,7 +72,7 @@ def run(
     # Imported late, so that mistakes in the config are reported before pyarrow is loaded, and mistakes in the arguments
     # before torch is loaded.
     from clipes.tasks.execution.runner import check_runner, runner_for
-    from clipes.tasks.runs.preparation import check_request, prepare_run
+    from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
 
     until = until or run_names()[-1]
@@ -81,8 +81,9 @@ def run(
     if plan:
         from clipes.tasks.plan.caching import Reuse
 
+        listing = list_photos(loaded)
         with runner_for(loaded) as runner:
-            prepared = prepare_run(loaded, until, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
+            prepared = prepare_run(loaded, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
         from clipes.flows.tables import print_plan
         from clipes.tasks.runs.dry_run import plan_run
 

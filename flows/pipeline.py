@@ -15,7 +15,7 @@ from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.report import report_run
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import prepare_run
+from clipes.tasks.runs.preparation import list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
 
@@ -50,8 +50,9 @@ def pipeline(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config = resolve_config(config)
+    listing = list_photos(config)
     with runner_for(config) as runner:
-        run = prepare_run(config, until, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
+        run = prepare_run(config, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, "manifest")
             if run.chooses_template:

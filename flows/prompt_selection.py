@@ -13,7 +13,7 @@ from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import prepare_ranking
+from clipes.tasks.runs.preparation import list_photos, prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
 from clipes.tasks.runs.ranking_record import ScoredSample, write_ranking, write_scores
@@ -76,8 +76,9 @@ def prompt_selection(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
+    listing, scored = list_photos(config), miou_photos if miou_templates else 0
     with runner_for(config) as runner:
-        run = prepare_ranking(config, candidates, runner.slots["gpu"], miou_photos if miou_templates else 0, reuse)
+        run = prepare_ranking(config, candidates, listing, runner.slots["gpu"], scored, reuse)
         with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             ranking = rank(run, record, scheduler)

@@ -33,26 +33,38 @@ NO_PHOTOS = Listing((), ())
 logger = logging.getLogger(__name__)
 
 
-def prepare_run(config: RunConfig, until: str, slots: Sequence[WorkerSlot], reuse: Reuse = REUSE_ALL) -> PreparedRun:
-    """List the photos of a run and compute its keys, without opening a photo; missing demo scenes are generated.
+def list_photos(config: RunConfig) -> Listing:
+    """List the photos of a config's data set without opening one; generate the demo's scenes if they are missing.
+
+    Raises:
+        UsageError: vocabulary or data set cannot be used.
+    """
+    return read_dataset(config.dataset, checked_vocabulary(config))
+
+
+def prepare_run(
+    config: RunConfig, until: str, listing: Listing, slots: Sequence[WorkerSlot], reuse: Reuse = REUSE_ALL
+) -> PreparedRun:
+    """Compute the keys and shards of a run.
 
     If the run trains a segmenter, the training is first tried on made-up photos, which takes some seconds.
 
     Args:
         config: configuration of the run.
         until: last stage to run.
+        listing: photos of the data set.
         slots: slots of the GPU workers, whose devices decide the precisions.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary, weights or data set cannot be used.
+        UsageError: config, vocabulary, weights or the photos of the evaluation cannot be used.
     """
-    vocabulary = check_request(config, until)
+    check_request(config, until)
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
-        return _prepared(config, vocabulary, stages, until, slots, reuse)
-    run = _prepared(config, vocabulary, (*_ranking_stages(), *stages), until, slots, reuse, shipped_templates())
+        return _prepared(config, stages, until, listing, slots, reuse)
+    run = _prepared(config, (*_ranking_stages(), *stages), until, listing, slots, reuse, shipped_templates())
     _labelled_photos(run)
     return run
 
@@ -60,26 +72,28 @@ def prepare_run(config: RunConfig, until: str, slots: Sequence[WorkerSlot], reus
 def prepare_ranking(
     config: RunConfig,
     candidates: tuple[str, ...],
+    listing: Listing,
     slots: Sequence[WorkerSlot],
     scored_photos: int = 0,
     reuse: Reuse = REUSE_ALL,
 ) -> PreparedRun:
-    """List the photos of a ranking of templates and compute its keys, without opening a photo.
+    """Compute the keys and shards of a ranking of templates.
 
     Args:
         config: configuration of the run; its own template is ignored.
         candidates: templates to rank, without duplicates.
+        listing: photos of the data set.
         slots: slots of the GPU workers, whose devices decide the precision.
         scored_photos: number of photos with truth on which the CAMs of a sample of templates are scored; 0 to score
             none.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary, weights or data set cannot be used; or no photo has labels; or no photo has the
-            truth that scores need.
+        UsageError: config, vocabulary or weights cannot be used; or no photo has labels; or no photo has the truth that
+            scores need.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
-    run = _prepared(config, checked_vocabulary(config), stages, stages[-1], slots, reuse, candidates)
+    run = _prepared(config, stages, stages[-1], listing, slots, reuse, candidates)
     labelled = _labelled_photos(run)
     if not scored_photos:
         return run
@@ -91,8 +105,8 @@ def prepare_ranking(
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
-def check_request(config: RunConfig, until: str) -> Vocabulary:
-    """Check the stage of `--until` and the vocabulary, which takes no time, and return the vocabulary.
+def check_request(config: RunConfig, until: str) -> None:
+    """Check the stage of `--until` and the vocabulary, which takes no time.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used.
@@ -104,7 +118,7 @@ def check_request(config: RunConfig, until: str) -> Vocabulary:
         raise ConfigError(
             f"--until {until}: this config leaves that stage out; set {missing.enabled_by}, or name an earlier stage"
         )
-    return checked_vocabulary(config)
+    checked_vocabulary(config)
 
 
 def checked_vocabulary(config: RunConfig) -> Vocabulary:
@@ -129,18 +143,17 @@ def _ranking_stages() -> tuple[str, ...]:
 
 def _prepared(
     config: RunConfig,
-    vocabulary: Vocabulary,
     stages: tuple[str, ...],
     until: str,
+    listing: Listing,
     slots: Sequence[WorkerSlot],
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
-    listing = read_dataset(config.dataset, vocabulary)
     from clipes.tasks.machine.devices import clip_precision
     from clipes.tasks.models.clip import weights_digest
 
-    recipe, evaluation = None, NO_PHOTOS
+    vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(isinstance(STAGES[name], JointStage) for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)  # takes seconds
     count = config.execution.shards

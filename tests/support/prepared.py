@@ -9,12 +9,14 @@ from clipes_core.config.run import RunConfig
 
 def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> PreparedRun:
     """Prepare a run for the GPU workers that the local runner would have."""
-    return preparation.prepare_run(config, until, gpu_slots(config.clip, config.execution), reuse)
+    preparation.check_request(config, until)
+    listing, slots = preparation.list_photos(config), gpu_slots(config.clip, config.execution)
+    return preparation.prepare_run(config, until, listing, slots, reuse)
 
 
 def prepare_ranking(
     config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
     """Prepare a ranking for the GPU workers that the local runner would have."""
-    slots = gpu_slots(config.clip, config.execution)
-    return preparation.prepare_ranking(config, candidates, slots, scored_photos, reuse)
+    listing, slots = preparation.list_photos(config), gpu_slots(config.clip, config.execution)
+    return preparation.prepare_ranking(config, candidates, listing, slots, scored_photos, reuse)

@@ -75,7 +75,7 @@ def test_the_files_of_a_run_locate_its_masks(run_with_masks, files):
     listed = {photo.image_id: photo for photos in run_with_masks.inputs.shards.values() for photo in photos}
     assert found.photo(1).uri == listed["d"].uri
     assert found.photo(1).fingerprint == listed["d"].fingerprint
-    assert (found.exif, found.vocabulary, found.left_out) == ("apply", run_with_masks.vocabulary, 0)
+    assert (found.exif, found.vocabulary, found.left_out) == ("apply", run_with_masks.inputs.vocabulary, 0)
     assert (found.mask(1, files)[0].ids == ids_of(noise(1, (48, 64)))).all()
 
 
