@@ -11,7 +11,7 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import CAMS
@@ -81,12 +81,13 @@ class Masks(Stage):
         def photos_with_cams() -> Iterator[Photo]:
             for row in job.upstream_rows(CAMS, CAMS_COLUMNS):
                 photo = photos[row["image_id"]]
-                if row["status"] == "ok":
+                try:
+                    check_upstream(row, "CAMs")
+                except PhotoError as error:
+                    without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
+                else:
                     cams[photo.image_id] = row
                     yield photo
-                else:
-                    error = PhotoError(ErrorKind.UPSTREAM, f"no CAMs: {row['error']}")
-                    without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
 
         for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
             row = cams.pop(photo.image_id)

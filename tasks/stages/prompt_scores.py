@@ -16,8 +16,8 @@ from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import cam_settings
-from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
-from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
+from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS, confusions_of_cams
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
 from clipes_core.errors import PhotoError
 
@@ -100,17 +100,11 @@ PROMPT_SCORES = PromptScores()
 
 
 def _row(photo: Photo, size_hw: tuple[int, int], cams: "Sequence[PhotoCams]", num_classes: int) -> PromptScoresRow:
-    from clipes_core.evaluation.metrics import cam_confusions
-    from clipes_core.pseudo_mask import resize_cams
-
     truth = load_truth(str(photo.truth_uri), size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
     cells: list[tuple[Any, ...]] = []
     for template, of_template in enumerate(cams):
-        for name, powers in CAM_POWERS.items():
-            maps = resize_cams(getattr(of_template, name), size_hw)
-            matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
-            for power, matrix in zip(powers, matrices, strict=True):
-                cells += [(template, SCORED_AS[name], float(power), *cell) for cell in sparse_cells(matrix)]
-    columns: dict[str, Any] = dict(zip(CELL_COLUMNS, zip(*cells, strict=True), strict=True)) if cells else {}
-    return PromptScoresRow(image_id=photo.image_id, **columns)
+        maps = {name: getattr(of_template, name) for name in CAM_POWERS}
+        for scored, power, matrix in confusions_of_cams(maps, class_ids, truth, num_classes):
+            cells += [(template, scored, float(power), *cell) for cell in sparse_cells(matrix)]
+    return PromptScoresRow(image_id=photo.image_id, **cell_columns(CELL_COLUMNS, cells))

@@ -10,12 +10,12 @@ from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
-from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.errors import PhotoError
 from clipes_core.templates import CandidateTexts
 
 EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
@@ -54,8 +54,9 @@ class Prompts(Stage):
         texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
         for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
             image_id, class_ids = row["image_id"], tuple(row["class_ids"])
-            if row["status"] != "ok":
-                error = PhotoError(ErrorKind.UPSTREAM, f"no embedding: {row['error']}")
+            try:
+                check_upstream(row, "embedding")
+            except PhotoError as error:
                 yield PromptsRow.failed(image_id, error, class_ids=class_ids)
                 continue
             scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])

@@ -16,7 +16,7 @@ from clipes.tasks.plan.row_kinds import EVALUATION
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.columns.confusions import sparse_cells
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
@@ -132,12 +132,9 @@ def _row(photo: Photo, ids: np.ndarray, palette: np.ndarray, num_classes: int) -
     if photo.truth_uri is not None:
         truth = load_truth(photo.truth_uri, ids.shape)
         cells = list(sparse_cells(confusion(truth, ids, num_classes)))
-    truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), ())
     return SegmenterScoresRow(
         image_id=photo.image_id,
         mask_png=palette_png(ids, palette),
         class_pixels=tuple(np.bincount(ids.ravel(), minlength=num_classes).tolist()),
-        truth=truths,
-        prediction=predictions,
-        pixels=pixels,
+        **cell_columns(TRIPLET_COLUMNS, cells),
     )
