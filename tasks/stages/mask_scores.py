@@ -10,7 +10,7 @@ from PIL import Image
 from typing_extensions import override
 
 from clipes.tasks.inputs.truth import load_truth
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
@@ -65,9 +65,7 @@ class MaskScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[MaskScoresRow]:
         """Compare a shard's CAMs and masks with the truth."""
-        import cv2
-
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
         for cams in job.upstream_rows(CAMS):

@@ -8,7 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
@@ -70,9 +70,7 @@ class Masks(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
         """Make the pseudo masks of a shard's photos from their refined CAMs."""
-        import cv2
-
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
         cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only for the few photos that are loaded ahead

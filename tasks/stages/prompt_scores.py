@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import load_truth
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
@@ -71,13 +71,11 @@ class PromptScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptScoresRow]:
         """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
-        import cv2
-
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
         from clipes_core.cams import template_cams
 
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         config = job.config
         backbone = loaded_backbone(config.clip, job.precision)
         text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]

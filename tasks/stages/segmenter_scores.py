@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.inputs.truth import load_truth
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import EVALUATION
@@ -73,13 +74,11 @@ class SegmenterScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
         """Predict the masks of a shard's photos with the run's segmenter, and compare them with the truth, if any."""
-        import cv2
-
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes.tasks.training.building import import_own_modules
 
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         (artifact_uri,) = job.upstream_uris(SEGMENTER)
         import_own_modules(job.training.imports if job.training else ())
         segmenter = _segmenter_of(artifact_uri)
