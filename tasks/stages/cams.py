@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -80,7 +80,7 @@ class Cams(Stage):
 
     name, version = "cams", 1
     upstream = (TEXTS,)
-    row, kind, workers = CamsRow, PHOTOS, "gpu"
+    row, kind, workers = CamsRow, PHOTO_ROWS, "gpu"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:

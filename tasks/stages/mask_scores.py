@@ -12,7 +12,7 @@ from typing_extensions import override
 from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -54,7 +54,7 @@ class MaskScores(Stage):
 
     name, version = "mask_scores", 2
     upstream = (CAMS, MASKS)
-    row, kind, workers = MaskScoresRow, PHOTOS, "cpu"
+    row, kind, workers = MaskScoresRow, PHOTO_ROWS, "cpu"
     needs_truth = True
     pooled = True
 

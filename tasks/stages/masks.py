@@ -10,7 +10,7 @@ from typing_extensions import override
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -56,7 +56,7 @@ class Masks(Stage):
 
     name, version = "masks", 1
     upstream = (CAMS,)
-    row, kind, workers = MasksRow, PHOTOS, "cpu"
+    row, kind, workers = MasksRow, PHOTO_ROWS, "cpu"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -55,7 +55,7 @@ class PromptScores(Stage):
 
     name, version = "prompt_scores", 1
     upstream = (CANDIDATE_TEXTS,)
-    row, kind, workers = PromptScoresRow, PHOTOS, "gpu"
+    row, kind, workers = PromptScoresRow, PHOTO_ROWS, "gpu"
     needs_truth = True
     needs_labels = True
     sampled = True

@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -39,7 +39,7 @@ class Prompts(Stage):
 
     name, version = "prompts", 1
     upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
-    row, kind, workers = PromptsRow, PHOTOS, "cpu"
+    row, kind, workers = PromptsRow, PHOTO_ROWS, "cpu"
     needs_labels = True
     pooled = True
     ranks_templates = True

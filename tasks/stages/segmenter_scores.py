@@ -13,7 +13,7 @@ from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import EVALUATION
+from clipes.tasks.plan.row_kinds import EVALUATION_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -52,7 +52,7 @@ class SegmenterScores(Stage):
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
-    row, kind, workers = SegmenterScoresRow, EVALUATION, "gpu"
+    row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
     enabled_by = "train.enabled=true, and photos in evaluation"
 
