@@ -115,7 +115,7 @@ class Segmenter(JointStage):
 SEGMENTER = Segmenter()
 
 
-def training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
+def read_training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
     """Return the facts about the training from the footer of an artifact.
 
     Raises:

@@ -23,7 +23,7 @@ from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
 
 if TYPE_CHECKING:
-    from clipes.tasks.models.segmenter_file import Segmenter
+    from clipes.tasks.models.segmenter_file import LoadedSegmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class SegmenterScores(Stage):
 SEGMENTER_SCORES = SegmenterScores()
 
 
-def _segmenter_of(artifact_uri: str) -> "Segmenter":
+def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
     """Load the segmenter of an artifact.
 
     Raises:
@@ -113,7 +113,7 @@ def _segmenter_of(artifact_uri: str) -> "Segmenter":
 
 
 @lru_cache(maxsize=1)
-def _loaded(uri: str, device: str, threads: int) -> "Segmenter":
+def _loaded(uri: str, device: str, threads: int) -> "LoadedSegmenter":
     """Load a segmenter onto the device of this process; cached, so that further shards reuse it."""
     import torch
 
