@@ -36,11 +36,7 @@ VARIANTS = {
 
 def main() -> None:
     """Run the demo on each seed and write what it scored."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103])
-    parser.add_argument("--store", default="clipes-store")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results.md")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, [101, 102, 103])
     metrics = {
         variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
         for variant, settings in VARIANTS.items()
@@ -49,6 +45,20 @@ def main() -> None:
     segmenter = "".join(arguments.to.read_text().partition(SEGMENTER_HEADING)[1:])
     arguments.to.write_text("\n".join(filter(None, [page(arguments.seeds, metrics, prompts), segmenter])))
     print(f"wrote {arguments.to}")
+
+
+def parse_arguments(description: str, seeds: list[int]) -> argparse.Namespace:
+    """Parse --seeds, --store and --to.
+
+    Args:
+        description: docstring of the program; its first line is shown by --help.
+        seeds: default of --seeds.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
+    parser.add_argument("--store", default="clipes-store")
+    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results.md")
+    return parser.parse_args()
 
 
 def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:

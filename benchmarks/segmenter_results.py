@@ -6,14 +6,12 @@ The photos and masks are those of configs/demo.yaml; a seed is of initial weight
 the store are reused.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-from benchmarks.demo_results import CONFIG, ROOT, SEGMENTER_HEADING, clipes, spread
+from benchmarks.demo_results import CONFIG, ROOT, SEGMENTER_HEADING, clipes, parse_arguments, spread
 
 LOSSES = {"cgl": "confidence-guided (`train.loss=cgl`, mu 0.95)", "ce": "cross entropy (`train.loss=ce`)"}
 CRF = {"true": "with CRF", "false": "without CRF"}
@@ -27,11 +25,7 @@ WHY = (
 
 def main() -> None:
     """Train with each loss and seed and write what it scored."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--store", default="clipes-store")
-    parser.add_argument("--to", type=Path, default=ROOT / "docs" / "results.md")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, [0, 1, 2])
     seeds, store = arguments.seeds, arguments.store
     runs = {(loss, crf): [run(loss, crf, seed, store) for seed in seeds] for loss, crf in product(LOSSES, CRF)}
     kept = arguments.to.read_text().partition(SEGMENTER_HEADING)[0].rstrip()

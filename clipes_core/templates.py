@@ -10,7 +10,7 @@ from clipes_core.text_features import competitors, text_counts
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateTexts:
+class CandidateFeatures:
     """The features of a vocabulary's texts in each of T templates.
 
     Attributes:

@@ -8,7 +8,7 @@ from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.layout import RUN_JSON, STATUS_FILE, artifact_of, artifacts_uri, is_temporary, runs_uri
 from clipes.tasks.storage.listing import FileFacts, list_below
-from clipes.tasks.storage.run_files import RunFiles, run_names
+from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes.tasks.storage.run_status import may_be_running
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
@@ -68,7 +68,7 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
     used: set[Use] = set()
-    for name in run_names(store_uri):
+    for name in list_runs(store_uri):
         used |= _used_by(RunFiles(store_uri, name), young_are_kept=older_than_s >= HOUR)
     found: dict[str, list[FileFacts]] = {}
     for file in files:

@@ -46,9 +46,20 @@ class Batches:
 
 
 def compute_in_batches(
-    photos: Iterable[Photo], config: DatasetConfig, patch_size: int, compute: Callable[[list[Loaded]], Sequence[Result]]
+    photos: Iterable[Photo],
+    config: DatasetConfig,
+    patch_size: int,
+    compute: Callable[[list[Loaded]], Sequence[Result]],
+    known: Callable[[Photo], Result | None] = lambda photo: None,
 ) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
     """Load photos, and compute photos of the same size in batches that fit into the memory of the worker's device.
+
+    Args:
+        photos: photos of a shard.
+        config: settings for reading the photos.
+        patch_size: side of a patch [px].
+        compute: returns the results of a batch.
+        known: returns the result of a photo that needs no computation, and None for any other photo.
 
     Yields:
         Each photo, its pixels and its result. If the photo cannot be used, an error takes the place of the result. The
@@ -58,6 +69,8 @@ def compute_in_batches(
     for photo, loaded in load_photos(photos, config):
         if isinstance(loaded, PhotoError):
             yield photo, None, loaded
+        elif (result := known(photo)) is not None:
+            yield photo, loaded, result
         elif batch := batches.add(photo, loaded):
             yield from compute_batch(batch, compute)
     for batch in batches.rest():

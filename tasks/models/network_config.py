@@ -20,6 +20,8 @@ from mmengine.registry import Registry as MMEngineRegistry
 from mmengine.registry import registry
 from mmseg.registry import MODELS, TASK_UTILS
 
+from clipes.tasks.models.config_sections import config_sections, is_timm
+
 REGISTRIES: tuple[MMEngineRegistry, ...] = (MODELS, TASK_UTILS)
 TUPLE_KEY = "__tuple__"  # marks tuples, which JSON lacks and some networks need
 INITIAL_WEIGHT_KEYS = ("init_cfg", "pretrained")  # keys that name initial weights to read or download
@@ -55,16 +57,16 @@ def without_initial_weights(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     dropped = {*INITIAL_WEIGHT_KEYS, *(name for name, item in value.items() if _is_class_weight_file(name, item))}
-    if _is_timm(value):
+    if is_timm(value):
         dropped |= {*TIMM_FILE_KEYS}
     kept = {name: without_initial_weights(item) for name, item in value.items() if name not in dropped}
-    return {**kept, "pretrained": False} if _is_timm(value) else kept  # timm downloads weights by default
+    return {**kept, "pretrained": False} if is_timm(value) else kept  # timm downloads weights by default
 
 
 def unregistered(model_config: Any) -> list[str]:
     """Return the names in a network's config that are not registered, or that must never be built from a file."""
     known = {name for registry in REGISTRIES for name in _names(registry)}
-    named = [str(name) for section in _sections(model_config) for name in _named(section)]
+    named = [str(name) for section in config_sections(model_config) for name in _named(section)]
     return [name for name in named if name not in known or name.rpartition(".")[2] in NEVER_BUILT]
 
 
@@ -90,14 +92,10 @@ def _refuse(name: str) -> NoReturn:
 def _named(section: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the names in a section that MMEngine or timm would look up."""
     yield from (section[key] for key in ("type", "_scope_") if key in section)
-    if _is_timm(section) and "norm_layer" in section:
+    if is_timm(section) and "norm_layer" in section:
         yield section["norm_layer"]
-    if _is_timm(section) and ":" in str(section.get("model_name")):  # such a name refers to a model in a hub
+    if is_timm(section) and ":" in str(section.get("model_name")):  # such a name refers to a model in a hub
         yield section["model_name"]
-
-
-def _is_timm(section: Mapping[str, Any]) -> bool:
-    return str(section.get("type")).rpartition(".")[2] == "TIMMBackbone"
 
 
 def _mark_tuples(value: Any) -> Any:
@@ -125,12 +123,3 @@ def _names(found: MMEngineRegistry | None) -> Iterator[str]:
         for name in found.module_dict:
             yield from (name, f"{found.scope}.{name}")
         found = found.parent
-
-
-def _sections(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _sections(item)

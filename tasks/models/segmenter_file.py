@@ -39,7 +39,7 @@ Palette = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Segmenter:
+class LoadedSegmenter:
     """A trained network that assigns a class to each pixel.
 
     Attributes:
@@ -81,7 +81,7 @@ def save_segmenter(
     write_file(uri, safetensors.torch.save(tensors, metadata))
 
 
-def load_segmenter(uri: str, device: str) -> Segmenter:
+def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     """Build the network in a file and load its tensors.
 
     No code from the file is executed, and nothing that the file names is downloaded.
@@ -117,10 +117,10 @@ def load_segmenter(uri: str, device: str) -> Segmenter:
     except RuntimeError as exc:
         raise WeightsError(f"{uri}: its tensors do not fit its network ({_one_line(exc)})") from exc
     model.to(device).eval().requires_grad_(False)
-    return Segmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
+    return LoadedSegmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
 
 
-def predict_ids(segmenter: Segmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
+def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
     """Return the class of each pixel of a photo at its reduced size.
 
     Returns:

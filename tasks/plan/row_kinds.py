@@ -175,10 +175,8 @@ class TrainingRows(RowKind):
         return None
 
 
-PHOTOS, EVALUATION, TEXTS, CANDIDATE_TEXTS, TRAINING = (
-    PhotoRows(),
-    EvaluationRows(),
-    TextRows(),
-    CandidateTextRows(),
-    TrainingRows(),
-)
+PHOTO_ROWS = PhotoRows()
+EVALUATION_ROWS = EvaluationRows()
+TEXT_ROWS = TextRows()
+CANDIDATE_TEXT_ROWS = CandidateTextRows()
+TRAINING_ROWS = TrainingRows()

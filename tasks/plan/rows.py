@@ -1,11 +1,11 @@
 """Rows of artifacts. A stage declares its row as a dataclass, and each field states the type of its column."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
-from clipes_core.errors import PhotoError
+from clipes_core.errors import ErrorKind, PhotoError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +43,20 @@ class PhotoRow:
     def failed(cls, image_id: str, error: PhotoError, **columns: Any) -> Self:
         """Return the row of a photo without a result."""
         return cls(image_id=image_id, status="error", error=error.reason, error_kind=error.kind, **columns)
+
+
+def check_upstream(row: Mapping[str, Any], result: str) -> None:
+    """Check that a photo has a result in the upstream stage that made a row.
+
+    Args:
+        row: row with the columns status and error.
+        result: name of the result, for the message.
+
+    Raises:
+        PhotoError: UPSTREAM; the photo has no result.
+    """
+    if row["status"] != "ok":
+        raise PhotoError(ErrorKind.UPSTREAM, f"no {result}: {row['error']}")
 
 
 @cache

@@ -13,8 +13,8 @@ from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
-from clipes.tasks.report.scores import class_scores, ranked_by
-from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.report.scores import ranked_by, ranked_classes
+from clipes.tasks.report.training_facts import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
@@ -64,7 +64,7 @@ def page(facts: RunFacts) -> str:
         notes=notes(facts),
         essentials=_essentials(facts),
         scores=_scores(facts),
-        classes=class_scores(facts),
+        classes=ranked_classes(facts),
         ranked_by=ranked_by(facts),
         confidence=_confidence(facts),
         segmenter=_segmenter(facts),
@@ -160,7 +160,7 @@ def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
     groups = [(group, title, list(gallery.cards(getattr(picks, group)))) for group, title in EVALUATION_GROUPS.items()]
     return {
         "curve": curve_pictures(facts.segmenter.curve),
-        "facts": training_facts(facts),
+        "facts": describe_training(facts),
         "classes": gallery.class_ids,
         "gallery": [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards],
     }

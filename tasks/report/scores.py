@@ -35,7 +35,7 @@ def ranked_by(facts: RunFacts) -> str | None:
     return next((what for what in RANKING if what in metrics), None)
 
 
-def class_scores(facts: RunFacts) -> list[ClassScores]:
+def ranked_classes(facts: RunFacts) -> list[ClassScores]:
     """Return background and every class that some true mask holds, the best first."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     if first is None:

@@ -12,7 +12,7 @@ from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 
-Curve = tuple[Mapping[str, Any], ...]
+CurveRows = tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SegmenterFacts:
         picks: photos for the gallery, ranked by their own mIoU.
     """
 
-    curve: Curve
+    curve: CurveRows
     listed: Listed
     picks: Picks
 

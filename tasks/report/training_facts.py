@@ -7,7 +7,7 @@ from clipes.tasks.report.facts import RunFacts
 from clipes_core.config.run import TrainConfig
 
 
-def training_facts(facts: RunFacts) -> dict[str, str]:
+def describe_training(facts: RunFacts) -> dict[str, str]:
     """Return name -> fact about a run's training; empty if nothing was trained or the run has not ended."""
     training = (facts.status.metrics or {}).get("training")
     return dict(_facts(training, facts.config.train)) if training else {}

@@ -14,8 +14,8 @@ from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.page import EVALUATION_GROUPS, GROUPS
-from clipes.tasks.report.scores import class_scores, ranked_by
-from clipes.tasks.report.training_facts import training_facts
+from clipes.tasks.report.scores import ranked_by, ranked_classes
+from clipes.tasks.report.training_facts import describe_training
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
@@ -60,7 +60,7 @@ def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
     mean = {"class": "mIoU", **{what: round(metrics[what]["miou"], 4) for what in scored}}
     rows = [
         {"class": line.name, **{what: _rounded(line.others[what]) for what in scored}, "photos": line.photos}
-        for line in class_scores(facts)
+        for line in ranked_classes(facts)
     ]
     return [{**mean, "photos": metrics[first]["images"]}, *rows]
 
@@ -90,7 +90,7 @@ def training_page(facts: RunFacts) -> str:
     if not facts.segmenter.curve:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
-    table = [f"| {_plain(what)} | {_plain(value)} |" for what, value in training_facts(facts).items()]
+    table = [f"| {_plain(what)} | {_plain(value)} |" for what, value in describe_training(facts).items()]
     shown = [_picture_table([plot]) for plot in curve]  # one plot per row, because the UI cuts off a second one
     return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *table])])
 

@@ -10,7 +10,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import all_names
-from clipes.tasks.stages.segmenter import SEGMENTER, training_facts
+from clipes.tasks.stages.segmenter import SEGMENTER, read_training_facts
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes_core.evaluation.scored import SEGMENTER_MASK
 
@@ -38,7 +38,7 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
     if predicted is not None:
         pooled[SEGMENTER_MASK.key] = predicted
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
-    trained = [{"training": training_facts(run.store, record.uri)} for record in ledger.records(SEGMENTER.name)]
+    trained = [{"training": read_training_facts(run.store, record.uri)} for record in ledger.records(SEGMENTER.name)]
     stages = {name: asdict(summary) for name, summary in summaries(ledger, all_names()).items()}
     return {**scored, **(trained[0] if trained else {}), "stages": stages}
 

@@ -3,15 +3,15 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from typing_extensions import override
 
-from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -80,7 +80,7 @@ class Cams(Stage):
 
     name, version = "cams", 1
     upstream = (TEXTS,)
-    row, kind, workers = CamsRow, PHOTOS, "gpu"
+    row, kind, workers = CamsRow, PHOTO_ROWS, "gpu"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
@@ -89,8 +89,7 @@ class Cams(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[CamsRow]:
         """Make the CAMs of a shard's photos, batching photos of the same size."""
-        from clipes.tasks.inputs.batches import Batches
-        from clipes.tasks.machine.devices import token_budget
+        from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
 
         config = job.config
@@ -99,16 +98,15 @@ class Cams(Stage):
             _warn_of_depth(config.cam.attention_blocks, backbone.depth)
         (texts_uri,) = job.upstream_uris(TEXTS)
         texts = read_texts(job.store, texts_uri, config.clip)
-        batches = Batches(token_budget(current_worker().slot.device), backbone.patch_size)
-        for photo, loaded in load_photos(job.photos, config.dataset):
-            if isinstance(loaded, PhotoError):
-                yield CamsRow.failed(photo.image_id, loaded, class_ids=photo.class_ids)
-            elif not photo.class_ids:
-                yield _row(photo, loaded, backbone.patch_size, None)
-            elif batch := batches.add(photo, loaded):
-                yield from batch_rows(backbone, texts, batch, config.cam)
-        for batch in batches.rest():
-            yield from batch_rows(backbone, texts, batch, config.cam)
+        compute = partial(batch_cams, backbone, texts, config.cam)
+        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, _known_cams)
+        for photo, loaded, cams in found:
+            if isinstance(cams, PhotoError):
+                yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)
+                continue
+            assert loaded is not None  # because the photo has a result
+            notes = () if _competes(photo, texts, config.cam) else (NO_COMPETITOR,)
+            yield _row(photo, loaded, backbone.patch_size, cams, notes)
 
 
 CAMS = Cams()
@@ -122,37 +120,30 @@ def _warn_of_depth(attention_blocks: int, depth: int) -> None:
     )
 
 
-def batch_rows(
-    backbone: "Backbone", texts: TextFeatures, batch: "list[Loaded]", config: CamConfig
-) -> Iterator[CamsRow]:
-    """Make the CAMs of photos of the same size; a batch that does not fit into memory is halved.
-
-    Yields:
-        One row per photo. It has an error if the photo does not fit into memory even alone.
-    """
-    from clipes.tasks.inputs.batches import compute_batch
+def batch_cams(
+    backbone: "Backbone", texts: TextFeatures, config: CamConfig, batch: "list[Loaded]"
+) -> "list[PhotoCams]":
+    """Make the CAMs of photos of the same size."""
     from clipes_core.cams import photo_cams
 
-    def compute(part: "list[Loaded]") -> "list[PhotoCams]":
-        images = [loaded.image for _, loaded in part]
-        return photo_cams(backbone, texts, images, [photo.class_ids for photo, _ in part], config)
+    images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
+    return photo_cams(backbone, texts, images, class_ids, config)
 
-    for photo, loaded, cams in compute_batch(batch, compute):
-        if isinstance(cams, PhotoError):
-            yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)
-            continue
-        notes = () if _competes(photo, texts, config) else (NO_COMPETITOR,)
-        yield _row(photo, loaded, backbone.patch_size, cams, notes)
+
+def _known_cams(photo: Photo) -> "PhotoCams | None":
+    """Return the empty CAMs of a photo without classes, and None for any other photo."""
+    from clipes_core.cams import PhotoCams
+
+    no_maps = np.zeros((0, 0, 0), np.float32)
+    return None if photo.class_ids else PhotoCams(scores=np.zeros(0, np.float32), cam=no_maps, refined_cam=no_maps)
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
     """Return False if the softmax has only one text, because its score is then 1 for any photo."""
-    return not config.softmax or len(photo.class_ids) > 1 or BACKGROUND_ID in texts.class_ids
+    return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 
-def _row(
-    photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: "PhotoCams | None", notes: tuple[str, ...] = ()
-) -> CamsRow:
+def _row(photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: "PhotoCams", notes: tuple[str, ...]) -> CamsRow:
     height, width = loaded.size_hw
     grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), patch_size)
     return CamsRow(
@@ -165,8 +156,8 @@ def _row(
         work_width=loaded.image.width,
         grid_h=grid_h,
         grid_w=grid_w,
-        scores=() if cams is None else tuple(cams.scores.tolist()),
-        cam=b"" if cams is None else encoded_cams(cams.cam),
-        refined_cam=b"" if cams is None else encoded_cams(cams.refined_cam),
-        refined_residual=b"" if cams is None else encoded_residual(cams.refined_cam),
+        scores=tuple(cams.scores.tolist()),
+        cam=encoded_cams(cams.cam),
+        refined_cam=encoded_cams(cams.refined_cam),
+        refined_residual=encoded_residual(cams.refined_cam),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -40,7 +40,7 @@ class Embeddings(Stage):
     """Encodes photos at scale 1 without mirroring, batching photos of the same size."""
 
     name, version = "embeddings", 1
-    row, kind, workers = EmbeddingsRow, PHOTOS, "gpu"
+    row, kind, workers = EmbeddingsRow, PHOTO_ROWS, "gpu"
     needs_labels = True
     ranks_templates = True
 

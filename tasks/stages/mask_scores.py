@@ -10,20 +10,21 @@ from PIL import Image
 from typing_extensions import override
 
 from clipes.tasks.inputs.truth import load_truth
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
+from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import CAMS
-from clipes.tasks.stages.columns.cams import stored_cams
-from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
+from clipes.tasks.stages.columns.cams import CamColumn, stored_cams
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.masks import MASKS
-from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.errors import PhotoError
 from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
-CAM_POWERS = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}  # the powers that the published program tries
+# The powers of the background score that the published program tries.
+CAM_POWERS: Mapping[CamColumn, tuple[int, ...]] = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}
 SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
 CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
@@ -53,7 +54,7 @@ class MaskScores(Stage):
 
     name, version = "mask_scores", 2
     upstream = (CAMS, MASKS)
-    row, kind, workers = MaskScoresRow, PHOTOS, "cpu"
+    row, kind, workers = MaskScoresRow, PHOTO_ROWS, "cpu"
     needs_truth = True
     pooled = True
 
@@ -64,17 +65,14 @@ class MaskScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[MaskScoresRow]:
         """Compare a shard's CAMs and masks with the truth."""
-        import cv2
-
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
         for cams in job.upstream_rows(CAMS):
             image_id = cams["image_id"]
             mask = masks.pop(image_id)
             try:
-                if mask["status"] != "ok":
-                    raise PhotoError(ErrorKind.UPSTREAM, f"no mask: {mask['error']}")
+                check_upstream(mask, "mask")
                 truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
                 yield _row(job, cams, mask, truth)
             except PhotoError as error:
@@ -106,29 +104,40 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
     return mious
 
 
+def confusions_of_cams(
+    cams: Mapping[CamColumn, np.ndarray], class_ids: np.ndarray, truth: np.ndarray, num_classes: int
+) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Compare a photo's CAMs with its true mask, at each power of the background score.
+
+    Args:
+        cams: column -> (K, h, w) float32 CAMs in [0, 1], for each key of `CAM_POWERS`.
+        class_ids: (K,) int64 data set ids of the classes.
+        truth: (H, W) uint8 true ids.
+        num_classes: 1 + K, with the K classes of the vocabulary.
+
+    Yields:
+        Key of the kind of CAM, exponent of the background score, and (1 + K, 1 + K) int64 confusion matrix.
+    """
+    from clipes_core.evaluation.metrics import cam_confusions
+    from clipes_core.pseudo_mask import resize_cams
+
+    for name, powers in CAM_POWERS.items():
+        maps = resize_cams(cams[name], truth.shape)
+        matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
+        yield from ((SCORED_AS[name], power, matrix) for power, matrix in zip(powers, matrices, strict=True))
+
+
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
     from clipes_core.evaluation.baseline import centre_box
-    from clipes_core.evaluation.metrics import cam_confusions, confusion
-    from clipes_core.pseudo_mask import resize_cams
+    from clipes_core.evaluation.metrics import confusion
 
     size_hw = (cams["height"], cams["width"])
     num_classes = 1 + len(job.vocabulary.classes)
     class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
-    found: list[tuple[str, float, np.ndarray]] = []
-    for name, powers in CAM_POWERS.items():
-        maps = resize_cams(stored_cams(cams, name), size_hw)  # type: ignore[arg-type]
-        matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
-        found += [(SCORED_AS[name], power, matrix) for power, matrix in zip(powers, matrices, strict=True)]
+    maps = {name: stored_cams(cams, name) for name in CAM_POWERS}
+    found = list(confusions_of_cams(maps, class_ids, truth, num_classes))
     with Image.open(io.BytesIO(mask["mask_png"])) as image:
         found.append((PSEUDO_MASK.key, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
     found.append((CENTRE_BOX.key, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
-    scored, powers, truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), (), (), ())
-    return MaskScoresRow(
-        image_id=cams["image_id"],
-        scored=scored,
-        background_power=powers,
-        truth=truths,
-        prediction=predictions,
-        pixels=pixels,
-    )
+    return MaskScoresRow(image_id=cams["image_id"], **cell_columns(CELL_COLUMNS, cells))

@@ -8,10 +8,10 @@ import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
+from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import CAMS
@@ -56,7 +56,7 @@ class Masks(Stage):
 
     name, version = "masks", 1
     upstream = (CAMS,)
-    row, kind, workers = MasksRow, PHOTOS, "cpu"
+    row, kind, workers = MasksRow, PHOTO_ROWS, "cpu"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
@@ -70,9 +70,7 @@ class Masks(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
         """Make the pseudo masks of a shard's photos from their refined CAMs."""
-        import cv2
-
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
         cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only for the few photos that are loaded ahead
@@ -81,12 +79,13 @@ class Masks(Stage):
         def photos_with_cams() -> Iterator[Photo]:
             for row in job.upstream_rows(CAMS, CAMS_COLUMNS):
                 photo = photos[row["image_id"]]
-                if row["status"] == "ok":
+                try:
+                    check_upstream(row, "CAMs")
+                except PhotoError as error:
+                    without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
+                else:
                     cams[photo.image_id] = row
                     yield photo
-                else:
-                    error = PhotoError(ErrorKind.UPSTREAM, f"no CAMs: {row['error']}")
-                    without_cams.append(MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids))
 
         for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
             row = cams.pop(photo.image_id)

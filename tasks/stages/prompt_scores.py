@@ -9,15 +9,15 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import load_truth
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import cam_settings
-from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, sparse_cells
-from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
+from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS, confusions_of_cams
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
 from clipes_core.errors import PhotoError
 
@@ -55,7 +55,7 @@ class PromptScores(Stage):
 
     name, version = "prompt_scores", 1
     upstream = (CANDIDATE_TEXTS,)
-    row, kind, workers = PromptScoresRow, PHOTOS, "gpu"
+    row, kind, workers = PromptScoresRow, PHOTO_ROWS, "gpu"
     needs_truth = True
     needs_labels = True
     sampled = True
@@ -71,13 +71,11 @@ class PromptScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptScoresRow]:
         """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
-        import cv2
-
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
         from clipes_core.cams import template_cams
 
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         config = job.config
         backbone = loaded_backbone(config.clip, job.precision)
         text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
@@ -100,17 +98,11 @@ PROMPT_SCORES = PromptScores()
 
 
 def _row(photo: Photo, size_hw: tuple[int, int], cams: "Sequence[PhotoCams]", num_classes: int) -> PromptScoresRow:
-    from clipes_core.evaluation.metrics import cam_confusions
-    from clipes_core.pseudo_mask import resize_cams
-
     truth = load_truth(str(photo.truth_uri), size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
     cells: list[tuple[Any, ...]] = []
     for template, of_template in enumerate(cams):
-        for name, powers in CAM_POWERS.items():
-            maps = resize_cams(getattr(of_template, name), size_hw)
-            matrices = cam_confusions(maps, class_ids, truth, powers, num_classes)
-            for power, matrix in zip(powers, matrices, strict=True):
-                cells += [(template, SCORED_AS[name], float(power), *cell) for cell in sparse_cells(matrix)]
-    columns: dict[str, Any] = dict(zip(CELL_COLUMNS, zip(*cells, strict=True), strict=True)) if cells else {}
-    return PromptScoresRow(image_id=photo.image_id, **columns)
+        maps = {name: getattr(of_template, name) for name in CAM_POWERS}
+        for scored, power, matrix in confusions_of_cams(maps, class_ids, truth, num_classes):
+            cells += [(template, scored, float(power), *cell) for cell in sparse_cells(matrix)]
+    return PromptScoresRow(image_id=photo.image_id, **cell_columns(CELL_COLUMNS, cells))

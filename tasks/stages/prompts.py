@@ -9,14 +9,14 @@ import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
+from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
-from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.templates import CandidateTexts
+from clipes_core.errors import PhotoError
+from clipes_core.templates import CandidateFeatures
 
 EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
 
@@ -39,7 +39,7 @@ class Prompts(Stage):
 
     name, version = "prompts", 1
     upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
-    row, kind, workers = PromptsRow, PHOTOS, "cpu"
+    row, kind, workers = PromptsRow, PHOTO_ROWS, "cpu"
     needs_labels = True
     pooled = True
     ranks_templates = True
@@ -51,11 +51,12 @@ class Prompts(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptsRow]:
         """Score a shard's photos with all candidate templates; no photo is opened."""
-        texts = _candidate_texts(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
+        texts = _candidate_features(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
         for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
             image_id, class_ids = row["image_id"], tuple(row["class_ids"])
-            if row["status"] != "ok":
-                error = PhotoError(ErrorKind.UPSTREAM, f"no embedding: {row['error']}")
+            try:
+                check_upstream(row, "embedding")
+            except PhotoError as error:
                 yield PromptsRow.failed(image_id, error, class_ids=class_ids)
                 continue
             scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
@@ -66,11 +67,11 @@ PROMPTS = Prompts()
 
 
 @lru_cache(maxsize=1)
-def _candidate_texts(store_uri: str, uris: tuple[str, ...]) -> CandidateTexts:
+def _candidate_features(store_uri: str, uris: tuple[str, ...]) -> CandidateFeatures:
     """Read the texts of all candidate templates; cached, so that each process reads them once per ranking."""
     from clipes.tasks.storage.artifact_store import ArtifactStore
 
     store = ArtifactStore(store_uri)
     tables = [store.read(uri, ["class_id", "feature"]).to_pydict() for uri in uris]
     features = np.asarray([table["feature"] for table in tables], dtype=np.float32)
-    return CandidateTexts(np.asarray(tables[0]["class_id"]), features)
+    return CandidateFeatures(np.asarray(tables[0]["class_id"]), features)

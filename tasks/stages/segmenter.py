@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import TRAINING
+from clipes.tasks.plan.row_kinds import TRAINING_ROWS
 from clipes.tasks.plan.rows import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import JointStage
@@ -50,7 +50,7 @@ class Segmenter(JointStage):
 
     name, version = "segmenter", 1
     upstream = (MASKS,)
-    row, kind, workers = SegmenterRow, TRAINING, "gpu"
+    row, kind, workers = SegmenterRow, TRAINING_ROWS, "gpu"
     pooled = True
     enabled_by = "train.enabled=true"
 
@@ -115,7 +115,7 @@ class Segmenter(JointStage):
 SEGMENTER = Segmenter()
 
 
-def training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
+def read_training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
     """Return the facts about the training from the footer of an artifact.
 
     Raises:

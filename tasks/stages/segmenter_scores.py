@@ -10,19 +10,20 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.inputs.truth import load_truth
+from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import EVALUATION
+from clipes.tasks.plan.row_kinds import EVALUATION_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.columns.confusions import sparse_cells
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
 
 if TYPE_CHECKING:
-    from clipes.tasks.models.segmenter_file import Segmenter
+    from clipes.tasks.models.segmenter_file import LoadedSegmenter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class SegmenterScores(Stage):
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
-    row, kind, workers = SegmenterScoresRow, EVALUATION, "gpu"
+    row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
     enabled_by = "train.enabled=true, and photos in evaluation"
 
@@ -73,13 +74,11 @@ class SegmenterScores(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
         """Predict the masks of a shard's photos with the run's segmenter, and compare them with the truth, if any."""
-        import cv2
-
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes.tasks.training.building import import_own_modules
 
-        cv2.setNumThreads(current_worker().slot.threads)  # OpenCV ignores OMP_NUM_THREADS
+        limit_opencv_threads()
         (artifact_uri,) = job.upstream_uris(SEGMENTER)
         import_own_modules(job.training.imports if job.training else ())
         segmenter = _segmenter_of(artifact_uri)
@@ -97,7 +96,7 @@ class SegmenterScores(Stage):
 SEGMENTER_SCORES = SegmenterScores()
 
 
-def _segmenter_of(artifact_uri: str) -> "Segmenter":
+def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
     """Load the segmenter of an artifact.
 
     Raises:
@@ -114,7 +113,7 @@ def _segmenter_of(artifact_uri: str) -> "Segmenter":
 
 
 @lru_cache(maxsize=1)
-def _loaded(uri: str, device: str, threads: int) -> "Segmenter":
+def _loaded(uri: str, device: str, threads: int) -> "LoadedSegmenter":
     """Load a segmenter onto the device of this process; cached, so that further shards reuse it."""
     import torch
 
@@ -132,12 +131,9 @@ def _row(photo: Photo, ids: np.ndarray, palette: np.ndarray, num_classes: int) -
     if photo.truth_uri is not None:
         truth = load_truth(photo.truth_uri, ids.shape)
         cells = list(sparse_cells(confusion(truth, ids, num_classes)))
-    truths, predictions, pixels = zip(*cells, strict=True) if cells else ((), (), ())
     return SegmenterScoresRow(
         image_id=photo.image_id,
         mask_png=palette_png(ids, palette),
         class_pixels=tuple(np.bincount(ids.ravel(), minlength=num_classes).tolist()),
-        truth=truths,
-        prediction=predictions,
-        pixels=pixels,
+        **cell_columns(TRIPLET_COLUMNS, cells),
     )

@@ -8,8 +8,7 @@ import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import CANDIDATE_TEXTS as ROW_PER_TEXT_AND_CANDIDATE
-from clipes.tasks.plan.row_kinds import TEXTS as ROW_PER_TEXT
+from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, TEXT_ROWS
 from clipes.tasks.plan.rows import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage, key_without_upstream
@@ -41,7 +40,7 @@ class Texts(Stage):
     """Encodes the texts of the vocabulary with the templates of the config."""
 
     name, version = "texts", 1
-    row, kind, workers = TextRow, ROW_PER_TEXT, "gpu"
+    row, kind, workers = TextRow, TEXT_ROWS, "gpu"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
@@ -89,7 +88,7 @@ TEXTS = Texts()
 class CandidateTexts(Texts):
     """Makes the texts of each candidate template, and stores them as stage texts of a run with this template does."""
 
-    name, kind = "candidate_texts", ROW_PER_TEXT_AND_CANDIDATE
+    name, kind = "candidate_texts", CANDIDATE_TEXT_ROWS
     ranks_templates = True
     stored_as = TEXTS
 

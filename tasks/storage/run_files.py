@@ -112,7 +112,7 @@ class RunFiles:
         return folder
 
 
-def run_names(store_uri: str) -> list[str]:
+def list_runs(store_uri: str) -> list[str]:
     """List the names of the runs in a store, sorted.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.layout import METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.run_files import RunFiles, run_names
+from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import UsageError
 
 SILENT_SECONDS = 60.0  # after this time without a new status file, a run on another host counts as stopped
@@ -49,7 +49,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     files = RunFiles(store_uri, name)
     run = files.read_json(RUN_JSON)
     if run is None:
-        known = ", ".join(run_names(store_uri)) or "none"
+        known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. Name another store with --store")
     return RunStatus(
         run,

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from clipes.tasks.machine.shipped import MMSEG_CONFIGS
-from clipes.tasks.training.network import config_sections
+from clipes.tasks.models.config_sections import config_sections
 from clipes_core.errors import ConfigError
 
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the confidence

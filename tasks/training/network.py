@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from clipes.tasks.models.config_sections import config_sections, is_timm
 from clipes_core.config.run import TrainConfig
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
@@ -35,16 +36,6 @@ def initial_weights_of_network(model: Mapping[str, Any]) -> str | None:
 def initial_weights_of_parts(model: Mapping[str, Any]) -> list[str]:
     """Return all initial weights that a config names, including those for parts of the network."""
     return [weights for section in config_sections(dict(model)) for weights in _initial_weights(section)]
-
-
-def config_sections(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield a config and every dict in it."""
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from config_sections(item)
 
 
 def _heads(model: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -83,7 +74,7 @@ def _init_cfgs(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _remove_initial_weights(section: dict[str, Any]) -> None:
     """Remove everything that loads weights, and keep the random initialisations."""
     section.pop("pretrained", None)
-    if str(section.get("type")).rpartition(".")[2] == "TIMMBackbone":
+    if is_timm(section):
         section["pretrained"] = False  # by default timm downloads weights
     if any(each.get("type") == "Pretrained" for each in _init_cfgs(section)):
         drawn = [each for each in _init_cfgs(section) if each.get("type") != "Pretrained"]

@@ -6,7 +6,7 @@ from support import oracle
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import class_scores
 from clipes_core.prompts import sharpness
-from clipes_core.templates import CandidateTexts, RankedTemplate, rank_templates, spearman, spread_over
+from clipes_core.templates import CandidateFeatures, RankedTemplate, rank_templates, spearman, spread_over
 
 IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; two background words
 LOGIT_SCALE = 20.0
@@ -15,7 +15,7 @@ LOGIT_SCALE = 20.0
 @pytest.fixture
 def texts():
     features = np.random.default_rng(0).normal(size=(3, 6, 5)).astype(np.float32)
-    return CandidateTexts(IDS, features / np.linalg.norm(features, axis=-1, keepdims=True))
+    return CandidateFeatures(IDS, features / np.linalg.norm(features, axis=-1, keepdims=True))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.stages.segmenter import training_facts
+from clipes.tasks.stages.segmenter import read_training_facts
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes_core.config.run import RunConfig
 
@@ -120,7 +120,7 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
     return Result(
         run.store.read(record.uri).to_pylist(),
         load_file(weights_uri(record.uri)),
-        training_facts(run.store, record.uri),
+        read_training_facts(run.store, record.uri),
         {path.name for path in Path(checkpoints_uri(record.uri)).iterdir()},
     )
 

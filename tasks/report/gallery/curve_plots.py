@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from clipes.tasks.report.gallery.pictures import Picture, data_uri
-from clipes.tasks.report.segmenter_facts import Curve
+from clipes.tasks.report.segmenter_facts import CurveRows
 
 SIZE_IN, DPI = (4.6, 3.1), 130
 COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
 
 
-def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
+def curve_pictures(curve: CurveRows) -> tuple[Picture, ...]:
     """Draw the curve of a training; leave out the plot of a quantity that was never measured.
 
     Args:
@@ -24,7 +24,7 @@ def curve_pictures(curve: Curve) -> tuple[Picture, ...]:
     return tuple(_pictures(curve))
 
 
-def _pictures(curve: Curve) -> Iterator[Picture]:
+def _pictures(curve: CurveRows) -> Iterator[Picture]:
     if curve:
         yield _picture("Loss and learning rate", curve, _draw_loss)
         yield _picture("Labelled pixels kept by the confidence threshold", curve, _draw_kept)
@@ -33,7 +33,7 @@ def _pictures(curve: Curve) -> Iterator[Picture]:
         yield _picture("mIoU on photos of the evaluation", measured, _draw_miou)
 
 
-def _picture(title: str, curve: Curve, draw: Callable[[Axes, Curve], None]) -> Picture:
+def _picture(title: str, curve: CurveRows, draw: Callable[[Axes, CurveRows], None]) -> Picture:
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     draw(axes, curve)
@@ -45,7 +45,7 @@ def _picture(title: str, curve: Curve, draw: Callable[[Axes, Curve], None]) -> P
     return Picture(title, data_uri(np.asarray(canvas.buffer_rgba())[..., :3], lossless=True))
 
 
-def _draw_loss(axes: Axes, curve: Curve) -> None:
+def _draw_loss(axes: Axes, curve: CurveRows) -> None:
     axes.plot(*_line(curve, "loss"), color=COLOUR, linewidth=1.2)
     axes.set_ylabel("loss", color=COLOUR)
     axes.set_ylim(bottom=0)
@@ -56,13 +56,13 @@ def _draw_loss(axes: Axes, curve: Curve) -> None:
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
 
 
-def _draw_kept(axes: Axes, curve: Curve) -> None:
+def _draw_kept(axes: Axes, curve: CurveRows) -> None:
     axes.plot(*_line(curve, "kept_fraction"), color=COLOUR, linewidth=1.2)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _draw_miou(axes: Axes, curve: Curve) -> None:
+def _draw_miou(axes: Axes, curve: CurveRows) -> None:
     axes.plot(*_line(curve, "miou"), color=COLOUR, linewidth=1.2, marker="o", markersize=3.5)
     best = max(curve, key=lambda point: point["miou"])
     axes.plot(best["iteration"], best["miou"], color=OTHER_COLOUR, marker="o", markersize=7)
@@ -70,5 +70,5 @@ def _draw_miou(axes: Axes, curve: Curve) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _line(curve: Curve, column: str) -> tuple[list[int], list[float]]:
+def _line(curve: CurveRows, column: str) -> tuple[list[int], list[float]]:
     return [point["iteration"] for point in curve], [point[column] for point in curve]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+CamColumn = Literal["cam", "refined_cam"]
 STORED_DTYPE = np.dtype("<f2")
 
 
@@ -22,7 +23,7 @@ def encoded_residual(cams: np.ndarray) -> bytes:
     return encoded_cams(cams - cams.astype(STORED_DTYPE).astype(np.float32))
 
 
-def stored_cams(row: Mapping[str, Any], column: Literal["cam", "refined_cam"]) -> np.ndarray:
+def stored_cams(row: Mapping[str, Any], column: CamColumn) -> np.ndarray:
     """Return the CAMs of a row.
 
     Returns:

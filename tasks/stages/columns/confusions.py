@@ -1,6 +1,6 @@
 """Confusion matrices of predictions with the true mask of a photo, in the columns of artifacts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,17 @@ def sparse_cells(matrix: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
     sparse = to_triplets(matrix)
     return zip(sparse.truth.tolist(), sparse.prediction.tolist(), sparse.pixels.tolist(), strict=True)
+
+
+def cell_columns(names: Sequence[str], cells: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the columns of a row that holds cells of confusion matrices; empty if there are no cells.
+
+    Args:
+        names: names of the columns, in the order of the values of a cell.
+        cells: values of each cell.
+    """
+    columns = tuple(zip(*cells, strict=True))
+    return dict(zip(names, columns, strict=True)) if columns else {}
 
 
 def photo_miou(row: Mapping[str, Any], num_classes: int) -> float:

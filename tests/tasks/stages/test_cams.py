@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,18 @@ from support.prepared import prepare_run
 from support.small_runs import make_run
 from support.voc_scenes import NINE, labels_of
 
+from clipes.tasks.inputs.batches import compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.clip import load_clip
-from clipes.tasks.stages.cams import batch_rows
+from clipes.tasks.stages.cams import batch_cams
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual, stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.run import CamConfig, ClipConfig
-from clipes_core.errors import ShapeError
+from clipes_core.errors import ErrorKind, ShapeError
 from clipes_core.text_features import TextFeatures
 
 
@@ -212,31 +215,30 @@ def seven(large_scene):
 
 def made(backbone, texts, batch, room):
     backbone.room = room
-    return list(batch_rows(backbone, texts, batch, CamConfig()))
+    results = compute_batch(batch, partial(batch_cams, backbone, texts, CamConfig()))
+    return {photo.image_id: result for photo, _, result in results}
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 6, 7])
 def test_a_batch_that_does_not_fit_is_halved(backbone, texts, seven, room):
-    rows = made(backbone, texts, seven, room)
+    found = made(backbone, texts, seven, room)
 
-    assert [row.image_id for row in rows] == list("0123456")
-    assert {row.status for row in rows} == {"ok"}
-    alone = [made(backbone, texts, [each], 1)[0] for each in seven]
-    for row, single in zip(rows, alone, strict=True):
-        assert row.class_ids == single.class_ids
-        assert row.scores == pytest.approx(single.scores, abs=1e-5)
-        both = (np.frombuffer(each.refined_cam, "<f2") for each in (row, single))
-        np.testing.assert_allclose(*both, atol=2e-3)
+    assert list(found) == list("0123456")
+    for photo, loaded in seven:
+        cams = found[photo.image_id]
+        alone = made(backbone, texts, [(photo, loaded)], 1)[photo.image_id]
+        assert len(cams.scores) == len(photo.class_ids)
+        np.testing.assert_allclose(cams.scores, alone.scores, atol=1e-5)
+        np.testing.assert_allclose(cams.refined_cam, alone.refined_cam, atol=2e-3)
 
 
 def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts, seven):
-    rows = made(backbone, texts, seven[:3], 0)
+    found = made(backbone, texts, seven[:3], 0)
 
-    assert [row.image_id for row in rows] == list("012")
-    assert {row.error_kind for row in rows} == {"out_of_memory"}
-    assert rows[0].error == "CUDA out of memory. Tried to allocate 2.00 GiB"
-    assert rows[1].class_ids == (3, 8)
-    assert rows[0].error_kind.transient
+    assert list(found) == list("012")
+    assert {error.kind for error in found.values()} == {ErrorKind.OUT_OF_MEMORY}
+    assert found["0"].reason == "CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert ErrorKind.OUT_OF_MEMORY.transient
 
 
 def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
@@ -244,9 +246,12 @@ def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
 
     halved, alone = made(machine, texts, seven[:3], 1), made(machine, texts, seven[:2], 0)
 
-    assert halved == made(backbone, texts, seven[:3], 1)
-    assert [row.error_kind for row in alone] == ["out_of_memory"] * 2
-    assert "can't allocate memory: you tried to allocate 1152921504606846976 bytes" in alone[0].error
+    expected = made(backbone, texts, seven[:3], 1)
+    assert halved.keys() == expected.keys()
+    for image_id, cams in halved.items():
+        np.testing.assert_array_equal(cams.refined_cam, expected[image_id].refined_cam)
+    assert [error.kind for error in alone.values()] == [ErrorKind.OUT_OF_MEMORY] * 2
+    assert "can't allocate memory: you tried to allocate 1152921504606846976 bytes" in alone["0"].reason
 
 
 def test_another_runtime_error_passes(backbone, texts, seven):

@@ -5,7 +5,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from clipes.tasks.storage.run_files import RunFiles, run_names
+from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
 
@@ -31,7 +31,7 @@ def test_written_files_can_be_read(files):
     assert files.read_json("run.json") == value
     assert files.read_table("status.parquet").to_pydict() == table.to_pydict()
     assert names(files) == ["run.json", "status.parquet"]
-    assert run_names(files.store_uri) == ["my run"]
+    assert list_runs(files.store_uri) == ["my run"]
 
 
 def test_a_text_is_written_in_utf_8_and_replaces_the_old_one(files):
@@ -61,7 +61,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file(files):
 def test_a_run_without_files_has_none(files):
     assert files.read_json("run.json") is None
     assert files.find("run.json") is None
-    assert run_names(files.store_uri) == []
+    assert list_runs(files.store_uri) == []
 
 
 def test_a_truncated_run_json_is_an_error(files):
@@ -82,7 +82,7 @@ def test_archived_files_move_to_the_runs_history(files):
     assert files.find("run.json") is None
     assert files.read_json("history/2026-11-22/metrics.json") == {"file": "metrics.json"}
     assert names(files) == ["metrics.json", "run.json"]
-    assert run_names(files.store_uri) == ["my run"]
+    assert list_runs(files.store_uri) == ["my run"]
 
 
 def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_nothing_behind(tmp_path):

@@ -10,7 +10,7 @@ from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.stages.segmenter import training_facts
+from clipes.tasks.stages.segmenter import read_training_facts
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.user_files import write_bytes
@@ -32,7 +32,7 @@ def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_fold
             work_on(work, run)
 
     uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")
-    reads = training_facts(run.store, uri)["reads"]
+    reads = read_training_facts(run.store, uri)["reads"]
     files = run.photos + len(masks)
     assert uri.startswith(f"{s3_folder}/store/")
     assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * ITERATIONS * BATCH - files)

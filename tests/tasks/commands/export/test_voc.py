@@ -14,7 +14,7 @@ from support.small_runs import make_run
 from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.run_files import run_names
+from clipes.tasks.storage.run_files import list_runs
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 
 
@@ -141,7 +141,7 @@ def test_the_colours_are_those_of_the_run_even_if_its_vocabulary_was_deleted(tin
     export_run("voc", store, name, str(tiny.folder / "out"), 0)
 
     assert palette(tiny.folder / "out" / "a.png")[3:6] == [9, 8, 7]
-    assert run_names(store) == ["tiny"]
+    assert list_runs(store) == ["tiny"]
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a"])

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
-from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou, sparse_cells
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, photo_miou, sparse_cells
 from clipes.tasks.storage.artifact_store import ArtifactStore
 
 
@@ -45,3 +45,9 @@ def test_a_photo_is_scored_over_the_classes_of_its_truth():
 
 def test_the_cells_that_are_not_zero_in_row_order():
     assert list(sparse_cells(np.array([[3, 0], [1, 2]]))) == [(0, 0, 3), (1, 0, 1), (1, 1, 2)]
+
+
+def test_cells_become_one_column_per_value():
+    cells = [(0, 0, 6), (1, 0, 2)]
+    assert cell_columns(TRIPLET_COLUMNS, iter(cells)) == {"truth": (0, 1), "prediction": (0, 0), "pixels": (6, 2)}
+    assert cell_columns(TRIPLET_COLUMNS, []) == {}

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTOS
+from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
@@ -33,7 +33,7 @@ class Brightness(Stage):
 
     name, version = "brightness", 1
     upstream = (MASKS,)
-    row, kind, workers = BrightnessRow, PHOTOS, "cpu"
+    row, kind, workers = BrightnessRow, PHOTO_ROWS, "cpu"
 
     @override
     def rows(self, job: ShardJob) -> Iterator[BrightnessRow]:
