@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
-from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, interruption_first
+from clipes.tasks.machine.interruption import INTERRUPTED, handle_signals, interruption_behind, interruption_first
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, StageError, UsageError
 
@@ -25,7 +24,6 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
-SAME_CTRL_C_SECONDS = 1.0  # `uv run`, for example, repeats a signal that the terminal has already sent
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
@@ -95,13 +93,13 @@ def run(
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.
+        from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.pipeline import pipeline
         from clipes.flows.tables import print_summary
 
+        flow = keep_sigterm_handler(pipeline)
         with _explain_resume():
-            summary = server.record(
-                lambda resumes: pipeline(loaded, until, fresh and not resumes, verify, retry_errors)
-            )
+            summary = server.record(lambda resumes: flow(loaded, until, fresh and not resumes, verify, retry_errors))
     print_summary(out, summary, verify)
 
 
@@ -146,13 +144,14 @@ def prompts(
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.
+        from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.prompt_selection import prompt_selection
         from clipes.flows.tables import print_selection
 
-        scored = miou_templates if with_miou else 0
+        flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with _explain_resume():
             selection = server.record(
-                lambda resumes: prompt_selection(
+                lambda resumes: flow(
                     loaded, candidates, scored, miou_photos, fresh and not resumes, verify, retry_errors
                 )
             )
@@ -270,36 +269,8 @@ def main() -> None:
     """Run the clipes command, turning errors into messages and exit codes."""
     show_log()
     with _exit_codes():
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores SIGINT
-            signal.signal(signal.SIGINT, _interrupt_once)
-        signal.signal(signal.SIGTERM, _interrupted)
+        handle_signals()
         app()
-
-
-def _interrupt_once(*_: object) -> None:
-    """Raise KeyboardInterrupt at the first Ctrl-C, and end the process at once at a later one.
-
-    A second exception while the run is being closed could leave a thread waiting for a worker forever.
-    """
-    first = time.monotonic()
-
-    def again(*_: object) -> None:
-        if time.monotonic() - first > SAME_CTRL_C_SECONDS:
-            os.write(sys.stderr.fileno(), b"clipes: ended at once; run the same command again to resume\n")
-            _quit()
-
-    signal.signal(signal.SIGINT, again)
-    raise KeyboardInterrupt
-
-
-def _interrupted(*_: object) -> None:
-    """End the command as Ctrl-C does. This is the handler of SIGTERM, which schedulers send."""
-    raise SystemExit(INTERRUPTED)
-
-
-def _quit(*_: object) -> None:
-    """End this process at once, as if it were killed. Its workers and the shared server notice this and end too."""
-    os._exit(INTERRUPTED)
 
 
 @contextmanager
@@ -317,8 +288,6 @@ def _exit_codes() -> Iterator[None]:
     except BaseException as exc:
         if interruption_behind(exc) is None:
             raise
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _quit)
         _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
 
 

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -26,7 +27,24 @@ HOST, PID, PID_STARTED = "clipes.host", "clipes.pid", "clipes.pid_started"
 PAGE = 200
 ACTIVE = [StateType.RUNNING, StateType.CANCELLING]
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
 logger = logging.getLogger(__name__)
+
+
+def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Result]:
+    """Return the flow with this process's own handler of SIGTERM instead of Prefect's.
+
+    Prefect's handler raises an exception at every SIGTERM, even while the run is being closed. Only flow runs of
+    deployments need it, because their worker cancels them with SIGTERM.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def restore(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+        signal.signal(signal.SIGTERM, handler)
+
+    return flow.with_options(on_running=[restore, *flow.on_running_hooks])  # Prefect has set its handler by then
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -1,14 +1,53 @@
 """Interruptions of the whole program: SIGINT (Ctrl-C) and SIGTERM, which the CLI and Prefect turn into exceptions."""
 
 import logging
+import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 INTERRUPTED = 130  # the exit code
+SAME_SIGNAL_SECONDS = 1.0  # `uv run`, for example, repeats a signal that the terminal has already sent
+STDERR = 2
 
 logger = logging.getLogger(__name__)
+
+
+class InterruptOnce:
+    """A signal handler that raises KeyboardInterrupt once; a later signal ends the process at once.
+
+    A second exception while the run is being closed could leave a thread waiting for a worker forever, or replace the
+    exit code. Signals that arrive within `SAME_SIGNAL_SECONDS` count as one.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, *_: object) -> None:
+        """Handle a signal."""
+        if self._first is None:
+            self._first = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - self._first > SAME_SIGNAL_SECONDS:
+            _end_at_once()
+
+
+def handle_signals() -> None:
+    """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let a later one end the process at once."""
+    handler = InterruptOnce()
+    signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores SIGINT
+        signal.signal(signal.SIGINT, handler)
+
+
+def _end_at_once() -> None:
+    """End this process as if it were killed. Its workers and the shared server notice this and end too."""
+    try:
+        os.write(STDERR, b"clipes: ended at once; run the same command again to resume\n")
+    finally:  # also if nobody reads standard error any more
+        os._exit(INTERRUPTED)
 
 
 @contextmanager
@@ -56,7 +95,5 @@ def interruption_behind(error: BaseException) -> BaseException | None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    if isinstance(error, SystemExit):
-        return error.code == INTERRUPTED
     # Prefect's exception for SIGTERM is recognised by its name, because some commands do not import Prefect.
     return isinstance(error, KeyboardInterrupt) or type(error).__qualname__ == "TerminationSignal"

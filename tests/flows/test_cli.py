@@ -1,7 +1,11 @@
-"""The commands other than run, exit codes, and processes that are left behind."""
+"""The commands other than run, exit codes, signals, and processes that are left behind."""
 
+import signal
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +149,86 @@ def test_without_a_named_server_a_run_starts_one_and_leaves_none(clipes_process,
     done = alone(*scene_arguments, "--until", "texts")
     assert done.returncode == 0, done.stderr
     assert gone_within(10, started_in(tmp_path))
+
+
+HELD = (sys.executable, str(Path(__file__).parents[1] / "support" / "interrupted_command.py"))
+CTRL_C, SIGTERM = SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture
+def hold(clipes_process):
+    """Start a command that holds, and return it when its work has begun."""
+    started = []
+
+    def begun(command, seconds, *wrapper):
+        process = replace(clipes_process, program=(*wrapper, *HELD)).start(command, seconds)
+        started.append(process)
+        assert process.stdout.readline() == "begun\n", process.communicate()
+        return process
+
+    yield begun
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def go_on(process):
+    process.stdin.write("1")
+    process.stdin.flush()
+
+
+def ended(process):
+    """Exit code, and what was printed since it was looked at last."""
+    return process.wait(timeout=60), process.stdout.read(), process.stderr.read()
+
+
+def named(value):
+    return getattr(value, "name", value)
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [*product(("hold", "hold-in-a-flow"), SIGNALS, SIGNALS), *product(["hold-around-a-flow"], SIGNALS, [SIGTERM])],
+    ids=named,
+)
+def test_a_second_signal_ends_a_command_that_is_being_closed_at_once(hold, command, first, second):
+    process = hold(command, "0")
+    process.send_signal(first)
+    assert process.stdout.readline() == "closing\n"
+    process.send_signal(second)
+    assert ended(process) == (130, "", "clipes: ended at once; run the same command again to resume\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [("hold", CTRL_C), ("hold-in-a-flow", SIGTERM), ("hold-around-a-flow", SIGTERM)],
+    ids=named,
+)
+def test_signals_that_come_together_count_as_one(hold, command, first):
+    process = hold(command, "inf")
+    process.send_signal(first)
+    assert process.stdout.readline() == "closing\n"
+    for number in SIGNALS:
+        process.send_signal(number)
+    go_on(process)
+    message = "clipes: interrupted; finished work is kept: run the same command again to resume\n"
+    assert ended(process) == (130, "closed\n", message)
+
+
+def test_a_second_signal_ends_a_command_whose_messages_nobody_reads(hold):
+    process = hold("hold", "0")
+    process.send_signal(SIGTERM)
+    assert process.stdout.readline() == "closing\n"
+    process.stderr.close()
+    process.send_signal(SIGTERM)
+    assert process.wait(timeout=60) == 130
+
+
+def test_a_job_in_the_background_of_a_shell_ignores_ctrl_c_only(hold):
+    process = hold("hold", "0", "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    process.send_signal(CTRL_C)
+    go_on(process)
+    assert process.stdout.readline() == "closing\n"
+    process.send_signal(CTRL_C)
+    go_on(process)
+    assert ended(process) == (0, "closed\n", "")

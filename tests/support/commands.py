@@ -39,14 +39,16 @@ class ClipesProcess:
     Attributes:
         folder: where it is called.
         environment: added to the process's.
+        program: the command.
     """
 
     folder: Path
     environment: dict[str, str]
+    program: tuple[str, ...] = (str(CLIPES),)
 
     def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(CLIPES), *arguments],
+            [*self.program, *arguments],
             cwd=self.folder,
             env={**os.environ, **self.environment},
             capture_output=True,
@@ -57,9 +59,10 @@ class ClipesProcess:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(CLIPES), *arguments],
+            [*self.program, *arguments],
             cwd=self.folder,
             env={**os.environ, **self.environment},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -11,7 +11,7 @@ from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, 
 
 pytestmark = pytest.mark.usefixtures("heeds_ctrl_c")
 
-INTERRUPTIONS = [KeyboardInterrupt(), SystemExit(INTERRUPTED), TerminationSignal(signal.SIGTERM)]
+INTERRUPTIONS = [KeyboardInterrupt(), TerminationSignal(signal.SIGTERM)]
 
 
 def replaced(first, then):

@@ -1,0 +1,60 @@
+"""The clipes command with three more commands: python interrupted_command.py COMMAND SECONDS.
+
+Each prints a line when its work begins, when it is being closed and when it is closed, and waits after the first two
+until it can read a byte. Signals within SECONDS of the first one count as the same.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from clipes.flows import cli
+from clipes.tasks.machine import interruption
+
+STDIN = 0
+
+
+def work() -> None:
+    print("begun", flush=True)
+    os.read(STDIN, 1)
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        print("closing", flush=True)
+        os.read(STDIN, 1)
+        print("closed", flush=True)
+
+
+@cli.app.command()
+def hold() -> None:
+    with closed():
+        work()
+
+
+@cli.app.command()
+def hold_in_a_flow() -> None:
+    call_as_flow(hold)
+
+
+@cli.app.command()
+def hold_around_a_flow() -> None:
+    with closed():
+        call_as_flow(work)
+
+
+def call_as_flow(function: Callable[[], None]) -> None:
+    from prefect import flow
+
+    from clipes.flows.flow_runs import keep_sigterm_handler
+
+    keep_sigterm_handler(flow(function))()
+
+
+if __name__ == "__main__":
+    interruption.SAME_SIGNAL_SECONDS = float(sys.argv.pop())
+    cli.main()
