@@ -239,11 +239,3 @@ def test_a_ranking_has_photos_with_labels_and_scores_those_with_truth(six):
     }
     assert rows == {"embeddings": list("bcdef"), "prompts": list("bcdef"), "prompt_scores": ["b", "d"]}
     assert run.shards(STAGES["candidate_texts"]) == [0, 1]
-
-
-def test_a_stage_reads_the_texts_of_its_templates(six):
-    run = prepare_ranking(six.config(), ("a {}.", "the {}.", "one {}."), 9).with_sampled(("one {}.", "a {}."))
-    assert run.shards_read(STAGES["prompts"], STAGES["candidate_texts"], 7) == (0, 1, 2)
-    assert run.shards_read(STAGES["prompts"], STAGES["embeddings"], 7) == (7,)
-    assert run.shards_read(STAGES["prompt_scores"], STAGES["candidate_texts"], 7) == (2, 0)
-    assert run.shards_read(STAGES["cams"], STAGES["texts"], 7) == (0,)
