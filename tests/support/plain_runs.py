@@ -1,18 +1,23 @@
-"""Inputs of runs that open no photo and load no network, and a stage whose rows can be worked out by hand."""
+"""Runs that open no photo and load no network: inputs, artifacts, and a stage whose rows can be worked out by hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
-from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.row_kinds import PHOTOS
 from clipes.tasks.plan.rows import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.shard_plan import REUSE_ALL
 from clipes.tasks.plan.stage import Stage
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
@@ -77,3 +82,29 @@ def worker_here(*stages: str) -> Iterator[Counters]:
     counters = Counters(stages)
     with act_as_worker(WorkerSlot("cpu", 1), counters.of_slot()):
         yield counters
+
+
+def plain_run(store: str, inputs: RunInputs, stages: tuple[str, ...], rejects: tuple[Reject, ...] = ()) -> PreparedRun:
+    """Return a prepared run of some stages, up to the last of them."""
+    return PreparedRun(inputs, ArtifactStore(store), stages, rejects, stages[-1], REUSE_ALL)
+
+
+def write_artifact(store: str, stage: Stage, rows: Iterable[Any], shard: int = 0, **metadata: str) -> ShardRecord:
+    """Write an artifact of given rows and return the record of its shard."""
+    made = [asdict(row) for row in rows]
+    key = ArtifactKey(stage.name, "5" * 16, shard, "c" * 16)
+    with ArtifactStore(store).writer(key, stage.schema, metadata) as artifact:
+        for row in made:
+            artifact.write(row)
+    uri = ArtifactStore(store).artifact_uri(key)
+    return ShardRecord(stage.name, shard, uri, len(made), cached=False, computed=len(made))
+
+
+def ledger_of(*records: ShardRecord, photos: int = 10, evaluated: int = 0) -> Ledger:
+    """Return the ledger of a run whose shards are finished."""
+    ledger = Ledger(photos, 1, evaluated)
+    for record in records:
+        ledger.planned(record.stage, record.shard)
+        ledger.started(record.stage, record.shard, 1)
+        ledger.finished(record, 1)
+    return ledger
