@@ -1,8 +1,10 @@
-"""A small network and a small photo for tests of CAMs."""
+"""A small network and a small photo for tests of CAMs, and a CRF backend that is not shipped."""
 
 import pytest
 import torch
 from support import oracle
+
+from clipes_core.crf_backends import CRF_BACKENDS, CrfBackend
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +26,14 @@ def model(seeded_weights):
 def photo(large_scene):
     """Return a photo of 8 x 10 patches of 16 px, whose sides are not multiples of the patch size."""
     return large_scene.resize((157, 121))
+
+
+@pytest.fixture
+def add_toy(monkeypatch):
+    """Return a function that adds the CRF backend `toy`."""
+
+    def add(exact):
+        row = CrfBackend("support.toy_crf_backends:no_neighbours", exact)
+        monkeypatch.setitem(CRF_BACKENDS, "toy", row)
+
+    return add

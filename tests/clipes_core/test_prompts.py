@@ -7,7 +7,7 @@ from support import oracle
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import PromptsConfig
-from clipes_core.errors import PromptError, ShapeError
+from clipes_core.errors import PromptError
 from clipes_core.prompts import (
     Text,
     checked_tokens,
@@ -16,7 +16,6 @@ from clipes_core.prompts import (
     text_feature,
     vocabulary_texts,
 )
-from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
@@ -156,55 +155,6 @@ def test_the_limit_is_that_of_the_tokenizer():
 def test_an_error_names_the_phrase_that_makes_a_sentence_too_long(model):
     with pytest.raises(PromptError, match=r"'a photo of dog .* dog\.' has more than the 77 tokens"):
         text_feature(model, TOKENIZER, ["dog", words(72)], ["{}", "a photo of {}."])
-
-
-# Two synonyms of class 1, one text of class 2, three of class 4, two background words.
-FEATURES = TextFeatures(np.array([1, 1, 2, 4, 4, 4, 0, 0]), 10.0 * np.arange(8)[:, None] + np.arange(2), 100.0)
-
-
-def starts(passes):
-    """Return the first entry of each feature, which identifies it."""
-    return passes[..., 0].tolist()
-
-
-def test_the_classes_of_a_photo_compete_with_the_background_in_the_order_given():
-    passes = FEATURES.passes([2])
-    assert passes.shape == (1, 3, 2)
-    assert passes.tolist() == [[[20, 21], [60, 61], [70, 71]]]
-    assert starts(FEATURES.passes([2, 1])) == [[20, 0, 60, 70], [20, 10, 60, 70]]
-    assert starts(FEATURES.passes([1, 2])) == [[0, 20, 60, 70], [10, 20, 60, 70]]
-
-
-def test_a_class_with_fewer_texts_repeats_them():
-    assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
-
-
-@pytest.mark.parametrize(("class_ids", "counts"), [([1, 4, 2], [2, 3, 1]), ([2], [1]), ([4, 1], [3, 2])])
-def test_a_class_has_as_many_passes_as_texts(class_ids, counts):
-    assert FEATURES.text_counts(class_ids) == counts
-    assert len(FEATURES.passes(class_ids)) == max(counts)
-
-
-def test_without_background_words_the_classes_compete_alone():
-    alone = TextFeatures(FEATURES.class_ids[:6], FEATURES.features[:6], 100.0)
-    assert starts(alone.passes([1, 2])) == [[0, 20], [10, 20]]
-
-
-def test_passes_share_no_memory_with_the_features():
-    features = TextFeatures(FEATURES.class_ids, FEATURES.features.astype(np.float32), 100.0)
-    passes = features.passes([2, 4])
-    assert passes.dtype == np.float32
-    passes.fill(-1)
-    assert np.array_equal(features.features, FEATURES.features)
-
-
-@pytest.mark.parametrize("class_ids", [[], [3], [1, 5]])
-def test_refuses_classes_without_texts(class_ids):
-    got = str(class_ids).replace("[", r"\[")
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
-        FEATURES.passes(class_ids)
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
-        FEATURES.text_counts(class_ids)
 
 
 def sharpness_of_one(scores):

@@ -2,23 +2,13 @@ import numpy as np
 import pytest
 
 from clipes_core.config.crf import DenseCrfConfig
-from clipes_core.config.run import CrfConfig, parse_config
-from clipes_core.config.segmenter import EvaluationCrfConfig
-from clipes_core.crf_backends import CRF_BACKENDS, CrfBackend
+from clipes_core.config.run import parse_config
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ConfigError
 
 PROBS = np.array([0.9, 0.2, 0.3, 0.2]).reshape(2, 1, 2)
 GREY = np.full((1, 2, 3), 128, np.uint8)
-
-
-@pytest.fixture
-def add_toy(monkeypatch):
-    def add(exact):
-        row = CrfBackend("support.toy_crf_backends:no_neighbours", exact)
-        monkeypatch.setitem(CRF_BACKENDS, "toy", row)
-
-    return add
 
 
 @pytest.mark.parametrize("name", CRF_BACKENDS)
@@ -52,17 +42,3 @@ def test_an_unknown_backend_is_refused_with_the_names():
     values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "gpu"}}
     with pytest.raises(ConfigError, match=r"^crf\.backend: Input should be 'pydensecrf' \(got 'gpu'\)$"):
         parse_config(values)
-
-
-def test_key_fields_leave_out_the_name_of_pydensecrf():
-    kernels = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
-    assert DenseCrfConfig().key_fields() == kernels
-    assert EvaluationCrfConfig().key_fields() == kernels | {"enabled": False}
-    assert CrfConfig().key_fields() == kernels | {"enabled": True, "image": "rgb", "background_power": 1}
-
-
-def test_key_fields_name_a_backend_only_if_its_labels_differ(add_toy):
-    add_toy(exact=True)
-    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields()
-    add_toy(exact=False)
-    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields() | {"backend": "toy"}

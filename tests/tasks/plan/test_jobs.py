@@ -8,7 +8,6 @@ import pytest
 from support.prepared import prepare_run
 from support.small_runs import made_shard, make_run, planned
 
-from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.stages.registry import STAGES
@@ -43,18 +42,6 @@ def test_all_rows_are_computed_where_nothing_is_there(four, pool):
         assert (record.cached, record.rejects) == (False, ())
         assert record.seconds > 0
         assert record.worker.startswith("cpu:")
-
-
-def test_an_artifact_says_what_made_it(four, pool):
-    first = made(four, pool)
-    (record,) = first.of("masks")
-
-    metadata = first.run.store.footer(record.uri).metadata
-
-    assert metadata["config"] == first.run.config.model_dump_json()
-    assert metadata["version"] == "0.1.0"
-    assert metadata["stage_key"] == first.run.keys["masks"]
-    assert metadata["complete"] == "true"
 
 
 def test_a_second_time_all_is_there(four, pool):
@@ -250,30 +237,6 @@ def test_a_stage_cannot_go_on_without_the_artifact_it_reads(four, pool):
     with pytest.raises(ArtifactError, match=r"\.parquet is missing: run again"):
         made_shard(run, STAGES["masks"], plan, pool)
     assert not Path(run.store.artifact_uri(plan.key)).exists()
-
-
-def test_a_photo_never_gets_lost(four, pool):
-    for name in "bcd":
-        four.remove(name)
-    one = made(four, pool, "cams")
-    for name in "bcd":
-        four.add(name)
-    run = prepared(four)
-    plan = planned(run, STAGES["masks"], 0, one.records)
-
-    with pytest.raises(ArtifactError, match=r"masks shard 0: 3 photos without a row: \['b', 'c', 'd'\]"):
-        made_shard(run, STAGES["masks"], plan, pool)
-    assert not Path(run.store.artifact_uri(plan.key)).exists()
-
-
-def test_a_cached_artifact_of_other_photos_is_told_so(four, pool):
-    run = made(four, pool, "cams").run
-    plan = planned(run, STAGES["cams"], 0, {})
-    other = dataclasses.replace(plan, photos=plan.photos[:3])
-
-    assert cached_record(STAGES["cams"], plan, run.store).images == 4
-    with pytest.raises(ArtifactError, match=r"holds different photos from those in the manifest: delete it and run"):
-        cached_record(STAGES["cams"], other, run.store)
 
 
 def test_a_job_can_be_sent_to_a_worker_and_names_its_photos(four, pool):

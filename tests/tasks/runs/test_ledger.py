@@ -2,28 +2,12 @@ import threading
 import time
 
 import pytest
+from support.ledger_records import finished, record, reject
 
-from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.stage_summary import summaries
-from clipes_core.errors import ConfigError, ErrorKind, StageError, TransientError, UpstreamError
-
-
-def reject(image_id, kind=ErrorKind.MISSING, stage="cams"):
-    return Reject(image_id, f"/photos/{image_id}.jpg", stage, kind, f"{image_id} is {kind}")
-
-
-def record(shard=0, stage="cams", images=10, rejects=(), **values):
-    uri = f"/store/{stage}-{shard}.parquet"
-    settings = {"cached": False, "computed": images, "seconds": 2.0, **values}
-    return ShardRecord(stage, shard, uri, images, rejects=tuple(rejects), **settings)
-
-
-def finished(ledger, made, attempt=1):
-    ledger.started(made.stage, made.shard, attempt)
-    ledger.finished(made, attempt)
+from clipes_core.errors import ErrorKind, StageError, TransientError, UpstreamError
 
 
 def rows(ledger):
@@ -85,33 +69,6 @@ def test_a_failed_shard_keeps_its_attempt_and_reason():
         check_shards(ledger)
 
 
-def test_an_error_of_another_kind_is_named():
-    ledger = Ledger(10, 0)
-    ledger.started("cams", 0, 1)
-    ledger.failed("cams", 0, 1, KeyError("feature"))
-    with pytest.raises(StageError, match=r"^cams shard 0: KeyError: 'feature'$"):
-        check_shards(ledger)
-
-
-def test_every_reason_has_a_line_with_its_shards():
-    ledger = Ledger(10, 0)
-    for shard, reason in ((10, "no"), (3, "never"), (2, "no")):
-        ledger.started("cams", shard, 1)
-        ledger.failed("cams", shard, 1, StageError(reason))
-    with pytest.raises(StageError) as caught:
-        check_shards(ledger)
-    assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
-
-
-def test_what_the_user_can_mend_goes_first():
-    ledger = Ledger(10, 0)
-    for shard, failure in enumerate([StageError("no"), ConfigError("clip.device: cuda is not here")]):
-        ledger.started("cams", shard, 1)
-        ledger.failed("cams", shard, 1, failure)
-    with pytest.raises(ConfigError, match=r"^clip\.device: cuda is not here$"):
-        check_shards(ledger)
-
-
 def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
     ledger = Ledger(2, 0.5)
     for shard in (0, 1):
@@ -166,45 +123,6 @@ def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
     assert not ledger.has_whole("cams", 0)
 
 
-@pytest.mark.parametrize(("failed", "borne"), [(0, True), (1, True), (2, True), (3, False), (10, False)])
-def test_a_stage_bears_a_share_of_failed_photos(failed, borne):
-    ledger = Ledger(20, 0.1)
-    finished(ledger, record(rejects=[reject(str(number)) for number in range(failed)]))
-
-    if borne:
-        check_failure_rate(ledger, "cams")
-    else:
-        message = (
-            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; the first: 0: "
-            r".*\nRepair them and add --retry-errors, or raise the rate\.$"
-        )
-        with pytest.raises(StageError, match=message):
-            check_failure_rate(ledger, "cams")
-    check_failure_rate(ledger, "masks")
-
-
-def test_failures_add_up_over_shards():
-    ledger = Ledger(20, 0.1)
-    for shard in range(3):
-        check_failure_rate(ledger, "cams")
-        finished(ledger, record(shard, rejects=[reject(str(shard))]))
-    with pytest.raises(StageError, match="3 of 20"):
-        check_failure_rate(ledger, "cams")
-
-
-def test_failures_that_may_pass_do_not_count_against_the_stage():
-    ledger = Ledger(20, 0)
-    finished(ledger, record(rejects=[reject("a", ErrorKind.TIMEOUT)]))
-    check_failure_rate(ledger, "cams")
-
-
-def test_failures_of_a_cached_shard_count_too():
-    ledger = Ledger(20, 0)
-    finished(ledger, record(cached=True, computed=0, rejects=[reject("a")]))
-    with pytest.raises(StageError, match="1 of 20"):
-        check_failure_rate(ledger, "cams")
-
-
 def test_a_shard_made_again_counts_once():
     ledger = Ledger(20, 0.05)
     for attempt in (1, 2):
@@ -237,23 +155,6 @@ def test_rows_that_were_there_are_those_of_cached_shards_and_copies():
     assert ledger.reused_rows("cams") == 15
     assert ledger.reused_rows("masks") == 1
     assert ledger.reused_rows("mask_scores") == 0
-
-
-def test_counts_of_a_stage():
-    ledger = Ledger(100, 1)
-    finished(ledger, record(0, cached=True, computed=0, seconds=0.0))
-    finished(ledger, record(1, images=8, copied=5, computed=3))
-    finished(ledger, record(2, images=7, computed=7, seconds=0.5))
-    ledger.started("cams", 3, 1)
-    ledger.failed("cams", 3, 1, StageError("no"))
-
-    summary = summaries(ledger, ["texts", "cams"])["cams"]
-
-    assert (summary.images, summary.shards) == (25, 4)
-    assert (summary.cached_shards, summary.computed_shards, summary.failed_shards) == (1, 2, 1)
-    assert (summary.copied_rows, summary.computed_rows) == (5, 10)
-    assert summary.busy_seconds == 2.5
-    assert summaries(ledger, ["texts", "masks"]) == {}
 
 
 def test_wall_time_is_from_first_start_to_last_end():

@@ -11,7 +11,6 @@ from support.small_runs import make_run
 from clipes.tasks.runs.pooled_scores import pooled_scores
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, photo_mious
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.evaluation.baseline import centre_box
 from clipes_core.evaluation.metrics import cam_confusions, confusion, scores_from_confusion
 from clipes_core.pseudo_mask import resize_cams
@@ -257,7 +256,3 @@ def test_opencv_has_the_threads_of_the_worker(tiny, pool):
     call(pool, cv2.setNumThreads, 3, timeout_s=60)
     make_run(prepare_run(tiny.config(), "mask_scores"), pool)
     assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
-
-
-def test_without_artifacts_there_are_no_scores(tmp_path):
-    assert pooled_scores(ArtifactStore(str(tmp_path)), [], CLASSES, 1.0) == {}

@@ -91,12 +91,6 @@ def test_the_footer_holds_key_config_version_and_completeness(store):
     }
 
 
-def test_other_readers_see_the_metadata_too(local):
-    metadata = pq.read_metadata(write(local)).metadata
-    assert metadata[b"clipes.stage"] == b"masks"
-    assert metadata[b"clipes.complete"] == b"true"
-
-
 def test_a_store_uri_may_end_with_a_slash(tmp_path):
     assert ArtifactStore(f"{tmp_path}/").artifact_uri(KEY) == ArtifactStore(str(tmp_path)).artifact_uri(KEY)
 
@@ -193,26 +187,6 @@ def test_a_second_writing_replaces_the_first(store):
     assert store.read(uri).num_rows == 5
 
 
-def test_rows_are_written_and_read_in_groups_that_bound_memory(local):
-    uri = write(local, count=2 * ROWS_AT_ONCE + 2)
-
-    with pq.ParquetFile(uri) as parquet:
-        sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
-    assert ROWS_AT_ONCE == 64
-    assert sizes == [64, 64, 2]
-    assert list(local.read_rows(uri)) == rows(130)
-
-
-def test_groups_appear_in_the_temporary_file_while_rows_come_in(local):
-    with local.writer(KEY, SCHEMA, METADATA) as artifact:
-        (temporary,) = path_of(local).parent.iterdir()
-        before = temporary.stat().st_size
-        for row in rows(ROWS_AT_ONCE):
-            artifact.write(row)
-        after = temporary.stat().st_size
-    assert after - before > ROWS_AT_ONCE * 50
-
-
 def test_reading_detects_a_flipped_bit_of_the_data(local):
     uri = write(local)
     flip_in_page(path_of(local), group=0, column=1)
@@ -253,25 +227,6 @@ def test_a_broken_or_foreign_artifact_is_logged_and_a_missing_one_is_not(local, 
         f"{uri} has 3 rows, expected 4: clipes ignores it and rebuilds it",
         f"{local.artifact_uri(other)} carries the key of a different artifact: clipes ignores it and rebuilds it",
     ]
-
-
-def test_only_the_columns_that_are_read_are_checked(local):
-    uri = write(local)
-    flip_in_page(path_of(local), group=0, column=2)
-
-    assert local.read(uri, ["image_id"]).num_rows == 3
-    with pytest.raises(ArtifactError, match="CRC checksum"):
-        local.read(uri, ["sizes"])
-
-
-def test_pages_are_checked_in_every_group(local):
-    uri = write(local, count=ROWS_AT_ONCE + 1)
-    flip_in_page(path_of(local), group=1, column=0)
-
-    read = local.read_rows(uri)
-    assert [next(read)["image_id"] for _ in range(ROWS_AT_ONCE)][-1] == "photo 63"
-    with pytest.raises(ArtifactError, match="CRC checksum"):
-        next(read)
 
 
 def test_a_damaged_footer_never_raises(local):
@@ -322,10 +277,6 @@ def test_another_programs_parquet_counts_as_missing(local):
 
     assert not local.is_complete(KEY, 3)
     assert local.footer(uri).metadata == {}
-    with pytest.raises(ArtifactError, match=r"lacks the columns \['data'\]: delete it and run again"):
-        local.read(uri, ["image_id", "data"])
-    with pytest.raises(ArtifactError, match="lacks the columns"):
-        list(local.read_rows(uri, ["sizes"]))
 
 
 def test_reading_a_missing_artifact_says_that_it_is_missing(store):

@@ -1,0 +1,41 @@
+import pytest
+from pydantic import ValidationError
+
+from clipes_core.config.crf import DenseCrfConfig
+from clipes_core.config.run import CrfConfig
+from clipes_core.config.segmenter import EvaluationCrfConfig
+
+KERNELS = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
+
+
+def test_key_fields_leave_out_the_name_of_pydensecrf():
+    assert DenseCrfConfig().key_fields() == KERNELS
+    assert EvaluationCrfConfig().key_fields() == KERNELS | {"enabled": False}
+    assert CrfConfig().key_fields() == KERNELS | {"enabled": True, "image": "rgb", "background_power": 1}
+
+
+def test_key_fields_name_a_backend_only_if_its_labels_differ(add_toy):
+    add_toy(exact=True)
+    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields()
+    add_toy(exact=False)
+    assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields() | {"backend": "toy"}
+
+
+def test_values_at_their_bounds_are_accepted():
+    lowest = {"iter_max": 1, "pos_w": 0, "pos_xy_std": 0.1, "bi_w": 0, "bi_xy_std": 0.1, "bi_rgb_std": 0.1}
+    assert DenseCrfConfig(**lowest).key_fields() == lowest
+    assert DenseCrfConfig(iter_max=100).iter_max == 100
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("iter_max", 101, "less than or equal to 100"),
+        ("bi_w", -0.5, "greater than or equal to 0"),
+        ("bi_xy_std", 0.09, r"greater than or equal to 0\.1"),
+    ],
+)
+def test_values_beyond_their_bounds_are_refused_on_predictions_too(key, value, message):
+    for section in (DenseCrfConfig, EvaluationCrfConfig):
+        with pytest.raises(ValidationError, match=rf"{key}\n  Input should be {message}"):
+            section(**{key: value})

@@ -1,0 +1,209 @@
+import dataclasses
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from support.plain_runs import LengthRow, Lengths, photo, run_inputs, worker_here
+
+from clipes.tasks.execution.make_shard import cached_record, make_shard
+from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.plan.keys import row_digest
+from clipes.tasks.plan.row_kinds import TEXT_ROWS
+from clipes.tasks.plan.rows import column
+from clipes.tasks.plan.shard_plan import plan_shard
+from clipes.tasks.plan.stage import JointStage
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.errors import ArtifactError, ErrorKind, StageError
+
+KEY = "5" * 16
+LENGTHS = Lengths()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(str(tmp_path))
+
+
+def planned(store, *image_ids, stage=LENGTHS, **changes):
+    photos = tuple(dataclasses.replace(photo(image_id), **changes.get(image_id, {})) for image_id in image_ids)
+    inputs = run_inputs(photos)
+    return inputs, plan_shard(stage, 0, KEY, inputs, store, {}, {})
+
+
+def job_of(store, *image_ids, stage=LENGTHS, **changes):
+    inputs, plan = planned(store, *image_ids, stage=stage, **changes)
+    return shard_job(stage, plan, store, inputs, 0)
+
+
+def made(store, *image_ids, stage=LENGTHS, **changes):
+    """Make a shard in this process and return its record and its rows."""
+    with worker_here(stage.name):
+        record = make_shard(job_of(store, *image_ids, stage=stage, **changes))
+    return record, list(store.read_rows(record.uri))
+
+
+def test_every_photo_has_a_row_with_its_digests(store):
+    job = job_of(store, "ab", "cde")
+    record, rows = made(store, "ab", "cde")
+
+    assert [(row["image_id"], row["status"], row["length"]) for row in rows] == [("ab", "ok", 2), ("cde", "ok", 3)]
+    assert {row["image_id"]: row["input_digest"] for row in rows} == job.plan.input_digests
+    assert rows[0]["output_digest"] == row_digest(LengthRow(image_id="ab", length=2))
+    assert record.uri == store.artifact_uri(job.plan.key)
+
+
+def test_the_record_tells_who_made_how_many_rows(store):
+    with worker_here("lengths") as counters:
+        record = make_shard(job_of(store, "ab", "cde"))
+        assert counters.count("lengths") == 2
+
+    assert (record.stage, record.shard, record.images, record.cached) == ("lengths", 0, 2, False)
+    assert (record.copied, record.computed, record.rejects) == (0, 2, ())
+    assert record.worker.startswith("cpu:")
+    assert record.peak_memory_mib > 1
+    assert record.seconds >= 0
+
+
+def test_the_footer_has_the_key_the_config_and_what_the_stage_adds(store):
+    job = job_of(store, "ab")
+    job.footer["weights"] = "12 abc"
+    with worker_here("lengths"):
+        record = make_shard(job)
+
+    footer = store.footer(record.uri)
+    assert footer.rows == 1
+    assert footer.metadata == {
+        **{"stage": "lengths", "stage_key": KEY, "content_key": job.plan.key.content_key},
+        **{"config": job.config.model_dump_json(), "version": version("clipes")},
+        **{"weights": "12 abc", "complete": "true"},
+    }
+
+
+def test_rows_that_did_not_change_are_copied_and_the_others_computed(store):
+    _, before = made(store, "ab", "cde", "f")
+
+    record, after = made(store, "ab", "cde", "f", "gh", cde={"fingerprint": "new"})
+
+    assert (record.images, record.copied, record.computed) == (4, 2, 2)
+    by_id = {row["image_id"]: row for row in after}
+    assert by_id.keys() == {"ab", "cde", "f", "gh"}
+    assert (by_id["ab"], by_id["f"]) == (before[0], before[2])
+    assert by_id["cde"]["input_digest"] != before[1]["input_digest"]
+    assert by_id["cde"]["output_digest"] == before[1]["output_digest"]
+
+
+class Refuses(Lengths):
+    """A stage that cannot work."""
+
+    def rows(self, job):
+        raise StageError("there is nothing to compute")
+        yield
+
+
+def test_a_shard_of_copied_rows_computes_nothing(store):
+    made(store, "ab", "cde")
+    record, rows = made(store, "ab", stage=Refuses())
+    assert (record.copied, record.computed) == (1, 0)
+    assert [row["image_id"] for row in rows] == ["ab"]
+
+
+def test_a_stage_that_cannot_work_leaves_no_artifact(store):
+    with pytest.raises(StageError, match="nothing to compute"):
+        made(store, "ab", stage=Refuses())
+    assert list(Path(store.uri).rglob("*.*")) == []
+
+
+def test_a_photo_that_cannot_be_used_is_a_reject_of_this_stage_unless_an_earlier_one_reports_it(store):
+    record, rows = made(store, "gone 1", "ab", "above 2")
+
+    assert [row["status"] for row in rows] == ["error", "ok", "error"]
+    assert record.rejects == (
+        Reject("gone 1", "/photos/gone 1.jpg", "lengths", ErrorKind.MISSING, "gone 1 is missing"),
+    )
+    assert store.footer(record.uri).metadata["complete"] == "true"
+
+
+def test_an_artifact_with_a_row_to_retry_is_not_complete(store):
+    record, _ = made(store, "busy 1", "ab")
+
+    assert [reject.kind for reject in record.rejects] == [ErrorKind.NETWORK]
+    assert store.footer(record.uri).metadata["complete"] == "false"
+    _, plan = planned(store, "busy 1", "ab")
+    assert not plan.cached
+
+
+def test_rejects_of_copied_rows_are_reported_again(store):
+    made(store, "gone 1", "ab")
+    record, _ = made(store, "gone 1", "ab", "cd")
+    assert (record.copied, [reject.image_id for reject in record.rejects]) == (2, ["gone 1"])
+
+
+def test_a_photo_without_a_row_is_an_error_and_leaves_no_artifact(store):
+    lost = [f"lost {number}" for number in range(6)]
+    message = r"^lengths shard 0: 6 photos without a row: \['lost 0', 'lost 1', 'lost 2', 'lost 3', 'lost 4'\]$"
+    with pytest.raises(ArtifactError, match=message):
+        made(store, "ab", *lost)
+    assert list(Path(store.uri).rglob("*.*")) == []
+
+
+@dataclasses.dataclass(frozen=True)
+class WordRow:
+    """A row that stands for no photo."""
+
+    word: str = column("string")
+
+
+class Words(Lengths):
+    """A stage of three texts."""
+
+    name, row, kind = "words", WordRow, TEXT_ROWS
+
+    def rows(self, job):
+        return (WordRow(word) for word in ("cat", "dog", "sky"))
+
+
+class JointWords(Words, JointStage):
+    """The same, made by several workers together."""
+
+    def processes(self, job, devices):
+        return 1
+
+    def assist(self, job, rank):
+        raise NotImplementedError
+
+    def forget(self, job):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("stage", "counted"), [(Words(), 3), (JointWords(), 0)])
+def test_rows_of_texts_have_no_digests_and_those_of_a_joint_stage_are_not_counted_here(store, stage, counted):
+    with worker_here("words") as counters:
+        record = make_shard(job_of(store, "ab", stage=stage))
+        assert counters.count("words") == counted
+    assert store.read(record.uri).to_pylist() == [{"word": "cat"}, {"word": "dog"}, {"word": "sky"}]
+    assert (record.images, record.computed) == (3, 3)
+
+
+def test_a_shard_that_is_cached_has_the_rejects_of_its_artifact(store):
+    first, _ = made(store, "gone 1", "above 2", "ab")
+    _, plan = planned(store, "gone 1", "above 2", "ab")
+    assert plan.cached
+
+    record = cached_record(LENGTHS, plan, store)
+
+    assert (record.uri, record.rejects) == (first.uri, first.rejects)
+    assert (record.images, record.cached, record.copied, record.computed, record.worker) == (3, True, 0, 0, "")
+
+
+def test_a_cached_artifact_of_other_photos_is_broken(store):
+    made(store, "ab", "cd")
+    _, plan = planned(store, "ab", "cd")
+    other = dataclasses.replace(plan, photos=plan.photos[:1])
+    with pytest.raises(ArtifactError, match=r"holds different photos from those in the manifest: delete it and run"):
+        cached_record(LENGTHS, other, store)
+
+
+def test_a_process_that_is_no_worker_makes_no_shard(store):
+    with pytest.raises(RuntimeError, match="it runs only in a worker"):
+        make_shard(job_of(store, "ab"))

@@ -1,0 +1,117 @@
+import json
+import os
+import platform
+import socket
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import psutil
+import pytest
+from support.ledger_records import reject
+from support.plain_runs import VOCABULARY, photo, plain_run, run_inputs
+
+from clipes.tasks.runs.record.contents import (
+    MANIFEST_SCHEMA,
+    REJECTS_SCHEMA,
+    REPORTED_PACKAGES,
+    chosen_values,
+    manifest_table,
+    rejects_table,
+    run_json,
+    time_now,
+)
+from clipes_core.config.run import parse_config
+from clipes_core.errors import ErrorKind
+from clipes_core.vocabulary import Vocabulary
+
+A, B = photo("a", (1, 2)), photo("b", (), truth=False)
+TEMPLATES = ("a {}.", "the {}.")
+
+
+def run_of(*stages, template="a {}.", **values):
+    settings = {"prompts": {"template": template}}
+    return plain_run("/store", run_inputs((A,), (), (B,), settings=settings, **values), stages, (reject("c"),))
+
+
+def test_a_run_names_its_process():
+    begun = run_json(run_of("texts"))
+    assert (begun["host"], begun["pid"]) == (socket.gethostname(), os.getpid())
+    assert begun["pid_started"] == psutil.Process().create_time()
+    assert (begun["state"], begun["finished"], begun["error"]) == ("running", None, None)
+
+
+def test_a_run_says_what_it_is_made_from():
+    run = run_of("texts", "cams", candidates=TEMPLATES)
+    begun = json.loads(json.dumps(run_json(run), allow_nan=False))
+    assert (begun["until"], begun["photos"], begun["rejected"]) == ("cams", 2, 1)
+    assert (begun["model_digest"], begun["precision"], begun["candidates"]) == (
+        *("digest of weights", "fp32"),
+        list(TEMPLATES),
+    )
+    assert parse_config(begun["config"]) == run.config
+    assert Vocabulary.model_validate(begun["vocabulary"]) == VOCABULARY
+
+
+def test_a_run_lists_the_versions_of_what_its_results_depend_on():
+    versions = run_json(run_of("texts"))["versions"]
+    assert list(versions) == ["python", *REPORTED_PACKAGES]
+    assert versions["python"] == platform.python_version()
+    assert (versions["torch"], versions["pydensecrf2"]) == (version("torch"), version("pydensecrf2"))
+
+
+@pytest.mark.parametrize("template", ["a {}.", TEMPLATES])
+def test_a_given_template_is_recorded_with_the_keys_of_the_stages(template):
+    run = run_of("texts", "cams", template=template)
+    chosen = chosen_values(run)
+    assert chosen == {"template": template, "stage_keys": run.keys}
+    assert list(chosen["stage_keys"]) == ["texts", "cams"]
+
+
+def test_an_automatic_template_is_recorded_once_it_is_chosen():
+    ranking = ("candidate_texts", "embeddings", "prompts")
+    run = run_of(*ranking, "texts", "cams", template="auto", candidates=TEMPLATES)
+    before, after = chosen_values(run), chosen_values(run.with_inputs(run.inputs.with_template("the {}.")))
+    assert (before["template"], after["template"]) == (None, "the {}.")
+    assert (list(before["stage_keys"]), list(after["stage_keys"])) == ([*ranking], [*ranking, "texts", "cams"])
+
+
+def test_a_ranking_has_no_template():
+    assert chosen_values(run_of("candidate_texts", "prompts", candidates=TEMPLATES))["template"] is None
+
+
+def test_the_manifest_has_a_row_per_photo_with_its_shard():
+    table = manifest_table({0: (A,), 7: (B,)})
+    assert table.schema == MANIFEST_SCHEMA
+    file = {"size_bytes": 100, "fingerprint": "100-1"}
+    assert table.to_pylist() == [
+        {
+            **{"image_id": "a", "uri": "/photos/a.jpg", **file, "class_ids": [1, 2], "shard": 0},
+            **{"truth_uri": "/truth/a.png", "truth_fingerprint": "9-1"},
+        },
+        {
+            **{"image_id": "b", "uri": "/photos/b.jpg", **file, "class_ids": [], "shard": 7},
+            **{"truth_uri": None, "truth_fingerprint": None},
+        },
+    ]
+
+
+def test_rejects_have_a_row_each_with_stage_kind_and_reason():
+    table = rejects_table([reject("a", ErrorKind.TOO_SMALL, "masks")])
+    assert table.schema == REJECTS_SCHEMA
+    assert table.to_pylist() == [
+        {
+            **{"image_id": "a", "uri": "/photos/a.jpg", "stage": "masks"},
+            **{"kind": "too_small", "reason": "a is too_small"},
+        }
+    ]
+
+
+def test_tables_without_rows_have_their_columns():
+    assert (manifest_table({}).schema, manifest_table({}).num_rows) == (MANIFEST_SCHEMA, 0)
+    assert (rejects_table([]).schema, rejects_table([]).num_rows) == (REJECTS_SCHEMA, 0)
+
+
+def test_times_are_in_utc_to_the_second():
+    before, now, after = datetime.now(UTC), datetime.fromisoformat(time_now()), datetime.now(UTC)
+    assert before.replace(microsecond=0) <= now <= after
+    assert (now.utcoffset().total_seconds(), now.microsecond) == (0, 0)

@@ -1,0 +1,100 @@
+import pytest
+from support.ledger_records import finished, record, reject
+
+from clipes.tasks.runs.failures import check_failure_rate, check_shards
+from clipes.tasks.runs.ledger import Ledger
+from clipes_core.errors import ConfigError, ErrorKind, StageError
+
+
+def test_an_error_of_another_kind_is_named():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 0, 1)
+    ledger.failed("cams", 0, 1, KeyError("feature"))
+    with pytest.raises(StageError, match=r"^cams shard 0: KeyError: 'feature'$"):
+        check_shards(ledger)
+
+
+def test_every_reason_has_a_line_with_its_shards():
+    ledger = Ledger(10, 0)
+    for shard, reason in ((10, "no"), (3, "never"), (2, "no")):
+        ledger.started("cams", shard, 1)
+        ledger.failed("cams", shard, 1, StageError(reason))
+    with pytest.raises(StageError) as caught:
+        check_shards(ledger)
+    assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
+
+
+def test_an_error_that_the_user_can_correct_goes_first():
+    ledger = Ledger(10, 0)
+    for shard, failure in enumerate([StageError("no"), ConfigError("clip.device: cuda is not here")]):
+        ledger.started("cams", shard, 1)
+        ledger.failed("cams", shard, 1, failure)
+    with pytest.raises(ConfigError, match=r"^clip\.device: cuda is not here$"):
+        check_shards(ledger)
+
+
+@pytest.mark.parametrize(("failed", "tolerated"), [(0, True), (1, True), (2, True), (3, False), (10, False)])
+def test_a_stage_tolerates_a_share_of_failed_photos(failed, tolerated):
+    ledger = Ledger(20, 0.1)
+    finished(ledger, record(rejects=[reject(str(number)) for number in range(failed)]))
+
+    if tolerated:
+        check_failure_rate(ledger, "cams")
+    else:
+        message = (
+            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; the first: 0: "
+            r".*\nRepair them and add --retry-errors, or raise the rate\.$"
+        )
+        with pytest.raises(StageError, match=message):
+            check_failure_rate(ledger, "cams")
+    check_failure_rate(ledger, "masks")
+
+
+def test_failures_add_up_over_shards():
+    ledger = Ledger(20, 0.1)
+    for shard in range(3):
+        check_failure_rate(ledger, "cams")
+        finished(ledger, record(shard, rejects=[reject(str(shard))]))
+    with pytest.raises(StageError, match="3 of 20"):
+        check_failure_rate(ledger, "cams")
+
+
+def test_failures_that_a_retry_may_help_do_not_count():
+    ledger = Ledger(20, 0)
+    finished(ledger, record(rejects=[reject("a", ErrorKind.TIMEOUT)]))
+    check_failure_rate(ledger, "cams")
+
+
+def test_failures_of_a_cached_shard_count_too():
+    ledger = Ledger(20, 0)
+    finished(ledger, record(cached=True, computed=0, rejects=[reject("a")]))
+    with pytest.raises(StageError, match="1 of 20"):
+        check_failure_rate(ledger, "cams")
+
+
+def test_the_message_names_the_first_photo_that_a_retry_cannot_help():
+    ledger = Ledger(20, 0)
+    finished(ledger, record(0, rejects=[reject("a", ErrorKind.NETWORK), reject("b")]))
+    finished(ledger, record(1, rejects=[reject("c")]))
+    with pytest.raises(StageError, match=r"^cams: 2 of 20 photos failed, .* 0 allows; the first: b: b is missing\n"):
+        check_failure_rate(ledger, "cams")
+
+
+def test_photos_of_the_evaluation_are_a_share_of_their_own_number():
+    ledger = Ledger(100, 0.5, evaluated=4)
+    for stage in ("cams", "segmenter_scores"):
+        finished(ledger, record(stage=stage, rejects=[reject(name, stage=stage) for name in "abc"]))
+    check_failure_rate(ledger, "cams")
+    with pytest.raises(StageError, match=r"^segmenter_scores: 3 of 4 photos failed"):
+        check_failure_rate(ledger, "segmenter_scores")
+
+
+def test_shards_of_several_stages_have_a_line_each_in_the_order_of_the_stages():
+    ledger = Ledger(10, 0)
+    for stage, shard in (("masks", 1), ("cams", 0)):
+        ledger.started(stage, shard, 1)
+        ledger.failed(stage, shard, 1, StageError("no"))
+    ledger.planned("masks", 2)
+    with pytest.raises(StageError) as caught:
+        check_shards(ledger)
+    assert str(caught.value) == "cams shard 0: no\nmasks shard 1: no\nmasks shard 2: its task run did not finish"

@@ -1,0 +1,51 @@
+from support.ledger_records import finished, record
+
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.stage_summary import StageSummary, summaries
+from clipes_core.errors import StageError, UpstreamError
+
+
+def test_counts_of_a_stage():
+    ledger = Ledger(100, 1)
+    finished(ledger, record(0, cached=True, computed=0, seconds=0.0))
+    finished(ledger, record(1, images=8, copied=5, computed=3))
+    finished(ledger, record(2, images=7, computed=7, seconds=0.5))
+    ledger.started("cams", 3, 1)
+    ledger.failed("cams", 3, 1, StageError("no"))
+
+    summary = summaries(ledger, ["texts", "cams"])["cams"]
+
+    assert (summary.images, summary.shards) == (25, 4)
+    assert (summary.cached_shards, summary.computed_shards, summary.failed_shards) == (1, 2, 1)
+    assert (summary.copied_rows, summary.computed_rows) == (5, 10)
+    assert summary.busy_seconds == 2.5
+    assert summaries(ledger, ["texts", "masks"]) == {}
+
+
+def test_a_stage_without_artifacts_counts_its_shards_alone():
+    ledger = Ledger(100, 1)
+    for shard, failure in enumerate([StageError("no"), UpstreamError("not run")]):
+        ledger.planned("masks", shard)
+        ledger.failed("masks", shard, 1, failure)
+    ledger.planned("masks", 2)
+
+    (summary,) = summaries(ledger, ["masks"]).values()
+
+    counts = {"images": 0, "shards": 3, "cached_shards": 0, "computed_shards": 0, "failed_shards": 1}
+    rows = {"copied_rows": 0, "computed_rows": 0, "busy_seconds": 0.0, "peak_memory_mib": 0}
+    assert summary == StageSummary(**counts, **rows, wall_seconds=summary.wall_seconds)
+
+
+def test_the_memory_of_a_stage_is_that_of_its_largest_worker():
+    ledger = Ledger(100, 1)
+    for shard, memory in enumerate([700, 900, 0]):
+        finished(ledger, record(shard, peak_memory_mib=memory))
+    finished(ledger, record(stage="masks", peak_memory_mib=5000))
+    assert summaries(ledger, ["cams"])["cams"].peak_memory_mib == 900
+
+
+def test_stages_are_in_the_order_asked_for():
+    ledger = Ledger(100, 1)
+    for stage in ("masks", "cams"):
+        finished(ledger, record(stage=stage))
+    assert list(summaries(ledger, ["cams", "mask_scores", "masks"])) == ["cams", "masks"]

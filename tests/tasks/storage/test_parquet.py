@@ -1,0 +1,211 @@
+import errno
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.damage import flip_in_page
+
+from clipes.tasks.storage.parquet import (
+    ROWS_AT_ONCE,
+    ArtifactWriter,
+    check_pages,
+    open_parquet,
+    read_footer,
+    read_rows,
+    read_table,
+    translate_parquet_errors,
+)
+from clipes_core.errors import BrokenArtifactError, StorageError
+
+SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
+FULL = Path("/dev/full")  # a file on a full disk
+READS = [read_footer, read_table, lambda uri: list(read_rows(uri)), check_pages]
+
+
+def rows(count):
+    noise = np.random.default_rng(0)
+    return [{"image_id": f"photo {i}", "data": noise.bytes(50), "sizes": [i, 2]} for i in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.parquet"
+
+
+def write(path, count=3, complete=True, metadata=None, **added):
+    writer = ArtifactWriter(str(path), path, SCHEMA, metadata or {})
+    for row in rows(count):
+        writer.write(row)
+    writer.complete = complete
+    writer.add_metadata(added)
+    writer.close()
+    return str(path)
+
+
+def test_rows_are_written_and_read_in_groups_that_bound_memory(path):
+    uri = write(path, count=2 * ROWS_AT_ONCE + 2)
+
+    with pq.ParquetFile(uri) as parquet:
+        sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    assert ROWS_AT_ONCE == 64
+    assert sizes == [64, 64, 2]
+    assert list(read_rows(uri)) == read_table(uri).to_pylist() == rows(130)
+
+
+def test_groups_appear_in_the_file_while_rows_come_in(path):
+    writer = ArtifactWriter(str(path), path, SCHEMA, {})
+    sizes = [path.stat().st_size]
+    for row in rows(ROWS_AT_ONCE):
+        writer.write(row)
+        sizes.append(path.stat().st_size)
+    writer.close()
+    assert len(set(sizes[:-1])) == 1
+    assert sizes[-1] - sizes[0] > ROWS_AT_ONCE * 50
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_footer_holds_the_metadata_and_whether_every_row_has_a_result(path, complete):
+    uri = write(path, 2, complete, {"config": "kö"}, weights="12 abc")
+
+    footer = read_footer(uri)
+
+    assert footer.rows == 2
+    assert footer.metadata == {"config": "kö", "weights": "12 abc", "complete": str(complete).lower()}
+    other_readers = pq.read_metadata(path).metadata
+    assert (other_readers[b"clipes.config"], other_readers[b"clipes.weights"]) == ("kö".encode(), b"12 abc")
+
+
+def test_the_metadata_of_other_programs_is_left_out(path):
+    table = pa.Table.from_pylist(rows(1), schema=SCHEMA).replace_schema_metadata(
+        {"clipes.stage": "masks", "stage": "x"}
+    )
+    pq.write_table(table, path)
+    assert read_footer(str(path)).metadata == {"stage": "masks"}
+    pq.write_table(table.replace_schema_metadata(None), path)
+    assert read_footer(str(path)).metadata == {}
+
+
+def test_an_artifact_without_rows_has_its_columns(path):
+    uri = write(path, 0)
+    assert read_table(uri).schema.equals(SCHEMA)
+    assert (list(read_rows(uri)), read_footer(uri).rows) == ([], 0)
+
+
+def test_a_file_that_is_abandoned_is_no_artifact(path):
+    writer = ArtifactWriter(str(path), path, SCHEMA, {})
+    writer.write(rows(1)[0])
+    writer.abandon()
+    assert "complete" not in read_footer(str(path)).metadata
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux")
+def test_a_full_disk_is_an_error_of_the_store():
+    with pytest.raises(StorageError, match=r"^/store/a\.parquet: the disk is full \(No space left on device\)"):
+        ArtifactWriter("/store/a.parquet", FULL, SCHEMA, {})
+
+
+@pytest.fixture
+def no_room():
+    """Return a call after which this process can write no file of more than 1 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_fails_what_writes_on_it(path, no_room):
+    writer = ArtifactWriter("/store/a.parquet", path, SCHEMA, {})
+    for row in rows(ROWS_AT_ONCE - 1):
+        writer.write(row)
+    no_room()
+    with pytest.raises(StorageError, match=r"^/store/a\.parquet cannot be used \(.*File too large.*\); repair it"):
+        writer.write(rows(1)[0])
+
+
+def test_a_footer_that_does_not_fit_fails_the_end_of_an_artifact_and_not_its_abandoning(path, no_room):
+    ended, abandoned = (ArtifactWriter(str(path), path.with_name(name), SCHEMA, {}) for name in "ab")
+    for writer in (ended, abandoned):
+        for row in rows(ROWS_AT_ONCE):
+            writer.write(row)
+    no_room()
+    with pytest.raises(StorageError, match="File too large"):
+        ended.close()
+    abandoned.abandon()
+
+
+def test_only_the_columns_that_are_read_are_checked(path):
+    uri = write(path)
+    flip_in_page(path, group=0, column=2)
+
+    assert read_table(uri, ["image_id"]).num_rows == 3
+    assert list(read_rows(uri, ["image_id"]))[2] == {"image_id": "photo 2"}
+    for read in (lambda: read_table(uri, ["sizes"]), lambda: list(read_rows(uri, ["sizes"])), lambda: check_pages(uri)):
+        with pytest.raises(BrokenArtifactError, match="CRC checksum"):
+            read()
+
+
+def test_pages_are_checked_in_every_group(path):
+    uri = write(path, count=ROWS_AT_ONCE + 1)
+    flip_in_page(path, group=1, column=0)
+
+    read = read_rows(uri)
+    assert [next(read)["image_id"] for _ in range(ROWS_AT_ONCE)][-1] == "photo 63"
+    with pytest.raises(BrokenArtifactError, match="CRC checksum"):
+        next(read)
+    with pytest.raises(BrokenArtifactError, match="CRC checksum"):
+        check_pages(uri)
+
+
+def test_missing_columns_are_named(path):
+    uri = write(path)
+    for read in (lambda names: read_table(uri, names), lambda names: list(read_rows(uri, names))):
+        with pytest.raises(BrokenArtifactError) as caught:
+            read(["size", "data", "colour"])
+        assert str(caught.value) == (
+            f"{uri} lacks the columns ['colour', 'size']: delete it and run again; clipes will rebuild it"
+        )
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_missing_file_is_a_broken_artifact(path, read):
+    with pytest.raises(BrokenArtifactError) as caught:
+        read(str(path))
+    assert str(caught.value) == f"{path} is missing: run again; clipes will rebuild it"
+    assert (caught.value.uri, caught.value.reason) == (str(path), "is missing")
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_file_of_another_format_is_a_broken_artifact(path, read):
+    path.write_bytes(b"GIF89a" * 30)
+    with pytest.raises(BrokenArtifactError, match=rf"^{path} cannot be read \(.*\): delete it and run again"):
+        read(str(path))
+
+
+def test_a_folder_is_an_error_of_the_store(path):
+    path.mkdir()
+    with pytest.raises(StorageError, match="repair it or name another place"), open_parquet(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("error", [pa.ArrowInvalid("bad magic"), OSError("bad checksum"), b"\xff"])
+def test_errors_about_the_content_name_the_file(error):
+    def fail():
+        if isinstance(error, bytes):
+            error.decode()
+        raise error
+
+    with (
+        pytest.raises(BrokenArtifactError, match=r"^a cannot be read \("),
+        translate_parquet_errors("a"),
+    ):
+        fail()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no"), KeyError("a")])
+def test_errors_of_the_disk_are_not_about_the_content(error):
+    with pytest.raises(type(error)) as caught, translate_parquet_errors("a"):
+        raise error
+    assert caught.value is error
