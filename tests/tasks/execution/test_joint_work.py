@@ -4,13 +4,11 @@ import math
 import shutil
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from support.small_runs import TINY_NETWORK
 from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
-from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.errors import StageError, WorkerError
 
 CONFIGS = TINY_NETWORK.parent
@@ -42,21 +40,6 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
     for row, wanted in zip(result.curve, expected.curve, strict=True):
         assert row == pytest.approx(wanted, abs=ATOL)
     assert same_weights(result, expected, ATOL)
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "devices", "expected"),
-    [
-        (4, ["cpu"] * 3, 2),
-        (5, ["cpu"] * 2, 1),
-        (8, ["cpu"] * 2, 2),
-        (5, [f"cuda:{index}" for index in range(8)], 5),
-        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers on each make CAMs; NCCL wants one
-    ],
-)
-def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
-    job = SimpleNamespace(training=SimpleNamespace(batch_size=batch_size))
-    assert SEGMENTER.processes(job, devices) == expected
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):

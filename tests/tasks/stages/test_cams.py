@@ -15,7 +15,7 @@ from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.stages.cams import batch_cams
-from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual, stored_cams
+from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
@@ -264,11 +264,3 @@ def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, text
     unknown = (Photo("x", "", 1, "1", (99,)), seven[0][1])
     with pytest.raises(ShapeError, match="with texts"):
         made(backbone, texts, [unknown], 7)
-
-
-def test_refined_cams_are_kept_beyond_float16():
-    cams = np.random.default_rng(0).uniform(0, 1, (2, 3, 4)).astype(np.float32)
-    row = {"class_ids": [1, 2], "grid_h": 3, "grid_w": 4}
-    row |= {"cam": encoded_cams(cams), "refined_cam": encoded_cams(cams), "refined_residual": encoded_residual(cams)}
-    assert 1e-5 < np.abs(stored_cams(row, "cam") - cams).max() < 5e-4
-    assert np.abs(stored_cams(row, "refined_cam") - cams).max() < 1e-6

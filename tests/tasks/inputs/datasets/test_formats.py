@@ -4,9 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from prefect.utilities.callables import parameter_schema
 
-from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import Entry, dataset_root
@@ -62,15 +60,6 @@ def test_a_new_format_is_validated(tmp_path):
         load(tmp_path, "{format: folders}")
     with pytest.raises(ConfigError, match=r"'scenes' or 'folders' \(got 'folder'\)$"):
         load(tmp_path, "{format: folder, root: /}")
-
-
-@pytest.mark.usefixtures("folders")
-def test_a_new_format_is_listed_in_the_form():
-    def flow(config: ConfigParameter) -> None:
-        """Do nothing."""
-
-    schema = parameter_schema(flow).model_dump_for_openapi()
-    assert schema["definitions"]["DatasetConfig"]["properties"]["format"]["enum"] == list(FORMATS)
 
 
 def test_every_format_goes_by_its_own_name():

@@ -1,0 +1,42 @@
+import pytest
+from prefect.utilities.callables import parameter_schema
+from pydantic import TypeAdapter, ValidationError
+
+from clipes.tasks.inputs.config_form import ConfigParameter
+from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
+from clipes.tasks.inputs.datasets.formats import FORMATS
+from clipes_core.config.run import RunConfig
+
+
+def form():
+    """Return the schema that Prefect makes the form from."""
+
+    def flow(config: ConfigParameter) -> None:
+        """Do nothing."""
+
+    return parameter_schema(flow).model_dump_for_openapi()
+
+
+def formats():
+    return form()["definitions"]["DatasetConfig"]["properties"]["format"]["enum"]
+
+
+def test_the_form_lists_every_format_and_a_new_one(monkeypatch):
+    assert formats() == ["voc", "list", "coco", "scenes"]
+    monkeypatch.setitem(FORMATS, "folders", DatasetFormat(name="folders", read=lambda config, vocabulary: ()))
+    assert formats() == ["voc", "list", "coco", "scenes", "folders"]
+
+
+def test_the_schema_differs_from_that_of_a_config_in_nothing_else():
+    schema, plain = TypeAdapter(ConfigParameter).json_schema(), RunConfig.model_json_schema()
+    formats = schema["$defs"]["DatasetConfig"]["properties"]["format"].pop("enum")
+    assert (schema, formats) == (plain, list(FORMATS))
+
+
+def test_the_values_of_the_form_become_a_config():
+    adapter = TypeAdapter(ConfigParameter)
+    assert adapter.validate_python({"name": "voc", "crf": {"iter_max": 3}}) == RunConfig(
+        name="voc", crf={"iter_max": 3}
+    )
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        adapter.validate_python({"name": "voc", "colour": 1})

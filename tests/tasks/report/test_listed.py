@@ -1,0 +1,33 @@
+import pytest
+from support.plain_runs import photo
+
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.runs.record.contents import manifest_table
+from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
+from clipes.tasks.storage.run_files import RunFiles
+
+PHOTOS = photo("a", (1, 2)), photo("b", (2,), truth=False), photo("c", ()), photo("d", (2,))
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    files = RunFiles(str(tmp_path), "plain")
+    files.write_table(MANIFEST_FILE, manifest_table({0: PHOTOS[:3], 1: PHOTOS[3:]}))
+    return RunArtifacts(files, [])
+
+
+def test_photos_are_counted_by_labels_and_truth(artifacts):
+    found = listed(artifacts, MANIFEST_FILE, ())
+    assert (found.photos, found.unlabelled, found.with_truth) == (4, 1, 3)
+    assert found.by_class == {1: 1, 2: 3}
+    assert found.by_class[7] == 0
+    assert found.chosen == {}
+
+
+def test_photos_that_are_wanted_are_kept_as_they_were_listed(artifacts):
+    assert listed(artifacts, MANIFEST_FILE, {"b", "c", "z"}).chosen == {"b": PHOTOS[1], "c": PHOTOS[2]}
+
+
+def test_a_run_without_the_file_has_no_photos(artifacts):
+    assert listed(artifacts, EVALUATION_FILE, {"b"}) == Listed(0, 0, 0, {}, {})

@@ -1,0 +1,166 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.ledger_records import reject
+from support.plain_reports import class_scores, plain_facts
+from support.plain_runs import photo
+
+from clipes.tasks.report.listed import Listed
+from clipes.tasks.report.notes import RESUME, Note, headline, notes, state_of
+
+PHOTOS = photo("a", (1,)), photo("b", (2,))
+TRAINING = {"reads": {"unusable_photos": []}}
+EVALUATION = {"evaluation": {"split": "val"}}
+
+
+@pytest.fixture
+def facts(tmp_path):
+    """The facts of a run whose photos all have labels and truth, with nothing else to note."""
+    ended = {"pseudo_mask": class_scores(0.5, images=2), "training": TRAINING}
+    return plain_facts(tmp_path, photos=PHOTOS, settings=EVALUATION, metrics=ended)
+
+
+def changed(facts, run=None, metrics=None, **status):
+    """Return the facts with other entries of run.json and metrics.json, and other values of the status."""
+    own = {"run": {**facts.status.run, **(run or {})}, "metrics": {**(facts.status.metrics or {}), **(metrics or {})}}
+    return replace(facts, status=replace(facts.status, **own, **status))
+
+
+def with_masks(facts, masks=3, sure=75, unsure=25):
+    confidence = np.zeros(256, np.int64)
+    confidence[243], confidence[242] = sure, unsure  # 243 is the lowest level from 0.95 on
+    return replace(facts, masks=masks, confidence=confidence)
+
+
+def shards(stage, **states):
+    numbered = [(state, shard) for state, found in states.items() for shard in found]
+    return [{"stage": stage, "shard": shard, "state": state, "artifact": ""} for state, shard in numbered]
+
+
+def texts(facts):
+    return [note.text for note in notes(facts)]
+
+
+def test_a_complete_run_has_nothing_to_note(facts):
+    assert notes(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "tone"), [("completed", "good"), ("failed", "bad"), ("cancelled", "warn"), ("running", "plain")]
+)
+def test_a_state_has_its_tone(facts, state, tone):
+    assert state_of(changed(facts, {"state": state})) == (state, tone)
+
+
+def test_a_run_without_its_process_is_interrupted(facts):
+    assert state_of(changed(facts, {"state": "running"}, interrupted=True)) == ("interrupted", "bad")
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "expected"),
+    [
+        ({"state": "failed", "error": "one\ntwo"}, {}, Note("bad", f"The run failed. {RESUME}", ("one", "two"))),
+        ({"state": "failed", "error": None}, {}, Note("bad", f"The run failed. {RESUME}", ("no message",))),
+        ({"state": "cancelled"}, {}, Note("warn", f"The run was stopped. {RESUME}")),
+        (
+            {"state": "running"},
+            {"interrupted": True},
+            Note("bad", f"The run's process was killed, or the machine went down. {RESUME}"),
+        ),
+    ],
+)
+def test_a_run_that_did_not_complete_says_why_and_how_to_resume(facts, run, status, expected):
+    assert notes(changed(facts, run, **status)) == [expected]
+
+
+def test_the_headline_compares_the_masks_with_the_baseline(facts):
+    scored = with_masks(changed(facts, metrics={"centre_box": class_scores(0.424)}))
+    compared = "3 pseudo masks, 50.0% mIoU: 7.6 points above the baseline, a box in the middle of the photo."
+    sure = "75% of their pixels have a confidence of at least 0.95."
+    assert headline(scored) == Note("good", f"{compared} {sure}")
+
+    worse = with_masks(changed(facts, metrics={"centre_box": class_scores(0.6)}), masks=1)
+    assert headline(worse).tone == "warn"
+    assert headline(worse).text.startswith("1 pseudo mask, 50.0% mIoU: 10.0 points below the baseline")
+
+
+def test_the_headline_has_the_segmenters_score(facts):
+    unscored = replace(facts, status=replace(facts.status, metrics={"segmenter": class_scores(0.61, images=1)}))
+    assert headline(with_masks(unscored, masks=2)) == Note(
+        "plain",
+        "2 pseudo masks, not scored. 75% of their pixels have a confidence of at least 0.95. "
+        "The segmenter trained on them reaches 61.0% on the 1 photo of the evaluation.",
+    )
+
+
+def test_the_headline_of_a_run_without_masks_says_so(facts):
+    assert headline(facts) == Note("warn", "This run has no pseudo masks.")
+    assert headline(changed(facts, {"until": "prompts"})).text == "This run ranked templates; it makes no pseudo masks."
+
+
+def test_failed_and_missing_shards_are_counted_by_stage(facts):
+    rows = [*shards("masks", failed=[3], completed=[0, 1], pending=[2]), *shards("cams", failed=range(13))]
+    numbers = ", ".join(map(str, range(12)))
+    assert texts(changed(facts, shards=rows)) == [
+        f"cams: 13 of 13 shards failed ({numbers}, …).",
+        "masks: 1 of 4 shards failed (3).",
+        "masks: 1 of 4 shards not made yet.",
+    ]
+    running = texts(changed(facts, {"state": "running"}, shards=shards("masks", pending=[2], running=[0])))
+    assert running == ["The run is still going: this report shows its progress so far, and is replaced at the end."]
+
+
+def test_classes_without_a_photo_are_named(facts):
+    assert texts(replace(facts, listed=replace(facts.listed, by_class={1: 2, 2: 0}))) == [
+        "No photo is labelled with dog."
+    ]
+
+
+def test_random_weights_make_the_results_meaningless(tmp_path):
+    settings = {**EVALUATION, "clip": {"pretrained": "random:0"}}
+    ended = {"pseudo_mask": class_scores(0.5, images=2), "training": TRAINING}
+    assert notes(plain_facts(tmp_path, photos=PHOTOS, settings=settings, metrics=ended)) == [
+        Note("warn", "CLIP's weights are random (random:0): the results are meaningless.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "text"),
+    [
+        (["a"], "1 photo could not be used in the training: a."),
+        (
+            [f"p{number}" for number in range(14)],
+            f"14 photos could not be used in the training: {', '.join(f'p{number}' for number in range(12))} "
+            "and 2 more photos.",
+        ),
+    ],
+)
+def test_photos_that_the_training_could_not_use_are_named(facts, lost, text):
+    assert notes(changed(facts, metrics={"training": {"reads": {"unusable_photos": lost}}})) == [Note("warn", text)]
+
+
+def test_an_evaluation_without_truth_says_what_to_set(facts):
+    evaluated = replace(facts.segmenter, listed=Listed(3, 0, 0, {}, {}))
+    assert texts(replace(facts, segmenter=evaluated)) == [
+        "No photo of the evaluation has a true mask, so the segmenter is not scored. Set evaluation.truth."
+    ]
+
+
+def test_the_worst_note_is_the_first(tmp_path):
+    photos = photo("a", (1,), truth=False), photo("b", (), truth=False)
+    facts = plain_facts(tmp_path, photos=photos, rejects=[reject("c")], metrics={}, settings=EVALUATION)
+    stopped = changed(facts, {"until": "mask_scores"}, shards=shards("masks", failed=[0], pending=[1]))
+    assert notes(stopped) == [
+        Note("bad", "masks: 1 of 2 shards failed (0)."),
+        Note("warn", "masks: 1 of 2 shards not made yet."),
+        Note("warn", "1 photo without a result: the reasons are below."),
+        Note(
+            "plain",
+            "The run was asked to stop after mask_scores, so it has no segmenter, no segmenter_scores. "
+            "To continue, run it without --until.",
+        ),
+        Note("plain", "1 photo without labels: no CAMs, and all-background masks."),
+        Note("plain", "No photo is labelled with dog."),
+        Note("plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the masks' folder."),
+    ]

@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+from support.plain_reports import class_scores as scores
+from support.plain_reports import plain_facts
+from support.plain_runs import photo
+
+from clipes.tasks.report.scores import class_scores, ranked_by
+
+MASK = scores(0.5, background=0.9, cat=0.1, dog=None)
+BOX = scores(0.3, background=0.6, cat=0.0, dog=None)
+SEGMENTER = scores(0.4, background=0.7, cat=None, dog=0.5)
+
+
+@pytest.fixture
+def facts(tmp_path):
+    return plain_facts(tmp_path, photos=(photo("a", (1,)), photo("b", (1,)), photo("c", (2,))))
+
+
+def scored(facts, **metrics):
+    return replace(facts, status=replace(facts.status, metrics=metrics))
+
+
+def test_pseudo_masks_rank_the_classes_and_the_segmenter_only_without_them(facts):
+    assert ranked_by(scored(facts, segmenter=SEGMENTER, pseudo_mask=MASK)) == "pseudo_mask"
+    assert ranked_by(scored(facts, segmenter=SEGMENTER, centre_box=BOX)) == "segmenter"
+    assert ranked_by(scored(facts, centre_box=BOX)) is None
+    assert ranked_by(facts) is None
+
+
+def test_classes_with_truth_are_listed_the_best_first(facts):
+    lines = class_scores(scored(facts, pseudo_mask=MASK, centre_box=BOX))
+    assert [(line.id, line.name, line.iou, line.photos) for line in lines] == [
+        (0, "background", 0.9, None),
+        (1, "cat", 0.1, 2),
+    ]
+    assert lines[1].others == {"centre_box": 0.0, "pseudo_mask": 0.1}
+
+
+def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
+    lines = class_scores(scored(facts, pseudo_mask=MASK, segmenter=SEGMENTER))
+    assert [(line.name, line.iou, line.others["segmenter"]) for line in lines] == [
+        ("background", 0.9, 0.7),
+        ("cat", 0.1, None),
+        ("dog", None, 0.5),
+    ]
+
+
+def test_a_class_that_only_the_baseline_was_scored_on_is_left_out(facts):
+    """The photos of the data set and those of the evaluation may hold different classes."""
+    lines = class_scores(scored(facts, centre_box=BOX, segmenter=SEGMENTER))
+    assert [line.name for line in lines] == ["background", "dog"]
+
+
+def test_classes_of_equal_iou_are_in_the_order_of_their_ids(facts):
+    equal = scores(0.5, background=0.5, cat=0.7, dog=0.7)
+    assert [line.id for line in class_scores(scored(facts, pseudo_mask=equal))] == [1, 2, 0]
+
+
+def test_without_scores_no_class_is_listed(facts):
+    assert class_scores(facts) == class_scores(scored(facts, centre_box=BOX)) == []

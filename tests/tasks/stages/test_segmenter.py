@@ -1,0 +1,95 @@
+"""What the stage decides itself; tests/tasks/execution/test_joint_work.py trains with it."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from support.plain_runs import photo, run_inputs, write_artifact
+
+from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.plan.shard_plan import ShardPlan
+from clipes.tasks.stages.segmenter import SEGMENTER, SegmenterRow, training_facts
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri
+from clipes.tasks.training.recipes import Recipe
+from clipes_core.errors import BrokenArtifactError
+
+POINT = SegmenterRow(iteration=5, loss=0.5, learning_rate=0.1, kept_fraction=0.9)
+
+
+def recipe(**values):
+    nothing = {"model": {}, "pipeline": (), "optim_wrapper": {}, "param_scheduler": (), "hooks": (), "inputs": ()}
+    settings = {"iterations": 40, "precision": "fp32", "init": "none", "ignore_below": None, "seed": 0, "batch_size": 4}
+    return Recipe(**{**nothing, **settings, **values})
+
+
+def job_of(store="/store", **values):
+    key = ArtifactKey("segmenter", "5" * 16, 0, "c" * 16)
+    photos = (photo("a"),)
+    inputs = run_inputs(photos, training=recipe(**values))
+    return shard_job(SEGMENTER, ShardPlan(key, 0, 40, photos, {}, False, {}, {}), ArtifactStore(store), inputs, 0)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "expected"),
+    [
+        (4, ["cpu"] * 3, 2),
+        (5, ["cpu"] * 2, 1),
+        (8, ["cpu"] * 2, 2),
+        (5, [f"cuda:{index}" for index in range(8)], 5),
+        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers on each make CAMs; NCCL wants one
+    ],
+)
+def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
+    assert SEGMENTER.processes(job_of(batch_size=batch_size), devices) == expected
+
+
+def test_devices_that_do_not_train_are_logged(caplog):
+    caplog.set_level(logging.INFO)
+    SEGMENTER.processes(job_of(batch_size=4), ["cpu"] * 2)
+    assert caplog.messages == []
+    SEGMENTER.processes(job_of(batch_size=4), ["cuda:0", "cuda:1", "cuda:2"])
+    assert caplog.messages == ["a batch of 4 is shared by 2 of 3 devices"]
+
+
+def test_the_stage_reads_the_recipe_of_the_training_and_waits_for_it():
+    assert SEGMENTER.reads(run_inputs()) is None
+    first, other = (SEGMENTER.reads(run_inputs(training=recipe(seed=seed))) for seed in (0, 1))
+    assert first == {"training": recipe().digest}
+    assert first != other
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_run_has_the_stage_if_training_is_enabled(enabled):
+    assert SEGMENTER.enabled(run_inputs(settings={"train": {"enabled": enabled}}).config) is enabled
+
+
+def test_a_training_that_starts_anew_forgets_its_own_checkpoints(tmp_path):
+    job = job_of(str(tmp_path))
+    SEGMENTER.forget(job)  # there is no folder yet
+    own = Path(checkpoints_uri(job.store.artifact_uri(job.plan.key)))
+    other = own.with_name(f"000-{'d' * 16}.checkpoints")
+    for folder in (own, other):
+        folder.mkdir(parents=True)
+        for step in ("00000005.pt", "00000010.pt"):
+            (folder / step).write_bytes(b"weights")
+
+    SEGMENTER.forget(job)
+
+    assert (len(list(own.iterdir())), len(list(other.iterdir()))) == (0, 2)
+
+
+def test_the_facts_of_a_training_are_in_the_footer_of_its_artifact(tmp_path):
+    facts = {"iterations": 40, "reads": {"unusable_photos": ["ä"]}}
+    record = write_artifact(str(tmp_path), SEGMENTER, [POINT], training=json.dumps(facts))
+    assert training_facts(ArtifactStore(str(tmp_path)), record.uri) == facts
+
+
+def test_an_artifact_without_facts_is_broken(tmp_path):
+    record = write_artifact(str(tmp_path), SEGMENTER, [POINT])
+    with pytest.raises(BrokenArtifactError) as caught:
+        training_facts(ArtifactStore(str(tmp_path)), record.uri)
+    assert str(caught.value) == (
+        f"{record.uri} says nothing of its training: delete it and run again; clipes will rebuild it"
+    )

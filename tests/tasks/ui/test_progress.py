@@ -1,0 +1,18 @@
+"""Progress outside of a flow run; tests/flows/test_ui.py checks what a server receives."""
+
+import threading
+
+import pytest
+
+from clipes.tasks.ui.progress import show_progress_in_ui
+
+
+def test_outside_of_a_flow_run_nothing_is_counted_and_no_thread_is_started():
+    before = threading.active_count()
+    with show_progress_in_ui("plain", {"cams": 4}, lambda stage: pytest.fail(f"must not count {stage}")):
+        assert threading.active_count() == before
+
+
+def test_outside_of_a_flow_run_an_error_passes():
+    with pytest.raises(ZeroDivisionError), show_progress_in_ui("plain", {"cams": 4}, lambda stage: None):
+        _ = 1 / 0
