@@ -1,13 +1,23 @@
 """The structure of this repository: units, relations between them, and sizes. Import rules: test_layering.py."""
 
 import ast
+import keyword
+import tokenize
 from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
 
 import pytest
 from support.imports import ROOT, imported_modules, source_files
 
 MOST_UNITS, MOST_RELATIONS, MOST_MODULES, MOST_CLASS_LINES = 16, 80, 12, 150
 MOST_CORE_MODULES = 16  # loose in clipes_core/
+PASSAGE_LINES, PASSAGE_SHAPES = (
+    6,
+    4,
+)  # lines of a passage; lists of fields or constants have fewer shapes and may repeat
+MOST_REPEATED_PASSAGES = 14
+CONSTANTS = ("True", "False", "None")
 
 
 def unit_of(module: str) -> str | None:
@@ -62,6 +72,52 @@ def test_no_class_is_too_large():
             if isinstance(node, ast.ClassDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines < MOST_CLASS_LINES, f"{source.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def code_shapes(source: Path) -> list[tuple[int, str]]:
+    """Return the number and the shape of each line that has code, apart from imports and docstrings.
+
+    The shape has "n" for a name or constant, "s" for a string and "0" for a number, because a copy often changes these.
+    """
+    shapes: dict[int, list[str]] = defaultdict(list)
+    statement: list[tokenize.TokenInfo] = []
+    with tokenize.open(source) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type in (tokenize.NAME, tokenize.STRING, tokenize.NUMBER, tokenize.OP):
+                statement.append(token)
+            elif token.type == tokenize.NEWLINE:
+                is_docstring = all(each.type == tokenize.STRING for each in statement)
+                for each in () if is_docstring or statement[0].string in ("import", "from") else statement:
+                    shapes[each.start[0]].append(_token_shape(each))
+                statement.clear()
+    return [(line, " ".join(shape)) for line, shape in sorted(shapes.items()) if any(map(str.isalnum, shape))]
+
+
+def _token_shape(token: tokenize.TokenInfo) -> str:
+    if token.type == tokenize.NAME and (token.string in CONSTANTS or not keyword.iskeyword(token.string)):
+        return "n"
+    return {tokenize.STRING: "s", tokenize.NUMBER: "0"}.get(token.type, token.string)
+
+
+def repeated_passages() -> list[str]:
+    """Return the pairs of places where the same passage begins."""
+    code = {source: code_shapes(source) for source in source_files()}
+    places: dict[tuple[str, ...], list[tuple[Path, int]]] = defaultdict(list)
+    for source, lines in code.items():
+        for first in range(len(lines) - PASSAGE_LINES + 1):
+            passage = tuple(shape for _, shape in lines[first : first + PASSAGE_LINES])
+            if len(set(passage)) >= PASSAGE_SHAPES:
+                places[passage].append((source, first))
+    pairs = {pair for same in places.values() for pair in combinations(same, 2)}
+    begins = [((one, i), (other, j)) for (one, i), (other, j) in pairs if ((one, i - 1), (other, j - 1)) not in pairs]
+    return sorted(
+        " ~ ".join(f"{source.relative_to(ROOT)}:{code[source][first][0]}" for source, first in pair) for pair in begins
+    )
+
+
+def test_few_passages_are_repeated():
+    found = repeated_passages()
+    assert len(found) <= MOST_REPEATED_PASSAGES, "\n".join(found)
 
 
 def test_stage_names_are_strings_in_few_places():
