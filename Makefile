@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# A file's tests share what they make, so a worker takes whole files; those that take longest are named first.
+# The tests of a file share fixtures, so a worker takes whole files. The slowest folder comes first.
 ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo ui deploy test test-slow lint
@@ -23,9 +23,9 @@ demo: setup
 ui: setup
 	$(BIN)/python -m clipes.flows.server
 
-# `prefect deploy` refuses a pool that is not there; one that is keeps its settings.
+# `prefect deploy` needs existing work pools. A pool that exists keeps its settings.
 deploy: setup
-	@$(BIN)/prefect server status # says so where there is none, in a line
+	@$(BIN)/prefect server status # fails with one line if no server runs
 	for pool in clipes-cpu clipes-gpu; do \
 		$(BIN)/prefect work-pool inspect $$pool > /dev/null 2>&1 || \
 		$(BIN)/prefect work-pool create $$pool --type process || exit 1; \

@@ -1,10 +1,10 @@
-"""How long CLIP's CAMs take on this machine, as ratios measured in one run.
+"""Measure how long CLIP's CAMs take on this machine, as ratios within one run.
 
     python benchmarks/cam_speed.py [--model ViT-B-16-quickgelu] [--size 500x375] [--rounds 5]
 
-Times one photo of random pixels with random weights and two classes: fp32, bf16, without refinement, and the affinity
-of eq. (7) written as the paper's matrix product. The fastest of the rounds counts, and the variants take turns, so
-that a machine that slows down slows all of them.
+The benchmark times one photo of random pixels with random weights and two classes: in fp32, in bf16, without
+refinement, and with the affinity of eq. (7) as the paper's matrix product. The fastest round counts. The variants take
+turns, so that a machine that slows down slows all of them.
 """
 
 import argparse
@@ -27,7 +27,7 @@ CLASSES, BACKGROUND_WORDS = 2, 25
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all variants and print their times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="ViT-B-16-quickgelu")
     parser.add_argument("--size", default="500x375")
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def variants(model: str, width: int, height: int) -> dict[str, Callable[[], object]]:
-    """What is timed: name -> call."""
+    """Return the calls to time, by name."""
     config = ClipConfig(model=model, pretrained="random:0")
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -66,7 +66,7 @@ def variants(model: str, width: int, height: int) -> dict[str, Callable[[], obje
 
 
 def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeatures:
-    """Unit vectors in the place of text features."""
+    """Return random unit vectors as text features."""
     dim = backbone.visual.proj.shape[1]
     features = random.standard_normal((CLASSES + BACKGROUND_WORDS, dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -75,7 +75,7 @@ def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeature
 
 
 def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-    """Eq. (7) as it is written: A squared, once per class."""
+    """Compute eq. (7) as the paper writes it: A squared, once per class."""
     refined = []
     for cam in cams:
         d = sinkhorn(attention, 3)
@@ -85,7 +85,7 @@ def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> tor
 
 
 def measure(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Fastest of the rounds [s]; one round more comes first and does not count."""
+    """Return the fastest time of each call [s]. An additional first round warms up and does not count."""
     seconds = {name: float("inf") for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():

@@ -1,8 +1,8 @@
-"""The demo's scores on fresh scenes, with and without softmax: writes docs/results.md.
+"""Score the demo on fresh scenes, with and without softmax, and write docs/results.md.
 
     python -m benchmarks.demo_results --seeds 101 102 103
 
-Each seed is a data set of its own that nothing was chosen on. Results in the store are reused.
+Each seed is a separate data set, which no setting was chosen on. Results in the store are reused.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
-DEMO_SEED = 0  # of that config
-SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes what follows
+DEMO_SEED = 0  # the seed in CONFIG
+SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes this part
 SCORES = {
     "centre_box": "centre box (baseline)",
     "initial_cam": "initial CAM",
@@ -35,7 +35,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run the demo on each seed and write what it scored."""
+    """Run the demo on each seed and write its scores."""
     arguments = parse_arguments(__doc__, [101, 102, 103])
     metrics = {
         variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
@@ -86,7 +86,7 @@ def clipes(command: str, name: str, store: str, *options: str, settings: Sequenc
 
 
 def prompt_scores(seed: int, store: str) -> dict[str, Any]:
-    """What `clipes prompts --with-miou` found on one seed.
+    """Rank templates on one seed with `clipes prompts --with-miou`.
 
     Returns:
         `rows` of prompt_scores.parquet, best CAMs first, and the `facts` of metrics.json.
@@ -104,7 +104,7 @@ def page(
     metrics: Mapping[str, Sequence[Mapping[str, Any]]],
     prompts: Mapping[int, Mapping[str, Any]],
 ) -> str:
-    """docs/results.md."""
+    """Return the content of docs/results.md, without the part on the segmenter."""
     command = f"python -m benchmarks.demo_results --seeds {' '.join(map(str, seeds))}"
     lines = [
         "# Results on the demo's scenes",
@@ -123,7 +123,7 @@ def page(
 
 
 def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """A line per variant."""
+    """Return the table of scores, with one line per variant."""
     lines = [f"| variant | {' | '.join(SCORES.values())} |", f"|---|{'---|' * len(SCORES)}"]
     for variant, runs in metrics.items():
         cells = [spread([100 * run[what]["miou"] for run in runs]) for what in SCORES]
@@ -132,7 +132,7 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """The pseudo masks seed by seed, and the templates that were chosen."""
+    """Return the table of pseudo masks by seed, with the templates that `auto` chose."""
     lines = [f"| pseudo mask by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
@@ -142,12 +142,12 @@ def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str,
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and range."""
+    """Format the mean and the range of values."""
     return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Sharpness against mIoU of a sample of templates: rank correlations, and the sharpest against the median."""
+    """Return the section on sharpness and mIoU: rank correlations, and the sharpest template against the median."""
     lines = [
         "",
         "## Sharpness and mIoU of templates",
@@ -177,13 +177,13 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
 
 
 def sharpest_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
-    """The score of the template that `auto` takes, and the median of the sample."""
+    """Format the score of the template that `auto` chooses, and the median of the sample."""
     (sharpest,) = (row[what] for row in rows if row["rank"] == 1)
     return f"{100 * sharpest:.2f}, {100 * statistics.median(row[what] for row in rows):.2f}"
 
 
 def signed(correlation: float | None) -> str:
-    """A rank correlation, which equal scores leave undefined."""
+    """Format a rank correlation; None, the value for equal scores, is undefined."""
     return "undefined" if correlation is None else f"{correlation:+.2f}"
 
 

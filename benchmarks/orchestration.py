@@ -1,10 +1,10 @@
-"""What it costs to run a pipeline beside the work itself: server, imports, task runs, files.
+"""Measure what a run costs in addition to its work: server, imports, task runs, files.
 
     python -m benchmarks.orchestration [--shards 2000 10000]
 
-Runs the demo, runs it again with all shards cached, then data sets of one tiny photo a shard. Orchestration is the
-wall time of the whole command minus what its busiest kind of worker computed, each worker's share. Times are those of
-a quiet machine.
+The benchmark runs the demo, runs it again with all shards cached, and then runs data sets with one tiny photo per
+shard. Orchestration is the wall time of the command minus the working time of its busiest kind of worker, averaged over
+the workers of this kind. The bounds hold for an idle machine.
 """
 
 import argparse
@@ -41,7 +41,13 @@ execution: {{shards: {shards}, shard_timeout_s: 600}}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took [s]."""
+    """The times of a run.
+
+    Attributes:
+        wall: wall time of the command [s].
+        working: working time of the busiest kind of worker, averaged over these workers [s].
+        shards: number of shards.
+    """
 
     wall: float
     working: float
@@ -49,12 +55,12 @@ class Cost:
 
     @property
     def orchestration(self) -> float:
-        """Beside the work."""
+        """The wall time that is not working time [s]."""
         return self.wall - self.working
 
 
 def main() -> None:
-    """Measure, and print each figure with its bound."""
+    """Measure the runs, and print each time with its bound."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", type=int, nargs="*", default=[2000], help="of the data sets of tiny photos")
     parser.add_argument("--no-demo", action="store_true", help="only the tiny photos")
@@ -62,20 +68,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.no_demo:
             demo = ["configs/demo.yaml", "--store", f"{folder}/demo"]
-            told("demo", first := measured(demo, f"{folder}/demo/runs/demo"))
+            print_cost("demo", first := measured(demo, f"{folder}/demo/runs/demo"))
             print(f"  bound {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s", flush=True)
-            told("demo, all cached", measured(demo, f"{folder}/demo/runs/demo"))
+            print_cost("demo, all cached", measured(demo, f"{folder}/demo/runs/demo"))
             print(f"  bound {CACHED_SECONDS} s of wall time", flush=True)
         for shards in arguments.shards:
             tiny = tiny_run(Path(folder) / str(shards), shards)
             runs = f"{folder}/{shards}/store/runs/tiny"
-            told(f"{shards} tiny shards", measured(tiny, runs))
-            told(f"{shards} tiny shards, all cached", measured(tiny, runs))
+            print_cost(f"{shards} tiny shards", measured(tiny, runs))
+            print_cost(f"{shards} tiny shards, all cached", measured(tiny, runs))
             print(f"  bound {TINY_SECONDS} s for 2000 shards", flush=True)
 
 
 def measured(arguments: Sequence[str], run: str) -> Cost:
-    """Call `clipes run` and read what it worked."""
+    """Call `clipes run`, and read its working time from the metrics."""
     started = time.monotonic()
     command = [Path(sys.executable).with_name("clipes"), "run", *arguments]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -85,7 +91,7 @@ def measured(arguments: Sequence[str], run: str) -> Cost:
 
 
 def working(stages: dict[str, dict[str, float]]) -> float:
-    """Seconds that the busiest kind of worker computed, each worker's share: no run can be faster."""
+    """Return the working time of the busiest kind of worker, averaged over these workers [s]. No run can be faster."""
     execution = ExecutionConfig()
     workers = {"cpu": len(cpu_slots(execution)), "gpu": len(gpu_slots(ClipConfig(), execution))}
     busy = dict.fromkeys(workers, 0.0)
@@ -96,7 +102,7 @@ def working(stages: dict[str, dict[str, float]]) -> float:
 
 
 def tiny_run(folder: Path, shards: int) -> list[str]:
-    """Write a list of tiny photos, one for each shard; the arguments of a run of it."""
+    """Write a list of tiny photos, one for each shard; return the arguments of a run on it."""
     folder.mkdir()
     missing, names = set(range(shards)), []
     for name in map(str, count()):
@@ -114,8 +120,8 @@ def tiny_run(folder: Path, shards: int) -> list[str]:
     return [str(folder / "tiny.yaml"), "--store", str(folder / "store")]
 
 
-def told(what: str, cost: Cost) -> None:
-    """Print a line."""
+def print_cost(what: str, cost: Cost) -> None:
+    """Print the times of a run."""
     print(
         f"{what}: {cost.wall:.1f} s wall, {cost.working:.1f} s working, {cost.orchestration:.1f} s orchestration, "
         f"{cost.shards} shards, {1000 * cost.orchestration / cost.shards:.0f} ms a shard",

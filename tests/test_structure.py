@@ -17,6 +17,7 @@ PASSAGE_LINES, PASSAGE_SHAPES = (
     4,
 )  # lines of a passage; lists of fields or constants have fewer shapes and may repeat
 MOST_REPEATED_PASSAGES = 14
+CONSTANTS = ("True", "False", "None")
 
 
 def unit_of(module: str) -> str | None:
@@ -76,7 +77,7 @@ def test_no_class_is_too_large():
 def code_shapes(source: Path) -> list[tuple[int, str]]:
     """Return the number and the shape of each line that has code, apart from imports and docstrings.
 
-    The shape of a line has "n" for a name, "s" for a string and "0" for a number, because a copy often changes these.
+    The shape has "n" for a name or constant, "s" for a string and "0" for a number, because a copy often changes these.
     """
     shapes: dict[int, list[str]] = defaultdict(list)
     statement: list[tokenize.TokenInfo] = []
@@ -93,7 +94,7 @@ def code_shapes(source: Path) -> list[tuple[int, str]]:
 
 
 def _token_shape(token: tokenize.TokenInfo) -> str:
-    if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
+    if token.type == tokenize.NAME and (token.string in CONSTANTS or not keyword.iskeyword(token.string)):
         return "n"
     return {tokenize.STRING: "s", tokenize.NUMBER: "0"}.get(token.type, token.string)
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a training run generates scenes, logs and saves.
+    """The intervals at which a training run generates scenes, logs and saves.
 
     Attributes:
         scenes: number of scenes that are generated at once.

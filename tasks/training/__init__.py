@@ -1,1 +1,1 @@
-"""How a segmenter is trained on pseudo masks."""
+"""Train a segmenter on pseudo masks."""

@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FileRead:
-    """Where a file, or a part of it, was read from.
+    """The place from which a file, or a part of it, was read.
 
     Attributes:
         source: local: a disk of this host; hit: the cache; fetched: the file's own store.

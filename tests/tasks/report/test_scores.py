@@ -5,7 +5,7 @@ from support.plain_reports import class_scores as scores
 from support.plain_reports import plain_facts
 from support.plain_runs import photo
 
-from clipes.tasks.report.scores import class_scores, ranked_by
+from clipes.tasks.report.scores import ranked_by, ranked_classes
 
 MASK = scores(0.5, background=0.9, cat=0.1, dog=None)
 BOX = scores(0.3, background=0.6, cat=0.0, dog=None)
@@ -29,7 +29,7 @@ def test_pseudo_masks_rank_the_classes_and_the_segmenter_only_without_them(facts
 
 
 def test_classes_with_truth_are_listed_the_best_first(facts):
-    lines = class_scores(scored(facts, pseudo_mask=MASK, centre_box=BOX))
+    lines = ranked_classes(scored(facts, pseudo_mask=MASK, centre_box=BOX))
     assert [(line.id, line.name, line.iou, line.photos) for line in lines] == [
         (0, "background", 0.9, None),
         (1, "cat", 0.1, 2),
@@ -38,7 +38,7 @@ def test_classes_with_truth_are_listed_the_best_first(facts):
 
 
 def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
-    lines = class_scores(scored(facts, pseudo_mask=MASK, segmenter=SEGMENTER))
+    lines = ranked_classes(scored(facts, pseudo_mask=MASK, segmenter=SEGMENTER))
     assert [(line.name, line.iou, line.others["segmenter"]) for line in lines] == [
         ("background", 0.9, 0.7),
         ("cat", 0.1, None),
@@ -48,14 +48,14 @@ def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
 
 def test_a_class_that_only_the_baseline_was_scored_on_is_left_out(facts):
     """The photos of the data set and those of the evaluation may hold different classes."""
-    lines = class_scores(scored(facts, centre_box=BOX, segmenter=SEGMENTER))
+    lines = ranked_classes(scored(facts, centre_box=BOX, segmenter=SEGMENTER))
     assert [line.name for line in lines] == ["background", "dog"]
 
 
 def test_classes_of_equal_iou_are_in_the_order_of_their_ids(facts):
     equal = scores(0.5, background=0.5, cat=0.7, dog=0.7)
-    assert [line.id for line in class_scores(scored(facts, pseudo_mask=equal))] == [1, 2, 0]
+    assert [line.id for line in ranked_classes(scored(facts, pseudo_mask=equal))] == [1, 2, 0]
 
 
 def test_without_scores_no_class_is_listed(facts):
-    assert class_scores(facts) == class_scores(scored(facts, centre_box=BOX)) == []
+    assert ranked_classes(facts) == ranked_classes(scored(facts, centre_box=BOX)) == []

@@ -9,7 +9,7 @@ from support.plain_runs import photo, run_inputs, write_artifact
 
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.plan.shard_plan import ShardPlan
-from clipes.tasks.stages.segmenter import SEGMENTER, SegmenterRow, training_facts
+from clipes.tasks.stages.segmenter import SEGMENTER, SegmenterRow, read_training_facts
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri
 from clipes.tasks.training.recipes import Recipe
@@ -83,13 +83,13 @@ def test_a_training_that_starts_anew_forgets_its_own_checkpoints(tmp_path):
 def test_the_facts_of_a_training_are_in_the_footer_of_its_artifact(tmp_path):
     facts = {"iterations": 40, "reads": {"unusable_photos": ["ä"]}}
     record = write_artifact(str(tmp_path), SEGMENTER, [POINT], training=json.dumps(facts))
-    assert training_facts(ArtifactStore(str(tmp_path)), record.uri) == facts
+    assert read_training_facts(ArtifactStore(str(tmp_path)), record.uri) == facts
 
 
 def test_an_artifact_without_facts_is_broken(tmp_path):
     record = write_artifact(str(tmp_path), SEGMENTER, [POINT])
     with pytest.raises(BrokenArtifactError) as caught:
-        training_facts(ArtifactStore(str(tmp_path)), record.uri)
+        read_training_facts(ArtifactStore(str(tmp_path)), record.uri)
     assert str(caught.value) == (
         f"{record.uri} says nothing of its training: delete it and run again; clipes will rebuild it"
     )
