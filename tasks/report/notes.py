@@ -48,10 +48,10 @@ def headline(facts: RunFacts) -> Note:
     if PSEUDO_MASK.key not in metrics or CENTRE_BOX.key not in metrics:
         return Note("plain", f"{masks}, not scored. {sure}{trained}")
     miou, floor = metrics[PSEUDO_MASK.key]["miou"], metrics[CENTRE_BOX.key]["miou"]
-    points = 100 * (miou - floor)
+    points = round(100 * (miou - floor), 1)
     tone: Tone = "good" if points > 0 else "warn"
-    place = "above" if points > 0 else "below"
-    compared = f"{abs(points):.1f} points {place} the baseline, a box in the middle of the photo"
+    place = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "no better than"
+    compared = f"{place} the baseline, a box in the middle of the photo"
     return Note(tone, f"{masks}, {miou:.1%} mIoU: {compared}. {sure}{trained}")
 
 

@@ -46,7 +46,7 @@ def ranked_classes(facts: RunFacts) -> list[ClassScores]:
             class_id,
             name,
             ious[first][name],
-            facts.listed.by_class.get(class_id),
+            facts.listed.by_class.get(class_id, 0) if class_id else None,
             {what: of_class.get(name) for what, of_class in ious.items()},
         )
         for class_id, name in enumerate(ious[first])

@@ -84,6 +84,10 @@ def test_the_headline_compares_the_masks_with_the_baseline(facts):
     assert headline(worse).tone == "warn"
     assert headline(worse).text.startswith("1 pseudo mask, 50.0% mIoU: 10.0 points below the baseline")
 
+    equal = with_masks(changed(facts, metrics={"centre_box": class_scores(0.5)}))
+    assert headline(equal).tone == "warn"
+    assert headline(equal).text.startswith("3 pseudo masks, 50.0% mIoU: no better than the baseline")
+
 
 def test_the_headline_has_the_segmenters_score(facts):
     unscored = replace(facts, status=replace(facts.status, metrics={"segmenter": class_scores(0.61, images=1)}))

@@ -37,6 +37,12 @@ def test_classes_with_truth_are_listed_the_best_first(facts):
     assert lines[1].others == {"centre_box": 0.0, "pseudo_mask": 0.1}
 
 
+def test_a_class_that_no_photo_has_as_a_label_counts_no_photos(tmp_path):
+    facts = plain_facts(tmp_path, photos=(photo("a", (1,)),))
+    lines = ranked_classes(scored(facts, pseudo_mask=scores(0.5, background=0.9, cat=0.1, dog=0.2)))
+    assert [(line.name, line.photos) for line in lines] == [("background", None), ("dog", 0), ("cat", 1)]
+
+
 def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
     lines = ranked_classes(scored(facts, pseudo_mask=MASK, segmenter=SEGMENTER))
     assert [(line.name, line.iou, line.others["segmenter"]) for line in lines] == [
