@@ -1,6 +1,7 @@
 """The work of a worker on one shard: copy the rows that did not change, compute the others, write the artifact."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.metadata import version
@@ -20,16 +21,16 @@ def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
 
     Raises:
-        ArtifactError: an upstream artifact cannot be read, or the stage made no row for a photo.
+        ArtifactError: an upstream artifact cannot be read, or the stage made no row, or more than one, for a photo.
     """
     started, worker = time.monotonic(), current_worker()
     stage, plan = job.stage, job.plan
     uris = {photo.image_id: photo.uri for photo in plan.photos}
     rejects: list[Reject] = []
-    written: set[str] = set()
+    written = Counter[str]()
 
     def note(row: Mapping[str, Any]) -> None:
-        written.add(row["image_id"])
+        written[row["image_id"]] += 1
         rejects.extend(_reject(stage, row, uris))
 
     with job.store.writer(plan.key, stage.schema, _footer(job)) as artifact:
@@ -95,10 +96,12 @@ def _values(job: ShardJob, row: Any) -> dict[str, Any]:
     return values
 
 
-def _check_all_written(stage: Stage, plan: ShardPlan, written: set[str]) -> None:
-    lost = sorted({photo.image_id for photo in plan.photos} ^ written)
-    if lost:
-        raise ArtifactError(f"{stage.name} shard {plan.shard}: {len(lost)} photos without a row: {lost[:5]}")
+def _check_all_written(stage: Stage, plan: ShardPlan, written: Counter[str]) -> None:
+    expected = Counter(photo.image_id for photo in plan.photos)
+    for problem, found in {"without a row": expected - written, "with a row too many": written - expected}.items():
+        if found:
+            some = sorted(found)[:5]
+            raise ArtifactError(f"{stage.name} shard {plan.shard}: {len(found)} photos {problem}: {some}")
 
 
 def _reject(stage: Stage, row: Mapping[str, Any], uris: Mapping[str, str]) -> Iterator[Reject]:

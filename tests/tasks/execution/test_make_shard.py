@@ -147,6 +147,19 @@ def test_a_photo_without_a_row_is_an_error_and_leaves_no_artifact(store):
     assert list(Path(store.uri).rglob("*.*")) == []
 
 
+class Doubled(Lengths):
+    """Has each row twice."""
+
+    def rows(self, job):
+        return (row for row in super().rows(job) for _ in range(2))
+
+
+def test_a_photo_with_two_rows_is_an_error_and_leaves_no_artifact(store):
+    with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos with a row too many: \['ab', 'cd'\]$"):
+        made(store, "ab", "cd", stage=Doubled())
+    assert list(Path(store.uri).rglob("*.*")) == []
+
+
 @dataclasses.dataclass(frozen=True)
 class WordRow:
     """A row that stands for no photo."""
