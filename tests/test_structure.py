@@ -138,7 +138,7 @@ def test_stage_names_are_strings_in_few_places():
 # These strings are spelt like a stage and mean something else.
 KEYS_OF_OTHER_THINGS = {
     ("clipes_core/evaluation/scored.py", "segmenter"),  # key of its scores in metrics.json
-    ("tasks/machine/shipped.py", "prompts"),  # the folder configs/prompts
+    ("tasks/machine/shipped_files.py", "prompts"),  # the folder configs/prompts
     ("tasks/plan/run_inputs.py", "prompts"),  # the section of the config
     ("tasks/training/data/training_set.py", "masks"),  # training/ lies below stages/, and reads artifacts of this one
 }

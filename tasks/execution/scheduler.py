@@ -18,9 +18,9 @@ from clipes.tasks.runs.failures import check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.ui.progress import show_progress_in_ui
 from clipes.tasks.ui.stage_tables import show_stage_tables_in_ui
-from clipes.tasks.ui.terminal import Done, show_progress
+from clipes.tasks.ui.terminal_progress import Done, show_progress
+from clipes.tasks.ui.ui_progress import show_progress_in_ui
 
 MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run makes a group of them
 

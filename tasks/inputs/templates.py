@@ -2,7 +2,7 @@
 
 import logging
 
-from clipes.tasks.machine.shipped import CANDIDATE_TEMPLATES
+from clipes.tasks.machine.shipped_files import CANDIDATE_TEMPLATES
 from clipes.tasks.storage.user_files import absolute, read_lines
 from clipes_core.errors import DatasetError, PromptError
 

@@ -3,7 +3,7 @@
 import yaml
 from pydantic import ValidationError
 
-from clipes.tasks.machine.shipped import CLASSES
+from clipes.tasks.machine.shipped_files import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary

@@ -14,7 +14,7 @@ from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-from clipes.tasks.machine.shipped import CLIP_MODELS
+from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.state_dicts import read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy

@@ -10,7 +10,7 @@ import torch
 from open_clip.factory import add_model_config, get_model_config
 from open_clip.model import CLIP
 
-from clipes.tasks.machine.shipped import CLIP_MODELS
+from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.row_kinds import RowKind
-from clipes.tasks.plan.rows import schema_of
+from clipes.tasks.plan.row_schema import schema_of
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes_core.config.run import RunConfig
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes_core.errors import PhotoError

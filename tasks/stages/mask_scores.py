@@ -13,7 +13,7 @@ from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
+from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import CAMS

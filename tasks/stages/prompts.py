@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.rows import PhotoRow, check_upstream, column
+from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import TRAINING_ROWS
-from clipes.tasks.plan.rows import column
+from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.masks import MASKS

@@ -14,7 +14,7 @@ from clipes.tasks.machine.opencv_threads import limit_opencv_threads
 from clipes.tasks.machine.worker import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import EVALUATION_ROWS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells

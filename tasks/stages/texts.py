@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, TEXT_ROWS
-from clipes.tasks.plan.rows import column
+from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage, key_without_upstream
 from clipes_core.config.run import ClipConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from clipes.tasks.machine.shipped import MMSEG_CONFIGS
+from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes.tasks.models.config_sections import config_sections
 from clipes_core.errors import ConfigError
 

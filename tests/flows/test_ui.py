@@ -25,9 +25,9 @@ from support.small_runs import TinyPhotos
 
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.storage.run_status import read_run
-from clipes.tasks.ui import progress
-from clipes.tasks.ui.progress import show_progress_in_ui
-from clipes.tasks.ui.terminal import Done
+from clipes.tasks.ui import ui_progress
+from clipes.tasks.ui.terminal_progress import Done
+from clipes.tasks.ui.ui_progress import show_progress_in_ui
 from clipes_core.errors import StageError
 
 NOBODY = "http://127.0.0.1:9/api"  # the discard port: no server listens
@@ -145,7 +145,7 @@ def seen_progress(key):
 
 
 def test_progress_is_updated_during_a_run(server, monkeypatch):
-    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(ui_progress, "REFRESH_SECONDS", 0.05)
     counts = {"cams": Done(1), "masks": Done(9)}
 
     def wait_for(percent):
@@ -167,7 +167,7 @@ def test_progress_is_updated_during_a_run(server, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_is_logged_once_and_the_block_continues(server, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr(ui_progress, "REFRESH_SECONDS", 0.05)
     counted = []
 
     def count(stage):

@@ -11,7 +11,7 @@ from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
 from clipes.tasks.plan.caching import REUSE_ALL
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.rows import PhotoRow, column
+from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger

@@ -10,7 +10,7 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.plan.keys import row_digest
 from clipes.tasks.plan.row_kinds import TEXT_ROWS
-from clipes.tasks.plan.rows import column
+from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.shard_plan import plan_shard
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.storage.artifact_store import ArtifactStore

@@ -3,7 +3,7 @@ from support.plain_runs import LengthRow, Lengths, photo, run_inputs
 
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.row_kinds import EVALUATION_ROWS, TEXT_ROWS, TRAINING_ROWS
-from clipes.tasks.plan.rows import schema_of
+from clipes.tasks.plan.row_schema import schema_of
 from clipes.tasks.plan.stage import Stage, key_without_upstream, stage_keys
 
 INPUTS = run_inputs()

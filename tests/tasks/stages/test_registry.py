@@ -7,7 +7,7 @@ from support.small_runs import TINY_NETWORK
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.devices import clip_precision, gpu_slots, training_precision
-from clipes.tasks.machine.shipped import CLIP_MODELS
+from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.run_inputs import RunInputs

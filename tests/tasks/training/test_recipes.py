@@ -9,7 +9,7 @@ from support.small_recipes import recipe_of
 from support.small_runs import TINY_NETWORK
 
 import clipes_core.segmentation  # noqa: F401 - registers what recipes name
-from clipes.tasks.machine.shipped import MMSEG_CONFIGS
+from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes_core.errors import WeightsError
 
 STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"

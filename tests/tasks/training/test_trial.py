@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.small_runs import TINY_NETWORK
 
-from clipes.tasks.machine.shipped import MMSEG_CONFIGS
+from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes.tasks.training.recipes import read_recipe
 from clipes.tasks.training.trial import try_recipe
 from clipes_core.config.run import parse_config

@@ -11,7 +11,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
-from clipes.tasks.ui.terminal import Count, StageProgress
+from clipes.tasks.ui.terminal_progress import Count, StageProgress
 
 REFRESH_SECONDS = 5.0
 

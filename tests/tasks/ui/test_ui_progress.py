@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from clipes.tasks.ui.progress import show_progress_in_ui
+from clipes.tasks.ui.ui_progress import show_progress_in_ui
 
 
 def test_outside_of_a_flow_run_nothing_is_counted_and_no_thread_is_started():

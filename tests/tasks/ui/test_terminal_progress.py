@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from clipes.tasks.ui import terminal as progress
-from clipes.tasks.ui.terminal import Done, StageProgress, show_progress
+from clipes.tasks.ui import terminal_progress as progress
+from clipes.tasks.ui.terminal_progress import Done, StageProgress, show_progress
 
 
 @pytest.fixture

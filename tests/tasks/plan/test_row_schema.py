@@ -3,7 +3,7 @@ from dataclasses import dataclass, fields
 import pyarrow as pa
 import pytest
 
-from clipes.tasks.plan.rows import DIGESTS, PhotoRow, check_upstream, column, schema_of
+from clipes.tasks.plan.row_schema import DIGESTS, PhotoRow, check_upstream, column, schema_of
 from clipes_core.errors import ErrorKind, PhotoError
 
 
