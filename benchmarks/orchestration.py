@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.inputs.photos import Photo, Reject
-from clipes.tasks.plan.keys import sample_of
 from clipes.tasks.plan.run_inputs import RunInputs, Training
+from clipes.tasks.plan.sharding import sample_of
 from clipes.tasks.plan.stage import JointStage, Stage
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import TransientError

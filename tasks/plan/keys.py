@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
@@ -15,16 +15,6 @@ def digest(value: Any) -> str:
     """Hash plain values (nested dicts, lists, numbers, text, bytes) to 16 hex digits, the same on any machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_bytes_as_text)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-def shard_of(image_id: str, shards: int) -> int:
-    """Return the number of the shard that a photo belongs to, in [0, shards)."""
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % shards
-
-
-def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
-    """Return the `count` ids with the lowest hashes: the same ones on any machine and for any order of the ids."""
-    return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])
 
 
 def photo_digest(photo: Photo) -> str:

@@ -5,7 +5,7 @@ configuration or in the list of photos is reported at once.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
@@ -14,8 +14,8 @@ from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.keys import sample_of, shard_of
-from clipes.tasks.plan.run_inputs import RunInputs, Shards
+from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
@@ -164,8 +164,8 @@ def _prepared(
         precision=clip_precision(config.clip, slots),
         candidates=candidates,
         training=recipe,
-        shards=_shards(listing.photos, count),
-        evaluation=_shards(evaluation.photos, count),
+        shards=divide_into_shards(listing.photos, count),
+        evaluation=divide_into_shards(evaluation.photos, count),
     )
     rejects = (*listing.rejects, *evaluation.rejects)
     return PreparedRun(inputs, ArtifactStore(config.store), stages, rejects, until, reuse)
@@ -210,10 +210,3 @@ def _labelled_photos(run: PreparedRun) -> list[Photo]:
             "give labels, or a prompts.template"
         )
     return labelled
-
-
-def _shards(photos: Iterable[Photo], count: int) -> Shards:
-    found: dict[int, list[Photo]] = {}
-    for photo in photos:
-        found.setdefault(shard_of(photo.image_id, count), []).append(photo)
-    return {shard: tuple(found[shard]) for shard in sorted(found)}

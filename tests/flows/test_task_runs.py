@@ -16,7 +16,7 @@ from support.prepared import prepare_run
 from support.small_runs import TinyPhotos
 
 from clipes.flows.pipeline import pipeline
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError

@@ -8,7 +8,7 @@ import numpy as np
 
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.inputs.truth import load_ids
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, grey_canvas, small_ids, small_photo
 from clipes_core.errors import PhotoError

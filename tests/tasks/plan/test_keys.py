@@ -2,13 +2,12 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest, sample_of, shard_of
+from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest
 
 PHOTO = Photo("a/1", "/photos/a/1.jpg", 1234, "1234-99", (3, 15), "/truth/1.png", "77-1")
 
@@ -64,25 +63,6 @@ def test_digest_refuses_what_has_no_one_way_to_be_written(value):
         digest({"value": [value]})
 
 
-def test_shard_of_a_photo_is_the_same_on_any_machine():
-    ids = ["2007_000033", "a/b c", "köln", ""]
-    assert [shard_of(image_id, 32) for image_id in ids] == [24, 5, 12, 20]
-    assert in_another_process(f"[shard_of(i, 32) for i in {ids!r}]") == str([shard_of(i, 32) for i in ids])
-
-
-def test_shards_are_of_about_one_size():
-    sizes = Counter(shard_of(f"2007_{number:06d}", 32) for number in range(10_582))
-
-    assert sizes.keys() == set(range(32))
-    # 10 582 / 32 = 331, standard deviation 18
-    assert min(sizes.values()) > 331 - 4 * 18
-    assert max(sizes.values()) < 331 + 4 * 18
-
-
-def test_one_shard_takes_all():
-    assert {shard_of(str(number), 1) for number in range(50)} == {0}
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -135,13 +115,3 @@ def test_row_digest_changes_with_any_field():
 def test_row_digest_refuses_arrays():
     with pytest.raises(TypeError, match="expected plain values, got ndarray"):
         row_digest(Row("1", np.zeros(3)))
-
-
-def test_a_sample_is_the_same_in_any_order_and_grows_by_those_that_come():
-    names = [f"photo {number}" for number in range(50)]
-    ten = sample_of(names, 10)
-    assert len(ten) == 10
-    assert sample_of(reversed(names), 10) == ten
-    assert ten < sample_of(names, 11)
-    assert sample_of(names, 99) == set(names)
-    assert sample_of(["a", "b", "c"], 1) == {"c"}  # sha256 begins with 2e, those of a and b with ca and 3e

@@ -6,7 +6,7 @@ from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, make_run, photos_by_shard
 
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER

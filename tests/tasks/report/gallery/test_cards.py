@@ -7,7 +7,7 @@ from support.plain_reports import PALETTE, plain_facts, write_photo
 from support.plain_runs import LengthRow, Lengths, photo, write_artifact
 from support.report_pages import Element, picture
 
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.cards import ids_picture, photo_or_canvas, read_rows, truth_picture
 from clipes.tasks.storage.run_files import RunFiles

@@ -7,7 +7,7 @@ import pytest
 from support.prepared import prepare_ranking
 from support.small_runs import run_files
 
-from clipes.tasks.plan.keys import shard_of
+from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_files import RunFiles

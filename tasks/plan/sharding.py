@@ -1,0 +1,28 @@
+"""Sharding: the division of photos into shards, and samples of photos, both by hashes of the image ids."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from clipes.tasks.inputs.photos import Photo
+
+
+def shard_of(image_id: str, shards: int) -> int:
+    """Return the number of the shard that a photo belongs to, in [0, shards)."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") % shards
+
+
+def divide_into_shards(photos: Iterable[Photo], count: int) -> Mapping[int, tuple[Photo, ...]]:
+    """Divide photos into `count` shards.
+
+    Returns:
+        Shard -> its photos, in ascending order of the shards. Shards without photos are left out.
+    """
+    found: dict[int, list[Photo]] = {}
+    for photo in photos:
+        found.setdefault(shard_of(photo.image_id, count), []).append(photo)
+    return {shard: tuple(found[shard]) for shard in sorted(found)}
+
+
+def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
+    """Return the `count` ids with the lowest hashes: the same ones on any machine and for any order of the ids."""
+    return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])
