@@ -223,7 +223,8 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
 def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None if none was computed.
 
-    The function yields one photo at a time, because the balanced form of an attention is large.
+    The function yields one photo at a time, because the doubly stochastic form of an attention takes much
+    memory.
     """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)

@@ -29,7 +29,7 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
 
 
 def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
-    """Return max(1 - s, s) as the confidence of each pixel, where s is its strongest CAM.
+    """Return max(1 - s, s) as the confidence of each pixel, where s is the pixel's strongest CAM.
 
     Args:
         cams: (K, H, W) float, in [0, 1]. If K is 0, the confidence is 1 everywhere.
