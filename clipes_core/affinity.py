@@ -114,7 +114,7 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
         zero. As in the published program, the right and bottom ends of a box are exclusive and clipped to the last
         column and row. Therefore no box covers the last column or row.
 
-    Source: CLIP-ES sec. 3.3, eq. (7). The result is that of the reference.
+    Source: CLIP-ES sec. 3.3, eq. (7). Same result as the reference.
     """
     levels = (cam * 255).astype(np.uint8)
     above = (levels > int(threshold * levels.max())).astype(np.uint8)

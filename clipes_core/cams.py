@@ -128,7 +128,7 @@ def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int
     """Check that photos can form one batch.
 
     Raises:
-        ShapeError: there is no photo, the photos differ in size, or their number is not that of the lists of class ids.
+        ShapeError: there is no photo, the photos differ in size, or there are more or fewer lists of class ids.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):

@@ -33,8 +33,8 @@ class TextFeatures:
 
         Returns:
             (P, K + M, D) float32: in each of P passes one text per class in the given order, then the M background
-            words. P is the largest of the numbers of `text_counts`, or 1 without CAM fusion. A class with fewer than P
-            texts repeats its texts, so that it competes in every pass.
+            words. P is the largest number that `text_counts` returns; without CAM fusion, it is 1. A class with fewer
+            than P texts repeats its texts, so that it competes in every pass.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -65,7 +65,7 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
 
     Returns:
         (P, K + M) int indices into `text_ids`: in each of P passes one text per class, then the M background words.
-        P is the largest of the numbers of `text_counts`. A class with fewer than P texts repeats its texts.
+        P is the largest number that `text_counts` returns. A class with fewer than P texts repeats its texts.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.

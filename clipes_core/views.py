@@ -27,7 +27,7 @@ class View:
     flip: bool
 
     def show(self, image: Image.Image, patch_size: int) -> Image.Image:
-        """Make this view of a photo: mirror it if `flip` is set, scale it, and round its sides up to whole patches.
+        """Make this view of a photo: mirror the photo if `flip` is set, and resize it by `scale` to whole patches.
 
         Args:
             image: RGB photo.

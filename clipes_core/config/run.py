@@ -43,7 +43,7 @@ class DatasetConfig(Section):
     truth: str | None = Field(
         None,
         description="Folder of true masks: palette PNGs named like the photos. With format voc, null means the folder "
-        "SegmentationClass of the root.",
+        "SegmentationClass below the root.",
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",

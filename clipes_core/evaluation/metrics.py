@@ -102,7 +102,7 @@ def cam_confusions(
 
     Returns:
         (len(powers), num_classes, num_classes) int64: for each power, the matrix that `confusion` computes for the
-        mask that the CAMs and the background score give.
+        mask that results from the CAMs at that power.
 
     Raises:
         ShapeError: `truth` is not (H, W) uint8, the sizes differ, or an id in `class_ids` is not in
