@@ -1,4 +1,4 @@
-"""Class-aware attention-based affinity (CAA): it spreads a CAM along the attention, from inside the object's boxes."""
+"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention, starting inside the object's boxes."""
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
 
 class Attention:
-    """The attention of one photo in one view, with the balanced form that all CAMs of the view share.
+    """The attention of one photo in one view, and its doubly stochastic form, which all CAMs of the view share.
 
     Args:
         weights: (hw, hw) float, at least 0, rows are queries.
@@ -60,7 +60,7 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread CAMs along the attention from every patch, which is the baseline of CAA.
+    """Spread CAMs along the attention, with every patch as a source. This is the paper's baseline for CAA.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
@@ -114,7 +114,7 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
         zero. As in the published program, the right and bottom ends of a box are exclusive and clipped to the last
         column and row. Therefore no box covers the last column or row.
 
-    Source: CLIP-ES sec. 3.3, eq. (7). Differs from the reference: none.
+    Source: CLIP-ES sec. 3.3, eq. (7). Same result as the reference.
     """
     levels = (cam * 255).astype(np.uint8)
     above = (levels > int(threshold * levels.max())).astype(np.uint8)

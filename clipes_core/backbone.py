@@ -43,7 +43,7 @@ class Backbone:
     The class reads everything (patch size, width, depth, heads, activation, norms, mean and std) from the model. With
     float16, all matrix products of the blocks are in half precision; with bfloat16, only those of the MLPs. The patch
     and positional embeddings, residual stream, norms and softmax are always float32. The given module is not modified.
-    Weights that need no conversion share its memory.
+    Weights that need no conversion share memory with the given module's weights.
 
     Args:
         visual: visual tower of an OpenCLIP model.
@@ -83,7 +83,7 @@ class Backbone:
         return len(self.visual.transformer.resblocks)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
-        """Resize a photo so that both sides are whole patches, without cropping, and normalise its colours.
+        """Resize a photo to whole multiples of the patch size without cropping, and normalise its colours.
 
         Args:
             image: RGB photo.

@@ -1,4 +1,4 @@
-"""Initial and refined CAMs of photos, as figure 2 of the paper draws it.
+"""Initial and refined CAMs of photos, made in the steps of figure 2 of the paper.
 
 photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> refine -> refined CAMs
 """
@@ -39,7 +39,7 @@ class PhotoCams:
 
 @dataclass(frozen=True)
 class InitialCams:
-    """The unrefined CAMs of one photo in one view, on the network's device (on the CPU if that is mps).
+    """The unrefined CAMs of one photo in one view, on the network's device (or on the CPU if the device is mps).
 
     Attributes:
         scores: (K,) float64 softmax scores (or logits) of the present classes.
@@ -97,7 +97,7 @@ def template_cams(
         config: as for `photo_cams`.
 
     Returns:
-        Per photo a list of CAMs, one per template: those that `photo_cams` makes with that template's texts alone.
+        One list per photo, with one entry per template: the CAMs that `photo_cams` makes with that template's texts.
 
     Raises:
         ShapeError: as for `photo_cams`.
@@ -128,7 +128,7 @@ def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int
     """Check that photos can form one batch.
 
     Raises:
-        ShapeError: there is no photo, the photos differ in size, or the number of lists of class ids is different.
+        ShapeError: there is no photo, the photos differ in size, or there are more or fewer lists of class ids.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):
@@ -197,7 +197,7 @@ def _score_class_texts(
     pass, but only the first n passes count for it.
 
     Returns:
-        (S,) scores and (S, D) gradients at the embedding, ordered class by class.
+        (S,) scores, and (S, D) gradients of the scores with respect to the embedding, ordered class by class.
     """
     counts = texts.text_counts(class_ids)
     per_pass = [
@@ -223,7 +223,8 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
 def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None if none was computed.
 
-    The function yields one photo at a time, because the balanced form of an attention is large.
+    The function yields one photo at a time, because the doubly stochastic form of an attention takes much
+    memory.
     """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)

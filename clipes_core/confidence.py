@@ -29,7 +29,7 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
 
 
 def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
-    """Return max(1 - s, s) as the confidence of each pixel, where s is its strongest CAM and 1 - s the background.
+    """Return max(1 - s, s) as the confidence of each pixel, where s is the pixel's strongest CAM.
 
     Args:
         cams: (K, H, W) float, in [0, 1]. If K is 0, the confidence is 1 everywhere.
@@ -49,7 +49,7 @@ def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
 
 
 def quantise(confidence: np.ndarray) -> np.ndarray:
-    """Round a confidence map to 8 bits. These levels are stored, and thresholds are applied to them.
+    """Round a confidence map to 8 bits. Artifacts store the 8-bit levels, and thresholds are compared with the levels.
 
     Args:
         confidence: (H, W) float, in [0, 1].
@@ -63,14 +63,14 @@ def quantise(confidence: np.ndarray) -> np.ndarray:
 def lowest_sure_level(mu: float) -> int:
     """Find the smallest stored level that is not below a threshold.
 
-    The float level / 255 is exact enough to be compared with a decimal threshold: 51 / 255, for example, is the same
-    float as 0.2.
+    The quotient level / 255 is exact enough to be compared with a decimal threshold. For example, 51 / 255 and 0.2 are
+    the same float.
 
     Args:
         mu: threshold, in [0, 1].
 
     Returns:
-        The level L, in [0, 255]. level / 255 < mu holds for exactly the levels below L.
+        The level L, in [0, 255]. A level is below L exactly if level / 255 < mu.
 
     Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
     """

@@ -24,7 +24,7 @@ def dense_crf(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         probs: (1 + K, H, W) float scores, in [0, 1]; channel 0 is background. The channels need not add up to 1.
         config: backend, kernels and iterations.
-        image: image whose colours the bilateral kernel compares; see `crf_image`.
+        image: mode of `crf_image`, which makes the image whose colours the bilateral kernel compares.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.

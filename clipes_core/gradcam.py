@@ -37,7 +37,7 @@ def score_gradients(
     classes: int,
     softmax: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the scores of the classes, and the gradients of the scores at the embedding, in float64.
+    """Compute the scores of the classes, and their gradients with respect to the embedding, in float64.
 
     Args:
         embedding: (D,), not normalised.
@@ -49,8 +49,8 @@ def score_gradients(
     Returns:
         (K,) scores and (K, D) gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used, because float32 rounds 1 - s to 0 if the
-    softmax is saturated, and the gradient is lost.
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used. In float32, a saturated softmax would
+    round 1 - s to 0, and the gradient would be lost.
     """
     texts = text_features.double()
 
@@ -66,9 +66,9 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
 
     Args:
         encoded: a batch of B photos with its graph, which is not freed.
-        gradients: (B, K, D) gradients of K scores at each embedding. Their scale does not matter, because each gradient
-            is scaled so that its largest entry is GRADIENT_PEAK. This prevents underflow in half precision. An all-zero
-            gradient gives an all-zero CAM.
+        gradients: (B, K, D) gradients of K scores with respect to each embedding. Their scale does not matter, because
+            the function scales each gradient so that its largest entry is GRADIENT_PEAK. This prevents underflow in
+            half precision. An all-zero gradient gives an all-zero CAM.
 
     Returns:
         (B, K, h, w) float32 in [0, 1], normalised.

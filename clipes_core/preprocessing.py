@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 
-# A photo that is 1 px wide or high has no box, no contour and no neighbours across it. In data from the web such files
-# are spacers and tracking pixels.
+# In a photo that is 1 px wide or high, boxes and contours are degenerate. In data from the web, such photos are spacers
+# and tracking pixels.
 MIN_SIDE = 2
 
 _CONVERTED = {
@@ -114,8 +114,8 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
         max_side: largest permitted side [px].
 
     Returns:
-        `image` itself if it is small enough. Otherwise a new image (PIL bicubic): its longer side is `max_side`, its
-        shorter side is rounded to at least 1 px.
+        `image` itself if it is small enough, otherwise a new image (PIL bicubic). The longer side of the new image is
+        `max_side`; its shorter side is rounded, and is at least 1 px.
     """
     longer = max(image.size)
     if longer <= max_side:
@@ -142,12 +142,12 @@ def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) ->
 
 
 def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -> Image.Image:
-    """Resize a photo so that both sides are whole patches, without cropping.
+    """Resize a photo so that both sides are multiples of the patch size, without cropping.
 
     Args:
         image: any PIL image.
         patch_size: side of a patch [px].
-        scale: factor that both sides are multiplied by before they are rounded up to a multiple of the patch size.
+        scale: factor that both sides are multiplied by, before they are rounded up to multiples of the patch size.
 
     Returns:
         `image` itself if it already has the resulting size, otherwise a new image (PIL bicubic).

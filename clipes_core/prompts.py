@@ -99,7 +99,7 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Compute how unevenly each template scores the classes that are present in a photo (its sharpness).
+    """Compute the sharpness of each template: how unevenly it scores the classes that are present in a photo.
 
     Args:
         scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a

@@ -1,4 +1,4 @@
-"""The text features of a vocabulary, and the choice of the texts that compete in a photo."""
+"""The text features of a vocabulary, and the choice of the texts that compete in a photo's softmax."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ class TextFeatures:
     logit_scale: float
 
     def passes(self, class_ids: Sequence[int]) -> np.ndarray:
-        """Return the features of the texts that compete in one photo.
+        """Return the features of the texts that compete in the softmax of one photo.
 
         Args:
             class_ids: (K,) data set ids present in the photo.
 
         Returns:
             (P, K + M, D) float32: in each of P passes one text per class in the given order, then the M background
-            words. P is the largest number in `text_counts`, which is 1 without CAM fusion. A class with fewer than P
-            texts repeats its texts, so that it competes in every pass.
+            words. P is the largest number that `text_counts` returns; without CAM fusion, it is 1. A class with fewer
+            than P texts repeats its texts, so that it competes in every pass.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -42,7 +42,7 @@ class TextFeatures:
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class. If there are n, the class's CAM and score come from the first n passes.
+        """Count the texts of each class. The CAM and score of a class with n texts come from the first n passes.
 
         Args:
             class_ids: (K,) data set ids present in the photo.
@@ -57,7 +57,7 @@ class TextFeatures:
 
 
 def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
-    """Find the texts that compete in one photo.
+    """Find the texts that compete in the softmax of one photo.
 
     Args:
         text_ids: (T,) int, class of each text, 0 for a background word.
@@ -65,7 +65,7 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
 
     Returns:
         (P, K + M) int indices into `text_ids`: in each of P passes one text per class, then the M background words.
-        P is the largest number in `text_counts`. A class with fewer than P texts repeats its texts.
+        P is the largest number that `text_counts` returns. A class with fewer than P texts repeats its texts.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.

@@ -27,7 +27,7 @@ class View:
     flip: bool
 
     def show(self, image: Image.Image, patch_size: int) -> Image.Image:
-        """Make this view of a photo: mirror the photo if `flip` is set, and resize it to `scale` and whole patches.
+        """Make this view of a photo: mirror the photo if `flip` is set, and resize it by `scale` to whole patches.
 
         Args:
             image: RGB photo.
@@ -82,6 +82,6 @@ def average(values: Sequence[np.ndarray]) -> np.ndarray:
         values: one or more float32 arrays.
 
     Returns:
-        Their mean, a new float32 array.
+        The mean of the arrays, as a new float32 array.
     """
     return reduce(np.add, values) / len(values)

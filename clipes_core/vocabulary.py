@@ -17,7 +17,7 @@ class ClassEntry(Section):
 
     name: str = Field(min_length=1, description="Name that the labels use.")
     words: str | None = Field(
-        None, min_length=1, description="Text that CLIP reads, all synonyms joined; null: the name."
+        None, min_length=1, description="Text that CLIP reads, with all synonyms in it; null: the name."
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description="The synonyms one by one, for feature and CAM fusion; empty: `words` is the only one."
@@ -34,7 +34,7 @@ class ClassEntry(Section):
 
     @property
     def separate_words(self) -> tuple[str, ...]:
-        """Return the one or more texts for feature and CAM fusion."""
+        """Return the texts for feature and CAM fusion; there is always at least one."""
         return self.synonyms or (self.sentence_words,)
 
 
@@ -76,7 +76,8 @@ class Vocabulary(Section):
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
     """Compute the colour that the VOC development kit gives to an id.
 
-    Each group of three bits of the id, from the lowest, sets one bit of R, G and B, from the highest.
+    The kit splits the id into groups of three bits, from the lowest bits up. Each group sets one bit in each of R, G
+    and B, from the highest bit down.
     """
     channels = [0, 0, 0]
     for place in range(8):

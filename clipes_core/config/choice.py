@@ -15,7 +15,9 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class NamedFunction:
-    """A row of a table of functions. The table does not import them, because the configuration imports the table.
+    """A row of a table of functions, with the location of its function.
+
+    The row does not import the function, because the functions import the configuration, which imports the table.
 
     Attributes:
         function: location of the function, as "module:name".

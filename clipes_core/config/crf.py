@@ -24,7 +24,7 @@ class DenseCrfConfig(Section):
     backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field("pydensecrf", description="Implementation of the CRF.")
 
     def key_fields(self) -> dict[str, Any]:
-        """Return the settings that affect the labels, for the keys of stages.
+        """Return the settings that affect the labels; stage keys are computed from them.
 
         Returns:
             Plain values by name: all settings. `backend` is left out if it gives the same labels as pydensecrf.

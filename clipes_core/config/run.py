@@ -32,8 +32,8 @@ class DatasetConfig(Section):
     format: str = Field("voc", description="Layout of photos and labels; scenes: generated photos, in VOC's layout.")
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI. Generated scenes are written there; null: "
-        "in the store.",
+        description="Folder of the data set: a path or any fsspec URI. With format scenes, clipes writes the scenes "
+        "there; null then means a folder in the store.",
     )
     split: str = Field(
         "train_aug",
@@ -41,16 +41,21 @@ class DatasetConfig(Section):
     )
     classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or the path of a YAML file.")
     truth: str | None = Field(
-        None, description="Folder of true masks: palette PNGs named like the photos. voc: null means SegmentationClass."
+        None,
+        description="Folder of true masks: palette PNGs named like the photos. With format voc, null means the folder "
+        "SegmentationClass below the root.",
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
-        description="Whether an EXIF rotation is applied. VOC and COCO need ignore: their truth is not rotated.",
+        description="Whether an EXIF rotation is applied. VOC and COCO need ignore: their true masks are not rotated.",
     )
     empty: Literal["background", "reject"] = Field(
-        "background", description="Whether photos without objects get masks of background only, or are rejects."
+        "background",
+        description="Photos without objects. background: they get masks of background only; reject: they are rejected.",
     )
-    max_side: int = Field(1024, ge=32, description="Photos with a longer side are reduced to it for CAMs and CRF [px].")
+    max_side: int = Field(
+        1024, ge=32, description="Largest side [px] at which CAMs and CRF see a photo; larger photos are reduced."
+    )
     seed: int = Field(0, ge=0, description="Seed of generated scenes; a different seed gives different scenes.")
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")
 
@@ -58,7 +63,7 @@ class DatasetConfig(Section):
 class ClipConfig(Section):
     """The frozen CLIP that makes the CAMs."""
 
-    model: str = Field("ViT-B-16-quickgelu", description="OpenCLIP's name of a ViT (sec. 4.1: ViT-B/16).")
+    model: str = Field("ViT-B-16-quickgelu", description="Name of a ViT in OpenCLIP (sec. 4.1: ViT-B/16).")
     pretrained: str = Field(
         "openai",
         description="Weights: an OpenCLIP tag, a name under configs/models, a file or URI, or random:SEED for trials.",
@@ -120,7 +125,7 @@ class CamConfig(Section):
     sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (eq. 6).")
     power: int = Field(2, ge=0, le=16, description="t: number of times that the affinity is applied (eq. 7).")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (1.0,), min_length=1, description="Scales of the photo whose CAMs are averaged (ablation)."
+        (1.0,), min_length=1, description="Scales of the photo; the CAMs of all scales are averaged (ablation)."
     )
     flip: bool = Field(False, description="Whether the average includes the CAMs of the mirrored photo (ablation).")
 
@@ -128,10 +133,12 @@ class CamConfig(Section):
 class CrfConfig(DenseCrfConfig):
     """Dense CRF of the pseudo masks (sec. 3.4)."""
 
-    enabled: bool = Field(True, description="Whether the CRF runs; if not, the mask is the argmax of the CAMs.")
+    enabled: bool = Field(
+        True, description="Whether the CRF runs; if not, the mask is the argmax of background score and CAMs."
+    )
     image: Literal["rgb", "reference"] = Field(
         "rgb",
-        description="Image that the CRF reads: the photo, or (reference) BGR minus the mean, wrapped to 8 bits, as in "
+        description="Image that the CRF reads. rgb: the photo; reference: BGR minus the mean, wrapped to 8 bits, as in "
         "the published program.",
     )
     background_power: float = Field(1, gt=0, le=64, description="p: the background score is (1 - max CAM)^p.")
@@ -146,7 +153,7 @@ class ConfidenceConfig(Section):
 
 
 class RunnerConfig(Section):
-    """Which runner makes the shards. Any other keys are that runner's own settings."""
+    """The runner that makes the shards. All keys other than `kind` are the chosen runner's own settings."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -170,7 +177,8 @@ class ExecutionConfig(Section):
         default_factory=RunnerConfig, description="The runner that makes the shards, and its settings."
     )
     gpu_workers: int | Literal["auto"] = Field(
-        "auto", description="Number of processes for CAMs; auto: one per device."
+        "auto",
+        description="Number of processes for CAMs; auto: one per device. The training uses at most one per GPU.",
     )
     cpu_workers: int | Literal["auto"] = Field("auto", description="Number of processes for masks; auto: one per core.")
     max_failure_rate: float = Field(

@@ -4,7 +4,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and unknown keys are errors. In a form made from the schema, keys are titles."""
+    """Base of all sections: frozen, and unknown keys are errors.
+
+    In a form made from the schema, the title of each field is its key.
+    """
 
     model_config = ConfigDict(
         frozen=True,

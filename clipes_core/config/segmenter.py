@@ -27,8 +27,8 @@ class TrainConfig(Section):
     )
     mu: Annotated[float, Field(ge=0, le=1)] | Literal["labels"] = Field(
         0.95,
-        description="The loss cgl ignores pixels of lower confidence (eq. 9). labels: pixels below 0.95 become 255 in "
-        "the labels instead, as in the published program.",
+        description="Confidence threshold of the loss cgl, which ignores pixels below it (eq. 9). With `labels`, "
+        "pixels whose confidence is below 0.95 get the label 255 instead, as in the published program.",
     )
     iterations: int | None = Field(
         None, ge=1, le=10_000_000, description="Number of training steps; null: as in the MMSegmentation config."
@@ -79,7 +79,9 @@ class EvaluationConfig(Section):
     crop: int = Field(513, ge=32, description="Side of a crop [px].")
     stride: int = Field(342, ge=1, validate_default=True, description="Distance from one crop to the next [px].")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (1.0,), min_length=1, description="Scales of the photo. The base recipe uses 1, 0.75 and 0.5 with merge max."
+        (1.0,),
+        min_length=1,
+        description="Scales of the photo. kazuto1011/deeplab-pytorch uses 1, 0.75 and 0.5 with merge max.",
     )
     flip: bool = Field(False, description="Whether the network also sees the mirrored photo.")
     merge: Literal["mean", "max"] = Field(

@@ -21,7 +21,7 @@ class CrfBackend(NamedFunction):
 
     Attributes:
         exact: whether the backend gives the same labels as pydensecrf. Exact backends share stage keys, so a mask made
-            with one of them is reused if a different one is chosen later.
+            with one of them is reused after a change to another.
     """
 
     exact: bool

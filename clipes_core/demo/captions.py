@@ -1,4 +1,4 @@
-"""Captions of scenes. Like those that people write, they mention only part of what a picture shows."""
+"""Captions of scenes. Like captions that people write, they mention only part of what a picture shows."""
 
 from collections.abc import Sequence
 

@@ -126,7 +126,10 @@ def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
 
 
 def _cast(rng: Rng) -> tuple[str, list[str]]:
-    """Choose a background and one to three classes. OWN_BACKGROUND_RATE of all classes get their typical background."""
+    """Choose a background and one to three classes.
+
+    A share of OWN_BACKGROUND_RATE of all objects is on the usual background of its class.
+    """
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)
     joint = np.array(

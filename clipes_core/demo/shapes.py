@@ -27,7 +27,7 @@ class Part:
     """A polygon of one paint.
 
     Attributes:
-        outline: (N, 2) float64 corners (x, y), y downwards; one unit is about half the object.
+        outline: (N, 2) float64 corners (x, y), y downwards; one unit is about half the object's size.
         paint: paint that fills the polygon.
     """
 

@@ -25,9 +25,10 @@ class TrainingConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="Share of the steps during which the learning rate rises. After them it falls to 0 as a cosine.",
+        description="Share of the steps in which the learning rate rises, at the start. Then it falls to 0 as a "
+        "cosine.",
     )
-    weight_decay: float = Field(0.05, ge=0, description="Weight decay of matrices in AdamW.")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay; it applies to weight matrices only.")
     patch_dropout: float = Field(0.5, ge=0, lt=1, description="Share of patches that are dropped to save time (FLIP).")
     whole_share: float = Field(
         0.1, ge=0, le=1, description="Share of the steps, at the end of the training, that keep all patches."

@@ -11,7 +11,7 @@ from clipes_core.pseudo_mask import IGNORE_INDEX, background_score
 
 @dataclass(frozen=True, eq=False)
 class Triplets:
-    """The cells of a confusion matrix that are not zero.
+    """The non-zero cells of a confusion matrix.
 
     Attributes:
         truth: (M,) int16, row of each cell, which is the true id.
@@ -101,8 +101,8 @@ def cam_confusions(
         num_classes: 1 + K of the whole data set.
 
     Returns:
-        (len(powers), num_classes, num_classes) int64: for each power, the matrix that `confusion` computes from the
-        labels at that power.
+        (len(powers), num_classes, num_classes) int64: for each power, the matrix that `confusion` computes for the
+        mask that results from the CAMs at that power.
 
     Raises:
         ShapeError: `truth` is not (H, W) uint8, the sizes differ, or an id in `class_ids` is not in
@@ -130,7 +130,7 @@ def _best_ids(cams: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
 
 
 def to_triplets(matrix: np.ndarray) -> Triplets:
-    """List the cells of a confusion matrix that are not zero.
+    """List the non-zero cells of a confusion matrix.
 
     Args:
         matrix: (1 + K, 1 + K) int64.

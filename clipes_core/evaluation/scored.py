@@ -10,7 +10,7 @@ class Scored:
     Attributes:
         key: name in metrics.json, in artifacts and in the tables of the Prefect UI.
         title: name that readers see.
-        is_baseline: whether it is the baseline, which uses the labels alone and which the others are compared with.
+        is_baseline: whether it is the baseline that the others are compared with. The baseline uses only the labels.
         on_evaluation: whether it is scored on the photos of `evaluation` instead of those of `dataset`.
     """
 

@@ -22,7 +22,7 @@ class Picks:
 
 
 class GalleryChoice:
-    """Chooses among photos that are added one at a time, with memory for about 2 * `count` photos per group.
+    """Chooses among photos that are added one at a time, keeping at most 2 * `count` ids per group in memory.
 
     The choice needs no seed. It depends on the photos and their scores, not on the order in which they are added.
 

@@ -17,7 +17,7 @@ class CaffeResNet(ResNet):
         *args: positional arguments of MMSegmentation's ResNet.
         **kwargs: keyword arguments of MMSegmentation's ResNet, except for `style`.
 
-    Source: the base recipe of CLIP-ES's training, whose weights come from Caffe.
+    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training, which uses weights from Caffe.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -30,7 +30,7 @@ class ConfidenceGuidedLoss(nn.Module):
 
     Attributes:
         confidence: (B, 1, H, W) uint8 levels round(255 c) of the current batch, or None.
-        kept_fraction: () share in [0, 1] of the labelled pixels of all processes that counted in the last call.
+        kept_fraction: () share in [0, 1] of labelled pixels that counted in the last call, over all processes.
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
@@ -75,7 +75,7 @@ class ConfidenceGuidedLoss(nn.Module):
             () loss, float32 or float64.
 
         Raises:
-            ShapeError: the sizes of logits, labels and confidence differ, or there is only one logit.
+            ShapeError: the sizes of logits, labels and confidence differ, or the logits have only one channel.
             ConfigError: `confidence` is not set, and `mu` is not 0.
         """
         if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:

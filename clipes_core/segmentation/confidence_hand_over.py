@@ -1,4 +1,4 @@
-"""Hand-over of confidence maps to the losses, past segmentors and heads that have no argument for the maps."""
+"""Hand confidence maps directly to the losses, because segmentors and heads have no argument for such maps."""
 
 import inspect
 from typing import Any

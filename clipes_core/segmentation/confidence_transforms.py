@@ -20,8 +20,9 @@ from clipes_core.errors import ConfigError, ShapeError
 class PadWithConfidence(Pad):
     """MMCV's Pad, extended to pad the confidence with 0. It pads on the right and at the bottom.
 
-    A pipeline needs this transform only if photos must have their final size before they form a batch, for example in a
-    mosaic. Otherwise MMSegmentation's SegDataPreProcessor pads the batch, after it has normalised the photos.
+    A pipeline needs this transform only if photos must have a fixed size before batching, for example because a later
+    transform makes mosaics of them. Otherwise MMSegmentation's SegDataPreProcessor pads the batch, after it has
+    normalised the photos.
     """
 
     def _pad_seg(self, results: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Translation of deeplab-pytorch's tensor names, which its weights from Caffe have, to those of MMSegmentation."""
+"""Rename tensors of deeplab-pytorch, whose weights were converted from Caffe, as MMSegmentation names them."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tenso
         The same tensors, renamed for a CaffeResNet (`backbone.layer1.0.conv1.weight`) and a DeepLabV2Head
         (`decode_head.branches.0.weight`).
 
-    Source: the names in kazuto1011/deeplab-pytorch, whose weights CLIP-ES trains from.
+    Source: the names in kazuto1011/deeplab-pytorch. CLIP-ES starts its training from the weights of that repository.
     """
     return {_renamed(name): tensor for name, tensor in tensors.items()}
 

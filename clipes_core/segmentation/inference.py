@@ -56,7 +56,8 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
-    Source: the base repository (kazuto1011/deeplab-pytorch) uses merge max with scales 1, 0.75 and 0.5.
+    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training. It uses merge max with scales 1, 0.75 and
+    0.5.
     Differs from the reference: the maximum is taken at the photo's size, not at the size of the logits.
     """
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
@@ -102,7 +103,7 @@ def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfi
 
 
 def _crops(side: int, crop: int, stride: int) -> list[slice]:
-    """Return the extents of crops along a side, `stride` apart. The last crop is moved back to end with the side."""
+    """Return the extents of crops along a side, `stride` apart. The last crop ends at the end of the side."""
     last = max(side - crop, 0)
     starts = [*range(0, last, stride), last]
     return [slice(start, min(start + crop, side)) for start in starts]

@@ -1,4 +1,4 @@
-"""Training on several scales of each photo in one step, as in the DeepLabV2 recipe of the base repository."""
+"""Training on several scales of each photo in one step, as in kazuto1011/deeplab-pytorch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,8 +30,8 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
         scales: scales of the photo. The first one determines the size of the maximum.
         **kwargs: keyword arguments of EncoderDecoder.
 
-    Source: the base recipe of CLIP-ES's training, which sums four cross entropies: one at each of the scales 1, 0.75
-    and 0.5, and one on the maximum.
+    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training. It sums four cross entropies: one at each
+    of the scales 1, 0.75 and 0.5, and one on the maximum.
     """
 
     def __init__(self, *args: Any, scales: Sequence[float] = (1.0, 0.75, 0.5), **kwargs: Any) -> None:
