@@ -85,14 +85,18 @@ def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> No
     global _worker
     _worker = Worker(slot, counters)
     show_log(log_level)
-    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    end_with_parent()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(slot.threads)
     os.environ["OMP_WAIT_POLICY"] = "passive"  # so that a waiting thread leaves its core to other workers
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, because a parent that is killed cannot end its workers."""
+def end_with_parent() -> None:
+    """Let this process end as soon as its parent has ended, because a parent that is killed cannot end its workers."""
+    threading.Thread(target=_wait_for_parent, daemon=True, name="end-with-parent").start()
+
+
+def _wait_for_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -19,6 +19,8 @@ from safetensors.torch import save_file
 
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.machine.devices import cores
+from clipes.tasks.machine.interruption import sigint_blocked
+from clipes.tasks.machine.worker import end_with_parent
 from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.storage.files import write_atomically
 from clipes_core.demo.captions import make_caption
@@ -158,12 +160,14 @@ def _batches(
     steps = pace.scenes // config.batch
     scenes: list[Scene] = []
     generated = -1
-    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         while trainer.step < config.steps:
             turn, inside = divmod(trainer.step, steps * pace.passes)
             if turn != generated:
                 seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
-                scenes, generated = list(pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)), turn
+                with sigint_blocked():  # inherited by the workers, which the first call starts
+                    pending = pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)
+                scenes, generated = list(pending), turn
             in_pass, place = divmod(inside, steps)
             order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
             chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]

@@ -27,8 +27,8 @@ def settings(*overrides: str) -> tuple[str, ...]:
     return tuple(word for override in overrides for word in ("--set", override))
 
 
-def _heeds_ctrl_c() -> None:
-    """What a shell starts in the background ignores it, and so do its children."""
+def heed_ctrl_c() -> None:
+    """Let a process that is being started end at Ctrl-C; a job in the background of a shell ignores it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -67,7 +67,7 @@ class ClipesProcess:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_heeds_ctrl_c,
+            preexec_fn=heed_ctrl_c,
         )
 
 

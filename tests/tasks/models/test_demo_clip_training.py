@@ -9,10 +9,13 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from open_clip.factory import add_model_config
 from safetensors.torch import load_file
+from support.commands import heed_ctrl_c
+from support.process_watch import gone_within
 
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
@@ -97,27 +100,49 @@ if __name__ == "__main__":
     pace = Pace(scenes=128, checkpoint_steps=2, compiled=False)  # compiling takes a minute, in each process
     train_clip(DEMO_MODEL, TrainingConfig(samples=512), ("a {}.",), Path(sys.argv[1]), pace)
 """
+ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+
+
+def start(folder):
+    """Start to train the real network; return the process after its first checkpoint, and its workers."""
+    (folder / "train.py").write_text(KILLED)
+    process = subprocess.Popen(
+        [sys.executable, str(folder / "train.py"), str(folder)],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )
+    for line in process.stderr:
+        if line.startswith("checkpoint"):
+            break
+    return process, psutil.Process(process.pid).children()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_training_that_is_killed_resumes_from_its_checkpoint(tmp_path):
-    """The real network, a few steps, killed after its first checkpoint."""
-    script = tmp_path / "train.py"
-    script.write_text(KILLED)
-    command = [sys.executable, str(script), str(tmp_path)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    assert first.stderr is not None
-    for line in first.stderr:
-        if line.startswith("checkpoint"):
-            break
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+def test_a_training_that_is_killed_leaves_no_process_and_resumes_from_its_checkpoint(tmp_path):
+    first, workers = start(tmp_path)
+    first.kill()
+    first.communicate(timeout=60)  # a worker that is left would keep standard error open
+    assert gone_within(10, workers)
     assert not (tmp_path / "weights.safetensors").exists()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert re.search(r"resuming after step [1-9]", done.stderr), done.stderr
     assert (tmp_path / "weights.safetensors").stat().st_size < 16e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_reaches_no_worker_of_a_training(tmp_path):
+    process, workers = start(tmp_path)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the job
+    _, error = process.communicate(timeout=60)
+    assert error.rstrip().endswith("KeyboardInterrupt"), error
+    assert "SpawnProcess" not in error, error
+    assert gone_within(10, workers)
 
 
 def test_the_command_that_trains_it_starts():
