@@ -251,10 +251,8 @@ def gc(
 @app.command()
 def doctor(
     store: Store = DEFAULT_STORE,
-    pretrained: Annotated[str, typer.Option(help="Weights to check, in the form of clip.pretrained.")] = "openai",
-    model: Annotated[
-        str, typer.Option(help="Network of the weights, in the form of clip.model.")
-    ] = "ViT-B-16-quickgelu",
+    pretrained: Annotated[str, typer.Option(help="Weights to check, given as in clip.pretrained.")] = "openai",
+    model: Annotated[str, typer.Option(help="Model of the weights, given as in clip.model.")] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine and what does not, and say how to fix it."""
     from clipes.flows.tables import print_findings

@@ -75,7 +75,7 @@ def check_runner(config: RunConfig) -> type[Runner]:
     """Return the class of the runner that `execution.runner` names, after checking its keys. Start nothing.
 
     Raises:
-        ConfigError: there is no such runner, or it does not have such keys.
+        ConfigError: there is no such runner, or `execution.runner` has a key that this runner does not know.
     """
     kind = config.execution.runner.kind
     if kind not in RUNNERS:
@@ -89,6 +89,7 @@ def runner_for(config: RunConfig) -> Runner:
     """Return the runner that `execution.runner` names.
 
     Raises:
-        ConfigError: there is no such runner, it does not have such keys, or no worker has the device of `clip.device`.
+        ConfigError: there is no such runner, `execution.runner` has a key that this runner does not know, or no worker
+            has the device of `clip.device`.
     """
     return check_runner(config)(config)

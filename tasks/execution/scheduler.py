@@ -1,4 +1,4 @@
-"""The scheduler of a run, which submits the shards of the stages as Prefect task runs; these wait for the runner."""
+"""The scheduler of a run: it submits each stage's shards as Prefect task runs, which wait until a worker makes them."""
 
 import uuid
 from collections.abc import Iterable, Iterator

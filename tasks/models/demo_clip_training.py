@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """The intervals at which a training run generates scenes, logs and saves.
+    """The intervals at which a training run generates scenes, writes log lines and saves checkpoints.
 
     Attributes:
         scenes: number of scenes that are generated at once.

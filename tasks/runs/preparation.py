@@ -130,8 +130,8 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     vocabulary = load_vocabulary(config.dataset.classes)
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
         raise ConfigError(
-            f"dataset.classes: {config.dataset.classes} has no background_words, and without any the softmax leaves a "
-            "photo with one class an empty CAM: add some, or set prompts.background=false or cam.softmax=false"
+            f"dataset.classes: {config.dataset.classes} has no background_words. Without them, the softmax makes the "
+            "CAM of a photo with a single class empty: add some, or set prompts.background=false or cam.softmax=false"
         )
     return vocabulary
 

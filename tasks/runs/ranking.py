@@ -70,7 +70,8 @@ def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
 
     Args:
         ranking: ranking of all candidates.
-        count: number of templates to choose; the middle one and the paper's templates may be added to this number.
+        count: number of templates to spread over the ranking. The result may have more, because it always includes the
+            middle template and the paper's templates.
 
     Returns:
         The chosen templates, the best first.

@@ -83,9 +83,10 @@ class Segmenter(JointStage):
 
     @override
     def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
-        """Return how many processes train: the largest number that divides the batch size evenly.
+        """Return how many processes train.
 
-        It is at most the number of GPUs, or on a CPU the number of workers.
+        It is the largest divisor of the batch size that does not exceed the number of GPUs, or on a CPU the number of
+        workers.
         """
         batch_size = cast("Recipe", job.training).batch_size
         most = len(devices) if set(devices) == {"cpu"} else len(set(devices))

@@ -74,7 +74,7 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 @contextmanager
 def translate_storage_errors(uri: str) -> Iterator[None]:
-    """Translate errors of stores inside the block into errors that name the path or URI and say what to do.
+    """Turn storage errors raised in the block into errors that name the path or URI and say what to do.
 
     Raises:
         FileNotFoundError: the file does not exist, but its bucket does. The error is not translated.

@@ -38,13 +38,13 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
         labelled: whether photos need labels. The photos of VOC's split `test` have none.
 
     Returns:
-        Photos and rejects; together they are as many as the lines of the split.
+        The photos and the rejects. Each line of the split yields exactly one of them.
 
     Raises:
         ConfigError: the format does not exist, or needs a root and none is set.
         DatasetError: the data set as a whole cannot be used. For example, the root, split or truth folder is missing,
-            the list has no photos or lacks a column, an annotation file of the whole split is broken, or a permission
-            is missing.
+            the list has no photos or lacks a column, an annotation file that covers the whole split (as in COCO) is
+            broken, or a permission is missing.
         TransientError: a store does not answer.
     """
     layout = find_format(config.format)

@@ -43,7 +43,7 @@ class Annotation:
     """The content of an annotation file.
 
     Attributes:
-        names: names of the direct objects, in the file's order; names may repeat.
+        names: names of the top-level `<object>` elements, without their parts, in the file's order; names may repeat.
         stated_size: width and height [px]; None if the file does not state both.
     """
 

@@ -1,4 +1,4 @@
-"""Confusion matrices of predictions with the true mask of a photo, in the columns of artifacts."""
+"""Confusion matrices between a prediction and the true mask of a photo, as the columns of artifacts hold them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
