@@ -16,7 +16,7 @@ PASSAGE_LINES, PASSAGE_SHAPES = (
     6,
     4,
 )  # lines of a passage; lists of fields or constants have fewer shapes and may repeat
-MOST_REPEATED_PASSAGES = 14
+MOST_REPEATED_PASSAGES = 15
 CONSTANTS = ("True", "False", "None")
 
 
