@@ -291,7 +291,7 @@ def _exit_codes() -> Iterator[None]:
 
 @contextmanager
 def _explain_resume() -> Iterator[None]:
-    """Add to a failure in the block the command that resumes the run."""
+    """Add the command that resumes the run to a StageError raised in the block."""
     try:
         yield
     except StageError as exc:

@@ -48,7 +48,10 @@ def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Resul
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that this process executes the flow run, and mark crashed runs. Prefect calls this at state Running."""
+    """Record that this process executes the flow run, and mark crashed runs.
+
+    Prefect calls this hook when the flow run enters the state Running.
+    """
     pid = os.getpid()
     with get_client(sync_client=True) as client:
         labels: dict[str, bool | int | float | str] = {

@@ -11,7 +11,7 @@ from clipes_core.errors import StageError
 
 @contextmanager
 def explain_retry() -> Iterator[None]:
-    """Add to a failure in the block how to retry the run, if the run belongs to a deployment.
+    """Add advice on a retry to a StageError raised in the block, if the run belongs to a deployment.
 
     For runs from the command line, the CLI adds its own hint.
 

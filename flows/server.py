@@ -113,7 +113,9 @@ class _Keeper:
             logger.warning("the Prefect server died (see %s); clipes restarted it", self._server.log)
 
     def lost_server(self, restarts: int) -> bool:
-        """Return whether the server has died since there were `restarts` restarts. Its successor may not be up yet.
+        """Return whether the server has died since `self.restarts` had the value `restarts`.
+
+        Its successor may not be up yet.
 
         After a kill, the server may answer for a moment longer. Then its process may still look alive for a moment
         although it no longer answers. The method therefore waits until the state is clear, at most `LOSS_SECONDS`.

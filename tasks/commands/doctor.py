@@ -1,4 +1,4 @@
-"""Check what works on this machine, what does not, and what to do about it."""
+"""Check what works on this machine, and say how to fix what does not."""
 
 import platform
 import uuid

@@ -45,8 +45,8 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     """Find the files that may be deleted, by stage; delete nothing.
 
     A completed run uses the artifacts that its status file names. Any other run may still be running, or be resumed, so
-    it uses all artifacts under its stage keys. If it ranks templates, it also uses all artifacts of the stage texts. An
-    earlier run, whose files are in a history folder, uses nothing.
+    all artifacts under its stage keys count as used. If it ranks templates, so do all artifacts of the stage `texts`.
+    An earlier run of the same name, whose files are in the history folder, uses nothing.
 
     Args:
         store_uri: URI of the store.

@@ -1,1 +1,1 @@
-"""Who makes the shards: runners, scheduler, Prefect task, joint training."""
+"""Execution of shards: the runners, the scheduler, the Prefect task and joint training."""

@@ -19,7 +19,7 @@ from clipes_core.errors import StoppedError, WorkerError
 class InlineRunner(Runner):
     """Makes each shard in the thread that calls `run`. It has no timeout, and no worker processes to replace.
 
-    `cancel` cannot end the job that is running: it waits until the job is done, and refuses all others.
+    `cancel` cannot end the running job: that job runs to its end, and all others are refused.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -38,7 +38,7 @@ class InlineRunner(Runner):
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StoppedError("stopped before it was done")
-            if isinstance(job.stage, JointStage):  # a retry continues the training, and counts its steps from the start
+            if isinstance(job.stage, JointStage):  # a retry counts the earlier steps again
                 self._counters.reset(job.stage.name)
             try:
                 return make_shard(job)

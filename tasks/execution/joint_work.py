@@ -41,7 +41,7 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
 
 
 def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Run the shares of all processes; if one process fails, end the others and raise its error."""
+    """Run every process's share of a job; if one process fails, end the others and raise the original error."""
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
         ranks: list[Future[Any]] = [threads.submit(_in_worker, pool, make_shard, job)]
         ranks += [threads.submit(_in_worker, pool, _assist, job, rank) for rank in range(1, job.processes)]
@@ -58,10 +58,10 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
 
 
 def _rank_of_failure(failure: BaseException) -> int:
-    """Return a number that is lowest for the failure that tells most.
+    """Return a rank that is lowest for the failure that says most about the cause.
 
-    If a process fails, the others are stopped, or report only torch's error about the lost connection, and may report
-    it first.
+    When a process fails, the others are stopped, or they report torch's error about the lost connection. Their errors
+    may arrive before the error of the process that failed.
     """
     if isinstance(failure, StoppedError):
         return 2

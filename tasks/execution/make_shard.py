@@ -43,7 +43,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
                 artifact.write(row)
                 if stage.kind.per_photo:
                     note(row)
-                if not isinstance(stage, JointStage):  # the processes of a joint stage count their own steps
+                if not isinstance(stage, JointStage):  # a joint stage counts its own steps
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)
@@ -88,7 +88,7 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
-    """Return the columns of a row; the row of a photo also gets its digests."""
+    """Return the values of a row by column, including the digests if the row stands for a photo."""
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:
         values["input_digest"] = job.plan.input_digests[row.image_id]

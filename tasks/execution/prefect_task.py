@@ -31,8 +31,8 @@ def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -
         label: shards and their total number, for the name of the task run.
 
     Returns:
-        The final state. It is Completed, named Cached if all shards were cached; or Failed, named NotRun if every shard
-        that failed did so because of an upstream shard.
+        The final state. It is Completed if no shard failed, and is named Cached if all shards were cached. It is
+        Failed, with the name NotRun, if every failure is due to an upstream shard.
 
     Raises:
         Exception: the error of the only shard that failed; or one error that lists the errors of several shards.

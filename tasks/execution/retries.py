@@ -8,7 +8,7 @@ from prefect.tasks import Task
 from clipes_core.errors import TransientError
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 2, 120
-JITTER = 0.5  # each delay is made up to this share longer or shorter, so that shards do not retry at the same time
+JITTER = 0.5  # each delay varies by up to this share, so that shards do not retry at the same time
 
 
 def is_worth_a_retry(failure: object) -> bool:
@@ -17,7 +17,7 @@ def is_worth_a_retry(failure: object) -> bool:
 
 
 def retry_condition(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Return whether Prefect retries a task run that has ended in a failed state; it counts the attempts itself."""
+    """Return whether Prefect may retry a failed task run; Prefect itself limits the number of retries."""
     return is_worth_a_retry(state.result(raise_on_failure=False))
 
 

@@ -26,8 +26,8 @@ class Runner(ABC):
     ran out of memory or took too long, and StoppedError for a job that was cancelled.
 
     Attributes:
-        slots: kind of worker (gpu, cpu) -> device and threads of each worker, as found where the workers run. They are
-            known once the runner is open.
+        slots: kind of worker (gpu, cpu) -> device and threads of each worker, determined on the host where the workers
+            run. The slots are known once the runner is open.
         Settings: model of the keys of `execution.runner` that the runner knows in addition to `kind`.
     """
 

@@ -28,8 +28,8 @@ MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run ma
 class Scheduler:
     """Submits the shards of stages to a runner.
 
-    Each kind of worker (gpu, cpu) has as many threads as workers. So a task run is in the state Running only while a
-    worker makes its shards, and stages run in parallel.
+    For each kind of worker (gpu, cpu), the scheduler has one thread per worker. So a task run is in the state Running
+    only while a worker makes its shards, and stages run in parallel.
 
     Each scheduler submits shards in a random order of its own. If two runs that do the same work on one store started
     together and used the same order, they would make every shard at the same time. With different orders, each run
@@ -108,8 +108,8 @@ def group_label(group: tuple[int, ...], count: int) -> str:
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
     """Yield a scheduler for a runner that is open, and show the progress while the block runs.
 
-    When the block ends, the runner takes no more jobs. If it ends early, the workers end first, so that the threads
-    that wait for them can end too.
+    When the block ends, the runner is cancelled before the scheduler's threads are joined. If an error ended the block,
+    the threads may still wait for workers, and cancelling lets them end.
     """
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 

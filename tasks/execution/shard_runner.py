@@ -94,7 +94,7 @@ class ShardRunner:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
-        """Yield the shards of an upstream stage that a shard reads, each after the shard runner of that stage."""
+        """Yield the shards of an upstream stage that a shard reads, each as a pair of shard runner and number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 

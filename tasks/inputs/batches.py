@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class Batches:
-    """Collects photos by size until the patches of one size fill a device's budget, or too many photos wait."""
+    """Collects photos by size until the photos of one size fill a device's token budget, or too many photos wait."""
 
     def __init__(self, token_budget: int, patch_size: int) -> None:
         self._budget, self._patch_size = token_budget, patch_size
@@ -28,7 +28,7 @@ class Batches:
     def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
         """Add a photo to the batch of its size; return a batch that must be computed now, or None.
 
-        That is the batch of the photo if it is full, or the largest batch if PHOTOS_WAITING photos wait.
+        The returned batch is the photo's own if it is full, or the largest one if PHOTOS_WAITING photos wait.
         """
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from clipes.tasks.storage.files import read_file
 from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
 
-# PIL runs Ghostscript on EPS files. It mistakes every second broken file for a SPIDER file, and then crashes.
+# PIL runs Ghostscript on EPS files. PIL also mistakes many broken files for SPIDER files, and then crashes.
 REFUSED_FORMATS = ("EPS", "SPIDER")
 
 
@@ -30,7 +30,7 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Translate permanent errors of reading a file into a PhotoError.
+    """Turn permanent errors raised while the block reads a file into a PhotoError.
 
     Raises:
         PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).

@@ -122,7 +122,7 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
 
 
 def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
-    """Return a note if the size in the labels is neither that before nor that after the EXIF rotation."""
+    """Return a note if the size in the labels is the photo's size neither before nor after the EXIF rotation."""
     if photo.stated_size in (None, encoded.size, image.size):
         return ()
     return (f"labels state {_format_size(photo.stated_size)}, the photo has {_format_size(image.size)}",)

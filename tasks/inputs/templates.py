@@ -27,8 +27,8 @@ def read_templates(path: str) -> tuple[str, ...]:
         path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: the file is missing, cannot be read or has no template, or lines do not contain {} exactly once.
-            The message has one line for each such line.
+        PromptError: the file is missing, cannot be read or has no template, or a template does not contain {} exactly
+            once. The message lists all such templates.
     """
     place = absolute(path)
     lines: dict[str, int] = {}

@@ -12,7 +12,7 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
 
     Args:
         work: function to run. Its argument is the event that tells it to stop. It runs in a copy of this thread's
-            context, so Prefect's flow run and server are the same.
+            context, so it sees the same Prefect flow run and server.
         name: name of the thread.
     """
     stop, context = threading.Event(), contextvars.copy_context()

@@ -83,10 +83,11 @@ def interruption_first() -> Iterator[None]:
 
 
 def interruption_behind(error: BaseException) -> BaseException | None:
-    """Return the interruption among an exception and the exceptions that were being handled when it was raised.
+    """Return the interruption behind an exception.
 
     Returns:
-        The first interruption of this chain, or None if there is none.
+        The first interruption in the chain that starts with the exception and follows `__context__`; None if the chain
+        has none.
     """
     found: BaseException | None = error
     while found is not None and not _is_interruption(found):

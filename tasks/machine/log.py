@@ -3,7 +3,7 @@
 import logging
 
 LOGGER = "clipes"
-# Set here because a worker of prefect.yaml never calls show_log: there, Prefect shows the log.
+# Set here because the process of a deployment's flow run never calls show_log: there, Prefect shows the log.
 logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 

@@ -130,7 +130,7 @@ def _load_model(model_name: str, path: Path) -> CLIP:
 def _weights_file(config: ClipConfig) -> Path:
     """Return the local file of a tag, shipped name, path or URI.
 
-    A text that is a tag is never read as a path, as in OpenCLIP.
+    As in OpenCLIP, a tag takes precedence over a file of the same name.
     """
     if get_pretrained_cfg(config.model, config.pretrained):
         return _tag_file(config.model, config.pretrained)

@@ -37,8 +37,8 @@ def named_architecture(model_name: str) -> dict[str, Any]:
         model_name: name of the network in OpenCLIP's list.
 
     Raises:
-        WeightsError: the name does not exist, or is not a ViT with a class token and CLIP's own text network and
-            tokens.
+        WeightsError: the name does not exist, or does not name a ViT with a class token and CLIP's own text network and
+            tokenizer.
     """
     if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
         return get_model_config(model_name)
@@ -56,9 +56,9 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
        network gets the sizes of the tensors, QuickGELU, and heads of 64 channels; `model_name` is ignored.
     2. If the tensors have exactly the names and shapes of `model_name`, the network is `model_name`,
        with its activation.
-    3. If they have exactly those of a different network in OpenCLIP's list, the file is refused. The user must name
-       the network, because a state dict shows neither the activation nor the number of heads, and its keys are the same
-       whether it comes from OpenAI or OpenCLIP.
+    3. If the tensors have exactly the names and shapes of a different network in OpenCLIP's list, the file is refused.
+       The user must name the network, because a state dict shows neither the activation nor the number of heads, and
+       its keys are the same whether it comes from OpenAI or OpenCLIP.
     4. Any other file with OpenAI's tensor names is treated as in 1.
 
     Args:
@@ -160,7 +160,7 @@ def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
 
 
 def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
-    """Return OpenCLIP's names of the networks that have exactly these tensors."""
+    """Return the names of the networks in OpenCLIP's list that have exactly the tensors of a state dict."""
     width = sizes["vision_cfg"]["width"]
     same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
     return [name for name in same_width if not _describe_differences(get_model_config(name), state)]

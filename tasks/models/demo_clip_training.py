@@ -70,7 +70,7 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
         templates: templates of the captions; each contains {}.
         folder: folder for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not
             exist.
-        pace: how often to generate scenes, log and save.
+        pace: how often to generate scenes, write log lines and save checkpoints.
 
     Returns:
         The path of the weights.

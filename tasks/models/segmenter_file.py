@@ -108,7 +108,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         model_config = from_text(metadata["model"])
         classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
     except (KeyError, ValueError) as exc:
-        raise BrokenArtifactError(uri, "does not state the network of its tensors") from exc
+        raise BrokenArtifactError(uri, "does not say which network its tensors belong to") from exc
     if checksum != _checksum(tensors):
         raise BrokenArtifactError(uri, "fails its checksum")
     model = _build(uri, model_config)

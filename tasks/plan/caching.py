@@ -17,8 +17,8 @@ class Reuse:
     Attributes:
         fresh: reuse nothing.
         verify: reuse only artifacts that can be read completely. Otherwise it is enough that an artifact opens.
-        retry_errors: do not reuse rows that failed for a permanent cause. A row whose failure an upstream stage reports
-            is computed again only if the row of that stage changes.
+        retry_errors: do not reuse rows that failed for a permanent cause. A row that failed because its upstream row
+            failed is computed again only if the upstream row changes.
     """
 
     fresh: bool = False
@@ -45,7 +45,7 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
     Args:
         stage: stage of the shard.
         key: key of the shard's artifact.
-        rows: number of rows, as tables count them.
+        rows: number of rows, as tables show it (for the training, its iterations).
         store: store that holds the artifacts.
         reuse: which artifacts and rows of the store are reused.
 

@@ -99,14 +99,14 @@ class ShardRecord:
         stage: name of the stage.
         shard: number of the shard.
         uri: URI of the artifact.
-        images: number of rows, cached, copied and computed.
+        images: number of rows, whether cached, copied or computed.
         cached: whether the artifact existed already.
         copied: number of rows copied from earlier artifacts.
         computed: number of rows computed now; 0 if `cached`.
         seconds: duration of the worker's work [s].
         rejects: photos of the shard without a result, except those that an upstream stage reports.
         worker: process that made the shard, as device:pid; empty if `cached`.
-        peak_memory_mib: largest memory that this process has used so far [MiB].
+        peak_memory_mib: peak memory of the worker process so far [MiB]; 0 if `cached`.
     """
 
     stage: str

@@ -23,7 +23,7 @@ class RowKind(ABC):
     Attributes:
         unit: name of the rows in tables and in the progress display; empty for photos and texts.
         per_photo: whether each row stands for a photo. Such a row has digests, may be copied, and may be a reject.
-        of_evaluation: whether these photos are the ones that the segmenter is scored on.
+        of_evaluation: whether the rows stand for the photos that the segmenter is scored on.
     """
 
     unit = ""
@@ -40,7 +40,7 @@ class RowKind(ABC):
 
     @abstractmethod
     def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        """Return how many rows a shard has, as tables count them."""
+        """Return how many rows a shard has, as tables show it (for the training, its iterations)."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
         """Return how many rows the progress display expects of all shards together."""
@@ -50,7 +50,7 @@ class RowKind(ABC):
         """Return how many rows a complete artifact holds; None if the number is not known in advance.
 
         Args:
-            rows: number of rows as tables count them.
+            rows: the number that `RowKind.rows` returns.
         """
         return rows
 
@@ -145,7 +145,7 @@ class CandidateTextRows(TextRows):
 
     @override
     def artifact_shard(self, shard: int) -> int:
-        return 0  # because the artifact is the one of a run with this template
+        return 0  # as in a run with this template, so that both share the artifact
 
     @override
     def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:

@@ -46,10 +46,10 @@ class PhotoRow:
 
 
 def check_upstream(row: Mapping[str, Any], result: str) -> None:
-    """Check that a photo has a result in the upstream stage that made a row.
+    """Check that an upstream row holds a result.
 
     Args:
-        row: row with the columns status and error.
+        row: row of the upstream stage, with the columns status and error.
         result: name of the result, for the message.
 
     Raises:

@@ -71,9 +71,9 @@ class RunInputs:
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
-        """Return these inputs with a choice of the candidates whose CAMs are scored."""
+        """Return these inputs with different `sampled` templates, whose CAMs are scored."""
         return replace(self, sampled=templates)
 
     def with_sample(self, image_ids: frozenset[str]) -> "RunInputs":
-        """Return these inputs with the photos on which the CAMs of templates are scored."""
+        """Return these inputs with a different `sample` of photos, on which the CAMs of templates are scored."""
         return replace(self, sample=image_ids)

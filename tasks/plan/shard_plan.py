@@ -23,7 +23,7 @@ class ShardPlan:
     Attributes:
         key: key of the shard's artifact.
         shard: number of the shard.
-        rows: number of rows, as tables count them.
+        rows: number of rows, as tables show it (for the training, its iterations).
         photos: all photos that the shard is made from.
         input_digests: image_id -> digest of the inputs of the photo's row; without photos whose upstream row does not
             exist yet.

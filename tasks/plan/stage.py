@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stage(ABC):
-    """A stage of the pipeline. Each stage is a subclass with a single object, in a module of tasks/stages/.
+    """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 
     Attributes:
         name: name of the stage, of its folder in the store, and the value for `--until`.
@@ -71,7 +71,7 @@ class Stage(ABC):
     def left_out_by(self, config: RunConfig) -> "Stage | None":
         """Return the stage that this config disables and without which this stage cannot run; None if there is none.
 
-        It is this stage or one that it reads, directly or through others.
+        The disabled stage is this stage itself, or one of its direct or indirect upstream stages.
         """
         return next(
             (found for read in self.upstream if (found := read.left_out_by(config)) is not None),
@@ -112,7 +112,7 @@ class Stage(ABC):
 class JointStage(Stage):
     """A stage whose workers make one shard together, from all shards of its upstream.
 
-    The first worker runs `rows`, the others run `assist`. Both count their own steps.
+    The first worker runs `rows`, the others run `assist`. The stage itself counts the steps for the progress display.
     """
 
     def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
@@ -146,8 +146,8 @@ def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
         inputs: inputs of the run.
 
     Returns:
-        Stage name -> key. A stage has no key, and is left out, while a setting of it or of its upstream is not known.
-        Such settings are the templates to rank, the sampled templates, and the template that `auto` stands for.
+        Stage name -> key. A stage is left out while a setting of the stage or of its upstream is not known. Such a
+        setting can be the templates to rank, the sampled templates, or the template that `auto` stands for.
     """
     keys: dict[str, str] = {}
     for stage in stages:

@@ -49,7 +49,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an id that leads out of the target; clipes itself writes no such id.
+        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`; clipes writes none.
     """
     chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.

@@ -66,7 +66,7 @@ def write_pngs(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
         pngs: pairs of image_id and file content.
 
     Raises:
-        PhotoError: an id leads out of the folder.
+        PhotoError: an `image_id` leaves the folder, such as `../x`.
         DatasetError: the folder cannot be written.
     """
     written = 0

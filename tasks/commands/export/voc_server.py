@@ -15,13 +15,13 @@ FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the masks that a run's segmenter predicted into `FOLDER`, which contains the name of the evaluated split.
+    """Write the predicted masks of a run's segmenter to `FOLDER`, whose name includes the evaluated split.
 
     Raises:
         StageError: the run has no predictions yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an id that leads out of the target.
+        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`.
     """
     run = request.run.run
     rows = read_good_rows(request, SEGMENTER_SCORES.name, ("mask_png",), "predictions")

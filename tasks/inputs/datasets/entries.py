@@ -22,8 +22,8 @@ class Entry:
         photo_uris: URIs at which the photo may be found, in order of preference; at least one.
         class_ids: data set ids 1..K, unique, in order of first appearance.
         truth_uris: URIs at which its true mask may be found, in order of preference; empty if it has none.
-        named_truth: URI of the true mask that the list itself names. It precedes `truth_uris`. If none of these files
-            exists, scoring reports this one as missing.
+        named_truth: URI of the true mask that the list itself names. It precedes `truth_uris`. If neither it nor any of
+            `truth_uris` exists, scoring reports `named_truth` as missing.
         stated_size: width and height [px] according to the label file; None if it does not state them.
     """
 
@@ -58,7 +58,7 @@ def dataset_root(config: DatasetConfig) -> str:
 
 
 def path_inside(path: str) -> str:
-    """Return a path relative to the data set's root, normalised.
+    """Normalise a path that is relative to the data set's root.
 
     Raises:
         PhotoError: MISSING; the path is empty or absolute, leads out of the root, or contains characters that no file

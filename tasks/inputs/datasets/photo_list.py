@@ -39,7 +39,7 @@ COLUMNS = "a list has the columns image and labels, and may have truth"
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a list, with the list's own spelling."""
+    """One row of a list, with paths and labels as the list spells them."""
 
     image: str
     labels: tuple[str, ...]

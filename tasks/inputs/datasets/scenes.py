@@ -63,7 +63,7 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 
     Args:
         root: folder or URI of a seed's scenes; created if it does not exist.
-        split: name of the list. It is written last, so all of its scenes exist if it exists.
+        split: name of the list. The list is written last, so if it exists, all of its scenes exist.
         config: gives `seed` and `count`; scene i depends only on the seed and i.
         vocabulary: gives the colours of the true masks.
     """

@@ -54,7 +54,7 @@ class Annotation:
 def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Iterator[Entry | Reject]:
     """List a split in VOC's layout.
 
-    A photo's labels are the names of the direct objects in its annotation.
+    A photo's labels are the names of the top-level `<object>` elements in its annotation.
 
     Args:
         config: its `split` is a name under ImageSets/Segmentation or ImageSets/Main, or the path or URI of a list.

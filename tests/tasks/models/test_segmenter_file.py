@@ -194,4 +194,4 @@ def test_a_flipped_bit_is_a_broken_artifact(tmp_path, saved):
 def test_tensors_of_another_program_are_a_broken_artifact(tmp_path, model):
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
-    assert broken(path) == "does not state the network of its tensors"
+    assert broken(path) == "does not say which network its tensors belong to"
