@@ -1,10 +1,11 @@
-"""Measure how long CLIP's CAMs take on this machine, as ratios within one run.
+"""Measure how long CLIP's CAMs take on this machine, relative to CAMs in fp32 in the same run.
 
     python benchmarks/cam_speed.py [--model ViT-B-16-quickgelu] [--size 500x375] [--rounds 5]
 
-The benchmark times one photo of random pixels with random weights and two classes: in fp32, in bf16, without
-refinement, and with the affinity of eq. (7) as the paper's matrix product. The fastest round counts. The variants take
-turns, so that a machine that slows down slows all of them.
+The benchmark times CAMs of one photo of random pixels with random weights: with two classes in fp32, in bf16 and
+without refinement, and with four classes. It also times the affinity of eq. (7) alone, as clipes computes it and as the
+paper's matrix product. The fastest round counts. The variants take turns, so that a machine that slows down slows all
+of them.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python -m benchmarks.demo_results --seeds 101 102 103
 
-Each seed is a separate data set, which no setting was chosen on. Results in the store are reused.
+Each seed gives a separate data set, on which no setting was chosen. Results in the store are reused.
 """
 
 import argparse
@@ -183,7 +183,7 @@ def sharpest_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
 
 
 def signed(correlation: float | None) -> str:
-    """Format a rank correlation; None, the value for equal scores, is undefined."""
+    """Format a rank correlation; None, which stands for equal scores, becomes `undefined`."""
     return "undefined" if correlation is None else f"{correlation:+.2f}"
 
 

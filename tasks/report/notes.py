@@ -27,7 +27,7 @@ class Note:
 
 
 def state_of(facts: RunFacts) -> tuple[str, Tone]:
-    """Return the run's state as one word, and the tone of the state."""
+    """Return the run's state as one word, and the state's tone: good, warn, bad or plain."""
     if facts.status.interrupted:
         return "interrupted", "bad"
     state = facts.status.run["state"]

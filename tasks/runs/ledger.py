@@ -125,7 +125,7 @@ class Ledger:
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Return the photos that failed in a stage, or in any stage if `stage` is None.
 
-        If a photo failed in stage embeddings and also in stage cams or prompt_scores, only the later reject is listed.
+        If a photo failed in `embeddings` and also in `cams` or `prompt_scores`, only the later reject is listed.
         """
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
         later = {reject.image_id for reject in rejects if reject.stage in (CAMS.name, PROMPT_SCORES.name)}

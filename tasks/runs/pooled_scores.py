@@ -22,7 +22,7 @@ class PooledScores:
 
     Attributes:
         scores: scores at the best background power; for pseudo masks, at the configured one.
-        background_power: that background power; None for the baseline and for a segmenter, which have none.
+        background_power: background power of `scores`; None for the baseline and for a segmenter, which have none.
         images: number of photos with truth that were scored.
     """
 

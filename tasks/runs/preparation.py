@@ -89,8 +89,8 @@ def prepare_ranking(
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary or weights cannot be used; or no photo has labels; or no photo has the truth that
-            scores need.
+        UsageError: config, vocabulary or weights cannot be used; no photo has labels; or CAMs are to be scored, but no
+            photo with labels has a true mask.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
     run = _prepared(config, stages, stages[-1], listing, slots, reuse, candidates)

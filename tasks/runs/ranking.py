@@ -46,7 +46,7 @@ class _Counts:
 
 
 def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Sequence[str]) -> TemplateRanking:
-    """Rank templates by the scores in the artifacts of stage prompts, which are read one at a time.
+    """Rank templates by the scores in the artifacts of the stage `prompts`; read one artifact at a time.
 
     Args:
         store: reads the artifacts.

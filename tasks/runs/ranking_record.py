@@ -52,7 +52,7 @@ class ScoredSample:
 
 
 def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
-    """Rank the candidates from the artifacts of stage prompts, and write prompts.parquet and prompts.png.
+    """Rank the candidates from the artifacts of the stage `prompts`; write prompts.parquet and prompts.png.
 
     Returns:
         The ranking, and its entry in metrics.json.
@@ -77,7 +77,7 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
 
 
 def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
-    """Score the sampled templates from the artifacts of stage prompt_scores; write prompt_scores.parquet and .png.
+    """Score the sampled templates from the stage `prompt_scores`; write prompt_scores.parquet and prompt_scores.png.
 
     Returns:
         The scores, and their entry in metrics.json.

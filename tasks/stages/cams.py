@@ -1,4 +1,4 @@
-"""Stage cams: the initial and the refined CAM of each class present in a photo, at the size of the patch grid."""
+"""The stage `cams`: the initial and the refined CAM of each class present in a photo, at the size of the patch grid."""
 
 import logging
 from collections.abc import Iterator

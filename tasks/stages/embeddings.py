@@ -1,4 +1,4 @@
-"""Stage embeddings: CLIP's image embedding of each photo, which does not depend on the template."""
+"""The stage `embeddings`: CLIP's image embedding of each photo, which does not depend on the template."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage mask_scores: per photo, the confusion of its CAMs, its pseudo mask and the baseline with the true mask."""
+"""The stage `mask_scores`: confusions of a photo's true mask with its CAMs, its pseudo mask and the baseline."""
 
 import io
 from collections.abc import Iterator, Mapping

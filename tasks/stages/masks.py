@@ -1,4 +1,4 @@
-"""Stage masks: the pseudo mask and the confidence map of each photo."""
+"""The stage `masks`: the pseudo mask and the confidence map of each photo."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage prompt_scores: per photo, the confusion of the CAMs of several templates with the true mask."""
+"""The stage `prompt_scores`: per photo, confusions between the CAMs of several templates and the true mask."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

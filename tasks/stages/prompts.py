@@ -1,4 +1,4 @@
-"""Stage `prompts`: the score of each candidate template for each class of a photo."""
+"""The stage `prompts`: the score of each candidate template for each class of a photo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage segmenter: a segmentation network that several processes together train on the pseudo masks."""
+"""The stage `segmenter`: a segmentation network, which one or more processes train on the pseudo masks."""
 
 import json
 import logging
@@ -97,7 +97,7 @@ class Segmenter(JointStage):
 
     @override
     def assist(self, job: ShardJob, rank: int) -> None:
-        """Train as one of the processes after the first."""
+        """Train as a process other than the first."""
         from clipes.tasks.training.process import train
 
         train(_training_job(job), rank)

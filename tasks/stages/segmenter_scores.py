@@ -1,4 +1,4 @@
-"""Stage segmenter_scores: the trained segmenter's mask of each evaluation photo, and its confusion with the truth."""
+"""The stage `segmenter_scores`: the segmenter's mask of each evaluation photo, and its confusion with the truth."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stages texts and candidate_texts: one text feature per class (or synonym) and one per background word."""
+"""The stages `texts` and `candidate_texts`: one text feature per class (or synonym) and one per background word."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +86,10 @@ TEXTS = Texts()
 
 
 class CandidateTexts(Texts):
-    """Makes the texts of each candidate template, and stores them as stage texts of a run with this template does."""
+    """Makes the texts of each candidate template.
+
+    The artifacts are those that the stage `texts` writes in a run with this template, so either stage can reuse them.
+    """
 
     name, kind = "candidate_texts", CANDIDATE_TEXT_ROWS
     ranks_templates = True
@@ -102,7 +105,7 @@ CANDIDATE_TEXTS = CandidateTexts()
 
 
 def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:
-    """Read an artifact of stage texts, and add CLIP's logit scale.
+    """Read an artifact of the stage `texts`, and add CLIP's logit scale.
 
     Raises:
         ArtifactError: the artifact cannot be read.

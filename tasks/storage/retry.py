@@ -44,4 +44,4 @@ class RetryPolicy:
         return attempts(function, *args)
 
 
-ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, last_wait_s=30.0)  # 1 minute is the sum of its waits
+ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, last_wait_s=30.0)  # its waits add up to a minute

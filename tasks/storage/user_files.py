@@ -80,7 +80,7 @@ def read_text(uri: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: the file is not UTF-8 text, or `read_bytes` fails.
+        DatasetError: the file is not UTF-8 text, or any reason that `read_bytes` lists.
     """
     try:
         return read_bytes(uri).decode("utf-8-sig")
@@ -93,7 +93,7 @@ def read_lines(uri: str) -> Iterator[tuple[int, str]]:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: `read_text` fails.
+        DatasetError: for the reasons that `read_text` lists.
     """
     for number, line in enumerate(StringIO(read_text(uri), newline=None), start=1):
         if line.strip():

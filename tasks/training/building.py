@@ -24,7 +24,9 @@ LOGGER = "clipes-training"
 
 @contextmanager
 def register_modules(recipe: Recipe) -> Iterator[None]:
-    """Register the modules of MMSegmentation and of the config; within the block, names without a scope mean these.
+    """Register the modules of MMSegmentation and of the config.
+
+    Within the block, MMEngine looks up a name without a scope in MMSegmentation's registries.
 
     Raises:
         ConfigError: a module that the config imports cannot be imported.

@@ -61,8 +61,8 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
     of_backbone = {name for name in own if not whole or name.startswith("backbone.")}
     missing = _without_counters(of_backbone - fitting.keys())
     if missing:
-        lacks = f"{len(missing)} of its backbone's tensors, such as {min(missing)}"
-        raise WeightsError(f"train.init {init}: expected weights of the network that is trained, but it lacks {lacks}")
+        lacks = f"{len(missing)} of the backbone's tensors, such as {min(missing)}"
+        raise WeightsError(f"train.init {init}: expected weights of the network to train, but the file lacks {lacks}")
     target.load_state_dict(fitting, strict=False)
     logger.info("train.init %s: loaded %d of %d tensors", init, len(fitting), len(own))
 

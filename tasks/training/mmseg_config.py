@@ -17,7 +17,7 @@ PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
     "tasks.training.sampler": "clipes.tasks.training.data.sampler",
-}  # the modules' old names; a module imported under both would register its classes twice
+}  # old name -> new name; a module imported under both would register its classes twice
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class MmsegConfig:
         return names
 
     def pipeline(self) -> Iterator[dict[str, Any]]:
-        """Yield the transforms without those that load; padding and packing also handle the confidence.
+        """Yield the transforms, except those that load files; make padding and packing handle the confidence too.
 
         Raises:
             ConfigError: there are no transforms, or one of them would not transform the confidence.

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def artifact_key(run: str, *what: str) -> str:
-    """Return the key of a UI artifact: the run's name and some nouns, in lower case with dashes, as Prefect requires.
+    """Return the key of a UI artifact: the run's name and the words in `what`, in Prefect's form (lower case, dashes).
 
     Runs with the same name share their keys, so the UI shows the history of each artifact across these runs.
     """

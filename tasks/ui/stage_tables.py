@@ -23,7 +23,7 @@ class StageLine:
         shard: number of the shard; `all` in the sum.
         state: state of the shard; in the sum, the number of shards in each state.
         shards: number of shards in this line.
-        images: number of rows of their artifacts.
+        images: number of rows in the artifacts of these shards.
         errors: number of photos without a result.
         seconds: duration of the work [s]; in the sum, the time from the first start to the last end.
         images_per_s: rows computed per second; None if no row was computed.

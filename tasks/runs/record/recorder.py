@@ -82,7 +82,7 @@ class RunRecord:
         self._files.write_table(STATUS_FILE, self.ledger.table())
 
     def close(self, state: State, error: str | None = None) -> None:
-        """Write the outcome of the run; like a shard, this is retried `execution.retries` times.
+        """Write the outcome of the run; retry up to `execution.retries` times, as for a shard.
 
         Args:
             state: final state of the run.

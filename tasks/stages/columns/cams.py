@@ -1,4 +1,4 @@
-"""CAMs in the columns of stage cams. This module works without torch, for processes that do not import it."""
+"""CAMs in the columns of the stage `cams`. This module works without torch, for processes that do not import it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

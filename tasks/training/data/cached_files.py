@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 GB = 10**9
 INDEX_TIMEOUT_S = 10.0  # the index is locked for milliseconds; a disk that takes longer is unsuitable for the cache
-PAUSE_S = 60.0  # how long a cache that failed is not used
+PAUSE_S = 60.0  # how long the cache is bypassed after a failure
 LOCK_FILES = 256
 
 Source = Literal["local", "hit", "fetched"]
@@ -154,7 +154,7 @@ class CachedFiles:
             return act()
         except (OSError, sqlite3.Error, Timeout, StorageError) as exc:
             self._paused_until = time.monotonic() + PAUSE_S
-            self._warn("the cache %s cannot be used (%s): files are fetched each time until it can", self.folder, exc)
+            self._warn("the cache %s cannot be used (%s): files are fetched each time until it works", self.folder, exc)
             return None
 
     def _warn(self, message: str, *values: object) -> None:

@@ -1,4 +1,4 @@
-"""An MMSegmentation data set of photos and their pseudo masks, whose order a resumed training run repeats."""
+"""An MMSegmentation data set of photos and their pseudo masks, in an order that a resumed training run repeats."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from clipes_core.pseudo_mask import ignore_unsure
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_IN_A_ROW = 100  # bad photos alone cannot explain so many; credentials have expired, or a folder is gone
+UNUSABLE_IN_A_ROW = 100  # so many are not just bad photos: credentials have expired, or a folder is gone
 
 
 @DATASETS.register_module()
@@ -33,8 +33,8 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
     see `DrawSampler`. A draw gives the same sample in any process.
 
     Besides the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
-    `unusable` (the photos that it replaces, with the reasons). If the
-    pipeline packs `data_samples`, they are in its metainfo.
+    `unusable` (the photos that it replaces, with the reasons). If the pipeline packs `data_samples`, these three
+    entries are in the metainfo of `data_samples`.
 
     Args:
         training_set: photos and the locations of their masks, or a mapping with the `store` and `run` from which

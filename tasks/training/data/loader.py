@@ -1,4 +1,4 @@
-"""Loads batches in separate processes, and keeps the type and content of errors in these processes."""
+"""Loads batches in separate processes, and passes on errors of these processes with their type and content."""
 
 import sys
 from collections.abc import Sequence

@@ -12,8 +12,8 @@ from torch.utils.data import Sampler
 class DrawSampler(Sampler[int]):
     """Yields the draws of `PseudoMaskDataset` without end: rank, rank + world size, rank + 2 * world size, ...
 
-    In each iteration, the processes together load the next draws. If their batches add up to the same size, these are
-    the same draws for any number of processes. Interruptions do not change them either.
+    In each iteration, the processes together load the next draws. The draws of an iteration depend only on the total
+    batch size, neither on the number of processes nor on interruptions.
 
     Args:
         dataset: data set to draw from.

@@ -71,7 +71,7 @@ class TrainingSet:
 
     Attributes:
         places: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
-        artifacts: artifacts of the stage masks.
+        artifacts: artifacts of the stage `masks`.
         vocabulary: the classes of the ids in the masks.
         exif: whether EXIF orientations are applied to the photos; the same setting as when their masks were made.
         left_out: how many photos of the data set have no mask.

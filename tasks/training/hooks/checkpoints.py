@@ -54,11 +54,11 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
-        """Replace the best checkpoint, which `train.init` accepts. Raises as `write`."""
+        """Replace the best checkpoint, a file that `train.init` accepts. Raise the errors of `write`."""
         ONE_MINUTE.call(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest intact checkpoint or None, without executing any code in it. Raises as `write`."""
+        """Return the newest intact checkpoint or None; execute no code in it. Raise the errors of `write`."""
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
             data = read_file(uri)

@@ -39,7 +39,7 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 
 class RandomnessHook(Hook):
-    """Seeds the numbers that the network draws in an iteration, such as for dropout; photos have their own seeds.
+    """Seeds the random numbers that the network draws in an iteration, as for dropout; photos have their own seeds.
 
     Args:
         seed: seed of the training.

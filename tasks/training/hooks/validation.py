@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationHook(Hook):
-    """Scores the network on photos with truth, at one scale and without a CRF, even if the evaluation uses these.
+    """Scores the network on photos with truth, at one scale and without a CRF, whatever the evaluation uses.
 
     Args:
         photos: photos to score on. A photo that cannot be scored is skipped with one warning.

@@ -31,6 +31,6 @@ def test_an_unregistered_module_is_named(tiny_config):
 def test_initial_weights_of_another_network_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(
-        WeightsError, match=r"weights\.pth: expected weights of the network that is trained, but it lacks"
+        WeightsError, match=r"weights\.pth: expected weights of the network to train, but the file lacks"
     ):
         built(TINY_NETWORK, init=str(tmp_path / "weights.pth"))

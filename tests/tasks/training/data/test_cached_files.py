@@ -156,7 +156,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(server, files, caplog):
     assert sources(files, [f"{server.url}/1"] * 2) == ["fetched"] * 2
     assert [record.message for record in caplog.records] == [
         f"the cache {files.folder} cannot be used (other users can write to {files.folder}: choose a folder that only "
-        "you can write to): files are fetched each time until it can"
+        "you can write to): files are fetched each time until it works"
     ]
 
 
