@@ -8,14 +8,14 @@ from pydantic import Field
 from clipes.flows.flow_runs import claim_flow_run
 from clipes.flows.prompt_selection import choose_template
 from clipes.flows.resume import explain_retry
-from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.report import report_run
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import run_names
 
@@ -50,6 +50,8 @@ def pipeline(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config = resolve_config(config)
+    check_runner(config)
+    check_request(config, until)
     listing = list_photos(config)
     with runner_for(config) as runner:
         run = prepare_run(config, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))

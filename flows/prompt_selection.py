@@ -7,7 +7,7 @@ from prefect import flow
 
 from clipes.flows.flow_runs import claim_flow_run
 from clipes.flows.resume import explain_retry
-from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
 from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
@@ -76,6 +76,7 @@ def prompt_selection(
         StageError: some shards failed, or too many photos did. Finished shards are kept.
     """
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
+    check_runner(config)
     listing, scored = list_photos(config), miou_photos if miou_templates else 0
     with runner_for(config) as runner:
         run = prepare_ranking(config, candidates, listing, runner.slots["gpu"], scored, reuse)

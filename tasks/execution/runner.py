@@ -8,9 +8,9 @@ from typing import Self
 
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes_core.config.choice import look_up
 from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
-from clipes_core.errors import ConfigError
 
 # value of execution.runner.kind -> class of the runner, imported only if chosen
 RUNNERS: dict[str, str] = {
@@ -77,10 +77,7 @@ def check_runner(config: RunConfig) -> type[Runner]:
     Raises:
         ConfigError: there is no such runner, or `execution.runner` has a key that this runner does not know.
     """
-    kind = config.execution.runner.kind
-    if kind not in RUNNERS:
-        raise ConfigError(f"execution.runner.kind: {kind} is no runner, there are: {', '.join(RUNNERS)}")
-    runner: type[Runner] = resolve_name(RUNNERS[kind])
+    runner: type[Runner] = resolve_name(look_up(RUNNERS, config.execution.runner.kind, "execution.runner.kind"))
     runner.settings_of(config)
     return runner
 

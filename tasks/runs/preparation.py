@@ -51,7 +51,7 @@ def prepare_run(
 
     Args:
         config: configuration of the run.
-        until: last stage to run.
+        until: last stage to run, as `check_request` accepts it.
         listing: photos of the data set.
         slots: slots of the GPU workers, whose devices decide the precisions.
         reuse: which artifacts and rows of the store are reused.
@@ -59,7 +59,6 @@ def prepare_run(
     Raises:
         UsageError: config, vocabulary, weights or the photos of the evaluation cannot be used.
     """
-    check_request(config, until)
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
     if not stages or config.prompts.template != AUTO_TEMPLATE:

@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_is_reported(clipes, scene_arguments):
         (["--until", "mask"], "--until mask: no such stage"),
         (["--set", "dataset.classes=voc13"], "no vocabulary 'voc13'"),
         (["--plan", "--set", "dataset.root=/none"], "no list at /none/ImageSets"),
-        (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: cluster is no runner"),
+        (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: Input should be 'local' or"),
         (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],
 )

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
@@ -12,6 +13,7 @@ from clipes.flows.pipeline import pipeline
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.stages.texts import TEXTS
 from clipes_core.config.run import RunnerConfig
+from clipes_core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,6 +67,30 @@ def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, conf
     assert frames == ["prefect_task.shard_task", "shard_runner.make", "inline_runner.run", "make_shard.make_shard"]
     assert len(["scheduler.submit", *frames]) <= 6
     assert all(f"`{frame.partition('.')[2]}`" in listed for frame in frames if frame != "inline_runner.run")
+
+
+def test_a_job_waits_in_as_few_frames_of_the_local_runner(server, config, monkeypatch):
+    found = []
+
+    def result(future, *arguments):
+        frames = [frame for frame in inspect.stack() if Path(frame.filename).is_relative_to(ROOT / "clipes")]
+        found.append([f"{Path(frame.filename).stem}.{frame.function}" for frame in reversed(frames)])
+        return wait(future, *arguments)
+
+    wait = ProcessFuture.result
+    monkeypatch.setattr(ProcessFuture, "result", result)
+    pipeline(with_runner(config, "local"), until="texts", fresh=True)
+    assert found == [["prefect_task.shard_task", "shard_runner.make", "local_runner.run"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "until", "message"),
+    [("cluster", "masks", r"^execution\.runner\.kind: Input"), ("inline", "mask", "^--until mask: no such stage")],
+)
+def test_a_mistake_in_the_request_is_reported_before_the_photos_are_listed(server, config, kind, until, message):
+    nowhere = config.model_copy(update={"dataset": config.dataset.model_copy(update={"root": "/none"})})
+    with pytest.raises(ConfigError, match=message):
+        pipeline(with_runner(nowhere, kind), until=until)
 
 
 def with_runner(config, kind):

@@ -124,7 +124,7 @@ def test_cancelling_ends_who_waits_for_a_worker(prepared):
 
 def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
     other = tiny.config(execution={"runner": {"kind": "cluster"}})
-    with pytest.raises(ConfigError, match=r"^execution\.runner\.kind: cluster is no runner, there are: local, inline$"):
+    with pytest.raises(ConfigError, match=r"^execution\.runner\.kind: Input should be 'local' or 'inline' \(got 'clu"):
         runner_for(other)
     with pytest.raises(ConfigError, match=r"^execution\.runner\.address: unknown key$"):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))
