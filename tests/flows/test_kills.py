@@ -5,6 +5,8 @@ import os
 import signal
 import sqlite3
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -108,8 +110,7 @@ def test_a_worker_that_is_killed_costs_one_attempt_of_one_shard(alone, store, so
     process = in_the_middle(alone, (*some_photos, "--set", "execution.cpu_workers=2"), store, "masks")
     while len(artifacts(store, "cams")) < SHARDS:
         time.sleep(0.02)
-    worker = busiest(psutil.Process(process.pid).children())  # at masks, now that all CAMs are there
-    worker.suspend()
+    worker = suspended_while_it_writes(process, store / "artifacts" / "masks")
     while len(artifacts(store, "masks")) < SHARDS - 1:  # the other worker makes all but the one that this one holds
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -122,16 +123,16 @@ def test_a_worker_that_is_killed_costs_one_attempt_of_one_shard(alone, store, so
     check_records(alone, "COMPLETED")
 
 
-def busiest(processes):
-    """Which has computed most in some tenths of a second."""
-
-    def seconds(process):
-        times = process.cpu_times()
-        return times.user + times.system
-
-    before = {process: seconds(process) for process in processes}
-    time.sleep(0.3)
-    return max(processes, key=lambda process: seconds(process) - before[process])
+def suspended_while_it_writes(command, folder):
+    """Suspend a worker of a command while it makes an artifact in a folder, and return the worker."""
+    while True:
+        assert command.poll() is None, command.communicate()
+        for worker in psutil.Process(command.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                worker.suspend()
+                if any(Path(file.path).is_relative_to(folder) for file in worker.open_files()):
+                    return worker
+                worker.resume()
 
 
 def test_a_server_that_is_killed_is_replaced_and_the_run_goes_on(alone, store, some_photos, undisturbed):
