@@ -35,6 +35,7 @@ dataset: {{format: list, root: {folder}, split: {folder}/list.csv, classes: scen
 clip: {{model: clipes-demo, pretrained: clipes-demo}}
 cam: {{attention_blocks: 6}}
 crf: {{enabled: false}}
+train: {{enabled: false}}
 execution: {{shards: {shards}, shard_timeout_s: 600}}
 """
 

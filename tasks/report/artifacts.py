@@ -1,4 +1,4 @@
-"""Reads the artifacts of a run for its report; skips unreadable ones, and records why they are unreadable."""
+"""Read the artifacts of a run for its report; skip unreadable ones, and record why they are unreadable."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Words the facts about a training for the report and the UI."""
+"""Put the facts about a training into words for the report and the UI."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Shows the results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
+"""Show the results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

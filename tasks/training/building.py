@@ -1,4 +1,4 @@
-"""Builds the network of a recipe with MMSegmentation, and registers the modules that a recipe names."""
+"""Build the network of a recipe with MMSegmentation, and register the modules that a recipe names."""
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; comes first because it silences MMSegmentation
 

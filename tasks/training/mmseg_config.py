@@ -1,4 +1,4 @@
-"""Reads a config file of MMSegmentation, and checks the parts that a training needs."""
+"""Read a config file of MMSegmentation, and check the parts that a training needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

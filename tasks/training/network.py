@@ -1,4 +1,4 @@
-"""Puts the run's classes and losses into the config of a network, and finds the initial weights that it names."""
+"""Put the run's classes and losses into the config of a network, and find the initial weights that it names."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Adapts MMEngine's runner and optimizer wrappers to clipes."""
+"""Adapt MMEngine's runner and optimizer wrappers to clipes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

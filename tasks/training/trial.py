@@ -1,4 +1,4 @@
-"""Tries a recipe: builds and uses every part of a training once, so that errors show before the run begins."""
+"""Try a recipe: build and use every part of a training once, so that errors show before the run begins."""
 
 from clipes_core.segmentation import hand_over_confidence  # comes first because it silences MMSegmentation
 

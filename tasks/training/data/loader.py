@@ -1,4 +1,4 @@
-"""Loads batches in separate processes, and passes on errors of these processes with their type and content."""
+"""Load batches in separate processes, and pass on errors of these processes with their type and content."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Reads a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
+"""Read a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
 
 import io
 from collections.abc import Iterator, Sequence

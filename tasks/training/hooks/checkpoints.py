@@ -1,4 +1,4 @@
-"""Writes checkpoints to the store atomically, keeps the newest ones and the best, and resumes from the newest."""
+"""Write checkpoints to the store atomically, keep the newest ones and the best, and resume from the newest."""
 
 import io
 import logging
