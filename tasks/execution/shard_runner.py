@@ -1,9 +1,9 @@
 """The shards of one stage of a run: each is reused or made, and damaged artifacts are rebuilt."""
 
-import logging
-import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 
+from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
@@ -15,8 +15,6 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 
 MAX_REPAIRS = 8  # per shard: damaged artifacts that it reads or copies from, or that are its own
-
-logger = logging.getLogger(__name__)
 
 
 class ShardRunner:
@@ -35,8 +33,7 @@ class ShardRunner:
     ) -> None:
         self.run, self.ledger, self.stage = run, ledger, stage
         self._runner, self._upstream = runner, upstream
-        self._repairing = threading.RLock()  # a rebuild may meet, and repair, another damaged artifact of its stage
-        self._repaired = set[str]()
+        self.repairs = ArtifactRepair(run.store)
         self._started = set[int]()
         if isinstance(stage, JointStage):  # its one shard may take days, so status shows how many rows are done
             ledger.counted(stage.name, lambda: runner.rows(stage.name))
@@ -102,15 +99,10 @@ class ShardRunner:
         """Discard a damaged artifact; rebuild it if it is one that this shard reads."""
         read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
-        for of, own in producers or [(self, shard)]:
-            with of._repairing:
-                if broken.uri in of._repaired:
-                    return  # another shard has met and repaired it first
-                logger.warning("%s %s: discarding and rebuilding it", broken.uri, broken.reason)
-                self.run.store.discard(broken.uri)
-                if of is not self:
-                    of._rebuild(own)
-                of._repaired.add(broken.uri)  # only after success, so that another attempt repairs it
+        for of, own in producers:
+            of.repairs.repair(broken, partial(of._rebuild, own))
+        if not producers:
+            self.repairs.repair(broken)
 
     def _rebuild(self, shard: int) -> None:
         """Rebuild a discarded artifact. If the new one is incomplete, its shard and the shard that reads it fail."""

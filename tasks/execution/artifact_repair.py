@@ -1,0 +1,39 @@
+"""Repair the artifacts of a stage that turn out to be damaged: discard each one, and rebuild it if a shard reads it."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.errors import BrokenArtifactError
+
+logger = logging.getLogger(__name__)
+
+
+class ArtifactRepair:
+    """Repairs each damaged artifact of a stage once, however many shards find the damage.
+
+    Args:
+        store: store that holds the artifacts.
+    """
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._lock = threading.RLock()  # a rebuild may find, and repair, another damaged artifact of its stage
+        self._repaired = set[str]()
+
+    def repair(self, broken: BrokenArtifactError, rebuild: Callable[[], None] | None = None) -> None:
+        """Discard a damaged artifact, and rebuild it. Return at once if another shard has already repaired it.
+
+        Args:
+            broken: the damage that a shard found.
+            rebuild: makes the artifact again; None if the shard that found the damage makes it anyway.
+        """
+        with self._lock:
+            if broken.uri in self._repaired:
+                return
+            logger.warning("%s %s: discarding and rebuilding it", broken.uri, broken.reason)
+            self._store.discard(broken.uri)
+            if rebuild is not None:
+                rebuild()
+            self._repaired.add(broken.uri)  # only after success, so that another attempt repairs it
