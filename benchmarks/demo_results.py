@@ -111,8 +111,10 @@ def page(
         "",
         "## Pseudo masks",
         "",
-        f"Written by `{command}`: 200 scenes per seed, with the shipped CLIP.",
-        "The tables show mIoU in %. The first has the mean over the seeds, with the lowest and highest in brackets.",
+        f"`{command}` wrote this section and the next one.",
+        "Each seed gives a different set of 200 scenes. All variants use the demo's small CLIP. The tables show mIoU",
+        "in %. The first table has the mean over the seeds and, in brackets, the lowest and the highest value. The",
+        "second table has the value of each seed. CAMs are scored with the background power that gives the best mIoU.",
         "",
         *score_table(metrics),
         "",
@@ -132,13 +134,13 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the table of pseudo masks by seed, with the templates that `auto` chose."""
+    """Return the table of the pseudo masks' mIoU for each seed, with the templates that `auto` chose."""
     lines = [f"| pseudo mask by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
     chosen = " | ".join(f"`{one['template']}`" for one in metrics["`prompts.template=auto`"])
-    return [*lines, f"| template that `auto` chose | {chosen} |"]
+    return [*lines, f"| template that `prompts.template=auto` chose | {chosen} |"]
 
 
 def spread(values: Sequence[float]) -> str:
@@ -147,17 +149,22 @@ def spread(values: Sequence[float]) -> str:
 
 
 def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Return the section on sharpness and mIoU: rank correlations, and the sharpest template against the median."""
+    """Return the section on sharpness and mIoU: one table of all seeds, and one of the templates of the demo's seed."""
     lines = [
         "",
         "## Sharpness and mIoU of templates",
         "",
-        f"`clipes prompts {CONFIG} --set dataset.seed=SEED --with-miou --miou-photos 200`.",
-        "The column Spearman has the rank correlation of sharpness and mIoU, for initial and for refined CAMs. In the",
-        "paper, sharper templates (lower values) give better masks, which is a negative correlation. The sharpest",
-        "template is the one that `auto` chooses; the median is that of all templates in the sample.",
+        f"For each seed, `clipes prompts {CONFIG} --set dataset.seed=SEED --with-miou --miou-photos 200`",
+        f"ranked the shipped templates by sharpness, and scored the CAMs of a sample of them. Seed {DEMO_SEED} is the",
+        "demo's. The first table shows:",
         "",
-        "| seed | templates | Spearman | initial CAM: sharpest, median | refined CAM: sharpest, median |",
+        "- **Spearman**: the rank correlation between the sharpness of the templates and the mIoU of their CAMs. In",
+        "  the paper, sharper templates (lower values) give better masks, so the correlation is negative.",
+        "- **sharpest**: the mIoU in % with the sharpest template, which `prompts.template=auto` chooses.",
+        "- **median**: the median mIoU in % of all templates in the sample.",
+        "",
+        "| seed | templates in the sample | Spearman: initial CAM, refined CAM | initial CAM: sharpest, median "
+        "| refined CAM: sharpest, median |",
         "|---|---|---|---|---|",
     ]
     for seed, found in prompts.items():
@@ -168,7 +175,7 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
             *(sharpest_and_median(rows, what) for what in ("initial_miou", "refined_miou")),
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
-    lines += ["", f"The templates for seed {DEMO_SEED}, which the demo uses, with the best refined CAMs first:", ""]
+    lines += ["", f"The sampled templates of seed {DEMO_SEED}, sorted by the mIoU (in %) of their refined CAMs:", ""]
     lines += ["| rank by sharpness | template | sharpness | initial CAM | refined CAM |", "|---|---|---|---|---|"]
     for row in prompts[DEMO_SEED]["rows"]:
         scores = " | ".join(f"{100 * row[what]:.1f}" for what in ("initial_miou", "refined_miou"))

@@ -17,9 +17,9 @@ LOSSES = {"cgl": "confidence-guided (`train.loss=cgl`, mu 0.95)", "ce": "cross e
 CRF = {"true": "with CRF", "false": "without CRF"}
 WHY = (
     "The pseudo masks are made with the labels of the scenes, but the segmenter predicts without labels. It is small,",
-    "starts from random weights and has seen only 200 scenes, so that the demo ends in minutes. The results of the two",
-    "losses differ by less than those of different seeds: the CRF is confident about nearly all pixels, so both losses",
-    "see nearly the same ones.",
+    "starts from random weights and is trained on only 200 scenes, so that the demo ends in minutes. The two losses",
+    "differ by less than the seeds. Nearly all pixels of the pseudo masks have a confidence of at least 0.95, so both",
+    "losses are computed on nearly the same pixels.",
 )
 
 
@@ -48,12 +48,14 @@ def section(seeds: Sequence[int], runs: Mapping[tuple[str, str], Sequence[Mappin
     lines = [
         SEGMENTER_HEADING,
         "",
-        f"Written by `{command}`: `{CONFIG}`, trained on the",
-        f"pseudo masks of {first['pseudo_mask']['images']} scenes (their own mIoU: "
-        f"{100 * first['pseudo_mask']['miou']:.1f} %) and scored on {first['segmenter']['images']} scenes",
-        "of another seed. The table shows mIoU in %: the mean over the seeds, with the lowest and highest in brackets.",
+        f"`{command}` wrote this section. The segmenter of `{CONFIG}`",
+        f"is trained on the pseudo masks of {first['pseudo_mask']['images']} scenes, whose own mIoU is "
+        f"{100 * first['pseudo_mask']['miou']:.1f} %. It is scored on {first['segmenter']['images']} scenes",
+        "of another seed. The table shows the mIoU of the segmenter in %: the mean over the training seeds (in",
+        "brackets, the lowest and the highest value), and the value for each training seed. The column `pixels kept`",
+        "has the share of the labelled pixels that the loss counts.",
         "",
-        f"| loss | scored | mIoU | {' | '.join(f'seed {seed}' for seed in seeds)} | pixels kept | iterations/s |",
+        f"| loss | prediction | mIoU | {' | '.join(f'seed {seed}' for seed in seeds)} | pixels kept | iterations/s |",
         f"|---|---|---|{'---|' * len(seeds)}---|---|",
     ]
     for (loss, crf), of_seeds in runs.items():
