@@ -1,1 +1,1 @@
-"""Execution of shards: the runners, the scheduler, the Prefect task and joint training."""
+"""Execution of shards: the runners, the scheduler, the Prefect task, and shards that several processes make."""

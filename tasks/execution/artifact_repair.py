@@ -1,4 +1,4 @@
-"""Repair the artifacts of a stage that turn out to be damaged: discard each one, and rebuild it if a shard reads it."""
+"""Repair the damaged artifacts of a stage: discard each one, and rebuild it if another shard reads it."""
 
 import logging
 import threading
@@ -19,15 +19,15 @@ class ArtifactRepair:
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
-        self._lock = threading.RLock()  # a rebuild may find, and repair, another damaged artifact of its stage
+        self._lock = threading.RLock()  # a rebuild may find and repair another damaged artifact of the same stage
         self._repaired = set[str]()
 
     def repair(self, broken: BrokenArtifactError, rebuild: Callable[[], None] | None = None) -> None:
-        """Discard a damaged artifact, and rebuild it. Return at once if another shard has already repaired it.
+        """Discard a damaged artifact and rebuild it; do nothing if another shard has already repaired it.
 
         Args:
-            broken: the damage that a shard found.
-            rebuild: makes the artifact again; None if the shard that found the damage makes it anyway.
+            broken: error that names the damaged artifact.
+            rebuild: function that makes the artifact again; None if the shard that found the damage makes it itself.
         """
         with self._lock:
             if broken.uri in self._repaired:
@@ -36,4 +36,4 @@ class ArtifactRepair:
             self._store.discard(broken.uri)
             if rebuild is not None:
                 rebuild()
-            self._repaired.add(broken.uri)  # only after success, so that another attempt repairs it
+            self._repaired.add(broken.uri)  # only after success: after a failure, the next attempt repairs it

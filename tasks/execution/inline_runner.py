@@ -17,9 +17,9 @@ from clipes_core.errors import StoppedError, WorkerError
 
 
 class InlineRunner(Runner):
-    """Makes each shard in the thread that calls `run`. It has no timeout, and no worker processes to replace.
+    """Makes each shard in the thread that calls `run`, without worker processes and without a time limit.
 
-    `cancel` cannot end the running job: that job runs to its end, and all others are refused.
+    `cancel` cannot end the job that is running. It only refuses the jobs that have not started.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -38,7 +38,7 @@ class InlineRunner(Runner):
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StoppedError("stopped before it was done")
-            if isinstance(job.stage, JointStage):  # a retry counts the earlier steps again
+            if isinstance(job.stage, JointStage):  # a resumed training counts its earlier steps again
                 self._counters.reset(job.stage.name)
             try:
                 return make_shard(job)

@@ -1,4 +1,4 @@
-"""A shard that several worker processes make together. If one of them fails, or none makes progress, all are ended."""
+"""Make one shard with several worker processes. If one of them fails, or if none makes progress, end all of them."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from clipes.tasks.plan.stage import JointStage
 from clipes_core.errors import ClipesError, StoppedError, WorkerError
 
 POLL_SECONDS = 1.0
-GRACE_SECONDS = 30.0  # time for the other processes to notice that one has failed
+GRACE_SECONDS = 30.0  # time that the other processes have to notice that one process has failed
 
 
 def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
@@ -22,17 +22,17 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
 
     Args:
         job: job of a joint stage.
-        pool: pool whose workers are all idle, and which nothing else uses during the call.
-        timeout_s: time after which a job that has counted no further row is stopped [s].
+        pool: pool of the workers. All of them must be idle, and only this call may use the pool while it runs.
+        timeout_s: time limit without progress [s]. The job is stopped if its processes count no step for this time.
 
     Raises:
-        WorkerError: a process died or ran out of memory, or no row was counted for `timeout_s`.
+        WorkerError: a process died or ran out of memory, or no step was counted for `timeout_s`.
         Exception: whatever the stage raises.
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
     pool.counters.reset(job.stage.name)
-    pool.renew()  # free the memory of CLIP, which is no longer needed
+    pool.renew()  # free the memory of CLIP, which the joint work does not need
     try:
         with tempfile.TemporaryDirectory(prefix="clipes-meeting-") as folder:
             return _made(job.together(processes, (Path(folder) / "meeting").as_uri()), pool, timeout_s)
@@ -41,7 +41,7 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
 
 
 def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Run every process's share of a job; if one process fails, end the others and raise the original error."""
+    """Do the share of each process. If one fails, end the others and raise the error that shows the cause."""
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
         ranks: list[Future[Any]] = [threads.submit(_in_worker, pool, make_shard, job)]
         ranks += [threads.submit(_in_worker, pool, _assist, job, rank) for rank in range(1, job.processes)]
@@ -58,10 +58,10 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
 
 
 def _rank_of_failure(failure: BaseException) -> int:
-    """Return a rank that is lowest for the failure that says most about the cause.
+    """Rank a failure by how much it says about the cause: 0 says most, 2 says least.
 
-    When a process fails, the others are stopped, or they report torch's error about the lost connection. Their errors
-    may arrive before the error of the process that failed.
+    When one process fails, the other processes are stopped, or torch raises an error in them because the connection is
+    lost. These errors may arrive before the error of the process that failed first.
     """
     if isinstance(failure, StoppedError):
         return 2
@@ -75,16 +75,16 @@ def _in_worker(pool: WorkerPool, function: Callable[..., Any], *args: Any) -> An
 
 
 def _assist(job: ShardJob, rank: int) -> None:
-    """Run one process's share of a joint shard, inside its worker."""
+    """In a worker, do the share of a process other than the first."""
     assert isinstance(job.stage, JointStage)
     job.stage.assist(job, rank)
 
 
 def _ended(job: ShardJob, pool: WorkerPool, ranks: list[Future[Any]], timeout_s: float) -> set[Future[Any]]:
-    """Wait until all processes have ended or one has failed, and return the calls that have ended.
+    """Wait until the calls in all processes have ended, or one call has failed; return the calls that have ended.
 
     Raises:
-        WorkerError: no row was counted for `timeout_s`.
+        WorkerError: no step was counted for `timeout_s`.
     """
     counted, moved = pool.counters.count(job.stage.name), monotonic()
     while True:
@@ -95,4 +95,4 @@ def _ended(job: ShardJob, pool: WorkerPool, ranks: list[Future[Any]], timeout_s:
             counted, moved = pool.counters.count(job.stage.name), monotonic()
         if monotonic() - moved > timeout_s:
             pool.stop_calls()
-            raise WorkerError(f"no step for {timeout_s:g} s: stopped; raise execution.shard_timeout_s")
+            raise WorkerError(f"stopped after {timeout_s:g} s without a step: raise execution.shard_timeout_s")

@@ -1,4 +1,4 @@
-"""The runner `local`: long-lived worker processes on this host, one per device for CAMs and one per core for masks."""
+"""The runner `local`: long-lived worker processes on this host. By default, one per device and one per core."""
 
 from typing import Self, cast
 

@@ -1,4 +1,4 @@
-"""The work of a worker on one shard: copy the rows that did not change, compute the others, write the artifact."""
+"""Make one shard in a worker: copy the rows whose inputs are unchanged, compute the others, write the artifact."""
 
 import time
 from collections import Counter
@@ -21,7 +21,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
 
     Raises:
-        ArtifactError: an upstream artifact cannot be read, or the stage made no row, or more than one, for a photo.
+        ArtifactError: an artifact that the shard reads or copies rows from cannot be read, or a photo has no row or
+            more than one.
     """
     started, worker = time.monotonic(), current_worker()
     stage, plan = job.stage, job.plan
@@ -65,10 +66,10 @@ def make_shard(job: ShardJob) -> ShardRecord:
 
 
 def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardRecord:
-    """Return the record of a shard whose artifact exists, and read its rejects from the artifact.
+    """Return the record of a cached shard; read the shard's rejects from its artifact.
 
     Raises:
-        ArtifactError: the artifact cannot be read, or holds different photos from those in the plan.
+        ArtifactError: the artifact cannot be read, or does not hold exactly the photos in the plan.
     """
     uri = store.artifact_uri(plan.key)
     rejects: list[Reject] = []
@@ -76,7 +77,7 @@ def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardR
         uris = {photo.image_id: photo.uri for photo in plan.photos}
         table = store.read(uri, ["image_id", "status", "error", "error_kind"])
         if set(table["image_id"].to_pylist()) != uris.keys():
-            raise BrokenArtifactError(uri, "holds different photos from those in the manifest")
+            raise BrokenArtifactError(uri, "does not hold exactly the photos of its shard")
         rejects = [reject for row in table.to_pylist() for reject in _reject(stage, row, uris)]
     return ShardRecord(stage.name, plan.shard, uri, plan.rows, cached=True, rejects=tuple(rejects))
 
@@ -88,7 +89,7 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
-    """Return the values of a row by column, including the digests if the row stands for a photo."""
+    """Return a row as a dict from column to value; if the row stands for a photo, add its two digests."""
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:
         values["input_digest"] = job.plan.input_digests[row.image_id]
@@ -98,7 +99,7 @@ def _values(job: ShardJob, row: Any) -> dict[str, Any]:
 
 def _check_all_written(stage: Stage, plan: ShardPlan, written: Counter[str]) -> None:
     expected = Counter(photo.image_id for photo in plan.photos)
-    for problem, found in {"without a row": expected - written, "with a row too many": written - expected}.items():
+    for problem, found in {"without a row": expected - written, "with more than one row": written - expected}.items():
         if found:
             some = sorted(found)[:5]
             raise ArtifactError(f"{stage.name} shard {plan.shard}: {len(found)} photos {problem}: {some}")

@@ -21,21 +21,22 @@ from clipes_core.errors import StageError, TransientError, UpstreamError
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=retry_condition)
 def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -> State[None]:
-    """Reuse or make shards of one stage, one after the other, even if some of them fail.
+    """Reuse or make shards of one stage, one after the other; if one of them fails, continue with the next.
 
-    A further attempt retries only the shards that failed for a transient cause.
+    When Prefect retries the task run, only the shards that failed for a transient cause are made again.
 
     Args:
         shard_runner: shard runner of the stage, with the run's ledger.
         shards: numbers of the shards, in the order in which they are made.
-        label: shards and their total number, for the name of the task run.
+        label: label of the shards for the name of the task run, see `group_label`.
 
     Returns:
-        The final state. It is Completed if no shard failed, and is named Cached if all shards were cached. It is
-        Failed, with the name NotRun, if every failure is due to an upstream shard.
+        The final state of the task run. If no shard failed, it is Completed, with the name Cached if all shards were
+        cached. If shards failed, but only because of failed upstream shards, it is Failed with the name NotRun.
 
     Raises:
-        Exception: the error of the only shard that failed; or one error that lists the errors of several shards.
+        Exception: shards failed for other reasons. If one did, its error is raised unchanged. If several did, one error
+            lists their errors.
     """
     ledger, stage, attempt, log = shard_runner.ledger, shard_runner.stage.name, _attempt(), get_run_logger()
     for shard in shards:
@@ -64,7 +65,7 @@ def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -
 
 
 def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
-    """Return the task of a stage, with its name, tags and retries."""
+    """Return the Prefect task for the shards of a stage, with its name, tags and retries."""
     retries = config.execution.retries
     return shard_task.with_options(
         name=stage,
@@ -77,20 +78,24 @@ def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
 
 
 def _counts(*records: ShardRecord) -> str:
-    """Return the counts of some shards as text for the log and the UI."""
+    """Add up the counts of some shards, and return them as text for the log and the UI."""
     rows, copied, computed = (
         sum(getattr(record, name) for record in records) for name in ("images", "copied", "computed")
     )
     errors = sum(len(record.rejects) for record in records)
     told = f"{rows} rows, {copied} copied, {computed} computed, {errors} errors"
     if all(record.cached for record in records):
-        return f"{told}, nothing to do"
+        return f"{told}, all cached"
     workers = sorted({record.worker for record in records if record.worker})
     return f"{told} in {sum(record.seconds for record in records):.1f} s by {', '.join(workers)}"
 
 
 def _as_one(failures: Mapping[int, Exception]) -> Exception:
-    """Return a single failure unchanged; combine several into one that is retried if one of them is worth a retry."""
+    """Return a single failure unchanged, and combine several failures into one error.
+
+    The combined error is worth a retry if one of the failures is. Failures due to upstream shards count only if there
+    are no others.
+    """
     causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, UpstreamError)}
     told = causes or failures
     if len(told) == 1:

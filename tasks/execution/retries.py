@@ -1,4 +1,4 @@
-"""The retries of shards: which failures are worth another attempt, and how long to wait before it."""
+"""Retries of shards: which failures are worth a retry, and how long to wait before each retry."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The base class of runners, which make the shards. A new runner is a file in this folder and a line in RUNNERS."""
+"""The base class of runners, which make shards. To add one, write a file in this folder and a line in RUNNERS."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from clipes_core.config.choice import look_up
 from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
 
-# value of execution.runner.kind -> class of the runner, imported only if chosen
+# value of execution.runner.kind -> class of the runner; its module is imported only if the runner is chosen
 RUNNERS: dict[str, str] = {
     "local": "clipes.tasks.execution.local_runner:LocalRunner",
     "inline": "clipes.tasks.execution.inline_runner:InlineRunner",
@@ -20,15 +20,16 @@ RUNNERS: dict[str, str] = {
 
 
 class Runner(ABC):
-    """Makes shards. Use it as a context manager, which starts and stops its workers.
+    """Makes shards. A runner is a context manager: entering it starts its workers, and leaving it ends them.
 
-    A runner raises the errors of `clipes_core.errors`, never those of a library: WorkerError for a worker that died,
-    ran out of memory or took too long, and StoppedError for a job that was cancelled.
+    A runner translates the errors of the libraries that it uses into WorkerError (a worker died, ran out of memory or
+    took too long) and StoppedError (a job was cancelled).
 
     Attributes:
         slots: kind of worker (gpu, cpu) -> device and threads of each worker, determined on the host where the workers
-            run. The slots are known once the runner is open.
-        Settings: model of the keys of `execution.runner` that the runner knows in addition to `kind`.
+            run. The slots are known as soon as the runner has been entered.
+        Settings: pydantic model of the runner's own settings, which are the keys of `execution.runner` other than
+            `kind`.
     """
 
     slots: Mapping[str, tuple[WorkerSlot, ...]]
@@ -40,7 +41,7 @@ class Runner(ABC):
 
     @classmethod
     def settings_of(cls, config: RunConfig) -> Section:
-        """Return the runner's own settings. Raise ConfigError if there is an unknown key or an invalid value."""
+        """Return the runner's own settings; raise ConfigError if a key is unknown or a value is invalid."""
         return check_section(cls.Settings, config.execution.runner.model_extra or {}, "execution.runner")
 
     def __enter__(self) -> Self:
@@ -64,18 +65,18 @@ class Runner(ABC):
 
     @abstractmethod
     def rows(self, stage: str) -> int:
-        """Return how many rows of a stage this runner has computed so far."""
+        """Return how many rows of a stage this runner has computed so far; for a joint stage, how many steps."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """End all running jobs, so that the threads that wait for them get an error; refuse all further jobs."""
+        """Refuse further jobs, and end the running ones if possible; the threads that wait for them get an error."""
 
 
 def check_runner(config: RunConfig) -> type[Runner]:
-    """Return the class of the runner that `execution.runner` names, after checking its keys. Start nothing.
+    """Check the section `execution.runner`, and return the class of the runner that it names; start nothing.
 
     Raises:
-        ConfigError: there is no such runner, or `execution.runner` has a key that this runner does not know.
+        ConfigError: there is no such runner, or a setting of the runner is unknown or invalid.
     """
     runner: type[Runner] = resolve_name(look_up(RUNNERS, config.execution.runner.kind, "execution.runner.kind"))
     runner.settings_of(config)
@@ -83,10 +84,10 @@ def check_runner(config: RunConfig) -> type[Runner]:
 
 
 def runner_for(config: RunConfig) -> Runner:
-    """Return the runner that `execution.runner` names.
+    """Return the runner that the section `execution.runner` names.
 
     Raises:
-        ConfigError: there is no such runner, `execution.runner` has a key that this runner does not know, or no worker
-            has the device of `clip.device`.
+        ConfigError: there is no such runner, a setting of the runner is unknown or invalid, or no worker has the device
+            of `clip.device`.
     """
     return check_runner(config)(config)

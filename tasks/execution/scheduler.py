@@ -1,4 +1,4 @@
-"""The scheduler of a run: it submits each stage's shards as Prefect task runs, which wait until a worker makes them."""
+"""The scheduler of a run, which submits the shards of each stage as Prefect task runs."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -28,12 +28,12 @@ MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run ma
 class Scheduler:
     """Submits the shards of stages to a runner.
 
-    For each kind of worker (gpu, cpu), the scheduler has one thread per worker. So a task run is in the state Running
-    only while a worker makes its shards, and stages run in parallel.
+    For each kind of worker (gpu, cpu), the scheduler has one thread per worker. A task run therefore enters the state
+    Running only when a worker is free for it. Shards of different stages run in parallel.
 
     Each scheduler submits shards in a random order of its own. If two runs that do the same work on one store started
-    together and used the same order, they would make every shard at the same time. With different orders, each run
-    finds most shards of the other run in the store.
+    together and used the same order, both would make every shard. With different orders, each run finds many shards in
+    the store that the other run has already made.
     """
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
@@ -43,7 +43,7 @@ class Scheduler:
         self._order = uuid.uuid4().hex
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
-        """Submit all shards of a stage, or none if it is not part of the run; each waits for the shards it reads."""
+        """Submit all shards of a stage; each waits for the shards it reads. Submit none if the run lacks the stage."""
         stage = STAGES[stage_name]
         upstream = {read.name: self._shard_runners[read.name] for read in stage.upstream if read.name in run.stages}
         shard_runner = ShardRunner(run, self._ledger, stage, self._runner, upstream)
@@ -62,7 +62,7 @@ class Scheduler:
             future = self._threads[stage.workers].submit(
                 named_task(stage_name, run.config),
                 {"shard_runner": shard_runner, "shards": self._in_turn(group), "label": group_label(group, count)},
-                # A failed shard must not stop the whole group, so the shard runner checks what each shard reads.
+                # One failed upstream shard must not stop a whole group: the shard runner checks what each shard reads.
                 wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
             )
             self._futures[stage_name].update(dict.fromkeys(group, future))
@@ -72,7 +72,7 @@ class Scheduler:
 
         Raises:
             UsageError: a shard failed with this error.
-            StageError: shards failed for other reasons. The message has one line per reason and lists its shards.
+            StageError: shards failed for other reasons. The message has one line per stage and reason, with the shards.
         """
         for stage, futures in self._futures.items():
             for shard, future in futures.items():
@@ -83,33 +83,36 @@ class Scheduler:
         check_shards(self._ledger)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
-        """Return shards, or groups of shards, in the order of this scheduler."""
+        """Return shards, or groups of shards, in the random order of this scheduler."""
         return tuple(sorted(places, key=lambda place: digest([self._order, place])))
 
 
 def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
-    """Divide the shards among task runs: one shard per run, or a group of neighbours if `count` > MOST_TASK_RUNS.
+    """Divide the shards of a stage among task runs.
+
+    Each task run gets one shard. If `count` exceeds MOST_TASK_RUNS, each gets a group of neighbouring shards.
 
     Args:
-        shards: the existing shards, in ascending order.
-        count: number of shards including empty ones, so that the groups of all stages have the same bounds.
+        shards: numbers of the stage's shards, in ascending order.
+        count: number of shards, including empty ones. All stages with a row per photo have the same count, so their
+            groups have the same bounds.
     """
     size = -(-count // MOST_TASK_RUNS)
     return [tuple(group) for _, group in groupby(shards, key=lambda shard: shard // size)]
 
 
 def group_label(group: tuple[int, ...], count: int) -> str:
-    """Return a label with the shards and their total number, such as 007/032 or 0000-0003/8000."""
+    """Return the label of a group, such as 007/032 (shard 7 of 32) or 0000-0003/8000 (shards 0 to 3 of 8000)."""
     digits = max(3, len(str(count)))
     return "-".join(f"{shard:0{digits}d}" for shard in dict.fromkeys((group[0], group[-1]))) + f"/{count:0{digits}d}"
 
 
 @contextmanager
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
-    """Yield a scheduler for a runner that is open, and show the progress while the block runs.
+    """Yield a scheduler for a runner that has been entered, and show the progress while the block runs.
 
     When the block ends, the runner is cancelled before the scheduler's threads are joined. If an error ended the block,
-    the threads may still wait for workers, and cancelling lets them end.
+    the threads may still wait for workers. Cancelling the runner ends this wait.
     """
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 

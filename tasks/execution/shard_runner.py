@@ -1,4 +1,4 @@
-"""The shards of one stage of a run: each is reused or made, and damaged artifacts are rebuilt."""
+"""Reuse or make the shards of one stage of a run, and rebuild damaged artifacts."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
 
-MAX_REPAIRS = 8  # per shard: damaged artifacts that it reads or copies from, or that are its own
+MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 
 class ShardRunner:
@@ -22,9 +22,9 @@ class ShardRunner:
 
     Args:
         run: the run that the stage belongs to.
-        ledger: records the outcome of each shard.
+        ledger: ledger of the run.
         stage: the stage.
-        runner: makes the shards.
+        runner: runner that makes the shards.
         upstream: name of each upstream stage -> its shard runner.
     """
 
@@ -35,19 +35,20 @@ class ShardRunner:
         self._runner, self._upstream = runner, upstream
         self.repairs = ArtifactRepair(run.store)
         self._started = set[int]()
-        if isinstance(stage, JointStage):  # its one shard may take days, so status shows how many rows are done
+        if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
             ledger.counted(stage.name, lambda: runner.rows(stage.name))
 
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact.
 
-        A damaged artifact that turns up is discarded. If the shard reads this artifact, it is also rebuilt.
+        Each damaged artifact that is found on the way is discarded, and the shard is planned again. If the damaged
+        artifact belongs to an upstream stage, it is rebuilt first.
 
         Raises:
-            TransientError: the shard failed for a transient cause, so that another attempt may help.
+            TransientError: the shard failed for a transient cause; another attempt may succeed.
             UpstreamError: an upstream shard that this shard reads has failed.
-            StageError: too many photos of this stage or of its upstream failed.
-            BrokenArtifactError: the shard met more than MAX_REPAIRS damaged artifacts.
+            StageError: too many photos failed in this stage or in an upstream stage.
+            BrokenArtifactError: more than MAX_REPAIRS damaged artifacts were found.
         """
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
@@ -73,7 +74,7 @@ class ShardRunner:
 
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
-        if self.run.reuse.fresh and shard not in self._started:  # a retry continues what this run itself has begun
+        if self.run.reuse.fresh and shard not in self._started:  # a retry continues this run's work
             self.stage.forget(job)
         self._started.add(shard)
         return job
@@ -91,12 +92,12 @@ class ShardRunner:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
-        """Yield the shards of an upstream stage that a shard reads, each as a pair of shard runner and number."""
+        """Yield the shards of an upstream stage that a shard reads, as pairs of shard runner and shard number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 
     def _repair(self, broken: BrokenArtifactError, shard: int) -> None:
-        """Discard a damaged artifact; rebuild it if it is one that this shard reads."""
+        """Discard a damaged artifact, and rebuild it if it belongs to an upstream stage."""
         read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
         for of, own in producers:
@@ -105,7 +106,7 @@ class ShardRunner:
             self.repairs.repair(broken)
 
     def _rebuild(self, shard: int) -> None:
-        """Rebuild a discarded artifact. If the new one is incomplete, its shard and the shard that reads it fail."""
+        """Make a shard's artifact again. If the new one is incomplete, its shard and the shard that reads it fail."""
         record = self.make(shard)
         self.ledger.finished(record, attempt=1)
         try:

@@ -1,4 +1,4 @@
-"""Long-lived worker processes. Each is pinned to a device, makes one shard at a time, and is replaced if it fails."""
+"""Long-lived worker processes. Each is bound to a device, makes one shard at a time, and is replaced if it fails."""
 
 import queue
 import threading
@@ -19,30 +19,30 @@ from clipes.tasks.machine.row_counters import Counters, SlotCounters
 from clipes.tasks.machine.worker import WorkerSlot, start_worker
 from clipes_core.errors import StoppedError, WorkerError
 
-StartCall = Callable[..., ProcessFuture]  # takes a picklable function and its arguments
+StartCall = Callable[..., ProcessFuture]  # starts a call in a worker; takes a picklable function and its arguments
 
 
 class _LockKeeper(SpawnContext):
-    """A context that starts the processes of one pool, and keeps the pool's locks as long as the pool exists.
+    """A multiprocessing context that starts the processes of one pool and keeps the pool's locks alive.
 
-    Pebble drops its locks before it ends its processes. Without this context, a process that is just starting would not
-    find the locks and would print a traceback.
+    Pebble drops a pool's locks before it ends the pool's processes. Without this context, a process that is just
+    starting would not find the locks and would print a traceback.
     """
 
     def __init__(self) -> None:
         self._locks: list[RLock] = []
 
-    def RLock(self) -> RLock:  # noqa: N802 -- the name in multiprocessing
+    def RLock(self) -> RLock:  # noqa: N802 -- multiprocessing defines the name
         self._locks.append(super().RLock())
         return self._locks[-1]
 
 
 class WorkerPool:
-    """A pool with one process per slot. A call takes an idle process, so a process runs one call at a time.
+    """A pool of worker processes. A call takes an idle process, so a process runs one call at a time.
 
     Args:
-        slots: device and threads of each process.
-        counters: row counters, to which this pool adds its slots.
+        slots: device and threads of each process. The pool has one process per slot.
+        counters: row counters of the run; the pool adds its slots to them.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: Counters) -> None:
@@ -58,14 +58,14 @@ class WorkerPool:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The devices of the processes, in the order in which calls take the processes after `renew`."""
+        """The device of each process, by slot. After `renew`, calls take the processes in this order."""
         return tuple(slot.device for slot, _ in self._slots)
 
     @contextmanager
     def idle_worker(self, timeout_s: float | None) -> Iterator[StartCall]:
-        """Wait for an idle worker, and yield a function that starts one call in it.
+        """Wait for an idle worker, and yield a function that starts one call in this worker.
 
-        Wait for the result of the call inside the block:
+        The caller must wait for the result inside the block:
 
             with pool.idle_worker(timeout_s) as start:
                 return start(make_shard, job).result()
@@ -83,7 +83,7 @@ class WorkerPool:
         futures: list[ProcessFuture] = []
 
         def start(function: Callable[..., Any], /, *args: Any) -> ProcessFuture:
-            with sigint_blocked():  # inherited by the worker that starts here, and by those that replace it
+            with sigint_blocked():  # so the worker, and any that replaces it, starts with SIGINT blocked
                 futures.append(self._pool(place).schedule(function, args=args, timeout=timeout_s))
             self._running.update(futures)
             if self._closed:
@@ -98,13 +98,13 @@ class WorkerPool:
             if self._closed:
                 raise StoppedError("stopped before it was done") from exc
             if isinstance(exc, BrokenProcessPool):
-                raise WorkerError("its worker process died before it began (often because memory ran out)") from exc
+                raise WorkerError("its worker process died at the start (often because memory ran out)") from exc
             if isinstance(exc, ProcessExpired):
                 cause = " (killed, often because memory ran out)" if exc.exitcode == -9 else ""
                 raise WorkerError(f"its worker process died with exit code {exc.exitcode}{cause}") from exc
             raise
         except FutureTimeoutError as exc:
-            if exc.__cause__ is not None:  # raised by the function, because pebble's own timeout has no cause
+            if exc.__cause__ is not None:  # the function itself raised it, because pebble's own timeout has no cause
                 raise
             raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s") from exc
         except MemoryError as exc:
@@ -137,9 +137,9 @@ class WorkerPool:
             future.cancel()
 
     def _pool(self, place: int) -> ProcessPool:
-        """Return the pool of a slot.
+        """Return pebble's pool for a slot.
 
-        If its process died while it was idle, pebble has ended the pool, and a new pool replaces it.
+        If the slot's process died while it was idle, pebble has ended the pool, and a new pool replaces it.
         """
         with self._lock:
             pool = self._pools[place]
@@ -149,11 +149,11 @@ class WorkerPool:
             return self._pools[place]
 
     def _end(self, places: Iterable[int]) -> None:
-        """End the processes of some slots; only one thread at a time joins them.
+        """End the processes of some slots. Only one thread at a time joins them.
 
-        If Ctrl-C ends a training run, the training's thread and the main thread end the same processes. Pebble's `join`
-        cannot handle this. The second thread would close pipes that are already closed ("Bad file descriptor"), or a
-        new file that has the same descriptor.
+        If Ctrl-C ends a training run, the training's thread and the main thread end the same processes. If both called
+        pebble's `join` at the same time, the second thread would close pipes that are already closed ("Bad file
+        descriptor"), or a new file that has the same descriptor.
         """
         pools = [self._pools[place] for place in places]
         for pool in pools:

@@ -9,12 +9,12 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.stages.prompts import PROMPTS
 
-Plans = Mapping[tuple[str, int], ShardPlan]  # by stage and shard
+Plans = Mapping[tuple[str, int], ShardPlan]  # (stage name, shard) -> plan
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One line of the table of `--plan`: the counts of a stage."""
+    """The counts of a stage, which are one line of the table that `--plan` prints."""
 
     stage: str
     shards: int
@@ -25,10 +25,10 @@ class StagePlan:
 
 
 def plan_run(run: PreparedRun) -> list[StagePlan]:
-    """Find out how many shards and rows of each stage are cached, copied and computed.
+    """Count, for each stage, the cached shards, and the rows that the run would copy and compute.
 
-    If the run must still choose its template, the list ends with the stage that ranks the templates. If all shards of
-    that stage are cached, the template is known, and the list has all stages.
+    If the run must still choose its template, the list ends with the stage `prompts`, whose scores decide the choice.
+    If all shards of `prompts` are cached, the template is chosen from them, and the list has all stages.
     """
     lines: list[StagePlan] = []
     plans: dict[tuple[str, int], ShardPlan] = {}
@@ -53,7 +53,7 @@ def plan_run(run: PreparedRun) -> list[StagePlan]:
 def _digests(
     run: PreparedRun, stage: Stage, shard: int, digests: Mapping[tuple[str, int], OutputDigests]
 ) -> dict[str, OutputDigests]:
-    """Return, for each upstream stage, the digests of the rows that a shard reads and that exist."""
+    """Return the digests of the existing upstream rows that a shard reads, by upstream stage and image id."""
     return {
         read.name: {
             image_id: row_digest
@@ -65,7 +65,10 @@ def _digests(
 
 
 def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uris:
-    """Return the URIs of the upstream artifacts whose trained weights the shard reads, if they all exist."""
+    """Return the URIs of the artifacts whose trained weights a shard reads, by upstream stage.
+
+    A stage is left out if one of these artifacts does not exist yet.
+    """
     found = {
         read.name: [plans[read.name, own] for own in stage.shards_read(read, run.inputs, shard)]
         for read in stage.upstream

@@ -1,4 +1,4 @@
-"""The two checks that fail a run: for too many failed photos, and for shards without a complete artifact."""
+"""The two checks that fail a run: too many photos failed, or a shard has no complete artifact."""
 
 from clipes.tasks.runs.ledger import Ledger, reason_of
 from clipes.tasks.stages.registry import STAGES
@@ -9,8 +9,8 @@ def check_failure_rate(ledger: Ledger, stage: str) -> None:
     """Fail if too many photos of a stage have failed for a permanent cause.
 
     Raises:
-        StageError: more photos failed than `execution.max_failure_rate` allows. The message has their number and the
-            first reason.
+        StageError: more photos failed than `execution.max_failure_rate` allows. The message states the number of failed
+            photos and why the first of them failed.
     """
     failed = ledger.permanent_failures(stage)
     of_evaluation = stage in STAGES and STAGES[stage].kind.of_evaluation
@@ -29,7 +29,7 @@ def check_shards(ledger: Ledger) -> None:
 
     Raises:
         UsageError: a shard failed with this error.
-        StageError: shards failed for other reasons. The message has one line per reason and lists its shards.
+        StageError: shards failed for other reasons. The message has one line per stage and reason, with the shards.
     """
     failures = [each for each in ledger.failures() if not isinstance(each[2], UpstreamError)]
     for _, _, failure in failures:

@@ -50,14 +50,15 @@ class ShardStatus:
 class Ledger:
     """The state of every shard of a run.
 
-    A run can have 100 000 shards, so anything queried per shard or during the run is kept as a running count.
+    A run can have 100 000 shards. Counts that are often queried are therefore updated with each shard, instead of being
+    added up over all shards in each query.
 
     Args:
-        photos: number of photos, including those that could not be listed. The failure rates of most stages are
-            measured against it.
-        max_failure_rate: largest permitted share of a stage's photos that fail permanently.
-        evaluated: number of photos that the segmenter is scored on. The failure rate of the stage that scores the
-            segmenter is measured against it.
+        photos: number of photos, including those that could not be listed. The failure rate of a stage is the number of
+            photos that failed for a permanent cause, divided by this number.
+        max_failure_rate: largest permitted failure rate of a stage, in [0, 1].
+        evaluated: number of photos that the segmenter is scored on. It replaces `photos` in the failure rate of the
+            stage that scores the segmenter.
     """
 
     def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
@@ -76,18 +77,18 @@ class Ledger:
             self._status[stage, shard] = ShardStatus(stage, shard, "pending", attempt=0)
 
     def started(self, stage: str, shard: int, attempt: int) -> None:
-        """Record that a task run works on a shard."""
+        """Record that a task run has begun to work on a shard."""
         with self._lock:
             self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
             self._times.extend(stage)
 
     def counted(self, stage: str, rows: Callable[[], int]) -> None:
-        """Set the function that counts the rows of a stage's running shard, for a stage whose one shard takes hours."""
+        """Set the function that counts a running shard's finished rows, for a stage whose only shard takes hours."""
         with self._lock:
             self._counts[stage] = rows
 
     def finished(self, record: ShardRecord, attempt: int) -> None:
-        """Record that a shard has an artifact, and forget an earlier failure of it."""
+        """Record that a shard has an artifact, and remove the record of an earlier failure of this shard."""
         state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
         place = (record.stage, record.shard)
         with self._lock:
@@ -109,7 +110,7 @@ class Ledger:
             self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """Record why a shard has no complete artifact; after an UpstreamError its state is pending, not failed."""
+        """Record why a shard has no complete artifact. Its state becomes failed, or pending after an UpstreamError."""
         state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
@@ -125,14 +126,14 @@ class Ledger:
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Return the photos that failed in a stage, or in any stage if `stage` is None.
 
-        If a photo failed in `embeddings` and also in `cams` or `prompt_scores`, only the later reject is listed.
+        If a photo failed in `embeddings` and also in `cams` or `prompt_scores`, the reject of `embeddings` is left out.
         """
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
         later = {reject.image_id for reject in rejects if reject.stage in (CAMS.name, PROMPT_SCORES.name)}
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return the records of all shards that have an artifact, in order; of all stages if `stage` is None."""
+        """Return, in order, the records of the shards of a stage, or of all stages, that have an artifact."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]
@@ -159,12 +160,12 @@ class Ledger:
             return self._permanent[stage]
 
     def seconds(self, stage: str) -> tuple[float, float]:
-        """Return a stage's wall time from its first start to its last end, and the summed time of its workers [s]."""
+        """Return the wall time of a stage, from its first event to its last, and the total time of its workers [s]."""
         with self._lock:
             return self._times.seconds(stage)
 
     def failure(self, stage: str, shard: int) -> Exception | None:
-        """Return why the last attempt at a shard gave no complete artifact; None if it has not failed."""
+        """Return the error of the last attempt at a shard; None if this attempt has not failed."""
         with self._lock:
             return self._failures.get((stage, shard))
 
@@ -199,33 +200,37 @@ class Ledger:
 
 
 class _StageTimes:
-    """The time from each stage's first event to its last one, and the time its workers computed. Not thread-safe."""
+    """Measures the wall time of each stage and the total time of its workers. Not thread-safe.
+
+    The wall time of a stage is the time from its first event to its last one. An event is the start of an attempt at a
+    shard, its success or its failure.
+    """
 
     def __init__(self) -> None:
         self._spans: dict[str, tuple[float, float]] = {}
         self._work: dict[str, float] = {}
 
     def extend(self, stage: str) -> None:
-        """Record that something happened in a stage now."""
+        """Record an event of a stage at the current time."""
         now = time.monotonic()
         first, _ = self._spans.get(stage, (now, now))
         self._spans[stage] = (first, now)
 
     def add_work(self, stage: str, seconds: float) -> None:
-        """Add the time that a worker computed."""
+        """Add the time that a worker spent on one shard [s]."""
         self._work[stage] = self._work.get(stage, 0.0) + seconds
 
     def seconds(self, stage: str) -> tuple[float, float]:
-        """Return the time from the first event to the last one, and the summed time of the workers [s]."""
+        """Return the wall time of a stage and the total time of its workers [s]."""
         first, last = self._spans.get(stage, (0.0, 0.0))
         return last - first, self._work.get(stage, 0.0)
 
 
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:
-    """Return a sort key: first the stages in the order they run, then the number of the shard."""
+    """Return a sort key that orders shards by stage, as in the pipeline, and then by number."""
     return all_names().index(place[0]), place[1]
 
 
 def reason_of(failure: Exception) -> str:
-    """Return the message of a failure. If the error is not a ClipesError, its type is named first."""
+    """Return the message of an error. If the error is not a ClipesError, the name of its type comes first."""
     return str(failure) if isinstance(failure, ClipesError) else f"{type(failure).__name__}: {failure}"

@@ -1,4 +1,4 @@
-"""The content of metrics.json: scores where there is truth, facts about the training, and counts of every stage."""
+"""The content of metrics.json: scores of photos with a true mask, facts about the training, counts of every stage."""
 
 import math
 from dataclasses import asdict
@@ -23,8 +23,9 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         ledger: state of the run's shards.
 
     Returns:
-        Scores in [0, 1] of the baseline, the initial CAM, the refined CAM, the pseudo mask and the segmenter, as far as
-        there is truth; facts about the training; counts per stage.
+        The scores in [0, 1] of the baseline, the initial CAM, the refined CAM, the pseudo mask and the segmenter; the
+        facts about the training; the counts per stage. A prediction has no scores if no photo with a true mask was
+        scored. A run without a training has no facts about it.
 
     Raises:
         ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.

@@ -1,4 +1,4 @@
-"""Scores over all photos, computed from the confusions in the rows of artifacts."""
+"""Scores over all photos, computed from the confusion matrices that artifacts hold for each photo."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class PooledScores:
     """Scores over all photos.
 
     Attributes:
-        scores: scores at the best background power; for pseudo masks, at the configured one.
+        scores: for CAMs, the scores at the best background power; for pseudo masks, at the configured one.
         background_power: background power of `scores`; None for the baseline and for a segmenter, which have none.
-        images: number of photos with truth that were scored.
+        images: number of scored photos, all of which have a true mask.
     """
 
     scores: Scores
@@ -34,16 +34,16 @@ class PooledScores:
 def pooled_scores(
     store: ArtifactStore, uris: Iterable[str], num_classes: int, mask_power: float
 ) -> dict[str, PooledScores]:
-    """Pool the confusions of artifacts and score them.
+    """Add up the confusion matrices of all photos, and compute the scores of each kind of prediction.
 
     Args:
-        store: reads the artifacts.
+        store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of mask_scores.
         num_classes: 1 + K.
         mask_power: background power that the pseudo masks were made with.
 
     Returns:
-        centre_box, initial_cam, refined_cam or pseudo_mask -> scores; empty if no photo was scored.
+        Kind of prediction (centre_box, initial_cam, refined_cam, pseudo_mask) -> scores. Empty if no photo was scored.
     """
     stated: dict[str, float | None] = {PSEUDO_MASK.key: mask_power, CENTRE_BOX.key: None}
     pooled: dict[tuple[str, float], np.ndarray] = {}
@@ -62,7 +62,7 @@ def pooled_scores(
 
 
 def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
-    """Yield the confusion cells of all rows, grouped by what was scored and by background power."""
+    """Yield the cells of all confusion matrices, grouped by kind of prediction and background power."""
     columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)
     scored, power, truth, prediction, pixels = columns
     for what, at in set(zip(scored.tolist(), power.tolist(), strict=True)):
@@ -71,15 +71,15 @@ def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
 
 
 def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_classes: int) -> PooledScores | None:
-    """Pool the confusions of a segmenter's artifacts and score them.
+    """Add up the confusion matrices of all photos that a segmenter is scored on, and compute the scores.
 
     Args:
-        store: reads the artifacts.
+        store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of segmenter_scores.
         num_classes: 1 + K.
 
     Returns:
-        The scores; None if no photo with truth was scored.
+        The scores; None if no photo with a true mask was scored.
 
     Raises:
         ArtifactError: an artifact cannot be read.
@@ -95,7 +95,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
 @dataclass(frozen=True)
 class TemplateScore:
-    """The mIoU in [0, 1] of a template's initial and refined CAMs, each with the background power that maximises it."""
+    """The highest mIoU in [0, 1] of a template's initial and of its refined CAMs, and the background power of each."""
 
     initial_miou: float
     initial_power: float
@@ -106,10 +106,10 @@ class TemplateScore:
 def pooled_template_scores(
     store: ArtifactStore, uris: Iterable[str], templates: int, num_classes: int
 ) -> tuple[list[TemplateScore], int]:
-    """Pool the confusions of artifacts and score each template.
+    """Add up the confusion matrices of all photos, and compute the scores of each sampled template.
 
     Args:
-        store: reads the artifacts.
+        store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of prompt_scores.
         templates: T, the number of sampled templates.
         num_classes: 1 + K.

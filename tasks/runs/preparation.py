@@ -1,4 +1,4 @@
-"""The preparation of a run: list the photos, digest the weights, compute keys and shards. It opens no photo.
+"""Prepare a run: list the photos, digest the weights, compute keys and shards. No photo is opened.
 
 Importing torch takes seconds. Modules that need it are imported inside functions, so that a mistake in the
 configuration or in the list of photos is reported at once.
@@ -37,7 +37,7 @@ def list_photos(config: RunConfig) -> Listing:
     """List the photos of a config's data set without opening one; generate the demo's scenes if they are missing.
 
     Raises:
-        UsageError: vocabulary or data set cannot be used.
+        UsageError: the vocabulary or the data set cannot be used.
     """
     return read_dataset(config.dataset, checked_vocabulary(config))
 
@@ -51,13 +51,14 @@ def prepare_run(
 
     Args:
         config: configuration of the run.
-        until: last stage to run, as `check_request` accepts it.
+        until: last stage to run; one that `check_request` accepts.
         listing: photos of the data set.
-        slots: slots of the GPU workers, whose devices decide the precisions.
+        slots: slots of the GPU workers. Their devices decide the precisions that `auto` stands for.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary, weights or the photos of the evaluation cannot be used.
+        UsageError: config, vocabulary, weights or the photos of the evaluation cannot be used; or the run must choose
+            its template, and no photo has labels.
     """
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
@@ -79,12 +80,12 @@ def prepare_ranking(
     """Compute the keys and shards of a ranking of templates.
 
     Args:
-        config: configuration of the run; its own template is ignored.
+        config: configuration of the run; the template in it is ignored.
         candidates: templates to rank, without duplicates.
         listing: photos of the data set.
-        slots: slots of the GPU workers, whose devices decide the precision.
-        scored_photos: number of photos with truth on which the CAMs of a sample of templates are scored; 0 to score
-            none.
+        slots: slots of the GPU workers. Their devices decide the precision that `auto` stands for.
+        scored_photos: number of photos with a true mask on which the CAMs of sampled templates are scored; 0 if no CAMs
+            are scored.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
@@ -99,19 +100,20 @@ def prepare_ranking(
     with_truth = [photo.image_id for photo in labelled if photo.truth_uri is not None]
     if labelled and not with_truth:
         raise DatasetError(
-            "--with-miou: no photo with labels has a true mask: set dataset.truth, or a list's column truth"
+            "--with-miou: no photo with labels has a true mask: "
+            "set dataset.truth, or add a column named truth to the list of photos"
         )
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the stage of `--until` and the vocabulary, which takes no time.
+    """Check the stage of `--until` and the vocabulary, before anything that takes time.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used.
     """
     if until not in run_names():
-        raise ConfigError(f"--until {until}: no such stage, there are: {', '.join(run_names())}")
+        raise ConfigError(f"--until {until}: no such stage; the stages are: {', '.join(run_names())}")
     missing = STAGES[until].left_out_by(config) if until in STAGES and until != run_names()[-1] else None
     if missing is not None:
         raise ConfigError(
@@ -124,7 +126,7 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     """Read the vocabulary of a config and check that it suits the other settings.
 
     Raises:
-        ConfigError: the vocabulary cannot be read, or would leave CAMs empty.
+        ConfigError: the vocabulary cannot be read, or it lacks the background words without which CAMs would be empty.
     """
     vocabulary = load_vocabulary(config.dataset.classes)
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
@@ -136,7 +138,7 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
 
 
 def _ranking_stages() -> tuple[str, ...]:
-    """Return the stages that every ranking needs, without the one that scores CAMs."""
+    """Return the names of the stages that every ranking needs. The stage that scores CAMs is not one of them."""
     return tuple(stage.name for stage in STAGES.values() if stage.ranks_templates and not stage.sampled)
 
 
@@ -182,7 +184,7 @@ def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlo
 
 
 def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
-    """List the photos that the segmenter is scored on; none if the config names none."""
+    """List the photos that the segmenter is scored on; return no photos if the config names none."""
     other = config.evaluation.photos
     if not other:
         logger.info("evaluation names no photos: the segmenter is not scored")
@@ -200,12 +202,13 @@ def _labelled_photos(run: PreparedRun) -> list[Photo]:
     """Return the photos that have labels.
 
     Raises:
-        DatasetError: there are photos, but none has labels. If no photo could be listed, the run itself reports it.
+        DatasetError: there are photos, but none has labels. If there are no photos, no error is raised here, because
+            the run itself reports that no photo could be listed.
     """
     labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
     if run.photos and not labelled:
         raise DatasetError(
             f"none of the {run.photos} photos has labels, which ranking by sharpness needs: "
-            "give labels, or a prompts.template"
+            "add labels, or set prompts.template"
         )
     return labelled

@@ -17,7 +17,9 @@ from clipes_core.config.run import RunConfig
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """The plan of a run. While its template is not chosen, the stages that depend on the template have no key.
+    """A run whose photos, stages and shards are known.
+
+    Until the run has chosen its template, the stages that depend on the template have no key.
 
     Attributes:
         inputs: inputs that the artifacts are made from.

@@ -20,8 +20,8 @@ class TemplateRanking:
 
     Attributes:
         ranked: templates, the sharpest first.
-        photos_one_label: number of photos with one class, whose scores have no variance.
-        photos_several_labels: number of photos with several classes.
+        photos_one_label: number of photos with one label, which add no variance to the sharpness.
+        photos_several_labels: number of photos with several labels.
     """
 
     ranked: tuple[RankedTemplate, ...]
@@ -46,12 +46,14 @@ class _Counts:
 
 
 def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Sequence[str]) -> TemplateRanking:
-    """Rank templates by the scores in the artifacts of the stage `prompts`; read one artifact at a time.
+    """Rank templates by sharpness, from the scores in the artifacts of the stage `prompts`.
+
+    The artifacts are read one at a time.
 
     Args:
-        store: reads the artifacts.
+        store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards.
-        templates: templates of the scores, in the order of the scores.
+        templates: candidate templates, in the order in which the artifacts hold their scores.
 
     Raises:
         ArtifactError: an artifact cannot be read.
@@ -66,7 +68,7 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
 
 def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
-    """Return templates spread evenly over a ranking, with the best, middle and worst ones and the paper's templates.
+    """Choose templates evenly spread over a ranking, including the best, middle and worst, and the paper's templates.
 
     Args:
         ranking: ranking of all candidates.
@@ -82,7 +84,7 @@ def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
 
 
 def counted(ranking: TemplateRanking) -> str:
-    """Say in words how many templates and photos a ranking is based on."""
+    """Return a phrase that says how many templates were ranked, and on how many photos."""
     return (
         f"{len(ranking.ranked)} templates on {ranking.photos} photos: "
         f"{ranking.photos_one_label} with one label, {ranking.photos_several_labels} with several"
@@ -90,11 +92,11 @@ def counted(ranking: TemplateRanking) -> str:
 
 
 def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) -> dict[str, Any]:
-    """Return the entry of a ranking in metrics.json and in the metadata of its tables.
+    """Return the facts about a ranking for metrics.json and for the metadata of prompts.parquet.
 
     Args:
         ranking: the ranking.
-        pooling: kind of image embedding, as in clip.pooling.
+        pooling: value of clip.pooling, the kind of image embedding.
         photos_encoded: number of photos that this run had to encode.
     """
     best = ranking.ranked[0]

@@ -11,7 +11,7 @@ from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking, counted
 
 DPI = 120
-HIGHEST_IN = 60  # largest height [inch]; with thousands of templates the rows move closer together
+HIGHEST_IN = 60  # largest height of a plot [inch]; if there are too many templates, their rows move closer together
 PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
 
 
@@ -19,8 +19,8 @@ def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
     """Plot the sharpness of each template, with the sharpest one on top, and return the PNG.
 
     Args:
-        ranking: the templates.
-        marked: templates of the paper, which are drawn in a different colour.
+        ranking: ranking of the templates.
+        marked: templates to draw in a different colour, which are those of the paper.
     """
     height = min(1.6 + 0.17 * len(ranking.ranked), HIGHEST_IN)
     figure = Figure(figsize=(8, height), dpi=DPI, layout="constrained")
@@ -30,7 +30,7 @@ def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
     axes.scatter([each.sharpness for each in ranking.ranked], places, c=colours, s=14)
     axes.set_yticks(places, [each.template for each in ranking.ranked], fontsize=7)
     for label in axes.get_yticklabels():
-        label.set_parse_math(False)  # a template may hold a dollar sign
+        label.set_parse_math(False)  # a template may contain a dollar sign
     axes.set_ylim(len(places) + 1, 0)
     axes.set_xlabel("sharpness (lower is better)")
     axes.set_title(counted(ranking) + _legend(any(each.template in marked for each in ranking.ranked)), fontsize=9)
@@ -48,7 +48,7 @@ def sharpness_png(
     Args:
         sharpness: sharpness of each sampled template.
         scores: scores of each sampled template.
-        marked: whether each sampled template is one of the paper, which is drawn in a different colour.
+        marked: for each sampled template, True to draw it in a different colour; used for the paper's templates.
         captions: captions of the left and the right panel.
     """
     figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
@@ -67,7 +67,7 @@ def _panel(axes: Axes, x: Sequence[float], y: Sequence[float], marked: Sequence[
 
 
 def _legend(marked: bool) -> str:
-    return "; red: the paper's" if marked else ""
+    return "; red: the paper's templates" if marked else ""
 
 
 def _png(figure: Figure) -> bytes:

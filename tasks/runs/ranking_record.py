@@ -34,14 +34,14 @@ SCORES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ScoredSample:
-    """The CAM scores of a sample of a ranking, and their correlation with sharpness.
+    """The CAM scores of the sampled templates, and their correlation with sharpness.
 
     Attributes:
         ranked: the sampled templates, the sharpest first.
         scores: scores of each sampled template.
-        photos: number of photos with truth that were scored.
+        photos: number of scored photos, all of which have a true mask.
         spearman_initial: rank correlation of sharpness with the mIoU of the initial CAMs, in [-1, 1] or nan.
-        spearman_refined: the same for the refined CAMs.
+        spearman_refined: rank correlation of sharpness with the mIoU of the refined CAMs, in [-1, 1] or nan.
     """
 
     ranked: tuple[RankedTemplate, ...]
@@ -77,7 +77,7 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
 
 
 def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
-    """Score the sampled templates from the stage `prompt_scores`; write prompt_scores.parquet and prompt_scores.png.
+    """Score the sampled templates from the artifacts of `prompt_scores`; write prompt_scores.parquet and .png.
 
     Returns:
         The scores, and their entry in metrics.json.
@@ -85,7 +85,7 @@ def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> 
     Raises:
         ArtifactError: an artifact of the stage cannot be read.
     """
-    from clipes.tasks.runs.ranking_plots import sharpness_png  # as above
+    from clipes.tasks.runs.ranking_plots import sharpness_png  # imports matplotlib
 
     sample = _scored_sample(run, ledger, ranking)
     facts = {

@@ -8,7 +8,7 @@ from clipes.tasks.runs.ledger import Ledger
 
 @dataclass(frozen=True)
 class StageSummary:
-    """The counts of a stage in metrics.json; the times cover this run only."""
+    """The counts and times of a stage in metrics.json. The times cover only this run."""
 
     images: int
     shards: int
@@ -23,7 +23,7 @@ class StageSummary:
 
 
 def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
-    """Return the counts of the given stages, as far as they are part of the run."""
+    """Return the counts of those given stages that are part of the run."""
     states: dict[str, list[str]] = {}
     for status in ledger.statuses():
         states.setdefault(status.stage, []).append(status.state)

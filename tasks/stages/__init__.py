@@ -1,1 +1,1 @@
-"""The stages of the pipeline. Each module has a stage's settings, columns and work."""
+"""The stages of the pipeline. Each module defines the settings that a stage reads, its columns and its work."""

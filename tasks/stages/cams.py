@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from clipes_core.backbone import Backbone
     from clipes_core.cams import PhotoCams
 
-NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
+NO_COMPETITOR = "only one text takes part in the softmax, so the CAM is empty"
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +38,18 @@ class CamsRow(PhotoRow):
     """A photo's CAMs.
 
     Attributes:
-        notes: conversions of the photo, and a remark if no other text competes in the softmax.
+        notes: conversions of the photo, and NO_COMPETITOR if only one text takes part in the softmax.
         height: height of the photo [px].
         width: width of the photo [px].
-        work_height: height of the reduced photo that CAM and CRF use [px].
-        work_width: width of the reduced photo [px].
+        work_height: height of the photo that CAM and CRF use, after its reduction to `dataset.max_side` [px].
+        work_width: width of this reduced photo [px].
         grid_h: number of rows of the patch grid.
         grid_w: number of columns of the patch grid.
         class_ids: data set ids of the photo's K classes.
-        scores: (K,) softmax scores; logits if `cam.softmax` is off.
+        scores: (K,) softmax scores; logits if `cam.softmax` is false.
         cam: (K, grid_h, grid_w) initial CAMs as float16, little-endian, C order, in [0, 1].
-        refined_cam: refined CAMs in the same form.
-        refined_residual: rounding error of `refined_cam` in the same form, see `clipes.tasks.stages.columns.cams`.
+        refined_cam: refined CAMs, in the same form as `cam`.
+        refined_residual: rounding error of `refined_cam`, in the same form; see `clipes.tasks.stages.columns.cams`.
     """
 
     notes: tuple[str, ...] = column("list<string>", ())
@@ -67,7 +67,7 @@ class CamsRow(PhotoRow):
 
 
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
-    """Return the settings that CAMs depend on, apart from those of their texts."""
+    """Return the settings that CAMs depend on, except for those that the key of the texts already covers."""
     return {
         "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),
@@ -114,7 +114,7 @@ CAMS = Cams()
 
 @cache
 def _warn_of_depth(attention_blocks: int, depth: int) -> None:
-    """Warn that the network has fewer blocks than requested; only once per process, which makes many shards."""
+    """Warn that the network has fewer blocks than requested. The cache limits this to one warning per process."""
     logger.warning(
         "cam.attention_blocks is %d, but the network has only %d blocks; using all of them", attention_blocks, depth
     )
@@ -139,7 +139,7 @@ def _known_cams(photo: Photo) -> "PhotoCams | None":
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
-    """Return False if the softmax has only one text, because its score is then 1 for any photo."""
+    """Return False if only one text takes part in the softmax. Its score is then 1 for any photo."""
     return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 

@@ -1,4 +1,4 @@
-"""The stage `mask_scores`: confusions of a photo's true mask with its CAMs, its pseudo mask and the baseline."""
+"""The stage `mask_scores`: compares the CAMs, the pseudo mask and the baseline of each photo with its true mask."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
-# The powers of the background score that the published program tries.
+# The exponents of the background score that the published program tries.
 CAM_POWERS: Mapping[CamColumn, tuple[int, ...]] = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}
 SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
@@ -32,13 +32,13 @@ CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
 @dataclass(frozen=True, kw_only=True)
 class MaskScoresRow(PhotoRow):
-    """A photo's confusions as sparse triplets, in five lists of the same length.
+    """The non-zero cells of a photo's confusion matrices, in five lists with one item per cell.
 
     Attributes:
-        scored: centre_box, initial_cam, refined_cam or pseudo_mask.
+        scored: kind of prediction: centre_box, initial_cam, refined_cam or pseudo_mask.
         background_power: exponent of the background score; 0 for centre_box, which has none.
-        truth: true id.
-        prediction: predicted id.
+        truth: true id of the cell.
+        prediction: predicted id of the cell.
         pixels: number of pixels with this true id and this predicted id.
     """
 
@@ -50,7 +50,7 @@ class MaskScoresRow(PhotoRow):
 
 
 class MaskScores(Stage):
-    """Compares CAMs and masks with the truth."""
+    """Compares CAMs, pseudo masks and the baseline with true masks."""
 
     name, version = "mask_scores", 2
     upstream = (CAMS, MASKS)
@@ -64,7 +64,7 @@ class MaskScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MaskScoresRow]:
-        """Compare a shard's CAMs and masks with the truth."""
+        """Compare CAMs, pseudo masks and the baseline of a shard's photos with their true masks."""
         limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         masks = {row["image_id"]: row for row in job.upstream_rows(MASKS, MASK_COLUMNS)}
@@ -83,14 +83,14 @@ MASK_SCORES = MaskScores()
 
 
 def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
-    """Return the mIoU of one photo's pseudo mask and of its baseline.
+    """Compute the mIoU of one photo's pseudo mask and of its baseline.
 
     Args:
-        row: row with `CELL_COLUMNS`.
+        row: row of the photo, with the columns `CELL_COLUMNS`.
         num_classes: 1 + K.
 
     Returns:
-        pseudo_mask and centre_box -> mIoU in [0, 1]; empty if no pixel has a true id.
+        Kind of prediction (pseudo_mask, centre_box) -> mIoU in [0, 1]. Empty if no pixel has a true id.
     """
     from clipes_core.evaluation.metrics import Triplets, from_triplets, scores_from_confusion
 
@@ -110,13 +110,14 @@ def confusions_of_cams(
     """Compare a photo's CAMs with its true mask, at each power of the background score.
 
     Args:
-        cams: column -> (K, h, w) float32 CAMs in [0, 1], for each key of `CAM_POWERS`.
+        cams: column of the CAMs -> (K, h, w) float32 CAMs in [0, 1], for each key of `CAM_POWERS`.
         class_ids: (K,) int64 data set ids of the classes.
         truth: (H, W) uint8 true ids.
         num_classes: 1 + K, with the K classes of the vocabulary.
 
     Yields:
-        Key of the kind of CAM, exponent of the background score, and (1 + K, 1 + K) int64 confusion matrix.
+        Kind of CAM (initial_cam, refined_cam), exponent of the background score, and (1 + K, 1 + K) int64 confusion
+        matrix.
     """
     from clipes_core.evaluation.metrics import cam_confusions
     from clipes_core.pseudo_mask import resize_cams

@@ -73,7 +73,7 @@ class Masks(Stage):
         limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-        cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only for the few photos that are loaded ahead
+        cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only of the few photos that are loaded in advance
         without_cams: list[MasksRow] = []
 
         def photos_with_cams() -> Iterator[Photo]:

@@ -1,4 +1,4 @@
-"""The stage `prompt_scores`: per photo, confusions between the CAMs of several templates and the true mask."""
+"""The stage `prompt_scores`: compares the CAMs that several templates give for a photo with its true mask."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ MEASURED = tuple((SCORED_AS[name], float(power)) for name, powers in CAM_POWERS.
 
 @dataclass(frozen=True, kw_only=True)
 class PromptScoresRow(PhotoRow):
-    """A photo's confusions as sparse triplets, in six lists of the same length.
+    """The non-zero cells of a photo's confusion matrices, in six lists with one item per cell.
 
     Attributes:
-        template: index of the template among the sampled templates.
-        scored: initial_cam or refined_cam.
+        template: index of the template in `RunInputs.sampled`.
+        scored: kind of prediction: initial_cam or refined_cam.
         background_power: exponent of the background score.
-        truth: true id.
-        prediction: predicted id.
+        truth: true id of the cell.
+        prediction: predicted id of the cell.
         pixels: number of pixels with this true id and this predicted id.
     """
 
@@ -51,7 +51,7 @@ class PromptScoresRow(PhotoRow):
 
 
 class PromptScores(Stage):
-    """Compares the CAMs of all sampled templates with the truth."""
+    """Compares the CAMs of all sampled templates with true masks."""
 
     name, version = "prompt_scores", 1
     upstream = (CANDIDATE_TEXTS,)
@@ -70,7 +70,7 @@ class PromptScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptScoresRow]:
-        """Make the CAMs of a shard's photos for all sampled templates and compare them with the truth."""
+        """Make the CAMs of a shard's photos with each sampled template, and compare them with the true masks."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
         from clipes_core.cams import template_cams

@@ -1,4 +1,4 @@
-"""The stage `prompts`: the score of each candidate template for each class of a photo."""
+"""The stage `prompts`: the score that each candidate template gives to each class of a photo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "l
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsRow(PhotoRow):
-    """A photo's scores.
+    """The softmax scores of a photo's classes.
 
     Attributes:
         class_ids: data set ids of the photo's K classes.
-        scores: (T, K) scores in C order: for each of T templates, the scores of `class_ids`.
+        scores: (T, K) scores in C order: for each of the T candidate templates, the scores of `class_ids`.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")
@@ -35,7 +35,7 @@ class PromptsRow(PhotoRow):
 
 
 class Prompts(Stage):
-    """Scores photos with all candidate templates, from their embeddings; no photo is opened."""
+    """Computes the scores of all candidate templates from the photos' embeddings, without opening a photo."""
 
     name, version = "prompts", 1
     upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
@@ -50,7 +50,7 @@ class Prompts(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptsRow]:
-        """Score a shard's photos with all candidate templates; no photo is opened."""
+        """Compute the scores of all candidate templates for a shard's photos, from the photos' embeddings."""
         texts = _candidate_features(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
         for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
             image_id, class_ids = row["image_id"], tuple(row["class_ids"])
@@ -68,7 +68,7 @@ PROMPTS = Prompts()
 
 @lru_cache(maxsize=1)
 def _candidate_features(store_uri: str, uris: tuple[str, ...]) -> CandidateFeatures:
-    """Read the texts of all candidate templates; cached, so that each process reads them once per ranking."""
+    """Read the text features of all candidate templates; cached, so that a process reads them once per ranking."""
     from clipes.tasks.storage.artifact_store import ArtifactStore
 
     store = ArtifactStore(store_uri)

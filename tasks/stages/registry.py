@@ -6,8 +6,8 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage import stage_keys as keys_of_stages
 
-MANIFEST = "manifest"  # the listing of the photos: the command makes it itself, and tables show it like a stage
-IN_ORDER = (  # "module of this folder:stage that the module declares"
+MANIFEST = "manifest"  # the list of the photos; no stage makes it, but tables show it like a stage
+IN_ORDER = (  # "module of this folder:name of a stage in this module"
     "texts:CANDIDATE_TEXTS",
     "embeddings:EMBEDDINGS",
     "prompts:PROMPTS",
@@ -29,12 +29,12 @@ def all_names() -> tuple[str, ...]:
 
 
 def run_names() -> tuple[str, ...]:
-    """Return the values that `--until` takes, in order: the manifest and the stages that do not rank templates."""
+    """Return the values that `--until` accepts, in order: the manifest and the stages that do not rank templates."""
     return (MANIFEST, *(stage.name for stage in STAGES.values() if not stage.ranks_templates))
 
 
 def title_of(name: str) -> str:
-    """Return the title of a stage, or of the manifest, in tables and pages."""
+    """Return the title that tables and pages show for a stage or for the manifest."""
     return STAGES[name].title if name in STAGES else name
 
 

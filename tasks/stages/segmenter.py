@@ -1,4 +1,4 @@
-"""The stage `segmenter`: a segmentation network, which one or more processes train on the pseudo masks."""
+"""The stage `segmenter`: one or more processes train a segmentation network on the pseudo masks."""
 
 import json
 import logging
@@ -31,10 +31,11 @@ class SegmenterRow:
     """A point of the training curve.
 
     Attributes:
-        iteration: number of steps done so far.
-        loss: mean loss over the steps since the previous row.
+        iteration: number of iterations done so far.
+        loss: mean loss over the iterations since the previous row.
         learning_rate: learning rate of the first parameter group.
-        kept_fraction: share of the labelled pixels whose confidence was high enough to count, in [0, 1].
+        kept_fraction: share of the labelled pixels that counted in the loss because their confidence was high enough,
+            in [0, 1]; the mean over the iterations since the previous row.
         miou: mIoU on the validation photos, in [0, 1]; null if it was not measured at this point.
     """
 
@@ -67,11 +68,14 @@ class Segmenter(JointStage):
         """Train from the newest checkpoint, write the network next to the artifact, and yield the training curve.
 
         Raises:
-            ConfigError: the training cannot start with these settings.
+            ConfigError: the network cannot be built from the recipe.
             WeightsError: the initial weights belong to a different network.
-            StageError: the loss is not a number, or diverges, or too many photos cannot be used.
-            PhotoError: a hundred photos in a row cannot be used.
-            ArtifactError: a mask, or the store, cannot be used.
+            StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too
+                little memory.
+            PhotoError: a hundred photos in a row are unusable.
+            ArtifactError: a mask cannot be read.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
         """
         from clipes.tasks.training.process import train
 
@@ -83,21 +87,21 @@ class Segmenter(JointStage):
 
     @override
     def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
-        """Return how many processes train.
+        """Return the number of processes that train together.
 
-        It is the largest divisor of the batch size that does not exceed the number of GPUs, or on a CPU the number of
-        workers.
+        It is the largest divisor of the batch size that does not exceed a limit. The limit is the number of GPUs or, if
+        all workers run on the CPU, the number of workers.
         """
         batch_size = cast("Recipe", job.training).batch_size
         most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
         processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
         if processes < most:
-            logger.info("a batch of %d is shared by %d of %d devices", batch_size, processes, most)
+            logger.info("a batch of %d divides evenly among only %d of the %d devices", batch_size, processes, most)
         return processes
 
     @override
     def assist(self, job: ShardJob, rank: int) -> None:
-        """Train as a process other than the first."""
+        """Train in a process other than the first."""
         from clipes.tasks.training.process import train
 
         train(_training_job(job), rank)
@@ -117,14 +121,14 @@ SEGMENTER = Segmenter()
 
 
 def read_training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
-    """Return the facts about the training from the footer of an artifact.
+    """Read the facts about a training from the footer of the segmenter's artifact.
 
     Raises:
-        BrokenArtifactError: the artifact cannot be read, or its footer has no such facts.
+        BrokenArtifactError: the artifact cannot be read, or its footer does not have these facts.
     """
     stated = store.footer(uri).metadata.get("training")
     if stated is None:
-        raise BrokenArtifactError(uri, "says nothing of its training")
+        raise BrokenArtifactError(uri, "has no facts about the training in its footer")
     return json.loads(stated)
 
 

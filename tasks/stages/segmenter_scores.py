@@ -1,4 +1,4 @@
-"""The stage `segmenter_scores`: the segmenter's mask of each evaluation photo, and its confusion with the truth."""
+"""The stage `segmenter_scores`: predicts the mask of each evaluation photo and compares it with the true mask."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterScoresRow(PhotoRow):
-    """A photo's predicted mask, and its confusion with the truth as sparse triplets.
+    """A photo's predicted mask, and the non-zero cells of the confusion matrix that compares it with the true mask.
 
-    The triplets are three lists of the same length, which are empty if the photo has no truth.
+    The cells are stored in three lists with one item per cell. The lists are empty if the photo has no true mask.
 
     Attributes:
         mask_png: palette PNG of data set ids.
         class_pixels: (1 + K,) number of pixels of the background, then of each class of the vocabulary.
-        truth: true id.
-        prediction: predicted id.
+        truth: true id of the cell.
+        prediction: predicted id of the cell.
         pixels: number of pixels with this true id and this predicted id.
     """
 
@@ -48,13 +48,13 @@ class SegmenterScoresRow(PhotoRow):
 
 
 class SegmenterScores(Stage):
-    """Predicts the masks of evaluation photos with the trained segmenter, and compares them with the truth, if any."""
+    """Predicts the masks of evaluation photos with the trained segmenter, and compares them with any true masks."""
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
     row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
-    enabled_by = "train.enabled=true, and photos in evaluation"
+    enabled_by = "train.enabled=true and the photos of `evaluation`"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class SegmenterScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
-        """Predict the masks of a shard's photos with the run's segmenter, and compare them with the truth, if any."""
+        """Predict the masks of a shard's photos with the run's segmenter, and compare them with any true masks."""
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes.tasks.training.building import import_own_modules
@@ -114,7 +114,7 @@ def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
 
 @lru_cache(maxsize=1)
 def _loaded(uri: str, device: str, threads: int) -> "LoadedSegmenter":
-    """Load a segmenter onto the device of this process; cached, so that further shards reuse it."""
+    """Load a segmenter onto the device of this process; cached, so that later shards reuse it."""
     import torch
 
     from clipes.tasks.models.segmenter_file import load_segmenter

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TextRow:
-    """A text that competes in the softmax.
+    """A text that takes part in the softmax, and its feature.
 
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
         name: name of the class, or the background word.
-        sentences: sentences that were encoded.
+        sentences: sentences that CLIP encoded.
         feature: (D,) mean feature of the sentences, L2-normalised.
     """
 
@@ -37,7 +37,7 @@ class TextRow:
 
 
 class Texts(Stage):
-    """Encodes the texts of the vocabulary with the templates of the config."""
+    """Inserts the words of the vocabulary into the config's templates, and encodes the sentences."""
 
     name, version = "texts", 1
     row, kind, workers = TextRow, TEXT_ROWS, "gpu"
@@ -62,7 +62,7 @@ class Texts(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[TextRow]:
-        """Encode the texts of the vocabulary.
+        """Insert the words of the vocabulary into the config's templates, and encode the sentences.
 
         Raises:
             PromptError: a sentence is too long for CLIP.
@@ -86,9 +86,10 @@ TEXTS = Texts()
 
 
 class CandidateTexts(Texts):
-    """Makes the texts of each candidate template.
+    """Does the work of `Texts` for each candidate template, with one shard per template.
 
-    The artifacts are those that the stage `texts` writes in a run with this template, so either stage can reuse them.
+    The artifact of a template is the one that the stage `texts` writes in a run with this template. Each of the two
+    stages can therefore reuse the artifacts of the other.
     """
 
     name, kind = "candidate_texts", CANDIDATE_TEXT_ROWS
@@ -105,7 +106,7 @@ CANDIDATE_TEXTS = CandidateTexts()
 
 
 def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:
-    """Read an artifact of the stage `texts`, and add CLIP's logit scale.
+    """Read the text features from an artifact of the stage `texts`, and add CLIP's logit scale.
 
     Raises:
         ArtifactError: the artifact cannot be read.

@@ -1,4 +1,4 @@
-"""Publishing in the Prefect UI: the keys of UI artifacts, and the handling of a server that does not answer."""
+"""Publish Prefect artifacts: build their keys, and tolerate a server that does not answer."""
 
 import logging
 import re
@@ -10,21 +10,22 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-MAX_RETRIES = 1  # after about 2 s; a run must not wait longer only to show something
+MAX_RETRIES = 1  # the retry comes after about 2 s; a run must not wait longer for the UI
 
 logger = logging.getLogger(__name__)
 
 
 def artifact_key(run: str, *what: str) -> str:
-    """Return the key of a UI artifact: the run's name and the words in `what`, in Prefect's form (lower case, dashes).
+    """Return the key of a Prefect artifact: the run's name and the words in `what`, in lower case with dashes.
 
-    Runs with the same name share their keys, so the UI shows the history of each artifact across these runs.
+    Prefect requires this form. Runs with the same name share their keys, so the UI shows the history of each Prefect
+    artifact across these runs.
     """
     return re.sub(r"[^a-z0-9]+", "-", "-".join((run, *what)).lower()).strip("-")
 
 
 def in_flow_run() -> bool:
-    """Return whether this code runs in a flow run; UI artifacts need one."""
+    """Return whether this code runs in a flow run, which Prefect artifacts need."""
     return FlowRunContext.get() is not None
 
 
@@ -32,7 +33,7 @@ class ServerWatch:
     """Keeps a failing server from ending a run, and logs the first failure.
 
     Args:
-        what: noun for the published thing, for the log.
+        what: name of the published information in the log, such as `progress`.
     """
 
     def __init__(self, what: str) -> None:
@@ -40,7 +41,7 @@ class ServerWatch:
 
     @contextmanager
     def tolerate_failures(self) -> Iterator[None]:
-        """Run a block that publishes UI artifacts; a failure of the server ends the block, but is not raised."""
+        """Run a block that publishes Prefect artifacts; a failure of the server ends the block, but is not raised."""
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
                 yield

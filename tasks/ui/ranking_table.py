@@ -17,7 +17,7 @@ def show_ranking(run: str, ranking: TemplateRanking, photos_encoded: int, poolin
         run: name of the run.
         ranking: ranking of the templates by sharpness.
         photos_encoded: number of photos that this run had to encode.
-        pooling: kind of image embedding, as in clip.pooling.
+        pooling: value of clip.pooling, the kind of image embedding.
     """
     with ServerWatch("ranking of templates").tolerate_failures():
         create_table_artifact(

@@ -17,17 +17,17 @@ LISTED_FAILED, LISTED_SLOWEST = 10, 5
 
 @dataclass(frozen=True)
 class StageLine:
-    """A line of the table: one shard, or the sum over all shards.
+    """A line of a stage's table: one shard, or the sum over all shards.
 
     Attributes:
-        shard: number of the shard; `all` in the sum.
-        state: state of the shard; in the sum, the number of shards in each state.
+        shard: number of the shard; `all` in the line of the sum.
+        state: state of the shard; in the line of the sum, the number of shards in each state.
         shards: number of shards in this line.
         images: number of rows in the artifacts of these shards.
         errors: number of photos without a result.
-        seconds: duration of the work [s]; in the sum, the time from the first start to the last end.
+        seconds: time that the worker spent on the shard [s]; in the line of the sum, the wall time of the stage.
         images_per_s: rows computed per second; None if no row was computed.
-        cached: number of cached shards.
+        cached: number of cached shards in this line.
         copied: number of rows copied from earlier artifacts.
         reason: reason why the shard failed; empty if it did not.
     """
@@ -61,9 +61,9 @@ class StageTable:
 
 @contextmanager
 def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
-    """Show a table per stage in the Prefect UI after the block, even if the block fails.
+    """After the block, show a table per stage in the Prefect UI, even if the block fails.
 
-    Outside of a flow run, nothing is shown.
+    Outside of a flow run, show nothing.
 
     Args:
         run: name of the run.
@@ -137,5 +137,5 @@ def _text(summary: StageSummary) -> str:
     return (
         f"{summary.computed_rows} rows computed, {summary.copied_rows} copied, {summary.cached_shards} of "
         f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Below the sum: "
-        f"the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` has all."
+        f"the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` lists all shards."
     )

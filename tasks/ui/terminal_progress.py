@@ -20,7 +20,7 @@ LINE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Done:
-    """The number of rows of a stage so far.
+    """The number of finished rows of a stage.
 
     Attributes:
         computed: number of rows computed by this run. For a training, it is the number of iterations, including those
@@ -38,15 +38,15 @@ Count = Callable[[str], Done]
 class StageProgress:
     """The progress of a stage in words, with an estimate of the remaining time.
 
-    Reused rows take no time, so the estimate uses the speed of the computed rows only.
+    Reused rows take no time, so the estimate uses only the rate at which this run computes rows.
 
     Args:
         stage: name of the stage.
-        total: number of rows the stage will have.
+        total: number of rows that the stage will have.
         now: current time [s].
 
     Attributes:
-        count: number of rows so far, at most `total`.
+        count: number of finished rows, at most `total`.
     """
 
     def __init__(self, stage: str, total: int, now: float) -> None:
@@ -56,7 +56,7 @@ class StageProgress:
         self._start = self._first = (now, 0)
 
     def update(self, done: Done, now: float) -> None:
-        """Record the number of rows at the time `now` [s]."""
+        """Record the number of finished rows at the time `now` [s]."""
         if done.computed == 0 or done.computed < self._computed:  # no rows yet, or the training has started over
             self._start = self._first = (now, 0)
         elif self._first[1] == 0:
@@ -90,8 +90,8 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
     """Show the progress of each stage while the block runs.
 
     Args:
-        totals: stage -> number of rows it will have.
-        done: returns the numbers of computed and reused rows of a stage so far.
+        totals: stage -> number of rows that it will have.
+        done: function that returns how many rows of a stage have been computed and reused so far.
         stream: stream to print to; standard error by default.
     """
     stream = stream or sys.stderr

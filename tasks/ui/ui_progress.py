@@ -1,4 +1,4 @@
-"""The progress of a run in the Prefect UI: one artifact per stage, updated while the run works."""
+"""The progress of a run in the Prefect UI: one Prefect artifact per stage, updated during the run."""
 
 import threading
 import time
@@ -22,8 +22,8 @@ def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Ite
 
     Args:
         run: name of the run.
-        totals: stage -> number of rows it will have; a stage with 0 rows is not shown.
-        done: returns the numbers of computed and reused rows of a stage so far.
+        totals: stage -> number of rows that it will have; a stage with 0 rows is not shown.
+        done: function that returns how many rows of a stage have been computed and reused so far.
     """
     if not in_flow_run():
         yield
@@ -41,7 +41,7 @@ def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Ite
 
 
 class _ShownProgress:
-    """The progress artifacts of a run, and the counts that they show."""
+    """Prefect's progress artifacts of a run, and the counts that they show."""
 
     def __init__(self, run: str, totals: Mapping[str, int], done: Count) -> None:
         self._run, self._totals, self._done = run, totals, done

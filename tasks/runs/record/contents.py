@@ -1,4 +1,4 @@
-"""The content of a run's own files: run.json, manifest.parquet and rejects.parquet."""
+"""The content of the files in a run's folder: run.json, manifest.parquet, evaluation.parquet and rejects.parquet."""
 
 import os
 import platform
@@ -45,7 +45,7 @@ REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", 
 
 
 def run_json(run: PreparedRun) -> dict[str, Any]:
-    """Return the content of run.json while a run is running in this process."""
+    """Return the content of run.json at the start of a run in this process."""
     return {
         "name": run.config.name,
         "state": "running",
@@ -69,16 +69,16 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
 
 
 def chosen_values(run: PreparedRun) -> dict[str, Any]:
-    """Return the entries of run.json that change when a template is chosen.
+    """Return the entries of run.json that a ranking of templates can change: the template and the stage keys.
 
-    The template is None until then, and always in a ranking.
+    The template is None until it is chosen. In a run of `clipes prompts`, it stays None.
     """
     template = run.config.prompts.template if TEXTS.name in run.stages and not run.chooses_template else None
     return {"template": template, "stage_keys": dict(run.keys)}
 
 
 def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
-    """Return the content of manifest.parquet: one row per photo, with the number of its shard."""
+    """Return the content of manifest.parquet or evaluation.parquet: one row per photo, with the number of its shard."""
     rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
 

@@ -1,4 +1,4 @@
-"""The record of a run in its files: started before its work, updated during it, and completed however it ends."""
+"""Record a run in its files: begin before its work, update the files during it, and always write the outcome."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
-# With 100 000 shards, writing the status takes seconds. The pause after a write is at least this many times as long.
+# With 100 000 shards, writing the status takes seconds. The next pause lasts at least this multiple of that time.
 PAUSE_PER_WRITE = 4
 FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 
@@ -89,6 +89,7 @@ class RunRecord:
             error: reason of a failure.
 
         Raises:
+            ArtifactError: an artifact that the metrics are computed from cannot be read.
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
@@ -115,7 +116,7 @@ class RunRecord:
 
 
 def record_choice(run: PreparedRun) -> None:
-    """Write the chosen template and the stage keys to run.json; the config in it stays as the user gave it."""
+    """Write the run's template and stage keys to run.json; the config in run.json stays as the user gave it."""
     files = RunFiles(run.store.uri, run.config.name)
     files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
 
@@ -151,7 +152,7 @@ def _close_or_warn(record: RunRecord, state: State, error: str | None = None) ->
     try:
         record.close(state, error)
     except (ArtifactError, StorageError, TransientError) as exc:
-        logger.warning("could not record that the run %s: %s", state, exc)
+        logger.warning("could not record the end of the run (%s): %s", state, exc)
 
 
 @contextmanager

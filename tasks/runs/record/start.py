@@ -1,4 +1,4 @@
-"""The start of a run: check that its name is free, archive the files of an earlier run, write its own first files."""
+"""Start a run: check that its name is free, archive the files of an earlier run, and write the first files."""
 
 import logging
 import os
@@ -75,7 +75,7 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
     if changed:
         folder = files.archive(last["started"], FILES)
         logger.info(
-            "changed since the last run named %s: %s; its files are now in %s",
+            "settings changed since the last run named %s: %s; the files of that run are now in %s",
             files.name,
             ", ".join(changed),
             folder,
@@ -87,7 +87,7 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of an earlier run with the defaults of keys that have been added since."""
     try:
         return parse_config(config).model_dump(mode="json")
-    except ConfigError:  # a key was removed or renamed, so its change is reported as well
+    except ConfigError:  # a key was removed or renamed since then, which is reported as a change
         return config
 
 

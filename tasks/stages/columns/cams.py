@@ -1,4 +1,4 @@
-"""CAMs in the columns of the stage `cams`. This module works without torch, for processes that do not import it."""
+"""Encode CAMs for the columns of the stage `cams`, and decode them. This module does not import torch."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,21 +10,21 @@ STORED_DTYPE = np.dtype("<f2")
 
 
 def encoded_cams(cams: np.ndarray) -> bytes:
-    """Return CAMs as a column holds them: as float16, little-endian, in C order."""
+    """Return CAMs as the bytes that a column stores: float16, little-endian, C order."""
     return cams.astype(STORED_DTYPE).tobytes()
 
 
 def encoded_residual(cams: np.ndarray) -> bytes:
-    """Return the rounding error of `encoded_cams`, in the same form.
+    """Return the rounding error of `encoded_cams`, encoded in the same form.
 
-    Without it, the background score 1 - max CAM would have an error of up to 2e-4 near the peak of a CAM. The logarithm
-    in the CRF would turn this error into different confidences.
+    Without this correction, the background score 1 - max CAM would have an error of up to 2e-4 near the peak of a CAM.
+    The logarithm in the CRF would turn this error into different confidences.
     """
     return encoded_cams(cams - cams.astype(STORED_DTYPE).astype(np.float32))
 
 
 def stored_cams(row: Mapping[str, Any], column: CamColumn) -> np.ndarray:
-    """Return the CAMs of a row.
+    """Decode the CAMs of a row.
 
     Returns:
         (K, grid_h, grid_w) float32 in [0, 1]; K may be 0. Initial CAMs are exact to 5e-4, refined CAMs to 1e-6.

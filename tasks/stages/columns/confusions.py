@@ -1,4 +1,4 @@
-"""Confusion matrices between a prediction and the true mask of a photo, as the columns of artifacts hold them."""
+"""Confusion matrices that compare predictions for a photo with its true mask, in the form that columns store."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -21,21 +21,24 @@ def sparse_cells(matrix: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 def cell_columns(names: Sequence[str], cells: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the columns of a row that holds cells of confusion matrices; empty if there are no cells.
+    """Turn the cells of a photo's confusion matrices into the columns of its row.
 
     Args:
-        names: names of the columns, in the order of the values of a cell.
-        cells: values of each cell.
+        names: name of each column.
+        cells: the cells; each is a tuple with one value per column.
+
+    Returns:
+        Name of each column -> its values, one per cell. If there are no cells, the dict is empty.
     """
     columns = tuple(zip(*cells, strict=True))
     return dict(zip(names, columns, strict=True)) if columns else {}
 
 
 def photo_miou(row: Mapping[str, Any], num_classes: int) -> float:
-    """Return the mIoU of one photo's prediction.
+    """Compute the mIoU of the prediction for one photo.
 
     Args:
-        row: row with `TRIPLET_COLUMNS`.
+        row: row of the photo, with the columns `TRIPLET_COLUMNS`.
         num_classes: 1 + K.
 
     Returns:

@@ -77,7 +77,7 @@ def test_a_training_without_a_step_in_time_is_stopped(small):
     run = small.prepared(execution={"shard_timeout_s": 0.01})  # its process takes longer to begin
     with training_work(run) as work, pytest.raises(WorkerError) as told:
         work.make(0)
-    assert str(told.value) == "no step for 0.01 s: stopped; raise execution.shard_timeout_s"
+    assert str(told.value) == "stopped after 0.01 s without a step: raise execution.shard_timeout_s"
 
 
 @pytest.mark.slow
@@ -87,5 +87,5 @@ def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
         with small.blocked():
             error = failed_attempt(work, killer(signal.SIGSTOP))
         result = result_of(run, work.make(0))
-    assert str(error) == "no step for 45 s: stopped; raise execution.shard_timeout_s"
+    assert str(error) == "stopped after 45 s without a step: raise execution.shard_timeout_s"
     assert result.facts["resumed_at"] == 20

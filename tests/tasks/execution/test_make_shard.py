@@ -155,7 +155,7 @@ class Doubled(Lengths):
 
 
 def test_a_photo_with_two_rows_is_an_error_and_leaves_no_artifact(store):
-    with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos with a row too many: \['ab', 'cd'\]$"):
+    with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos with more than one row: \['ab', 'cd'\]$"):
         made(store, "ab", "cd", stage=Doubled())
     assert list(Path(store.uri).rglob("*.*")) == []
 
@@ -213,7 +213,7 @@ def test_a_cached_artifact_of_other_photos_is_broken(store):
     made(store, "ab", "cd")
     _, plan = planned(store, "ab", "cd")
     other = dataclasses.replace(plan, photos=plan.photos[:1])
-    with pytest.raises(ArtifactError, match=r"holds different photos from those in the manifest: delete it and run"):
+    with pytest.raises(ArtifactError, match=r"does not hold exactly the photos of its shard: delete it and run"):
         cached_record(LENGTHS, other, store)
 
 

@@ -74,7 +74,7 @@ def test_a_run_goes_as_far_as_it_is_told(six):
 
 
 def test_an_unknown_stage_is_told_so(six):
-    message = rf"^--until mask: no such stage, there are: {', '.join(run_names())}$"
+    message = rf"^--until mask: no such stage; the stages are: {', '.join(run_names())}$"
     with pytest.raises(ConfigError, match=message):
         prepared(six, until="mask")
 

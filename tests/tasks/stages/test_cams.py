@@ -113,7 +113,7 @@ def test_settings_of_the_cams_reach_them(tiny, pool):
     assert plain["scores"] != pooled["scores"]
 
 
-NO_COMPETITOR = "no other text competes in the softmax: the CAM is empty"
+NO_COMPETITOR = "only one text takes part in the softmax, so the CAM is empty"
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])

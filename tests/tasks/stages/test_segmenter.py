@@ -50,7 +50,7 @@ def test_devices_that_do_not_train_are_logged(caplog):
     SEGMENTER.processes(job_of(batch_size=4), ["cpu"] * 2)
     assert caplog.messages == []
     SEGMENTER.processes(job_of(batch_size=4), ["cuda:0", "cuda:1", "cuda:2"])
-    assert caplog.messages == ["a batch of 4 is shared by 2 of 3 devices"]
+    assert caplog.messages == ["a batch of 4 divides evenly among only 2 of the 3 devices"]
 
 
 def test_the_stage_reads_the_recipe_of_the_training_and_waits_for_it():
@@ -91,5 +91,5 @@ def test_an_artifact_without_facts_is_broken(tmp_path):
     with pytest.raises(BrokenArtifactError) as caught:
         read_training_facts(ArtifactStore(str(tmp_path)), record.uri)
     assert str(caught.value) == (
-        f"{record.uri} says nothing of its training: delete it and run again; clipes will rebuild it"
+        f"{record.uri} has no facts about the training in its footer: delete it and run again; clipes will rebuild it"
     )

@@ -203,7 +203,7 @@ def test_a_store_failure_does_not_hide_why_the_run_failed(prepared, caplog):
 
     with pytest.raises(StageError, match=r"^the real one$"), record_run(run):
         fail()
-    assert "could not record that the run failed: " in caplog.text
+    assert "could not record the end of the run (failed): " in caplog.text
     assert "Not a directory" in caplog.text
 
 
