@@ -3,7 +3,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# The tests of a file share fixtures, so a worker takes whole files. The slowest folder comes first.
+# The tests in a file share fixtures, so each pytest worker gets whole files. tests/flows comes first, because it takes
+# longest.
 ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo ui deploy test test-slow lint
@@ -23,7 +24,7 @@ demo: setup
 ui: setup
 	$(BIN)/python -m clipes.flows.server
 
-# `prefect deploy` needs existing work pools. A pool that exists keeps its settings.
+# `prefect deploy` needs the work pools, so create those that are missing. Existing pools keep their settings.
 deploy: setup
 	@$(BIN)/prefect server status # fails with one line if no server runs
 	for pool in clipes-cpu clipes-gpu; do \

@@ -1,4 +1,4 @@
-"""Build the package, but not where its wheel would lack code or contain that of an earlier build."""
+"""Build the package; stop if its wheel would lack code, or would contain code of an earlier build."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ if BROKEN:
 STALE = {path.name for path in (Path(__file__).parent / "build" / "lib").glob("*")} - {"clipes", "clipes_core"}
 if STALE:
     raise SystemExit(
-        f"clipes: build/lib/ holds {', '.join(sorted(STALE))} of an earlier build, which the wheel would contain. "
-        "Delete the folder build/, then build again."
+        f"clipes: build/lib/ holds files of an earlier build ({', '.join(sorted(STALE))}), and the wheel "
+        "would contain them. Delete the folder build/, then build again."
     )
 setup()

@@ -37,13 +37,23 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file that configures the run.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, e.g. cam.power=1; may be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a config key, e.g. cam.power=1; may be given several times."
+    ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
-Store = Annotated[str, typer.Option("--store", metavar="URI", help="Folder or URI of artifacts and runs.")]
+Store = Annotated[str, typer.Option("--store", metavar="URI", help="Store of artifacts and runs: a folder or URI.")]
+StoreOrConfigs = Annotated[
+    str | None,
+    typer.Option(
+        "--store", metavar="URI", help="Store of artifacts and runs: a folder or URI; default: that in CONFIG."
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts and compute all stages again.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]
-RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Retry photos that failed for a permanent cause.")]
+RetryErrors = Annotated[
+    bool, typer.Option("--retry-errors", help="Also retry photos that failed for a permanent cause.")
+]
 DEFAULT_STORE = "./clipes-store"
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
@@ -52,12 +62,12 @@ FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.
 def run(
     config: Config,
     overrides: Set = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; default: the config's.")] = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="URI", help="Folder or URI of artifacts and runs; default: the config's.")
+    name: Annotated[str | None, typer.Option(help="Name of the run; default: the name in CONFIG.")] = None,
+    store: StoreOrConfigs = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Last stage to run; default: run all stages.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Last stage to run; default: all.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what is cached, copied and computed; do nothing.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be reused or computed, and exit.")] = False,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
@@ -108,21 +118,20 @@ def prompts(
     config: Config,
     overrides: Set = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the ranking; default: the config's with -prompts appended.")
+        str | None, typer.Option(help="Name of the ranking's run; default: the name in CONFIG, plus -prompts.")
     ] = None,
-    store: Annotated[
-        str | None, typer.Option(metavar="URI", help="Folder or URI of artifacts and runs; default: the config's.")
-    ] = None,
+    store: StoreOrConfigs = None,
     templates: Annotated[
-        str | None, typer.Option(metavar="FILE", help="File with one template per line; default: the 82 shipped ones.")
+        str | None,
+        typer.Option(metavar="FILE", help="File with one template per line; default: the 82 that clipes ships."),
     ] = None,
     with_miou: Annotated[
         bool, typer.Option("--with-miou", help="Also score the CAMs of some templates against true masks.")
     ] = False,
     miou_templates: Annotated[
-        int, typer.Option(min=2, help="With --with-miou: number of templates, spread over the ranking.")
+        int, typer.Option(min=2, help="With --with-miou: number of templates to score, spread over the ranking.")
     ] = 20,
-    miou_photos: Annotated[int, typer.Option(min=1, help="With --with-miou: number of photos to score on.")] = 64,
+    miou_photos: Annotated[int, typer.Option(min=1, help="With --with-miou: number of photos to score.")] = 64,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
@@ -133,7 +142,7 @@ def prompts(
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
-    if name is None:  # The ranking must not replace the files of the run itself.
+    if name is None:  # The ranking must not replace the files of a run with the same name.
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
@@ -178,23 +187,27 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Target folder or URI.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
     format_name: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help=f"{FORMATS_HELP}. Default: {DEFAULT_FORMAT}.")
     ] = None,
     ignore_below: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Pixels of pseudo masks with a lower confidence become 255; 0 keeps all."),
+        typer.Option(
+            min=0, max=1, help="In pseudo masks, set pixels with a confidence below this to 255; 0 sets none."
+        ),
     ] = 0.95,
     segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write the masks of a run as files that other programs read."""
     if segmenter and format_name not in (None, SEGMENTER_FORMAT):
-        raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: give one of them")
+        raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
     exported = export_run(chosen, store, name, to, ignore_below)
-    out.print(f"{exported.written} masks in {to}, {exported.left_out} photos without one (see rejects.parquet)")
+    out.print(
+        f"{exported.written} masks in {to}, {exported.left_out} photos without a mask (see rejects.parquet of the run)"
+    )
 
 
 @app.command()
@@ -206,12 +219,12 @@ def predict(
             metavar="IMAGES", help="Paths or URIs of photos and folders; a folder means all photos below it."
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Target folder or URI of the masks.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write each photo with its mask drawn over it.")
     ] = False,
     store: Store = DEFAULT_STORE,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Predict masks for any photos with the segmenter of a run, and write the masks as palette PNGs."""
     from clipes.tasks.commands.predictions import PredictionRequest, predict
@@ -223,7 +236,7 @@ def predict(
         else:
             failed += 1
             err.print(f"clipes: {photo.reason}", markup=False)
-    out.print(f"{written} masks in {to}, {failed} photos without one", markup=False)
+    out.print(f"{written} masks in {to}, {failed} photos without a mask", markup=False)
     if failed:
         raise typer.Exit(FAILED)
 
@@ -251,8 +264,12 @@ def gc(
 @app.command()
 def doctor(
     store: Store = DEFAULT_STORE,
-    pretrained: Annotated[str, typer.Option(help="Weights to check, given as in clip.pretrained.")] = "openai",
-    model: Annotated[str, typer.Option(help="Model of the weights, given as in clip.model.")] = "ViT-B-16-quickgelu",
+    pretrained: Annotated[
+        str, typer.Option(help="Weights to check; takes the values of the config key clip.pretrained.")
+    ] = "openai",
+    model: Annotated[
+        str, typer.Option(help="Model of the weights; takes the values of the config key clip.model.")
+    ] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine and what does not, and say how to fix it."""
     from clipes.flows.tables import print_findings

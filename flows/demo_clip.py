@@ -12,10 +12,8 @@ from clipes_core.errors import ClipesError
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder for checkpoint.pt, log.txt and weights.safetensors.")],
-    seed: Annotated[int, typer.Option(help="Seed of scenes, captions and initial weights.")] = 0,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Number of scenes to train on, instead of the default.")
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of scenes, captions, initial weights and patch dropout.")] = 0,
+    samples: Annotated[int | None, typer.Option(min=1, help="Number of scenes to train on; default: 300000.")] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
 ) -> None:
     """Train the demo's small CLIP on generated scenes, on the CPU. You can interrupt and resume it at any time."""

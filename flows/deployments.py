@@ -13,8 +13,8 @@ def described_run(path: str) -> dict[str, Any]:
         path: path of the YAML file, relative to the folder in which `prefect deploy` is called.
 
     Returns:
-        `config`, the keys that the file sets, with relative paths and {date} unchanged; and `folder`, the absolute path
-        of the folder that relative paths start from.
+        Two entries. `config` has the keys and values that the file sets; relative paths and {date} stay unchanged.
+        `folder` is the absolute path of the folder from which relative paths start.
 
     Raises:
         ConfigError: the file is missing, or a key or value is invalid.

@@ -34,17 +34,17 @@ logger = logging.getLogger(__name__)
 
 
 def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Result]:
-    """Return the flow with this process's own handler of SIGTERM instead of Prefect's.
+    """Return the flow with this process's own SIGTERM handler instead of Prefect's.
 
-    Prefect's handler raises an exception at every SIGTERM, even while the run is being closed. Only flow runs of
-    deployments need it, because their worker cancels them with SIGTERM.
+    Prefect's handler raises an exception at every SIGTERM, even while clipes closes the run. Only flow runs of
+    deployments need Prefect's handler, because a Prefect worker cancels them with SIGTERM.
     """
     handler = signal.getsignal(signal.SIGTERM)
 
     def restore(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
         signal.signal(signal.SIGTERM, handler)
 
-    return flow.with_options(on_running=[restore, *flow.on_running_hooks])  # Prefect has set its handler by then
+    return flow.with_options(on_running=[restore, *flow.on_running_hooks])  # runs after Prefect has set its handler
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -68,7 +68,7 @@ def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str
 
     Args:
         client: client of the server.
-        own: id of the run that this process executes now. Other runs that name this process have crashed.
+        own: id of the run that this process executes now. Other runs whose labels name this process have crashed.
 
     Returns:
         Names of the marked runs.
@@ -83,7 +83,7 @@ def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str
         ):
             client.set_task_run_state(task_run.id, crashed, force=True)
         client.set_flow_run_state(run.id, crashed, force=True)
-        logger.warning("flow run %s of an earlier call is marked as Crashed, because its process has died", run.name)
+        logger.warning("marked the earlier flow run %s as Crashed, because no process executes it any more", run.name)
     return [run.name for run in dead]
 
 

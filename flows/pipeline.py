@@ -37,8 +37,8 @@ def pipeline(
         config: All settings of the run.
         until: The last stage to run.
         fresh: Reuse nothing from the store, and compute all stages of this run again.
-        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If not set, an
-            artifact counts as cached if its file opens.
+        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If false, clipes
+            checks only the footer of most artifacts.
         retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
             files or permissions were repaired. Photos that failed for a transient cause are always retried.
 
@@ -46,8 +46,8 @@ def pipeline(
         The location of the run's files, and its metrics.
 
     Raises:
-        UsageError: the user must correct something before the run can start.
-        StageError: some shards failed, or too many photos did. Finished shards are kept.
+        UsageError: the config, the data set or the weights must be corrected before the run can start.
+        StageError: some shards failed, or too many photos failed. Finished shards are kept.
     """
     config = resolve_config(config)
     check_runner(config)

@@ -58,13 +58,13 @@ def prompt_selection(
     """Rank templates by sharpness. Each photo is encoded only once, however many templates there are.
 
     Args:
-        config: Settings of photos, classes and CLIP. The template in it is not used.
+        config: Settings of photos, classes and CLIP. The key prompts.template is ignored.
         candidates: The templates to rank, all different.
-        miou_templates: Number of templates whose CAMs are scored against the truth; 0 for none.
-        miou_photos: Number of photos that these CAMs are scored on.
+        miou_templates: Number of templates whose CAMs are scored against true masks; 0 for none.
+        miou_photos: Number of photos on which these CAMs are scored.
         fresh: Reuse nothing from the store, and compute all stages of the ranking again.
-        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If not set, an
-            artifact counts as cached if its file opens.
+        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If false, clipes
+            checks only the footer of most artifacts.
         retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
             files or permissions were repaired. Photos that failed for a transient cause are always retried.
 
@@ -72,8 +72,8 @@ def prompt_selection(
         The ranking, the requested CAM scores, and the location of the files.
 
     Raises:
-        UsageError: the user must correct something before the ranking can start.
-        StageError: some shards failed, or too many photos did. Finished shards are kept.
+        UsageError: the config, the data set or the weights must be corrected before the ranking can start.
+        StageError: some shards failed, or too many photos failed. Finished shards are kept.
     """
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
     check_runner(config)
@@ -91,7 +91,12 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
     """Rank the run's candidate templates, and return the run with the sharpest template."""
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
-    logger.info("prompts.template auto: %r, sharpness %.5f; %s", best.template, best.sharpness, counted(ranking))
+    logger.info(
+        "prompts.template auto: %r is the sharpest (sharpness %.5f) of %s",
+        best.template,
+        best.sharpness,
+        counted(ranking),
+    )
     run = run.with_inputs(run.inputs.with_template(best.template))
     record_choice(run)
     return run
@@ -100,7 +105,7 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
 def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateRanking:
     """Compute text features and image embeddings, rank the templates, and write the ranking to the run's folder."""
     scheduler.submit(run, CANDIDATE_TEXTS.name)
-    scheduler.wait()  # a sentence that CLIP cannot read is reported before any photo is encoded
+    scheduler.wait()  # so that a prompt that is too long for CLIP is reported before any photo is encoded
     scheduler.submit(run, EMBEDDINGS.name)
     scheduler.submit(run, PROMPTS.name)
     scheduler.wait()

@@ -11,12 +11,12 @@ from clipes_core.errors import StageError
 
 @contextmanager
 def explain_retry() -> Iterator[None]:
-    """Add advice on a retry to a StageError raised in the block, if the run belongs to a deployment.
+    """Add advice on a retry to a StageError raised in the block, if a deployment started the run.
 
-    For runs from the command line, the CLI adds its own hint.
+    For runs from the command line, `clipes.flows.cli` adds its own advice.
 
     Raises:
-        StageError: the failure, with the hint if there is one.
+        StageError: the error raised in the block, with the advice added if a deployment started the run.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The Prefect server that records runs. `python -m clipes.flows.server` keeps the server and its pages available."""
+"""The Prefect server that records runs. `python -m clipes.flows.server` keeps the server and its UI available."""
 
 import logging
 import os
@@ -37,8 +37,8 @@ class Server:
     """A Prefect server.
 
     Attributes:
-        url: URL of its API.
-        shared: its process; None for a server that PREFECT_API_URL names.
+        url: URL of the server's API.
+        shared: process of the shared server; None if PREFECT_API_URL names the server.
     """
 
     url: str
@@ -48,12 +48,12 @@ class Server:
         """Call `run` as soon as the server answers, and call it again if the shared server dies during the call.
 
         Args:
-            run: the work to record; its argument says whether it resumes an earlier call.
+            run: function that does the work to record. Its argument is true if the server died during an earlier call.
 
         Raises:
-            ConfigError: the named server does not answer.
-            StageError: the shared server did not start, or the named server stopped answering.
-            Exception: any error of `run` that has a different cause.
+            ConfigError: the server that PREFECT_API_URL names does not answer.
+            StageError: the shared server did not start, or the server that PREFECT_API_URL names stopped answering.
+            Exception: an error of `run` that was not caused by the loss of the server.
         """
         resumes = False
         keeper = _Keeper(self.shared)
@@ -92,7 +92,8 @@ class Server:
 class _Keeper:
     """Restarts a shared server when it dies.
 
-    A run may take weeks. Its workers do not need the server, so they continue while it restarts at the same URL.
+    A run may take weeks. Its workers do not need the server, so they continue while the server restarts. The new server
+    has the same URL.
 
     Attributes:
         restarts: number of restarts so far.
@@ -115,10 +116,10 @@ class _Keeper:
     def lost_server(self, restarts: int) -> bool:
         """Return whether the server has died since `self.restarts` had the value `restarts`.
 
-        Its successor may not be up yet.
+        The result is also true if the new server has not started yet.
 
-        After a kill, the server may answer for a moment longer. Then its process may still look alive for a moment
-        although it no longer answers. The method therefore waits until the state is clear, at most `LOSS_SECONDS`.
+        For a moment after a kill, the server may still answer, or its process may look alive although the server no
+        longer answers. The method therefore waits, at most `LOSS_SECONDS`, until the state is clear.
         """
         end = time.monotonic() + LOSS_SECONDS
         while self.restarts == restarts and not self._is_dead:
@@ -180,7 +181,7 @@ def _drain() -> None:
 
 
 def main() -> None:
-    """Keep the server and its pages alive until Ctrl-C."""
+    """Keep the server and its UI available until Ctrl-C."""
     show_log()
     try:
         with suppress(KeyboardInterrupt), provide_server() as server:
@@ -190,7 +191,7 @@ def main() -> None:
 
 
 def _show(url: str) -> None:
-    print(f"Prefect's pages: {url.removesuffix('/api')} (Ctrl-C ends this)", flush=True)
+    print(f"Prefect UI: {url.removesuffix('/api')} (Ctrl-C ends this command)", flush=True)
     threading.Event().wait()
 
 

@@ -1,8 +1,8 @@
-"""One Prefect server for all runs of a user on this machine. It lives as long as at least one of the runs does.
+"""One Prefect server for all runs of a user on this machine. It lives as long as at least one process uses it.
 
 Each process that uses the server holds a shared lock on a file. The operating system releases the lock however the
-process ends. The server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets the lock
-exclusively.
+process ends. The server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets an
+exclusive lock on the file, because then no process uses the server any more.
 """
 
 import fcntl
@@ -81,7 +81,10 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
 
 
 def restart(server: SharedServer) -> SharedServer:
-    """Return the successor of a server that died while in use, at the same URL. Only one of its users starts it."""
+    """Return the new server that replaces a dead one at the same URL.
+
+    If several processes call this for the same dead server, only one of them starts the new server.
+    """
     return _find_or_start(server.folder, lambda: server.port)
 
 
@@ -96,14 +99,14 @@ def _find_live(folder: Path) -> SharedServer | None:
         return None
     try:
         server = SharedServer(folder, **json.loads(record.read_text()))
-    except (ValueError, TypeError):  # A different version of clipes wrote the record. Its server is not used.
+    except (ValueError, TypeError):  # written by another version of clipes, whose server is not used
         return None
     return server if server.alive else None
 
 
 def _start(folder: Path, port: int) -> SharedServer:
     command = [sys.executable, "-m", "clipes.flows.shared_server", str(folder)]
-    # The port is set as a variable, because the server's pages ignore the option --port of `prefect server start`.
+    # The port is an environment variable, because the UI ignores the option --port of `prefect server start`.
     environment = {
         **SERVER_SETTINGS,
         **os.environ,
@@ -134,7 +137,7 @@ def _end_when_unused(users: Path) -> None:
     with users.open() as file:
         while not _try_lock(file.fileno()):
             time.sleep(POLL_SECONDS)
-        # This process holds the lock until it ends. A new user waits until then, and starts another server.
+        # This process holds the lock until it ends. A process that needs a server waits until then and starts one.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
         os._exit(0)

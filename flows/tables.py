@@ -1,4 +1,4 @@
-"""Tables and lines that the command line prints."""
+"""Print the results of the commands as tables and lines."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -72,8 +72,8 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         console.print(_training_line(metrics["training"]))
     if PROMPTS.name in metrics:
         best = metrics[PROMPTS.name]
-        measured = f"of {best['templates']}, sharpness {best['sharpness']:.5f}"
-        console.print(f"sharpest template {measured}: {best['template']}", markup=False)
+        measured = f"of {best['templates']} templates (sharpness {best['sharpness']:.5f})"
+        console.print(f"sharpest {measured}: {best['template']}", markup=False)
 
 
 def print_status(console: Console, status: RunStatus) -> None:
@@ -98,7 +98,7 @@ def print_status(console: Console, status: RunStatus) -> None:
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
-    """Print a ranking, the photos that it is based on, the scores of the sample if any, and the paths of the files."""
+    """Print a ranking, the number of its photos, the scores of a sample of templates if any, and the run's summary."""
     from clipes.tasks.runs.ranking import counted
 
     ranking, summary = selection.ranking, selection.summary
@@ -133,7 +133,7 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
 
 
 def _print_verified(console: Console, cached: int) -> None:
-    console.print(f"verified: {cached} cached artifacts were read completely before they were used")
+    console.print(f"verified: {cached} cached artifacts were read completely")
 
 
 def _training_line(training: Mapping[str, Any]) -> str:
@@ -184,7 +184,7 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
     console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
-    console.print("initial and refined CAMs: mIoU at the best background power p")
+    console.print("initial, refined: mIoU of the initial and refined CAMs at the best background power p")
     for line in correlations(sample):
         console.print(f"sharpness against mIoU, {line}; the paper expects a negative correlation")
 

@@ -72,7 +72,7 @@ def test_a_clone_with_an_older_build_is_not_built(tmp_path):
     )
 
     assert built.returncode == 1
-    assert built.stderr.startswith("clipes: build/lib/ holds tasks of an earlier build")
+    assert built.stderr.startswith("clipes: build/lib/ holds files of an earlier build (tasks)")
     assert "Delete the folder build/" in built.stderr
 
 

@@ -37,7 +37,7 @@ class Finding:
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
     """Check versions, devices, weights, server and store.
 
-    The weights are loaded. If a tag or URI names them and this machine does not have them yet, they are downloaded.
+    This loads the weights. If they are given as a tag or URI and are not on this machine yet, it downloads them.
 
     Args:
         store_uri: URI of the store to which a test file is written.
@@ -89,7 +89,10 @@ def _check_server(url: str) -> tuple[bool, str]:
         fault = client.api_healthcheck()
     if fault is None:
         return True, f"{url} answers"
-    return False, f"{url} does not answer ({fault}); start it with `prefect server start`, or unset PREFECT_API_URL"
+    return (
+        False,
+        f"{url} does not answer ({fault}); start the server with `prefect server start`, or unset PREFECT_API_URL",
+    )
 
 
 def _write_to_store(uri: str) -> Finding:

@@ -17,12 +17,12 @@ DAY = 24 * HOUR
 UNITS = {"h": HOUR, "d": DAY}
 LEFTOVERS = "half written"  # shown in place of a stage
 
-Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file)
+Use = tuple[str, ...]  # artifacts in use: all of (stage,), all of (stage, stage_key), or (stage, stage_key, file)
 
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The number and the size of a stage's unused files; for temporary files, `stage` is `half written`."""
+    """The number and the total size of a stage's unused files; for temporary files, `stage` is `half written`."""
 
     stage: str
     files: int
@@ -45,8 +45,8 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     """Find the files that may be deleted, by stage; delete nothing.
 
     A completed run uses the artifacts that its status file names. Any other run may still be running, or be resumed, so
-    all artifacts under its stage keys count as used. If it ranks templates, so do all artifacts of the stage `texts`.
-    An earlier run of the same name, whose files are in the history folder, uses nothing.
+    all artifacts under its stage keys count as used. If such a run ranks templates, it also uses all artifacts of
+    the stage `texts`. Earlier runs of the same name, whose files are in the run's history folder, use nothing.
 
     Args:
         store_uri: URI of the store.
@@ -60,10 +60,10 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
         UsageError: the store has no artifacts and no runs.
         RunBusyError: the age is below an hour, and a run may be running.
         ArtifactError: a run's files are broken, so the artifacts that it uses are unknown.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    # List the files before reading the runs, so that the list has no files of a run that starts in the meantime.
+    # List the files before reading the runs. A run that starts in between then has no files in the list.
     files = [*list_below(artifacts_uri(store_uri)), *list_below(runs_uri(store_uri))]
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
@@ -88,7 +88,7 @@ def remove_garbage(found: Mapping[str, Iterable[FileFacts]]) -> None:
     """Remove the files that `find_garbage` found; skip those that no longer exist.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     for files in found.values():
@@ -104,7 +104,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
             f"run {files.name} may be running now, on {run['host']}: wait until it ends, or give "
-            "--older-than 1h or more, so that what it has just made is kept"
+            "--older-than 1h or more, which keeps the artifacts that the run has just made"
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
@@ -121,7 +121,7 @@ def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
     except ArtifactError as exc:
         raise ArtifactError(
             f"nothing was deleted, because the artifacts that run {files.name} uses are unknown ({exc}): "
-            f"rerun it, or remove {files.folder}"
+            f"rerun that run, or remove {files.folder}"
         ) from exc
 
 

@@ -23,7 +23,7 @@ from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
-FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # the files of a folder that count as photos
+FOLDER_EXTENSIONS = (*PHOTO_EXTENSIONS, ".webp", ".bmp", ".tif", ".tiff")  # in a folder, only these are photos
 OVERLAY_QUALITY = 90
 
 logger = logging.getLogger(__name__)
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The photos to predict, and what to write.
+    """The photos whose masks are predicted, and what to write.
 
     Attributes:
         images: paths or URIs of photos and folders; a folder stands for all photos below it.
         to: path or URI of the folder for the masks.
-        overlay: whether to also write each photo with its mask drawn over it.
+        overlay: if true, also write each photo with its mask drawn over it.
         device: auto, cpu, cuda, cuda:N or mps.
     """
 
@@ -62,15 +62,15 @@ class Prediction:
 def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[Prediction]:
     """Write the mask of each photo as `<to>/<name of the photo>.png`.
 
-    Photos are read with the run's `dataset` settings, and masks are predicted with its `evaluation` settings.
+    The run's `dataset` settings decide how photos are read, and its `evaluation` settings how masks are predicted.
 
     Args:
         store_uri: URI of the run's store.
         name: name of the run whose segmenter predicts.
-        request: photos to predict, and what to write.
+        request: the photos, and what to write.
 
     Yields:
-        The outcome for each photo. A photo that cannot be used does not stop the others.
+        The outcome for each photo. If one photo cannot be used, the others are still predicted.
 
     Raises:
         UsageError: the run does not exist or has no segmenter, a folder holds no photo, a mask would replace a photo,
@@ -102,13 +102,14 @@ def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
     artifacts = status.artifacts(SEGMENTER.name)
     if not artifacts:
         raise UsageError(
-            f"run {name} has no segmenter: train one, with {SEGMENTER.enabled_by} and --until {SEGMENTER.name} or later"
+            f"run {name} has no segmenter: run it again with {SEGMENTER.enabled_by}, "
+            f"up to the stage {SEGMENTER.name} or a later one"
         )
     return parse_config(status.run["config"]), weights_uri(artifacts[0])
 
 
 def _list_photos(request: PredictionRequest) -> list[Photo]:
-    """Return the photos of a request, each once; each `image_id` is the unique name of the photo's mask."""
+    """Return the photos of a request, each once; the `image_id` of a photo is the unique name of its mask."""
     found: dict[str, str] = {}
     for image in request.images:
         found |= {uri: name for uri, name in _find_photos(absolute(image), absolute(request.to)) if uri not in found}
@@ -127,7 +128,7 @@ def _list_photos(request: PredictionRequest) -> list[Photo]:
 
 
 def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
-    """Yield the URI and the name of the photo at a URI, or of each photo below it.
+    """Yield the URI and the name of the photo at a URI or, if the URI is a folder, of each photo below it.
 
     Files in the target folder of the masks are left out.
     """
@@ -145,7 +146,7 @@ def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
     if to.startswith(join(uri, "")):
         found = [name for name in found if not join(uri, name).startswith(join(to, ""))]
     if not found:
-        raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name one that does")
+        raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name a folder that does")
     for name in found:
         yield join(uri, name), without_extension(name)
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file about what worked and what did not, written from the run's own files."""
+"""The report of a run: one HTML file that shows results and failures, made from the files that the run wrote."""
 
 import logging
 from collections.abc import Iterator
@@ -25,8 +25,9 @@ def write_report(store_uri: str, name: str) -> str:
         URI of the report.
 
     Raises:
-        UsageError: no run of this name is in the store, or an earlier version wrote it.
-        ArtifactError: a file of the run is broken.
+        UsageError: no run of this name is in the store, or an earlier version of clipes wrote it.
+        ArtifactError: run.json, status.parquet, rejects.parquet or metrics.json is broken. If another file cannot be
+            read, the report says so and lacks the content of that file.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -36,10 +37,10 @@ def write_report(store_uri: str, name: str) -> str:
 
 @contextmanager
 def report_run(run: PreparedRun) -> Iterator[RunRecord]:
-    """Record a run with `record_run`, and write a report after it, however it ended.
+    """Record a run with `record_run`, and write its report after the block, even if the block fails.
 
     Raises:
-        RunBusyError: a run of this name is already running.
+        RunBusyError: a run of this name is already running. No report is written then.
     """
     try:
         with record_run(run) as record:
@@ -65,13 +66,21 @@ def _write(files: RunFiles, facts: RunFacts) -> str:
 
 
 def _report_or_warn(run: PreparedRun) -> str | None:
-    """Write and show the report; if this fails, warn, because `clipes report` can write the report later."""
+    """Write the report and show the run in the Prefect UI; log a warning if either fails.
+
+    A failure is not raised, because the user can write the report later with `clipes report`.
+
+    Returns:
+        The URI of the report; None if it could not be written.
+    """
     files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
         facts = _gather(files)
         uri = _write(files, facts)
         show_run(facts, uri)
     except Exception as exc:
-        unexpected, missing = not isinstance(exc, ClipesError | OSError), "pages in the UI" if uri else REPORT_FILE
-        logger.warning("run %s has no %s: %s: %s", files.name, missing, type(exc).__name__, exc, exc_info=unexpected)
+        unexpected, missing = not isinstance(exc, ClipesError | OSError), "the UI pages" if uri else REPORT_FILE
+        logger.warning(
+            "run %s: could not write %s: %s: %s", files.name, missing, type(exc).__name__, exc, exc_info=unexpected
+        )
     return uri

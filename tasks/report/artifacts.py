@@ -9,14 +9,14 @@ from clipes_core.errors import ArtifactError, TransientError
 
 
 class RunArtifacts:
-    """Streams the rows of a run's artifacts and of its own tables.
+    """Streams the rows of a run's artifacts, and of the tables in the run's folder.
 
     Args:
         files: files of the run.
         shards: rows of the run's status.parquet.
 
     Attributes:
-        unreadable: URI -> reason why the file could not be read, for the files tried so far.
+        unreadable: URI of each file that could not be read so far -> the reason.
     """
 
     def __init__(self, files: RunFiles, shards: Sequence[Mapping[str, Any]]) -> None:
@@ -33,7 +33,7 @@ class RunArtifacts:
                 yield from self._read(uri, columns)
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a table next to run.json; yield none if the table does not exist."""
+        """Stream the rows of a table in the run's folder; yield none if the table does not exist."""
         if self._files.find(file) is not None:
             yield from self._read(self._files.uri(file), columns)
 

@@ -34,7 +34,7 @@ class Rejects:
     """Photos without a result.
 
     Attributes:
-        groups: (stage, kind) -> number of photos.
+        groups: (stage, kind of error) -> number of photos.
         listed: the first `LISTED_REJECTS` rows of rejects.parquet.
     """
 
@@ -47,17 +47,17 @@ class RunFacts:
     """Everything that a report shows, except for the rows of its galleries.
 
     Attributes:
-        status: run.json, metrics.json and the state of every shard.
+        status: content of run.json and metrics.json, and the state of every shard.
         config: config of the run.
         vocabulary: classes of the run.
-        listed: photos of the manifest.
+        listed: counts of the photos in manifest.parquet, and the photos that the gallery shows.
         rejects: photos without a result.
-        sentences: class id -> sentences that CLIP read for the class.
+        sentences: class id -> prompts that CLIP encoded for the class; 0 is background.
         masks: number of pseudo masks.
-        confidence: (256,) int64, number of pixels of all masks per stored confidence level.
-        picks: photos for the gallery.
-        basis: quantity by which the gallery's best and worst photos were chosen.
-        segmenter: the segmenter trained on the masks.
+        confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
+        picks: ids of the photos for the gallery.
+        basis: quantity by which the gallery's best and worst photos were chosen; nothing if all were chosen at random.
+        segmenter: facts about the segmenter and its evaluation.
         artifacts: reader for the rows of the galleries.
     """
 
@@ -106,7 +106,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
 
 
 def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
-    """Return the number of masks, the confidence histogram of their pixels, and photos ranked by mean confidence."""
+    """Return the number of masks, the histogram of their confidence, and a choice of photos by mean confidence."""
     masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
     for row in artifacts.rows(MASKS.name, ("image_id", "status", "confidence_histogram")):
         if row["status"] == "ok":
@@ -117,7 +117,7 @@ def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, Gall
 
 
 def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
-    """Choose photos by mIoU if any is scored, else by confidence; without masks, choose from the photos with CAMs."""
+    """Choose photos by mIoU if any is scored, else by confidence; without masks, choose photos with CAMs at random."""
     scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
     for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":

@@ -1,4 +1,4 @@
-"""Counts of the photos in a manifest, for the report."""
+"""Count the photos in a manifest, and look up those that the report shows."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -12,14 +12,14 @@ COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_u
 
 @dataclass(frozen=True)
 class Listed:
-    """The photos of a manifest.
+    """Counts of the photos in a manifest, and the photos that the gallery shows.
 
     Attributes:
         photos: number of photos.
         unlabelled: number of photos without labels.
         with_truth: number of photos with a true mask.
         by_class: class id -> number of photos with that label.
-        chosen: image_id -> photo that the gallery shows.
+        chosen: image_id -> photo, for the photos that the gallery shows.
     """
 
     photos: int

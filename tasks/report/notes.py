@@ -10,7 +10,7 @@ from clipes.tasks.stages.registry import STAGES, all_names, run_names
 from clipes_core.confidence import PAPER_MU, share_from
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
-RESUME = "Finished work is kept. To resume, run the same clipes run command again."
+RESUME = "Finished work is kept. To resume, repeat the command that started the run."
 SHOWN_SHARDS = 12
 
 Tone = Literal["bad", "warn", "plain", "good"]
@@ -19,7 +19,13 @@ TONES = get_args(Tone)
 
 @dataclass(frozen=True)
 class Note:
-    """One or two sentences, and the lines quoted below them."""
+    """A remark about a run, shown at the top of its report.
+
+    Attributes:
+        tone: bad, warn, plain or good, which sets the colour.
+        text: one to three sentences.
+        quoted: lines that are shown below the text, such as an error message.
+    """
 
     tone: Tone
     text: str
@@ -36,14 +42,14 @@ def state_of(facts: RunFacts) -> tuple[str, Tone]:
 
 
 def headline(facts: RunFacts) -> Note:
-    """Return the most important fact about a run."""
+    """Return a note with the most important fact about a run."""
     metrics = facts.status.metrics or {}
     masks = _counted(facts.masks, "pseudo mask")
     if facts.status.run["until"] not in run_names():
-        return Note("plain", "This run ranked templates; it makes no pseudo masks.")
+        return Note("plain", "This run ranks templates and makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has no pseudo masks.")
-    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of their pixels have a confidence of at least {PAPER_MU}."
+    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of the mask pixels have a confidence of at least {PAPER_MU}."
     trained = _segmenter_sentence(metrics)
     if PSEUDO_MASK.key not in metrics or CENTRE_BOX.key not in metrics:
         return Note("plain", f"{masks}, not scored. {sure}{trained}")
@@ -56,15 +62,15 @@ def headline(facts: RunFacts) -> Note:
 
 
 def _segmenter_sentence(metrics: Mapping[str, Any]) -> str:
-    """Return a sentence about the segmenter's score; empty if the segmenter was not scored."""
+    """Return a sentence about the segmenter's score, with a leading space; empty if the segmenter was not scored."""
     if SEGMENTER_MASK.key not in metrics:
         return ""
     miou, images = metrics[SEGMENTER_MASK.key]["miou"], metrics[SEGMENTER_MASK.key]["images"]
-    return f" The segmenter trained on them reaches {miou:.1%} on the {_counted(images, 'photo')} of the evaluation."
+    return f" The segmenter trained on these masks reaches {miou:.1%} mIoU on {_counted(images, 'evaluation photo')}."
 
 
 def notes(facts: RunFacts) -> list[Note]:
-    """Return what is missing or unusual, the worst first."""
+    """Return notes on what is missing or unusual, the worst first."""
     found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_segmenter(facts), *_unreadable(facts)]
     return sorted(found, key=lambda note: TONES.index(note.tone))
 
@@ -83,13 +89,14 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note("warn", f"The run was stopped. {RESUME}")
     elif state == "running":
         yield Note(
-            "plain", "The run is still going: this report shows its progress so far, and is replaced at the end."
+            "plain",
+            "The run has not ended. This report shows the progress so far. At its end, the run writes a new one.",
         )
     if until not in run_names():
-        yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the folder of this report.")
+        yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the same folder as this report.")
     elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
-        missing = f"The run was asked to stop after {until}, so it has no {', no '.join(left)}."
-        yield Note("plain", f"{missing} To continue, run it without --until.")
+        missing = f"The run was asked to stop after {until}, so these stages did not run: {', '.join(left)}."
+        yield Note("plain", f"{missing} To run them, repeat the command without --until.")
 
 
 def _stages_after(until: str) -> tuple[str, ...]:
@@ -104,9 +111,11 @@ def _shards(facts: RunFacts) -> Iterator[Note]:
         waiting = [row for row in rows if row["state"] in ("pending", "running")]
         if failed:
             some = ", ".join(failed[:SHOWN_SHARDS]) + (", …" if len(failed) > SHOWN_SHARDS else "")
-            yield Note("bad", f"{stage}: {len(failed)} of {_counted(len(rows), 'shard')} failed ({some}).")
+            yield Note(
+                "bad", f"{stage}: {len(failed)} of {_counted(len(rows), 'shard')} failed (shard numbers: {some})."
+            )
         if waiting and state_of(facts)[0] != "running":
-            yield Note("warn", f"{stage}: {len(waiting)} of {_counted(len(rows), 'shard')} not made yet.")
+            yield Note("warn", f"{stage}: {len(waiting)} of {_counted(len(rows), 'shard')} not computed yet.")
 
 
 def _photos(facts: RunFacts) -> Iterator[Note]:
@@ -118,7 +127,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
     if listed.unlabelled:
         yield Note(
             "plain",
-            f"{_counted(listed.unlabelled, 'photo')} without labels: no CAMs, and all-background masks.",
+            f"Photos without labels: {listed.unlabelled}. They have no CAMs, and their masks are all background.",
         )
     names = [entry.name for class_id, entry in enumerate(facts.vocabulary.classes, 1) if not listed.by_class[class_id]]
     if names and listed.photos:
@@ -131,12 +140,17 @@ def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
     asked = all_names().index(facts.status.run["until"]) >= all_names().index(MASK_SCORES.name)
     if facts.status.metrics is None:
-        yield Note("plain", "Scores and times are written at the end of a run, which this one has not reached.")
+        yield Note("plain", "There are no scores and times yet: a run writes them at its end.")
     elif asked and not listed.with_truth and listed.photos:
-        yield Note("plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the masks' folder.")
+        yield Note(
+            "plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the folder of true masks."
+        )
     elif PSEUDO_MASK.key in metrics and metrics[PSEUDO_MASK.key]["images"] < listed.photos:
         images = metrics[PSEUDO_MASK.key]["images"]
-        yield Note("plain", f"The scores are over the {_counted(images, 'photo')} of {listed.photos} with a true mask.")
+        yield Note(
+            "plain",
+            f"Scored photos: {images} of {listed.photos}. The others have no usable true mask, or no pseudo mask.",
+        )
 
 
 def _segmenter(facts: RunFacts) -> Iterator[Note]:
@@ -159,7 +173,7 @@ def _segmenter(facts: RunFacts) -> Iterator[Note]:
 def _unreadable(facts: RunFacts) -> Iterator[Note]:
     broken = facts.artifacts.unreadable
     if broken:
-        text = f"{_counted(len(broken), 'artifact')} could not be read. Their content is missing in this report."
+        text = f"This report lacks the content of {_counted(len(broken), 'file')} that could not be read."
         yield Note("bad", text, tuple(broken.values()))
 
 

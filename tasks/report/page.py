@@ -1,4 +1,4 @@
-"""The HTML page of a report: a run's facts, formatted for the template, which escapes every text."""
+"""Format the facts of a run as the HTML page of its report. The template escapes every text."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,27 +24,27 @@ from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 CONFIDENCE_BINS = 20
 GROUPS = {
     "miou": {
-        "best": "Best, by the pseudo mask's mIoU in the photo",
-        "worst": "Worst, by the pseudo mask's mIoU in the photo",
-        "random": "Others (a reproducible random choice)",
+        "best": "Best pseudo masks, by the mIoU of each photo",
+        "worst": "Worst pseudo masks, by the mIoU of each photo",
+        "random": "Other photos (a reproducible random choice)",
     },
     "confidence": {
-        "best": "Most confident (mean over the pixels; there are no true masks)",
-        "worst": "Least confident (mean over the pixels; there are no true masks)",
-        "random": "Others (a reproducible random choice)",
+        "best": "Most confident pseudo masks, by the mean over the pixels (no mask is scored)",
+        "worst": "Least confident pseudo masks, by the mean over the pixels (no mask is scored)",
+        "random": "Other photos (a reproducible random choice)",
     },
-    "nothing": {"random": "A reproducible random choice (there are no masks to rank by)"},
+    "nothing": {"random": "A reproducible random choice of photos (there are no masks to rank)"},
 }
 EVALUATION_GROUPS = {
-    "best": "Best predictions, by the segmenter's mIoU in the photo",
-    "worst": "Worst predictions, by the segmenter's mIoU in the photo",
-    "random": "Other predictions (a reproducible random choice)",
+    "best": "Best predictions of the segmenter, by the mIoU of each photo",
+    "worst": "Worst predictions of the segmenter, by the mIoU of each photo",
+    "random": "Other predictions of the segmenter (a reproducible random choice)",
 }
 
 
 def page(facts: RunFacts) -> str:
     """Return the report as one HTML document that loads no other file."""
-    # importlib.resources cannot open namespace packages of an editable installation.
+    # Not importlib.resources, which cannot open the namespace packages of an editable installation.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -80,17 +80,17 @@ def page(facts: RunFacts) -> str:
 
 def _essentials(facts: RunFacts) -> dict[str, str]:
     run, config = facts.status.run, facts.config
-    words = f"{len(facts.vocabulary.background_words)} background words" if config.prompts.background else "none"
+    words = f"{len(facts.vocabulary.background_words)}" if config.prompts.background else "none"
     crf = f"dense CRF, {config.crf.iter_max} iterations" if config.crf.enabled else "no CRF"
     return {
         "Photos": f"{run['photos']}" + (f", and {run['rejected']} rejected when listed" * bool(run["rejected"])),
         "Data set": _dataset(config.dataset),
-        "Classes": f"{config.dataset.classes}, {len(facts.vocabulary.classes)}",
+        "Classes": f"{config.dataset.classes} ({len(facts.vocabulary.classes)} classes)",
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
         **_template(facts),
-        "Background texts": words,
-        "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refined by {config.cam.refine}",
+        "Background words": words,
+        "CAMs": f"{'softmax' if config.cam.softmax else 'no softmax'}, refinement: {config.cam.refine}",
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
     }
@@ -102,7 +102,10 @@ def _dataset(dataset: DatasetConfig) -> str:
 
 
 def _template(facts: RunFacts) -> dict[str, str]:
-    """Return the template of the texts, and whether it was chosen automatically; empty if the run ranks templates."""
+    """Return the report's entry for the template; empty if the run uses no template.
+
+    The entry says if the template was chosen automatically, or if it is not chosen yet.
+    """
     template = facts.status.run["template"]
     if template is None:
         return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
@@ -121,7 +124,7 @@ def _scores(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _gain(scored: Scored, metrics: Mapping[str, Any]) -> float | None:
-    """Return the mIoU minus the baseline's mIoU; None if the two cannot be compared."""
+    """Return the mIoU minus the baseline's mIoU; None for the baseline itself, and if the two cannot be compared."""
     if scored.is_baseline or scored.on_evaluation or CENTRE_BOX.key not in metrics:
         return None
     gain: float = metrics[scored.key]["miou"] - metrics[CENTRE_BOX.key]["miou"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clipes.tasks.report.facts import RunFacts
 from clipes_core.evaluation.scored import PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
-RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of these that was scored ranks the classes
+RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of these scores that a run has ranks the classes
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ClassScores:
         iou: IoU in [0, 1] of the pseudo masks, or of the segmenter if the masks were not scored; None if no true mask
             of the scored photos holds the class.
         photos: number of photos with the class as a label; None for background.
-        others: key of each score, including that of `iou` -> IoU; None if no true mask holds the class.
+        others: key of each score -> IoU, including the score that `iou` repeats; None if no true mask holds the class.
     """
 
     id: int
@@ -36,7 +36,7 @@ def ranked_by(facts: RunFacts) -> str | None:
 
 
 def ranked_classes(facts: RunFacts) -> list[ClassScores]:
-    """Return background and every class that some true mask holds, the best first."""
+    """Return the scores of the classes, including background, that occur in a true mask; the best class first."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     if first is None:
         return []

@@ -17,12 +17,12 @@ CurveRows = tuple[Mapping[str, Any], ...]
 
 @dataclass(frozen=True)
 class SegmenterFacts:
-    """A segmenter and its evaluation.
+    """The training of a segmenter and its evaluation.
 
     Attributes:
-        curve: rows of its artifact; empty if no segmenter was trained.
-        listed: photos of the evaluation.
-        picks: photos for the gallery, ranked by their own mIoU.
+        curve: rows of the segmenter's artifact; empty if no segmenter was trained.
+        listed: counts of the evaluation's photos, and the photos that the gallery shows.
+        picks: ids of the photos for the gallery, chosen by the mIoU of each photo's prediction.
     """
 
     curve: CurveRows
@@ -31,10 +31,10 @@ class SegmenterFacts:
 
 
 def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> SegmenterFacts:
-    """Read the curve of the training, and choose photos of the evaluation.
+    """Read the training curve, and choose photos of the evaluation for the gallery.
 
     Args:
-        artifacts: artifacts of the run.
+        artifacts: reader of the run's artifacts.
         num_classes: 1 + K.
         gallery: number of photos to show.
     """

@@ -1,4 +1,4 @@
-"""Put the facts about a training into words for the report and the UI."""
+"""Describe the training of a segmenter in words, for the report and the Prefect UI."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from clipes_core.config.run import TrainConfig
 
 
 def describe_training(facts: RunFacts) -> dict[str, str]:
-    """Return name -> fact about a run's training; empty if nothing was trained or the run has not ended."""
+    """Return label -> fact about a run's training; empty if nothing was trained or the run has not ended."""
     training = (facts.status.metrics or {}).get("training")
     return dict(_facts(training, facts.config.train)) if training else {}
 
@@ -20,12 +20,12 @@ def _facts(training: dict[str, Any], config: TrainConfig) -> Iterator[tuple[str,
     yield "Network", f"{config.mmseg_config}, {training['parameters'] / 1e6:.2f} M parameters"
     yield "Loss", "cross entropy" if config.loss == "ce" else f"confidence-guided, mu {config.mu}"
     yield "Iterations", f"{training['iterations']}" + (f", resumed at {resumed}" if resumed else "")
-    yield "Speed", "no iteration was left to do" if speed is None else f"{speed:.2f} iterations/s"
+    yield "Speed", "not measured, because no iteration was left" if speed is None else f"{speed:.2f} iterations/s"
     yield "Waited for photos", f"{training['waited_seconds']:.1f} s"
     yield "Precision", f"{training['precision']}, {on}"
-    yield "Peak memory", f"{training['peak_memory_mib']} MiB" + (f", {gpu} MiB of the GPU" if gpu is not None else "")
+    yield "Peak memory", f"{training['peak_memory_mib']} MiB" + (f", {gpu} MiB on the GPU" if gpu is not None else "")
     yield "Trained on", _photos(training)
-    yield "Pixels kept", f"{training['kept_fraction']:.1%} of the labelled ones"
+    yield "Pixels kept", f"{training['kept_fraction']:.1%} of the labelled pixels"
     if training["best_miou"] is not None:
         yield "Best mIoU during training", f"{training['best_miou']:.1%} at iteration {training['best_iteration']}"
     yield "Files read", _reads(training["reads"])
@@ -33,7 +33,7 @@ def _facts(training: dict[str, Any], config: TrainConfig) -> Iterator[tuple[str,
 
 def _photos(training: dict[str, Any]) -> str:
     left_out = training["photos_without_mask"]
-    return f"{training['photos']} photos" + (f", {left_out} without a mask left out" if left_out else "")
+    return f"{training['photos']} photos" + (f" (left out because they have no mask: {left_out})" if left_out else "")
 
 
 def _reads(reads: dict[str, Any]) -> str:

@@ -21,18 +21,19 @@ from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGME
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3
-LARGEST_GALLERY = 600_000  # characters; the UI loads it with every list of artifacts
+LARGEST_GALLERY = 600_000  # characters; the UI loads the whole gallery each time it lists artifacts
 REPORT = "The result of the run, and the paths of its files."
 SCORES = (
-    "IoU in [0, 1], the best pseudo masks first. centre_box is the baseline. segmenter is scored on the photos of the "
-    "evaluation, the others on those of the data set. photos: number of photos with the label."
+    "IoU of each class in [0, 1], the best class first. centre_box is the baseline. The column segmenter is scored on "
+    "the photos of the evaluation, the other columns on those of the data set. The column photos is the number of "
+    "photos with this label; in the first row, it is the number of scored photos."
 )
 TRAINING = "The training of the segmenter."
 PICTURES = "A few of the photos; `report.html` has more."
 
 
 def show_run(facts: RunFacts, report_uri: str) -> None:
-    """Show the results of a finished run in the Prefect UI; do nothing outside of a flow run.
+    """Show the results of a run in the Prefect UI after the run has ended; do nothing outside of a flow run.
 
     Args:
         facts: facts of the run.
@@ -52,7 +53,7 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
 
 
 def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
-    """Return the mean over the classes, then each class that some true mask holds; empty if nothing was scored."""
+    """Return the mean over the classes, then the IoU of each class in the true masks; empty if nothing was scored."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     scored = [each.key for each in SCORED if each.key in metrics]
     if first is None:
@@ -86,7 +87,7 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
 
 
 def training_page(facts: RunFacts) -> str:
-    """Return a page with the curve and facts of the training; empty if no segmenter was trained."""
+    """Return a page with the plots and the facts of the training; empty if no segmenter was trained."""
     if not facts.segmenter.curve:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
@@ -96,7 +97,10 @@ def training_page(facts: RunFacts) -> str:
 
 
 def gallery_page(facts: RunFacts) -> str:
-    """Return a page with a few photos of each group of the report's galleries; empty if there are none."""
+    """Return a page with the first photos of each group in the report's galleries; empty if there are none.
+
+    The page ends before the first photo that would make it longer than `LARGEST_GALLERY`.
+    """
     parts, size = [], 0
     for title, card in _shown_cards(facts):
         part = f"{title}{_card(facts, card)}"
@@ -108,7 +112,7 @@ def gallery_page(facts: RunFacts) -> str:
 
 
 def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
-    """Yield cards with their headings; the segmenter's few cards come first, so that they all fit on the page."""
+    """Yield headings and cards; the segmenter's few cards come first, because the end of the page may be cut off."""
     picks = facts.segmenter.picks
     predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
     evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
@@ -133,7 +137,7 @@ def _card(facts: RunFacts, card: Card) -> str:
         pictures += [(f"{picture.title}: {names[cams.class_id - 1]}", picture.uri) for picture in cams.pictures]
     labels = ", ".join(names[class_id - 1] for class_id in card.class_ids) or "no labels"
     miou = _mious(card.mious)
-    sure = "" if card.sure is None else f" · {card.sure:.0%} sure"
+    sure = "" if card.sure is None else f" · {card.sure:.0%} confident pixels"
     texts = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
     return "\n\n".join([*texts, _picture_table(pictures)])
 
@@ -145,7 +149,7 @@ def _mious(mious: Mapping[str, float]) -> str:
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
-    """Return a table with the titles above the pictures, `PICTURES_IN_A_ROW` per row to keep them large enough."""
+    """Return a table with titles above the pictures; a row has at most `PICTURES_IN_A_ROW`, so that they stay large."""
     rows = []
     for first in range(0, len(pictures), PICTURES_IN_A_ROW):
         shown = pictures[first : first + PICTURES_IN_A_ROW]
@@ -156,7 +160,7 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _place(uri: str) -> str:
-    """Return a link if browsers can open the URI, else the URI as text to copy, such as for local files."""
+    """Return a link if browsers can open the URI; else return the URI as text to copy, for example for local files."""
     return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
 
 
@@ -166,7 +170,7 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as code, with a fence longer than any sequence of backticks in it."""
+    """Return text as Markdown code, with a fence longer than the longest sequence of backticks in the text."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text.replace('|', chr(92) + '|')}{fence}"
 

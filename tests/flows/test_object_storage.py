@@ -123,12 +123,12 @@ def test_whom_the_server_does_not_know_is_told_so_in_a_line(away, photos):
     unknown = as_identity(away, UNKNOWN)
     done = unknown.run("--plan", code=2)
     place = f"{photos}/ImageSets/Segmentation/nine.txt"
-    assert done.stderr == f"clipes: {place}: no permission (Forbidden); check its mode or the credentials\n"
+    assert done.stderr == f"clipes: {place}: no permission (Forbidden); check its permissions or the credentials\n"
 
     done = unknown.command("status", "voc12", "--store", away.store)
     assert done.returncode == 1
     place = f"{away.store}/runs/voc12/run.json"
-    assert done.stderr == f"clipes: {place}: no permission (Forbidden); check its mode or the credentials\n"
+    assert done.stderr == f"clipes: {place}: no permission (Forbidden); check its permissions or the credentials\n"
 
 
 def test_a_data_set_in_no_bucket_is_told_so_in_a_line(away):
@@ -145,7 +145,7 @@ def test_who_may_not_write_to_the_store_makes_no_run(away, scene_arguments, iden
     done = at_home.run(code=1)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("clipes: s3://")]
     assert line.startswith(f"clipes: {away.store}/runs/voc12/")
-    assert re.search(r": no permission \((Access Denied\.|Forbidden)\); check its mode or the credentials$", line)
+    assert re.search(r": no permission \((Access Denied\.|Forbidden)\); check its permissions or the credential", line)
 
 
 @pytest.mark.slow

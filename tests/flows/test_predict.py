@@ -19,7 +19,7 @@ def test_readable_photos_get_masks_and_overlays(clipes, scene_photos):
     assert done.returncode == 1
     assert f"clipes: {bad} (8 bytes) cannot be decoded" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[-1] == "1 masks in out, 1 photos without one"
+    assert done.stdout.splitlines()[-1] == "1 masks in out, 1 photos without a mask"
     with Image.open(photo) as image, Image.open(clipes.folder / "out" / "scene_00.png") as mask:
         assert mask.size == image.size
         assert np.array(mask).max() <= 20

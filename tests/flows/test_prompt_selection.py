@@ -115,7 +115,7 @@ def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranki
 
     assert ok(clipes("report", "voc12-prompts")).startswith("report: ")
     report = (folder_of(clipes, "voc12-prompts") / "report.html").read_text()
-    assert "This run ranked templates; it makes no pseudo masks." in report
+    assert "This run ranks templates and makes no pseudo masks." in report
     assert "asked to end after" not in report
 
     again = ok(clipes(*ranking_arguments, "--templates", "own.txt", "--verify", "--retry-errors"))
@@ -183,7 +183,7 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, scene_argume
     best = ranking_of(clipes, "voc12")[0]
     run = json_of(clipes, "voc12", "run.json")
     assert f"prompts.template auto: {best['template']!r}" in done.stderr
-    assert f"sharpest template of 82, sharpness {best['sharpness']:.5f}: {best['template']}" in shown
+    assert f"sharpest of 82 templates (sharpness {best['sharpness']:.5f}): {best['template']}" in shown
     assert (run["template"], run["config"]["prompts"]["template"]) == (best["template"], "auto")
     assert json_of(clipes, "voc12", "metrics.json")["prompts"]["template"] == best["template"]
     report = html.unescape((folder_of(clipes, "voc12") / "report.html").read_text())

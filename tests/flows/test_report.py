@@ -60,7 +60,7 @@ def test_a_failed_run_prints_the_path_of_its_report(clipes, scene_arguments, sce
     page = page_of(clipes)
     assert page.one("h1").text == "voc12 failed"
     assert "more than execution.max_failure_rate 0.01 allows" in notes(page)
-    assert "run the same clipes run command again" in notes(page)
+    assert "repeat the command that started the run" in notes(page)
     (reject,) = section(page, "rejects").one("ul", having="rejects").all("li")
     assert reject.text.startswith("scene_02 cams, undecodable ")
 

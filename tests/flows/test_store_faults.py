@@ -98,7 +98,7 @@ def test_a_store_that_can_only_be_read_is_told_and_left_as_it_is(clipes, some_ph
         check_ended_badly(
             (done.stdout, done.stderr),
             f"clipes: {store}/runs/voc12/",
-            ": the disk is read-only (Read-only file system); mount it for writing or name another place",
+            ": the disk is read-only (Read-only file system); mount it for writing or choose another location",
         )
         assert files_of(str(store)) == before
         assert clipes("status", "voc12", "--store", str(store)).stdout.startswith("run voc12: completed")

@@ -166,7 +166,7 @@ def test_what_may_pass_costs_one_attempt_of_one_shard(server, three, site):
         log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
         assert "its worker process died with exit code -9" in log
         log = log_of(client, runs["cams 0002/4000"], "shard 2: attempt 1 failed: ")
-        assert "1 photos failed for a transient cause; the first: " in log
+        assert "1 photos failed for a transient cause; first reason: " in log
 
 
 @pytest.mark.slow

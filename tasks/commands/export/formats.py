@@ -1,4 +1,4 @@
-"""The table of export formats. It imports no large packages, because `clipes export --help` reads it."""
+"""The table of export formats. This module imports no large packages, because `clipes export --help` imports it."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,7 +34,7 @@ DEFAULT_FORMAT, SEGMENTER_FORMAT = "voc", "voc-server"
 
 
 def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_below: float) -> "Exported":
-    """Write the masks of a run in a format of the table.
+    """Write the masks of a run in one of the `FORMATS`.
 
     Args:
         format_name: key of `FORMATS`.
@@ -49,7 +49,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`; clipes writes none.
+        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`. clipes writes none.
     """
     chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.

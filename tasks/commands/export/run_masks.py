@@ -1,4 +1,4 @@
-"""The steps that all export formats share: read the good rows of a run's artifacts, and write PNG files."""
+"""The steps that all export formats share: read the rows of a run that hold a result, and write PNG files."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of masks written, and the number of photos without a mask, for whatever reason."""
+    """The number of masks written, and the number of photos that have no mask, whatever the reason."""
 
     written: int
     left_out: int

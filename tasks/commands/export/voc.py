@@ -14,7 +14,7 @@ from clipes_core.pseudo_mask import ignore_unsure
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the pseudo masks of a run; pixels whose confidence is too low become 255.
+    """Write the pseudo masks of a run; set pixels whose confidence is below `ignore_below` to 255.
 
     Raises:
         StageError: the run has no pseudo masks yet.
@@ -28,7 +28,7 @@ def export(request: ExportRequest) -> Exported:
 
 
 def _mark_unsure(row: Mapping[str, Any], ignore_below: float) -> bytes:
-    """Return a row's mask as a palette PNG whose unsure pixels are 255."""
+    """Return a row's mask as a palette PNG in which pixels with a confidence below `ignore_below` are 255."""
     with Image.open(io.BytesIO(row["mask_png"])) as mask, Image.open(io.BytesIO(row["confidence_png"])) as confidence:
         palette = np.array(mask.getpalette(), dtype=np.uint8).reshape(-1, 3)
         return palette_png(ignore_unsure(np.array(mask), np.array(confidence), ignore_below), palette)

@@ -1,4 +1,4 @@
-"""The card that a gallery shows for one photo, and the parts that both galleries share."""
+"""The card that a gallery shows for one photo, and the functions that both galleries share."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class ClassCams:
 
     Attributes:
         class_id: id of the class in the data set.
-        sentences: sentences that CLIP read for the class.
-        score: score of the class in this photo, which the CAM explains.
+        sentences: prompts that CLIP encoded for the class.
+        score: CLIP's score for the class in this photo; the CAM is computed from the gradient of this score.
         pictures: initial and refined CAM.
     """
 
@@ -41,12 +41,13 @@ class Card:
     Attributes:
         image_id: id of the photo.
         class_ids: labels of the photo.
-        mious: mIoU in [0, 1] of pseudo mask and baseline, or of the segmenter; empty without a true mask.
+        mious: key of the score -> mIoU in [0, 1], for the pseudo mask and the baseline, or for the segmenter; empty
+            without a true mask.
         pictures: photo, mask or prediction, confidence, true mask; missing pictures are left out.
         notes: what is missing, and why.
-        sure: share of pixels with a confidence of at least the paper's mu; None without a mask.
+        sure: share of pixels with a confidence of at least the paper's mu (0.95); None without a pseudo mask.
         cams: CAMs of the photo's first classes.
-        hidden: number of further classes, which are not shown.
+        hidden: number of the photo's other classes, whose CAMs are not shown.
     """
 
     image_id: str
@@ -60,14 +61,14 @@ class Card:
 
 
 def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: Collection[str]) -> Rows:
-    """Return image_id -> row, for photos with a result; read only the shards that hold one of the photos."""
+    """Return image_id -> row for the photos that have a result in a stage; read only the shards of these photos."""
     shards = {shard_of(image_id, facts.config.execution.shards) for image_id in image_ids}
     rows = facts.artifacts.rows(stage, columns, shards)
     return {row["image_id"]: row for row in rows if row["image_id"] in image_ids and row["status"] == "ok"}
 
 
 def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a photo in the report's size; if it cannot be read, return a grey canvas and the reason."""
+    """Return a photo in the report's size; if it cannot be read, return a grey canvas and a note with the reason."""
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image), ()
     except PhotoError as error:
@@ -75,13 +76,13 @@ def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> 
 
 
 def ids_picture(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts) -> Picture:
-    """Draw a map of ids, (H, W) uint8 of any size, over a photo in the report's size."""
+    """Draw a map of class ids, (H, W) uint8 of any size, over a photo in the report's size."""
     palette = np.asarray(facts.vocabulary.palette, np.uint8)
     return Picture(title, data_uri(ids_on_photo(image, small_ids(ids, image.shape[:2]), palette)))
 
 
 def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """Draw a photo's true mask, if it has one, over the photo; if the mask cannot be read, return the reason."""
+    """Draw a photo's true mask, if it has one, over the photo; if the mask cannot be read, return a note."""
     if photo.truth_uri is None:
         return (), ()
     try:

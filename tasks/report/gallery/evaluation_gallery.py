@@ -16,14 +16,14 @@ COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
 
 class EvaluationGallery:
-    """The cards of photos of the evaluation; all rows are read first, and cards are made one at a time.
+    """Makes the cards of photos of the evaluation: reads all rows at once, then makes one card at a time.
 
     Args:
         facts: facts of the run.
-        image_ids: ids of photos that were chosen for the gallery.
+        image_ids: ids of the photos that were chosen for the gallery.
 
     Attributes:
-        class_ids: labels and predicted classes of the photos, ascending.
+        class_ids: ids of the labels and predicted classes of the photos, ascending, without background.
     """
 
     def __init__(self, facts: RunFacts, image_ids: Collection[str]) -> None:
@@ -36,7 +36,7 @@ class EvaluationGallery:
         self.class_ids = tuple(sorted((labels | predicted) - {0}))
 
     def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
-        """Yield the cards of photos; a photo whose prediction cannot be read is left out."""
+        """Yield the card of each photo; leave out a photo whose prediction cannot be read."""
         return (
             self._card(self._photos[name], self._rows[name])
             for name in image_ids

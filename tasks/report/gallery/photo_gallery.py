@@ -34,7 +34,7 @@ MASK_COLUMNS = ("image_id", "status", "mask_png", "confidence_png", "confidence_
 
 
 class Gallery:
-    """The cards of the chosen photos; all rows are read first, and cards are made one at a time."""
+    """Makes the cards of the chosen photos: reads all rows at once, then makes one card at a time."""
 
     def __init__(self, facts: RunFacts) -> None:
         self._facts = facts
@@ -44,7 +44,7 @@ class Gallery:
         self._scores = read_rows(facts, MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS), chosen)
 
     def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
-        """Yield the cards of photos; a photo whose CAMs cannot be read is left out."""
+        """Yield the card of each photo; leave out a photo whose CAMs cannot be read."""
         chosen = self._facts.listed.chosen
         return (self._card(chosen[name]) for name in image_ids if name in chosen and name in self._cams)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from clipes_core.preprocessing import reduce_to
 
-LONGER_SIDE = 320  # px; shown at half this size, so that pictures are sharp on a phone
+LONGER_SIDE = 320  # px; the page shows pictures at about half this size, so that they are sharp on a phone
 QUALITY = 72
 MISSING = (128, 128, 128)
 
@@ -32,22 +32,22 @@ def small_photo(image: Image.Image) -> np.ndarray:
 
 
 def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
-    """Return a grey substitute for a photo of this size that cannot be read, reduced like `small_photo`."""
+    """Return a grey picture to show instead of an unreadable photo of this size; reduce it as `small_photo` does."""
     return small_photo(Image.new("RGB", size_hw[::-1], MISSING))
 
 
 def small_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize a map of ids, (H, W) uint8, to a size [px] by nearest neighbour."""
+    """Resize a map of class ids, (H, W) uint8, to a size [px] by nearest neighbour."""
     return np.asarray(Image.fromarray(ids).resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
 def small_levels(levels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize a map of levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
+    """Resize a map of confidence levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
     return np.asarray(Image.fromarray(levels).resize(size_hw[::-1], Image.Resampling.BOX))
 
 
 def png_map(png: bytes) -> np.ndarray:
-    """Decode a map of ids or levels as (H, W) uint8."""
+    """Decode a PNG with class ids or confidence levels to (H, W) uint8."""
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image)
 
@@ -57,7 +57,7 @@ def data_uri(image: np.ndarray, lossless: bool = False) -> str:
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
-        lossless: keep every pixel, which drawings need.
+        lossless: if true, keep every pixel exactly, as plots need.
     """
     buffer = io.BytesIO()
     Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless)

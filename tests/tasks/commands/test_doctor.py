@@ -98,7 +98,7 @@ def test_a_store_on_s3_is_written_to_and_left_empty(found, s3, s3_folder, monkey
     assert not finding.works
     assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.doctor-")
     assert finding.detail.endswith(
-        ": no permission (Access Denied.); check its mode or the credentials); name another store with --store"
+        ": no permission (Access Denied.); check its permissions or the credentials); name another store with --store"
     )
 
 

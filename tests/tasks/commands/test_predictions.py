@@ -146,7 +146,7 @@ def test_bad_photos_are_reported_and_the_others_are_predicted(tmp_path, predicte
     outcomes = {each.uri: each.reason for each in predicted(bad, tmp_path / "none.jpg", "foo://x/d.jpg", small, good)}
 
     assert outcomes[str(good)] is None
-    assert outcomes[str(bad)] == f"{bad} (8 bytes) cannot be decoded: no image of a known format"
+    assert outcomes[str(bad)] == f"{bad} (8 bytes) cannot be decoded: not an image in a known format"
     assert outcomes[str(tmp_path / "none.jpg")] == f"{tmp_path / 'none.jpg'} does not exist"
     assert outcomes["foo://x/d.jpg"].startswith("foo://x/d.jpg: ")
     assert outcomes[str(small)].startswith(f"{small}: photo is 1 x 9 px")
@@ -163,7 +163,7 @@ def test_photos_and_target_may_be_any_uri(predicted, photo, tmp_path):
 def test_a_run_without_a_segmenter_is_reported_with_what_to_do(tmp_path):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, None)
-    with pytest.raises(UsageError, match=r"^run r has no segmenter: train one, with train\.enabled=true"):
+    with pytest.raises(UsageError, match=r"^run r has no segmenter: run it again with train\.enabled=true"):
         list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out")))
     with pytest.raises(UsageError, match="no run other in"):
         list(predict(str(tmp_path), "other", PredictionRequest(("a.jpg",), "out")))

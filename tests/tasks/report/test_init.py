@@ -125,14 +125,14 @@ def test_scores_of_some_photos_have_their_number(tiny, reported):
     tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
     tiny.add("b")
     page = reported()
-    assert "The scores are over the 1 photo of 2 with a true mask." in notes(page)
+    assert "Scored photos: 1 of 2. The others have no usable true mask, or no pseudo mask." in notes(page)
     assert list(cards(page)) == ["a"]
 
 
 def test_a_run_that_stops_early_names_what_is_missing(tiny, reported):
     tiny.add("a", "cat;dog")
     page = reported(until="cams")
-    assert "asked to stop after cams, so it has no masks, no mask_scores" in notes(page)
+    assert "asked to stop after cams, so these stages did not run: masks, mask_scores" in notes(page)
     assert "has no pseudo masks" in notes(page)
     assert "true mask" not in notes(page)  # the run was not asked for scores
     assert section(page, "confidence") is None
@@ -154,8 +154,8 @@ def test_a_failed_run_says_why_it_failed_where_and_how_to_resume(tiny, reported)
     page = reported(failure=failure, without={("masks", 0)}, execution={"shards": 3})
     assert page.one("h1").text == "tiny failed"
     assert [line.text for line in page.all("code", having="quoted")] == ["masks shard 0: no", "masks shard 2: <why>"]
-    assert "run the same clipes run command again" in notes(page)
-    assert "masks: 1 of 3 shards failed (0)." in notes(page)
+    assert "repeat the command that started the run" in notes(page)
+    assert "masks: 1 of 3 shards failed (shard numbers: 0)." in notes(page)
     (row,) = [row for row in page.all("tr", having="data-stage") if row.attributes["data-stage"] == "masks"]
     assert row.all("td")[0].text == "2 completed 1 failed"
     assert 0 < len(cards(page)) < 6
@@ -211,16 +211,16 @@ def test_a_photo_deleted_since_is_reported_on_its_card(tiny, reported):
 def test_a_photo_without_labels_has_no_cams(tiny, reported):
     tiny.add("a", "")
     page = reported()
-    assert "1 photo without labels: no CAMs, and all-background masks." in notes(page)
+    assert "Photos without labels: 1. They have no CAMs, and their masks are all background." in notes(page)
     assert titles(cards(page)["a"]) == ["Photo", "Pseudo mask", "Confidence"]
-    assert "no labels, so the mask is all background" in cards(page)["a"].text
+    assert "no labels" in cards(page)["a"].text
 
 
 def test_of_many_classes_four_are_shown_and_the_others_counted(tiny, reported):
     tiny.add("a", "cat;dog;cow;sheep;horse;bird")
     card = cards(reported(until="cams"))["a"]
     assert len(card.all("div", having="cam")) == 4
-    assert "2 more classes are not shown." in card.text
+    assert "Classes whose CAMs are not shown: 2." in card.text
 
 
 def test_a_gallery_of_no_photos_is_left_out(tiny, reported):
@@ -258,7 +258,7 @@ def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, 
     run = prepare_run(tiny.config(), "mask_scores")
     shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
     page = report_of(run)
-    assert "1 artifact could not be read. Their content is missing in this report." in notes(page)
+    assert "This report lacks the content of 1 file that could not be read." in notes(page)
     assert "is missing: run again; clipes will rebuild it" in notes(page)
     assert len(cards(page)) == 6
     assert "Pseudo mask" not in titles(page)
@@ -270,8 +270,8 @@ def test_a_running_run_has_a_report_of_its_progress(tiny):
     start_run(run)
     page = report_of(run)
     assert page.one("h1").text == "tiny running"
-    assert "The run is still going" in notes(page)
-    assert "which this one has not reached" in notes(page)
+    assert "The run has not ended. This report shows the progress so far." in notes(page)
+    assert "There are no scores and times yet" in notes(page)
 
 
 def test_a_run_whose_process_has_died_is_interrupted(tiny):
@@ -282,7 +282,7 @@ def test_a_run_whose_process_has_died_is_interrupted(tiny):
     run_files(run).write_json("run.json", {**begun, "host": "elsewhere"})
     page = report_of(run)
     assert page.one("h1").text == "tiny interrupted"
-    assert "run the same clipes run command again" in notes(page)
+    assert "repeat the command that started the run" in notes(page)
 
 
 def test_the_report_may_be_in_any_store(tiny, pool):
@@ -346,7 +346,7 @@ def test_a_report_that_cannot_be_written_does_not_hide_the_failure(tiny, caplog)
 
     with pytest.raises(StageError, match=r"^the real one$"), report_run(run):
         fail()
-    assert "run tiny has no report.html: StorageError: " in caplog.text
+    assert "run tiny: could not write report.html: StorageError: " in caplog.text
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
 
 

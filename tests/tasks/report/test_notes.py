@@ -77,7 +77,7 @@ def test_a_run_that_did_not_complete_says_why_and_how_to_resume(facts, run, stat
 def test_the_headline_compares_the_masks_with_the_baseline(facts):
     scored = with_masks(changed(facts, metrics={"centre_box": class_scores(0.424)}))
     compared = "3 pseudo masks, 50.0% mIoU: 7.6 points above the baseline, a box in the middle of the photo."
-    sure = "75% of their pixels have a confidence of at least 0.95."
+    sure = "75% of the mask pixels have a confidence of at least 0.95."
     assert headline(scored) == Note("good", f"{compared} {sure}")
 
     worse = with_masks(changed(facts, metrics={"centre_box": class_scores(0.6)}), masks=1)
@@ -93,26 +93,28 @@ def test_the_headline_has_the_segmenters_score(facts):
     unscored = replace(facts, status=replace(facts.status, metrics={"segmenter": class_scores(0.61, images=1)}))
     assert headline(with_masks(unscored, masks=2)) == Note(
         "plain",
-        "2 pseudo masks, not scored. 75% of their pixels have a confidence of at least 0.95. "
-        "The segmenter trained on them reaches 61.0% on the 1 photo of the evaluation.",
+        "2 pseudo masks, not scored. 75% of the mask pixels have a confidence of at least 0.95. "
+        "The segmenter trained on these masks reaches 61.0% mIoU on 1 evaluation photo.",
     )
 
 
 def test_the_headline_of_a_run_without_masks_says_so(facts):
     assert headline(facts) == Note("warn", "This run has no pseudo masks.")
-    assert headline(changed(facts, {"until": "prompts"})).text == "This run ranked templates; it makes no pseudo masks."
+    assert headline(changed(facts, {"until": "prompts"})).text == "This run ranks templates and makes no pseudo masks."
 
 
 def test_failed_and_missing_shards_are_counted_by_stage(facts):
     rows = [*shards("masks", failed=[3], completed=[0, 1], pending=[2]), *shards("cams", failed=range(13))]
     numbers = ", ".join(map(str, range(12)))
     assert texts(changed(facts, shards=rows)) == [
-        f"cams: 13 of 13 shards failed ({numbers}, …).",
-        "masks: 1 of 4 shards failed (3).",
-        "masks: 1 of 4 shards not made yet.",
+        f"cams: 13 of 13 shards failed (shard numbers: {numbers}, …).",
+        "masks: 1 of 4 shards failed (shard numbers: 3).",
+        "masks: 1 of 4 shards not computed yet.",
     ]
     running = texts(changed(facts, {"state": "running"}, shards=shards("masks", pending=[2], running=[0])))
-    assert running == ["The run is still going: this report shows its progress so far, and is replaced at the end."]
+    assert running == [
+        "The run has not ended. This report shows the progress so far. At its end, the run writes a new one."
+    ]
 
 
 def test_classes_without_a_photo_are_named(facts):
@@ -156,15 +158,15 @@ def test_the_worst_note_is_the_first(tmp_path):
     facts = plain_facts(tmp_path, photos=photos, rejects=[reject("c")], metrics={}, settings=EVALUATION)
     stopped = changed(facts, {"until": "mask_scores"}, shards=shards("masks", failed=[0], pending=[1]))
     assert notes(stopped) == [
-        Note("bad", "masks: 1 of 2 shards failed (0)."),
-        Note("warn", "masks: 1 of 2 shards not made yet."),
+        Note("bad", "masks: 1 of 2 shards failed (shard numbers: 0)."),
+        Note("warn", "masks: 1 of 2 shards not computed yet."),
         Note("warn", "1 photo without a result: the reasons are below."),
         Note(
             "plain",
-            "The run was asked to stop after mask_scores, so it has no segmenter, no segmenter_scores. "
-            "To continue, run it without --until.",
+            "The run was asked to stop after mask_scores, so these stages did not run: segmenter, segmenter_scores. "
+            "To run them, repeat the command without --until.",
         ),
-        Note("plain", "1 photo without labels: no CAMs, and all-background masks."),
+        Note("plain", "Photos without labels: 1. They have no CAMs, and their masks are all background."),
         Note("plain", "No photo is labelled with dog."),
-        Note("plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the masks' folder."),
+        Note("plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the folder of true masks."),
     ]

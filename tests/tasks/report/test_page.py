@@ -54,13 +54,13 @@ def test_the_template_says_how_it_was_chosen(tmp_path, template, configured, exp
 def test_the_essentials_describe_data_set_and_settings(facts, tmp_path):
     found = essentials(shown(facts, rejected=3))
     assert (found["Photos"], found["Data set"]) == ("2, and 3 rejected when listed", "voc, train_aug")
-    assert (found["Background texts"], found["CAMs"]) == ("1 background words", "softmax, refined by caa")
+    assert (found["Background words"], found["CAMs"]) == ("1", "softmax, refinement: caa")
     assert found["Masks"] == "dense CRF, 10 iterations, confidence from crf"
     settings = {"prompts": {"background": False}, "cam": {"softmax": False, "refine": "none"}}
     settings |= {"crf": {"enabled": False}, "confidence": {"source": "cam"}, "dataset": {"format": "scenes", "seed": 7}}
     other = essentials(shown(plain_facts(tmp_path / "other", settings=settings)))
     assert (other["Photos"], other["Data set"]) == ("0", "scenes, seed 7")
-    assert (other["Background texts"], other["CAMs"]) == ("none", "no softmax, refined by none")
+    assert (other["Background words"], other["CAMs"]) == ("none", "no softmax, refinement: none")
     assert other["Masks"] == "no CRF, confidence from cam"
 
 

@@ -47,7 +47,7 @@ def test_the_facts_of_the_training_are_those_of_metrics_json(trained_report, tra
     assert told["Iterations"] == "40"
     assert told["Speed"] == f"{training['iterations_per_second']:.2f} iterations/s"
     assert told["Precision"] == "fp32, 1 process on cpu"
-    assert told["Pixels kept"] == f"{training['kept_fraction']:.1%} of the labelled ones"
+    assert told["Pixels kept"] == f"{training['kept_fraction']:.1%} of the labelled pixels"
     assert told["Loss"] == "confidence-guided, mu 0.95"
     assert told["Trained on"] == "9 photos"
 
@@ -58,7 +58,7 @@ def test_the_segmenters_score_says_that_it_is_over_other_photos(trained_report, 
     assert rows["segmenter"].values()[0] == miou
     assert "–" in rows["segmenter"].text  # no gain over a baseline on other photos
     assert "scored on different photos, those of the evaluation" in section(trained_report, "scores").text
-    assert f"The segmenter trained on them reaches {miou:.1%} on the 9 photos of the evaluation." in notes(
+    assert f"The segmenter trained on these masks reaches {miou:.1%} mIoU on 9 evaluation photos." in notes(
         trained_report
     )
 
@@ -103,7 +103,7 @@ def test_a_failed_training_is_reported_and_has_no_section(scenes_trained, pool):
         records={key: each for key, each in scenes_trained.records.items() if key[0] != "segmenter_scores"},
     )
     page = report_of(write_down(unfinished, failure, without={("segmenter", 0)}))
-    assert "segmenter: 1 of 1 shard failed (0)." in notes(page)
+    assert "segmenter: 1 of 1 shard failed (shard numbers: 0)." in notes(page)
     assert "the loss is nan at iteration 3" in notes(page)
     assert section(page, "segmenter") is None
 
@@ -118,13 +118,13 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     assert mean["segmenter"] == round(trained_facts.status.metrics["segmenter"]["miou"], 4)
     gallery = gallery_page(trained_facts)
     headings = [line for line in gallery.splitlines() if line.startswith("### ")]
-    assert [heading.split()[1].strip(",") for heading in headings] == [
+    assert [heading.split()[1] for heading in headings] == [
         "Best",
         "Worst",
         "Other",
         "Best",
         "Worst",
-        "Others",
+        "Other",
     ]
     assert gallery.count("![Prediction]") == 3
     assert len(gallery) <= ui_pages.LARGEST_GALLERY

@@ -54,8 +54,8 @@ def test_scores_are_those_of_metrics_json(scenes_facts):
 def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode(scenes_facts):
     page = gallery_page(scenes_facts)
     assert [line for line in page.splitlines() if line.startswith("### Best") or line.startswith("### Worst")] == [
-        "### Best, by the pseudo mask's mIoU in the photo",
-        "### Worst, by the pseudo mask's mIoU in the photo",
+        "### Best pseudo masks, by the mIoU of each photo",
+        "### Worst pseudo masks, by the mIoU of each photo",
     ]
     picks = scenes_facts.picks
     shown = [*picks.best[:2], *picks.worst[:2], *picks.random[:2]]

@@ -38,7 +38,7 @@ def test_a_new_format_is_a_module_and_a_line_of_the_table(tiny, run_of, monkeypa
     (file,) = (tiny.folder / "out").iterdir()
     assert file.name == "a.txt"
     assert sum(map(int, file.read_text().split())) == 64 * 48
-    assert done.output.startswith(f"1 masks in {tiny.folder}/out, 1 photos without one")
+    assert done.output.startswith(f"1 masks in {tiny.folder}/out, 1 photos without a mask")
 
 
 def test_an_unknown_format_is_named_with_those_that_exist():
@@ -59,7 +59,7 @@ def test_the_help_lists_the_formats():
         (["--format", "coco"], "--format: Input should be 'voc' or 'voc-server' (got 'coco')"),
         (
             ["--format", "voc", "--segmenter"],
-            "--segmenter means --format voc-server, not voc: give one of them",
+            "--segmenter means --format voc-server, not voc: leave out one of the two",
         ),
         (["--segmenter"], "no run nobody in ./clipes-store; existing runs: none. Name another store with --store"),
     ],

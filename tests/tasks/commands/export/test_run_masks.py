@@ -72,5 +72,5 @@ def test_an_id_that_leads_out_of_the_folder_is_refused(tmp_path, image_id):
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "out").write_text("in the way")
-    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or name another place"):
+    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or choose another location"):
         write_pngs(str(tmp_path / "out"), [("a", b"1")])
