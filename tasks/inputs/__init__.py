@@ -1,1 +1,1 @@
-"""Open and validate the user's input: configs, vocabularies, templates, photos, masks and data sets."""
+"""Read and check the user's input: configs, vocabularies, templates, photos, masks and data sets."""

@@ -10,7 +10,7 @@ from clipes_core.config.run import RunConfig
 
 
 class _ListsFormats:
-    """Adds the data set formats, which clipes_core does not know, to the JSON schema of an annotated RunConfig."""
+    """Adds the names of the data set formats, which clipes_core does not know, to the JSON schema of a RunConfig."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         run = handler(schema)

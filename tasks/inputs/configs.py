@@ -30,13 +30,13 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
     Args:
         path: path or fsspec URI of the YAML file.
-        overrides: `key=value` with a dotted key and a YAML value; the last one wins.
-        given: values of top-level keys, such as `name` and `store`. They are plain texts, not YAML, and win over
-            overrides.
+        overrides: `key=value` with a dotted key and a YAML value. If a key is given twice, the last value wins.
+        given: values of top-level keys, such as `name` and `store`. They are plain text, not YAML, and win over
+            `overrides`.
 
     Raises:
-        ConfigError: the file is missing or is not YAML, an override has no `=`, or a key or value is invalid; one
-            line per bad key.
+        ConfigError: the file is missing or is not YAML, an override has no `=`, or a key or value is invalid. The
+            message has one line per bad key.
     """
     try:
         merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
@@ -48,7 +48,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
-    """Return the config with the given values; report an unknown format together with all other bad keys."""
+    """Return the config with the given values; report an unknown format in the same error as all other bad keys."""
     lines = _unknown_format(values.get("dataset"))
     try:
         config = parse_config(values)
@@ -109,7 +109,7 @@ def _one_line(error: Exception) -> str:
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
-    """Check the data set, fill in {date} and {time}, and resolve paths against the working directory.
+    """Check the data set, fill in {date} and {time} in the run's name, and make relative paths absolute.
 
     Raises:
         ConfigError: the data set's format does not exist, or needs a root and none is set.
@@ -145,7 +145,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
 
 
 def _split(dataset: DatasetConfig, split: str) -> str:
-    """Return a split's name unchanged, or the absolute path of a list."""
+    """Return the name of a split unchanged; make the path of a list file absolute."""
     is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
     return _absolute(split) if is_path else split
 

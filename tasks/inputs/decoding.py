@@ -1,4 +1,4 @@
-"""Read and decode the user's image files. Every failure is raised as a PhotoError that names the file."""
+"""Read and decode the user's image files; raise each failure as a PhotoError that names the file."""
 
 import io
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Turn permanent errors raised while the block reads a file into a PhotoError.
+    """Turn permanent errors that the block raises while it reads a file into a PhotoError.
 
     Raises:
         PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).
@@ -45,7 +45,7 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
-    """Open an image; translate the errors that PIL raises now or while the block decodes the image.
+    """Open an image; turn the errors that PIL raises, now or while the block decodes the image, into a PhotoError.
 
     Args:
         uri: URI of the file, for error messages.
@@ -58,12 +58,12 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(data), formats=_accepted_formats()) as image:
             yield image
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as exc:
-        what = "no image of a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
+        what = "not an image in a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
         raise PhotoError(ErrorKind.UNDECODABLE, f"{uri} ({len(data)} bytes) cannot be decoded: {what}") from exc
 
 
 @cache
 def _accepted_formats() -> tuple[str, ...]:
-    """Return the formats that PIL may try on a file; the file's suffix plays no role."""
+    """Return the formats that PIL may recognise in the content of a file. The file's suffix plays no role."""
     Image.init()
     return tuple(name for name in Image.ID if name not in REFUSED_FORMATS)

@@ -1,4 +1,4 @@
-"""Photos as the pipeline lists them, and the loading of their pixels."""
+"""The records of listed and rejected photos, and the loading of a photo's pixels."""
 
 import posixpath
 from collections import deque
@@ -23,14 +23,15 @@ class Photo:
     """One photo of a data set, listed but not opened.
 
     Attributes:
-        image_id: id, unique in the data set. In format list, it is the path relative to root, without its extension.
+        image_id: id, unique in the data set. If `dataset.format` is list, the id is the photo's path relative to
+            `dataset.root`, without the extension.
         uri: absolute path or URI of the file.
         size_bytes: size of the file [bytes].
-        fingerprint: ETag, or size and mtime of the file; it changes when the content changes.
-        class_ids: data set ids 1..K of its labels, unique, in order of first appearance.
+        fingerprint: ETag, or size and modification time, of the file; it changes when the content changes.
+        class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uri: URI of the true mask; None if the photo has none.
-        truth_fingerprint: fingerprint of the true mask's file; None if the photo has none or the file does not exist.
-        stated_size: width and height [px] according to the label file; None if it does not state them.
+        truth_fingerprint: fingerprint of the true mask's file; None if there is no true mask or no such file.
+        stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 
     image_id: str
@@ -45,7 +46,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Reject:
-    """A photo that a stage could not use, and the reason."""
+    """A photo for which a stage has no result, and the reason."""
 
     image_id: str
     uri: str
@@ -59,9 +60,9 @@ class LoadedPhoto:
     """The pixels of a photo, ready for CAM and CRF.
 
     Attributes:
-        image: RGB image whose longer side is at most max_side.
-        size_hw: height and width of the photo before it was reduced to max_side [px].
-        notes: conversions and oddities of the photo, in plain words.
+        image: RGB image whose longer side is at most `dataset.max_side`.
+        size_hw: height and width of the photo before it was reduced to `dataset.max_side` [px].
+        notes: remarks about the photo for the user, such as the conversions that were applied.
     """
 
     image: Image.Image
@@ -70,7 +71,7 @@ class LoadedPhoto:
 
 
 def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
-    """Read and decode a photo, convert it to RGB and reduce it to max_side.
+    """Read and decode a photo, convert it to RGB and reduce it to `max_side`.
 
     Raises:
         PhotoError: the photo is missing, unreadable, undecodable or too small. The error names the file and the reason.
@@ -85,10 +86,10 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
 
 
 def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
-    """Load photos in order, a few in advance, so that the caller seldom waits for reading and decoding.
+    """Load photos in order. A few are loaded ahead, so that the caller seldom has to wait.
 
     Yields:
-        Each photo with its pixels, or with the error that says why it cannot be used.
+        Each photo with its pixels, or with the error that says why the photo cannot be used.
     """
 
     def load(photo: Photo) -> LoadedPhoto | PhotoError:
@@ -122,7 +123,7 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
 
 
 def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
-    """Return a note if the size in the labels is the photo's size neither before nor after the EXIF rotation."""
+    """Return a note if the stated size differs from the photo's size both before and after the EXIF rotation."""
     if photo.stated_size in (None, encoded.size, image.size):
         return ()
     return (f"labels state {_format_size(photo.stated_size)}, the photo has {_format_size(image.size)}",)

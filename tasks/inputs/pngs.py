@@ -1,4 +1,4 @@
-"""Encode ids as palette PNGs (masks), and grey levels as grey PNGs (confidence maps)."""
+"""Encode masks of ids as palette PNGs, and confidence maps as grey PNGs; resize both."""
 
 import io
 
@@ -8,11 +8,11 @@ from PIL import Image
 
 
 def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
-    """Encode ids as a palette PNG.
+    """Encode a mask of ids as a palette PNG.
 
     Args:
         ids: (H, W) uint8.
-        palette: (256, 3) uint8 RGB.
+        palette: (256, 3) uint8 RGB colour of each id.
     """
     image = Image.fromarray(ids)
     image.putpalette(palette.tobytes())
@@ -20,7 +20,7 @@ def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
 
 
 def grey_png(levels: np.ndarray) -> bytes:
-    """Encode grey levels as a PNG.
+    """Encode grey levels as a grey PNG.
 
     Args:
         levels: (H, W) uint8.
@@ -29,7 +29,7 @@ def grey_png(levels: np.ndarray) -> bytes:
 
 
 def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize ids or grey levels by nearest neighbour.
+    """Resize a mask of ids, or grey levels, by nearest-neighbour interpolation.
 
     Args:
         ids: (h, w) uint8.

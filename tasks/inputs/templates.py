@@ -1,4 +1,4 @@
-"""Candidate templates: read the shipped ones, or a user's file."""
+"""Read candidate templates from the file that clipes ships, or from a file of the user."""
 
 import logging
 
@@ -12,23 +12,23 @@ logger = logging.getLogger(__name__)
 
 
 def shipped_templates() -> tuple[str, ...]:
-    """Return the shipped candidates, from which the template `auto` chooses.
+    """Return the candidate templates that clipes ships. If `prompts.template` is `auto`, a run ranks these.
 
-    Source: CLIP-ES sec. 3.2 for the first two. OpenAI published the other 80 for ImageNet; they are OpenCLIP's
-    zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES.
+    Source: CLIP-ES sec. 3.2 for the first two. OpenAI published the other 80 for ImageNet; they are in
+    `zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES` of OpenCLIP.
     """
     return read_templates(str(CANDIDATE_TEMPLATES))
 
 
 def read_templates(path: str) -> tuple[str, ...]:
-    """Read templates, one per line; skip blank lines, and skip repeated ones with a warning.
+    """Read templates, one per line; skip blank lines, and skip repeated templates with a warning.
 
     Args:
         path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
         PromptError: the file is missing, cannot be read or has no template, or a template does not contain {} exactly
-            once. The message lists all such templates.
+            once. The message lists all templates that do not.
     """
     place = absolute(path)
     lines: dict[str, int] = {}
@@ -45,7 +45,7 @@ def read_templates(path: str) -> tuple[str, ...]:
             else:
                 lines[template] = number
     except FileNotFoundError as exc:
-        raise PromptError(f"{path}: this file of templates does not exist") from exc
+        raise PromptError(f"{path}: this template file does not exist") from exc
     except DatasetError as exc:
         raise PromptError(str(exc)) from exc
     if bad_lines:

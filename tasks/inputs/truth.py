@@ -17,26 +17,27 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
         (H, W) uint8.
 
     Raises:
-        PhotoError: `load_ids` fails, or the mask and the photo differ in size (BAD_TRUTH).
+        PhotoError: for the reasons that `load_ids` lists, or BAD_TRUTH if the mask and the photo differ in size.
     """
     truth = load_ids(uri)
     if truth.shape != size_hw:
         raise PhotoError(
             ErrorKind.BAD_TRUTH,
-            f"the true mask is {truth.shape[1]}x{truth.shape[0]} and the photo {size_hw[1]}x{size_hw[0]}: "
+            f"the true mask is {truth.shape[1]}x{truth.shape[0]} and the photo is {size_hw[1]}x{size_hw[0]}: "
             "they must have the same size",
         )
     return truth
 
 
 def load_ids(uri: str) -> np.ndarray:
-    """Read an image of ids, such as a true mask.
+    """Read an image whose pixel values are ids, such as a true mask.
 
     Returns:
         (H, W) uint8.
 
     Raises:
-        PhotoError: MISSING, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK, or BAD_TRUTH if it is not an image of ids.
+        PhotoError: MISSING, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK; BAD_TRUTH if the file is a JPEG, or is neither
+            a palette image nor a grey image.
     """
     with open_image(uri, read_bytes(uri)) as image:
         if image.mode not in ("P", "L"):

@@ -1,4 +1,4 @@
-"""Read class vocabularies: a shipped one by its name, any other by its path or URI."""
+"""Read a class vocabulary by its name if clipes ships it, and otherwise by its path or URI."""
 
 import yaml
 from pydantic import ValidationError
@@ -13,13 +13,13 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
     """Read the classes of a data set.
 
     Args:
-        name_or_path: name of a file in configs/classes, or the path or URI of a YAML file. The file has
-            `background_words`, and `classes` in the order of their ids, each with its name, words, synonyms, aliases
-            and colour.
+        name_or_path: name of a file in configs/classes, or the path or URI of a YAML file. The file lists
+            `background_words` and `classes`. The classes are in the order of their ids, each with its name, words,
+            synonyms, aliases and colour.
 
     Raises:
-        ConfigError: the vocabulary does not exist, is broken YAML, or has invalid values. The message has one
-            line for each invalid value.
+        ConfigError: the vocabulary does not exist, is not YAML, or has invalid values. The message has one line for
+            each invalid value.
     """
     named = "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml"))
     place = str(CLASSES / f"{name_or_path}.yaml") if named else absolute(name_or_path)
@@ -32,7 +32,7 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         raise ConfigError(f"dataset.classes: {exc}") from exc
     except ValidationError as exc:
         raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # impossible dates, deep nesting
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # the last two: impossible dates, deep nesting
         raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
 
 

@@ -1,1 +1,1 @@
-"""The definition of a stage, the keys of its artifacts, the plan of a shard, and the job that a worker receives."""
+"""Define stages, compute the keys of their artifacts, plan their shards, and build the jobs that workers receive."""

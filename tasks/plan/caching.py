@@ -1,4 +1,4 @@
-"""Caching: which artifact counts as cached, and which rows of earlier artifacts are copied instead of computed."""
+"""Decide which artifacts count as cached, and which rows are copied from earlier artifacts instead of computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,15 @@ from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 @dataclass(frozen=True)
 class Reuse:
-    """Which artifacts and rows of the store a run reuses.
+    """Settings that decide which artifacts and rows of the store a run reuses.
 
     Attributes:
-        fresh: reuse nothing.
-        verify: reuse only artifacts that can be read completely. Otherwise it is enough that an artifact opens.
-        retry_errors: do not reuse rows that failed for a permanent cause. A row that failed because its upstream row
-            failed is computed again only if the upstream row changes.
+        fresh: if True, the run reuses nothing.
+        verify: if True, the run reuses an artifact only after it has read the artifact completely and verified all of
+            its checksums. If False, it does so only for the artifacts of `pooled` stages.
+        retry_errors: if True, rows that failed for a permanent cause are computed again. Two other cases do not depend
+            on this setting. Rows that failed for a transient cause are always computed again. A row that failed because
+            its upstream row failed is computed again only if the upstream row changes.
     """
 
     fresh: bool = False
@@ -26,10 +28,10 @@ class Reuse:
     retry_errors: bool = False
 
     def takes_row(self, error_kind: str | None) -> bool:
-        """Return whether a row is reused.
+        """Return whether a row may be reused, judging by its error alone.
 
         Args:
-            error_kind: kind of the row's error; None if the row has a result.
+            error_kind: kind of the row's error; None if the row holds a result.
         """
         if error_kind is None or error_kind == ErrorKind.UPSTREAM:
             return True
@@ -40,17 +42,19 @@ REUSE_ALL = Reuse()
 
 
 def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, reuse: Reuse) -> bool:
-    """Return whether a shard counts as cached: its artifact exists, is complete, and holds only rows to reuse.
+    """Return whether a shard counts as cached: its artifact exists, is complete, and all of its rows may be reused.
 
     Args:
         stage: stage of the shard.
         key: key of the shard's artifact.
-        rows: number of rows, as tables show it (for the training, its iterations).
+        rows: number of rows of the shard, as `RowKind.rows` returns it.
         store: store that holds the artifacts.
-        reuse: which artifacts and rows of the store are reused.
+        reuse: settings that decide what is reused.
 
     Raises:
-        ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
+        BrokenArtifactError: `retry_errors` is set, and the column `error_kind` of the artifact is damaged.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
     if reuse.fresh or not store.is_complete(key, stage.kind.stored_rows(rows), _read_completely(stage, reuse)):
         return False
@@ -60,20 +64,23 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
 def rows_to_copy(
     stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse
 ) -> dict[str, tuple[str, ...]]:
-    """Find the rows of earlier artifacts of a shard that were made from the same inputs. Skip damaged artifacts.
+    """Find the rows that can be copied from earlier artifacts of a shard, because their inputs have not changed.
+
+    Nothing is copied from a damaged artifact.
 
     Args:
         stage: stage of the shard.
         key: key of the shard's artifact.
         input_digests: image_id -> digest of the inputs of the photo's row.
         store: store that holds the artifacts.
-        reuse: which artifacts and rows of the store are reused.
+        reuse: settings that decide what is reused.
 
     Returns:
-        URI of an earlier artifact -> image ids of the rows to copy from it, the newest artifact first.
+        URI of an earlier artifact -> ids of the photos whose rows are copied from it. The newest artifact is first.
 
     Raises:
-        ArtifactError: the store cannot be read.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
     if reuse.fresh or not stage.kind.per_photo:
         return {}
@@ -86,7 +93,7 @@ def rows_to_copy(
             if _read_completely(stage, reuse):
                 store.check_pages(uri)
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
-        except BrokenArtifactError:  # a damaged artifact is not copied from, so its rows are computed
+        except BrokenArtifactError:  # damaged: copy the rows from an older artifact, or compute them
             continue
         wanted = (row for row in rows if _is_of(row, missing, input_digests))
         reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))

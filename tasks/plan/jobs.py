@@ -1,4 +1,4 @@
-"""The job that a worker receives to make a shard, and the record that it returns."""
+"""The job that a worker receives to make a shard, and the record of the shard's outcome."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from clipes_core.config.run import RunConfig
 from clipes_core.errors import TransientError
 from clipes_core.vocabulary import Vocabulary
 
-if TYPE_CHECKING:  # they import pyarrow, which commands that only list the stages do not need
+if TYPE_CHECKING:  # these modules import pyarrow, which commands that only list the stages do not need
     from clipes.tasks.plan.shard_plan import ShardPlan
     from clipes.tasks.storage.artifact_store import ArtifactStore
 
@@ -25,14 +25,14 @@ class ShardJob:
         stage: stage of the shard.
         plan: rows that are cached, copied or computed.
         store: store that holds the artifacts.
-        config: configuration that the shard is made with.
+        config: configuration of the run. For a shard of a candidate template, it contains that template.
         vocabulary: classes and background words.
-        precision: precision of CLIP's image network.
-        training: recipe of the segmenter; None if the run trains none.
-        validation: photos that the network is scored on during the training.
+        precision: numeric precision of CLIP's image network.
+        training: training recipe of the segmenter; None if the run trains no segmenter.
+        validation: photos that the segmenter is scored on while it is trained.
         processes: number of workers that make the shard together.
         meeting: URL at which these workers find each other (`init_method` of torch.distributed); empty for one worker.
-        footer: entries that the stage adds to the footer of the artifact, in addition to its key.
+        footer: entries that the stage adds to the footer of the artifact. The footer also holds the artifact's key.
     """
 
     stage: Stage
@@ -53,34 +53,34 @@ class ShardJob:
         return self.plan.to_compute
 
     def together(self, processes: int, meeting: str) -> "ShardJob":
-        """Return this job as a job for several workers.
+        """Return a copy of this job for several workers that make the shard together.
 
         Args:
             processes: number of workers.
-            meeting: URL at which they find each other (`init_method` of torch.distributed).
+            meeting: URL at which the workers find each other (`init_method` of torch.distributed).
         """
         return replace(self, processes=processes, meeting=meeting)
 
     def upstream_uris(self, stage: Stage) -> tuple[str, ...]:
-        """Return the URIs of the artifacts of an upstream stage that the shard reads."""
+        """Return the URIs of the artifacts that the shard reads from an upstream stage."""
         return self.plan.upstream[stage.name]
 
     def upstream_rows(self, stage: Stage, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the upstream stage's rows of the photos to compute, in the order of its artifact."""
+        """Yield the upstream rows of the photos to compute, in the order of the upstream artifact."""
         wanted = {photo.image_id for photo in self.photos}
         (uri,) = self.upstream_uris(stage)
         return (row for row in self.store.read_rows(uri, columns) if row["image_id"] in wanted)
 
 
 def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: RunInputs, shard: int) -> ShardJob:
-    """Return the job that carries out the plan of a shard."""
+    """Build the job that carries out the plan of a shard."""
     own = stage.kind.shard_inputs(inputs, shard)
     validation = _validation(own) if isinstance(stage, JointStage) else ()
     return ShardJob(stage, plan, store, own.config, own.vocabulary, own.precision, own.training, validation)
 
 
 def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
-    """Return `train.validate_photos` photos of the evaluation that have a true mask, the same ones in every attempt."""
+    """Choose up to `train.validate_photos` evaluation photos with a true mask; every attempt chooses the same ones."""
     with_truth = {
         photo.image_id: photo
         for photos in inputs.evaluation.values()
@@ -93,20 +93,20 @@ def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The outcome of a shard that has an artifact; small enough for Prefect's database.
+    """The outcome of a shard whose artifact exists; small enough for Prefect's database.
 
     Attributes:
         stage: name of the stage.
         shard: number of the shard.
         uri: URI of the artifact.
-        images: number of rows, whether cached, copied or computed.
-        cached: whether the artifact existed already.
+        images: number of rows of the shard, as `RowKind.rows` returns it.
+        cached: whether the shard was cached, so that no worker had to make it.
         copied: number of rows copied from earlier artifacts.
         computed: number of rows computed now; 0 if `cached`.
-        seconds: duration of the worker's work [s].
-        rejects: photos of the shard without a result, except those that an upstream stage reports.
+        seconds: time that the worker spent on the shard [s]; 0 if `cached`.
+        rejects: photos that have no result in this stage; photos that an upstream stage rejected are left out.
         worker: process that made the shard, as device:pid; empty if `cached`.
-        peak_memory_mib: peak memory of the worker process so far [MiB]; 0 if `cached`.
+        peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
     """
 
     stage: str
@@ -122,13 +122,13 @@ class ShardRecord:
     peak_memory_mib: int = 0
 
     def check(self) -> None:
-        """Raise an error if photos failed for a transient cause, because the shard must then be made again.
+        """Raise TransientError if photos failed for a transient cause, so that the shard is retried.
 
         Raises:
-            TransientError: at least one photo failed for a transient cause. The message has their number and the first
-                reason.
+            TransientError: at least one photo failed for a transient cause. The message states how many did, and why
+                the first of them failed.
         """
         transient = [reject for reject in self.rejects if reject.kind.transient]
         if transient:
             first = transient[0].reason
-            raise TransientError(f"{len(transient)} photos failed for a transient cause; the first: {first}")
+            raise TransientError(f"{len(transient)} photos failed for a transient cause; first reason: {first}")

@@ -1,4 +1,4 @@
-"""Digests of the inputs that a stage, a shard and a row are made from; they address the artifacts."""
+"""Compute digests of settings, photos and rows. The keys in the URIs of artifacts are such digests."""
 
 import dataclasses
 import hashlib
@@ -8,23 +8,27 @@ from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
 
-KEY_LENGTH = 16  # hex digits: 64 bits, enough for a store's artifacts
+KEY_LENGTH = 16  # hex digits (64 bits), enough to tell all artifacts of a store apart
 
 
 def digest(value: Any) -> str:
-    """Hash plain values (nested dicts, lists, numbers, text, bytes) to 16 hex digits, the same on any machine."""
+    """Hash a value to 16 hex digits, the same on any machine.
+
+    Args:
+        value: a number, text, bytes, None, or nested lists and dicts of these.
+    """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_bytes_as_text)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 
 def photo_digest(photo: Photo) -> str:
-    """Return a digest that changes with the photo's file and with its labels, but not with its true mask."""
+    """Return a digest that changes when the photo's file or labels change, but not when its true mask changes."""
     stated = [] if photo.stated_size is None else [list(photo.stated_size)]
     return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids), *stated])
 
 
 def content_key(input_digests: Mapping[str, str]) -> str:
-    """Return the key of a shard's content.
+    """Return the key of a shard's content: a digest of the inputs of all its rows.
 
     Args:
         input_digests: image_id -> digest of the inputs of the photo's row.
@@ -40,4 +44,4 @@ def row_digest(row: Any) -> str:
 def _bytes_as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
-    raise TypeError(f"expected plain values, got {type(value).__name__}")
+    raise TypeError(f"expected numbers, text, bytes, lists or dicts, got {type(value).__name__}")

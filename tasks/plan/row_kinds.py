@@ -1,6 +1,7 @@
 """The kinds of rows: a row stands for a photo, a text or a point of the training curve.
 
-The kind of a stage's rows decides its shards, photos, counts and content keys.
+All rows of a stage are of one kind. The kind decides how the stage is divided into shards, which photos a shard is made
+from, how its rows are counted, and what its content key covers.
 """
 
 from abc import ABC, abstractmethod
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 
 class RowKind(ABC):
-    """A kind of rows.
+    """Base class of the kinds of rows.
 
     Attributes:
-        unit: name of the rows in tables and in the progress display; empty for photos and texts.
-        per_photo: whether each row stands for a photo. Such a row has digests, may be copied, and may be a reject.
-        of_evaluation: whether the rows stand for the photos that the segmenter is scored on.
+        unit: what tables and the progress display count for this kind, such as iterations; empty if this is obvious,
+            as for photos and texts.
+        per_photo: whether each row stands for a photo. Such a row has digests, can be copied from an earlier artifact,
+            and can be a reject.
+        of_evaluation: whether each row stands for a photo that the segmenter is scored on.
     """
 
     unit = ""
@@ -40,26 +43,26 @@ class RowKind(ABC):
 
     @abstractmethod
     def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        """Return how many rows a shard has, as tables show it (for the training, its iterations)."""
+        """Return the number of rows that tables show for a shard; for the training, the number of its iterations."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        """Return how many rows the progress display expects of all shards together."""
+        """Return the number of rows of all shards, for the progress display; 0 if the stage needs no such display."""
         return sum(self.rows(stage, inputs, shard) for shard in self.shards(stage, inputs))
 
     def stored_rows(self, rows: int) -> int | None:
-        """Return how many rows a complete artifact holds; None if the number is not known in advance.
+        """Return how many rows a complete artifact of a shard holds; None if the number is not known in advance.
 
         Args:
-            rows: the number that `RowKind.rows` returns.
+            rows: number of rows of the shard, as `RowKind.rows` returns it.
         """
         return rows
 
     def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
-        """Return the inputs that a shard is made from."""
+        """Return the inputs of a run, adapted to one shard."""
         return inputs
 
     def artifact_shard(self, shard: int) -> int:
-        """Return the number in the name of a shard's artifact."""
+        """Return the shard number in the name of a shard's artifact."""
         return shard
 
     def content_key(self, stage_key: str, input_digests: Mapping[str, str]) -> str:
@@ -67,7 +70,7 @@ class RowKind(ABC):
         return content_key(input_digests)
 
     def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the shards of this kind that a shard of another stage reads."""
+        """Return the shards that a shard of the stage `reader` reads from a stage with rows of this kind."""
         return (0,)
 
 
@@ -107,7 +110,7 @@ class EvaluationRows(PhotoRows):
 
 
 class TextRows(RowKind):
-    """One row per class (or synonym) and one per background word, all in one shard."""
+    """One row per class (or per synonym of a class) and one per background word, all in one shard."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -115,13 +118,13 @@ class TextRows(RowKind):
 
     @override
     def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        from clipes_core.prompts import vocabulary_texts  # imports torch, which tables and status do not need
+        from clipes_core.prompts import vocabulary_texts  # imported here: it loads torch
 
         return len(vocabulary_texts(inputs.vocabulary, inputs.config.prompts))
 
     @override
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        return 0  # no progress is shown, because the texts take a second
+        return 0  # no progress display, because encoding the texts takes only about a second
 
     @override
     def content_key(self, stage_key: str, input_digests: Mapping[str, str]) -> str:
@@ -129,7 +132,7 @@ class TextRows(RowKind):
 
 
 class CandidateTextRows(TextRows):
-    """The rows of `TextRows` for each candidate template, with one shard per template."""
+    """The same rows as `TextRows`, once per candidate template, with one shard per template."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -145,7 +148,7 @@ class CandidateTextRows(TextRows):
 
     @override
     def artifact_shard(self, shard: int) -> int:
-        return 0  # as in a run with this template, so that both share the artifact
+        return 0  # as in a run with this template, which then uses the same artifact
 
     @override
     def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Rows of artifacts. A stage declares its row as a dataclass, and each field states the type of its column."""
+"""Rows of artifacts. A stage declares its rows as a dataclass, in which each field states the type of its column."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -10,14 +10,14 @@ from clipes_core.errors import ErrorKind, PhotoError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DIGESTS = ("input_digest", "output_digest")  # digests of the inputs of a photo's row, and of the row itself
+DIGESTS = ("input_digest", "output_digest")  # digest of what a photo's row is made from, and digest of the row itself
 
 
 def column(arrow_type: str, default: Any = MISSING) -> Any:
-    """Declare a field of a row, and the column that holds it.
+    """Declare a field of a row class, and the type of its column.
 
     Args:
-        arrow_type: Arrow's name of the type, such as `int32`, `binary` or `list<float32>`.
+        arrow_type: Arrow's name of the column's type, such as `int32`, `binary` or `list<float32>`.
         default: value in rows that do not set the field. A field without a default must be set in every row.
     """
     return field(default=default, metadata={"arrow_type": arrow_type})
@@ -25,13 +25,13 @@ def column(arrow_type: str, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRow:
-    """Base of the rows that stand for a photo.
+    """Base class of the rows that each stand for a photo.
 
     Attributes:
         image_id: id of the photo.
-        status: ok, or error if the photo has no result.
-        error: reason why the photo has no result.
-        error_kind: kind of this reason, see `clipes_core.errors.ErrorKind`.
+        status: `ok` if the photo has a result, `error` if it has none.
+        error: reason why the photo has no result; None if it has one.
+        error_kind: value of `clipes_core.errors.ErrorKind` for this reason; None if the photo has a result.
     """
 
     image_id: str = column("string")
@@ -50,10 +50,10 @@ def check_upstream(row: Mapping[str, Any], result: str) -> None:
 
     Args:
         row: row of the upstream stage, with the columns status and error.
-        result: name of the result, for the message.
+        result: word for the result in the message, such as `mask`.
 
     Raises:
-        PhotoError: UPSTREAM; the photo has no result.
+        PhotoError: UPSTREAM; the row holds no result.
     """
     if row["status"] != "ok":
         raise PhotoError(ErrorKind.UPSTREAM, f"no {result}: {row['error']}")
@@ -61,8 +61,8 @@ def check_upstream(row: Mapping[str, Any], result: str) -> None:
 
 @cache
 def schema_of(row: type) -> "pa.Schema":
-    """Return the Arrow schema of a row class. If the rows stand for photos, the columns DIGESTS are added."""
-    import pyarrow as pa  # imported here because most commands name stages but read no artifact
+    """Return the Arrow schema of a row class; if its rows stand for photos, add the columns DIGESTS."""
+    import pyarrow as pa  # imported here, because most commands use stages but read no artifact
 
     return pa.schema([(name, _arrow_type(arrow_type)) for name, arrow_type in _columns(row)])
 

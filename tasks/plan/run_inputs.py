@@ -12,7 +12,7 @@ Shards = Mapping[int, tuple[Photo, ...]]  # shard -> its photos; shards without 
 
 
 class Training(Protocol):
-    """The facts about a training that a plan needs; see `clipes.tasks.training.recipes.Recipe`."""
+    """The part of a training recipe that a plan needs; see `clipes.tasks.training.recipes.Recipe`."""
 
     @property
     def digest(self) -> str:
@@ -24,7 +24,7 @@ class Training(Protocol):
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Names of the user's own modules that define parts of the network."""
+        """Names of the user's Python modules that define parts of the network."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class RunInputs:
         config: configuration of the run.
         vocabulary: classes and background words.
         model_digest: digest of CLIP's weights.
-        precision: precision of the image network; auto is already resolved.
-        candidates: templates to rank; none in a run whose template is given.
-        sampled: candidates whose CAMs are scored.
-        training: recipe of the segmenter; None in a run that trains nothing.
+        precision: numeric precision of CLIP's image network, such as fp32; never auto.
+        candidates: templates to rank; empty if the run ranks no templates.
+        sampled: those candidates whose CAMs are scored; empty until they are chosen, or if no CAMs are scored.
+        training: training recipe of the segmenter; None if the run trains no segmenter.
         shards: photos of the data set, by shard.
         evaluation: photos that the segmenter is scored on, by shard.
         sample: ids of the photos on which the CAMs of the `sampled` templates are scored.
@@ -57,12 +57,12 @@ class RunInputs:
 
     @property
     def image_network(self) -> list[str]:
-        """The values that decide the output of CLIP's image network, for stage keys."""
+        """The values that decide the output of CLIP's image network; they are part of stage keys."""
         return [self.config.clip.model, self.model_digest, self.config.clip.pooling, self.precision]
 
     @property
     def photo_settings(self) -> dict[str, Any]:
-        """The settings that decide the pixels of a photo, for stage keys."""
+        """The settings that decide the pixels of a photo; they are part of stage keys."""
         return self.config.dataset.model_dump(include={"exif", "max_side"})
 
     def with_template(self, template: str) -> "RunInputs":

@@ -12,8 +12,8 @@ from clipes.tasks.plan.stage import JointStage, Stage, key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 
-Uris = Mapping[str, tuple[str, ...]]  # upstream stage -> URIs of the artifacts that a shard reads
-OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos without a row so far are left out
+Uris = Mapping[str, tuple[str, ...]]  # name of an upstream stage -> URIs of the artifacts that a shard reads
+OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos that have no row yet are left out
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class ShardPlan:
     Attributes:
         key: key of the shard's artifact.
         shard: number of the shard.
-        rows: number of rows, as tables show it (for the training, its iterations).
+        rows: number of rows of the shard, as `RowKind.rows` returns it.
         photos: all photos that the shard is made from.
-        input_digests: image_id -> digest of the inputs of the photo's row; without photos whose upstream row does not
-            exist yet.
-        cached: whether the artifact exists and is complete, so that nothing is left to do.
-        copies: URI of an earlier artifact -> image ids whose rows are copied from it.
-        upstream: upstream stage -> URIs of the artifacts that the shard reads: a single one, or one per template or
-            shard.
+        input_digests: image_id -> digest of the inputs of the photo's row. A photo is left out if one of these inputs,
+            such as an upstream row, does not exist yet.
+        cached: whether the shard counts as cached, so that nothing is left to do.
+        copies: URI of an earlier artifact -> ids of the photos whose rows are copied from it.
+        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it. There is one URI, or
+            one per template or per shard of the upstream stage.
     """
 
     key: ArtifactKey
@@ -79,27 +79,33 @@ def plan_shard(
         stage_key: key of the stage in this run.
         inputs: inputs of the run.
         store: store that holds the artifacts.
-        upstream: upstream stage -> URIs of the artifacts that this shard reads.
-        upstream_digests: upstream stage with one row per photo -> digests of its rows.
-        reuse: which artifacts and rows of the store are reused.
+        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it.
+        upstream_digests: name of an upstream stage -> digests of the stage's rows, by image_id. It has an entry
+            for each upstream stage with one row per photo.
+        reuse: settings that decide what is reused.
 
     Raises:
-        ArtifactError: the store, or with `retry_errors` the artifact, cannot be read.
+        BrokenArtifactError: the artifact of a trained network that the stage reads is missing or damaged; or
+            `retry_errors` is set, and the artifact of the shard itself is damaged.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
     photos, rows = stage.kind.photos(stage, inputs, shard), stage.kind.rows(stage, inputs, shard)
     input_digests = _input_digests(stage, photos, _weights_read(stage, upstream, store), upstream_digests)
     key = _artifact_key(stage, shard, stage_key, inputs, input_digests)
-    known = len(input_digests) == len(photos)  # otherwise an upstream row does not exist yet
+    known = len(input_digests) == len(photos)  # False if an upstream row or a trained network does not exist yet
     cached = known and is_cached(stage, key, rows, store, reuse)
     copies = {} if cached else rows_to_copy(stage, key, input_digests, store, reuse)
     return ShardPlan(key, shard, rows, photos, input_digests, cached, copies, upstream)
 
 
 def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
-    """Return the digests of all rows of some artifacts, by image_id.
+    """Return the output digests of all rows of some artifacts, by image_id.
 
     Raises:
-        ArtifactError: one of the artifacts cannot be read.
+        BrokenArtifactError: one of the artifacts is missing or damaged.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
     found: dict[str, str] = {}
     for uri in uris:
@@ -109,7 +115,10 @@ def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
 
 
 def planned_digests(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
-    """Return the digests of the rows that exist before the shard is made, by image_id: cached rows and rows to copy."""
+    """Return the output digests of the cached rows and the rows to copy, by image_id.
+
+    These are the digests that are known before the shard is made.
+    """
     if not stage.kind.per_photo:
         return {}
     if plan.cached:

@@ -1,4 +1,4 @@
-"""Sharding: the division of photos into shards, and samples of photos, both by hashes of the image ids."""
+"""Divide photos into shards, and choose samples of photos, both by hashes of the image ids."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -24,5 +24,5 @@ def divide_into_shards(photos: Iterable[Photo], count: int) -> Mapping[int, tupl
 
 
 def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
-    """Return the `count` ids with the lowest hashes: the same ones on any machine and for any order of the ids."""
+    """Return the `count` ids with the lowest hashes. The choice does not depend on the machine or on their order."""
     return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])

@@ -1,4 +1,4 @@
-"""The base class of the stages of the pipeline, and their keys."""
+"""The base classes of the stages of the pipeline, and the keys of stages."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,20 +21,22 @@ class Stage(ABC):
     """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 
     Attributes:
-        name: name of the stage, of its folder in the store, and the value for `--until`.
-        version: version of the stage's algorithm; raised when its results change.
-        row: dataclass of a row, from which the artifact's schema is derived.
+        name: name of the stage; also the name of its folder in the store, and its value of `--until`.
+        version: version of the stage's algorithm. Increment it when the results of the stage change.
+        row: dataclass of the rows, from which the schema of the artifacts is derived.
         kind: kind of the rows, such as photos or texts.
         workers: kind of worker that makes the shards.
         upstream: stages whose artifacts this stage reads.
         needs_truth: whether only photos with a true mask have a row.
-        needs_labels: whether only photos with a class have a row.
-        sampled: whether only the photos of the run's sample have a row.
-        pooled: whether the run itself reads the artifacts of all shards together. Each artifact is then read completely
-            before it counts as cached, so that a damaged one is found and rebuilt in its own task run.
-        ranks_templates: whether the stage is part of a ranking of templates, and so of a run whose template is `auto`.
+        needs_labels: whether only photos with a label have a row.
+        sampled: whether only the photos in `RunInputs.sample` have a row.
+        pooled: whether the calling process reads the artifacts of all shards together. If so, each artifact is read
+            completely before it counts as cached. A damaged artifact is then found, and rebuilt, by the task run of its
+            own shard.
+        ranks_templates: whether the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
+            `prompts.template: auto`, have such stages.
         enabled_by: setting that adds the stage to a run, for messages; required if the stage overrides `enabled`.
-        stored_as: stage whose artifacts this stage makes; None if it makes its own.
+        stored_as: stage under whose name and key the artifacts of this stage are stored; None for its own name and key.
     """
 
     name: str
@@ -54,18 +56,18 @@ class Stage(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.enabled is not Stage.enabled and not cls.enabled_by:
-            raise TypeError(f"{cls.__name__} overrides `enabled`: name the setting that adds the stage in `enabled_by`")
+            raise TypeError(f"{cls.__name__} overrides `enabled`: set `enabled_by` to the setting that adds the stage")
 
     @abstractmethod
     def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:
-        """Return the settings that the result depends on; None while some of them are not known yet."""
+        """Return the settings that the rows depend on; None while one of these settings is not known yet."""
 
     @abstractmethod
     def rows(self, job: "ShardJob") -> Iterator[Any]:
-        """Make the rows of a shard; called in a worker process."""
+        """Compute and yield the rows of a shard; called in a worker process."""
 
     def enabled(self, config: RunConfig) -> bool:
-        """Return whether a run with this config has the stage, provided that it has the upstream stages."""
+        """Return whether this config enables the stage. The upstream stages are not considered."""
         return True
 
     def left_out_by(self, config: RunConfig) -> "Stage | None":
@@ -79,11 +81,11 @@ class Stage(ABC):
         )
 
     def shards_read(self, upstream: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the shards of an upstream stage that a shard of this stage reads."""
+        """Return the numbers of the shards of `upstream` that a shard of this stage reads."""
         return upstream.kind.read_by(self, inputs, shard)
 
     def forget(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave nothing behind
-        """Remove the files that earlier attempts at a shard left, so that the work starts from the beginning."""
+        """Remove the files that earlier attempts at a shard left, so that the next attempt starts from scratch."""
 
     @property
     def title(self) -> str:
@@ -92,12 +94,12 @@ class Stage(ABC):
 
     @property
     def schema(self) -> "pa.Schema":
-        """The columns of the artifact."""
+        """The Arrow schema of the artifacts."""
         return schema_of(self.row)
 
     @property
     def photo_upstream(self) -> tuple["Stage", ...]:
-        """The upstream stages that have a row per photo."""
+        """The upstream stages that have one row per photo."""
         return tuple(stage for stage in self.upstream if stage.kind.per_photo)
 
     def has_row(self, photo: Photo, inputs: RunInputs) -> bool:
@@ -110,13 +112,14 @@ class Stage(ABC):
 
 
 class JointStage(Stage):
-    """A stage whose workers make one shard together, from all shards of its upstream.
+    """A stage with a single shard, which several workers make together from all shards of the upstream stages.
 
-    The first worker runs `rows`, the others run `assist`. The stage itself counts the steps for the progress display.
+    The first worker runs `rows`, and each of the others runs `assist`. The stage's own code counts the steps for the
+    progress display.
     """
 
     def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return all shards of an upstream stage."""
+        """Return the numbers of all shards of `upstream`."""
         return tuple(upstream.kind.shards(upstream, inputs))
 
     @abstractmethod
@@ -139,15 +142,15 @@ class JointStage(Stage):
 
 
 def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
-    """Return the key of each stage: the digest of its name, its version, its settings and its upstream keys.
+    """Return the key of each stage: a digest of its name, its version, its settings and its upstream stages' keys.
 
     Args:
         stages: stages in the order of the pipeline.
         inputs: inputs of the run.
 
     Returns:
-        Stage name -> key. A stage is left out while a setting of the stage or of its upstream is not known. Such a
-        setting can be the templates to rank, the sampled templates, or the template that `auto` stands for.
+        Stage name -> key. A stage is left out while a setting of this stage, or of a stage upstream of it, is not
+        known. An example of such a setting is the template that a ranking chooses.
     """
     keys: dict[str, str] = {}
     for stage in stages:
@@ -158,7 +161,7 @@ def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
 
 
 def key_without_upstream(stage: Stage, inputs: RunInputs) -> str:
-    """Return the key of a stage that has no upstream and whose settings are known."""
+    """Return the key of a stage that has no upstream stages and whose settings are known."""
     assert not stage.upstream
     reads = stage.reads(inputs)
     assert reads is not None

@@ -1,1 +1,1 @@
-"""Storage under a URI: file systems, listings, Parquet files, artifacts and the files of runs."""
+"""Access files by URI: file systems, listings, Parquet files, artifacts, and the files of runs and users."""

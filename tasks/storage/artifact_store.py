@@ -31,29 +31,31 @@ class ArtifactStore:
     def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
         """List the URIs of all artifacts of a shard, newest first.
 
-        S3 reports times in whole seconds; artifacts with the same time are sorted by name, in descending order.
+        Artifacts with the same modification time are sorted by name, in descending order. Such artifacts occur because
+        S3 reports times in whole seconds.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         found = list_prefix(artifacts_uri(self.uri, stage, stage_key), shard_prefix(shard))
         return [file.uri for file in sorted(found, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
-        """Return whether an artifact exists, is intact and has a result for each row.
+        """Return whether an artifact exists, is intact and is marked as complete.
 
-        An artifact that is broken, or that carries the key of a different artifact, is logged and counts as missing.
+        A shard's artifact is marked as complete unless a photo failed for a transient cause. If the artifact is broken,
+        or carries the key of a different artifact, a warning is logged, and the artifact counts as missing.
 
         Args:
             key: key of the artifact.
             rows: number of rows that the artifact must have; None for any number.
-            whole: read the whole artifact, and all weights that belong to it, and verify their checksums. Otherwise
-                read only the footer, and compare the size of the weights with the size in the footer. This is cheap
-                enough for each resume.
+            whole: if True, read the whole artifact and its weights file, if it has one, and verify their checksums. If
+                False, read only the footer, and compare the size of the weights file with the size in the footer. This
+                is cheap enough to do for every artifact whenever a run resumes.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         uri = self.artifact_uri(key)
@@ -71,11 +73,11 @@ class ArtifactStore:
         return complete
 
     def check_pages(self, uri: str) -> None:
-        """Read an artifact page by page to verify all of its checksums; keep nothing in memory.
+        """Read an artifact page by page to verify all of its checksums, without keeping the pages in memory.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open or fails a checksum.
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         parquet.check_pages(uri)
@@ -84,7 +86,7 @@ class ArtifactStore:
         """Remove an artifact if it exists.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         remove(uri)
@@ -94,27 +96,27 @@ class ArtifactStore:
 
         Raises:
             BrokenArtifactError: the artifact is missing or does not open.
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         return parquet.read_footer(uri)
 
     def read(self, uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns (all by default) of an artifact, and verify the checksums of their pages.
+        """Read some columns of an artifact (by default, all), and verify the checksums of their pages.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         return parquet.read_table(uri, columns)
 
     def read_rows(self, uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Stream an artifact's rows as plain dicts, a row group at a time.
+        """Stream an artifact's rows as plain dicts, one row group at a time.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         return parquet.read_rows(uri, columns)
@@ -126,13 +128,13 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             schema: schema of its rows.
-            metadata: entries for the footer, in addition to the key; each name gets the prefix `clipes.`.
+            metadata: entries that are added to the footer next to the key; each name gets the prefix `clipes.`.
 
         Yields:
             A writer that takes the rows. The artifact appears when the block ends without an error.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
         uri = self.artifact_uri(key)

@@ -1,4 +1,4 @@
-"""Files on any file system: read, write atomically, remove, move, or copy to the local disk."""
+"""Read, atomically write, remove and move files on any file system, or copy them to the local disk."""
 
 import posixpath
 import tempfile
@@ -15,7 +15,7 @@ def read_file(uri: str, start: int | None = None, end: int | None = None) -> byt
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with translate_storage_errors(uri):
@@ -27,7 +27,7 @@ def write_file(uri: str, data: bytes) -> None:
     """Write a file whole or not at all; missing local folders are created.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with write_atomically(uri) as temporary, translate_write_errors(uri):
@@ -42,7 +42,7 @@ def write_atomically(uri: str) -> Iterator[Path]:
     created.
 
     Raises:
-        StorageError: the store refuses. Errors that the block raises are not translated.
+        StorageError: the store refuses access. Errors that the block raises are not translated.
         TransientError: the store does not answer.
     """
     fs, path = filesystem(uri)
@@ -64,13 +64,13 @@ def write_atomically(uri: str) -> Iterator[Path]:
 
 @contextmanager
 def on_local_disk(uri: str) -> Iterator[Path]:
-    """Yield a local path to the content of a URI, for libraries that need a path.
+    """Yield a local path to the content of a file, for libraries that cannot open a URI.
 
-    The path is the file itself if it is local, and otherwise a temporary copy.
+    For a local file, this is the file's own path. For any other file, it is the path of a temporary copy.
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def remove(uri: str) -> None:
     """Remove a file if it exists.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with suppress(FileNotFoundError), translate_storage_errors(uri):
@@ -96,11 +96,11 @@ def remove(uri: str) -> None:
 
 
 def move(uri: str, target_uri: str) -> None:
-    """Move a file within a store; missing local folders are created.
+    """Move a file within one store; missing local folders are created.
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with translate_storage_errors(uri):

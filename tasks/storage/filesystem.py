@@ -1,8 +1,8 @@
-"""Find the file system of a URI, and translate its errors. Only this module knows which errors the stores raise.
+"""Find the file system of a URI, and translate the errors of file systems. No other module knows these errors.
 
-Three outcomes are distinguished. A missing file is a FileNotFoundError. A refusal that will repeat (no permission, no
-bucket, a full or read-only disk) is a StorageError, which names the path or URI and says what to do. A temporary fault
-(network, timeout, an error inside the server) is a TransientError.
+The module distinguishes three kinds of error. A missing file is a FileNotFoundError. A permanent fault (no permission,
+no bucket, a full or read-only disk) is a StorageError, which names the path or URI and says what to do. A temporary
+fault (network, timeout, an error inside the server) is a TransientError.
 """
 
 import errno
@@ -19,8 +19,8 @@ from clipes_core.config.run import NO_CREDENTIALS, holds_credentials
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# EIO, which a local disk raises, is not listed, because a bad sector stays bad. Object stores report HTTP 5xx as
-# EREMOTEIO or EBUSY.
+# EIO is not listed: a local disk raises it for a bad sector, which stays bad. s3fs raises EREMOTEIO or EBUSY if the
+# server fails (HTTP 500 or 503).
 TRANSIENT_ERRNOS = (
     errno.EAGAIN,
     errno.EINTR,
@@ -37,8 +37,9 @@ TRANSIENT_ERRNOS = (
 )
 RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
 NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
-EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # may be renewed
-# Errors are recognised by name: importing the packages of all stores takes longer than most commands.
+EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # a retry may use new ones
+# Errors are recognised by the name of their class or package, because importing all these packages takes longer than
+# most commands.
 STORE_PACKAGES = ("aiohttp", "botocore", "aiobotocore")
 NETWORK_ERRORS = {
     "botocore.exceptions.ConnectionError",
@@ -60,7 +61,7 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     if "://" not in uri:
         return LocalFileSystem(), uri
     if holds_credentials(uri):
-        raise StorageError(f"a URI with credentials in it: {NO_CREDENTIALS}")
+        raise StorageError(f"a URI contains credentials: {NO_CREDENTIALS}")
     try:
         return url_to_fs(uri, use_listings_cache=False)
     except (ValueError, ImportError) as exc:
@@ -68,17 +69,17 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
-    """Return whether a file system is a local disk, where folders must be created before files are written."""
+    """Return whether a file system is the local disk, where a folder must be created before a file is written to it."""
     return isinstance(fs, LocalFileSystem)
 
 
 @contextmanager
 def translate_storage_errors(uri: str) -> Iterator[None]:
-    """Turn storage errors raised in the block into errors that name the path or URI and say what to do.
+    """Turn file system errors raised in the block into errors that name the path or URI and say what to do.
 
     Raises:
-        FileNotFoundError: the file does not exist, but its bucket does. The error is not translated.
-        StorageError: the store refuses, and will refuse again.
+        FileNotFoundError: the file does not exist. If its bucket does not exist either, StorageError is raised instead.
+        StorageError: the store refuses access, and will refuse it again.
         TransientError: another attempt may succeed.
     """
     try:
@@ -101,7 +102,7 @@ def translate_write_errors(uri: str) -> Iterator[None]:
     """Translate errors as `translate_storage_errors` does, but report a missing folder as a StorageError.
 
     Raises:
-        StorageError: the store refuses, and will refuse again.
+        StorageError: the store refuses access, and will refuse it again.
         TransientError: another attempt may succeed.
     """
     try:
@@ -133,15 +134,15 @@ def _network_message(uri: str, error: Exception) -> str:
 def _refusal_message(uri: str, error: Exception) -> str:
     number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
     if isinstance(error, PermissionError):
-        return f"{uri}: no permission ({reason}); check its mode or the credentials"
+        return f"{uri}: no permission ({reason}); check its permissions or the credentials"
     if number in DISK_FULL:
         place = getattr(error, "filename", None) or uri
         return f"{place}: the disk is full ({os.strerror(number)}); free space on it and rerun"
     if number == errno.EROFS:
-        return f"{uri}: the disk is read-only ({reason}); mount it for writing or name another place"
+        return f"{uri}: the disk is read-only ({reason}); mount it for writing or choose another location"
     if isinstance(error, ValueError):
         return f"{uri!r}: {reason}; use a valid path or URI"
-    return f"{uri} cannot be used ({error}); repair it or name another place"
+    return f"{uri} cannot be used ({error}); repair it or choose another location"
 
 
 def _http_status(error: BaseException) -> int | None:
@@ -160,7 +161,7 @@ def _s3_code(error: BaseException) -> str | None:
 def _response(error: BaseException) -> dict[str, Any] | None:
     """Return the server's response as botocore stores it; None if there is none.
 
-    s3fs raises an OSError whose cause is botocore's error, so both are searched.
+    The response may belong to the cause of the error: s3fs raises an OSError, whose cause is botocore's error.
     """
     responses = (getattr(each, "response", None) for each in (error, error.__cause__))
     return next((response for response in responses if isinstance(response, dict)), None)

@@ -1,7 +1,7 @@
 """The layout of a store: build the URI of each file, and parse such URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
-next to a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
+  next to a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
 """
@@ -48,7 +48,7 @@ class ArtifactPath(NamedTuple):
 
 
 def artifacts_uri(store_uri: str, *parts: str) -> str:
-    """Return the URI of the folder of all artifacts or, with `parts`, of the folder of a stage or stage key."""
+    """Return the URI of the folder of all artifacts; with `parts`, the URI of a folder or file in it."""
     return _join(store_uri, "artifacts", *parts)
 
 
@@ -74,7 +74,7 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact that a file belongs to (the artifact itself, its weights or a checkpoint); else None."""
+    """Return the artifact to which a file (an artifact, weights or a checkpoint) belongs; None for any other file."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 
@@ -99,12 +99,12 @@ def history_folder(started: str) -> str:
 
 
 def temporary_name(name: str) -> str:
-    """Return a fresh temporary name for a file that is being written."""
+    """Return a new, unique temporary name for a file that is being written."""
     return f".{name}.{uuid.uuid4().hex}.tmp"
 
 
 def is_temporary(uri: str) -> bool:
-    """Return whether a URI is that of a temporary file: still being written, or left by a killed process."""
+    """Return whether a URI is that of a temporary file, which is being written or was left by a killed process."""
     return TEMPORARY.fullmatch(uri) is not None
 
 

@@ -16,21 +16,22 @@ from fsspec import AbstractFileSystem
 
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 
-THREADS = 16  # concurrent requests; a listing or a small read spends most of its time waiting for the store
+THREADS = 16  # threads for listings and small reads, which spend most of their time waiting for the store
 NO_SUCH_PLACE = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
-# The keys under which file systems report the time of the last change.
+# Keys under which fsspec's file systems report the modification time of a file.
 MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """Facts that a file system reports about a file without opening it.
+    """Metadata of a file, as the file system reports it without opening the file.
 
     Attributes:
         uri: full URI.
         size_bytes: size of the file [bytes].
-        modified: seconds since 1970; None if the file system does not report it.
-        fingerprint: `etag:ETAG` if the file system has one, else `SIZE-MTIME` with the time in ns since 1970.
+        modified: modification time [s since 1970]; None if the file system does not report it.
+        fingerprint: text that changes when the file changes: `etag:ETAG` if the file system reports an ETag, else
+            `SIZE-MTIME` with the modification time in ns since 1970.
     """
 
     uri: str
@@ -51,7 +52,7 @@ def list_names(folder: str) -> list[str] | None:
         The names, sorted; None if there is no such folder.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with translate_storage_errors(folder):
@@ -66,13 +67,13 @@ def list_names(folder: str) -> list[str] | None:
 def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
     """List the files directly in a folder whose names start with a prefix.
 
-    On a local disk, only the files that match are examined further.
+    On a local disk, sizes and times are read only for these files.
 
     Returns:
-        The files, in any order; none if there is no such folder.
+        The files, in any order; an empty list if there is no such folder.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     try:
@@ -91,10 +92,10 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
 
 
 def list_below(folder: str) -> list[FileFacts]:
-    """List all files below a folder, at any depth; none if there is no such folder.
+    """List all files below a folder, at any depth; return an empty list if there is no such folder.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with translate_storage_errors(folder):
@@ -109,10 +110,10 @@ def list_below(folder: str) -> list[FileFacts]:
 
 
 def find_file(uri: str) -> FileFacts | None:
-    """Look up one file or folder; None if it does not exist.
+    """Look up one file or folder; return None if it does not exist.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     try:
@@ -130,10 +131,10 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
         uris: absolute paths or URIs of files.
 
     Returns:
-        The facts of each file that exists, by its URI.
+        URI -> metadata of each file that exists.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     wanted: dict[str, dict[str, str]] = defaultdict(dict)
@@ -141,7 +142,7 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
         place = uri.rindex("/") + 1
         wanted[uri[:place]][uri[place:]] = uri
     found: dict[str, FileFacts] = {}
-    # The file systems are created here and not in the threads, because fsspec gives each thread its own connections.
+    # The file systems are created here, because in the threads, fsspec would open new connections for each thread.
     jobs = [(folder, *filesystem(folder), names) for folder, names in wanted.items()]
     with ThreadPool(min(THREADS, max(1, len(jobs)))) as pool:
         for files in pool.imap_unordered(_find_in_folder, jobs):
@@ -158,15 +159,16 @@ def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]])
             if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
                 return []
             raise
-        except ValueError:  # the system accepts no such path, for example because it contains a NUL character
+        except ValueError:  # the path is invalid, for example because it contains a NUL character
             return []
 
 
 def _local_files(folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:
-    # fsspec's listing is not used, because it reports links as neither files nor folders, and rounds times to floats.
+    # fsspec's listing is not used, because it reports symbolic links as neither files nor folders, and rounds
+    # times to floats.
     with os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(OSError):  # removed since it was listed, or a link that leads in a circle
+            with suppress(OSError):  # removed since it was listed, or a circular link
                 if entry.name in uris and entry.is_file():
                     yield _facts_of_stat(uris[entry.name], entry.stat())
 

@@ -1,4 +1,4 @@
-"""Parquet files of a store: written one row group at a time, and read with every page's checksum verified."""
+"""Write Parquet files one row group at a time, and verify the checksum of every page that is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,8 +15,8 @@ from clipes_core.errors import BrokenArtifactError
 ROWS_AT_ONCE = 64  # rows per row group; limits a worker's memory, however large its shard is
 PREFIX = "clipes."
 MISSING = "is missing"
-# Verify every page. Do not let Arrow read ahead: a thread that still holds the Python file when the process ends aborts
-# the process. The threads of `use_threads` can do the same, so they are not used either.
+# Verify every page, and do not let Arrow read ahead in its own threads. If such a thread still holds a Python file
+# object when the process exits, the process is aborted. The same can happen with `use_threads`, so it is always False.
 CHECKED: Mapping[str, Any] = {"page_checksum_verification": True, "pre_buffer": False}
 
 
@@ -26,7 +26,7 @@ class Footer:
 
     Attributes:
         rows: number of rows in the artifact.
-        metadata: value of each entry whose name starts with `clipes.`; the keys lack this prefix.
+        metadata: entries whose names start with `clipes.`, as name without this prefix -> value.
     """
 
     rows: int
@@ -43,7 +43,7 @@ class ArtifactWriter:
         metadata: entries for the footer; each name gets the prefix `clipes.`.
 
     Attributes:
-        complete: whether the artifact has a result for every row; written into the footer.
+        complete: value of the footer's entry `clipes.complete`. Set it to False to have the shard made again.
     """
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -72,7 +72,7 @@ class ArtifactWriter:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Close a file that will be removed; ignore errors, because on a full disk even closing it fails."""
+        """Close a file that the caller removes; ignore errors, because on a full disk even closing the file fails."""
         with suppress(OSError):
             self._parquet.close()
 
@@ -93,7 +93,7 @@ def read_footer(uri: str) -> Footer:
 
 
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read columns (all by default) of a file.
+    """Read some columns of a file (by default, all).
 
     Raise the errors of `open_parquet`, and BrokenArtifactError if a column is missing.
     """
@@ -111,7 +111,7 @@ def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[s
 
 
 def check_pages(uri: str) -> None:
-    """Read a file page by page to verify all checksums; keep nothing. Raise the errors of `open_parquet`."""
+    """Read a file page by page, only to verify all checksums. Raise the errors of `open_parquet`."""
     with open_parquet(uri) as parquet:
         for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
             pass
@@ -126,13 +126,13 @@ def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | No
 
 @contextmanager
 def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file; the checksum of every page that the block reads is verified.
+    """Open a Parquet file, and verify the checksum of every page that the block reads.
 
     The block must read with `use_threads=False`; the comment on `CHECKED` says why.
 
     Raises:
         BrokenArtifactError: the file is missing, does not open or fails a checksum.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     with report_missing_as_broken(uri), translate_storage_errors(uri):
@@ -143,7 +143,7 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
 
 @contextmanager
 def report_missing_as_broken(uri: str) -> Iterator[None]:
-    """Report a missing file as a broken artifact, because readers only open files that were written.
+    """Report a missing file as a broken artifact, because readers open only files that have been written.
 
     Raises:
         BrokenArtifactError: the file is missing.
@@ -156,7 +156,7 @@ def report_missing_as_broken(uri: str) -> Iterator[None]:
 
 @contextmanager
 def translate_parquet_errors(uri: str) -> Iterator[None]:
-    """Translate pyarrow's errors about a file's content into an error that names the file.
+    """Translate pyarrow's errors about the content of a file into a BrokenArtifactError that names the file.
 
     Errors of the disk are not translated.
 
@@ -170,4 +170,4 @@ def translate_parquet_errors(uri: str) -> Iterator[None]:
     except OSError as exc:
         if type(exc) is not OSError or exc.errno is not None:
             raise
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # from pyarrow, such as a bad checksum
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, such as a bad checksum

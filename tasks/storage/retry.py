@@ -20,7 +20,7 @@ class RetryPolicy:
 
     Attributes:
         attempts: maximum number of attempts, including the first.
-        first_wait_s: wait after the first attempt [s]; each further wait is twice as long as the one before.
+        first_wait_s: waiting time after the first attempt [s]; each further wait is twice as long as the one before.
         last_wait_s: upper limit of each wait [s].
     """
 
@@ -32,7 +32,7 @@ class RetryPolicy:
         """Call a function until it succeeds or no attempt is left; log each wait with its cause.
 
         Raises:
-            TransientError: the last attempt failed with it. Any other error is raised at once, without a retry.
+            TransientError: the last attempt raised it. Any other error of the function is raised without a retry.
         """
         attempts = Retrying(
             retry=retry_if_exception_type(TransientError),

@@ -18,7 +18,8 @@ from clipes_core.errors import ArtifactError
 class RunFiles:
     """Reads the files of one run, and writes each of them atomically; picklable.
 
-    Every method raises StorageError if the store refuses, and TransientError if it does not answer.
+    Every method that accesses the store raises StorageError if the store refuses access, and TransientError if the
+    store does not answer.
 
     Args:
         store_uri: fsspec URI of the store.
@@ -42,11 +43,11 @@ class RunFiles:
         return run_uri(self.store_uri, self.name, file)
 
     def find(self, file: str) -> FileFacts | None:
-        """Look up a file; None if it does not exist."""
+        """Look up a file; return None if it does not exist."""
         return find_file(self.uri(file))
 
     def read_json(self, file: str) -> Any | None:
-        """Read a JSON file; None if it does not exist.
+        """Read a JSON file; return None if it does not exist.
 
         Raises:
             ArtifactError: the file is not JSON.
@@ -61,7 +62,7 @@ class RunFiles:
             raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete it and run again") from exc
 
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read columns (all by default) of a Parquet file, and verify the checksums of their pages.
+        """Read some columns of a Parquet file (by default, all), and verify the checksums of their pages.
 
         Raises:
             BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
@@ -73,7 +74,7 @@ class RunFiles:
         return parquet.read_rows(self.uri(file), columns)
 
     def write_json(self, file: str, value: Any) -> None:
-        """Write a value as JSON; raise ValueError if it holds nan or infinity."""
+        """Write a value as JSON; raise ValueError if the value contains nan or infinity."""
         self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def write_table(self, file: str, table: pa.Table) -> None:
@@ -83,20 +84,20 @@ class RunFiles:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
     def write_text(self, file: str, text: str) -> None:
-        """Write a text in UTF-8."""
+        """Write text as UTF-8."""
         self.write_bytes(file, text.encode())
 
     def write_bytes(self, file: str, data: bytes) -> None:
-        """Write a file of any kind."""
+        """Write bytes to a file."""
         write_file(self.uri(file), data)
 
     def remove(self, files: Sequence[str]) -> None:
-        """Remove the named files that exist."""
+        """Remove those of the given files that exist."""
         for file in files:
             remove(self.uri(file))
 
     def archive(self, started: str, files: Sequence[str]) -> str:
-        """Move the named files that exist into the run's history.
+        """Move those of the given files that exist into the run's history.
 
         Args:
             started: start time of the run that wrote the files, as written in its run.json.
@@ -116,7 +117,7 @@ def list_runs(store_uri: str) -> list[str]:
     """List the names of the runs in a store, sorted.
 
     Raises:
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     return list_names(runs_uri(store_uri)) or []

@@ -1,4 +1,4 @@
-"""Read the progress of a run from its files, and tell whether the run is still running."""
+"""Read the progress of a run from its files, and find out whether the run is still running."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ from clipes.tasks.storage.layout import METRICS_FILE, REJECTS_FILE, RUN_JSON, ST
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import UsageError
 
-SILENT_SECONDS = 60.0  # after this time without a new status file, a run on another host counts as stopped
+SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class RunStatus:
         run: content of run.json.
         shards: rows of status.parquet.
         metrics: content of metrics.json; None before the end of the run.
-        rejects: number of photos without a result.
-        interrupted: whether the run stopped without recording its end.
+        rejects: number of rejected photos, which are the rows of rejects.parquet.
+        interrupted: whether the run stopped without recording its end in run.json.
     """
 
     run: dict[str, Any]
@@ -33,7 +33,7 @@ class RunStatus:
     interrupted: bool
 
     def artifacts(self, stage: str) -> tuple[str, ...]:
-        """Return the URIs of the artifacts that a stage has written so far."""
+        """Return the URIs of the artifacts that a stage has so far."""
         return tuple(row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"])
 
 
@@ -43,7 +43,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     Raises:
         UsageError: no run of this name is in the store.
         ArtifactError: a file is broken.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
@@ -63,7 +63,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 def may_be_running(run: Mapping[str, Any]) -> bool:
     """Return whether a run may be running: its run.json says so, and its process is not known to be dead.
 
-    Only the process of a run on this host can be checked.
+    If the run is on another host, its process cannot be checked.
     """
     here = run["host"] == socket.gethostname()
     return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))

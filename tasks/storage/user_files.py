@@ -1,4 +1,4 @@
-"""Read and write the user's own files, on any file system; raise DatasetError if a store refuses."""
+"""Read and write the user's own files on any file system; report permanent faults of a store as DatasetErrors."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ from clipes_core.errors import DatasetError, StorageError
 
 
 def absolute(path: str) -> str:
-    """Return a path as an absolute, normalised path, or a URI as it is; drop any trailing slash.
+    """Make a path absolute and normalise it.
 
-    A URI with the protocol `file` or `local` becomes a path.
+    A URI with the protocol `file` or `local` is converted to a path. Any other URI only loses its trailing slashes.
     """
     scheme, separator, rest = path.partition("://")
     if not separator:
@@ -29,7 +29,7 @@ def is_absolute(path: str) -> bool:
 
 
 def check_protocol(uri: str) -> None:
-    """Check that an installed package can open a URI; any path is accepted.
+    """Check that an installed package knows the protocol of a URI; accept any path.
 
     Raises:
         DatasetError: no installed package knows the protocol, or the URI holds credentials.
@@ -80,7 +80,8 @@ def read_text(uri: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: the file is not UTF-8 text, or any reason that `read_bytes` lists.
+        DatasetError: the file is not UTF-8 text, or one of the reasons that `read_bytes` lists applies.
+        TransientError: the network or the server fails.
     """
     try:
         return read_bytes(uri).decode("utf-8-sig")
@@ -94,6 +95,7 @@ def read_lines(uri: str) -> Iterator[tuple[int, str]]:
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
         DatasetError: for the reasons that `read_text` lists.
+        TransientError: the network or the server fails.
     """
     for number, line in enumerate(StringIO(read_text(uri), newline=None), start=1):
         if line.strip():
@@ -115,7 +117,7 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Return the facts of each file that exists, by its URI, as `listing.find_files` does.
+    """Look up many files, as `listing.find_files` does; return the metadata of each file that exists, by URI.
 
     Raises:
         DatasetError: for the reasons that `read_bytes` lists.

@@ -1,4 +1,4 @@
-"""The weights file next to a segmenter's artifact, and its size and digest in the artifact's footer."""
+"""Check the weights file next to a segmenter's artifact against the size and digest in the artifact's footer."""
 
 import hashlib
 
@@ -11,11 +11,11 @@ MIB = 1 << 20
 
 
 def describe_weights(artifact_uri: str) -> str:
-    """Return the size [bytes] and the SHA-256 of an artifact's weights, as one text for the footer.
+    """Return the size [bytes] and the SHA-256 of an artifact's weights file, as the text that the footer stores.
 
     Raises:
         FileNotFoundError: there is no weights file.
-        StorageError: the store refuses.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     size, digest = 0, hashlib.sha256()
@@ -35,11 +35,11 @@ def check_weights(artifact_uri: str, stated: str, whole: bool) -> None:
     Args:
         artifact_uri: URI of the artifact.
         stated: text in the footer, which `describe_weights` returned when the artifact was written.
-        whole: whether to read all bytes and compare the digest too; otherwise only the size is compared.
+        whole: if True, read all bytes of the weights file and compare the digest; if False, compare only the size.
 
     Raises:
-        BrokenArtifactError: the weights are missing, truncated or damaged.
-        StorageError: the store refuses.
+        BrokenArtifactError: the weights file is missing, has another size or has another digest.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     file = find_file(weights_uri(artifact_uri))

@@ -283,7 +283,7 @@ def test_attention_of_very_peaked_heads_stays_finite(dtype):
 @pytest.mark.parametrize("shape", [(1, 3, 32, 33), (1, 3, 31, 32), (3, 32, 32), (1, 1, 32, 32), (32,)])
 def test_refuses_pixels_that_are_not_whole_patches(shape):
     got = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-    expected = rf"pixels must be \(B, 3, H, W\) with sides in multiples of 8, got \({got}\)"
+    expected = rf"pixels must be \(B, 3, H, W\), with H and W multiples of 8, got \({got}\)"
     with pytest.raises(ShapeError, match=expected):
         Backbone(tiny_visual()).encode(torch.zeros(shape))
 

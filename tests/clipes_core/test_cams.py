@@ -211,7 +211,7 @@ def test_refined_cams_are_empty_if_the_boxes_are(model, photo):
 
 def test_refuses_photos_of_several_sizes(model, photo):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
-    expected = r"one size and one list .* each, got 2 images of sizes \[\(20, 30\), \(157, 121\)\] and 2 lists"
+    expected = r"must have the same size, .*: got 2 images of sizes \[\(20, 30\), \(157, 121\)\] and 2 lists"
     with pytest.raises(ShapeError, match=expected):
         photo_cams(backbone, texts, [photo, photo.resize((20, 30))], [[1], [1]], CamConfig())
 
@@ -226,5 +226,5 @@ def test_refuses_other_than_one_list_of_class_ids_per_photo(model, photo, class_
 
 def test_refuses_a_photo_without_classes(model, photo):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
-    with pytest.raises(ShapeError, match=r"class_ids must be one or more of 1..4 with texts, got \[\]"):
+    with pytest.raises(ShapeError, match=r"class_ids must be one or more ids in 1..4 that have texts, got \[\]"):
         photo_cams(backbone, texts, [photo, photo], [[1], []], CamConfig())

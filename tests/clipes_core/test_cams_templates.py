@@ -45,5 +45,5 @@ class CountingBackbone(Backbone):
 
 def test_refuses_photos_of_several_sizes(model, photo):
     texts = features_of(model, PromptsConfig())
-    with pytest.raises(ShapeError, match="one size and one list of class ids each"):
+    with pytest.raises(ShapeError, match="must have the same size, and there must be one list of class ids per image"):
         template_cams(Backbone(model.visual), [texts], [photo, photo.resize((20, 30))], [[1], [1]], CamConfig())

@@ -183,7 +183,7 @@ def test_threshold_0_keeps_all_pixels_and_1_only_the_certain():
     ],
 )
 def test_rejects_a_confidence_map_of_a_different_size(mask, confidence):
-    with pytest.raises(ShapeError, match=r"mask and confidence must be \(H, W\) uint8 of one size, got"):
+    with pytest.raises(ShapeError, match=r"mask and confidence must be uint8 arrays of the same shape \(H, W\), got"):
         ignore_unsure(mask, confidence, mu=0.95)
 
 

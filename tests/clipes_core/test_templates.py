@@ -53,10 +53,10 @@ def test_synonyms_are_averaged_over_their_passes_and_single_texts_count_once(tex
 
 
 def test_scores_refuse_embeddings_and_classes_that_do_not_match(texts, embedding):
-    with pytest.raises(ShapeError, match=r"embedding must be \(5,\) like the texts, got \(4,\)"):
+    with pytest.raises(ShapeError, match=r"embedding must be \(5,\) like a text feature, got \(4,\)"):
         texts.scores(embedding[:4], [1], LOGIT_SCALE)
     for classes in ([], [4]):
-        with pytest.raises(ShapeError, match="with texts"):
+        with pytest.raises(ShapeError, match="that have texts"):
             texts.scores(embedding, classes, LOGIT_SCALE)
 
 
@@ -111,7 +111,7 @@ def test_spearman_of_equal_values_is_nan(sides):
 
 
 def test_spearman_refuses_sides_of_different_length():
-    with pytest.raises(ShapeError, match="both sides must have the same length, got 1 and 2"):
+    with pytest.raises(ShapeError, match="both sequences must have the same length, got 1 and 2"):
         spearman([1], [1, 2])
 
 

@@ -47,9 +47,9 @@ def test_passes_share_no_memory_with_the_features():
 @pytest.mark.parametrize("class_ids", [[], [3], [1, 5]])
 def test_refuses_classes_without_texts(class_ids):
     got = str(class_ids).replace("[", r"\[")
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
+    with pytest.raises(ShapeError, match=rf"one or more ids in 1..4 that have texts, got {got}"):
         FEATURES.passes(class_ids)
-    with pytest.raises(ShapeError, match=rf"one or more of 1..4 with texts, got {got}"):
+    with pytest.raises(ShapeError, match=rf"one or more ids in 1..4 that have texts, got {got}"):
         FEATURES.text_counts(class_ids)
 
 

@@ -48,14 +48,16 @@ def test_palette_defaults_to_the_voc_colour_map():
     ],
 )
 def test_rejects_a_name_that_stands_for_two_classes(entries):
-    with pytest.raises(ValidationError, match="class names and aliases must be unique, found more than once: dog"):
+    with pytest.raises(
+        ValidationError, match="class names and aliases must be unique, but these occur more than once: dog"
+    ):
         vocabulary(*entries)
 
 
 def test_accepts_at_most_254_classes():
     entries = [ClassEntry(name=f"class {number}") for number in range(255)]
     assert vocabulary(*entries[:254]).ids["class 253"] == 254
-    with pytest.raises(ValidationError, match="255 classes, at most 254 fit the 8-bit ids of masks"):
+    with pytest.raises(ValidationError, match="got 255 classes, but the 8-bit ids of masks allow at most 254"):
         vocabulary(*entries)
 
 

@@ -1,1 +1,1 @@
-"""Readers of data sets, one file per format; no reader opens a photo."""
+"""Readers of data sets, one module per format. No reader opens a photo."""

@@ -38,7 +38,7 @@ FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FI
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A photo as the split lists it."""
+    """A photo as the annotation file or the text list describes it."""
 
     file_name: str
     labels: tuple[str, ...]
@@ -52,11 +52,12 @@ def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
 
     Args:
         config: its `split` is NAME for annotations/instances_NAME.json, or the path or URI of such a .json file or of a
-            .txt list. As in the lists that CLIP-ES publishes, a line of the .txt list is `NAME ID ID`, with ids from 0.
-        vocabulary: its names and aliases are compared with the names of the categories.
+            .txt list. A line of a .txt list is a file name and class ids, `NAME ID ID`. These ids are counted from 0,
+            as in the lists that the authors of CLIP-ES published.
+        vocabulary: its class names and aliases must match the names of COCO's categories.
 
     Yields:
-        One entry or reject for each image (or line of a .txt list), in the file's order.
+        One entry or reject for each image of the .json file or line of the .txt list, in the order of the file.
 
     Raises:
         ConfigError: root is not set.
@@ -96,7 +97,7 @@ def _known_splits(root: str) -> str:
     files = [name for name in list_names(folder) or () if name.startswith("instances_") and name.endswith(".json")]
     if files:
         return f"splits in {folder}: {', '.join(_split_name(name) for name in files)}"
-    return f"{folder} has no instances_*.json; set dataset.root to the folder that holds annotations"
+    return f"{folder} has no instances_*.json; set dataset.root to the folder that contains annotations/"
 
 
 def _photo_folders(root: str, split: str) -> list[str]:
@@ -118,7 +119,7 @@ def _text_rows(list_uri: str) -> Iterator[_Row]:
 
 
 def _json_rows(json_uri: str) -> Iterator[_Row]:
-    """Yield each image with the names of its categories, unique and in order of first appearance."""
+    """Yield each image with the names of its categories, without repetitions and in order of first appearance."""
     data = _read_json(json_uri)
     categories = {record["id"]: str(record["name"]) for record in _records(json_uri, data, "categories")}
     labels: dict[Any, dict[str, None]] = defaultdict(dict)
@@ -138,7 +139,7 @@ def _stated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
 def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
     if image_ids:
         logger.warning(
-            "%s: annotations name %d image_ids that no image has, the first is %r: photos may lack their labels",
+            "%s: %d image_ids in the annotations match no image (the first is %r); photos may lack their labels",
             json_uri,
             len(image_ids),
             min(image_ids, key=str),
@@ -148,12 +149,12 @@ def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
 def _read_json(json_uri: str) -> Any:
     try:
         return json.loads(read_text(json_uri), object_hook=_drop_polygons)
-    except (ValueError, RecursionError) as exc:  # also for numbers that are too long, and brackets nested too deeply
+    except (ValueError, RecursionError) as exc:  # also for too long numbers and too deep nesting
         raise DatasetError(f"{json_uri}: broken JSON ({exc}); download the file again") from exc
 
 
 def _drop_polygons(record: dict[str, Any]) -> dict[str, Any]:
-    # Polygons make up most of an annotation file, and would fill the memory.
+    # The polygons are dropped: they make up most of an annotation file, and would need much memory.
     return {key: record[key] for key in FIELDS_READ if key in record}
 
 

@@ -18,10 +18,10 @@ class DatasetFormat:
     Attributes:
         name: the value of `dataset.format`.
         read: function that yields one entry or reject for each photo in `dataset.split`, in the order of the split.
-        read_unlabelled: used instead of `read` for photos that are only used for scoring, whose labels may be missing.
-            If it is None, `read` is used for these photos too.
+        read_unlabelled: like `read`, for photos that are only scored and therefore need no labels; None if `read` can
+            list such photos too.
         needs_root: whether `dataset.root` must be set.
-        folder_in_store: folder in the store to use if `dataset.root` is not set; None if there is no such default.
+        folder_in_store: folder in the store that is used if `dataset.root` is not set; None if there is no default.
         split_is_a_path: whether `dataset.split` is always a path or URI, never the name of a split.
     """
 

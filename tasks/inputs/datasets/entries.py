@@ -1,4 +1,4 @@
-"""Photos as a data set's reader lists them, before clipes checks that their files exist."""
+"""Entries: photos as the reader of a data set lists them, before clipes checks that their files exist."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -20,11 +20,11 @@ class Entry:
     Attributes:
         image_id: id, unique in the data set.
         photo_uris: URIs at which the photo may be found, in order of preference; at least one.
-        class_ids: data set ids 1..K, unique, in order of first appearance.
-        truth_uris: URIs at which its true mask may be found, in order of preference; empty if it has none.
-        named_truth: URI of the true mask that the list itself names. It precedes `truth_uris`. If neither it nor any of
-            `truth_uris` exists, scoring reports `named_truth` as missing.
-        stated_size: width and height [px] according to the label file; None if it does not state them.
+        class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
+        truth_uris: URIs at which the true mask may be found, in order of preference; empty if there is no true mask.
+        named_truth: URI of the true mask, if the list of photos itself names one. It is preferred to `truth_uris`. If
+            no file exists at any of these URIs, scoring reports `named_truth` as missing.
+        stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 
     image_id: str
@@ -36,12 +36,12 @@ class Entry:
 
     @property
     def all_truth_uris(self) -> tuple[str, ...]:
-        """Return all URIs at which the true mask may be found; the one that the list names is first."""
+        """All URIs at which the true mask may be found, in order of preference."""
         return (self.named_truth, *self.truth_uris) if self.named_truth else self.truth_uris
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """Return the reject for a photo that cannot be listed; escape characters that UTF-8 cannot encode."""
+    """Return a reject for a photo that cannot be used; escape characters that UTF-8 cannot encode."""
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 
@@ -53,7 +53,7 @@ def dataset_root(config: DatasetConfig) -> str:
         ConfigError: `root` is not set.
     """
     if config.root is None:
-        raise ConfigError(f"dataset.root: must be set for format {config.format}: the data set's folder")
+        raise ConfigError(f"dataset.root: must be set for format {config.format}; give the data set's folder")
     return absolute(config.root)
 
 
@@ -61,8 +61,8 @@ def path_inside(path: str) -> str:
     """Normalise a path that is relative to the data set's root.
 
     Raises:
-        PhotoError: MISSING; the path is empty or absolute, leads out of the root, or contains characters that no file
-            name can contain.
+        PhotoError: MISSING; the path is empty or absolute, leads out of the root, or contains characters that file
+            names cannot contain.
     """
     inside = posixpath.normpath(path)
     if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or _unwritable(inside):
@@ -71,12 +71,12 @@ def path_inside(path: str) -> str:
 
 
 def _unwritable(path: str) -> bool:
-    """Return whether a path has a NUL or a lone surrogate; JSON allows both, but no file name can contain them."""
+    """Return whether a path has a NUL or a lone surrogate. JSON allows both, but file names cannot contain them."""
     return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def without_extension(path: str) -> str:
-    """Return a path without the extension of its last part."""
+    """Return a path without its extension."""
     return posixpath.splitext(path)[0]
 
 
@@ -86,11 +86,11 @@ def mask_place(folder: str | None, image_id: str) -> tuple[str, ...]:
 
 
 def find_class_ids(labels: Iterable[str], known: Mapping[str, int]) -> tuple[int, ...]:
-    """Return the data set ids of labels, unique, in order of first appearance.
+    """Return the data set ids of a photo's labels, unique, in order of first appearance.
 
     Args:
-        labels: labels as the data set spells them, case-sensitive.
-        known: data set id 1..K of each valid label.
+        labels: labels as the data set spells them. Upper and lower case matter.
+        known: valid label -> its data set id 1..K.
 
     Raises:
         PhotoError: UNKNOWN_CLASS; the reason names the first unknown label and suggests a known one.

@@ -1,4 +1,4 @@
-"""List the photos of a data set with their labels and fingerprints, without opening a photo."""
+"""List the photos of a data set, with their labels and fingerprints, without opening any photo."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """The lines of a split, each as a photo or as a reject.
+    """The photos of a split. Each one is listed as usable or as rejected.
 
     Attributes:
         photos: usable photos, in the split's order; their ids are unique.
@@ -35,10 +35,10 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     Args:
         config: the data set.
         vocabulary: the classes that labels may name.
-        labelled: whether photos need labels. The photos of VOC's split `test` have none.
+        labelled: if False, photos need no labels. For example, the photos of VOC's split `test` have none.
 
     Returns:
-        The photos and the rejects. Each line of the split yields exactly one of them.
+        The photos and the rejects. Each photo that the split lists is one or the other.
 
     Raises:
         ConfigError: the format does not exist, or needs a root and none is set.

@@ -1,4 +1,4 @@
-"""Data sets in the form of a list of photos and labels, as CSV, Parquet or plain text."""
+"""Data sets that are a list of photos and labels, in a CSV, Parquet or text file."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ from clipes_core.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import pyarrow
 
-COLUMNS = "a list has the columns image and labels, and may have truth"
+COLUMNS = "a list needs the columns image and labels, and may have the column truth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
 
     Args:
         config: its `split` is the path or URI of the list. Without `root`, paths are relative to the list's folder.
-        vocabulary: a label is one of its names, aliases or ids 1..K.
+        vocabulary: each label must be a name, an alias or an id 1..K of one of its classes.
 
     Yields:
         One entry or reject per row, in the list's order.
@@ -98,13 +98,13 @@ def _csv_rows(list_uri: str) -> Iterator[_Row | Reject]:
 
 
 def _wrong_cell_count(list_uri: str, number: int, cells: int, columns: int) -> Reject:
-    reason = f"line {number} has {cells} cells and the header {columns}; separate labels by ;"
+    reason = f"line {number} has {cells} cells, but the header has {columns}: separate labels by ;"
     error = PhotoError(ErrorKind.UNREADABLE_LABELS, reason)
     return rejected(f"line {number}", list_uri, error)
 
 
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
-    import pyarrow.parquet  # imported here, so that mistakes in a config are reported first
+    import pyarrow.parquet  # imported here, so that mistakes in a config are reported sooner
 
     source = BytesIO(read_bytes(list_uri))
     try:
@@ -142,7 +142,7 @@ def _check_columns(list_uri: str, header: list[str]) -> None:
     missing = [column for column in ("image", "labels") if column not in header]
     if missing:
         found = ", ".join(header) or "none"
-        raise DatasetError(f"{list_uri}: no column {' and '.join(missing)} among {found}; {COLUMNS}")
+        raise DatasetError(f"{list_uri}: no column {' and no column '.join(missing)}; found: {found}; {COLUMNS}")
 
 
 def _split_labels(cell: str) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def _split_labels(cell: str) -> tuple[str, ...]:
 
 
 def _label_cell(cell: Any) -> tuple[str, ...]:
-    """Return the labels in a Parquet cell, which holds a list, one text as in CSV, one id, or nothing."""
+    """Return the labels in a cell of a Parquet file: a list of labels, text as in a CSV file, one id, or nothing."""
     if cell is None:
         return ()
     return _stripped(str(label) for label in cell) if isinstance(cell, list) else _split_labels(str(cell))
@@ -177,7 +177,7 @@ def _entry(number: int, row: _Row, root: str, truth_folder: str | None, known: M
 
 
 def _hint_at_spaces(row: _Row, error: PhotoError) -> PhotoError:
-    """Add a hint to an error if a label looks like the end of a path with spaces."""
+    """Add a hint to an error if one of the labels looks like the end of a path that contains spaces."""
     if any(label.lower().endswith(PHOTO_EXTENSIONS) for label in row.labels):
         return PhotoError(error.kind, f"{error.reason}; a path with spaces needs a TAB before its labels")
     return error
@@ -197,7 +197,7 @@ def _check_openable(uri: str) -> str:
 
 
 def _place(image: str, root: str) -> tuple[str, str]:
-    """Return the id and the URI of a photo, whose path is absolute or relative to root."""
+    """Return the id and the URI of a photo, given a URI or a path that is absolute or relative to `root`."""
     if not is_absolute(image):
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)

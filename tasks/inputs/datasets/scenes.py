@@ -1,4 +1,4 @@
-"""Generated scenes as a data set. They are written once in VOC's layout, and then read like VOC."""
+"""Generated scenes as a data set. They are written once, in VOC's layout, and then read as a VOC data set."""
 
 import io
 import logging
@@ -29,10 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List generated scenes with their true masks; first generate the scenes that are missing.
+    """List generated scenes with their true masks. First generate the scenes that do not exist yet.
 
     Args:
-        config: its `seed` and `count` determine the scenes. Each seed has its own folder below `root`.
+        config: its `seed` and `count` determine the scenes. The scenes of each seed have their own folder in `root`.
         vocabulary: must have the generator's classes, in the generator's order.
 
     Yields:
@@ -40,7 +40,7 @@ def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry
 
     Raises:
         ConfigError: root is not set.
-        DatasetError: the vocabulary has different classes, or root cannot be used.
+        DatasetError: the vocabulary has different classes, or files cannot be read or written below root.
     """
     names = tuple(entry.name for entry in vocabulary.classes)
     if names != CLASS_NAMES:
@@ -57,15 +57,15 @@ FORMAT = DatasetFormat(name="scenes", read=read_scenes, needs_root=False, folder
 
 
 def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:
-    """Generate scenes and write them in VOC's layout: photos, annotations, true masks, and finally their list.
+    """Generate scenes and write them in VOC's layout: photos, annotations, true masks and, last, the list of scenes.
 
-    Existing files are kept, because they come from a shorter list or an interrupted attempt.
+    Existing files are kept. They come from a shorter list of the same seed, or from an interrupted attempt.
 
     Args:
         root: folder or URI of a seed's scenes; created if it does not exist.
-        split: name of the list. The list is written last, so if it exists, all of its scenes exist.
-        config: gives `seed` and `count`; scene i depends only on the seed and i.
-        vocabulary: gives the colours of the true masks.
+        split: name of the list of scenes. If the list exists, all of its scenes exist, because it is written last.
+        config: its `seed` and `count` determine the scenes. Scene i depends only on the seed and on i.
+        vocabulary: its palette colours the true masks.
     """
     palette = np.asarray(vocabulary.palette, dtype=np.uint8).tobytes()
     image_ids = [f"scene_{config.seed}_{index:05d}" for index in range(config.count)]
@@ -89,7 +89,8 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
     """Return the seed of a scene in a data set.
 
-    It has four numbers, so that it differs from all seeds of the CLIP training, which have three.
+    It has four numbers, so that it differs from the seed of every scene that the demo's CLIP was trained on. Those
+    seeds have three numbers.
     """
     return seed, index, 0, 1
 

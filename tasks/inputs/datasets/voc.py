@@ -23,14 +23,14 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
-PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # in the lists of ImageSets/Main: absent, difficult, present
+PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # second column of the lists in ImageSets/Main: absent, difficult, present
 SPLIT_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main")
-MAX_XML_BYTES = 1 << 20  # ample, because VOC's largest annotation has 20 kB
+MAX_XML_BYTES = 1 << 20  # ample: the largest annotation of VOC has 20 kB
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The photo on one line of a split, and the URIs of its files."""
+    """The photo that one line of a split names, and the URIs of the photo's files."""
 
     image_id: str
     photo_uri: str
@@ -43,7 +43,8 @@ class Annotation:
     """The content of an annotation file.
 
     Attributes:
-        names: names of the top-level `<object>` elements, without their parts, in the file's order; names may repeat.
+        names: names of the top-level `<object>` elements, in the order of the file; names may repeat. The parts of
+            objects are left out.
         stated_size: width and height [px]; None if the file does not state both.
     """
 
@@ -57,18 +58,20 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = Tru
     A photo's labels are the names of the top-level `<object>` elements in its annotation.
 
     Args:
-        config: its `split` is a name under ImageSets/Segmentation or ImageSets/Main, or the path or URI of a list.
-        vocabulary: its names must match those in the annotations, including case.
+        config: its `split` is the name of a list in ImageSets/Segmentation or ImageSets/Main, or the path or URI of a
+            list.
+        vocabulary: its class names must match the names in the annotations, including upper and lower case.
         labelled: if True, a photo without an annotation is a reject; if False, it is an entry without labels.
 
     Yields:
-        One entry or reject for each line, in the split's order.
+        One entry or reject for each line of the split, in the same order.
 
     Raises:
         ConfigError: root is not set.
         DatasetError: the split does not exist.
 
-    Source: the published program of CLIP-ES. Difficult and truncated objects count as labels, parts of objects do not.
+    Source: the program that the authors of CLIP-ES published. Difficult and truncated objects count as labels, but
+    parts of objects do not.
     """
     root = dataset_root(config)
     truth = absolute(config.truth) if config.truth else join(root, "SegmentationClass")

@@ -180,5 +180,5 @@ def test_rejects_logits_that_do_not_fit_the_labels(shape):
 
 def test_rejects_the_confidence_of_another_batch():
     logits, label, confidence = random_batch(3)
-    with pytest.raises(ShapeError, match="of 1 images, but labels of 2"):
+    with pytest.raises(ShapeError, match="the confidence of 1 images, but the labels of 2"):
         loss_with(confidence[:1])(logits, label)

@@ -128,5 +128,5 @@ def test_rejects_photos_without_confidence():
 
 def test_rejects_confidence_that_a_transform_left_behind():
     given = results() | {"seg_fields": ["gt_seg_map"]}
-    with pytest.raises(ShapeError, match=r"\(37, 53\) and gt_seg_map \(17, 23\).*seg_fields"):
+    with pytest.raises(ShapeError, match=r"\(37, 53\), but gt_seg_map is \(17, 23\).*seg_fields"):
         pipeline({"type": "RandomCrop", "crop_size": (17, 23)}, {"type": "PackConfidence"})(given)

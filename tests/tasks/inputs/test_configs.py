@@ -266,7 +266,7 @@ def test_an_unknown_format_is_reported_beside_other_bad_keys(load):
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
 def test_a_format_with_a_layout_needs_its_root(load, layout):
-    missing = f"dataset.root: must be set for format {layout}: the data set's folder"
+    missing = f"dataset.root: must be set for format {layout}; give the data set's folder"
     assert fault(load, f"dataset.format={layout}") == missing
     with pytest.raises(ConfigError, match=f"^{missing}$"):
         resolve_config(parse_config({"name": "a", "dataset": {"format": layout}}))

@@ -217,7 +217,7 @@ def test_a_photo_without_permission(tmp_path):
 def test_formats_that_are_unsafe_to_decode_are_refused(tmp_path, kind):
     halves().convert("L").save(tmp_path / "a.other", kind)  # not as a.jpg: PIL would register the suffix
     (tmp_path / "a.other").rename(tmp_path / "a.jpg")
-    assert "no image of a known format" in failure(tmp_path / "a.jpg").reason
+    assert "not an image in a known format" in failure(tmp_path / "a.jpg").reason
 
 
 def test_a_missing_photo(tmp_path):
@@ -269,7 +269,7 @@ def test_a_file_that_is_not_an_image_is_undecodable(tmp_path, content):
     error = failure(tmp_path / "a.jpg")
 
     assert error.kind == "undecodable"
-    what = f"{tmp_path}/a.jpg ({len(content)} bytes) cannot be decoded: no image of a known format"
+    what = f"{tmp_path}/a.jpg ({len(content)} bytes) cannot be decoded: not an image in a known format"
     assert error.reason == what
 
 

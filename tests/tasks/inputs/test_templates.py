@@ -50,9 +50,9 @@ def test_a_file_without_templates_is_an_error(templates_of, content):
 
 
 def test_a_file_that_cannot_be_read_is_an_error(templates_of, tmp_path):
-    with pytest.raises(PromptError, match=r"none\.txt: this file of templates does not exist"):
+    with pytest.raises(PromptError, match=r"none\.txt: this template file does not exist"):
         read_templates(str(tmp_path / "none.txt"))
-    with pytest.raises(PromptError, match="this file of templates does not exist"):
+    with pytest.raises(PromptError, match="this template file does not exist"):
         read_templates(str(tmp_path))
     with pytest.raises(PromptError, match=r"own\.txt: not UTF-8 text"):
         templates_of("a café {}.".encode("latin-1"))

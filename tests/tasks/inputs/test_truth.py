@@ -11,7 +11,7 @@ def test_a_true_mask_has_the_size_of_its_photo(tmp_path):
     Image.fromarray(ids).save(tmp_path / "a.png")
 
     assert (load_truth(str(tmp_path / "a.png"), (3, 4)) == ids).all()
-    with pytest.raises(PhotoError, match=r"^the true mask is 4x3 and the photo 3x4: they must have the same") as caught:
+    with pytest.raises(PhotoError, match=r"^the true mask is 4x3 and the photo is 3x4: they must have the") as caught:
         load_truth(str(tmp_path / "a.png"), (4, 3))
     assert caught.value.kind == "bad_truth"
 

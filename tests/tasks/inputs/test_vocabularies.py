@@ -137,7 +137,7 @@ def test_every_bad_value_has_its_line(tmp_path):
         ("", r"own.yaml: Input should be a valid dictionary .* \(got None\)"),
         (
             "classes: [{name: a}, {name: a}]",
-            "own.yaml: class names and aliases must be unique, found more than once: a",
+            "own.yaml: class names and aliases must be unique, but these occur more than once: a",
         ),
     ],
 )

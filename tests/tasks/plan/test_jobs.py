@@ -216,7 +216,7 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     (reject,) = record.rejects
     assert (reject.image_id, reject.kind, reject.kind.transient) == ("b", "network", True)
     assert "503" in reject.reason
-    with pytest.raises(TransientError, match=r"^1 photos failed for a transient cause; the first: "):
+    with pytest.raises(TransientError, match=r"^1 photos failed for a transient cause; first reason: "):
         record.check()
     assert first.run.store.footer(record.uri).metadata["complete"] == "false"
 

@@ -270,7 +270,7 @@ def test_a_stage_is_left_out_with_the_stage_that_it_reads(six, monkeypatch):
 
 
 def test_a_stage_with_a_condition_says_which_setting_adds_it():
-    with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: name the setting that adds the stage"):
+    with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: set `enabled_by` to the setting that adds"):
 
         class Conditional(Texts):
             def enabled(self, config):

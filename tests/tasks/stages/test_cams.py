@@ -262,5 +262,5 @@ def test_another_runtime_error_passes(backbone, texts, seven):
 
 def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, texts, seven):
     unknown = (Photo("x", "", 1, "1", (99,)), seven[0][1])
-    with pytest.raises(ShapeError, match="with texts"):
+    with pytest.raises(ShapeError, match="that have texts"):
         made(backbone, texts, [unknown], 7)

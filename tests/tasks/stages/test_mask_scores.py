@@ -194,7 +194,7 @@ def test_a_truth_of_another_size_is_told_so(tiny, scored):
     reject = reject_of(scored())
     assert (reject.kind, reject.reason) == (
         "bad_truth",
-        "the true mask is 48x64 and the photo 64x48: they must have the same size",
+        "the true mask is 48x64 and the photo is 64x48: they must have the same size",
     )
 
 

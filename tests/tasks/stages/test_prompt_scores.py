@@ -105,7 +105,7 @@ def test_photos_that_cannot_be_scored_are_rows(tiny, scored, truth):
     made = scored()
     rows = made.rows("prompt_scores")
     assert {name: row["error_kind"] for name, row in rows.items()} == {"a": None, "b": "bad_truth", "c": "undecodable"}
-    assert rows["b"]["error"] == "the true mask is 10x10 and the photo 64x48: they must have the same size"
+    assert rows["b"]["error"] == "the true mask is 10x10 and the photo is 64x48: they must have the same size"
     assert pooled(made)[1] == 1
 
 

@@ -151,7 +151,7 @@ def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool
         "c": ("error", "bad_truth"),
         "d": ("ok", None),
     }
-    assert rows["a"].error == "the true mask is 48x64 and the photo 64x48: they must have the same size"
+    assert rows["a"].error == "the true mask is 48x64 and the photo is 64x48: they must have the same size"
     assert (rows["a"].mask_png, rows["a"].pixels) == (b"", ())
 
 

@@ -290,7 +290,7 @@ def test_reading_a_missing_artifact_says_that_it_is_missing(store):
 
 def test_a_folder_in_place_of_an_artifact_is_an_error(local):
     path_of(local).mkdir(parents=True)
-    with pytest.raises(StorageError, match="repair it or name another place"):
+    with pytest.raises(StorageError, match="repair it or choose another location"):
         local.is_complete(KEY, 0)
 
 
@@ -347,7 +347,7 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     store = ArtifactStore(str(tmp_path / "file" / "store"))
 
-    told = r" cannot be used \(.*Not a directory.*\); repair it or name another place"
+    told = r" cannot be used \(.*Not a directory.*\); repair it or choose another location"
     with pytest.raises(StorageError, match=r"parquet" + told):
         write(store)
     with pytest.raises(StorageError, match=r"parquet" + told):

@@ -98,7 +98,7 @@ def test_an_unknown_protocol_is_a_refusal():
 
 @pytest.mark.parametrize("uri", ["ftp://me:hunter2@host/a", "https://host/a?X-Amz-Signature=hunter2"])
 def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
-    with pytest.raises(StorageError, match="a URI with credentials in it: remove them") as caught:
+    with pytest.raises(StorageError, match="a URI contains credentials: remove them") as caught:
         filesystem(uri)
     assert "hunter2" not in str(caught.value)
 
@@ -141,7 +141,7 @@ def listed(uri):
 @pytest.mark.parametrize("identity", [STRANGER, UNKNOWN, replace(WRITER, secret_key="wrong")], ids=lambda who: who.name)
 def test_an_unknown_or_unprivileged_s3_user_is_refused(as_identity, s3_folder, identity, act):
     as_identity(identity)
-    with pytest.raises(StorageError, match=rf"^{s3_folder}/a: no permission \(.+\); check its mode or the cred"):
+    with pytest.raises(StorageError, match=rf"^{s3_folder}/a: no permission \(.+\); check its permissions or the cred"):
         act(f"{s3_folder}/a")
 
 

@@ -186,7 +186,7 @@ def test_a_file_of_another_format_is_a_broken_artifact(path, read):
 
 def test_a_folder_is_an_error_of_the_store(path):
     path.mkdir()
-    with pytest.raises(StorageError, match="repair it or name another place"), open_parquet(str(path)):
+    with pytest.raises(StorageError, match="repair it or choose another location"), open_parquet(str(path)):
         pass
 
 

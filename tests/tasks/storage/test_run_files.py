@@ -124,7 +124,7 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     files = RunFiles(str(tmp_path / "file" / "store"), "a")
 
-    told = r"run\.json cannot be used \(.*Not a directory.*\); repair it or name another place"
+    told = r"run\.json cannot be used \(.*Not a directory.*\); repair it or choose another location"
     with pytest.raises(StorageError, match=told):
         files.read_json("run.json")
     with pytest.raises(StorageError, match=told):

@@ -150,7 +150,7 @@ def test_lists_each_folder_once(tagged):
 
 
 def test_a_missing_permission_is_an_error_and_a_network_fault_is_transient(tagged):
-    with pytest.raises(DatasetError, match=r"tagged://secret/: no permission \(Access Denied\); check its mode or"):
+    with pytest.raises(DatasetError, match=r"tagged://secret/: no permission \(Access Denied\); check its permissions"):
         find_files(["tagged://secret/a.jpg"])
     with pytest.raises(DatasetError, match=r"tagged://secret: no permission \(Access Denied\)"):
         list_names("tagged://secret")

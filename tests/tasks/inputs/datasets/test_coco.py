@@ -213,4 +213,4 @@ def test_annotations_of_unknown_images_are_logged(local, animals, caplog):
     local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
 
     assert read(local, animals, "val").photos[0].class_ids == ()
-    assert "annotations name 1 image_ids that no image has, the first is 1000" in caplog.text
+    assert "1 image_ids in the annotations match no image (the first is 1000)" in caplog.text

@@ -84,5 +84,5 @@ def test_a_reject_is_a_row_that_utf8_can_encode():
 
 def test_the_root_must_be_set():
     assert dataset_root(DatasetConfig(root="/data/voc/")) == "/data/voc"
-    with pytest.raises(ConfigError, match=r"^dataset\.root: must be set for format coco: the data set's folder$"):
+    with pytest.raises(ConfigError, match=r"^dataset\.root: must be set for format coco; give the data set's folder$"):
         dataset_root(DatasetConfig(format="coco"))

@@ -56,7 +56,7 @@ def test_a_new_format_is_one_line_of_the_table(tmp_path):
 
 @pytest.mark.usefixtures("folders")
 def test_a_new_format_is_validated(tmp_path):
-    with pytest.raises(ConfigError, match=r"^dataset\.root: must be set for format folders: the data set's folder$"):
+    with pytest.raises(ConfigError, match=r"^dataset\.root: must be set for format folders; give the data set's"):
         load(tmp_path, "{format: folders}")
     with pytest.raises(ConfigError, match=r"'scenes' or 'folders' \(got 'folder'\)$"):
         load(tmp_path, "{format: folder, root: /}")

@@ -86,7 +86,7 @@ def test_a_truth_folder_that_is_named_must_exist(folder, animals):
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
 def test_formats_with_a_layout_need_a_root(animals, layout):
-    with pytest.raises(ConfigError, match=f"dataset.root: must be set for format {layout}: the data set's folder"):
+    with pytest.raises(ConfigError, match=f"dataset.root: must be set for format {layout}; give the data set's folder"):
         read_dataset(DatasetConfig(format=layout), animals)
 
 
@@ -94,7 +94,7 @@ def test_failures_of_the_store_are_not_missing_photos(faulty, animals):
     faulty.pipe({"/d/list.txt": b"secret/a.jpg dog", "/d/flaky.txt": b"flaky/a.jpg dog"})
 
     with pytest.raises(
-        DatasetError, match=r"faulty://d/secret/: no permission \(Access Denied\); check its mode or the cred"
+        DatasetError, match=r"faulty://d/secret/: no permission \(Access Denied\); check its permissions or the cred"
     ):
         read("faulty://d/list.txt", animals)
     with pytest.raises(TransientError, match="the store hung up"):

@@ -95,7 +95,7 @@ def test_a_root_that_cannot_be_written_is_an_error(tmp_path, vocabulary):
         read_dataset(scenes_config("foo://bucket/scenes"), vocabulary)
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed").chmod(0o555)
-    with unprivileged(tmp_path), pytest.raises(DatasetError, match=r"no permission .*; check its mode"):
+    with unprivileged(tmp_path), pytest.raises(DatasetError, match=r"no permission .*; check its permissions"):
         read_dataset(scenes_config(f"{tmp_path}/closed"), vocabulary)
 
 

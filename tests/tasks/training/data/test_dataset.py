@@ -180,12 +180,12 @@ def test_a_broken_photo_is_replaced_by_the_next_one_with_one_warning(seven, file
     for place, (one, other) in enumerate(zip(before, after, strict=True)):
         if place in places:
             assert other["image_id"] == before[place // 7 * 7 + (place + 1) % 7]["image_id"]
-            assert other["unusable"] == (f"p3: {path} (8 bytes) cannot be decoded: no image of a known format",)
+            assert other["unusable"] == (f"p3: {path} (8 bytes) cannot be decoded: not an image in a known format",)
         else:
             assert same(one, other)
             assert other["unusable"] == ()
     (told,) = caplog.records
-    assert told.message.startswith(f"p3: {path} (8 bytes) cannot be decoded: no image of a known format; training on p")
+    assert told.message.startswith(f"p3: {path} (8 bytes) cannot be decoded: not an image in a known format; training")
 
 
 @pytest.mark.parametrize(
