@@ -92,7 +92,7 @@ def run(
         listing = list_photos(loaded)
         with runner_for(loaded) as runner:
             prepared = prepare_run(loaded, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
-        from clipes.flows.tables import print_plan
+        from clipes.flows.terminal_tables import print_plan
         from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
@@ -105,7 +105,7 @@ def run(
     with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.pipeline import pipeline
-        from clipes.flows.tables import print_summary
+        from clipes.flows.terminal_tables import print_summary
 
         flow = keep_sigterm_handler(pipeline)
         with _explain_resume():
@@ -155,7 +155,7 @@ def prompts(
     with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.prompt_selection import prompt_selection
-        from clipes.flows.tables import print_selection
+        from clipes.flows.terminal_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with _explain_resume():
@@ -170,7 +170,7 @@ def prompts(
 @app.command()
 def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Show the progress of a run, or how it ended."""
-    from clipes.flows.tables import print_status
+    from clipes.flows.terminal_tables import print_status
     from clipes.tasks.storage.run_status import read_run
 
     print_status(out, read_run(store, name))
@@ -179,7 +179,7 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Rewrite a run's report.html and print its path."""
-    from clipes.tasks.report import write_report
+    from clipes.tasks.report.report_file import write_report
 
     out.print(f"report: {write_report(store, name)}", markup=False)
 
@@ -252,7 +252,7 @@ def gc(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Delete artifacts that no run uses. Artifacts of runs that are running or may be resumed are kept."""
-    from clipes.flows.tables import print_garbage
+    from clipes.flows.terminal_tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 
     found = find_garbage(store, seconds_of(older_than), time.time())
@@ -272,7 +272,7 @@ def doctor(
     ] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine and what does not, and say how to fix it."""
-    from clipes.flows.tables import print_findings
+    from clipes.flows.terminal_tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.run import ClipConfig
 

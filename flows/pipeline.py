@@ -7,13 +7,13 @@ from pydantic import Field
 
 from clipes.flows.flow_runs import claim_flow_run
 from clipes.flows.prompt_selection import choose_template
-from clipes.flows.resume import explain_retry
+from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
-from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
-from clipes.tasks.report import report_run
+from clipes.tasks.report.report_file import report_run
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary

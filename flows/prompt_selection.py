@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from prefect import flow
 
 from clipes.flows.flow_runs import claim_flow_run
-from clipes.flows.resume import explain_retry
+from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
-from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import list_photos, prepare_ranking

@@ -15,7 +15,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from clipes.flows.shared_server import SharedServer, join_shared_server, restart
+from clipes.flows.server_process import SharedServer, join_shared_server, restart
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.log import show_log

@@ -10,8 +10,8 @@ from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from clipes.tasks.execution.retries import JITTER, is_worth_a_retry, retry_condition, retry_delays
-from clipes.tasks.execution.shard_runner import ShardRunner
+from clipes.tasks.execution.shard_retries import JITTER, is_worth_a_retry, retry_condition, retry_delays
+from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import reason_of
@@ -20,13 +20,13 @@ from clipes_core.errors import StageError, TransientError, UpstreamError
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=retry_condition)
-def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -> State[None]:
+def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -> State[None]:
     """Reuse or make shards of one stage, one after the other; if one of them fails, continue with the next.
 
     When Prefect retries the task run, only the shards that failed for a transient cause are made again.
 
     Args:
-        shard_runner: shard runner of the stage, with the run's ledger.
+        stage_shards: makes the shards of the stage, and has the run's ledger.
         shards: numbers of the shards, in the order in which they are made.
         label: label of the shards for the name of the task run, see `group_label`.
 
@@ -38,13 +38,13 @@ def shard_task(shard_runner: ShardRunner, shards: tuple[int, ...], label: str) -
         Exception: shards failed for other reasons. If one did, its error is raised unchanged. If several did, one error
             lists their errors.
     """
-    ledger, stage, attempt, log = shard_runner.ledger, shard_runner.stage.name, _attempt(), get_run_logger()
+    ledger, stage, attempt, log = stage_shards.ledger, stage_shards.stage.name, _attempt(), get_run_logger()
     for shard in shards:
         if attempt > 1 and not is_worth_a_retry(ledger.failure(stage, shard)):
             continue
         ledger.started(stage, shard, attempt)
         try:
-            record = shard_runner.make(shard)
+            record = stage_shards.make(shard)
             ledger.finished(record, attempt)
             log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
             record.check()

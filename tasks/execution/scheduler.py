@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.execution.shard_runner import ShardRunner
+from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.runs.failures import check_shards
 from clipes.tasks.runs.ledger import Ledger
@@ -38,16 +38,16 @@ class Scheduler:
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
         self._ledger, self._runner, self._threads = ledger, runner, threads
-        self._shard_runners: dict[str, ShardRunner] = {}
+        self._stage_shards: dict[str, StageShards] = {}
         self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
         self._order = uuid.uuid4().hex
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
         """Submit all shards of a stage; each waits for the shards it reads. Submit none if the run lacks the stage."""
         stage = STAGES[stage_name]
-        upstream = {read.name: self._shard_runners[read.name] for read in stage.upstream if read.name in run.stages}
-        shard_runner = ShardRunner(run, self._ledger, stage, self._runner, upstream)
-        self._shard_runners[stage_name], self._futures[stage_name] = shard_runner, {}
+        upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
+        stage_shards = StageShards(run, self._ledger, stage, self._runner, upstream)
+        self._stage_shards[stage_name], self._futures[stage_name] = stage_shards, {}
         shards = run.shards(stage)
         for shard in shards:
             self._ledger.planned(stage_name, shard)
@@ -61,8 +61,8 @@ class Scheduler:
             )
             future = self._threads[stage.workers].submit(
                 named_task(stage_name, run.config),
-                {"shard_runner": shard_runner, "shards": self._in_turn(group), "label": group_label(group, count)},
-                # One failed upstream shard must not stop a whole group: the shard runner checks what each shard reads.
+                {"stage_shards": stage_shards, "shards": self._in_turn(group), "label": group_label(group, count)},
+                # One failed upstream shard must not stop a whole group: `make` checks what each shard reads.
                 wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
             )
             self._futures[stage_name].update(dict.fromkeys(group, future))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.report.photo_counts import Listed, listed
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious

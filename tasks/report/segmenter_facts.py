@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.report.photo_counts import Listed, listed
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES

@@ -12,10 +12,10 @@ from clipes.tasks.report.gallery.cards import Card
 from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
+from clipes.tasks.report.html_page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.notes import headline, notes, state_of
-from clipes.tasks.report.page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.scores import ranked_by, ranked_classes
-from clipes.tasks.report.training_facts import describe_training
+from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 

@@ -64,7 +64,7 @@ def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, conf
 
     (frames,) = found
     listed = (ROOT / "docs" / "architecture.md").read_text()
-    assert frames == ["prefect_task.shard_task", "shard_runner.make", "inline_runner.run", "make_shard.make_shard"]
+    assert frames == ["prefect_task.shard_task", "stage_shards.make", "inline_runner.run", "make_shard.make_shard"]
     assert len(["scheduler.submit", *frames]) <= 6
     assert all(f"`{frame.partition('.')[2]}`" in listed for frame in frames if frame != "inline_runner.run")
 
@@ -80,7 +80,7 @@ def test_a_job_waits_in_as_few_frames_of_the_local_runner(server, config, monkey
     wait = ProcessFuture.result
     monkeypatch.setattr(ProcessFuture, "result", result)
     pipeline(with_runner(config, "local"), until="texts", fresh=True)
-    assert found == [["prefect_task.shard_task", "shard_runner.make", "local_runner.run"]]
+    assert found == [["prefect_task.shard_task", "stage_shards.make", "local_runner.run"]]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from support.process_watch import gone_within, started_in
 
 from clipes.flows.server import _answers, _Keeper, provide_server
-from clipes.flows.shared_server import join_shared_server
+from clipes.flows.server_process import join_shared_server
 from clipes_core.errors import ConfigError, StageError
 
 
@@ -100,7 +100,7 @@ def test_a_run_that_was_stopped_is_not_called_again_although_its_server_was_lost
 
 
 def test_all_users_share_one_server_until_the_last_one_leaves(home):
-    holds = "import sys; from pathlib import Path; from clipes.flows.shared_server import join_shared_server"
+    holds = "import sys; from pathlib import Path; from clipes.flows.server_process import join_shared_server"
     holds += "\nwith join_shared_server(Path(sys.argv[1])) as server: print(server.pid, flush=True); input()"
     command = [sys.executable, "-c", holds, str(home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

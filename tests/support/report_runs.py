@@ -5,7 +5,7 @@ from contextlib import suppress
 import fsspec
 from support.report_pages import Element, check_stands_alone, parsed
 
-from clipes.tasks.report import write_report
+from clipes.tasks.report.report_file import write_report
 from clipes.tasks.runs.record.recorder import record_run
 
 

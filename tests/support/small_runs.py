@@ -12,7 +12,7 @@ from support.pool_calls import call
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.make_shard import cached_record, make_shard
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.execution.shard_runner import ShardRunner
+from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.jobs import ShardRecord, shard_job
@@ -80,31 +80,31 @@ def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
 def made_with(runner: Runner, run: PreparedRun) -> Ledger:
     """Make or reuse every shard of a run with a runner that is open."""
     ledger = Ledger(run.photos, 1)
-    for shard_runner in _shard_runners(run, ledger, runner):
-        work_on(shard_runner, run)
+    for stage_shards in _stage_shards(run, ledger, runner):
+        work_on(stage_shards, run)
     return ledger
 
 
-def shard_runners(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[ShardRunner]:
-    """The shard runner of each stage of a run, on a pool."""
-    return _shard_runners(run, ledger, PoolRunner(pool, run.config))
+def all_stage_shards(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[StageShards]:
+    """The shards of each stage of a run, on a pool."""
+    return _stage_shards(run, ledger, PoolRunner(pool, run.config))
 
 
-def _shard_runners(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[ShardRunner]:
-    found: dict[str, ShardRunner] = {}
+def _stage_shards(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[StageShards]:
+    found: dict[str, StageShards] = {}
     for stage in run.own_stages():
         upstream = {read.name: found[read.name] for read in stage.upstream}
-        found[stage.name] = ShardRunner(run, ledger, stage, runner, upstream)
+        found[stage.name] = StageShards(run, ledger, stage, runner, upstream)
     return list(found.values())
 
 
-def work_on(shard_runner: ShardRunner, run: PreparedRun) -> None:
+def work_on(stage_shards: StageShards, run: PreparedRun) -> None:
     """Make or reuse all shards of a stage."""
-    stage, ledger = shard_runner.stage, shard_runner.ledger
+    stage, ledger = stage_shards.stage, stage_shards.ledger
     for shard in run.shards(stage):
         ledger.planned(stage.name, shard)
         ledger.started(stage.name, shard, 1)
-        ledger.finished(shard_runner.make(shard), 1)
+        ledger.finished(stage_shards.make(shard), 1)
 
 
 def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> ShardPlan:

@@ -15,10 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.pool_calls import worker_pool
 from support.prepared import prepare_run
-from support.small_runs import TINY_NETWORK, TinyPhotos, shard_runners, work_on
+from support.small_runs import TINY_NETWORK, TinyPhotos, all_stage_shards, work_on
 from torch import Tensor
 
-from clipes.tasks.execution.shard_runner import ShardRunner
+from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
@@ -99,7 +99,7 @@ class SmallTraining:
 
 
 @contextmanager
-def training_work(run: PreparedRun, pool: WorkerPool | None = None, processes: int = 1) -> Iterator[ShardRunner]:
+def training_work(run: PreparedRun, pool: WorkerPool | None = None, processes: int = 1) -> Iterator[StageShards]:
     """Run the earlier stages, and yield the work of the segmenter's stage with training processes of its own.
 
     Args:
@@ -109,8 +109,8 @@ def training_work(run: PreparedRun, pool: WorkerPool | None = None, processes: i
     """
     with worker_pool([WorkerSlot("cpu", 1)] * processes, Counters(tuple(STAGES))) as training_pool:
         ledger = Ledger(run.photos, run.evaluated)
-        *earlier, work = shard_runners(run, ledger, training_pool)
-        for each in shard_runners(run, ledger, pool)[:-1] if pool else earlier:
+        *earlier, work = all_stage_shards(run, ledger, training_pool)
+        for each in all_stage_shards(run, ledger, pool)[:-1] if pool else earlier:
             work_on(each, run)
         yield work
 
@@ -125,7 +125,7 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
     )
 
 
-def failed_attempt(work: ShardRunner, disturb: Callable[[], None]) -> BaseException | None:
+def failed_attempt(work: StageShards, disturb: Callable[[], None]) -> BaseException | None:
     """Train the segmenter, disturb the training once the checkpoint of iteration 20 exists, and return its error."""
     folder = Path(work.run.store.uri) / "artifacts" / "segmenter" / work.run.keys["segmenter"]
     assert not list(folder.glob("*.checkpoints/00000020.pt")), "an earlier training left its checkpoint"

@@ -12,13 +12,13 @@ from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.metrics import run_metrics
+from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, time_now
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.retry import RetryPolicy
+from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, StorageError, TransientError
 

@@ -18,7 +18,7 @@ from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
-from clipes.tasks.runs.metrics import run_metrics
+from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.runs.stage_summary import summaries
 from clipes.tasks.stages.registry import STAGES

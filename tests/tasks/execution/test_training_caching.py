@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.damage import flip_in_page
 from support.pool_calls import worker_pool
-from support.small_runs import shard_runners, work_on, worked_through
+from support.small_runs import all_stage_shards, work_on, worked_through
 from support.small_trainings import result_of, same_weights
 
 from clipes.tasks.machine.row_counters import Counters
@@ -101,7 +101,7 @@ def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, tr
     run = prepared(evaluation={"flip": True})
     ledger = Ledger(run.photos, run.evaluated)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
-        *before, scores = shard_runners(run, ledger, own)
+        *before, scores = all_stage_shards(run, ledger, own)
         for work in before:
             work_on(work, run)
         assert ledger.record("segmenter", 0).cached

@@ -6,8 +6,8 @@ from support.ledger_records import reject
 from support.plain_reports import class_scores, plain_facts
 from support.plain_runs import photo
 
-from clipes.tasks.report.listed import Listed
 from clipes.tasks.report.notes import RESUME, Note, headline, notes, state_of
+from clipes.tasks.report.photo_counts import Listed
 
 PHOTOS = photo("a", (1,)), photo("b", (2,))
 TRAINING = {"reads": {"unusable_photos": []}}

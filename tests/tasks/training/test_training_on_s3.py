@@ -2,7 +2,7 @@
 
 from support.pool_calls import worker_pool
 from support.prepared import prepare_run
-from support.small_runs import shard_runners, work_on
+from support.small_runs import all_stage_shards, work_on
 from support.small_trainings import SmallTraining
 
 from clipes.tasks.machine.row_counters import Counters
@@ -28,7 +28,7 @@ def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_fold
     run = prepare_run(parse_config({**values, "dataset": dataset, "store": f"{s3_folder}/store"}), "segmenter")
     ledger = Ledger(run.photos, run.evaluated)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
-        for work in shard_runners(run, ledger, own):
+        for work in all_stage_shards(run, ledger, own):
             work_on(work, run)
 
     uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 from support.permissions import unprivileged
 
-from clipes.tasks.storage.retry import ONE_MINUTE
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import GB, CachedFiles
 from clipes_core.errors import StorageError, TransientError

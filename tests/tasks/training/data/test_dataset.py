@@ -15,7 +15,7 @@ from support.dataset_samples import RANDOM, same, samples
 from support.masked_photos import confidence_of, ids_of, mask_row, noise, png
 
 import clipes_core.segmentation  # noqa: F401  registers PackConfidence
-from clipes.tasks.storage.retry import ONE_MINUTE
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset

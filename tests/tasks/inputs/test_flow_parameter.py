@@ -2,9 +2,9 @@ import pytest
 from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter, ValidationError
 
-from clipes.tasks.inputs.config_form import ConfigParameter
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.formats import FORMATS
+from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes_core.config.run import RunConfig
 
 

@@ -2,7 +2,7 @@ import pytest
 from support.plain_runs import photo
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.listed import Listed, listed
+from clipes.tasks.report.photo_counts import Listed, listed
 from clipes.tasks.runs.record.contents import manifest_table
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles

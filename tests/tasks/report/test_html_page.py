@@ -6,7 +6,7 @@ from support.plain_reports import class_scores, plain_facts
 from support.plain_runs import photo
 from support.report_pages import parsed, section
 
-from clipes.tasks.report.page import CONFIDENCE_BINS, page
+from clipes.tasks.report.html_page import CONFIDENCE_BINS, page
 
 
 @pytest.fixture

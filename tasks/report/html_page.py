@@ -14,7 +14,7 @@ from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
-from clipes.tasks.report.training_facts import describe_training
+from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence

@@ -13,7 +13,7 @@ from support.report_pages import cards, groups, notes, parsed, section, titles
 from support.report_runs import report_of, write_down
 from support.small_runs import make_run, run_files
 
-from clipes.tasks.report import report_run, write_report
+from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_status import read_run

@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from clipes.flows.resume import explain_retry, retry_hint
+from clipes.flows.resume_advice import explain_retry, retry_hint
 from clipes_core.errors import StageError
 
 

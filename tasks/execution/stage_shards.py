@@ -17,7 +17,7 @@ from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamErro
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 
-class ShardRunner:
+class StageShards:
     """Reuses, makes and repairs the shards of one stage; shared by all task runs of the stage.
 
     Args:
@@ -25,11 +25,11 @@ class ShardRunner:
         ledger: ledger of the run.
         stage: the stage.
         runner: runner that makes the shards.
-        upstream: name of each upstream stage -> its shard runner.
+        upstream: name of each upstream stage -> the shards of this stage.
     """
 
     def __init__(
-        self, run: PreparedRun, ledger: Ledger, stage: Stage, runner: Runner, upstream: Mapping[str, "ShardRunner"]
+        self, run: PreparedRun, ledger: Ledger, stage: Stage, runner: Runner, upstream: Mapping[str, "StageShards"]
     ) -> None:
         self.run, self.ledger, self.stage = run, ledger, stage
         self._runner, self._upstream = runner, upstream
@@ -91,8 +91,8 @@ class ShardRunner:
         for stage in (*self.stage.photo_upstream, self.stage):
             check_failure_rate(self.ledger, stage.name)
 
-    def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["ShardRunner", int]]:
-        """Yield the shards of an upstream stage that a shard reads, as pairs of shard runner and shard number."""
+    def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
+        """Yield the shards of an upstream stage that a shard reads, each as its stage's shards and its number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 

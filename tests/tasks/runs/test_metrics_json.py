@@ -3,7 +3,7 @@ import json
 import pytest
 from support.plain_runs import ledger_of, photo, plain_run, run_inputs, write_artifact
 
-from clipes.tasks.runs.metrics import run_metrics
+from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.stages.mask_scores import MASK_SCORES, MaskScoresRow
 from clipes.tasks.stages.segmenter import SEGMENTER, SegmenterRow
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES, SegmenterScoresRow

@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 from support.damage import flip_in_page
 from support.pool_calls import worker_pool
 from support.prepared import prepare_ranking, prepare_run
-from support.small_runs import shard_runners, work_on, worked_through
+from support.small_runs import all_stage_shards, work_on, worked_through
 
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker import WorkerSlot
@@ -104,7 +104,7 @@ def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool)
     run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
     meets_it, dies_in_the_mend, mends, goes_on = False, True, False, False
     ledger = Ledger(run.photos, 1)
-    texts, cams_work, masks = shard_runners(
+    texts, cams_work, masks = all_stage_shards(
         run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on])
     )
     for work in (texts, cams_work):
@@ -138,7 +138,7 @@ def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool
     cams = Path(made("cams")["cams"].uri)
     run = prepare_run(three.config(), "masks")
     ledger = Ledger(run.photos, 1)
-    for work in shard_runners(run, ledger, pool):
+    for work in all_stage_shards(run, ledger, pool):
         if work.stage.name == "masks":
             assert ledger.record("cams", 0).cached
             cams.unlink()

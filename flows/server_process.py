@@ -1,7 +1,7 @@
 """One Prefect server for all runs of a user on this machine. It lives as long as at least one process uses it.
 
 Each process that uses the server holds a shared lock on a file. The operating system releases the lock however the
-process ends. The server's own process, `python -m clipes.flows.shared_server FOLDER`, ends as soon as it gets an
+process ends. The server's own process, `python -m clipes.flows.server_process FOLDER`, ends as soon as it gets an
 exclusive lock on the file, because then no process uses the server any more.
 """
 
@@ -105,7 +105,7 @@ def _find_live(folder: Path) -> SharedServer | None:
 
 
 def _start(folder: Path, port: int) -> SharedServer:
-    command = [sys.executable, "-m", "clipes.flows.shared_server", str(folder)]
+    command = [sys.executable, "-m", "clipes.flows.server_process", str(folder)]
     # The port is an environment variable, because the UI ignores the option --port of `prefect server start`.
     environment = {
         **SERVER_SETTINGS,

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from clipes.tasks.storage.retry import ONE_MINUTE, RetryPolicy
+from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy
 from clipes_core.errors import StorageError, TransientError
 
 

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from clipes.flows.tables import print_metrics, print_status
+from clipes.flows.terminal_tables import print_metrics, print_status
 from clipes.tasks.storage.run_status import RunStatus
 
 COUNTS = {

@@ -1,0 +1,86 @@
+"""Write the report of a run: one HTML file that shows results and failures, made from the files of the run."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.report.html_page import page
+from clipes.tasks.report.ui_pages import show_run
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.record.recorder import RunRecord, record_run
+from clipes.tasks.storage.layout import REPORT_FILE
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_status import read_run
+from clipes_core.errors import ClipesError, RunBusyError
+
+logger = logging.getLogger(__name__)
+
+
+def write_report(store_uri: str, name: str) -> str:
+    """Write `runs/<name>/report.html` for a run in any state.
+
+    Returns:
+        URI of the report.
+
+    Raises:
+        UsageError: no run of this name is in the store, or an earlier version of clipes wrote it.
+        ArtifactError: run.json, status.parquet, rejects.parquet or metrics.json is broken. If another file cannot be
+            read, the report says so and lacks the content of that file.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    files = RunFiles(store_uri, name)
+    return _write(files, _gather(files))
+
+
+@contextmanager
+def report_run(run: PreparedRun) -> Iterator[RunRecord]:
+    """Record a run with `record_run`, and write its report after the block, even if the block fails.
+
+    Raises:
+        RunBusyError: a run of this name is already running. No report is written then.
+    """
+    try:
+        with record_run(run) as record:
+            yield record
+    except RunBusyError:
+        raise
+    except BaseException:
+        uri = _report_or_warn(run)
+        if uri is not None:
+            logger.info("report: %s", uri)
+        raise
+    record.report = _report_or_warn(run)
+
+
+def _gather(files: RunFiles) -> RunFacts:
+    status = read_run(files.store_uri, files.name)
+    return gather(status, RunArtifacts(files, status.shards))
+
+
+def _write(files: RunFiles, facts: RunFacts) -> str:
+    files.write_text(REPORT_FILE, page(facts))
+    return files.uri(REPORT_FILE)
+
+
+def _report_or_warn(run: PreparedRun) -> str | None:
+    """Write the report and show the run in the Prefect UI; log a warning if either fails.
+
+    A failure is not raised, because the user can write the report later with `clipes report`.
+
+    Returns:
+        The URI of the report; None if it could not be written.
+    """
+    files, uri = RunFiles(run.store.uri, run.config.name), None
+    try:
+        facts = _gather(files)
+        uri = _write(files, facts)
+        show_run(facts, uri)
+    except Exception as exc:
+        unexpected, missing = not isinstance(exc, ClipesError | OSError), "the UI pages" if uri else REPORT_FILE
+        logger.warning(
+            "run %s: could not write %s: %s: %s", files.name, missing, type(exc).__name__, exc, exc_info=unexpected
+        )
+    return uri
