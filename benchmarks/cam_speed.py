@@ -1,11 +1,12 @@
-"""Measure how long CLIP's CAMs take on this machine, relative to CAMs in fp32 in the same run.
+"""Measure how long the computation of CAMs takes on this machine, in several variants.
 
     python benchmarks/cam_speed.py [--model ViT-B-16-quickgelu] [--size 500x375] [--rounds 5]
 
-The benchmark times CAMs of one photo of random pixels with random weights: with two classes in fp32, in bf16 and
-without refinement, and with four classes. It also times the affinity of eq. (7) alone, as clipes computes it and as the
-paper's matrix product. The fastest round counts. The variants take turns, so that a machine that slows down slows all
-of them.
+The benchmark computes the CAMs of a photo of random pixels with a CLIP with random weights. The variants are two
+classes in fp32, two classes in bf16, two classes in fp32 without refinement, and four classes in fp32. The benchmark
+also times the affinity of eq. (7) alone: as clipes computes it, and with the paper's matrix products. Each round times
+all variants, so that changes in the speed of the machine affect all of them. The benchmark prints the fastest time of
+each variant, in seconds and relative to the first variant.
 """
 
 import argparse
@@ -28,7 +29,7 @@ CLASSES, BACKGROUND_WORDS = 2, 25
 
 
 def main() -> None:
-    """Measure all variants and print their times."""
+    """Measure all variants, and print the fastest time of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="ViT-B-16-quickgelu")
     parser.add_argument("--size", default="500x375")
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def variants(model: str, width: int, height: int) -> dict[str, Callable[[], object]]:
-    """Return the calls to time, by name."""
+    """Return the functions to time, by the name of the variant."""
     config = ClipConfig(model=model, pretrained="random:0")
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -67,7 +68,7 @@ def variants(model: str, width: int, height: int) -> dict[str, Callable[[], obje
 
 
 def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeatures:
-    """Return random unit vectors as text features."""
+    """Return text features that are random unit vectors."""
     dim = backbone.visual.proj.shape[1]
     features = random.standard_normal((CLASSES + BACKGROUND_WORDS, dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -76,7 +77,7 @@ def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeature
 
 
 def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-    """Compute eq. (7) as the paper writes it: A squared, once per class."""
+    """Compute eq. (7) as the paper writes it, with the matrix A squared, once per class."""
     refined = []
     for cam in cams:
         d = sinkhorn(attention, 3)
@@ -86,7 +87,7 @@ def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> tor
 
 
 def measure(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the fastest time of each call [s]. An additional first round warms up and does not count."""
+    """Return the fastest time of each function [s]. An additional first round is a warm-up and does not count."""
     seconds = {name: float("inf") for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():

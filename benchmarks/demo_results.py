@@ -1,8 +1,9 @@
-"""Score the demo on fresh scenes, with and without softmax, and write docs/results.md.
+"""Score variants of the demo on new scenes, and write the scores to docs/results.md.
 
     python -m benchmarks.demo_results --seeds 101 102 103
 
-Each seed gives a separate data set, on which no setting was chosen. Results in the store are reused.
+Each seed gives a different data set of generated scenes. No setting was chosen on these scenes. Artifacts in the store
+are reused.
 """
 
 import argparse
@@ -18,8 +19,8 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
-DEMO_SEED = 0  # the seed in CONFIG
-SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes this part
+DEMO_SEED = 0  # dataset.seed in CONFIG
+SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes the section under it
 SCORES = {
     "centre_box": "centre box (baseline)",
     "initial_cam": "initial CAM",
@@ -35,7 +36,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run the demo on each seed and write its scores."""
+    """Run each variant of the demo on each seed, rank templates on each seed, and write the scores."""
     arguments = parse_arguments(__doc__, [101, 102, 103])
     metrics = {
         variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
@@ -51,7 +52,7 @@ def parse_arguments(description: str, seeds: list[int]) -> argparse.Namespace:
     """Parse --seeds, --store and --to.
 
     Args:
-        description: docstring of the program; its first line is shown by --help.
+        description: docstring of the program. --help shows its first line.
         seeds: default of --seeds.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -62,7 +63,7 @@ def parse_arguments(description: str, seeds: list[int]) -> argparse.Namespace:
 
 
 def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
-    """Run one variant on one seed; return its metrics and its template."""
+    """Run one variant on one seed; return the content of metrics.json and the template that was used."""
     clipes("run", "results", store, "--until", "mask_scores", settings=(f"dataset.seed={seed}", *settings))
     folder = ROOT / store / "runs" / "results"
     made = json.loads((folder / "run.json").read_text())
@@ -70,14 +71,14 @@ def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
 
 
 def clipes(command: str, name: str, store: str, *options: str, settings: Sequence[str]) -> None:
-    """Call the command of this Python's environment with the demo's config.
+    """Call a clipes command with the demo's config, using the `clipes` program next to this Python interpreter.
 
     Args:
-        command: run or prompts.
+        command: name of the command: run or prompts.
         name: name of the run.
         store: folder of artifacts and runs.
         options: further options of the command.
-        settings: keys of the config to set, each as KEY=VALUE.
+        settings: settings that replace those of the config, each as KEY=VALUE.
     """
     program = Path(sys.executable).with_name("clipes")
     overrides = [word for setting in settings for word in ("--set", setting)]
@@ -89,7 +90,8 @@ def prompt_scores(seed: int, store: str) -> dict[str, Any]:
     """Rank templates on one seed with `clipes prompts --with-miou`.
 
     Returns:
-        `rows` of prompt_scores.parquet, best CAMs first, and the `facts` of metrics.json.
+        A dict of two entries. `rows` has the rows of prompt_scores.parquet, ordered by the mIoU of the refined CAMs,
+        the highest first. `facts` has the content of metrics.json.
     """
     name = "results-prompts"
     clipes("prompts", name, store, "--with-miou", "--miou-photos", "200", settings=[f"dataset.seed={seed}"])
@@ -104,7 +106,7 @@ def page(
     metrics: Mapping[str, Sequence[Mapping[str, Any]]],
     prompts: Mapping[int, Mapping[str, Any]],
 ) -> str:
-    """Return the content of docs/results.md, without the part on the segmenter."""
+    """Return the content of docs/results.md without the section on the segmenter."""
     command = f"python -m benchmarks.demo_results --seeds {' '.join(map(str, seeds))}"
     lines = [
         "# Results on the demo's scenes",
@@ -125,7 +127,7 @@ def page(
 
 
 def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the table of scores, with one line per variant."""
+    """Return the lines of the table of scores, which has one row per variant."""
     lines = [f"| variant | {' | '.join(SCORES.values())} |", f"|---|{'---|' * len(SCORES)}"]
     for variant, runs in metrics.items():
         cells = [spread([100 * run[what]["miou"] for run in runs]) for what in SCORES]
@@ -134,7 +136,7 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the table of the pseudo masks' mIoU for each seed, with the templates that `auto` chose."""
+    """Return the lines of a table: the mIoU of the pseudo masks, and the template that `auto` chose, for each seed."""
     lines = [f"| pseudo mask by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
@@ -144,12 +146,12 @@ def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str,
 
 
 def spread(values: Sequence[float]) -> str:
-    """Format the mean and the range of values."""
+    """Format the mean of values, followed by the lowest and the highest value."""
     return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Return the section on sharpness and mIoU: one table of all seeds, and one of the templates of the demo's seed."""
+    """Return the lines of the section on templates: a table of all seeds, and the templates of the demo's seed."""
     lines = [
         "",
         "## Sharpness and mIoU of templates",
@@ -184,13 +186,13 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
 
 
 def sharpest_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
-    """Format the score of the template that `auto` chooses, and the median of the sample."""
+    """Format the mIoU with the template that `auto` chooses, and the median mIoU of the sampled templates."""
     (sharpest,) = (row[what] for row in rows if row["rank"] == 1)
     return f"{100 * sharpest:.2f}, {100 * statistics.median(row[what] for row in rows):.2f}"
 
 
 def signed(correlation: float | None) -> str:
-    """Format a rank correlation; None, which stands for equal scores, becomes `undefined`."""
+    """Format a rank correlation. If it is None because all scores are equal, return `undefined`."""
     return "undefined" if correlation is None else f"{correlation:+.2f}"
 
 

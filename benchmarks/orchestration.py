@@ -1,10 +1,12 @@
-"""Measure what a run costs in addition to its work: server, imports, task runs, files.
+"""Measure the time that a run takes in addition to its computation: for the server, imports, task runs and files.
 
     python -m benchmarks.orchestration [--shards 2000 10000]
 
 The benchmark runs the demo, runs it again with all shards cached, and then runs data sets with one tiny photo per
-shard. Orchestration is the wall time of the command minus the working time of its busiest kind of worker, averaged over
-the workers of this kind. The bounds hold for an idle machine.
+shard. The additional time is called orchestration. It is the wall time of the command minus the computing time of the
+busiest kind of worker (GPU or CPU). The computing time of a kind of worker is the mean of the computing times of its
+workers. The benchmark also prints upper bounds for some of the times. The times of an idle machine should be below
+these bounds.
 """
 
 import argparse
@@ -46,8 +48,8 @@ class Cost:
 
     Attributes:
         wall: wall time of the command [s].
-        working: working time of the busiest kind of worker, averaged over these workers [s].
-        shards: number of shards.
+        working: computing time of the busiest kind of worker, averaged over the workers of this kind [s].
+        shards: number of shards of all stages.
     """
 
     wall: float
@@ -56,33 +58,38 @@ class Cost:
 
     @property
     def orchestration(self) -> float:
-        """The wall time that is not working time [s]."""
+        """The wall time minus the computing time [s]."""
         return self.wall - self.working
 
 
 def main() -> None:
-    """Measure the runs, and print each time with its bound."""
+    """Measure the runs, and print their times and the bounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shards", type=int, nargs="*", default=[2000], help="of the data sets of tiny photos")
-    parser.add_argument("--no-demo", action="store_true", help="only the tiny photos")
+    parser.add_argument(
+        "--shards", type=int, nargs="*", default=[2000], help="numbers of shards of the data sets of tiny photos"
+    )
+    parser.add_argument("--no-demo", action="store_true", help="run only the data sets of tiny photos")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.no_demo:
             demo = ["configs/demo.yaml", "--store", f"{folder}/demo"]
             print_cost("demo", first := measured(demo, f"{folder}/demo/runs/demo"))
-            print(f"  bound {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s", flush=True)
+            print(
+                f"  upper bound for the orchestration: {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s",
+                flush=True,
+            )
             print_cost("demo, all cached", measured(demo, f"{folder}/demo/runs/demo"))
-            print(f"  bound {CACHED_SECONDS} s of wall time", flush=True)
+            print(f"  upper bound for the wall time: {CACHED_SECONDS} s", flush=True)
         for shards in arguments.shards:
             tiny = tiny_run(Path(folder) / str(shards), shards)
             runs = f"{folder}/{shards}/store/runs/tiny"
             print_cost(f"{shards} tiny shards", measured(tiny, runs))
             print_cost(f"{shards} tiny shards, all cached", measured(tiny, runs))
-            print(f"  bound {TINY_SECONDS} s for 2000 shards", flush=True)
+            print(f"  upper bound for the orchestration with 2000 shards: {TINY_SECONDS} s", flush=True)
 
 
 def measured(arguments: Sequence[str], run: str) -> Cost:
-    """Call `clipes run`, and read its working time from the metrics."""
+    """Call `clipes run`, measure its wall time, and read the computing times of its stages from metrics.json."""
     started = time.monotonic()
     command = [Path(sys.executable).with_name("clipes"), "run", *arguments]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -92,7 +99,7 @@ def measured(arguments: Sequence[str], run: str) -> Cost:
 
 
 def working(stages: dict[str, dict[str, float]]) -> float:
-    """Return the working time of the busiest kind of worker, averaged over these workers [s]. No run can be faster."""
+    """Return the computing time of the busiest kind of worker, averaged over its workers [s]. No run can take less."""
     execution = ExecutionConfig()
     workers = {"cpu": len(cpu_slots(execution)), "gpu": len(gpu_slots(ClipConfig(), execution))}
     busy = dict.fromkeys(workers, 0.0)
@@ -103,7 +110,7 @@ def working(stages: dict[str, dict[str, float]]) -> float:
 
 
 def tiny_run(folder: Path, shards: int) -> list[str]:
-    """Write a list of tiny photos, one for each shard; return the arguments of a run on it."""
+    """Write a data set with one tiny photo per shard, and its config; return the arguments of a run on it."""
     folder.mkdir()
     missing, names = set(range(shards)), []
     for name in map(str, count()):
@@ -122,10 +129,10 @@ def tiny_run(folder: Path, shards: int) -> list[str]:
 
 
 def print_cost(what: str, cost: Cost) -> None:
-    """Print the times of a run."""
+    """Print the times of a run, and its orchestration per shard."""
     print(
-        f"{what}: {cost.wall:.1f} s wall, {cost.working:.1f} s working, {cost.orchestration:.1f} s orchestration, "
-        f"{cost.shards} shards, {1000 * cost.orchestration / cost.shards:.0f} ms a shard",
+        f"{what}: {cost.wall:.1f} s wall time, {cost.working:.1f} s computing time, {cost.shards} shards, "
+        f"{cost.orchestration:.1f} s orchestration ({1000 * cost.orchestration / cost.shards:.0f} ms per shard)",
         flush=True,
     )
 

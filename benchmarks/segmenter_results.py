@@ -1,9 +1,9 @@
-"""Score the demo's segmenter with the confidence-guided loss and with cross entropy, for docs/results.md.
+"""Score the demo's segmenter, trained with each of two losses, and write the scores to docs/results.md.
 
     python -m benchmarks.segmenter_results --seeds 0 1 2
 
-The photos and masks are those of configs/demo.yaml. A seed decides the initial weights, the order of the photos and
-their augmentation. Results in the store are reused.
+The losses are the confidence-guided loss and cross entropy. The photos and masks are those of configs/demo.yaml. A seed
+determines the initial weights, the order of the photos and their augmentation. Artifacts in the store are reused.
 """
 
 import json
@@ -24,7 +24,7 @@ WHY = (
 
 
 def main() -> None:
-    """Train with each loss and seed, and write the scores."""
+    """Train with each loss and seed, score with and without a CRF, and write the scores."""
     arguments = parse_arguments(__doc__, [0, 1, 2])
     seeds, store = arguments.seeds, arguments.store
     runs = {(loss, crf): [run(loss, crf, seed, store) for seed in seeds] for loss, crf in product(LOSSES, CRF)}
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def run(loss: str, crf: str, seed: int, store: str) -> dict[str, Any]:
-    """Run one variant and return its metrics. The runs with and without CRF share the segmenter."""
+    """Run one variant and return the content of metrics.json. Runs that differ only in the CRF share a segmenter."""
     name = f"results-{loss}-{seed}-crf-{crf}"
     settings = (f"train.loss={loss}", f"train.seed={seed}", f"evaluation.crf.enabled={crf}")
     clipes("run", name, store, settings=settings)
@@ -42,7 +42,7 @@ def run(loss: str, crf: str, seed: int, store: str) -> dict[str, Any]:
 
 
 def section(seeds: Sequence[int], runs: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]) -> str:
-    """Return the part of docs/results.md on the segmenter."""
+    """Return the section of docs/results.md on the segmenter."""
     first = runs["cgl", "true"][0]
     command = f"python -m benchmarks.segmenter_results --seeds {' '.join(map(str, seeds))}"
     lines = [

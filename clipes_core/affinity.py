@@ -1,4 +1,4 @@
-"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention, starting inside the object's boxes."""
+"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention, from the patches inside its boxes."""
 
 import cv2
 import numpy as np
@@ -10,15 +10,15 @@ from clipes_core.gradcam import normalise_cam
 
 
 def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
-    """Bring attention close to a doubly stochastic matrix.
+    """Scale the rows and columns of an attention matrix, so that it becomes nearly doubly stochastic.
 
     Args:
         attn_weights: (n, n) float, at least 0, rows are queries.
-        rounds: number of rounds; each divides by the column sums, then by the row sums.
+        rounds: number of rounds. Each round divides by the column sums, and then by the row sums.
 
     Returns:
-        (n, n) D of eq. (6), in the dtype of `attn_weights`. Rows sum to 1 if there is at least one round. A row or
-        column of zeros, which a very peaked softmax may leave, stays zero.
+        (n, n) D of eq. (6), in the dtype of `attn_weights`. The rows sum to 1 if there is at least one round. A row or
+        column of zeros, which can result from a very peaked softmax, stays zero.
 
     Source: CLIP-ES sec. 3.3, eq. (6).
     """
@@ -32,7 +32,7 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
 
 class Attention:
-    """The attention of one photo in one view, and its doubly stochastic form, which all CAMs of the view share.
+    """The attention of one photo in one view. Its doubly stochastic form is computed once and shared by all CAMs.
 
     Args:
         weights: (hw, hw) float, at least 0, rows are queries.
@@ -46,7 +46,7 @@ class Attention:
         self._balanced: dict[int, torch.Tensor] = {}
 
     def balanced(self, rounds: int) -> torch.Tensor:
-        """Return the result of `sinkhorn` on the weights in float64, computed once for each number of rounds.
+        """Return the result of `sinkhorn` on the weights, in float64. It is computed once for each number of rounds.
 
         Args:
             rounds: number of rounds, as for `sinkhorn`.
@@ -60,7 +60,7 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread CAMs along the attention, with every patch as a source. This is the paper's baseline for CAA.
+    """Spread CAMs along the attention from all patches. This is MHSA, the baseline that the paper compares CAA with.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
@@ -72,7 +72,7 @@ def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config
         (K, h, w) float32 in [0, 1].
 
     Raises:
-        ShapeError: the attention has a different number of patches.
+        ShapeError: `attention` and `cams` have different numbers of patches.
 
     Source: CLIP-ES sec. 3.3.
     """
@@ -93,7 +93,7 @@ def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config:
         (K, h, w) float32 in [0, 1].
 
     Raises:
-        ShapeError: the attention has a different number of patches.
+        ShapeError: `attention` and `cams` have different numbers of patches.
 
     Source: CLIP-ES sec. 3.3, eq. (6), (7).
     """
@@ -107,12 +107,12 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
 
     Args:
         cam: (h, w) float in [0, 1].
-        threshold: lambda in [0, 1), as a share of the peak.
+        threshold: lambda in [0, 1), the share of the peak.
 
     Returns:
-        (h, w) bool B_c of eq. (7): the filled upright boxes of the 8-connected parts; all False if the CAM is all
-        zero. As in the published program, the right and bottom ends of a box are exclusive and clipped to the last
-        column and row. Therefore no box covers the last column or row.
+        (h, w) bool B_c of eq. (7): True inside the axis-aligned boxes around the 8-connected parts; all False if the
+        CAM is all zero. As in the published program, the right and bottom ends of a box are exclusive, and are clipped
+        to the last column and row. Therefore no box covers the last column or row.
 
     Source: CLIP-ES sec. 3.3, eq. (7). Same result as the reference.
     """
@@ -128,18 +128,18 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor, power: int) -> torch.Tensor:
-    """Spread CAMs along the affinity, from the patches that count as sources.
+    """Spread CAMs along the affinity, from given source patches.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on a photo's attention, shared by all CAMs of
-            the photo. float64 is needed, because the differences in a flat attention are smaller than float32's
-            rounding error.
-        masks: (K, h, w) bool, the patches that count as sources. If all are true, this is the paper's MHSA baseline.
+        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on the photo's attention, used for all K CAMs.
+            float64 is needed, because the values of a flat attention differ by less than the rounding error of float32.
+        masks: (K, h, w) bool, true at the source patches of each CAM. If all are true, the result is that of the
+            paper's MHSA baseline.
         power: t, number of times that the affinity A = (D + D^T) / 2 is applied.
 
     Returns:
-        (K, h, w) float32 in [0, 1], normalised; all zero for a class without sources.
+        (K, h, w) float32 in [0, 1], normalised; all zero for a class without source patches.
 
     Raises:
         ShapeError: `balanced` is not (hw, hw).

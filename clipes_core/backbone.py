@@ -15,7 +15,7 @@ from clipes_core.preprocessing import resize_to_patches
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # cpu: fits a core's cache; cuda: enough to fill a GPU
+ATTENTION_BYTES_AT_ONCE = {"cpu": 4 << 20, "cuda": 1 << 30}  # cpu: fits the cache of a core; cuda: keeps a GPU busy
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Encoded:
 
     Attributes:
         features: (B, 1 + hw, C) float32, output of the last block's ln_1: the class token, then the patches (A of
-            eq. (2)). This tensor is the leaf of the graph at which gradients are taken.
-        embedding: (B, D) float32 image embeddings before L2 normalisation, computed from `features` in the graph.
-        attn_weights: (B, hw, hw) float32, mean over the heads and the requested last blocks; rows are queries. None if
+            eq. (2)). This tensor is the leaf of the graph with respect to which gradients are taken.
+        embedding: (B, D) float32 image embeddings before L2 normalisation. They are differentiable with respect to
+            `features`.
+        attn_weights: (B, hw, hw) float32, mean over all heads of the requested last blocks; rows are queries. None if
             no attention was requested.
         grid_hw: (h, w), the number of rows and columns of patches.
     """
@@ -38,24 +39,26 @@ class Encoded:
 
 
 class Backbone:
-    """The visual tower of an OpenCLIP ViT, in one precision on one device.
+    """The visual tower of an OpenCLIP ViT, on one device.
 
-    The class reads everything (patch size, width, depth, heads, activation, norms, mean and std) from the model. With
-    float16, all matrix products of the blocks are in half precision; with bfloat16, only those of the MLPs. The patch
-    and positional embeddings, residual stream, norms and softmax are always float32. The given module is not modified.
-    Weights that need no conversion share memory with the given module's weights.
+    The class takes all properties of the network (patch size, width, depth, heads, activation, norms, mean and std)
+    from the given module. With float16, all matrix products of the blocks are in float16. With bfloat16, only those of
+    the MLPs are in bfloat16. The patch and positional embeddings, residual stream, norms and softmax are always
+    float32. The given module is not modified. Weights that need no conversion share memory with the given module's
+    weights.
 
     Args:
         visual: visual tower of an OpenCLIP model.
-        pooling: how tokens become the image embedding: `patch_mean`, or `cls` for the class token.
+        pooling: tokens that become the image embedding: `patch_mean` for the mean of the patch tokens, or `cls` for the
+            class token.
         device: device that the network runs on.
-        dtype: float32, float16 or bfloat16.
+        dtype: type of the matrix products, as described above: float32, float16 or bfloat16.
 
     Raises:
         WeightsError: `visual` is not an OpenCLIP ViT with plain attention.
 
-    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: the published program runs the whole network in half
-    precision, and rounds the positional embedding in every precision.
+    Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: on a GPU, the published program runs the whole network in
+    float16. It rounds the positional embedding to float16 even on the CPU, where the rest of the network is float32.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Backbone:
         self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
         for block in self.visual.transformer.resblocks:
             block.mlp.to(dtype)
-            if dtype == torch.float16:  # not bfloat16, whose 7 bits of mantissa blur the attention that CAA reads
+            if dtype == torch.float16:  # not for bfloat16: its 7-bit mantissa blurs the attention that CAA reads
                 block.attn.to(dtype)
         self.pooling = pooling
         self.device = torch.device(device)
@@ -83,7 +86,7 @@ class Backbone:
         return len(self.visual.transformer.resblocks)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
-        """Resize a photo to whole multiples of the patch size without cropping, and normalise its colours.
+        """Resize a photo, without cropping, so that its sides are multiples of the patch size; normalise its colours.
 
         Args:
             image: RGB photo.
@@ -97,12 +100,12 @@ class Backbone:
         return torch.from_numpy(normalised).permute(2, 0, 1)
 
     def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
-        """Run a batch through the network, keeping a graph for gradients in the last block only.
+        """Run a batch through the network, and keep a graph for gradients in the last block only.
 
         Args:
             pixels: (B, 3, H', W') float32; H' and W' are multiples of the patch size.
-            attention_blocks: number of blocks whose attention is averaged, counted from the last block backwards. If
-                it exceeds the depth, all blocks are averaged; 0 computes no attention.
+            attention_blocks: number of last blocks whose attention is averaged. If it exceeds the depth, the attention
+                of all blocks is averaged. If it is 0, no attention is computed.
 
         Returns:
             Features, embedding (with graph) and attention; see `Encoded`.
@@ -112,7 +115,7 @@ class Backbone:
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or any(side % self.patch_size for side in pixels.shape[2:]):
             raise ShapeError(
-                f"pixels must be (B, 3, H, W) with sides in multiples of {self.patch_size}, got {tuple(pixels.shape)}"
+                f"pixels must be (B, 3, H, W), with H and W multiples of {self.patch_size}, got {tuple(pixels.shape)}"
             )
         grid_hw = (pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size)
         *first_blocks, last_block = self.visual.transformer.resblocks
@@ -163,7 +166,7 @@ def resize_positional_embedding(
 
 
 class _AttentionMean:
-    """Running mean of attention over blocks and heads."""
+    """Adds up the attention of several blocks, each already averaged over its heads, and returns the mean."""
 
     def __init__(self, blocks: int) -> None:
         self._blocks = blocks
@@ -184,7 +187,7 @@ def _block(
     tokens: torch.Tensor,
     watch: Callable[[torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    """Run the part of a residual block that follows ln_1, and pass the mean attention of its heads to `watch`."""
+    """Run the part of a residual block after ln_1; call `watch`, if given, with the mean attention over the heads."""
     q, k, v = _heads(block.attn, normed)
     if watch is None:
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -207,10 +210,12 @@ def _heads(attn: torch.nn.MultiheadAttention, normed: torch.Tensor) -> tuple[tor
 
 
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute attention and the mean of its weights, a few heads at a time so that the weights stay in the cache.
+    """Compute attention, and the mean of its weights over the heads.
+
+    The function processes a few heads at a time, so that their weights take about `ATTENTION_BYTES_AT_ONCE` bytes.
 
     Returns:
-        (B, heads, N, d) mixed values, and the (B, N, N) float32 mean of the weights over the heads.
+        (B, heads, N, d) values mixed by the attention, and the (B, N, N) float32 mean of the weights over the heads.
     """
     batch, heads, tokens, width = q.shape
     at_once = max(1, ATTENTION_BYTES_AT_ONCE.get(q.device.type, 64 << 20) // (4 * batch * tokens**2))
@@ -234,13 +239,13 @@ def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _frozen(visual: Any) -> Any:
-    """Copy the network without gradients. Its parameters share the memory of the originals until they are converted."""
+    """Copy the network without gradients. The copy shares the memory of each weight until the weight is converted."""
     shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
     return copy.deepcopy(visual, shared)
 
 
 def _check_layout(visual: Any) -> None:
-    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT: other layouts could give wrong numbers."""
+    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT, because other layouts could give wrong results."""
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     plain = (
         hasattr(visual, "conv1")

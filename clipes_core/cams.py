@@ -1,4 +1,4 @@
-"""Initial and refined CAMs of photos, made in the steps of figure 2 of the paper.
+"""Initial and refined CAMs of photos, computed in the steps of the paper's figure 2.
 
 photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> refine -> refined CAMs
 """
@@ -27,7 +27,7 @@ class PhotoCams:
     """The CAMs of one photo.
 
     Attributes:
-        scores: (K,) float32 softmax scores (or logits) of the present classes.
+        scores: (K,) float32 softmax scores of the photo's K classes; logits if `cam.softmax` is false.
         cam: (K, h, w) float32 in [0, 1], initial CAMs.
         refined_cam: (K, h, w) float32 in [0, 1], refined CAMs.
     """
@@ -39,10 +39,10 @@ class PhotoCams:
 
 @dataclass(frozen=True)
 class InitialCams:
-    """The unrefined CAMs of one photo in one view, on the network's device (or on the CPU if the device is mps).
+    """The unrefined CAMs of one photo in one view. They are on the network's device or, if that is mps, on the CPU.
 
     Attributes:
-        scores: (K,) float64 softmax scores (or logits) of the present classes.
+        scores: (K,) float64 softmax scores of the photo's K classes; logits if `cam.softmax` is false.
         cams: (K, h, w) float32 in [0, 1].
     """
 
@@ -57,25 +57,25 @@ def photo_cams(
     class_ids: Sequence[Sequence[int]],
     config: CamConfig,
 ) -> list[PhotoCams]:
-    """Make the CAMs of a batch of photos that have the same size.
+    """Compute the CAMs of a batch of photos that have the same size.
 
     Args:
         backbone: CLIP's image network.
         texts: text features of the vocabulary.
-        images: B RGB photos of the same size.
-        class_ids: B lists, each with the K >= 1 data set ids of a photo.
+        images: B >= 1 RGB photos of the same size.
+        class_ids: B lists, one per photo, with the data set ids of the photo's K >= 1 classes.
         config: settings of softmax, refinement, scales and mirroring.
 
     Returns:
-        The CAMs of each photo on the grid of scale 1, averaged over scales and mirror images. With CAM fusion, the CAM
-        and score of a class are also averaged over its synonyms.
+        The CAMs of each photo on its patch grid at scale 1, averaged over scales and mirror images. With CAM fusion,
+        the CAM and the score of a class are also averaged over its synonyms.
 
     Raises:
-        ShapeError: the photos differ in size, the number of lists is not B, a photo has no classes, or a class has no
-            texts.
+        ShapeError: there is no photo, the photos differ in size, `class_ids` does not have one list per photo, a photo
+            has no classes, or `texts` has no text for a class.
 
-    Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: several scales are averaged on the grid of scale 1, not at
-    the photo's size.
+    Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: CAMs of several scales are averaged on the patch grid of
+    scale 1, not at the photo's size.
     """
     return [cams for (cams,) in template_cams(backbone, [texts], images, class_ids, config)]
 
@@ -87,7 +87,9 @@ def template_cams(
     class_ids: Sequence[Sequence[int]],
     config: CamConfig,
 ) -> list[list[PhotoCams]]:
-    """Make the CAMs of a batch of photos for several templates, which share the encoding and affinity of a photo.
+    """Compute the CAMs of a batch of photos with each of several templates.
+
+    The encoding and the affinity of a photo are computed once, and used for all templates.
 
     Args:
         backbone: as for `photo_cams`.
@@ -97,7 +99,7 @@ def template_cams(
         config: as for `photo_cams`.
 
     Returns:
-        One list per photo, with one entry per template: the CAMs that `photo_cams` makes with that template's texts.
+        One list per photo, with one entry per template: the CAMs that `photo_cams` returns with that template's texts.
 
     Raises:
         ShapeError: as for `photo_cams`.
@@ -108,7 +110,7 @@ def template_cams(
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
 
     def view_cams(view: View) -> list[list[PhotoCams]]:
-        """Make the CAMs of one view, following figure 2 from left to right."""
+        """Compute the CAMs of all photos in one view. The steps follow figure 2 from left to right."""
         photos = [view.show(image, backbone.patch_size) for image in images]
         encoded = _encode_photos(backbone, photos, config)
         per_template = [_initial_cams(encoded, texts, class_ids, config.softmax) for texts in text_sets]
@@ -128,23 +130,23 @@ def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int
     """Check that photos can form one batch.
 
     Raises:
-        ShapeError: there is no photo, the photos differ in size, or there are more or fewer lists of class ids.
+        ShapeError: there is no photo, the photos differ in size, or `class_ids` does not have one list per photo.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1 or len(images) != len(class_ids):
         raise ShapeError(
-            f"images must have one size and one list of class ids each, got {len(images)} images of sizes "
-            f"{sorted(sizes)} and {len(class_ids)} lists of class ids"
+            "the images of a batch must have the same size, and there must be one list of class ids per image: got "
+            f"{len(images)} images of sizes {sorted(sizes)} and {len(class_ids)} lists of class ids"
         )
 
 
 def _encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
-    """Run a batch through the network, and collect its attention if the refinement needs it.
+    """Run a batch through the network, and also compute the attention if the refinement needs it.
 
     Args:
         backbone: CLIP's image network.
         photos: B RGB photos of the same size.
-        config: the refinement, and the number of blocks whose attention is averaged.
+        config: settings, of which refine and attention_blocks are read.
 
     Returns:
         Features, embeddings and attention of the B photos.
@@ -156,19 +158,19 @@ def _encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: Ca
 def _initial_cams(
     encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
 ) -> list[InitialCams]:
-    """Make the Softmax-GradCAMs of a batch. All texts share the forward pass of the last block.
+    """Compute the initial CAMs of a batch with Softmax-GradCAM. All texts share one forward pass of the last block.
 
     Args:
-        encoded: B photos with their graph, which is not freed.
+        encoded: the network's output for B photos. The function does not free its graph.
         texts: text features of the vocabulary.
-        class_ids: B lists, each with the K >= 1 data set ids of a photo.
+        class_ids: B lists, one per photo, with the data set ids of the photo's K >= 1 classes.
         softmax: as in `clipes_core.gradcam.class_scores`.
 
     Returns:
-        Per photo the score and CAM of each class, both averaged over the texts of the class.
+        For each photo, the score and the CAM of each class, both averaged over the texts of the class.
 
     Raises:
-        ShapeError: a photo has no classes, or a class has no texts.
+        ShapeError: a photo has no classes, or `texts` has no text for a class.
 
     Source: CLIP-ES sec. 3.1, eq. (1) to (4).
     """
@@ -191,13 +193,14 @@ def _initial_cams(
 def _score_class_texts(
     embedding: torch.Tensor, texts: TextFeatures, class_ids: Sequence[int], softmax: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score the S texts of the classes of one photo.
+    """Score the S texts that belong to the classes of one photo.
 
-    With CAM fusion a class has several texts, and each pass uses one of them. A class with n texts competes in every
-    pass, but only the first n passes count for it.
+    With CAM fusion, a class has several texts. The texts compete in several passes: each pass is a softmax over one
+    text per class and all background words. A class with n texts takes part in every pass, but the scores and gradients
+    of its texts come from the first n passes.
 
     Returns:
-        (S,) scores, and (S, D) gradients of the scores with respect to the embedding, ordered class by class.
+        (S,) scores, and (S, D) gradients of the scores with respect to the embedding. Both are ordered class by class.
     """
     counts = texts.text_counts(class_ids)
     per_pass = [
@@ -210,21 +213,20 @@ def _score_class_texts(
 
 
 def _padded(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack (S, D) gradients of photos that differ in S, padding with zero gradients, which give all-zero CAMs."""
+    """Stack the (S, D) gradients of photos that differ in S. The padding is zero gradients, whose CAMs are all zero."""
     slots = max(map(len, gradients))
     return torch.stack([F.pad(each, (0, 0, 0, slots - len(each))) for each in gradients])
 
 
 def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """Average the (S, ...) values of texts, ordered class by class, into the (K, ...) values of the classes."""
+    """Average the values of the texts of each class: (S, ...), ordered class by class, becomes (K, ...)."""
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
 def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
-    """Yield the attention of each photo, or None if none was computed.
+    """Yield the attention of each photo, or None for each photo if no attention was computed.
 
-    The function yields one photo at a time, because the doubly stochastic form of an attention takes much
-    memory.
+    This is a generator, so that the doubly stochastic attention of only one photo is in memory at a time.
     """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)
@@ -240,7 +242,7 @@ def _refine_photo(
     Args:
         initial: initial CAMs of the photo's K classes.
         attention: the photo's attention; None if the refinement does not need it.
-        photo: RGB photo as the network saw it.
+        photo: RGB photo as the network saw it: resized, and mirrored if the view is mirrored.
         config: name and settings of the refinement.
 
     Returns:
@@ -256,7 +258,7 @@ def _average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tu
 
     Args:
         cams: scores and CAMs of the photo, one entry per view.
-        views: the one or more views.
+        views: the views, at least one.
         grid_hw: height and width of the result [patches].
     """
     return PhotoCams(
@@ -267,5 +269,5 @@ def _average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tu
 
 
 def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor, moved to the CPU if its device is mps, which has no float64."""
+    """Return the tensor on a device that supports float64: on the CPU if it was on mps, otherwise unchanged."""
     return tensor.cpu() if tensor.device.type == "mps" else tensor

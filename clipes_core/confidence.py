@@ -6,7 +6,7 @@ import numpy as np
 
 from clipes_core.errors import ShapeError
 
-PAPER_MU = 0.95  # CLIP-ES eq. (9): pixels of lower confidence are not trained on
+PAPER_MU = 0.95  # CLIP-ES eq. (9): the training ignores pixels of lower confidence
 
 
 def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
 
 
 def quantise(confidence: np.ndarray) -> np.ndarray:
-    """Round a confidence map to 8 bits. Artifacts store the 8-bit levels, and thresholds are compared with the levels.
+    """Round a confidence map to 8-bit levels, which are what artifacts store and thresholds are compared with.
 
     Args:
         confidence: (H, W) float, in [0, 1].
@@ -61,16 +61,16 @@ def quantise(confidence: np.ndarray) -> np.ndarray:
 
 
 def lowest_sure_level(mu: float) -> int:
-    """Find the smallest stored level that is not below a threshold.
+    """Find the smallest 8-bit level whose confidence, level / 255, is not below a threshold.
 
-    The quotient level / 255 is exact enough to be compared with a decimal threshold. For example, 51 / 255 and 0.2 are
-    the same float.
+    The floating-point quotient level / 255 is exact enough for this comparison with a decimal threshold. For example,
+    51 / 255 and 0.2 are the same float.
 
     Args:
         mu: threshold, in [0, 1].
 
     Returns:
-        The level L, in [0, 255]. A level is below L exactly if level / 255 < mu.
+        The level L, in [0, 255]. For every level, level < L exactly if level / 255 < mu.
 
     Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
     """
@@ -78,13 +78,13 @@ def lowest_sure_level(mu: float) -> int:
 
 
 def histogram(confidence_u8: np.ndarray) -> np.ndarray:
-    """Count the pixels of each stored level.
+    """Count the pixels of a confidence map at each 8-bit level.
 
     Args:
         confidence_u8: (H, W) uint8.
 
     Returns:
-        (256,) int64, pixels per level.
+        (256,) int64, number of pixels at each level.
 
     Raises:
         ShapeError: `confidence_u8` is not (H, W) uint8.
@@ -95,10 +95,10 @@ def histogram(confidence_u8: np.ndarray) -> np.ndarray:
 
 
 def share_from(counts: np.ndarray, mu: float) -> float:
-    """Compute the share of pixels that a threshold keeps.
+    """Compute the share of pixels whose confidence is at least a threshold.
 
     Args:
-        counts: (256,) int, pixels per stored level, at least one pixel.
+        counts: (256,) int, number of pixels at each 8-bit level; at least one pixel in total.
         mu: threshold, in [0, 1].
 
     Returns:
@@ -111,8 +111,9 @@ def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
     """Compute the share of pixels in each of several bins of confidence.
 
     Args:
-        counts: (256,) int, pixels per stored level, at least one pixel.
-        bins: number of bins of equal width in [0, 1]; a value on the border of two bins belongs to the upper one.
+        counts: (256,) int, number of pixels at each 8-bit level; at least one pixel in total.
+        bins: number of bins, which divide [0, 1] into equal parts. A confidence on the border of two bins belongs to
+            the upper one.
 
     Returns:
         (bins,) float, shares in [0, 1] that add up to 1.
@@ -123,10 +124,10 @@ def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
 
 
 def mean_confidence(counts: np.ndarray) -> float:
-    """Compute the mean confidence of pixels.
+    """Compute the mean confidence of the pixels in a histogram.
 
     Args:
-        counts: (256,) int, pixels per stored level, at least one pixel.
+        counts: (256,) int, number of pixels at each 8-bit level; at least one pixel in total.
 
     Returns:
         The mean confidence, in [0, 1].

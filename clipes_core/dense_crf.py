@@ -24,7 +24,7 @@ def dense_crf(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         probs: (1 + K, H, W) float scores, in [0, 1]; channel 0 is background. The channels need not add up to 1.
         config: backend, kernels and iterations.
-        image: mode of `crf_image`, which makes the image whose colours the bilateral kernel compares.
+        image: mode of `crf_image`, which computes the image whose colours the bilateral kernel compares.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.
@@ -32,8 +32,8 @@ def dense_crf(
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
 
-    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program, whose unary is -log of the scores
-        clipped to [1e-5, 1] without renormalising.
+    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program, whose unary is -log of the scores,
+        clipped to [1e-5, 1] but not renormalised.
     """
     _check_image(image_rgb)
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
@@ -48,7 +48,7 @@ def _unary(probs: np.ndarray) -> np.ndarray:
 
 
 def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.ndarray:
-    """Make the image whose colours the bilateral kernel compares.
+    """Compute the image whose colours the bilateral kernel compares.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
@@ -67,7 +67,7 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
     """
     _check_image(image_rgb)
     if mode == "rgb":
-        return np.array(image_rgb, order="C")  # a copy: pydensecrf refuses read-only arrays, such as a PIL image's
+        return np.array(image_rgb, order="C")  # a copy, because pydensecrf refuses read-only arrays
     difference = np.trunc(image_rgb[..., ::-1] - np.array(MEAN_BGR))
     return np.ascontiguousarray(difference.astype(np.int16) % 256, dtype=np.uint8)
 

@@ -1,29 +1,29 @@
 """Every error that clipes raises on purpose.
 
 ClipesError
-├── UsageError              the user must correct something before a run can start: exit 2
+├── UsageError              the user must correct something before a run can start; exit code 2
 │   ├── ConfigError         a key or value of the configuration is invalid
 │   ├── PromptError         CLIP cannot read a template or the words of a class
-│   ├── DatasetError        a split, list or annotation file is unusable as a whole
+│   ├── DatasetError        a split, a list of photos or an annotation file is unusable as a whole
 │   ├── WeightsError        weights are missing, broken or have an unknown layout
 │   └── RunBusyError        a run of this name is in progress
 ├── ShapeError              an array or tensor does not have the documented shape
-├── PhotoError              one photo is unusable; it becomes a row with the reason, and the run continues
+├── PhotoError              one photo is unusable; the run writes a row with the reason, and continues
 ├── StorageError            a disk, bucket or server refuses access, and will refuse again
 ├── ArtifactError           the store holds something unexpected
 │   └── BrokenArtifactError an artifact is missing, broken or holds different photos; clipes can rebuild it
 ├── TransientError          a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
-└── StageError              a stage cannot continue: exit 1
+└── StageError              a stage cannot continue; exit code 1
     ├── UpstreamError       a shard was skipped because an upstream shard failed
-    └── StoppedError        a shard was stopped before it was done, because its run ends
+    └── StoppedError        a shard was stopped before it was complete, because the run is ending
 """
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """The reason why a row has no result; it decides whether a retry can help."""
+    """The kind of failure of a row that has no result. It decides whether a retry can help."""
 
     MISSING = "missing"
     UNREADABLE = "unreadable"
@@ -41,7 +41,7 @@ class ErrorKind(StrEnum):
 
     @property
     def transient(self) -> bool:
-        """Return whether a retry may succeed."""
+        """Return True if a retry may succeed."""
         return self in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
 
@@ -62,7 +62,7 @@ class PromptError(UsageError):
 
 
 class DatasetError(UsageError):
-    """A split, list or annotation file is unusable as a whole."""
+    """A split, a list of photos or an annotation file is unusable as a whole."""
 
 
 class WeightsError(UsageError):
@@ -78,7 +78,7 @@ class ShapeError(ClipesError):
 
 
 class PhotoError(ClipesError):
-    """One photo is unusable; the pipeline writes a row with the reason."""
+    """One photo is unusable; the run writes a row with the reason, and continues."""
 
     def __init__(self, kind: ErrorKind, reason: str) -> None:
         super().__init__(reason)
@@ -90,7 +90,7 @@ class PhotoError(ClipesError):
 
 
 class StorageError(ClipesError):
-    """A disk, bucket or server refuses access, and will refuse again: no permission, no bucket, full, read-only."""
+    """A disk, bucket or server refuses access, and will refuse again: it is missing, full, read-only or forbidden."""
 
 
 class ArtifactError(ClipesError):
@@ -102,8 +102,8 @@ class BrokenArtifactError(ArtifactError):
 
     Args:
         uri: URI of the artifact.
-        reason: what is wrong, as a phrase that follows the URI in the message.
-        advice: what the user must do before clipes rebuilds the artifact.
+        reason: what is wrong, phrased so that it can follow the URI in the message.
+        advice: what the user must do, so that clipes rebuilds the artifact.
     """
 
     def __init__(self, uri: str, reason: str, advice: str = "delete it and run again") -> None:
@@ -133,4 +133,4 @@ class UpstreamError(StageError):
 
 
 class StoppedError(StageError):
-    """A shard was stopped before it was done, because its run ends or another worker of the same shard failed."""
+    """A shard was stopped before it was complete: the run is ending, or another worker of the same shard failed."""

@@ -6,7 +6,8 @@ from clipes_core.backbone import Encoded
 from clipes_core.errors import ShapeError
 
 EPSILON = 1e-7
-# The mean over patches divides each gradient by hw. On large photos a gradient of 1 would then underflow float16.
+# `gradcam` scales gradients so that their largest entry is this number. The mean over patches divides them by hw, and
+# on large photos an entry of 1 would then underflow float16.
 GRADIENT_PEAK = 256
 
 
@@ -19,7 +20,7 @@ def class_scores(
         embedding: (D,), not normalised.
         text_features: (T, D), L2-normalised.
         logit_scale: CLIP's logit scale, after exp; 100 for OpenAI's weights.
-        softmax: whether to take the softmax over the T texts (eq. 3); if not, the logits are returned.
+        softmax: if true, return the softmax over the T texts (eq. 3); if false, return the logits.
 
     Returns:
         (T,) probabilities or logits.
@@ -41,16 +42,16 @@ def score_gradients(
 
     Args:
         embedding: (D,), not normalised.
-        text_features: (T, D), L2-normalised; the classes first, then the background words.
+        text_features: (T, D), L2-normalised; first those of the K classes, then those of the background words.
         logit_scale: CLIP's logit scale, after exp.
-        classes: K <= T, the number of texts that are classes.
+        classes: K <= T, the number of classes.
         softmax: as in `class_scores`.
 
     Returns:
         (K,) scores and (K, D) gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used. In float32, a saturated softmax would
-    round 1 - s to 0, and the gradient would be lost.
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used. In float32, 1 - s would be rounded to 0
+    if the score s is nearly 1, and the gradient would be lost.
     """
     texts = text_features.double()
 
@@ -62,13 +63,13 @@ def score_gradients(
 
 
 def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
-    """Propagate gradients from the embedding to the feature map, and use them to weight the map's channels.
+    """Compute CAMs: propagate gradients from the embedding to the features, and weight the channels with them.
 
     Args:
-        encoded: a batch of B photos with its graph, which is not freed.
+        encoded: the network's output for B photos. The function does not free its graph.
         gradients: (B, K, D) gradients of K scores with respect to each embedding. Their scale does not matter, because
-            the function scales each gradient so that its largest entry is GRADIENT_PEAK. This prevents underflow in
-            half precision. An all-zero gradient gives an all-zero CAM.
+            the function scales each gradient so that its largest absolute entry is GRADIENT_PEAK. This prevents
+            underflow in half precision. An all-zero gradient gives an all-zero CAM.
 
     Returns:
         (B, K, h, w) float32 in [0, 1], normalised.
@@ -76,7 +77,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: `gradients` is not (B, K, D).
 
-    Source: CLIP-ES eq. (1), (2); the published program also normalises twice in a row.
+    Source: CLIP-ES eq. (1), (2); the published program, which also normalises each CAM twice in a row.
     Differs from the reference: the gradients are scaled.
     """
     batch, dim = encoded.embedding.shape

@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 
-# In a photo that is 1 px wide or high, boxes and contours are degenerate. In data from the web, such photos are spacers
-# and tracking pixels.
+# In a photo that is 1 px wide or high, boxes and contours are degenerate. Such photos on web pages are usually spacers
+# or tracking pixels.
 MIN_SIDE = 2
 
 _CONVERTED = {
@@ -38,29 +38,30 @@ _UPRIGHT = {
 
 
 def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.Image, tuple[str, ...]]:
-    """Convert any photo to 8-bit RGB, and list the conversions.
+    """Convert a photo to 8-bit RGB, and list the conversions.
 
     Args:
         image: photo as PIL opened it, at its first frame. The function decodes the photo if necessary.
-        exif: whether to apply an EXIF orientation. PIL itself always turns TIFF and AVIF upright.
+        exif: `apply` rotates or mirrors the photo as its EXIF orientation says; `ignore` does not. PIL itself always
+            applies the orientation of TIFF and AVIF.
 
     Returns:
-        A new image of mode RGB without metadata, and one note per conversion. A photo that needed no conversion has no
-        notes.
+        A new image of mode RGB without metadata, and the notes: one for each conversion, one if an EXIF orientation was
+        ignored, and one if there are several frames, of which only the first is used.
 
     Raises:
-        PhotoError: TOO_SMALL, a side is shorter than MIN_SIDE; UNDECODABLE, the pixels have no defined
-            conversion (floating point, or integers beyond 16 bits).
-        OSError: raised by PIL, because the file is truncated or broken.
+        PhotoError: TOO_SMALL if a side is shorter than MIN_SIDE; UNDECODABLE if no conversion to RGB is defined for the
+            pixels (floating point, or integers beyond 16 bits).
+        OSError: PIL cannot decode the file, because it is truncated or broken.
     """
     if min(image.size) < MIN_SIDE:
         width, height = image.size
         reason = f"photo is {width} x {height} px (width x height), but each side needs at least {MIN_SIDE} px"
         raise PhotoError(ErrorKind.TOO_SMALL, reason)
     rgb, notes = _converted(image)
-    # Read the orientation after decoding, because PIL rotates a TIFF while decoding it, and removes the tag.
+    # Read the orientation after decoding: while PIL decodes a TIFF, it rotates the pixels and removes the EXIF tag.
     rgb, turned = _turned(rgb, image.getexif().get(ExifTags.Base.Orientation), exif)
-    rgb.info = {}  # the orientation and transparency in it describe the pixels before the conversion
+    rgb.info = {}  # its orientation and transparency describe the photo before the conversion
     return rgb, (*notes, *turned, *_frames(image))
 
 
@@ -68,7 +69,7 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if image.mode in _SIXTEEN_BITS:
         return _scaled_to_8_bits(image).convert("RGB"), ("converted from 16-bit greyscale",)
     if image.mode not in _CONVERTED and image.mode not in _DIRECT:
-        reason = f"PIL mode {image.mode} has no defined conversion to RGB: save the photo with 8 or 16 bits"
+        reason = f"PIL mode {image.mode} has no defined conversion to RGB: save the photo with 8 or 16 bits per channel"
         raise PhotoError(ErrorKind.UNDECODABLE, reason)
     notes = (_CONVERTED[image.mode],) if image.mode in _CONVERTED else ()
     if image.has_transparency_data:
@@ -77,10 +78,12 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Keep the upper byte, as PIL does for 16-bit colour. PIL itself would clip 16-bit greyscale at 255."""
+    """Reduce 16-bit greyscale to its upper byte, as PIL does for 16-bit colour. PIL would clip the greyscale at 255."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
-        reason = f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save the photo with 8 or 16 bits"
+        reason = (
+            f"greyscale values {grey.min()}..{grey.max()} exceed 16 bits: save the photo with 8 or 16 bits per channel"
+        )
         raise PhotoError(ErrorKind.UNDECODABLE, reason)
     return Image.fromarray((grey >> 8).astype(np.uint8))
 
@@ -101,7 +104,7 @@ def _turned(rgb: Image.Image, orientation: object, exif: str) -> tuple[Image.Ima
 def _frames(image: Image.Image) -> tuple[str, ...]:
     try:
         several = getattr(image, "is_animated", False)
-    except (IndexError, struct.error):  # PIL found a second frame that is truncated
+    except (IndexError, struct.error):  # there is a second frame, but it is truncated
         several = True
     return ("first of several frames",) if several else ()
 
@@ -114,8 +117,8 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
         max_side: largest permitted side [px].
 
     Returns:
-        `image` itself if it is small enough, otherwise a new image (PIL bicubic). The longer side of the new image is
-        `max_side`; its shorter side is rounded, and is at least 1 px.
+        `image` itself if no side exceeds `max_side`, otherwise a new image (PIL bicubic). The longer side of the new
+        image is `max_side`; its shorter side is rounded, and is at least 1 px.
     """
     longer = max(image.size)
     if longer <= max_side:
@@ -125,7 +128,7 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) -> tuple[int, int]:
-    """Count the rows and columns of patches that cover a photo.
+    """Compute the numbers of rows and columns of patches that cover a photo.
 
     Args:
         size_hw: height and width [px].

@@ -1,4 +1,4 @@
-"""Texts: sentences for the classes, synonym fusion, and the sharpness of a template."""
+"""The sentences that CLIP reads for the classes, the fusion of synonyms, and the sharpness of a template."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
-Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's; arguments: a list of texts, and optionally a context length
+Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: it takes a list of texts and, optionally, a context length
 
 
 @dataclass(frozen=True)
 class Text:
-    """The source of one text feature.
+    """The phrases from which one text feature is computed.
 
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
         name: name of the class, or the background word.
-        phrases: phrases whose features are averaged: a single phrase, or all synonyms of a class in feature fusion.
+        phrases: phrases whose features are averaged. With feature fusion, these are all synonyms of a class. Otherwise,
+            there is only one phrase.
     """
 
     class_id: int
@@ -31,9 +32,9 @@ class Text:
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
-    """List the texts that a vocabulary needs: first those of the classes, ordered by id, then the background words.
+    """List the texts of a vocabulary: first those of the classes, ordered by id, then the background words.
 
-    Source: CLIP-ES sec. 3.2 (synonyms are fused in the sentence, the feature or the CAM), sec. 3.1 (background).
+    Source: CLIP-ES sec. 3.2 (fusion of synonyms in the sentence, the feature or the CAM), sec. 3.1 (background words).
     """
     texts: list[Text] = []
     for class_id, entry in enumerate(vocabulary.classes, start=1):
@@ -49,19 +50,20 @@ def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Tex
 
 
 def sentences(phrase: str, templates: Sequence[str]) -> list[str]:
-    """Insert a phrase into each template at its {}."""
+    """Insert a phrase into each template in place of its {}."""
     return [template.replace("{}", phrase) for template in templates]
 
 
 @torch.no_grad()
 def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
-    """Encode phrases in all templates and average the features.
+    """Insert each phrase into each template, encode the sentences, and average their features.
 
     Args:
         clip: an OpenCLIP model.
         tokenizer: function that takes a list of N texts and, optionally, a context length that replaces CLIP's. It
             returns (N, context length) int64, padded with zeros.
-        phrases: one or more phrases. Features are averaged over the templates, then over the phrases.
+        phrases: one or more phrases. The features of a phrase are averaged over the templates. The results are averaged
+            over the phrases.
         templates: one or more templates, each of which contains {}.
 
     Returns:
@@ -90,8 +92,8 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     """
     tokens = tokenizer(texts)
     context_length = tokens.shape[1]
-    # The tokenizer truncates silently. In a context that is one token longer, the last token is used only by texts that
-    # do not fit CLIP's own context.
+    # The tokenizer truncates silently. With a context length that is one token longer, it fills the last position only
+    # if the text does not fit CLIP's own context.
     for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
         if row[-1] != 0:
             raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
@@ -99,17 +101,17 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Compute the sharpness of each template: how unevenly it scores the classes that are present in a photo.
+    """Compute the sharpness of each template: how unevenly the template scores the classes of a photo.
 
     Args:
         scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a
-            softmax over these classes and the background words. The function reads one array at a time and keeps none.
-            Photos without classes do not count.
+            softmax over these classes and the background words. Photos without classes do not count. The function reads
+            one array at a time and keeps none.
 
     Returns:
-        (T,) float64, lower is better. Each value is the sum of the photos' variances divided by the sum of the photos'
-        means, where variance and mean are taken over a photo's K scores. The variance is the population variance, so a
-        photo with one class adds 0 to the numerator and its score to the denominator.
+        (T,) float64; lower is better. For each photo, the variance and the mean of its K scores are computed. The value
+        of a template is the sum of the variances over all photos, divided by the sum of the means. The variance is the
+        population variance. A photo with one class therefore adds 0 to the first sum, and its score to the second.
 
     Raises:
         ValueError: no photo has a class.

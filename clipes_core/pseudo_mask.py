@@ -15,7 +15,7 @@ from clipes_core.config.run import ConfidenceConfig, CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
 
-IGNORE_INDEX = 255  # VOC / COCO-Stuff / MMSegmentation convention: excluded from loss and mIoU
+IGNORE_INDEX = 255  # as in VOC, COCO-Stuff and MMSegmentation: such pixels are excluded from loss and mIoU
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +44,21 @@ def pseudo_mask(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         refined_cam: (K, h, w) float at grid size, in [0, 1].
         class_ids: (K,) int, data set ids in [1, 254], in the order of `refined_cam`; may be empty.
-        crf: settings of the CRF. If it is not `enabled`, the mask is the argmax of background score and CAMs.
-        confidence: source of the confidence: `crf` for the largest posterior (or the largest score if no CRF runs),
-            `cam` for eq. (8).
+        crf: settings of the CRF. If `enabled` is false, the mask is the argmax of background score and CAMs.
+        confidence: source of the confidence. `crf`: each pixel's largest posterior, or its largest score if no CRF
+            runs. `cam`: eq. (8).
 
     Returns:
         Mask and confidence at the photo's size. Ties go to the background, then to the first class. If there are no
         classes, the mask is all background with confidence 1, and no CRF runs.
 
     Raises:
-        ShapeError: `class_ids` has the wrong length or an id outside [1, 254], the grid of `refined_cam` is empty, or
-            the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
+        ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with
+            h, w >= 1; or the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
 
     Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
-    Differs from the reference: CAMs are stored at grid size, and are not rounded to float16 after they are resized.
+    Differs from the reference: the CAMs are stored at grid size and resized here, and the resized CAMs are not rounded
+    to float16.
     """
     _check_ids(class_ids, len(refined_cam))
     height, width = image_rgb.shape[:2]
@@ -108,13 +109,13 @@ def background_score(peak: np.ndarray, power: float) -> np.ndarray:
     """Compute the score of the background from the strongest CAM.
 
     Args:
-        peak: float array of any shape, the maximum of the CAMs, in [0, 1].
-        power: exponent p > 0; a larger power lowers the score.
+        peak: float array of any shape, the maximum over the CAMs at each pixel, in [0, 1].
+        power: exponent p > 0. A larger exponent gives a lower score.
 
     Returns:
         (1 - peak)^p, same shape and dtype, in [0, 1].
 
-    Source: the published program, which uses p = 1 for pseudo masks, and the best of several powers to score CAMs.
+    Source: the published program. It uses p = 1 for pseudo masks. To score CAMs, it uses the best of several powers.
     """
     return np.clip(1 - peak, 0, 1) ** power
 
@@ -127,7 +128,7 @@ def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
         power: exponent p > 0 of the background score (1 - max CAM)^p.
 
     Returns:
-        (1 + K, H, W), dtype of `cams`, in [0, 1]; the channels do not add up to 1.
+        (1 + K, H, W), dtype of `cams`, in [0, 1]; the channels need not add up to 1.
 
     Raises:
         ShapeError: `cams` does not have three axes.
@@ -139,7 +140,7 @@ def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
 
 
 def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.ndarray:
-    """Mark the pixels that training and exports ignore.
+    """Return a copy of a mask in which the pixels of low confidence are set to IGNORE_INDEX.
 
     Args:
         mask: (H, W) uint8.
@@ -148,16 +149,16 @@ def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.
             example, levels 0 to 242 are ignored.
 
     Returns:
-        (H, W) uint8, a copy of `mask` with IGNORE_INDEX in the ignored pixels.
+        (H, W) uint8, a copy of `mask` with IGNORE_INDEX at the ignored pixels.
 
     Raises:
-        ShapeError: the two arrays are not both (H, W) uint8.
+        ShapeError: `mask` and `confidence_u8` differ in shape, or are not both uint8.
 
     Source: CLIP-ES sec. 3.4, eq. (9).
     """
     if mask.shape != confidence_u8.shape or mask.dtype != np.uint8 or confidence_u8.dtype != np.uint8:
         raise ShapeError(
-            "mask and confidence must be (H, W) uint8 of one size, "
+            "mask and confidence must be uint8 arrays of the same shape (H, W), "
             f"got {mask.shape} {mask.dtype} and {confidence_u8.shape} {confidence_u8.dtype}"
         )
     return np.where(confidence_u8 < lowest_sure_level(mu), np.uint8(IGNORE_INDEX), mask)

@@ -1,4 +1,4 @@
-"""Candidate templates: how each scores a photo's classes, their ranking by sharpness, and a sample of the ranking."""
+"""Candidate templates: their scores for a photo's classes, their ranking by sharpness, and samples of the ranking."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from clipes_core.text_features import competitors, text_counts
 
 @dataclass(frozen=True, eq=False)
 class CandidateFeatures:
-    """The features of a vocabulary's texts in each of T templates.
+    """The features of the S texts of a vocabulary, inserted into each of T templates.
 
     Attributes:
-        class_ids: (S,) int, class of each text, 0 for a background word. All templates share these S texts.
+        class_ids: (S,) int, class id of each text; 0 for a background word.
         features: (T, S, D) float32, L2-normalised.
     """
 
@@ -34,12 +34,12 @@ class CandidateFeatures:
             is the mean over its synonyms.
 
         Raises:
-            ShapeError: `present` is empty, a class has no texts, or the embedding is not D wide.
+            ShapeError: `present` is empty, a class has no texts, or `embedding` is not (D,).
 
         Source: CLIP-ES sec. 3.2, s of eq. (5); the softmax of eq. (3).
         """
         if embedding.shape != self.features.shape[2:]:
-            raise ShapeError(f"embedding must be {self.features.shape[2:]} like the texts, got {embedding.shape}")
+            raise ShapeError(f"embedding must be {self.features.shape[2:]} like a text feature, got {embedding.shape}")
         exact = embedding.astype(np.float64)
         logits = logit_scale * (self.features @ (exact / np.linalg.norm(exact)))
         in_passes = _softmax(logits[:, competitors(self.class_ids, present)])  # (T, P, K + M)
@@ -53,7 +53,7 @@ class RankedTemplate:
 
     Attributes:
         rank: rank of the template; 1 is the sharpest.
-        template: text with {} in place of the class words.
+        template: text in which {} stands for the class words.
         sharpness: value of eq. (5); lower is better.
     """
 
@@ -63,7 +63,7 @@ class RankedTemplate:
 
 
 def rank_templates(templates: Sequence[str], sharpness: Iterable[float]) -> tuple[RankedTemplate, ...]:
-    """Rank templates by sharpness, the lowest first. Templates of equal sharpness are ordered by their text.
+    """Rank templates by sharpness, the lowest value first. Templates of equal sharpness are ordered by their text.
 
     Args:
         templates: T different templates.
@@ -81,8 +81,8 @@ def spread_over(count: int, sample: int) -> tuple[int, ...]:
         sample: number of positions to choose, at least 2.
 
     Returns:
-        Positions in [0, count), ascending: all of them if `count` is at most `sample`. The middle position is added if
-        the even spread misses it, so there may be `sample` + 1 positions.
+        Positions in [0, count), ascending; all of them if `count` is at most `sample`. If the middle position is not
+        among the evenly spread ones, it is added, so there may be `sample` + 1 positions.
     """
     if count <= sample:
         return tuple(range(count))
@@ -93,20 +93,20 @@ def spread_over(count: int, sample: int) -> tuple[int, ...]:
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Compute Spearman's rank correlation, which is Pearson's correlation of the ranks.
 
-    Equal values share their mean rank.
+    Equal values all get the mean of their ranks.
 
     Args:
         first: N numbers.
         second: N numbers.
 
     Returns:
-        The correlation, in [-1, 1]; nan if all values of `first` or of `second` are equal, or if there are none.
+        The correlation, in [-1, 1]; nan if N is 0, or if all values of `first` or all values of `second` are equal.
 
     Raises:
         ShapeError: `first` and `second` differ in length.
     """
     if len(first) != len(second):
-        raise ShapeError(f"both sides must have the same length, got {len(first)} and {len(second)}")
+        raise ShapeError(f"both sequences must have the same length, got {len(first)} and {len(second)}")
     ranks = np.stack([_ranks(np.asarray(side, dtype=np.float64)) for side in (first, second)])
     if any(np.unique(side).size < 2 for side in ranks):
         return float("nan")

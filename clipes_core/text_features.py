@@ -1,4 +1,4 @@
-"""The text features of a vocabulary, and the choice of the texts that compete in a photo's softmax."""
+"""The text features of a vocabulary, and the choice of the texts that compete in the softmax of a photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class TextFeatures:
     """Text features of a vocabulary.
 
     Attributes:
-        class_ids: (T,) int, class of each text, 0 for a background word. With CAM fusion, a class has one text per
+        class_ids: (T,) int, class id of each text; 0 for a background word. With CAM fusion, a class has one text per
             synonym.
         features: (T, D) float32, L2-normalised.
         logit_scale: CLIP's logit scale, after exp.
@@ -29,12 +29,13 @@ class TextFeatures:
         """Return the features of the texts that compete in the softmax of one photo.
 
         Args:
-            class_ids: (K,) data set ids present in the photo.
+            class_ids: (K,) data set ids of the photo's classes.
 
         Returns:
-            (P, K + M, D) float32: in each of P passes one text per class in the given order, then the M background
-            words. P is the largest number that `text_counts` returns; without CAM fusion, it is 1. A class with fewer
-            than P texts repeats its texts, so that it competes in every pass.
+            (P, K + M, D) float32. There are P passes, and each is a separate softmax. A pass has the features of one
+            text per class, in the order of `class_ids`, and then those of the M background words. P is the largest
+            number of texts that a class of the photo has; without CAM fusion, it is 1. The texts of a class with fewer
+            than P texts are repeated, so that the class competes in every pass.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -42,10 +43,10 @@ class TextFeatures:
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class. The CAM and score of a class with n texts come from the first n passes.
+        """Count the texts of each class. If a class has n texts, its CAM and score come from the first n passes.
 
         Args:
-            class_ids: (K,) data set ids present in the photo.
+            class_ids: (K,) data set ids of the photo's classes.
 
         Returns:
             K numbers: the number of synonyms with CAM fusion, otherwise 1.
@@ -60,12 +61,13 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
     """Find the texts that compete in the softmax of one photo.
 
     Args:
-        text_ids: (T,) int, class of each text, 0 for a background word.
-        present: (K,) data set ids present in the photo.
+        text_ids: (T,) int, class id of each text; 0 for a background word.
+        present: (K,) data set ids of the photo's classes.
 
     Returns:
-        (P, K + M) int indices into `text_ids`: in each of P passes one text per class, then the M background words.
-        P is the largest number that `text_counts` returns. A class with fewer than P texts repeats its texts.
+        (P, K + M) int indices into `text_ids`. There are P passes, and each is a separate softmax. A pass has one text
+        per class, and then the M background words. P is the largest number of texts that a class of the photo has. The
+        texts of a class with fewer than P texts are repeated.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.
@@ -78,11 +80,11 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
 
 
 def text_counts(text_ids: np.ndarray, present: Sequence[int]) -> list[int]:
-    """Count the texts of each present class.
+    """Count the texts of each class of a photo.
 
     Args:
-        text_ids: (T,) int, class of each text.
-        present: (K,) data set ids.
+        text_ids: (T,) int, class id of each text; 0 for a background word.
+        present: (K,) data set ids of the photo's classes.
 
     Returns:
         K numbers: the number of synonyms with CAM fusion, otherwise 1.
@@ -92,5 +94,7 @@ def text_counts(text_ids: np.ndarray, present: Sequence[int]) -> list[int]:
     """
     counts = [int((text_ids == class_id).sum()) for class_id in present]
     if not counts or not all(counts):
-        raise ShapeError(f"class_ids must be one or more of 1..{text_ids.max()} with texts, got {list(present)}")
+        raise ShapeError(
+            f"class_ids must be one or more ids in 1..{text_ids.max()} that have texts, got {list(present)}"
+        )
     return counts

@@ -1,4 +1,4 @@
-"""The views of a photo (scaled and mirrored versions), and averages of the maps made from them."""
+"""The views of a photo (scaled and mirrored versions of it), and averages of the maps computed from the views."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class View:
 
     Attributes:
         scale: factor that both sides are multiplied by.
-        flip: whether the photo is mirrored left to right.
+        flip: if true, the photo is mirrored left to right.
     """
 
     scale: float
     flip: bool
 
     def show(self, image: Image.Image, patch_size: int) -> Image.Image:
-        """Make this view of a photo: mirror the photo if `flip` is set, and resize it by `scale` to whole patches.
+        """Return this view of a photo: mirror the photo if `flip` is true, and resize it by `scale` to whole patches.
 
         Args:
             image: RGB photo.
@@ -40,7 +40,7 @@ class View:
         return resize_to_patches(mirrored, patch_size, self.scale)
 
     def to_grid(self, maps: np.ndarray, grid_hw: tuple[int, int]) -> np.ndarray:
-        """Undo the mirroring of maps that were made in this view, and resize them to a grid.
+        """Undo the mirroring of maps that were computed from this view, and resize the maps to a grid.
 
         Args:
             maps: (K, h, w) float32.
@@ -57,16 +57,16 @@ class View:
 
 
 def list_views(config: CamConfig) -> tuple[View, ...]:
-    """List the views that a configuration asks for: each scale, followed by its mirror image if `flip` is set."""
+    """List the views that a configuration asks for: each scale, followed by its mirror image if `flip` is true."""
     return tuple(View(*each) for each in product(config.scales, (False, True) if config.flip else (False,)))
 
 
 def average_maps(maps: Sequence[np.ndarray], views: Sequence[View], grid_hw: tuple[int, int]) -> np.ndarray:
-    """Average the maps that were made in several views.
+    """Average the maps that were computed from several views of a photo.
 
     Args:
         maps: one (K, h, w) float32 array per view; h and w may differ between views.
-        views: the one or more views that the maps were made in.
+        views: the views, at least one, in the order of `maps`.
         grid_hw: height and width of the result [patches].
 
     Returns:
@@ -76,7 +76,7 @@ def average_maps(maps: Sequence[np.ndarray], views: Sequence[View], grid_hw: tup
 
 
 def average(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Average arrays of one shape.
+    """Average arrays of the same shape.
 
     Args:
         values: one or more float32 arrays.

@@ -13,28 +13,31 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class ClassEntry(Section):
-    """One class. Its data set id is its position in the vocabulary, starting at 1."""
+    """A class. Its data set id is its position in the vocabulary, counted from 1."""
 
-    name: str = Field(min_length=1, description="Name that the labels use.")
+    name: str = Field(min_length=1, description="Name of the class, as the labels spell it.")
     words: str | None = Field(
-        None, min_length=1, description="Text that CLIP reads, with all synonyms in it; null: the name."
+        None, min_length=1, description="Text that CLIP reads for the class, including its synonyms; null: the name."
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="The synonyms one by one, for feature and CAM fusion; empty: `words` is the only one."
+        (),
+        description="The synonyms one by one, for feature and CAM fusion; empty: `words` or, if it is null, the name.",
     )
     aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Other names that lists use for the class."
+        (), description="Other names of the class in lists of photos and in COCO's annotation files."
     )
-    colour: tuple[Channel, Channel, Channel] | None = Field(None, description="RGB; null: from the VOC colour map.")
+    colour: tuple[Channel, Channel, Channel] | None = Field(
+        None, description="RGB colour in masks; null: from VOC's colour map."
+    )
 
     @property
     def sentence_words(self) -> str:
-        """Return the text for sentence fusion."""
+        """Return the class words for sentence fusion: one text with all synonyms."""
         return self.words or self.name
 
     @property
     def separate_words(self) -> tuple[str, ...]:
-        """Return the texts for feature and CAM fusion; there is always at least one."""
+        """Return the class words for feature and CAM fusion: one text per synonym, and always at least one."""
         return self.synonyms or (self.sentence_words,)
 
 
@@ -47,11 +50,13 @@ class Vocabulary(Section):
     @model_validator(mode="after")
     def _ids_fit_and_names_differ(self) -> Self:
         if len(self.classes) > MAX_CLASSES:
-            raise ValueError(f"{len(self.classes)} classes, at most {MAX_CLASSES} fit the 8-bit ids of masks")
+            raise ValueError(f"got {len(self.classes)} classes, but the 8-bit ids of masks allow at most {MAX_CLASSES}")
         names = Counter(name for entry in self.classes for name in (entry.name, *entry.aliases))
         twice = sorted(name for name, times in names.items() if times > 1)
         if twice:
-            raise ValueError(f"class names and aliases must be unique, found more than once: {', '.join(twice)}")
+            raise ValueError(
+                f"class names and aliases must be unique, but these occur more than once: {', '.join(twice)}"
+            )
         return self
 
     @property
@@ -66,7 +71,7 @@ class Vocabulary(Section):
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return 256 RGB colours, one per id. If the vocabulary sets no colour for an id, VOC's colour is used."""
+        """Return 256 RGB colours, one per id: that of the class if the vocabulary sets one, otherwise VOC's."""
         colours = [_voc_colour(class_id) for class_id in range(256)]
         for class_id, entry in enumerate(self.classes, start=1):
             colours[class_id] = entry.colour or colours[class_id]
@@ -76,8 +81,8 @@ class Vocabulary(Section):
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
     """Compute the colour that the VOC development kit gives to an id.
 
-    The kit splits the id into groups of three bits, from the lowest bits up. Each group sets one bit in each of R, G
-    and B, from the highest bit down.
+    The kit splits the id into groups of three bits, starting with the lowest bits. The three bits of the first group
+    are the highest bits of R, G and B, those of the second group are the next lower bits, and so on.
     """
     channels = [0, 0, 0]
     for place in range(8):

@@ -1,4 +1,4 @@
-"""Tables whose rows a setting chooses by name."""
+"""Tables in which a setting chooses a row by its name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class NamedFunction:
-    """A row of a table of functions, with the location of its function.
+    """A row of a table of functions. It holds the location of a function instead of the function itself.
 
-    The row does not import the function, because the functions import the configuration, which imports the table.
+    Importing the function when the table is defined would be a circular import: the function's module imports the
+    configuration, and the configuration imports the table.
 
     Attributes:
         function: location of the function, as "module:name".
@@ -26,17 +27,17 @@ class NamedFunction:
     function: str
 
     def load(self) -> Callable[..., Any]:
-        """Import the function."""
+        """Import the function and return it."""
         return resolve_name(self.function)
 
 
 def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
-    """Return the row of a table that a setting names.
+    """Return the table row that a setting names.
 
     Args:
         table: name -> row.
         name: value of the setting.
-        setting: key or option of the setting, for the message.
+        setting: config key or command-line option of the setting, for the error message.
 
     Raises:
         ConfigError: the table has no such row.
@@ -47,9 +48,10 @@ def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
 
 
 class NameIn:
-    """Annotation of a string that must be a name in a table.
+    """Pydantic annotation for a string that must be a name in a table.
 
-    The table is read whenever a value is checked or a JSON schema is made, so names that are added later are valid too.
+    The table is read each time that a value is checked or a JSON schema is built. Names that are added to the table
+    later are therefore valid, too.
 
     Args:
         table: mapping whose keys are the names.

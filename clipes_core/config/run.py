@@ -17,80 +17,93 @@ from clipes_core.errors import ConfigError
 from clipes_core.refinements import REFINEMENTS
 
 CREDENTIALS = re.compile(
-    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, even if the password has a slash, but not host:port/a@b
+    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, even if the password contains a slash, but not host:port/a@b
     r"|^https?://[^/@]+@"
     r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
     re.IGNORECASE,
 )
-NO_CREDENTIALS = "remove them, and configure them as the Python package of its protocol expects"
-AUTO_TEMPLATE = "auto"  # value of prompts.template that chooses the sharpest candidate
+NO_CREDENTIALS = "remove them from it, and configure them as the fsspec package for its protocol expects"
+AUTO_TEMPLATE = "auto"  # with this value of prompts.template, clipes uses the sharpest candidate
 
 
 class DatasetConfig(Section):
     """The photos, their labels, and how photos are read."""
 
-    format: str = Field("voc", description="Layout of photos and labels; scenes: generated photos, in VOC's layout.")
+    format: str = Field(
+        "voc", description="Layout of the data set, such as voc, coco or list. scenes: clipes generates the photos."
+    )
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI. With format scenes, clipes writes the scenes "
-        "there; null then means a folder in the store.",
+        description="Folder of the data set: a path or any fsspec URI. Formats voc and coco need it. With format "
+        "scenes, clipes writes the generated photos to this folder; null means a folder in the store. With format "
+        "list, null means the folder of the list file.",
     )
     split: str = Field(
         "train_aug",
-        description="A split's name (voc, coco), or the path or URI of a list: .txt, .csv, .parquet, .json.",
+        description="The photos to use: the name of a split (voc, coco), or the path or URI of a list file (.txt for "
+        "voc; .txt, .csv or .parquet for list; .txt or .json for coco). The format scenes does not read this key.",
     )
     classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or the path of a YAML file.")
     truth: str | None = Field(
         None,
-        description="Folder of true masks: palette PNGs named like the photos. With format voc, null means the folder "
-        "SegmentationClass below the root.",
+        description="Folder of true masks: PNGs of class ids, named like the photos. With the formats voc and scenes, "
+        "null means the data set's folder SegmentationClass.",
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
-        description="Whether an EXIF rotation is applied. VOC and COCO need ignore: their true masks are not rotated.",
+        description="apply: clipes rotates photos as their EXIF tags say; ignore: it does not. Use ignore for VOC and "
+        "COCO, because their true masks are not rotated.",
     )
     empty: Literal["background", "reject"] = Field(
         "background",
-        description="Photos without objects. background: they get masks of background only; reject: they are rejected.",
+        description="Photos without labels. background: their masks are all background; reject: they are rejected.",
     )
     max_side: int = Field(
-        1024, ge=32, description="Largest side [px] at which CAMs and CRF see a photo; larger photos are reduced."
+        1024, ge=32, description="Longest side of a photo [px]; for CAMs and CRF, larger photos are reduced to it."
     )
-    seed: int = Field(0, ge=0, description="Seed of generated scenes; a different seed gives different scenes.")
+    seed: int = Field(0, ge=0, description="Seed of the generated scenes; another seed gives other scenes.")
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")
 
 
 class ClipConfig(Section):
-    """The frozen CLIP that makes the CAMs."""
+    """The frozen CLIP from which the CAMs are computed."""
 
-    model: str = Field("ViT-B-16-quickgelu", description="Name of a ViT in OpenCLIP (sec. 4.1: ViT-B/16).")
+    model: str = Field(
+        "ViT-B-16-quickgelu", description="Name of a ViT in OpenCLIP. The paper uses ViT-B/16 (sec. 4.1)."
+    )
     pretrained: str = Field(
         "openai",
-        description="Weights: an OpenCLIP tag, a name under configs/models, a file or URI, or random:SEED for trials.",
+        description="Weights: an OpenCLIP tag, a name under configs/models, a path, a URI, or random:SEED for random "
+        "weights, for example to test a run without a download.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Precision of the image network; auto: fp32 on a CPU, half precision on a GPU."
+        "auto", description="Precision of the image network; auto: fp16 on a CUDA GPU, otherwise fp32."
     )
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="Device: auto, cpu, cuda, cuda:N or mps."
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="Device on which networks run: cpu, mps, cuda (all CUDA GPUs) or cuda:N. auto: all CUDA GPUs or, "
+        "if there are none, mps or the CPU.",
     )
     pooling: Literal["patch_mean", "cls"] = Field(
-        "patch_mean", description="Image embedding: the mean of the patch tokens, or the class token."
+        "patch_mean", description="Image embedding. patch_mean: the mean of the patch tokens; cls: the class token."
     )
 
 
 class PromptsConfig(Section):
-    """The sentences that name the classes (sec. 3.2)."""
+    """The sentences in which CLIP reads the class words (sec. 3.2)."""
 
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
-        description="One or more templates, in which {} stands for the class words; auto: the sharpest one (sec. 3.2).",
+        description="One or more templates, in which {} stands for the class words. auto: clipes ranks the shipped "
+        "candidate templates by sharpness (sec. 3.2), and uses the sharpest.",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",
-        description="Where synonyms are fused (sec. 3.2): in the sentence, the text feature or the CAM.",
+        description="How the synonyms of a class are fused (sec. 3.2). sentence: one sentence has all of them; "
+        "feature: their text features are averaged; cam: their CAMs are averaged.",
     )
-    background: bool = Field(True, description="Whether background words compete in the softmax (sec. 3.1).")
+    background: bool = Field(True, description="If true, background words compete in the softmax (sec. 3.1).")
 
     @field_validator("template")
     @classmethod
@@ -107,7 +120,7 @@ class PromptsConfig(Section):
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Return the templates as a tuple, even if there is only one. It is empty while `auto` is not resolved."""
+        """Return the templates as a tuple, even if there is only one. If `template` is `auto`, the tuple is empty."""
         if self.template == AUTO_TEMPLATE:
             return ()
         return (self.template,) if isinstance(self.template, str) else self.template
@@ -116,30 +129,38 @@ class PromptsConfig(Section):
 class CamConfig(Section):
     """Softmax-GradCAM (eq. 1-4) and class-aware attention-based affinity (eq. 6-7)."""
 
-    softmax: bool = Field(True, description="Whether scores are taken after the softmax (eq. 3) or before it.")
-    refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
-        "caa", description="Refinement of the CAMs: none, plain attention (mhsa), or CAA (eq. 7)."
+    softmax: bool = Field(
+        True, description="If true, class scores are the softmax probabilities (eq. 3); if false, they are the logits."
     )
-    box_threshold: float = Field(0.4, ge=0, lt=1, description="lambda: 0.4 for VOC, 0.7 for COCO (sec. 4.1).")
-    attention_blocks: int = Field(8, ge=1, description="Number of final blocks whose attention is averaged.")
+    refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
+        "caa", description="Refinement of the CAMs. none: no refinement; mhsa: plain attention; caa: CAA (eq. 7)."
+    )
+    box_threshold: float = Field(
+        0.4, ge=0, lt=1, description="lambda: CAA draws boxes above this share of a CAM's peak; COCO: 0.7 (sec. 4.1)."
+    )
+    attention_blocks: int = Field(
+        8, ge=1, description="Number of last blocks of the image network whose attention is averaged."
+    )
     sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (eq. 6).")
     power: int = Field(2, ge=0, le=16, description="t: number of times that the affinity is applied (eq. 7).")
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
-        (1.0,), min_length=1, description="Scales of the photo; the CAMs of all scales are averaged (ablation)."
+        (1.0,),
+        min_length=1,
+        description="Scales of the photo; the CAMs of all scales are averaged. The published program uses only 1.",
     )
-    flip: bool = Field(False, description="Whether the average includes the CAMs of the mirrored photo (ablation).")
+    flip: bool = Field(False, description="If true, the average includes the CAMs of the mirrored photo.")
 
 
 class CrfConfig(DenseCrfConfig):
     """Dense CRF of the pseudo masks (sec. 3.4)."""
 
     enabled: bool = Field(
-        True, description="Whether the CRF runs; if not, the mask is the argmax of background score and CAMs."
+        True, description="If true, a CRF refines the mask; if false, it is the argmax of background score and CAMs."
     )
     image: Literal["rgb", "reference"] = Field(
         "rgb",
-        description="Image that the CRF reads. rgb: the photo; reference: BGR minus the mean, wrapped to 8 bits, as in "
-        "the published program.",
+        description="Image that the CRF reads. rgb: the photo; reference: as in the published program, the photo in "
+        "BGR minus the mean colour, wrapped to 8 bits.",
     )
     background_power: float = Field(1, gt=0, le=64, description="p: the background score is (1 - max CAM)^p.")
 
@@ -148,39 +169,46 @@ class ConfidenceConfig(Section):
     """The confidence map (eq. 8)."""
 
     source: Literal["crf", "cam"] = Field(
-        "crf", description="Source of the confidence: the largest CRF posterior, or eq. (8) on the CAMs."
+        "crf",
+        description="Source of a pixel's confidence. crf: its largest CRF posterior or, without a CRF, its largest "
+        "score; cam: its CAMs, by eq. (8).",
     )
 
 
 class RunnerConfig(Section):
-    """The runner that makes the shards. All keys other than `kind` are the chosen runner's own settings."""
+    """The runner, which computes the shards. All keys other than `kind` are settings of the chosen runner."""
 
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(
         "local",
-        description="The runner. local: worker processes of this host; inline: the calling process, for debugging.",
+        description="Name of the runner. local: worker processes on this machine compute the shards; inline: the "
+        "process that runs the flow computes them, for debugging.",
     )
 
 
 class ExecutionConfig(Section):
-    """How the work is divided, and which processes do it. No setting here changes a result."""
+    """How the work is divided, and which processes do it. No setting of this section changes a result."""
 
     shards: int = Field(
         32,
         ge=1,
         le=100_000,
-        description="Number of parts (shards) of each stage. It changes no result. A different number moves photos to "
-        "other shards, where their rows are computed again.",
+        description="Number of shards (parts) into which each stage is divided. With a different number, photos move "
+        "to other shards, and clipes computes their rows again. The results do not change.",
     )
     runner: RunnerConfig = Field(
-        default_factory=RunnerConfig, description="The runner that makes the shards, and its settings."
+        default_factory=RunnerConfig, description="The runner, which computes the shards, and its settings."
     )
     gpu_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of processes for CAMs; auto: one per device. The training uses at most one per GPU.",
+        description="Number of worker processes for stages that run networks; auto: one per device. The training of "
+        "the segmenter uses at most one process per GPU.",
     )
-    cpu_workers: int | Literal["auto"] = Field("auto", description="Number of processes for masks; auto: one per core.")
+    cpu_workers: int | Literal["auto"] = Field(
+        "auto",
+        description="Number of worker processes for stages that run no network, such as masks; auto: one per core.",
+    )
     max_failure_rate: float = Field(
         0.01, ge=0, le=1, description="Largest permitted share of photos that fail permanently in a stage."
     )
@@ -188,19 +216,20 @@ class ExecutionConfig(Section):
         2,
         ge=0,
         le=50,
-        description="Number of retries of a shard after a transient failure; Prefect permits at most 50.",
+        description="Largest number of retries of a shard that fails for a transient cause. Prefect allows at most 50.",
     )
     shard_timeout_s: float = Field(
         3600,
         gt=0,
-        description="Time limit [s]. A shard that takes longer is stopped, and so is a training run that makes no "
+        description="Time limit [s]. A shard that takes longer is stopped. A training is stopped if it makes no "
         "progress for this time.",
     )
     loader_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of processes per device that load training photos; auto: the cores per device, at most 8.",
+        description="Number of processes per device that load training photos; auto: the number of cores per device, "
+        "but at most 8.",
     )
-    cache_gb: float = Field(20, gt=0, description="Size of the local disk cache of training photos and masks [GB].")
+    cache_gb: float = Field(20, gt=0, description="Size of the local cache for training files from remote stores [GB].")
 
     @field_validator("gpu_workers", "cpu_workers")
     @classmethod
@@ -218,10 +247,13 @@ class ExecutionConfig(Section):
 
 
 class ReportConfig(Section):
-    """The content of report.html. No setting here changes a result."""
+    """The content of report.html. No setting of this section changes a result."""
 
     gallery: int = Field(
-        24, ge=0, le=500, description="Number of photos shown: the best, the worst and random ones; 0 shows none."
+        24,
+        ge=0,
+        le=500,
+        description="Number of photos in the gallery: the best, the worst and random ones; 0: no gallery.",
     )
 
 
@@ -229,9 +261,11 @@ class RunConfig(Section):
     """All settings of a run."""
 
     name: str = Field(
-        ..., pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$", description="Name of the run; may contain {date} and {time}."
+        ...,
+        pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$",
+        description="Name of the run. {date} and {time} in it stand for the start of the run.",
     )
-    store: str = Field("./clipes-store", description="Where artifacts and runs are stored: a path or any fsspec URI.")
+    store: str = Field("./clipes-store", description="Folder of artifacts and runs: a path or any fsspec URI.")
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
     clip: ClipConfig = Field(default_factory=ClipConfig)
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
@@ -257,7 +291,7 @@ class RunConfig(Section):
 
 
 def holds_credentials(uri: str) -> bool:
-    """Return whether a URI contains a password or signature. A bucket's or account's name alone is no credential."""
+    """Return True if a URI contains a password, token or signature. A bucket or account name is not a credential."""
     return CREDENTIALS.search(uri) is not None
 
 
@@ -271,7 +305,7 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         The frozen configuration. Missing keys get their defaults, which are the paper's values.
 
     Raises:
-        ConfigError: a key is unknown or a value is invalid. The message has one line for each: the key, what is wrong,
+        ConfigError: a key is unknown or a value is invalid. The message has one line per error: the key, what is wrong,
             and the value.
     """
     return check_section(RunConfig, values)
@@ -284,7 +318,7 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
     """Check plain values and return them as a section.
 
     Args:
-        section: model of the section.
+        section: class of the section.
         values: nested mapping of plain values.
         key: dotted key of the section, for messages; empty for the whole configuration.
 
@@ -292,7 +326,7 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
         The frozen section. Missing keys get their defaults.
 
     Raises:
-        ConfigError: a key is unknown or a value is invalid. The message has one line for each: the key, what is wrong,
+        ConfigError: a key is unknown or a value is invalid. The message has one line per error: the key, what is wrong,
             and the value.
     """
     try:

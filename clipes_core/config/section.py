@@ -4,9 +4,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, and unknown keys are errors.
+    """Base of all sections. A section is frozen, and an unknown key is an error.
 
-    In a form made from the schema, the title of each field is its key.
+    The Prefect UI builds a form from the JSON schema of the sections. In this form, the title of a field is its key,
+    and the title of a section is the name of its class, in lower case and without `Config`.
     """
 
     model_config = ConfigDict(

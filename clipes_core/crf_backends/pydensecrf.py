@@ -11,8 +11,8 @@ def infer(unary: np.ndarray, image: np.ndarray, config: DenseCrfConfig) -> np.nd
 
     Args:
         unary: (1 + K, H, W) float32, C order.
-        image: (H, W, 3) uint8, C order and writable, because pydensecrf refuses a read-only array.
-        config: kernels and iterations.
+        image: (H, W, 3) uint8 in C order. It must be writable, because pydensecrf refuses a read-only array.
+        config: kernels and number of iterations.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.

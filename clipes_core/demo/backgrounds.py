@@ -1,4 +1,4 @@
-"""The six backgrounds of a scene, and the textures that objects and backgrounds share."""
+"""The six kinds of background that a scene can have, and textures for objects and backgrounds."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ def cloudy(rng: Rng, size: int, cells_hw: tuple[int, int]) -> np.ndarray:
     Args:
         rng: source of randomness.
         size: side [px].
-        cells_hw: numbers of cells down and across; random values at their corners are interpolated. More cells give
-            finer noise.
+        cells_hw: numbers of rows and columns of a grid of cells. Each corner of a cell gets a random value, and the
+            values are interpolated in between. More cells give finer noise.
 
     Returns:
         (size, size) float32, about -1..1.
@@ -29,7 +29,7 @@ def waves(rng: Rng, size: int, direction: float, length: float) -> np.ndarray:
     """Return parallel stripes with soft edges.
 
     Args:
-        rng: source of randomness, for the phase.
+        rng: source of randomness; it determines the phase.
         size: side [px].
         direction: angle between the x axis and the normal of the stripes [rad].
         length: distance between stripes, as a fraction of the side.
@@ -59,7 +59,7 @@ def texture(rng: Rng, size: int) -> np.ndarray:
 
 
 def _shaded(shade: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    """Return (H, W, 3) float32, a colour that is brightened (shade 1: doubled) or darkened (shade -1: black)."""
+    """Return (H, W, 3) float32: the colour times 1 + shade. Shade 1 doubles the colour, and shade -1 makes it black."""
     return (1 + shade)[..., None] * np.array(colour, dtype=np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Captions of scenes. Like captions that people write, they mention only part of what a picture shows."""
+"""Captions of scenes. Like captions written by people, they mention only a part of what the picture shows."""
 
 from collections.abc import Sequence
 
@@ -24,22 +24,25 @@ BACKGROUND_WORDS = {
     "sand": ("sand", "beach"),
     "wall": ("wall", "bricks"),
 }
-OBJECTS_RATE = 0.85  # share of captions that name objects; the others name only the background
+OBJECTS_RATE = 0.85  # share of the captions that name objects; the others name only the background
 BACKGROUND_RATE = 0.35  # share of the captions with objects that also name the background
-COLOUR_RATE = 0.3  # share of the named objects whose colour is named
-BARE_RATE = 0.1  # share of captions without a template
+COLOUR_RATE = 0.3  # share of the named objects that are named with their colour
+BARE_RATE = 0.1  # share of the captions that are not inserted into a template
 JOINTS = (" and ", ", ", " with ", " next to ")
 
 Rng = np.random.Generator
 
 
 def make_caption(rng: Rng, scene: Scene, templates: Sequence[str]) -> str:
-    """Write a caption that names some or all objects, with or without colour and background, in a random template.
+    """Write a random caption of a scene.
+
+    Most captions name some or all objects, with or without their colours and the background. The others name only the
+    background. Most captions are inserted into a random template.
 
     Args:
         rng: source of all randomness.
         scene: scene that the caption describes.
-        templates: one or more templates, each with a placeholder {} for the words.
+        templates: one or more templates, each with a placeholder {} for the words of the caption.
     """
     words = _phrase(rng, scene)
     return words if rng.random() < BARE_RATE else _one_of(rng, templates).replace("{}", words)

@@ -1,4 +1,4 @@
-"""Scenes of one to three objects on a textured background, with the true mask."""
+"""Random scenes of one to three objects on a textured background, with their true masks."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from clipes_core.demo.backgrounds import BACKGROUNDS, cloudy, texture
 from clipes_core.demo.shapes import SHAPES, Paint, Part
 
-CLASS_NAMES = tuple(SHAPES)  # class ids 1..8 in this order
+CLASS_NAMES = tuple(SHAPES)  # in the order of the class ids 1..8
 OWN_BACKGROUND = {
     "car": "road",
     "bus": "road",
@@ -22,9 +22,9 @@ OWN_BACKGROUND = {
     "cat": "wall",
 }
 OWN_BACKGROUND_RATE = 0.6
-OBJECT_COUNT_RATES = (0.45, 0.35, 0.2)  # shares of the scenes with 1, 2 and 3 objects
+OBJECT_COUNT_RATES = (0.45, 0.35, 0.2)  # shares of the scenes that have 1, 2 and 3 objects
 AREA_RANGE = (0.055, 0.38)  # smallest and largest area of an object, as a share of the scene
-MAX_OVERLAP = 0.2  # largest share of an object's pixels that may be hidden
+MAX_OVERLAP = 0.2  # largest share of an object's pixels that other objects may hide
 COLOURS = {
     "red": (200, 40, 40),
     "orange": (235, 135, 40),
@@ -44,7 +44,7 @@ FIXED_PAINTS = {
     Paint.WOOD: (190, 130, 60),
 }
 PLACES_TRIED = 40
-SHIFT = 4  # fractional bits of a polygon's corners
+SHIFT = 4  # number of fractional bits in the coordinates that OpenCV draws
 
 Rng = np.random.Generator
 
@@ -57,7 +57,7 @@ class SceneObject:
         name: name of its class.
         colour: colour of its body, a key of COLOURS.
         area: area of the whole object including hidden parts, as a share of the scene.
-        hidden: share of the object that later objects hide.
+        hidden: share of the object's pixels that the objects in front of it hide.
     """
 
     name: str
@@ -73,8 +73,8 @@ class Scene:
     Attributes:
         image_rgb: (S, S, 3) uint8 RGB, [0, 255].
         truth: (S, S) uint8, 0 for background, 1..8 for the classes in the order of CLASS_NAMES.
-        objects: one to three, from back to front; a class may occur twice.
-        background: a key of BACKGROUNDS.
+        objects: one to three objects, from back to front. Several of them may have the same class.
+        background: kind of the background, a key of BACKGROUNDS.
     """
 
     image_rgb: np.ndarray
@@ -97,10 +97,10 @@ class _Placed:
 
 
 def make_scene(rng: Rng, size: int) -> Scene:
-    """Draw a scene.
+    """Draw a random scene.
 
-    Backgrounds and objects are drawn so that 60 % of the objects are on their typical background (a boat on water). An
-    object covers 5 to 40 % of the scene, and at most a fifth of the object is hidden.
+    Backgrounds and objects are chosen so that 60 % of the objects are on the usual background of their class, such as a
+    boat on water. An object covers 5 to 40 % of the scene, and other objects hide at most a fifth of it.
 
     Args:
         rng: source of all randomness.
@@ -121,14 +121,15 @@ def make_scene(rng: Rng, size: int) -> Scene:
 
 
 def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
-    """Draw the scene that belongs to a seed, which is a sequence of one or more numbers."""
+    """Draw the scene that belongs to a seed. The seed is a sequence of one or more numbers."""
     return make_scene(np.random.default_rng(seed), size)
 
 
 def _cast(rng: Rng) -> tuple[str, list[str]]:
-    """Choose a background and one to three classes.
+    """Choose a background, and the classes of one to three objects.
 
-    A share of OWN_BACKGROUND_RATE of all objects is on the usual background of its class.
+    The choice is random. On average, the share OWN_BACKGROUND_RATE of all objects is on the usual background of their
+    class.
     """
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)
@@ -143,7 +144,7 @@ def _cast(rng: Rng) -> tuple[str, list[str]]:
 
 
 def _placed(rng: Rng, names: list[str], size: int) -> list[_Placed]:
-    """Place objects so that none hides too much of another, reducing the largest permitted size until they fit."""
+    """Place objects so that at most MAX_OVERLAP of each is hidden; lower the largest permitted area until they fit."""
     low, high = AREA_RANGE
     while True:
         placed: list[_Placed] = []
@@ -179,7 +180,7 @@ def _place(rng: Rng, name: str, area: float, size: int, others: list[_Placed]) -
 
 
 def _unit_area(outlines: list[np.ndarray], resolution: int = 64) -> float:
-    """Return the area of the union of polygons, in the squared units of their corners."""
+    """Return the area of the union of polygons, in the squared unit of their coordinates."""
     pixel = 3.2 / resolution  # all shapes lie within 1.6 units of the origin
     covered = _covered([(outline + 1.6) / pixel for outline in outlines], resolution)
     return np.count_nonzero(covered) * pixel**2
@@ -204,7 +205,7 @@ def _share_hidden(one: _Placed, later: list[_Placed]) -> float:
 
 
 def _paint(rng: Rng, image: np.ndarray, one: _Placed, colour: str) -> None:
-    """Draw an object on an (S, S, 3) uint8 image, then shade it by a texture."""
+    """Draw an object on an (S, S, 3) uint8 image, and shade the object with a random texture."""
     accent = list(COLOURS.values())[rng.integers(len(COLOURS))]
     palette = {**FIXED_PAINTS, Paint.BODY: COLOURS[colour], Paint.ACCENT: accent}
     varied = {paint: (np.array(rgb) + rng.uniform(-15, 15, 3)).tolist() for paint, rgb in palette.items()}
@@ -215,7 +216,7 @@ def _paint(rng: Rng, image: np.ndarray, one: _Placed, colour: str) -> None:
 
 
 def _photographed(rng: Rng, image: np.ndarray) -> np.ndarray:
-    """Add uneven light, a tint and a little noise; return (S, S, 3) uint8."""
+    """Return the image, (S, S, 3) uint8, with uneven light, a tint and a little noise added."""
     light = 1 + 0.12 * cloudy(rng, len(image), (1, 1))
     tint = rng.uniform(0.92, 1.08, 3).astype(np.float32)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1, 4)

@@ -1,4 +1,4 @@
-"""The eight kinds of objects in a scene, as polygons of varied proportions."""
+"""The eight kinds of objects that scenes show, drawn as polygons with random proportions."""
 
 import math
 from collections.abc import Callable
@@ -24,10 +24,10 @@ class Paint(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A polygon of one paint.
+    """A part of an object: a polygon of one paint.
 
     Attributes:
-        outline: (N, 2) float64 corners (x, y), y downwards; one unit is about half the object's size.
+        outline: (N, 2) float64 corners (x, y); y points down, and one unit is about half the size of the object.
         paint: paint that fills the polygon.
     """
 
@@ -36,23 +36,23 @@ class Part:
 
 
 def polygon(paint: Paint, *corners: tuple[float, float]) -> Part:
-    """Return a part with these corners (x, y)."""
+    """Return a polygon with these corners (x, y)."""
     return Part(np.array(corners, dtype=np.float64), paint)
 
 
 def box(paint: Paint, left: float, top: float, right: float, bottom: float) -> Part:
-    """Return an upright rectangle."""
+    """Return a rectangle whose sides are horizontal and vertical."""
     return polygon(paint, (left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def ellipse(paint: Paint, x: float, y: float, radius_x: float, radius_y: float) -> Part:
-    """Return an upright ellipse as a polygon of 24 corners."""
+    """Return an ellipse, whose axes are horizontal and vertical, as a polygon with 24 corners."""
     angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     return Part(np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1), paint)
 
 
 def car(rng: Rng) -> list[Part]:
-    """Draw a car: a low body, a cabin with two windows, two wheels."""
+    """Draw a car: a low body, a cabin with two windows, a lamp, two wheels."""
     roof, hood, radius = rng.uniform(0.55, 0.7), rng.uniform(0.35, 0.6), rng.uniform(0.2, 0.27)
     back = -rng.uniform(0.6, 0.85)
     cabin = polygon(Paint.BODY, (back, 0), (back + 0.2, -roof), (0.2, -roof), (hood, 0))
@@ -66,7 +66,7 @@ def car(rng: Rng) -> list[Part]:
 
 
 def bus(rng: Rng) -> list[Part]:
-    """Draw a bus: a tall box with a row of windows, a door, two wheels."""
+    """Draw a bus: a tall box with a stripe, a row of windows, a door, two wheels."""
     top, windows = -rng.uniform(0.55, 0.8), int(rng.integers(3, 6))
     parts = [box(Paint.BODY, -1, top, 1, 0.42), box(Paint.ACCENT, -1, 0.1, 1, 0.24)]
     edges = np.linspace(-0.92, 0.62, windows + 1)
@@ -104,7 +104,7 @@ def house(rng: Rng) -> list[Part]:
 
 
 def bird(rng: Rng) -> list[Part]:
-    """Draw a bird: a body, a tail, a wing, a head with beak and eye."""
+    """Draw a bird: a body, a tail, a wing, a head with a beak and an eye."""
     fat, lift = rng.uniform(0.32, 0.45), rng.uniform(0.1, 0.5)
     return [
         polygon(Paint.BODY, (-0.5, 0.0), (-1.05, -rng.uniform(0.0, 0.3)), (-1.0, 0.28), (-0.5, 0.25)),
@@ -145,7 +145,7 @@ def balloon(rng: Rng) -> list[Part]:
 
 
 def cat(rng: Rng) -> list[Part]:
-    """Draw a cat: a body on legs, a raised tail, a head with ears and eyes."""
+    """Draw a cat: a body with legs, a raised tail, a head with ears, eyes and a muzzle."""
     back, tail = rng.uniform(0.26, 0.36), rng.uniform(0.4, 0.8)
     return [
         polygon(Paint.BODY, (-0.6, 0.1), (-1.0, -tail), (-0.86, -tail - 0.06), (-0.42, 0.05)),

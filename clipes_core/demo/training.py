@@ -1,4 +1,4 @@
-"""The training of a small CLIP, with a contrastive loss on two image embeddings, and the schedule of the training."""
+"""The training of the demo's small CLIP: its settings and schedule, and a contrastive loss on two image embeddings."""
 
 import math
 from typing import Any
@@ -17,7 +17,9 @@ class TrainingConfig(Section):
     """Settings of the training of the demo's CLIP."""
 
     seed: int = Field(0, ge=0, description="Seed of scenes, captions, initial weights and patch dropout.")
-    samples: int = Field(300_000, ge=1, description="Total number of scenes.")
+    samples: int = Field(
+        300_000, ge=1, description="Total number of scenes in all steps. A scene counts each time it is used."
+    )
     batch: int = Field(64, ge=2, description="Number of scenes per step.")
     captions: int = Field(4, ge=1, description="Number of captions per scene and step.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
@@ -25,13 +27,17 @@ class TrainingConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="Share of the steps in which the learning rate rises, at the start. Then it falls to 0 as a "
-        "cosine.",
+        description="Share of the steps, at the start, in which the learning rate rises linearly. It then falls to 0 "
+        "along a cosine.",
     )
-    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay; it applies to weight matrices only.")
-    patch_dropout: float = Field(0.5, ge=0, lt=1, description="Share of patches that are dropped to save time (FLIP).")
+    weight_decay: float = Field(
+        0.05, ge=0, description="Weight decay of AdamW. It applies only to parameters with at least two axes."
+    )
+    patch_dropout: float = Field(
+        0.5, ge=0, lt=1, description="Share of the patches that are dropped to save time, as in FLIP."
+    )
     whole_share: float = Field(
-        0.1, ge=0, le=1, description="Share of the steps, at the end of the training, that keep all patches."
+        0.1, ge=0, le=1, description="Share of the steps, at the end, in which no patch is dropped."
     )
 
     @property
@@ -52,10 +58,11 @@ class TrainingConfig(Section):
 
 
 class ClipTrainer:
-    """A CLIP and its optimizer.
+    """Trains a CLIP; holds the network, its optimizer and the number of finished steps.
 
     Args:
-        model: OpenCLIP's CLIP whose visual tower has a PatchDropout and returns its tokens (`output_tokens`).
+        model: an OpenCLIP CLIP. Its visual tower must have a PatchDropout, and must return its tokens
+            (`output_tokens`).
         config: settings of the training.
     """
 
@@ -71,10 +78,10 @@ class ClipTrainer:
 
         Args:
             images_rgb: (B, 3, S, S) uint8 RGB, [0, 255].
-            captions: one (B, L) int64 tensor of tokens per set of captions; a set has one caption per image.
+            captions: tokens of the captions: one (B, L) int64 tensor per set, where a set has one caption per image.
 
         Returns:
-            The loss before the step.
+            The loss that was computed before the weights were updated.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
@@ -90,11 +97,11 @@ class ClipTrainer:
         return loss.item()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to resume the training."""
+        """Return the state from which `load_state_dict` resumes the training."""
         return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state that `state_dict` returned."""
+        """Resume the training from a state that `state_dict` returned."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -107,14 +114,15 @@ def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
 
 
 def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
-    """Compute CLIP's contrastive loss, averaged over the class token and the patch mean as image embeddings.
+    """Compute the mean of two contrastive losses of CLIP: with the class token and with the patch mean as embedding.
 
-    The method uses the patch mean, but a loss on the patch mean alone leads to inverted CAMs.
+    clipes computes CAMs from the mean of the patch tokens, but a network that is trained only with this embedding has
+    inverted CAMs.
 
     Args:
-        model: CLIP as for `ClipTrainer`.
+        model: the CLIP, as for `ClipTrainer`.
         pixels: (B, 3, S, S) float32, normalised.
-        captions: one (B, L) int64 tensor of tokens per set of captions.
+        captions: tokens of the captions: one (B, L) int64 tensor per set, where a set has one caption per image.
     """
     class_token, tokens = model.visual(pixels)
     embeddings = [F.normalize(embedding, dim=-1) for embedding in (class_token, tokens.mean(dim=1) @ model.visual.proj)]
@@ -128,15 +136,16 @@ def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) ->
 
 
 def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
-    """Compute the symmetric cross entropy between images and captions. Equal captions do not compete.
+    """Compute the symmetric cross entropy between images and captions. Equal captions of several images do not compete.
 
     Args:
         logits: (B, U) scaled cosine similarities of B images and U different captions.
-        of_image: (B,) int64 index of each image's caption; every caption belongs to at least one image.
+        of_image: (B,) int64, index of each image's caption. Every caption belongs to at least one image.
 
     Returns:
-        () mean of two cross entropies. The first predicts the caption of each image; a caption of n images counts n
-        times in the softmax. The second predicts the image of each caption; every image of a caption counts as correct.
+        () mean of two cross entropies. The first is that of predicting the caption of each image; in its softmax, a
+        caption of n images counts n times. The second is that of predicting the image of each caption; a caption of n
+        images gives n terms, one per image.
     """
     counts = torch.bincount(of_image, minlength=logits.shape[1])
     to_text = F.cross_entropy(logits + counts.log(), of_image)

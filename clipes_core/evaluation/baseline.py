@@ -1,18 +1,18 @@
-"""The baseline that all scores are compared with: a mask that is made from the labels alone."""
+"""The baseline that all scores are compared with: a mask that depends only on the labels and the size of the photo."""
 
 import numpy as np
 
 
 def centre_box(size_hw: tuple[int, int], class_ids: np.ndarray) -> np.ndarray:
-    """Make a mask whose classes lie side by side in the middle of the photo.
+    """Draw a mask whose classes lie side by side in a box in the middle of the photo.
 
     Args:
         size_hw: height and width [px].
-        class_ids: (K,) int, data set ids in [1, 254], in the order of the photo's labels; may be empty.
+        class_ids: (K,) int, data set ids of the photo's labels, in [1, 254], in the order of the labels; may be empty.
 
     Returns:
         (H, W) uint8: a centred box whose sides are half of the photo's (rounded down). It is divided from left to right
-        into K upright strips, one per class id, whose widths differ by at most a pixel. All other pixels are 0.
+        into K vertical strips, one per class id, whose widths differ by at most a pixel. All other pixels are 0.
     """
     mask = np.zeros(size_hw, np.uint8)
     height, width = (side // 2 for side in size_hw)

@@ -1,4 +1,4 @@
-"""Segmentation scores, computed from one confusion matrix that pools all photos."""
+"""Segmentation scores, computed from a confusion matrix that is the sum over all photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Triplets:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores in [0, 1] over the classes that occur in the truth; nan if no pixel was counted.
+    """Scores in [0, 1] over the classes that have true pixels; nan if no pixel was counted.
 
     Attributes:
         miou: mean of `class_iou`, leaving out nan.
         pixel_accuracy: share of all counted pixels that are predicted correctly.
-        mean_accuracy: mean over the classes of the share of a class's true pixels that are predicted correctly.
+        mean_accuracy: share of the true pixels of a class that are predicted correctly, averaged over the classes.
         fwiou: mean of `class_iou`, weighted by the number of true pixels of each class.
-        class_iou: (1 + K,) float64, IoU of each class, background first; nan for classes without true pixels.
+        class_iou: (1 + K,) float64, IoU of the background and then of each class; nan for classes without true pixels.
     """
 
     miou: float
@@ -56,7 +56,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
 
     Raises:
         ShapeError: an array is not (H, W) uint8, the sizes differ, or a counted pixel has a predicted id above K.
-        PhotoError: BAD_TRUTH, if `truth` has an id above K other than IGNORE_INDEX.
+        PhotoError: BAD_TRUTH if `truth` has an id above K other than IGNORE_INDEX.
     """
     _check_map("truth", truth)
     _check_map("prediction", prediction)
@@ -96,13 +96,13 @@ def cam_confusions(
     Args:
         cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
         class_ids: (K,) int, data set ids in the order of `cams`.
-        truth: (H, W) uint8, ids and IGNORE_INDEX.
+        truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
         powers: background powers p; a pixel is background if (1 - max CAM)^p >= max CAM.
         num_classes: 1 + K of the whole data set.
 
     Returns:
-        (len(powers), num_classes, num_classes) int64: for each power, the matrix that `confusion` computes for the
-        mask that results from the CAMs at that power.
+        (len(powers), num_classes, num_classes) int64, one confusion matrix per power. Each is the result of `confusion`
+        for the mask that the CAMs give with this power.
 
     Raises:
         ShapeError: `truth` is not (H, W) uint8, the sizes differ, or an id in `class_ids` is not in
@@ -143,10 +143,10 @@ def to_triplets(matrix: np.ndarray) -> Triplets:
 
 
 def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
-    """Rebuild a confusion matrix. Cells that occur more than once are added, so one call can pool several photos.
+    """Rebuild a confusion matrix. Values of the same cell are added up, so one call can add up several photos.
 
     Args:
-        triplets: cells of one photo, or the joined cells of several photos.
+        triplets: cells of one photo, or the concatenated cells of several photos.
         num_classes: 1 + K.
 
     Returns:
@@ -164,7 +164,7 @@ def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
 
 
 def scores_from_confusion(matrix: np.ndarray) -> Scores:
-    """Score a pooled confusion matrix.
+    """Compute the scores from a confusion matrix, which is usually the sum over all photos.
 
     Args:
         matrix: (1 + K, 1 + K) int; rows are true ids, columns are predicted ids.
@@ -175,8 +175,8 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
     Raises:
         ShapeError: `matrix` is not square.
 
-    Source: the published program, which pools all photos in one matrix, and whose means leave out classes without true
-    pixels.
+    Source: the published program. It adds up the pixels of all photos in one matrix, and its means leave out classes
+    without true pixels.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")

@@ -1,4 +1,4 @@
-"""The kinds of prediction that a run scores against true masks. Metrics, terminal, report and UI share this table."""
+"""The table of the kinds of prediction that a run scores. Metrics, terminal, report and Prefect UI all use it."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ class Scored:
     """One kind of prediction that is compared with true masks.
 
     Attributes:
-        key: name in metrics.json, in artifacts and in the tables of the Prefect UI.
-        title: name that readers see.
-        is_baseline: whether it is the baseline that the others are compared with. The baseline uses only the labels.
-        on_evaluation: whether it is scored on the photos of `evaluation` instead of those of `dataset`.
+        key: name in metrics.json, in the store's artifacts and in the tables of the Prefect UI.
+        title: name in the terminal and in the report.
+        is_baseline: true for the baseline, which uses only the labels. The other kinds are compared with it.
+        on_evaluation: if true, the prediction is scored on the photos of `evaluation`; if false, on those of `dataset`.
     """
 
     key: str
@@ -25,4 +25,4 @@ INITIAL_CAM = Scored("initial_cam", "Initial CAM")
 REFINED_CAM = Scored("refined_cam", "Refined CAM")
 PSEUDO_MASK = Scored("pseudo_mask", "Pseudo mask")
 SEGMENTER_MASK = Scored("segmenter", "Segmenter (evaluation)", on_evaluation=True)
-SCORED = (CENTRE_BOX, INITIAL_CAM, REFINED_CAM, PSEUDO_MASK, SEGMENTER_MASK)  # in the order they are shown
+SCORED = (CENTRE_BOX, INITIAL_CAM, REFINED_CAM, PSEUDO_MASK, SEGMENTER_MASK)  # in the order in which they are shown

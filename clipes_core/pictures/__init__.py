@@ -1,1 +1,1 @@
-"""Pictures for reports: CAMs and masks drawn over photos, and the choice of the photos to show."""
+"""The pictures of a report: CAMs and masks drawn over photos, and the choice of the photos to show."""

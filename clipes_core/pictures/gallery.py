@@ -1,4 +1,4 @@
-"""The choice of the photos to show: the best, the worst, and random ones."""
+"""The choice of the photos to show in a gallery: the best, the worst, and random ones."""
 
 import hashlib
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Picks:
-    """The ids of the photos to show. No photo occurs twice.
+    """The ids of the chosen photos. No photo occurs twice.
 
     Attributes:
         best: ids of the best photos, highest score first.
@@ -22,15 +22,16 @@ class Picks:
 
 
 class GalleryChoice:
-    """Chooses among photos that are added one at a time, keeping at most 2 * `count` ids per group in memory.
+    """Chooses among photos that are added one at a time.
 
-    The choice needs no seed. It depends on the photos and their scores, not on the order in which they are added.
+    For each group (best, worst, random), at most 2 * `count` ids are in memory. The choice needs no seed. It depends on
+    the ids and the scores of the photos, and not on the order in which the photos are added.
 
     Args:
-        count: number of photos to show; 0 shows none.
+        count: number of photos to choose; may be 0.
 
     Attributes:
-        photos: number of photos added.
+        photos: number of photos that have been added.
     """
 
     def __init__(self, count: int) -> None:
@@ -38,7 +39,7 @@ class GalleryChoice:
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
-        """Add a photo. If its score is nan, it can only be picked at random."""
+        """Add a photo. If its score is nan, the photo can only be in the random group."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
         self._keep("random", order, image_id)
@@ -47,10 +48,10 @@ class GalleryChoice:
             self._keep("best", (-score, order), image_id)
             self._keep(
                 "worst", (score, -order), image_id
-            )  # exactly the reverse order of `best`, so that no photo is in both
+            )  # the exact reverse of the order of `best`, so that no photo is in both groups
 
     def picks(self) -> Picks:
-        """Pick a third as the best, a third as the worst, and the rest at random; fewer if fewer photos were added."""
+        """Choose a third as the best, a third as the worst, the rest at random; fewer if fewer photos were added."""
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)
         left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]

@@ -6,7 +6,7 @@ import numpy as np
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams
 
-HEAT_OPACITY = 0.75  # where the CAM is 1
+HEAT_OPACITY = 0.75  # of the colour at pixels where the CAM is 1
 IDS_OPACITY = 0.7
 
 
@@ -18,8 +18,8 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
         cam: (h, w) float, in [0, 1], of any size; the function resizes it bilinearly.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo in grey, covered by the CAM's colour (OpenCV's turbo) with an opacity of
-        `HEAT_OPACITY` times the CAM.
+        (H, W, 3) uint8 RGB: the photo in grey, covered by the colour of the CAM (OpenCV's colour map turbo). The
+        opacity of the colour is `HEAT_OPACITY` times the CAM.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` does not have two axes.
@@ -42,7 +42,7 @@ def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) ->
         palette: (256, 3) uint8 RGB, one colour per id.
 
     Returns:
-        (H, W, 3) uint8 RGB; the colour of an id other than 0 covers the photo with opacity `IDS_OPACITY`.
+        (H, W, 3) uint8 RGB: the photo, covered by the colour of each id other than 0 with the opacity `IDS_OPACITY`.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has a different size.

@@ -1,13 +1,13 @@
 """The CAM refinements that `cam.refine` chooses from.
 
-A refinement is a function `refine(cams, attention, photo_rgb, config)`. It is called once for each view of a photo (a
-scale, mirrored or not). It mutates nothing and returns (K, h, w) float32 CAMs in [0, 1] on the device of `cams`. Its
-arguments are
+A refinement is a function `refine(cams, attention, photo_rgb, config)`. clipes calls it once per view and template,
+where a view is a photo at one scale, mirrored or not. The function mutates nothing, and returns (K, h, w) float32 CAMs
+in [0, 1] on the device of `cams`. Its arguments are
 
 - cams: (K, h, w) float32 tensor in [0, 1], the initial CAMs of the photo's K classes,
 - attention: `clipes_core.affinity.Attention` between the h x w patches; None if `needs_attention` is False,
 - photo_rgb: (h * patch size, w * patch size, 3) uint8 RGB array, [0, 255], the view as the network sees it,
-- config: `CamConfig`, the settings of the section `cam`.
+- config: `CamConfig`, the section `cam` of the configuration.
 
 To add a refinement, write its function in a new file of this folder and add a line to `REFINEMENTS`.
 """
@@ -22,7 +22,8 @@ class Refinement(NamedFunction):
     """A refinement in the table.
 
     Attributes:
-        needs_attention: whether the function reads the attention, which costs time and memory.
+        needs_attention: if true, clipes computes the attention for the function, which takes time and memory. If false,
+            the function gets None instead.
     """
 
     needs_attention: bool

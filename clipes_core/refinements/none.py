@@ -1,4 +1,4 @@
-"""No refinement: the refined CAMs are the initial ones."""
+"""No refinement: the refined CAMs equal the initial CAMs."""
 
 import numpy as np
 import torch

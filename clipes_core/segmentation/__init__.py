@@ -1,9 +1,9 @@
-"""Extensions of MMSegmentation that the method needs. Importing this package registers each under its class name."""
+"""The extensions of MMSegmentation that clipes needs. Importing this package registers each under its class name."""
 
 import warnings
 from contextlib import redirect_stdout
 
-with warnings.catch_warnings(), redirect_stdout(None):  # the import reports missing packages that are not needed here
+with warnings.catch_warnings(), redirect_stdout(None):  # silences reports of missing packages that clipes does not need
     warnings.filterwarnings("ignore", message="Fail to import", category=UserWarning)
     import mmseg.datasets
     import mmseg.models  # noqa: F401

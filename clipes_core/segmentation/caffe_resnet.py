@@ -1,4 +1,4 @@
-"""The variant of ResNet that weights from Caffe were trained with."""
+"""The variant of ResNet that Caffe's weights were trained with."""
 
 from typing import Any
 
@@ -11,13 +11,14 @@ from torch import nn
 class CaffeResNet(ResNet):
     """ResNet as in Caffe: the first 1x1 convolution of a bottleneck has the stride, and the max pool rounds up.
 
-    The tensors have torchvision's names and shapes. Weights of the wrong variant therefore load without an error.
+    The tensors have the same names and shapes as those of torchvision's ResNet. Weights of the wrong variant therefore
+    load without an error.
 
     Args:
         *args: positional arguments of MMSegmentation's ResNet.
         **kwargs: keyword arguments of MMSegmentation's ResNet, except for `style`.
 
-    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training, which uses weights from Caffe.
+    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It uses Caffe's weights.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

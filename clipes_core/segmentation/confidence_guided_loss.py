@@ -1,4 +1,4 @@
-"""Confidence-guided loss: cross entropy over the pixels whose pseudo label has a high confidence."""
+"""The confidence-guided loss: cross entropy over the pixels whose pseudo label has a high confidence."""
 
 from collections.abc import Sequence
 
@@ -16,28 +16,28 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 class ConfidenceGuidedLoss(nn.Module):
     """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
 
-    The heads of MMSegmentation call this loss like any other. They do not need the confidence, because
-    `hand_over_confidence` sets the attribute `confidence` before each batch. If no pixel counts, the loss and its
-    gradient are 0. Under torch.distributed, the mean is over the pixels of all processes. The averaged gradients then
-    equal those of a single process that has all the images.
+    The heads of MMSegmentation call this loss like any other. They do not pass the confidence to it, because
+    `hand_over_confidence` sets its attribute `confidence` before each batch. If no pixel counts, the loss and its
+    gradient are 0. Under torch.distributed, the mean is taken over the pixels of all processes. After the gradients of
+    the processes have been averaged, they equal those of a single process that has all the images.
 
     Args:
-        mu: threshold in [0, 1]; pixels of lower confidence do not count. With 0 the loss is the cross entropy over all
-            labelled pixels and needs no confidence.
+        mu: threshold in [0, 1]. Pixels of lower confidence do not count. With 0, the loss is the cross entropy over all
+            labelled pixels, and needs no confidence.
         class_weight: (1 + K,) weight of each class. If given, the mean is weighted, as in torch's cross entropy.
-        loss_weight: factor that the result is multiplied by.
+        loss_weight: factor by which the result is multiplied.
         loss_name: name of the loss in the log. MMEngine minimises only losses whose name begins with `loss`.
 
     Attributes:
-        confidence: (B, 1, H, W) uint8 levels round(255 c) of the current batch, or None.
-        kept_fraction: () share in [0, 1] of labelled pixels that counted in the last call, over all processes.
+        confidence: (B, 1, H, W) uint8, round(255 c) of the confidence c of each pixel of the current batch; or None.
+        kept_fraction: () share of the labelled pixels of all processes that counted in the last call, in [0, 1].
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
 
     Source: CLIP-ES sec. 3.4, eq. (9).
-    Differs from the reference: the published program writes 255 into the labels of the pixels that do not count. The
-        sums are the same. Here the confidence is a separate map, so the labels stay the same if mu changes.
+    Differs from the reference: the published program sets the label of the pixels that do not count to 255. The result
+        is the same. Here the confidence is a separate map, so that a change of mu does not change the labels.
     """
 
     class_weight: Tensor | None
@@ -65,10 +65,10 @@ class ConfidenceGuidedLoss(nn.Module):
         """Compute the mean cross entropy over the pixels that count.
 
         Args:
-            logits: (B, 1 + K, H, W) float; half precision is converted to float32. Logits of pixels that do not count
-                have no effect, even if they are infinite.
+            logits: (B, 1 + K, H, W) float; half precision is converted to float32. The logits of pixels that do not
+                count have no effect, even if they are infinite.
             label: (B, H, W) int, class ids or `ignore_index`.
-            weight: (B, H, W) weight of each pixel, as computed by a head's sampler.
+            weight: (B, H, W) weight of each pixel, which the sampler of a head computes; None if there is no sampler.
             ignore_index: label of pixels that never count.
 
         Returns:
@@ -76,12 +76,12 @@ class ConfidenceGuidedLoss(nn.Module):
 
         Raises:
             ShapeError: the sizes of logits, labels and confidence differ, or the logits have only one channel.
-            ConfigError: `confidence` is not set, and `mu` is not 0.
+            ConfigError: the attribute `confidence` is None, and `mu` is not 0.
         """
         if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:
             raise ShapeError(
-                "logits must be (B, 1 + K, H, W) with labels (B, H, W) and at least two channels (out_channels of the "
-                f"head), got {tuple(logits.shape)} and {tuple(label.shape)}"
+                "logits must be (B, 1 + K, H, W) with at least two channels (out_channels of the head), and labels "
+                f"(B, H, W); got {tuple(logits.shape)} and {tuple(label.shape)}"
             )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         labelled = label != ignore_index
@@ -99,12 +99,13 @@ class ConfidenceGuidedLoss(nn.Module):
             return torch.ones_like(label, dtype=torch.bool)
         if self.confidence is None:
             raise ConfigError(
-                "ConfidenceGuidedLoss got no confidence for this batch: the config needs "
-                "custom_hooks=[dict(type='ConfidenceHook')], and dict(type='PackConfidence') as the last transform of "
-                "the training pipeline over a data set with gt_confidence; only mu=0 needs none"
+                "ConfidenceGuidedLoss got no confidence for this batch. In the config, set "
+                "custom_hooks=[dict(type='ConfidenceHook')], make dict(type='PackConfidence') the last transform of "
+                "the training pipeline, and use a data set that returns gt_confidence. To train without confidence, "
+                "set mu=0"
             )
         if len(self.confidence) != len(label):
-            raise ShapeError(f"got confidence of {len(self.confidence)} images, but labels of {len(label)}")
+            raise ShapeError(f"got the confidence of {len(self.confidence)} images, but the labels of {len(label)}")
         confidence = F.interpolate(self.confidence, size=label.shape[1:], mode="nearest-exact")
         return confidence.squeeze(1) >= self.lowest_level
 
@@ -116,15 +117,17 @@ class ConfidenceGuidedLoss(nn.Module):
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
     """Return the cross entropy of each pixel.
 
-    The logits of pixels that do not count are replaced by 0, because a weight of 0 times an infinite loss is NaN.
+    The logits of pixels that do not count are first replaced by 0. Otherwise, an infinite loss times their weight of 0
+    would be NaN.
     """
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 
 
 def _mean_over_processes(sums: Tensor) -> Tensor:
-    """Return the sums averaged over all processes.
+    """Return sums, averaged over all processes.
 
-    The loss is divided by this average, not by the total, because the gradients of the processes are averaged later.
+    The loss of each process is divided by this average, and not by the total over all processes, because the gradients
+    of the processes are later averaged and not added up.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums

@@ -1,4 +1,4 @@
-"""Hand confidence maps directly to the losses, because segmentors and heads have no argument for such maps."""
+"""Pass confidence maps directly to the losses, because segmentors and heads have no argument for these maps."""
 
 import inspect
 from typing import Any
@@ -17,14 +17,15 @@ from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 
 
 def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
-    """Set the confidence of the batch in every ConfidenceGuidedLoss before each forward pass in mode `loss`.
+    """Register hooks that set the confidence of the batch in every ConfidenceGuidedLoss of a model.
 
-    The maps come from `gt_confidence` of the data samples, (1, H, W) uint8. They are padded with 0 on the right and at
-    the bottom to the size of the batch's labels. After the forward pass they are removed from the losses.
+    Before each forward pass in mode `loss`, the first hook takes the confidence maps from `gt_confidence` of the data
+    samples, (1, H, W) uint8. It pads the maps with 0 on the right and at the bottom to the size of the batch's labels.
+    After each forward pass, the second hook removes the maps from the losses.
 
     Args:
-        model: an MMSegmentation segmentor without its distributed wrapper. The losses of its auxiliary heads are set
-            too.
+        model: an MMSegmentation segmentor without its distributed wrapper. The losses of its auxiliary heads also get
+            the confidence.
 
     Returns:
         Handles of the two hooks on the segmentor; remove both to undo the registration.
@@ -34,7 +35,8 @@ def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHa
     """
     if not _losses(model):
         raise ConfigError(
-            "no head of the model has a ConfidenceGuidedLoss: set loss_decode=dict(type='ConfidenceGuidedLoss')"
+            "no head of the model has a ConfidenceGuidedLoss: set loss_decode=dict(type='ConfidenceGuidedLoss') in at "
+            "least one head"
         )
     before = model.register_forward_pre_hook(_set, with_kwargs=True)
     return before, model.register_forward_hook(_remove, always_call=True)
@@ -66,20 +68,21 @@ def _padded(confidence: Tensor, size: tuple[int, int]) -> Tensor:
 
 @HOOKS.register_module()
 class ConfidenceHook(Hook):
-    """Passes the confidence to the losses while MMEngine's runner trains, and logs the share of pixels that counted.
+    """Passes the confidence to the losses while MMEngine trains, and logs the share of pixels that counted.
 
-    The logged `kept_fraction` is that of the first ConfidenceGuidedLoss in the model, which belongs to the decode head.
+    The logged `kept_fraction` is that of the first ConfidenceGuidedLoss in the model, which is the one of the decode
+    head.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Register the hooks on the segmentor."""
+        """Register the hooks of `hand_over_confidence` on the segmentor."""
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.handles = hand_over_confidence(self.model)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Write `train/kept_fraction` to the message hub."""
+        """Write `train/kept_fraction` to MMEngine's message hub, from which it is logged."""
         runner.message_hub.update_scalar("train/kept_fraction", _losses(self.model)[0].kept_fraction)
 
     def after_train(self, runner: Runner) -> None:

@@ -1,7 +1,7 @@
-"""Transforms for photos whose pseudo mask has a confidence map.
+"""Transforms that replace Pad and PackSegInputs if the photos have confidence maps.
 
-MMSegmentation's transforms apply to all maps that `results["seg_fields"]` lists. The exceptions are Pad and
-PackSegInputs, which handle labels only. The transforms in this module replace these two.
+Most transforms of MMSegmentation apply to all maps that `results["seg_fields"]` lists. Pad and PackSegInputs are
+exceptions: they process only the labels. The transforms in this module also process the confidence.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from clipes_core.errors import ConfigError, ShapeError
 
 @TRANSFORMS.register_module()
 class PadWithConfidence(Pad):
-    """MMCV's Pad, extended to pad the confidence with 0. It pads on the right and at the bottom.
+    """MMCV's Pad, which pads on the right and at the bottom, extended to also pad the confidence with 0.
 
-    A pipeline needs this transform only if photos must have a fixed size before batching, for example because a later
-    transform makes mosaics of them. Otherwise MMSegmentation's SegDataPreProcessor pads the batch, after it has
-    normalised the photos.
+    A pipeline needs this transform only if photos must have a fixed size before they are batched, for example because a
+    later transform combines several photos into a mosaic. Otherwise, MMSegmentation's SegDataPreProcessor pads the
+    photos of a batch, after it has normalised them.
     """
 
     def _pad_seg(self, results: dict[str, Any]) -> None:
@@ -36,10 +36,10 @@ class PadWithConfidence(Pad):
 
 @TRANSFORMS.register_module()
 class PackConfidence(PackSegInputs):
-    """MMSegmentation's PackSegInputs, extended to pack the confidence map as `gt_confidence` of the data sample."""
+    """MMSegmentation's PackSegInputs, extended to also pack the confidence, as `gt_confidence` of the data sample."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pack photo, labels and confidence.
+        """Pack the photo, its labels and its confidence for the network.
 
         Args:
             results: metadata, `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and `gt_confidence`, each (H, W) uint8.
@@ -54,13 +54,14 @@ class PackConfidence(PackSegInputs):
         """
         if "gt_confidence" not in results:
             raise ConfigError(
-                "PackConfidence found no gt_confidence: the data set must return it; use PackSegInputs for truth"
+                "PackConfidence found no gt_confidence: use a data set that returns it; if the masks have no "
+                "confidence, use PackSegInputs instead of PackConfidence"
             )
         confidence, labels = results["gt_confidence"], results["gt_seg_map"]
         if confidence.shape != labels.shape:
             raise ShapeError(
-                f"gt_confidence is {confidence.shape} and gt_seg_map {labels.shape}: list both in "
-                "results['seg_fields'], and use PadWithConfidence instead of Pad, which pads labels only"
+                f"gt_confidence is {confidence.shape}, but gt_seg_map is {labels.shape}: list both in "
+                "results['seg_fields'], and use PadWithConfidence instead of Pad, which pads only the labels"
             )
         packed = super().transform(results)
         packed["data_samples"].gt_confidence = PixelData(data=torch.from_numpy(confidence.copy())[None])

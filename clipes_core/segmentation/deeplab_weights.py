@@ -1,4 +1,7 @@
-"""Rename tensors of deeplab-pytorch, whose weights were converted from Caffe, as MMSegmentation names them."""
+"""Rename the tensors in weights of kazuto1011/deeplab-pytorch to MMSegmentation's names.
+
+These weights were converted from Caffe.
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,12 +19,11 @@ def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     """Rename the tensors that have deeplab-pytorch's names, and keep all other names.
 
     Args:
-        tensors: tensors by name. If the weights are those of a DeepLabV2 with several scales, the names begin with
-            `base.`.
+        tensors: tensors by name. In weights of deeplab-pytorch's multi-scale DeepLabV2, the names begin with `base.`.
 
     Returns:
-        The same tensors, renamed for a CaffeResNet (`backbone.layer1.0.conv1.weight`) and a DeepLabV2Head
-        (`decode_head.branches.0.weight`).
+        The same tensors under the names that they have in a segmentor with a CaffeResNet and a DeepLabV2Head, such as
+        `backbone.layer1.0.conv1.weight` and `decode_head.branches.0.weight`.
 
     Source: the names in kazuto1011/deeplab-pytorch. CLIP-ES starts its training from the weights of that repository.
     """

@@ -1,4 +1,4 @@
-"""The head of DeepLabV2, which computes class logits as the sum of four dilated convolutions of the features."""
+"""The head of DeepLabV2. It computes class logits as the sum of dilated convolutions of the features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from torch import nn
 
 @MODELS.register_module()
 class DeepLabV2Head(BaseDecodeHead):
-    """Sum of 3x3 convolutions, each with its own dilation and bias, without image pooling, bottleneck or dropout.
+    """Computes the sum of 3x3 convolutions, each with its own dilation and bias.
 
-    The parameters are named `branches.<i>.weight` and `branches.<i>.bias`. The parameter groups of a config can use
-    these names.
+    The head has no image pooling, bottleneck or dropout. The parameters are named `branches.<i>.weight` and
+    `branches.<i>.bias`. A config can use these names to set learning rates per parameter.
 
     Args:
-        in_channels: number C of channels of the features.
+        in_channels: number of channels of the features, C.
         num_classes: 1 + K.
         dilations: dilation of each convolution.
         **kwargs: keyword arguments of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
 
     Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. Weights are initialised from N(0, 0.01) and biases with 0,
-        as in the recipe that CLIP-ES trains with.
+        as in the recipe with which CLIP-ES trains.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DeepLabV2Head(BaseDecodeHead):
         """Compute the class logits at each position.
 
         Args:
-            inputs: outputs of the backbone's stages, each (B, C, h, w) float. `in_index` selects one of them.
+            inputs: feature maps of the backbone's stages. `in_index` selects one of them, which is (B, C, h, w) float.
 
         Returns:
             (B, 1 + K, h, w) logits.

@@ -1,4 +1,4 @@
-"""Predictions of a trained segmenter, on the whole photo or on crops, at one or more scales, mirrored or not."""
+"""Predictions of a trained segmenter for a photo: as a whole or in crops, at one or more scales, mirrored or not."""
 
 from collections.abc import Iterator
 from functools import reduce
@@ -23,7 +23,7 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
     Args:
         model: as for `photo_probs`.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: the views of the photo that the network sees, and whether a dense CRF follows.
+        config: settings of the prediction, and of the dense CRF that may follow it.
 
     Returns:
         (H, W) uint8, ids 0..K.
@@ -41,12 +41,13 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
 def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
     """Predict the class probabilities of each pixel of a photo.
 
-    The network predicts the views (the photo at each scale, possibly also mirrored) one after the other. The logits of
-    each view are resized to the photo bilinearly, and only the running sum or maximum is kept in memory.
+    A view is the photo at one of the scales, mirrored or not. The network predicts one view after the other. The logits
+    of each view are resized bilinearly to the size of the photo. Only the sum (or the maximum) over the views so far is
+    kept in memory.
 
     Args:
-        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. Its own preprocessor is used and gets
-            BGR input. Its `test_cfg` is not used.
+        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. Its own preprocessor is used, and
+            gets BGR input. Its `test_cfg` is not used.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         config: settings, of which mode, crop, stride, scales, flip and merge are read.
 
@@ -56,8 +57,8 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
-    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training. It uses merge max with scales 1, 0.75 and
-    0.5.
+    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It uses merge max with the scales 1,
+    0.75 and 0.5.
     Differs from the reference: the maximum is taken at the photo's size, not at the size of the logits.
     """
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
@@ -70,7 +71,7 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
 
 
 def _views(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> Iterator[torch.Tensor]:
-    """Yield a new (1 + K, H, W) float32 tensor with the logits of each view, at the photo's size and not mirrored."""
+    """Yield the logits of each view as a new (1 + K, H, W) float32 tensor, at the photo's size and not mirrored."""
     size_hw = image_rgb.shape[:2]
     for scale in config.scales:
         scaled = _scaled(image_rgb, scale)
@@ -86,7 +87,7 @@ def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
-    """Return the (1 + K, h, w) float32 logits of a view at its own size, averaged over overlapping crops."""
+    """Return the (1 + K, h, w) float32 logits of a view at its own size. Logits of overlapping crops are averaged."""
     height, width, _ = image_rgb.shape
     if config.mode == "whole":
         return _crop_logits(model, image_rgb)
@@ -103,7 +104,7 @@ def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfi
 
 
 def _crops(side: int, crop: int, stride: int) -> list[slice]:
-    """Return the extents of crops along a side, `stride` apart. The last crop ends at the end of the side."""
+    """Return the extents of crops along a side. They start `stride` apart, but the last one ends at the side's end."""
     last = max(side - crop, 0)
     starts = [*range(0, last, stride), last]
     return [slice(start, min(start + crop, side)) for start in starts]

@@ -1,4 +1,4 @@
-"""Training on several scales of each photo in one step, as in kazuto1011/deeplab-pytorch."""
+"""Training on several scales of each photo in one iteration, as in kazuto1011/deeplab-pytorch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,20 +18,20 @@ from clipes_core.errors import ShapeError
 
 @MODELS.register_module()
 class MultiScaleEncoderDecoder(EncoderDecoder):
-    """An EncoderDecoder whose loss is summed over several scales of the photo, plus a loss for the scales' maximum.
+    """An EncoderDecoder with one loss per scale of the photo, and one loss for the maximum of the logits of all scales.
 
-    The maximum is the pixel-wise maximum of the scales' logits, at the size of the first scale's logits. Each loss is
-    computed at the size of its logits; the labels are reduced to that size by nearest neighbour. All heads of
-    MMSegmentation that return one map of logits can be used, including as auxiliary heads. Predictions are made as in
+    The maximum is taken for each pixel and class, at the size of the logits of the first scale. Each loss is computed
+    at the size of its logits, to which the labels are reduced by nearest neighbour. All heads of MMSegmentation that
+    return one map of logits can be used, also as auxiliary heads. To predict, the network uses one scale, like
     EncoderDecoder.
 
     Args:
         *args: positional arguments of EncoderDecoder.
-        scales: scales of the photo. The first one determines the size of the maximum.
+        scales: scales of the photo. The maximum has the size of the logits of the first scale.
         **kwargs: keyword arguments of EncoderDecoder.
 
-    Source: kazuto1011/deeplab-pytorch, the base recipe of CLIP-ES's training. It sums four cross entropies: one at each
-    of the scales 1, 0.75 and 0.5, and one on the maximum.
+    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It sums four cross entropies: one at
+    each of the scales 1, 0.75 and 0.5, and one for the maximum.
     """
 
     def __init__(self, *args: Any, scales: Sequence[float] = (1.0, 0.75, 0.5), **kwargs: Any) -> None:
@@ -39,15 +39,15 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
         self.scales = tuple(scales)
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Compute the loss at each scale, and the loss on the maximum of the scales' logits.
+        """Compute the loss at each scale, and the loss for the maximum of the logits of all scales.
 
         Args:
             inputs: (B, 3, H, W) float.
             data_samples: B samples with `gt_sem_seg` (1, H, W).
 
         Returns:
-            The losses of the heads, under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. The caller sums
-            them.
+            The losses of the heads, by names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. MMEngine adds them
+            up.
 
         Raises:
             ShapeError: a head does not return exactly one map of logits.
@@ -77,8 +77,8 @@ def _scaled(inputs: Tensor, scale: float) -> Tensor:
 def _checked(logits: Any, head: BaseDecodeHead) -> Tensor:
     if not isinstance(logits, Tensor):
         raise ShapeError(
-            f"MultiScaleEncoderDecoder needs heads with one map of logits, but {type(head).__name__} returns "
-            f"{type(logits).__name__}: use EncoderDecoder"
+            f"MultiScaleEncoderDecoder needs heads that return one map of logits, but {type(head).__name__} returns "
+            f"{type(logits).__name__}: use EncoderDecoder instead"
         )
     return logits
 
@@ -91,7 +91,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Return samples with the labels reduced to (1, h, w). The loss itself reduces the confidence in the same way."""
+    """Return samples with the labels reduced to (1, h, w). ConfidenceGuidedLoss reduces the confidence the same way."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

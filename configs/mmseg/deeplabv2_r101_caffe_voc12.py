@@ -1,4 +1,7 @@
-"""VOC12 from Caffe's ImageNet weights, with Caffe's stride, pooling and input: BGR in 0-255 minus the mean."""
+"""DeepLabV2 for VOC12, from Caffe's ImageNet weights.
+
+The network has the stride, the pooling and the input of Caffe's ResNet. The input is BGR in 0-255, minus the mean.
+"""
 
 _base_ = ["deeplabv2_r101_voc12.py"]
 

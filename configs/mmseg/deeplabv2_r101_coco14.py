@@ -1,4 +1,8 @@
-"""COCO14 from ImageNet weights. The paper gives no rate or steps; 100 000 is the recipe's number for COCO-Stuff."""
+"""DeepLabV2 for COCO14, from torchvision's ImageNet weights.
+
+The paper states neither the learning rate nor the number of steps for COCO. The learning rate is that for VOC12. The
+number of steps, 100 000, is the one that kazuto1011/deeplab-pytorch uses for COCO-Stuff.
+"""
 
 _base_ = ["deeplabv2_r101_voc12.py"]
 

@@ -1,4 +1,7 @@
-"""VOC12 from the Caffe weights of a DeepLab trained on COCO, at a lower rate: the second row of CLIP-ES's results."""
+"""DeepLabV2 for VOC12, from the Caffe weights of a DeepLab that was trained on COCO.
+
+The learning rate is lower than with ImageNet weights. This is the second row in the table of CLIP-ES's results.
+"""
 
 _base_ = ["deeplabv2_r101_caffe_voc12.py"]
 

@@ -1,17 +1,17 @@
-"""An example of the confidence-guided loss in a config of your own: MMSegmentation's DeepLabV3+.
+"""An example of your own config with the confidence-guided loss: MMSegmentation's DeepLabV3+.
 
-The numbered lines are the changes to a stock config. They are needed to train with MMSegmentation's own tools on the
-pseudo masks of a finished run. As `train.mmseg_config` of a run, a config needs neither these changes nor the data,
-because clipes adds its own.
+The numbered comments mark the changes to a stock config. The changes are needed if MMSegmentation's own tools train on
+the pseudo masks of a finished run. If a run uses the config as `train.mmseg_config`, neither the changes nor the data
+set are needed, because clipes adds them.
 """
 
 default_scope = "mmseg"
 custom_imports = dict(
     imports=["clipes_core.segmentation", "clipes.tasks.training.data.dataset", "clipes.tasks.training.data.sampler"]
-)  # 1: register the loss, the data set and the sampler
-custom_hooks = [dict(type="ConfidenceHook")]  # 2: hand the confidence of each batch to the losses
+)  # 1: register the loss, the hook, the transforms, the data set and the sampler
+custom_hooks = [dict(type="ConfidenceHook")]  # 2: pass the confidence of each batch to the losses
 
-loss = dict(type="ConfidenceGuidedLoss", mu=0.95)  # 3: for the unchanged heads of MMSegmentation
+loss = dict(type="ConfidenceGuidedLoss", mu=0.95)  # 3: use the loss in the unchanged heads of MMSegmentation
 crop_size = (512, 512)
 norm_cfg = dict(type="BN", requires_grad=True)
 num_classes = 21
@@ -65,14 +65,14 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
-    dict(type="PackConfidence"),  # 4: instead of PackSegInputs; use PadWithConfidence instead of Pad
+    dict(type="PackConfidence"),  # 4: instead of PackSegInputs; instead of Pad, use PadWithConfidence
 ]
 train_dataloader = dict(
     batch_size=4,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type="DrawSampler"),
-    dataset=dict(  # 5: the photos, pseudo masks and confidences of the run `voc12`
+    dataset=dict(  # 5: use the photos, pseudo masks and confidence maps of the run `voc12`
         type="PseudoMaskDataset", training_set=dict(store="./clipes-store", run="voc12"), pipeline=train_pipeline
     ),
 )

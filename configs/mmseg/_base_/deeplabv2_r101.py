@@ -1,6 +1,7 @@
-"""DeepLabV2 on ResNet-101, output stride 8, from torchvision's ImageNet weights.
+"""DeepLabV2 on ResNet-101 with output stride 8, from torchvision's ImageNet weights.
 
-Photos are normalised as in the training of these weights: RGB, with the mean and standard deviation of ImageNet.
+Photos are normalised as they were when these weights were trained: RGB, with the mean and standard deviation of
+ImageNet.
 """
 
 model = dict(
@@ -10,7 +11,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=(321, 321),  # pads smaller crops at the right and bottom, with the mean: normalised, it is 0
+        size=(321, 321),  # smaller crops are padded on the right and at the bottom with 0, which is the normalised mean
         pad_val=0,
         seg_pad_val=255,
     ),

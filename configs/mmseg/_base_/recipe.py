@@ -1,6 +1,6 @@
-"""The recipe of kazuto1011/deeplab-pytorch for VOC12, which CLIP-ES uses, with CLIP-ES's learning rate.
+"""The training recipe of CLIP-ES for VOC12: that of kazuto1011/deeplab-pytorch, with a different learning rate.
 
-An iteration is one batch: the recipe's 20 000 steps of 2 batches of 5 photos are 40 000 iterations.
+An iteration is one batch. A step of the recipe has 2 batches of 5 photos, so its 20 000 steps are 40 000 iterations.
 """
 
 default_scope = "mmseg"
