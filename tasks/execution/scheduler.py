@@ -79,7 +79,7 @@ class Scheduler:
                 try:
                     future.wait()
                 except Exception as exc:  # Prefect could not start the task run, for example because its server is gone
-                    self._ledger.not_begun(stage, shard, exc)
+                    self._ledger.could_not_start(stage, shard, exc)
         check_shards(self._ledger)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:

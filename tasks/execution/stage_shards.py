@@ -36,7 +36,7 @@ class StageShards:
         self.repairs = ArtifactRepair(run.store)
         self._started = set[int]()
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
-            ledger.counted(stage.name, lambda: runner.rows(stage.name))
+            ledger.set_row_counter(stage.name, lambda: runner.rows(stage.name))
 
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact.
@@ -75,7 +75,7 @@ class StageShards:
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
         if self.run.reuse.fresh and shard not in self._started:  # a retry continues this run's work
-            self.stage.forget(job)
+            self.stage.discard_attempts(job)
         self._started.add(shard)
         return job
 
@@ -86,7 +86,7 @@ class StageShards:
     def _check_upstream(self, shard: int) -> None:
         for read in self.stage.upstream:
             for _, own in self._shards_read(read, shard):
-                if not self.ledger.has_whole(read.name, own):
+                if not self.ledger.has_complete_artifact(read.name, own):
                     raise UpstreamError(f"not run: it reads {read.name} shard {own}, which has failed")
         for stage in (*self.stage.photo_upstream, self.stage):
             check_failure_rate(self.ledger, stage.name)

@@ -52,7 +52,7 @@ class ShardJob:
         """The photos whose rows must be computed."""
         return self.plan.to_compute
 
-    def together(self, processes: int, meeting: str) -> "ShardJob":
+    def for_processes(self, processes: int, meeting: str) -> "ShardJob":
         """Return a copy of this job for several workers that make the shard together.
 
         Args:

@@ -84,7 +84,7 @@ class Stage(ABC):
         """Return the numbers of the shards of `upstream` that a shard of this stage reads."""
         return upstream.kind.read_by(self, inputs, shard)
 
-    def forget(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave nothing behind
+    def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave nothing behind
         """Remove the files that earlier attempts at a shard left, so that the next attempt starts from scratch."""
 
     @property

@@ -4,10 +4,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
-
-import pyarrow as pa
 
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.jobs import ShardRecord
@@ -17,18 +15,6 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import all_names
 from clipes_core.errors import ClipesError, StageError, UpstreamError
 
-STATUS_SCHEMA = pa.schema(
-    [
-        ("stage", pa.string()),
-        ("shard", pa.int32()),
-        ("state", pa.string()),
-        ("images", pa.int64()),
-        ("errors", pa.int64()),
-        ("seconds", pa.float64()),
-        ("attempt", pa.int32()),
-        ("artifact", pa.string()),
-    ]
-)
 ShardState = Literal["pending", "running", "cached", "completed", "failed"]
 SHARD_STATES = get_args(ShardState)  # in the order in which tables show them
 
@@ -82,7 +68,7 @@ class Ledger:
             self._status[stage, shard] = ShardStatus(stage, shard, "running", attempt=attempt)
             self._times.extend(stage)
 
-    def counted(self, stage: str, rows: Callable[[], int]) -> None:
+    def set_row_counter(self, stage: str, rows: Callable[[], int]) -> None:
         """Set the function that counts a running shard's finished rows, for a stage whose only shard takes hours."""
         with self._lock:
             self._counts[stage] = rows
@@ -118,9 +104,9 @@ class Ledger:
             self._failures[stage, shard] = failure
             self._times.extend(stage)
 
-    def not_begun(self, stage: str, shard: int, failure: Exception) -> None:
+    def could_not_start(self, stage: str, shard: int, failure: Exception) -> None:
         """Record that a shard's task run could not start; do nothing if the shard has a complete artifact."""
-        if not self.has_whole(stage, shard):
+        if not self.has_complete_artifact(stage, shard):
             self.failed(stage, shard, 0, failure)
 
     def rejects(self, stage: str | None = None) -> list[Reject]:
@@ -169,7 +155,7 @@ class Ledger:
         with self._lock:
             return self._failures.get((stage, shard))
 
-    def has_whole(self, stage: str, shard: int) -> bool:
+    def has_complete_artifact(self, stage: str, shard: int) -> bool:
         """Return whether a shard has a complete artifact."""
         with self._lock:
             return (stage, shard) in self._records and (stage, shard) not in self._failures
@@ -183,10 +169,6 @@ class Ledger:
         """Return the state of every shard, in the order of the stages."""
         with self._lock:
             return [self._as_it_stands(self._status[place]) for place in sorted(self._status, key=_in_order)]
-
-    def table(self) -> pa.Table:
-        """Return the content of status.parquet."""
-        return pa.Table.from_pylist([asdict(status) for status in self.statuses()], schema=STATUS_SCHEMA)
 
     def _as_it_stands(self, status: ShardStatus) -> ShardStatus:
         if status.state == "running" and status.stage in self._counts:

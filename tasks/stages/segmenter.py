@@ -107,7 +107,7 @@ class Segmenter(JointStage):
         train(_training_job(job), rank)
 
     @override
-    def forget(self, job: ShardJob) -> None:
+    def discard_attempts(self, job: ShardJob) -> None:
         """Delete the checkpoints of earlier attempts."""
         from clipes.tasks.storage.layout import checkpoints_uri
         from clipes.tasks.storage.listing import list_names

@@ -13,7 +13,7 @@ from clipes.tasks.inputs.pngs import grey_png, palette_png
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
-from clipes.tasks.runs.record.contents import manifest_table, rejects_table, run_json
+from clipes.tasks.runs.record.contents import manifest_table, rejects_table, run_json, status_table
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.storage.layout import (
     EVALUATION_FILE,
@@ -59,7 +59,7 @@ def plain_facts(
     files.write_table(MANIFEST_FILE, manifest_table({0: photos}))
     files.write_table(EVALUATION_FILE, manifest_table({0: evaluation}))
     files.write_table(REJECTS_FILE, rejects_table(rejects))
-    files.write_table(STATUS_FILE, ledger_of(*records).table())
+    files.write_table(STATUS_FILE, status_table(ledger_of(*records)))
     if metrics is not None:
         files.write_json(METRICS_FILE, metrics)
     status = read_run(str(folder), "plain")

@@ -1,4 +1,4 @@
-"""The content of the files in a run's folder: run.json, manifest.parquet, evaluation.parquet and rejects.parquet."""
+"""The content of the files in a run's folder: run.json, and the Parquet files of photos, shards and rejects."""
 
 import os
 import platform
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.processes import started_at
+from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
 
@@ -39,6 +40,18 @@ MANIFEST_SCHEMA = pa.schema(
         ("shard", pa.int32()),
         ("truth_uri", pa.string()),
         ("truth_fingerprint", pa.string()),
+    ]
+)
+STATUS_SCHEMA = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("shard", pa.int32()),
+        ("state", pa.string()),
+        ("images", pa.int64()),
+        ("errors", pa.int64()),
+        ("seconds", pa.float64()),
+        ("attempt", pa.int32()),
+        ("artifact", pa.string()),
     ]
 )
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
@@ -81,6 +94,11 @@ def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
     """Return the content of manifest.parquet or evaluation.parquet: one row per photo, with the number of its shard."""
     rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+def status_table(ledger: Ledger) -> pa.Table:
+    """Return the content of status.parquet: one row per shard, with its state."""
+    return pa.Table.from_pylist([asdict(status) for status in ledger.statuses()], schema=STATUS_SCHEMA)
 
 
 def rejects_table(rejects: Iterable[Reject]) -> pa.Table:

@@ -14,7 +14,7 @@ from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, time_now
+from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, status_table, time_now
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
@@ -79,7 +79,7 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
-        self._files.write_table(STATUS_FILE, self.ledger.table())
+        self._files.write_table(STATUS_FILE, status_table(self.ledger))
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome of the run; retry up to `execution.retries` times, as for a shard.

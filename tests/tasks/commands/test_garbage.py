@@ -11,7 +11,7 @@ from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, worked_through
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
-from clipes.tasks.runs.ledger import STATUS_SCHEMA
+from clipes.tasks.runs.record.contents import STATUS_SCHEMA
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore

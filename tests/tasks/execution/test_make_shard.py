@@ -185,7 +185,7 @@ class JointWords(Words, JointStage):
     def assist(self, job, rank):
         raise NotImplementedError
 
-    def forget(self, job):
+    def discard_attempts(self, job):
         raise NotImplementedError
 
 

@@ -6,12 +6,13 @@ from support.ledger_records import finished, record, reject
 
 from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.record.contents import status_table
 from clipes.tasks.runs.stage_summary import summaries
 from clipes_core.errors import ErrorKind, StageError, TransientError, UpstreamError
 
 
 def rows(ledger):
-    return ledger.table().to_pylist()
+    return status_table(ledger).to_pylist()
 
 
 def test_a_shard_is_running_then_completed():
@@ -38,7 +39,7 @@ def test_a_training_that_goes_on_says_how_far_it_is():
     ledger, steps = Ledger(10, 0), iter((0, 240))
     ledger.started("masks", 0, 1)
     ledger.started("segmenter", 0, 1)
-    ledger.counted("segmenter", lambda: next(steps))
+    ledger.set_row_counter("segmenter", lambda: next(steps))
     seen = [[(row["stage"], row["images"]) for row in rows(ledger)] for _ in range(2)]
     assert seen == [[("masks", 0), ("segmenter", 0)], [("masks", 0), ("segmenter", 240)]]
     ledger.finished(record(stage="segmenter", images=600), 1)
@@ -75,7 +76,7 @@ def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
         ledger.planned("cams", shard)
     ledger.finished(record(shard=0), 1)
     for shard in (0, 1):
-        ledger.not_begun("cams", shard, ConnectionError("no server"))
+        ledger.could_not_start("cams", shard, ConnectionError("no server"))
     with pytest.raises(StageError, match=r"^cams shard 1: ConnectionError: no server$"):
         check_shards(ledger)
 
@@ -116,11 +117,11 @@ def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reaso
 
 def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
     ledger = Ledger(10, 1)
-    assert not ledger.has_whole("cams", 0)
+    assert not ledger.has_complete_artifact("cams", 0)
     finished(ledger, record())
-    assert ledger.has_whole("cams", 0)
+    assert ledger.has_complete_artifact("cams", 0)
     ledger.failed("cams", 0, 1, TransientError("two photos failed"))
-    assert not ledger.has_whole("cams", 0)
+    assert not ledger.has_complete_artifact("cams", 0)
 
 
 def test_a_shard_made_again_counts_once():
@@ -181,7 +182,7 @@ def test_many_threads_may_write_at_once():
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert summaries(ledger, ["cams"]).get("cams") is None or ledger.table().num_rows <= 400
+        assert summaries(ledger, ["cams"]).get("cams") is None or status_table(ledger).num_rows <= 400
     for thread in threads:
         thread.join()
 

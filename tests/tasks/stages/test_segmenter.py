@@ -67,7 +67,7 @@ def test_a_run_has_the_stage_if_training_is_enabled(enabled):
 
 def test_a_training_that_starts_anew_forgets_its_own_checkpoints(tmp_path):
     job = job_of(str(tmp_path))
-    SEGMENTER.forget(job)  # there is no folder yet
+    SEGMENTER.discard_attempts(job)  # there is no folder yet
     own = Path(checkpoints_uri(job.store.artifact_uri(job.plan.key)))
     other = own.with_name(f"000-{'d' * 16}.checkpoints")
     for folder in (own, other):
@@ -75,7 +75,7 @@ def test_a_training_that_starts_anew_forgets_its_own_checkpoints(tmp_path):
         for step in ("00000005.pt", "00000010.pt"):
             (folder / step).write_bytes(b"weights")
 
-    SEGMENTER.forget(job)
+    SEGMENTER.discard_attempts(job)
 
     assert (len(list(own.iterdir())), len(list(other.iterdir()))) == (0, 2)
 
