@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
-from clipes_core.preprocessing import resize_to_patches
+from clipes_core.preprocessing import network_pixels
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -94,10 +93,7 @@ class Backbone:
         Returns:
             (3, H', W') float32 on the CPU; H' and W' are multiples of the patch size.
         """
-        rgb = np.asarray(resize_to_patches(image, self.patch_size), dtype=np.float32) / 255
-        mean, std = np.array([self.mean, self.std], dtype=np.float32)
-        normalised = (rgb - mean) / std
-        return torch.from_numpy(normalised).permute(2, 0, 1)
+        return torch.from_numpy(network_pixels(image, self.patch_size, self.mean, self.std)).permute(2, 0, 1)
 
     def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
         """Run a batch through the network, and keep a graph for gradients in the last block only.

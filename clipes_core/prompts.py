@@ -1,10 +1,9 @@
-"""The sentences that CLIP reads for the classes, the fusion of synonyms, and the sharpness of a template."""
+"""The sentences that CLIP reads for the classes, their features, and the fusion of synonyms."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from clipes_core.config.run import PromptsConfig
@@ -98,36 +97,6 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
         if row[-1] != 0:
             raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
     return tokens
-
-
-def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Compute the sharpness of each template: how unevenly the template scores the classes of a photo.
-
-    Args:
-        scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a
-            softmax over these classes and the background words. Photos without classes do not count. The function reads
-            one array at a time and keeps none.
-
-    Returns:
-        (T,) float64; lower is better. For each photo, the variance and the mean of its K scores are computed. The value
-        of a template is the sum of the variances over all photos, divided by the sum of the means. The variance is the
-        population variance. A photo with one class therefore adds 0 to the first sum, and its score to the second.
-
-    Raises:
-        ValueError: no photo has a class.
-
-    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for this equation is lost. The population variance, and the
-    softmax over present classes and background words, are our choices.
-    """
-    variance, mean, photos = np.zeros(1), np.zeros(1), 0
-    for photo in scores:
-        if photo.shape[-1]:
-            photos += 1
-            exact = np.asarray(photo, dtype=np.float64)
-            variance, mean = variance + exact.var(axis=-1), mean + exact.mean(axis=-1)
-    if not photos:
-        raise ValueError("sharpness needs at least one photo with a class, got none")
-    return variance / mean
 
 
 def _unit(vector: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,8 @@ from PIL import Image
 from clipes.tasks.inputs.decoding import open_image, read_bytes
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.preprocessing import reduce_to, to_rgb
+from clipes_core.preprocessing import reduce_to
+from clipes_core.rgb_conversion import to_rgb
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # format -> other formats with the same file suffix
 LOAD_THREADS = 4

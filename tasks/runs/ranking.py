@@ -10,8 +10,7 @@ import pyarrow.compute as pc
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StageError
-from clipes_core.prompts import sharpness
-from clipes_core.templates import RankedTemplate, rank_templates, spread_over
+from clipes_core.template_ranking import RankedTemplate, rank_templates, sharpness, spread_over
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.storage.layout import RANKING_PLOT, RANKING_SCORES_PLOT, RANKING_SCORES_TABLE, RANKING_TABLE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.templates import RankedTemplate, spearman
+from clipes_core.template_ranking import RankedTemplate, spearman
 
 RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
 SCORES_SCHEMA = pa.schema(

@@ -16,7 +16,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
 from clipes_core.errors import PhotoError
-from clipes_core.templates import CandidateFeatures
+from clipes_core.template_ranking import CandidateFeatures
 
 EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
 

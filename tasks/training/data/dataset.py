@@ -16,33 +16,33 @@ from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.training_set import PhotoPlace, StoredMask, TrainingSet
 from clipes.tasks.training.hooks.randomness import seeded
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
-from clipes_core.preprocessing import to_rgb
 from clipes_core.pseudo_mask import ignore_unsure
+from clipes_core.rgb_conversion import to_rgb
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_IN_A_ROW = 100  # so many are not just bad photos: credentials have expired, or a folder is gone
+UNUSABLE_IN_A_ROW = 100  # so many errors in a row mean expired credentials or a missing folder, not bad photos
 
 
 @DATASETS.register_module()
 class PseudoMaskDataset(Dataset[dict[str, Any]]):
-    """The photos of a run with their pseudo masks and confidences, without any truth.
+    """The photos of a run with their pseudo masks and confidence maps, without true masks.
 
-    An index of this data set is a draw: the number of a sample in the whole training run, counted over all epochs and
-    processes. Epoch e consists of the draws e * len to (e + 1) * len - 1, and each epoch has its own order of photos;
-    see `DrawSampler`. A draw gives the same sample in any process.
+    This data set is indexed by draws. A draw is the number of a sample in the whole training run, counted over all
+    epochs and processes. Epoch e consists of the draws e * len to (e + 1) * len - 1. Each epoch has its own order of
+    photos. A draw gives the same sample in every process. `DrawSampler` divides the draws among the processes.
 
     Besides the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
-    `unusable` (the photos that it replaces, with the reasons). If the pipeline packs `data_samples`, these three
-    entries are in the metainfo of `data_samples`.
+    `unusable` (the unusable photos that this sample replaces, each with the reason). If the pipeline packs
+    `data_samples`, these three entries are in the metainfo of `data_samples`.
 
     Args:
-        training_set: photos and the locations of their masks, or a mapping with the `store` and `run` from which
-            these are read.
+        training_set: photos and the locations of their masks, or a mapping with `store` (URI of a store) and `run`
+            (name of the run whose photos and masks are used).
         pipeline: MMSegmentation's transforms. Their input is `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and
             `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
         seed: seed for the order of the photos and for the transforms.
-        ignore_below: labels whose confidence is lower become 255; None keeps all labels.
+        ignore_below: threshold in [0, 1]; a label whose confidence is lower becomes 255. None keeps all labels.
         cache: cache for files from other hosts, or a mapping with the cache's `folder` and `size_gb`.
 
     Raises:
@@ -83,7 +83,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
 
         Raises:
             PhotoError: the photo and all photos that could replace it are unusable.
-            BrokenArtifactError: a mask cannot be read any more.
+            BrokenArtifactError: the artifact that holds the mask is missing or damaged.
             StorageError: the store of the masks refuses access.
             TransientError: a store did not answer in any attempt.
         """
@@ -99,7 +99,10 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
             reasons = tuple(f"{image_id}: {error.reason}" for image_id, error in unusable.items())
             return _with_facts(packed, image_id=photo.image_id, reads=reads, unusable=reasons)
         *_, (image_id, last) = unusable.items()
-        reason = f"{len(unusable)} photos in a row are unusable: repair them and rerun. {image_id}: {last.reason}"
+        reason = (
+            f"{len(unusable)} photos in a row are unusable: repair them and rerun. The last one is {image_id}: "
+            f"{last.reason}"
+        )
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
@@ -116,14 +119,14 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         with seeded(self.seed, draw, index):
             packed = self.pipeline(self._results(index, photo, image_bgr, mask))
         if packed is None:
-            raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: a transform of the pipeline returned nothing for it")
+            raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: the training pipeline returned None for this photo")
         return packed, (photo_read, mask_read)
 
     def _image_bgr(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
         try:
             return self._read_photo(photo)
         except PhotoError:
-            if not self.files.evict(photo.uri, photo.fingerprint):  # if evicted, only the cached copy may be broken
+            if not self.files.evict(photo.uri, photo.fingerprint):  # perhaps only the cached copy, now evicted, is bad
                 raise
             return self._read_photo(photo)
 
@@ -143,7 +146,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
     def _warn_once(self, unusable: Mapping[str, PhotoError], replacement: PhotoPlace) -> None:
         for image_id, error in unusable.items():
             if image_id not in self._reported:
-                logger.warning("%s: %s; training on %s instead", image_id, error.reason, replacement.image_id)
+                logger.warning("photo %s: %s; photo %s replaces it", image_id, error.reason, replacement.image_id)
                 self._reported.add(image_id)
 
 
@@ -172,9 +175,9 @@ def transform_input(
     }
 
 
-@lru_cache(maxsize=2)  # at the end of an epoch, workers already load from the next one
+@lru_cache(maxsize=2)  # two epochs, because a batch may contain the end of an epoch and the beginning of the next
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return the order of an epoch, (count,) int64."""
+    """Return the photos of an epoch in order, as (count,) int64 indices."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
     order.setflags(write=False)
     return order

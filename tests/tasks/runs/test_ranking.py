@@ -5,7 +5,7 @@ from support.small_runs import make_run
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates, template_ranking
 from clipes_core.errors import StageError
-from clipes_core.templates import RankedTemplate
+from clipes_core.template_ranking import RankedTemplate
 
 
 def ranking_of(templates):

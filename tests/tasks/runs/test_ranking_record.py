@@ -21,7 +21,7 @@ from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.prompt_scores import MEASURED, PROMPT_SCORES, PromptScoresRow
 from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
-from clipes_core.templates import RankedTemplate
+from clipes_core.template_ranking import RankedTemplate
 
 TEMPLATES = ("a {}.", "the {}.", "a clean origami {}.")
 RANKED = tuple(

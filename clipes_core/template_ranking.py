@@ -1,4 +1,4 @@
-"""Candidate templates: their scores for a photo's classes, their ranking by sharpness, and samples of the ranking."""
+"""Rank candidate templates: their scores for a photo's classes, their sharpness, and samples of the ranking."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,6 +45,36 @@ class CandidateFeatures:
         in_passes = _softmax(logits[:, competitors(self.class_ids, present)])  # (T, P, K + M)
         counts = text_counts(self.class_ids, present)
         return np.stack([in_passes[:, :count, place].mean(axis=1) for place, count in enumerate(counts)], axis=1)
+
+
+def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
+    """Compute the sharpness of each template: how unevenly the template scores the classes of a photo.
+
+    Args:
+        scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a
+            softmax over these classes and the background words. Photos without classes do not count. The function reads
+            one array at a time and keeps none.
+
+    Returns:
+        (T,) float64; lower is better. For each photo, the variance and the mean of its K scores are computed. The value
+        of a template is the sum of the variances over all photos, divided by the sum of the means. The variance is the
+        population variance. A photo with one class therefore adds 0 to the first sum, and its score to the second.
+
+    Raises:
+        ValueError: no photo has a class.
+
+    Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for this equation is lost. The population variance, and the
+    softmax over present classes and background words, are our choices.
+    """
+    variance, mean, photos = np.zeros(1), np.zeros(1), 0
+    for photo in scores:
+        if photo.shape[-1]:
+            photos += 1
+            exact = np.asarray(photo, dtype=np.float64)
+            variance, mean = variance + exact.var(axis=-1), mean + exact.mean(axis=-1)
+    if not photos:
+        raise ValueError("sharpness needs at least one photo with a class, got none")
+    return variance / mean
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,14 @@ from support import oracle
 
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import class_scores
-from clipes_core.prompts import sharpness
-from clipes_core.templates import CandidateFeatures, RankedTemplate, rank_templates, spearman, spread_over
+from clipes_core.template_ranking import (
+    CandidateFeatures,
+    RankedTemplate,
+    rank_templates,
+    sharpness,
+    spearman,
+    spread_over,
+)
 
 IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; two background words
 LOGIT_SCALE = 20.0
@@ -121,3 +127,41 @@ def test_sharpness_of_scores_agrees_with_the_oracle(texts, embedding):
     for template, value in enumerate(together):
         own = [photo[template] for photo in photos]
         assert value == pytest.approx(oracle.oracle_sharpness(own))
+
+
+def sharpness_of_one(scores):
+    """Return the sharpness of one template from (K,) scores per photo."""
+    return float(sharpness(np.atleast_2d(photo) for photo in scores)[0])
+
+
+def test_sharpness_is_the_summed_variance_over_the_summed_mean():
+    # variances 0.01, 0.04 and means 0.2, 0.3; a single score has no variance
+    scores = [np.array([0.1, 0.3]), np.array([0.1, 0.5])]
+    assert sharpness_of_one(scores) == pytest.approx(0.05 / 0.5)
+    assert sharpness_of_one([*scores, np.array([0.5])]) == pytest.approx(0.05 / 1.0)
+    assert sharpness_of_one([np.array([0.4])]) == 0
+
+
+def test_sharpness_weights_photos_equally_whatever_their_classes():
+    # population variance of (0, 0, 0.3): 0.02, mean 0.1
+    assert sharpness_of_one([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
+
+
+def test_sharpness_equals_that_of_the_oracle():
+    generator = np.random.default_rng(0)
+    scores = [generator.random(count, dtype=np.float32) for count in (1, 2, 5, 3)]
+    assert sharpness_of_one(scores) == pytest.approx(oracle.oracle_sharpness([one.astype(float) for one in scores]))
+
+
+def test_sharpness_skips_photos_without_classes():
+    assert sharpness_of_one([np.array([]), np.array([0.1, 0.3])]) == pytest.approx(0.01 / 0.2)
+    for none in ([], [np.array([])]):
+        with pytest.raises(ValueError, match="sharpness needs at least one photo with a class, got none"):
+            sharpness_of_one(none)
+
+
+def test_sharpness_of_several_templates_equals_that_of_each_alone():
+    photos = [np.array([[0.1, 0.3], [0.2, 0.2]]), np.zeros((2, 0)), np.array([[0.2], [0.4]])]
+    assert sharpness(iter(photos)) == pytest.approx([0.01 / 0.4, 0])
+    with pytest.raises(ValueError, match="got none"):
+        sharpness([np.zeros((2, 0))])
