@@ -303,7 +303,8 @@ def _exit_codes() -> Iterator[None]:
     except BaseException as exc:
         if interruption_behind(exc) is None:
             raise
-        _end(INTERRUPTED, "interrupted; finished work is kept: run the same command again to resume")
+        again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
+        _end(INTERRUPTED, f"interrupted; finished work is kept: run the same command {again} to resume")
 
 
 @contextmanager

@@ -161,7 +161,7 @@ def hold(clipes_process):
     started = []
 
     def begun(command, seconds, *wrapper):
-        process = replace(clipes_process, program=(*wrapper, *HELD)).start(command, seconds)
+        process = replace(clipes_process, program=(*wrapper, *HELD)).start(*command.split(), seconds)
         started.append(process)
         assert process.stdout.readline() == "begun\n", process.communicate()
         return process
@@ -213,6 +213,14 @@ def test_signals_that_come_together_count_as_one(hold, command, first):
     go_on(process)
     message = "clipes: interrupted; finished work is kept: run the same command again to resume\n"
     assert ended(process) == (130, "closed\n", message)
+
+
+def test_an_interrupted_command_that_ignored_the_cache_is_resumed_without_fresh(hold):
+    process = hold("hold --fresh", "inf")
+    process.send_signal(CTRL_C)
+    assert process.stdout.readline() == "closing\n"
+    go_on(process)
+    assert ended(process)[2].endswith("run the same command again, without --fresh, to resume\n")
 
 
 def test_a_second_signal_ends_a_command_whose_messages_nobody_reads(hold):

@@ -31,7 +31,7 @@ def closed() -> Iterator[None]:
 
 
 @cli.app.command()
-def hold() -> None:
+def hold(fresh: cli.Fresh = False) -> None:
     with closed():
         work()
 
