@@ -1,4 +1,4 @@
-"""Work in a background thread while a block of code runs."""
+"""Run a function in a background thread while a block of code runs."""
 
 import contextvars
 import threading
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Run work in a thread while the block runs; at the end of the block, tell it to stop and wait for it.
+    """Run a function in a thread while the block runs. After the block, ask the function to stop, and wait for its end.
 
     Args:
-        work: function to run. Its argument is the event that tells it to stop. It runs in a copy of this thread's
-            context, so it sees the same Prefect flow run and server.
+        work: function to run. Its argument is an event, which is set when the function must stop. The function runs in
+            a copy of the calling thread's context variables, so it sees the same Prefect flow run and server.
         name: name of the thread.
     """
     stop, context = threading.Event(), contextvars.copy_context()

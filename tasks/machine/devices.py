@@ -11,14 +11,16 @@ from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
-TOKENS_PER_GIB = 2048  # tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
+TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
 
 
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots of the workers that compute CAMs: one per device, or `gpu_workers` spread over the devices.
+    """Return the slots (device and threads) of the workers that compute CAMs.
+
+    By default there is one worker per device. Otherwise, `gpu_workers` workers share the devices.
 
     Raises:
-        ConfigError: this host does not have the device.
+        ConfigError: this host does not have the device that `clip.device` names.
     """
     devices = available_devices(clip.device)
     count = len(devices) if execution.gpu_workers == "auto" else execution.gpu_workers
@@ -27,13 +29,16 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
 
 def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots of the workers that compute masks: one per core, or `cpu_workers` slots; each has one thread."""
+    """Return the slots (device and threads) of the workers that compute masks; each worker has one thread.
+
+    By default there is one worker per core. Otherwise, there are `cpu_workers` workers.
+    """
     count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
     return (WorkerSlot("cpu", 1),) * count
 
 
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
-    """Return the devices that a setting stands for; auto stands for all GPUs, or for the CPU if there are none.
+    """Return the devices that a setting stands for; `auto` stands for all GPUs, or for the CPU if there is no GPU.
 
     Args:
         device: value of the setting: auto, cpu, cuda, cuda:N or mps.
@@ -51,16 +56,18 @@ def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
     found = known.get(device, tuple(gpu for gpu in gpus if gpu == device))
     if not found:
         raise ConfigError(
-            f"{key}: this machine has no {device}; set it to one of {', '.join(('auto', 'cpu', *gpus, *known['mps']))}"
+            f"{key}: this host has no {device}; set {key} to one of {', '.join(('auto', 'cpu', *gpus, *known['mps']))}"
         )
     return found
 
 
 def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:
-    """Return the precision of the image network; auto is fp16 on CUDA, as in the published program, otherwise fp32.
+    """Return the precision of CLIP's image network.
+
+    `auto` stands for fp16 on CUDA devices, as in the published program of CLIP-ES, and for fp32 on others.
 
     Args:
-        clip: settings of the image network.
+        clip: settings of CLIP.
         slots: slots of the workers that compute CAMs.
 
     Raises:
@@ -70,7 +77,9 @@ def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:
 
 
 def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
-    """Return the precision of the training; auto is fp16 with loss scaling on CUDA, otherwise fp32.
+    """Return the precision of the training.
+
+    `auto` stands for fp16 with loss scaling on CUDA devices, and for fp32 on others.
 
     Args:
         train: settings of the training.
@@ -86,7 +95,10 @@ def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
 
 
 def token_budget(device: str) -> int:
-    """Return how many patch tokens a batch may have; 1 outside of CUDA, where single photos are faster than batches."""
+    """Return the largest number of patch tokens that a batch may have on a device.
+
+    On devices other than CUDA, it is 1, so that every batch has a single photo: larger batches are slower there.
+    """
     if not device.startswith("cuda"):
         return 1
     import torch
@@ -100,7 +112,7 @@ def _native_precision(slots: Sequence[WorkerSlot], key: str) -> str:
     if len(found) > 1:
         raise ConfigError(
             f"{key}: auto stands for fp16 on CUDA devices and for fp32 on others, and the workers have both: "
-            f"{', '.join(sorted({slot.device for slot in slots}))}; set it to fp16 or fp32"
+            f"{', '.join(sorted({slot.device for slot in slots}))}; set {key} to fp16 or fp32"
         )
     return found.pop()
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-INTERRUPTED = 130  # the exit code
+INTERRUPTED = 130  # exit code of an interrupted command
 SAME_SIGNAL_SECONDS = 1.0  # `uv run`, for example, repeats a signal that the terminal has already sent
 STDERR = 2
 
@@ -16,17 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 class InterruptOnce:
-    """A signal handler that raises KeyboardInterrupt once; a later signal ends the process at once.
+    """A signal handler that raises KeyboardInterrupt for the first signal, and ends the process at once for the next.
 
-    A second exception while the run is being closed could leave a thread waiting for a worker forever, or replace the
-    exit code. Signals that arrive within `SAME_SIGNAL_SECONDS` count as one.
+    It does not raise a second KeyboardInterrupt. Raised while the run is being closed, this exception could leave a
+    thread waiting for a worker forever, or change the exit code. A signal that arrives within `SAME_SIGNAL_SECONDS` of
+    the first is ignored.
     """
 
     def __init__(self) -> None:
         self._first: float | None = None
 
     def __call__(self, *_: object) -> None:
-        """Handle a signal."""
+        """Raise KeyboardInterrupt, end the process, or ignore the signal."""
         if self._first is None:
             self._first = time.monotonic()
             raise KeyboardInterrupt
@@ -38,27 +39,30 @@ def handle_signals() -> None:
     """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let a later one end the process at once."""
     handler = InterruptOnce()
     signal.signal(signal.SIGTERM, handler)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores SIGINT
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if a shell made a background job ignore it
         signal.signal(signal.SIGINT, handler)
 
 
 def _end_at_once() -> None:
-    """End this process as if it were killed. Its workers and the shared server notice this and end too."""
+    """End this process as if it were killed.
+
+    Its workers notice this and end too, and so does the Prefect server if no other process uses it.
+    """
     try:
         os.write(STDERR, b"clipes: ended at once; run the same command again to resume\n")
-    finally:  # also if nobody reads standard error any more
+    finally:  # even if the write fails because nobody reads standard error any more
         os._exit(INTERRUPTED)
 
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread during the block, and permanently in the threads and processes started by the block.
+    """Block SIGINT in this thread during the block, and permanently in threads and processes that the block starts.
 
-    A terminal sends Ctrl-C to all processes of a command. Workers must ignore it and let their parent end them, because
-    a worker that is still importing would print a traceback. A process inherits the signal mask, so SIGINT is blocked
-    from its first instruction.
+    On Ctrl-C, a terminal sends SIGINT to all processes of a command. Workers must ignore it and let their parent end
+    them, because a worker that is still importing modules would print a traceback. A new process inherits the signal
+    mask of the thread that starts it, so SIGINT is blocked in a worker from its first instruction.
     """
-    resource_tracker.ensure_running()  # started first, because starting it unblocks SIGINT
+    resource_tracker.ensure_running()  # started before the block, because starting the tracker unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -68,9 +72,10 @@ def sigint_blocked() -> Iterator[None]:
 
 @contextmanager
 def interruption_first() -> Iterator[None]:
-    """Raise an interruption again if an error during the cleanup has replaced it.
+    """Raise the interruption again if an error during the cleanup has replaced it.
 
-    Closing pools, files and connections in the middle of work may fail. The program must still end as interrupted.
+    After an interruption, closing pools, files and connections may fail, because they were in use. The program must
+    still end as interrupted, and not with this error.
     """
     try:
         yield
@@ -78,16 +83,16 @@ def interruption_first() -> Iterator[None]:
         interruption = interruption_behind(error)
         if interruption is None:
             raise
-        logger.warning("while the run was being stopped: %s: %s", type(error).__name__, error)
+        logger.warning("an error occurred while the run was being stopped: %s: %s", type(error).__name__, error)
         raise interruption from error
 
 
 def interruption_behind(error: BaseException) -> BaseException | None:
-    """Return the interruption behind an exception.
+    """Return the interruption that an exception has replaced, or the exception itself if it is an interruption.
 
     Returns:
         The first interruption in the chain that starts with the exception and follows `__context__`; None if the chain
-        has none.
+        has no interruption.
     """
     found: BaseException | None = error
     while found is not None and not _is_interruption(found):

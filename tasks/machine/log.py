@@ -3,12 +3,12 @@
 import logging
 
 LOGGER = "clipes"
-# Set here because the process of a deployment's flow run never calls show_log: there, Prefect shows the log.
+# The level is set on import, because the flow runs of a deployment never call show_log: Prefect shows their log.
 logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 
 def show_log(level: int = logging.INFO) -> None:
-    """Write records of at least this level to standard error, in addition to Prefect's own logging."""
+    """Write log records of at least this level to standard error, in addition to Prefect's own logging."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("clipes: %(message)s"))
     logger = logging.getLogger(LOGGER)
@@ -17,5 +17,5 @@ def show_log(level: int = logging.INFO) -> None:
 
 
 def log_level() -> int:
-    """Return the lowest level that this process logs, so that its workers can use the same one."""
+    """Return the lowest level that this process logs, so that its workers can use the same level."""
     return logging.getLogger(LOGGER).getEffectiveLevel()

@@ -4,8 +4,8 @@ import multiprocessing
 
 import psutil
 
-SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # because CUDA and threads do not survive a fork
-SAME_START_SECONDS = 30.0  # start times move with the system clock, which may be changed
+SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork, which CUDA and threads do not survive
+SAME_START_SECONDS = 30.0  # permitted difference; the start time of a process changes if the system clock is set
 
 
 def started_at(pid: int) -> float:
@@ -22,7 +22,7 @@ def is_alive(pid: int, started: float) -> bool:
 
     Args:
         pid: id of the process.
-        started: start time of the process as `started_at` returned it.
+        started: start time of the process, as `started_at` returned it earlier.
     """
     try:
         process = psutil.Process(pid)

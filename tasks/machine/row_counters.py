@@ -6,19 +6,23 @@ from clipes.tasks.machine.processes import SPAWN_CONTEXT
 
 
 class Counters:
-    """Counters of the rows that the workers of this run have computed per stage; a count is the sum over all slots."""
+    """Counts the rows of each stage that the workers of this run have computed.
+
+    A slot is the place of one worker process; if the process dies, a new one takes its place. Each slot has its own
+    counters, and the count of a stage is the sum over all slots.
+    """
 
     def __init__(self, stages: Sequence[str]) -> None:
         self._stages = tuple(stages)
         self._slots: list[SlotCounters] = []
 
     def of_slot(self) -> "SlotCounters":
-        """Add a slot and return its counters; if a worker is replaced, the new one continues with them."""
+        """Add a slot, and return its counters. All worker processes that take this place in turn share the counters."""
         self._slots.append(SlotCounters(self._stages))
         return self._slots[-1]
 
     def count(self, stage: str) -> int:
-        """Return the number of rows of a stage so far."""
+        """Return how many rows of a stage all workers have computed so far."""
         return sum(slot.count(stage) for slot in self._slots)
 
     def reset(self, stage: str) -> None:
@@ -28,10 +32,10 @@ class Counters:
 
 
 class SlotCounters:
-    """Counters of the rows that the workers of one slot have computed per stage.
+    """Counts the rows of each stage that the worker processes of one slot, one after the other, have computed.
 
-    The values have no lock, because only one process writes them. With a lock, a worker that is killed while it writes
-    would block the other processes.
+    The counts are in shared memory without a lock. They need none, because only one process at a time writes them. If
+    there were a lock, a worker that is killed while it holds the lock would block the other processes.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:
@@ -46,5 +50,5 @@ class SlotCounters:
         self._rows[stage].value = 0
 
     def count(self, stage: str) -> int:
-        """Return the number of rows of a stage so far."""
+        """Return how many rows of a stage the workers of this slot have computed so far."""
         return self._rows[stage].value

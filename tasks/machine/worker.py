@@ -35,7 +35,7 @@ class WorkerSlot:
 
 
 class Worker:
-    """A worker process, described from inside of it."""
+    """The worker process in which this code runs: its slot, its counters, its name and its memory."""
 
     def __init__(self, slot: WorkerSlot, counters: SlotCounters) -> None:
         self.slot, self.counters = slot, counters
@@ -62,16 +62,16 @@ def current_worker() -> Worker:
         RuntimeError: this process is not a worker.
     """
     if _worker is None:
-        raise RuntimeError("this code has no device: it runs only in a worker of a runner")
+        raise RuntimeError("this process is not a clipes worker: call this code in a worker, or within act_as_worker")
     return _worker
 
 
-_worker: Worker | None = None  # one per process; start_worker sets it
+_worker: Worker | None = None  # the worker of this process; start_worker and act_as_worker set it
 
 
 @contextmanager
 def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
-    """Let this process be a worker while the block runs; only one such block may run at a time."""
+    """Let this process be a worker while the block runs. In a process, only one such block may run at a time."""
     global _worker
     _worker = Worker(slot, counters)
     try:
@@ -81,7 +81,7 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
 
 
 def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:
-    """Set up this process as a worker with its slot, counters and log, and let it end when its parent ends."""
+    """Set up this process as a worker with its slot, counters and log. The process ends as soon as its parent ends."""
     global _worker
     _worker = Worker(slot, counters)
     show_log(log_level)
@@ -92,7 +92,7 @@ def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> No
 
 
 def end_with_parent() -> None:
-    """Let this process end as soon as its parent has ended, because a parent that is killed cannot end its workers."""
+    """Start a thread that ends this process as soon as its parent has ended; a killed parent cannot end its workers."""
     threading.Thread(target=_wait_for_parent, daemon=True, name="end-with-parent").start()
 
 

@@ -1,1 +1,1 @@
-"""Network weights as files, read without executing what they contain."""
+"""Files of network weights, which are read without executing any code in them."""

@@ -29,7 +29,7 @@ class Clip:
 
     Attributes:
         model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, in eval mode, without gradients.
-        tokenizer: turns N sentences into (N, context_length) int64 tokens.
+        tokenizer: turns N texts into (N, context_length) int64 tokens.
         digest: 16 hex characters that change if the weights change.
     """
 
@@ -39,15 +39,15 @@ class Clip:
 
 
 def load_clip(config: ClipConfig) -> Clip:
-    """Build the CLIP that a config names and load its weights.
+    """Build the CLIP that a config names, and load its weights.
 
-    `fitting_architecture` chooses the network for the weights in a file. For OpenAI's own archives, and for sizes that
-    no network in OpenCLIP's list has, it takes the sizes from the tensors, with QuickGELU as the activation. All other
-    files must fit `clip.model`.
+    If the weights come from a file, `fitting_architecture` chooses the network. The network gets the sizes of the
+    tensors, and QuickGELU as its activation, in two cases: the file shows that it comes from OpenAI, or no model in
+    OpenCLIP's list has these sizes. In all other cases, the file must fit `clip.model`.
 
     Args:
-        config: its `pretrained` is an OpenCLIP tag, the name of weights in configs/models, a path, an fsspec URI, or
-            `random:SEED`.
+        config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of weights in configs/models, a path, an
+            fsspec URI, or `random:SEED`.
 
     Returns:
         The model with its tokenizer. The global random state does not change.
@@ -69,12 +69,13 @@ def weights_digest(config: ClipConfig) -> str:
     """Return the digest that `load_clip` would return, without building the model.
 
     Args:
-        config: as for `load_clip`. If a tag or URI names the weights and this machine does not have them yet, they are
-            downloaded.
+        config: as for `load_clip`. If `pretrained` is a tag or a URI and this host does not have the weights yet, they
+            are downloaded.
 
     Returns:
-        16 hex characters of a SHA-256. For a file, it covers the file's bytes, but not the network into which they are
-        loaded. For `random:SEED`, it covers the model's name, the seed, and the versions of torch and OpenCLIP.
+        16 hex characters of a SHA-256. For a file, the digest covers the file's bytes, but not the network into which
+        they are loaded. For `random:SEED`, it covers the model's name, the seed, and the versions of torch and
+        OpenCLIP.
 
     Raises:
         WeightsError: `clip.model` is not a plain ViT, or the file or tag does not exist.
@@ -96,18 +97,18 @@ def _random_digest(model_name: str, seed: int) -> str:
 
 
 def _seed(config: ClipConfig) -> int | None:
-    """Return the seed of `random:SEED`, or None for weights in a file."""
+    """Return the seed if `clip.pretrained` is `random:SEED`, or None if the weights come from a file."""
     if not config.pretrained.startswith("random:"):
         return None
     if match := re.fullmatch(r"random:(\d{1,18})", config.pretrained):
         return int(match[1])
     raise WeightsError(
-        f"clip.pretrained {config.pretrained}: expected random:SEED with an integer seed; write for example random:0"
+        f"clip.pretrained {config.pretrained}: expected random:SEED with an integer seed, for example random:0"
     )
 
 
 def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
-    """Return a network with random initial weights from a seed.
+    """Return a network with random weights that depend only on a seed.
 
     Only the CPU's random generator is seeded, and its state is restored afterwards.
     """
@@ -123,12 +124,12 @@ def _load_model(model_name: str, path: Path) -> CLIP:
     try:
         model.load_state_dict(state.tensors)
     except RuntimeError as exc:
-        raise WeightsError(f"{path}: expected dense tensors, found others; save the weights as safetensors") from exc
+        raise WeightsError(f"{path}: expected dense tensors, found another kind; save them as safetensors") from exc
     return model
 
 
 def _weights_file(config: ClipConfig) -> Path:
-    """Return the local file of a tag, shipped name, path or URI.
+    """Return the local file of the weights that `clip.pretrained` names with a tag, a shipped name, a path or a URI.
 
     As in OpenCLIP, a tag takes precedence over a file of the same name.
     """
@@ -153,7 +154,7 @@ def _tag_hint(model_name: str, tag: str) -> str:
     if get_pretrained_cfg(plain, tag):
         return f"{plain} has this tag, whose weights were trained with GELU: set clip.model to {plain}"
     tags = open_clip.list_pretrained_tags_by_model(model_name)
-    return f"its tags: {', '.join(tags) or 'none'}"
+    return f"the tags of this model: {', '.join(tags) or 'none'}"
 
 
 def _tag_file(model_name: str, tag: str) -> Path:
@@ -174,5 +175,5 @@ def _tag_file(model_name: str, tag: str) -> Path:
     except (OSError, RuntimeError) as exc:
         raise WeightsError(
             f"clip.pretrained {tag}: the weights of {model_name} could not be downloaded ({first_line(exc)}); "
-            "connect to the network, or download them elsewhere and set clip.pretrained to the file"
+            "connect to the internet, or download them elsewhere and set clip.pretrained to the file"
         ) from exc

@@ -1,4 +1,4 @@
-"""Find the network for a CLIP state dict, from OpenCLIP's list of names and the shapes of the tensors."""
+"""Find the network that fits a CLIP state dict, from OpenCLIP's list of models and the shapes of the tensors."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ add_model_config(CLIP_MODELS)
 
 HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
 VOCAB_SIZE = 49408  # of CLIP's tokenizer
-SIZE_TENSORS = {  # tensors whose shapes determine the sizes of a network -> number of axes
+SIZE_TENSORS = {  # tensor whose shape determines sizes of the network -> number of its axes
     "visual.conv1.weight": 4,
     "visual.positional_embedding": 2,
     "visual.proj": 2,
@@ -31,14 +31,14 @@ SIZE_TENSORS = {  # tensors whose shapes determine the sizes of a network -> num
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """Return the keyword arguments of OpenCLIP's class `CLIP` for a network in OpenCLIP's list.
+    """Return the keyword arguments of OpenCLIP's class `CLIP` for a model in OpenCLIP's list of models.
 
     Args:
-        model_name: name of the network in OpenCLIP's list.
+        model_name: name of the model in OpenCLIP's list.
 
     Raises:
-        WeightsError: the name does not exist, or does not name a ViT with a class token and CLIP's own text network and
-            tokenizer.
+        WeightsError: the list has no such name, or the model is not a ViT with a class token and CLIP's own text
+            network and tokenizer.
     """
     if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
         return get_model_config(model_name)
@@ -50,16 +50,16 @@ def named_architecture(model_name: str) -> dict[str, Any]:
 
 
 def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
-    """Return the network into which a file's tensors are loaded.
+    """Return the network into which a file's tensors are loaded. The first of these rules that applies decides.
 
     1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, comes from OpenAI. The
-       network gets the sizes of the tensors, QuickGELU, and heads of 64 channels; `model_name` is ignored.
-    2. If the tensors have exactly the names and shapes of `model_name`, the network is `model_name`,
-       with its activation.
+       network gets the sizes of the tensors, QuickGELU, and heads of 64 channels. `model_name` is ignored.
+    2. If the tensors have exactly the names and shapes of the network `model_name`, this network is used, with its own
+       activation.
     3. If the tensors have exactly the names and shapes of a different network in OpenCLIP's list, the file is refused.
        The user must name the network, because a state dict shows neither the activation nor the number of heads, and
        its keys are the same whether it comes from OpenAI or OpenCLIP.
-    4. Any other file with OpenAI's tensor names is treated as in 1.
+    4. Any other file with OpenAI's tensor names is treated as in rule 1.
 
     Args:
         state: the file's weights.
@@ -91,7 +91,7 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
         level = logging.INFO if named.get("quick_gelu") else logging.WARNING
         logger.log(
             level,
-            "%s: ignoring clip.model %s: the network has the sizes of the tensors, and QuickGELU",
+            "%s: clip.model %s is ignored: the network gets its sizes from the file's tensors, and has QuickGELU",
             path,
             model_name,
         )
@@ -154,20 +154,20 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
 
 
 def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    """Return the number of transformer blocks under a prefix, but at least 1."""
+    """Return the number of transformer blocks whose tensor names start with a prefix, but at least 1."""
     blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
     return max(len(blocks), 1)
 
 
 def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
-    """Return the names of the networks in OpenCLIP's list that have exactly the tensors of a state dict."""
+    """Return the names of the networks in OpenCLIP's list whose tensors have the names and shapes of a state dict."""
     width = sizes["vision_cfg"]["width"]
     same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
     return [name for name in same_width if not _describe_differences(get_model_config(name), state)]
 
 
 def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
-    """Describe how a file's tensor names and shapes differ from a network's; return an empty text if they agree."""
+    """Describe how tensor names and shapes in a file differ from those of a network; return "" if they agree."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes

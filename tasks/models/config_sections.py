@@ -1,11 +1,11 @@
-"""Find the parts of a network's config. This module works without torch and MMSegmentation."""
+"""Find the sections of a network's config. This module imports neither torch nor MMSegmentation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 def config_sections(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield a config and every dict in it."""
+    """Yield the sections of a config: the config itself, and every dict nested in it."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
@@ -15,5 +15,5 @@ def config_sections(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def is_timm(section: Mapping[str, Any]) -> bool:
-    """Return whether a section is a backbone of timm, which downloads weights by default."""
+    """Return whether a section of a config describes a backbone of timm; timm downloads weights by default."""
     return str(section.get("type")).rpartition(".")[2] == "TIMMBackbone"

@@ -30,7 +30,7 @@ from clipes_core.errors import ConfigError
 
 DEMO_MODEL = "clipes-demo"
 CHECKPOINT = "checkpoint.pt"
-SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # the first number in the seed of each of three random streams
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # first number of three kinds of seed, so that no two seeds are equal
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Pace:
         passes: number of times that each scene is used, with different captions, mirroring and dropped patches.
         checkpoint_steps: steps from one checkpoint to the next.
         log_steps: steps from one log line to the next.
-        compiled: whether torch compiles the network. Training is then a third faster on a CPU, but compiling needs a
+        compiled: if true, torch compiles the network. Training is then a third faster on a CPU, but compiling needs a
             C++ compiler and takes a minute.
     """
 
@@ -85,9 +85,9 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
 
 
 def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
-    """Return a trainer that starts from the checkpoint in the folder or, if there is none, from the beginning.
+    """Return a trainer that resumes from the checkpoint in the folder, or starts from step 0 if there is none.
 
-    Arguments and errors are those of `train_clip`.
+    The arguments and the errors are those of `train_clip`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -99,7 +99,9 @@ def open_training(model_name: str, config: TrainingConfig, templates: Sequence[s
         return trainer
     state = _load(checkpoint)
     if state["settings"] != settings:
-        raise ConfigError(f"{checkpoint} belongs to another training: choose another folder, or delete it")
+        raise ConfigError(
+            f"{checkpoint} belongs to a training run with different settings: delete it, or choose another folder"
+        )
     trainer.load_state_dict(state)
     logger.info("resuming after step %d of %d", trainer.step, config.steps)
     return trainer
@@ -115,7 +117,7 @@ def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path,
     settings = _load(folder / CHECKPOINT)["settings"]
     config, losses = trainer.config, list[float]()
     started, first = time.monotonic(), trainer.step
-    if pace.compiled:  # compiled in place, so that the weights keep their names
+    if pace.compiled:  # replace only the method `forward`, so that the weights keep their names
         trainer.model.visual.transformer.forward = torch.compile(
             trainer.model.visual.transformer.forward, dynamic=False
         )
@@ -142,9 +144,9 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """Return the network with initial weights and the outputs that the trainer needs."""
+    """Return the network with random initial weights, and with the outputs that the trainer needs."""
     architecture = named_architecture(model_name)
-    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer sets the rate
+    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer changes the 0.5
     return CLIP(**{**architecture, "vision_cfg": vision})
 
 
@@ -153,8 +155,9 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Yield the batch of each step, starting at the trainer's current step.
 
-    A batch has images, (B, 3, S, S) uint8, and `config.captions` lists of B captions. It depends only on the settings
-    and the step, so a resumed training run gets the same batches.
+    A batch has images, (B, 3, S, S) uint8, and several lists of captions. Each list has one caption per image, and
+    `config.captions` is the number of lists. A batch depends only on the settings and the step, so a resumed training
+    run gets the same batches.
     """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch
@@ -165,7 +168,7 @@ def _batches(
             turn, inside = divmod(trainer.step, steps * pace.passes)
             if turn != generated:
                 seeds = [(SCENES, config.seed, index) for index in range(turn * pace.scenes, (turn + 1) * pace.scenes)]
-                with sigint_blocked():  # inherited by the workers, which the first call starts
+                with sigint_blocked():  # the first call starts the worker processes, which inherit the blocked signal
                     pending = pool.map(partial(scene_of_seed, size=size), seeds, chunksize=128)
                 scenes, generated = list(pending), turn
             in_pass, place = divmod(inside, steps)

@@ -1,4 +1,4 @@
-"""The CLIP of a worker process, loaded once on the worker's device."""
+"""The CLIP of a worker process, loaded once and kept for all of the worker's shards."""
 
 from functools import cache
 
@@ -14,18 +14,18 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @cache
 def loaded_backbone(config: ClipConfig, precision: str) -> Backbone:
-    """Return the image network of this process on its device; load it only once."""
+    """Return the image network of this process's CLIP, on the worker's device; build it only once."""
     visual = loaded_clip(config).model.visual
     return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
 
 
 @cache
 def loaded_clip(config: ClipConfig) -> Clip:
-    """Return the CLIP of this process; load it only once."""
+    """Return the CLIP of this process, on the CPU; load it only once."""
     torch.set_num_threads(current_worker().slot.threads)
     return load_clip(config)
 
 
 def logit_scale(clip: Clip) -> float:
-    """Return the factor by which CLIP multiplies cosines, exp(model.logit_scale)."""
+    """Return exp(model.logit_scale), the factor by which CLIP multiplies cosine similarities."""
     return float(clip.model.logit_scale.detach().exp())

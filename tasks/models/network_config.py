@@ -1,11 +1,11 @@
 """Serialise network configs, and check whether a network may be built from an untrusted one.
 
-MMEngine's registry imports names that it does not know, and calls them. Therefore a network is built from a file's
-config only if all names in the config are registered. Keys that name files to read or download are removed first, and
-imports are blocked while the network is built.
+If a config has a type name that MMEngine's registry does not know, the registry imports the object of that name and
+calls it. Therefore a network is built from the config in a file only if all names in the config are registered. Keys
+that name files to read or download are removed first, and imports are blocked while the network is built.
 """
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; imported first, because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -25,12 +25,13 @@ from clipes.tasks.models.config_sections import config_sections, is_timm
 REGISTRIES: tuple[MMEngineRegistry, ...] = (MODELS, TASK_UTILS)
 TUPLE_KEY = "__tuple__"  # marks tuples, which JSON lacks and some networks need
 INITIAL_WEIGHT_KEYS = ("init_cfg", "pretrained")  # keys that name initial weights to read or download
-TIMM_FILE_KEYS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # timm reads these files
-NEVER_BUILT = ("VPD",)  # VPD builds and loads whatever its config names
+# Keys of a timm backbone that name files or folders that timm reads.
+TIMM_FILE_KEYS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+NEVER_BUILT = ("VPD",)  # networks that are never built; VPD builds and loads whatever its config names
 
 
 def as_text(model_config: Mapping[str, Any]) -> str:
-    """Return a network's config as JSON, in which tuples are marked.
+    """Return a network's config as JSON, in which tuples are marked so that `from_text` can restore them.
 
     Raises:
         TypeError: a value is neither a tuple nor of a type that JSON has, or a key is not text.
@@ -51,7 +52,7 @@ def from_text(text: str) -> Any:
 
 
 def without_initial_weights(value: Any) -> Any:
-    """Return a config without the keys that name initial weights, and without class weights given as a file name."""
+    """Return a config without the keys that name initial weights or a file of class weights, at any depth."""
     if isinstance(value, list | tuple):
         return type(value)(without_initial_weights(item) for item in value)
     if not isinstance(value, Mapping):
@@ -64,7 +65,7 @@ def without_initial_weights(value: Any) -> Any:
 
 
 def unregistered(model_config: Any) -> list[str]:
-    """Return the names in a network's config that are not registered, or that must never be built from a file."""
+    """Return the names in a network's config that are not registered, or that must never be built."""
     known = {name for registry in REGISTRIES for name in _names(registry)}
     named = [str(name) for section in config_sections(model_config) for name in _named(section)]
     return [name for name in named if name not in known or name.rpartition(".")[2] in NEVER_BUILT]
@@ -72,7 +73,7 @@ def unregistered(model_config: Any) -> list[str]:
 
 @contextmanager
 def block_imports() -> Iterator[None]:
-    """Keep MMEngine's registries from importing anything during the block; they find only registered names."""
+    """Keep MMEngine's registries from importing modules during the block; they then find only registered names."""
     before = registry.import_module, registry.get_object_from_string
     registry.import_module, registry.get_object_from_string = _get_imported, _refuse
     try:
@@ -90,7 +91,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _named(section: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the names in a section that MMEngine or timm would look up."""
+    """Yield the names in a section of a config that MMEngine or timm would look up."""
     yield from (section[key] for key in ("type", "_scope_") if key in section)
     if is_timm(section) and "norm_layer" in section:
         yield section["norm_layer"]
@@ -101,7 +102,7 @@ def _named(section: Mapping[str, Any]) -> Iterator[Any]:
 def _mark_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         if foreign := [name for name in value if not isinstance(name, str)]:
-            raise TypeError(f"{foreign[0]!r} is a key but not text")
+            raise TypeError(f"the key {foreign[0]!r} is not text")
         return {name: _mark_tuples(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return {TUPLE_KEY: [_mark_tuples(item) for item in value]}
@@ -117,7 +118,7 @@ def _is_class_weight_file(name: str, value: Any) -> bool:
 
 
 def _names(found: MMEngineRegistry | None) -> Iterator[str]:
-    """Yield the names that a registry and its parents know, with and without their scope."""
+    """Yield the names that a registry and its parents know, each with and without its scope, and the scopes."""
     while found is not None:
         yield found.scope
         for name in found.module_dict:

@@ -1,6 +1,6 @@
-"""Trained segmenters as files, which hold the tensors of a network and the config to rebuild it."""
+"""Files of trained segmenters. A file holds the tensors of a network, and the config from which it is built again."""
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; imported first, because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -33,7 +33,7 @@ from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
-from clipes_core.segmentation.inference import photo_mask  # its package registers clipes' modules
+from clipes_core.segmentation.inference import photo_mask  # importing its package registers clipes's modules
 
 Palette = Sequence[Sequence[int]]
 
@@ -82,7 +82,7 @@ def save_segmenter(
 
 
 def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
-    """Build the network in a file and load its tensors.
+    """Build the network that a file describes, and load the file's tensors into it.
 
     No code from the file is executed, and nothing that the file names is downloaded.
 
@@ -92,9 +92,9 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
 
     Raises:
         BrokenArtifactError: the file is missing, damaged, or was not written by `save_segmenter`.
-        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor, or does not
-            fit the tensors.
-        StorageError: the store refuses.
+        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor of
+            MMSegmentation, or does not fit the tensors.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     try:
@@ -121,13 +121,13 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
 
 
 def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
-    """Return the class of each pixel of a photo at its reduced size.
+    """Predict the class of each pixel of a photo, at the size to which the photo was reduced when it was loaded.
 
     Returns:
         (h, w) uint8, ids 0..K. `resized_ids` can resize them to the photo's own size.
 
     Raises:
-        PhotoError: OUT_OF_MEMORY; the photo does not fit into the device's memory.
+        PhotoError: OUT_OF_MEMORY, because the photo does not fit into the device's memory.
     """
 
     def compute(batch: list[Loaded]) -> list[np.ndarray]:
@@ -164,7 +164,7 @@ def _build(uri: str, model_config: Any) -> BaseSegmentor:
             model = MODELS.build(model_config)
     except WeightsError:
         raise
-    except Exception as exc:  # because a constructor may raise anything for wrong values
+    except Exception as exc:  # with wrong values in the config, a constructor may raise anything
         raise WeightsError(f"{uri}: its network cannot be built ({type(exc).__name__}: {_one_line(exc)})") from exc
     if not isinstance(model, BaseSegmentor):
         raise WeightsError(f"{uri}: its network is a {type(model).__name__}, expected a segmentor of MMSegmentation")
@@ -172,9 +172,9 @@ def _build(uri: str, model_config: Any) -> BaseSegmentor:
 
 
 def _check_registered(uri: str, model_config: Any) -> None:
-    """Raise WeightsError if a type is not registered, because the registry would import it by its name and call it."""
+    """Raise WeightsError if a type name is not registered, because the registry would import and call this name."""
     if not isinstance(model_config, dict) or "type" not in model_config:
-        raise WeightsError(f"{uri}: its network is {str(model_config)[:80]!r}, expected a dict with a type")
+        raise WeightsError(f"{uri}: its network config is {str(model_config)[:80]!r}, expected a dict with a type")
     if foreign := unregistered(model_config):
         raise WeightsError(
             f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing in it was executed. "

@@ -14,8 +14,8 @@ from clipes.tasks.models.torchscript import BROKEN_FILE, damaged_file, is_torchs
 from clipes_core.errors import WeightsError
 
 ZIP_START = b"PK\x03\x04"
-PICKLE_START = b"\x80"  # written by torch.save before torch 1.6
-OPENAI_BUFFER = "input_resolution"  # only OpenAI's archives have this buffer
+PICKLE_START = b"\x80"  # first byte of a file that torch.save wrote before torch 1.6
+OPENAI_BUFFER = "input_resolution"  # a buffer in OpenAI's archives; OpenCLIP's networks do not have it
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StateDict:
 
     Attributes:
         tensors: floating-point tensors by dotted name, on the CPU, with the file's dtypes; `logit_scale` is 0-d.
-        openai: whether the file itself shows that it comes from OpenAI, whose networks use QuickGELU.
+        openai: true if the file itself shows that it comes from OpenAI. All of OpenAI's networks use QuickGELU.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -32,16 +32,16 @@ class StateDict:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each tensor."""
+        """Return the shape of each tensor, by name."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
 
 def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a weights file without executing anything in it.
 
-    The content decides which layout is read: a TorchScript archive, a checkpoint of torch.save, or safetensors. The
-    suffix matters only for damaged safetensors files. A checkpoint is a state dict, or a dict with the state dict under
-    `state_dict`. Its tensor names may start with `module.`, which is removed.
+    The file's content shows its layout: a TorchScript archive, a checkpoint of torch.save, or safetensors. The suffix
+    matters only for damaged safetensors files. A checkpoint is a state dict, or a dict with a state dict under the key
+    `state_dict`. If its tensor names start with `module.`, this prefix is removed.
 
     Args:
         path: path of a local file.
@@ -50,7 +50,7 @@ def read_state_dict(path: Path) -> StateDict:
         The weights. Integer tensors (such as OpenAI's input_resolution) and attention masks are left out.
 
     Raises:
-        WeightsError: the file is missing or damaged, has no weights, or its pickle needs more than plain data and
+        WeightsError: the file is missing or damaged, has no weights, or is a pickle of more than plain data and
             tensors.
     """
     try:
@@ -66,7 +66,8 @@ def read_state_dict(path: Path) -> StateDict:
     if start[8:] == b"{" or path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
-        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found neither; use such a file"
+        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found another kind of file; use one "
+        "of these"
     )
 
 
@@ -82,7 +83,7 @@ def _from_torchscript(path: Path) -> StateDict:
 
 def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
-        with path.open("rb") as file:  # because torch.load interprets the suffix of a path
+        with path.open("rb") as file:  # not the path itself, because torch.load would interpret its suffix
             content = torch.load(file, map_location="cpu", weights_only=True)
     except BROKEN_FILE as exc:
         raise _describe_refusal(path, exc) from exc
@@ -103,7 +104,10 @@ def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint by name, without the `state_dict` and `module.` of OpenCLIP's training."""
+    """Return the tensors of a checkpoint by name.
+
+    OpenCLIP's training saves them under the key `state_dict`, and with the prefix `module.`; both are removed.
+    """
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
@@ -116,7 +120,7 @@ def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
-    """Return the tensors that are weights; reshape a logit scale of one element to 0-d, as in OpenAI's files."""
+    """Return the tensors that are weights; reshape a `logit_scale` with one element to 0-d, as in OpenAI's files."""
     weights = {
         name: tensor
         for name, tensor in tensors.items()
@@ -128,9 +132,9 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
 
 
 def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
-    """Return the error for a file that torch.load refuses, without torch's advice to allow code from the file."""
+    """Return the error for a file that torch.load refuses. Leave out torch's advice to execute the code in the file."""
     imported = re.search(r"GLOBAL (\S+)", str(exc))
-    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # a newer pickle, not from torch.save
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of a newer pickle format than torch.save's
     if not isinstance(exc, pickle.UnpicklingError) or not (imported or opcode):
         return damaged_file(path, exc)
     what = f"imports {imported[1]}" if imported else f"torch.save did not write (opcode {opcode and opcode[1]})"

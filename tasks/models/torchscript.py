@@ -1,9 +1,9 @@
 """Read the tensors of a TorchScript archive without executing anything in it.
 
-An archive is a zip file. Its `data.pkl` is a pickle of the module tree, its `data/N` are the storages of the tensors,
-and its `code/` is the program, which is never read. The unpickler in this module knows the few names that such a
-pickle needs, and refuses all others. The archive's own classes are replaced by inert classes that only hold
-attributes.
+An archive is a zip file. Its `data.pkl` is a pickle of the module tree, its files `data/N` are the storages of the
+tensors, and its folder `code/` is the program, which is never read. The unpickler in this module knows the few names
+that such a pickle needs, and refuses all others. It replaces the archive's own classes with inert classes that only
+hold attributes.
 """
 
 import io
@@ -76,7 +76,7 @@ class ScriptArchive:
 def damaged_file(path: Path, exc: BaseException) -> WeightsError:
     """Return the error for a weights file that is truncated or inconsistent."""
     return WeightsError(
-        f"{path}: expected complete CLIP weights, found a damaged file ({first_line(exc)}); download it again"
+        f"{path}: expected complete weights, found a damaged file ({first_line(exc)}); download it again"
     )
 
 
@@ -87,7 +87,7 @@ def is_torchscript(path: Path) -> bool:
         path: path of a local zip file.
 
     Raises:
-        zipfile.BadZipFile: the file is not a complete zip.
+        zipfile.BadZipFile: the file is not a complete zip file.
     """
     with zipfile.ZipFile(path) as archive:
         return _root(archive) is not None
@@ -116,7 +116,7 @@ def read_torchscript(path: Path) -> ScriptArchive:
 
 
 def _root(archive: zipfile.ZipFile) -> str | None:
-    """Return the top folder in the zip, with a trailing slash; None if the zip is not a TorchScript archive."""
+    """Return the top folder in a zip file, with a trailing slash; None if the file is not a TorchScript archive."""
     names = [name for name in archive.namelist() if name.endswith("/constants.pkl") and name.count("/") == 1]
     return names[0].removesuffix("constants.pkl") if names else None
 
@@ -133,7 +133,8 @@ class _ScriptObject:
 class _ArchiveUnpickler(pickle.Unpickler):
     """Unpickles the `data.pkl` of one archive; its results are inert objects.
 
-    A pickle can set attributes on the objects that it imports. Therefore it never gets a function or class of torch.
+    A pickle can set attributes on the objects that it imports. Therefore it never gets a real function or class of
+    torch.
     """
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
@@ -145,7 +146,11 @@ class _ArchiveUnpickler(pickle.Unpickler):
         self.classes: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return a replacement for a name that the pickle imports."""
+        """Return the replacement for a name that the pickle imports, or refuse the name.
+
+        Raises:
+            WeightsError: a pickle of tensors does not need this name.
+        """
         if module.split(".")[0] == "__torch__":
             self.classes.add(name)
             return type("ScriptObject", (_ScriptObject,), {})
@@ -160,7 +165,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
         return self._refuse(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """Return the storage that a pickle refers to, as a 1-d tensor."""
+        """Return the storage to which the pickle refers, as a 1-d tensor."""
         _kind, dtype, key, _device, _count = pid
         if (key, dtype) not in self._storages:
             content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
@@ -187,7 +192,7 @@ def _collect_tensors(root: Any) -> dict[str, torch.Tensor]:
         raise pickle.UnpicklingError(f"its root is of type {type(root).__name__}, not a module")
     tensors = {}
     waiting: list[tuple[str, _ScriptObject]] = [("", root)]
-    seen = {id(root)}  # because a forged tree can contain itself
+    seen = {id(root)}  # without it, a forged tree that contains itself would never end
     while waiting:
         prefix, module = waiting.pop()
         for name, value in module.attributes.items():

@@ -11,7 +11,7 @@ from clipes_core.errors import StorageError, WeightsError
 
 
 def file_digest(path: Path) -> str:
-    """Return 16 hex characters of the SHA-256 of a file's bytes."""
+    """Return the first 16 hex characters of the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
@@ -24,7 +24,7 @@ def local_copy(uri: str, key: str) -> Path:
 
     Args:
         uri: path or fsspec URI of a file.
-        key: config key whose value is the URI, for the error message.
+        key: config key that has this URI as its value, for the error message.
 
     Raises:
         WeightsError: the file does not exist or cannot be read.

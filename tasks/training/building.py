@@ -1,6 +1,6 @@
 """Build the network of a recipe with MMSegmentation, and register the modules that a recipe names."""
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; comes first because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -24,23 +24,24 @@ LOGGER = "clipes-training"
 
 @contextmanager
 def register_modules(recipe: Recipe) -> Iterator[None]:
-    """Register the modules of MMSegmentation and of the config.
+    """Register the modules of MMSegmentation, and those that the config imports.
 
-    Within the block, MMEngine looks up a name without a scope in MMSegmentation's registries.
+    Within the block, MMEngine uses MMSegmentation's registries for every type name that has no scope. (In
+    `mmseg.FCNHead`, the scope is `mmseg`.)
 
     Raises:
         ConfigError: a module that the config imports cannot be imported.
     """
     register_all_modules(init_default_scope=False)
     if not MMLogger.check_instance_created(LOGGER):
-        MMLogger.get_instance(LOGGER, log_level="ERROR")  # MMEngine would log the initialisation of every tensor
+        MMLogger.get_instance(LOGGER, log_level="ERROR")  # otherwise MMEngine logs the initialisation of every tensor
     import_own_modules(recipe.imports)
     with DefaultScope.overwrite_default_scope("mmseg"):
         yield
 
 
 def import_own_modules(names: Sequence[str]) -> None:
-    """Import the modules that the config's custom_imports name; on import, they register themselves.
+    """Import the modules that the config lists in `custom_imports`; each registers its classes when it is imported.
 
     Raises:
         ConfigError: a module cannot be imported.
@@ -51,11 +52,17 @@ def import_own_modules(names: Sequence[str]) -> None:
 
 @contextmanager
 def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
-    """Raise any error of a third-party module as a ConfigError, because only the config can have caused it.
+    """Raise an unexpected error of the block as a ConfigError that names a part of the config.
+
+    The block uses this part, so the part is the likely cause. UsageError, StorageError and TransientError are expected,
+    and pass unchanged.
 
     Args:
-        part: name of the part of the config that is at fault.
+        part: name of the part of the config that the block uses.
         done: past participle for the message '... cannot be <done>', such as built or imported.
+
+    Raises:
+        ConfigError: the block raised an unexpected error.
     """
     try:
         yield
@@ -66,10 +73,10 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
 
 
 def build_network(recipe: Recipe) -> BaseSegmentor:
-    """Build the network of a recipe with its initial weights on the CPU; call this within `register_modules`.
+    """Build the network of a recipe on the CPU, with its initial weights. Call this function within `register_modules`.
 
     Raises:
-        ConfigError: MMSegmentation cannot build the network, or could not rebuild it from a saved segmenter.
+        ConfigError: MMSegmentation cannot build the network, or could not build it again from a segmenter's file.
         WeightsError: the initial weights belong to a different network.
     """
     try:
@@ -78,8 +85,8 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
         raise ConfigError(f"train.mmseg_config: its model cannot be saved and loaded again: {exc}") from exc
     if foreign := unregistered(stated):
         raise ConfigError(
-            f"train.mmseg_config: its model names {foreign[0]!r}, which is not registered in MMSegmentation; name the "
-            "module that registers it in custom_imports"
+            f"train.mmseg_config: its model names {foreign[0]!r}, which is not registered in MMSegmentation; add the "
+            "Python module that registers it to custom_imports"
         )
     with translate_recipe_errors("network, with the run's classes and losses,"):
         model = MODELS.build(dict(recipe.model))

@@ -1,4 +1,4 @@
-"""The initial weights of a training."""
+"""The initial weights of a training run: identify them, and load them into the network."""
 
 import logging
 from pathlib import Path, PurePosixPath
@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def initial_digest(init: str) -> str:
-    """Return the digest of initial weights; for torchvision's weights, this is the name of their file.
+    """Return a text that identifies the content of initial weights.
+
+    For a file, it is the digest of the file's bytes. For torchvision's weights, it is the name of their file, which
+    contains a hash. For no weights, it is `none`.
 
     Args:
-        init: torchvision://NAME, a file or URI, or none. Weights that are not on this host yet are downloaded.
+        init: torchvision://NAME, the path or URI of a file, or none. Weights that are not on this host are downloaded.
 
     Raises:
         ConfigError: torchvision has no such weights.
@@ -36,17 +39,17 @@ def initial_digest(init: str) -> str:
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
-    """Load initial weights into the whole segmenter if the file holds one, else into the backbone only.
+    """Load initial weights into the whole segmenter if the file holds a whole segmenter, else into the backbone only.
 
-    The tensor names of deeplab-pytorch are translated. If the shape of a tensor differs, such as in a head for
-    different classes, it is not loaded, and the model keeps its own tensor.
+    The tensor names of deeplab-pytorch are translated to those of MMSegmentation. A head keeps its own tensor if the
+    file lacks this tensor or has it in a different shape, for example because the file's classes differ.
 
     Args:
         model: an MMSegmentation segmentor; changed in place.
         init: initial weights, as for `initial_digest`.
 
     Raises:
-        WeightsError: the file is damaged, or belongs to a different network.
+        WeightsError: the file is damaged, or lacks a tensor of the backbone in the shape that the model has.
     """
     path = _file(init)
     if path is None:
@@ -61,14 +64,17 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
     of_backbone = {name for name in own if not whole or name.startswith("backbone.")}
     missing = _without_counters(of_backbone - fitting.keys())
     if missing:
-        lacks = f"{len(missing)} of the backbone's tensors, such as {min(missing)}"
-        raise WeightsError(f"train.init {init}: expected weights of the network to train, but the file lacks {lacks}")
+        lacks = f"{len(missing)} of the backbone's tensors (such as {min(missing)})"
+        raise WeightsError(
+            f"train.init {init}: expected weights of the network to train, but the file does not have {lacks} in the "
+            "expected shape: set train.init to weights of this network, or to none"
+        )
     target.load_state_dict(fitting, strict=False)
-    logger.info("train.init %s: loaded %d of %d tensors", init, len(fitting), len(own))
+    logger.info("train.init %s: initialised %d of %d tensors", init, len(fitting), len(own))
 
 
 def _without_counters(names: "set[str]") -> set[str]:
-    """Remove the counters of batch norm, which do not affect the network."""
+    """Return the names without those of batch norm's step counters, which do not affect the network's output."""
     return {name for name in names if not name.endswith("num_batches_tracked")}
 
 
@@ -81,7 +87,12 @@ def _file(init: str) -> Path | None:
 
 
 def _torchvision_file(name: str) -> Path:
-    """Return the file with the ImageNet weights of a torchvision model in torch's cache, downloaded if necessary."""
+    """Return the file in torch's cache that holds the ImageNet weights of a torchvision model; download it if missing.
+
+    Raises:
+        ConfigError: torchvision has no such weights.
+        WeightsError: the file could not be downloaded.
+    """
     import torch
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
@@ -96,7 +107,7 @@ def _torchvision_file(name: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except OSError as exc:
             raise WeightsError(
-                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): connect to the network, "
-                f"put the file at {path}, or set train.init to a file or none, or train.enabled to false"
+                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): connect to the internet, "
+                f"put the file at {path}, set train.init to a file or none, or set train.enabled to false"
             ) from exc
     return path

@@ -1,4 +1,4 @@
-"""The job that the processes of a training receive, and the result of the training."""
+"""The job that each process of a training run receives, and the result of the training."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +13,18 @@ from clipes_core.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that a process needs in order to train; can be pickled.
+    """Everything that a process needs in order to train. It can be pickled.
 
     Attributes:
-        key: key of the artifact that the training makes.
+        key: key of the segmenter's artifact, which the training produces.
         store: store that the artifact is written to.
         config: config of the run.
         vocabulary: classes of the run.
         recipe: recipe of the training.
         photos: photos to train on.
         mask_uris: URIs of the artifacts that hold the pseudo masks.
-        validation: photos with truth, scored during the training.
-        processes: how many processes train together.
+        validation: photos with true masks, on which the network is scored during the training.
+        processes: number of processes that train together.
         meeting: URL at which the processes find each other (`init_method` of torch.distributed). A single process does
             not use it.
     """
@@ -42,7 +42,7 @@ class TrainingJob:
 
     @property
     def uri(self) -> str:
-        """URI of the artifact."""
+        """URI of the segmenter's artifact."""
         return self.store.artifact_uri(self.key)
 
     @property
@@ -52,13 +52,17 @@ class TrainingJob:
 
     @property
     def checkpoint_every(self) -> int:
-        """Iterations between two checkpoints, rounded up so that none is written while gradients accumulate."""
+        """Number of iterations between two checkpoints.
+
+        It is rounded up to a multiple of the iterations whose gradients are accumulated for one optimizer step, because
+        a checkpoint does not hold accumulated gradients.
+        """
         every = self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
         return -(-every // self.recipe.accumulated) * self.recipe.accumulated
 
     @property
     def validate_every(self) -> int:
-        """Iterations between two validations; 0 if there are none."""
+        """Number of iterations between two validations; 0 if there are no validations."""
         if not self.validation:
             return 0
         every = self.config.train.validate_every
@@ -70,9 +74,9 @@ class Trained:
     """The result of a training.
 
     Attributes:
-        curve: points of the curve as plain values, see `clipes.tasks.training.hooks.curve.Point`.
-        facts: what metrics.json states about the training.
-        weights: size and SHA-256 of the network's file next to the artifact.
+        curve: points of the training curve as plain values; `clipes.tasks.training.hooks.curve.Point` explains them.
+        facts: facts about the training by name, for the artifact's footer and metrics.json.
+        weights: size and SHA-256 of the weights file next to the artifact, as one text.
     """
 
     curve: list[dict[str, Any]]

@@ -17,16 +17,16 @@ PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
     "tasks.training.sampler": "clipes.tasks.training.data.sampler",
-}  # old name -> new name; a module imported under both would register its classes twice
+}  # name of a module in an earlier version of clipes -> its present name; the old name is refused with a hint
 
 
 @dataclass(frozen=True)
 class MmsegConfig:
-    """The content of a config file.
+    """The content of an MMSegmentation config file.
 
     Attributes:
         name: name of the shipped config or path of the file, for messages.
-        values: variables of the config.
+        values: top-level variables of the config, by name.
     """
 
     name: str
@@ -34,43 +34,49 @@ class MmsegConfig:
 
     @contextmanager
     def translate_type_errors(self) -> Iterator[None]:
-        """Raise errors about values of an unexpected type as ConfigError, because a config may hold any value.
+        """Raise ConfigError if the block fails because of an unexpected value in the config.
+
+        MMEngine does not check the values of a config, so a value may even have the wrong type.
 
         Raises:
-            ConfigError: a value has an unexpected type; the message names the config.
+            ConfigError: a value is unexpected; the message names the config.
         """
         try:
             yield
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise self.error(
-                f"has a value whose type differs from MMSegmentation's configs: {type(exc).__name__}: {exc}"
+                f"has an unexpected value: {type(exc).__name__}: {exc}; compare it with MMSegmentation's own configs"
             ) from exc
 
     def error(self, problem: str) -> ConfigError:
-        """Return an error that says what is wrong with this config."""
+        """Return an error that says what is wrong with this config.
+
+        Args:
+            problem: phrase that follows the name of the config in the message.
+        """
         return ConfigError(f"train.mmseg_config: {self.name} {problem}")
 
     @property
     def model(self) -> Mapping[str, Any]:
-        """The network."""
+        """Config of the network."""
         return self.values["model"]
 
     @property
     def max_iters(self) -> int | None:
-        """Number of iterations that the config sets; None if it sets none."""
+        """Number of iterations that the config sets; None if the config sets no number."""
         return (self.values.get("train_cfg") or {}).get("max_iters")
 
     @property
     def batch_size(self) -> int:
-        """Number of photos per iteration."""
+        """Number of photos per iteration, on all devices together."""
         return int(self.values.get("train_batch_size") or self._dataloader.get("batch_size") or 1)
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """The modules that custom_imports names.
+        """Names of the modules that the config lists in `custom_imports`.
 
         Raises:
-            ConfigError: a name is that of a module in an earlier version of clipes.
+            ConfigError: a name is the old name of a module of clipes that was renamed.
         """
         found = (self.values.get("custom_imports") or {}).get("imports", ())
         names = (found,) if isinstance(found, str) else tuple(found)
@@ -82,10 +88,13 @@ class MmsegConfig:
         return names
 
     def pipeline(self) -> Iterator[dict[str, Any]]:
-        """Yield the transforms, except those that load files; make padding and packing handle the confidence too.
+        """Yield the transforms of the training pipeline, without those that load files.
+
+        Padding and packing are replaced by transforms that also pad and pack the confidence map.
 
         Raises:
-            ConfigError: there are no transforms, or one of them would not transform the confidence.
+            ConfigError: there are no transforms, one of them is not a dict with a type, or one of them would not
+                transform the confidence map.
         """
         found = self.values.get("train_pipeline") or self._dataloader.get("dataset", {}).get("pipeline")
         if not found:
@@ -93,13 +102,13 @@ class MmsegConfig:
         for transform in deepcopy(list(self._typed(found, "train_pipeline"))):
             kind = transform["type"]
             if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
-                for section in config_sections(transform):  # a transform may contain others, to choose from
+                for section in config_sections(transform):  # a transform may contain other transforms to choose from
                     self._move_confidence(section)
                 yield dict(transform)
         yield {"type": "PackConfidence"}
 
     def optim_wrapper(self) -> dict[str, Any]:
-        """Return the optimizer wrapper in float32.
+        """Return the config of the optimizer wrapper, in float32.
 
         Raises:
             ConfigError: the config has no optimizer.
@@ -107,15 +116,15 @@ class MmsegConfig:
         found = dict(self.values.get("optim_wrapper") or {})
         if "optimizer" not in found:
             raise self.error("has no optim_wrapper.optimizer")
-        for of_precision in ("dtype", "loss_scale"):  # train.precision decides
+        for of_precision in ("dtype", "loss_scale"):  # train.precision sets the precision later
             found.pop(of_precision, None)
         return {**found, "type": "OptimWrapper"}
 
     def schedulers(self, iterations: int) -> Iterator[dict[str, Any]]:
-        """Yield the schedulers, stretched from the config's number of iterations to the given one.
+        """Yield the configs of the learning rate schedulers, stretched to the given number of iterations.
 
         Raises:
-            ConfigError: a scheduler counts epochs.
+            ConfigError: a scheduler counts epochs, or is not a dict with a type.
         """
         found = self.values.get("param_scheduler") or ()
         for scheduler in self._typed([found] if isinstance(found, dict) else found, "param_scheduler"):
@@ -126,7 +135,7 @@ class MmsegConfig:
             yield {**scheduler, **bounds}
 
     def hooks(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the config's own hooks, without ConfidenceHook, which every training has.
+        """Yield the hooks that the config adds. ConfidenceHook is left out, because clipes adds it to every training.
 
         Raises:
             ConfigError: a hook is not a dict with a type.
@@ -141,19 +150,22 @@ class MmsegConfig:
     def _typed(self, sections: Iterable[Any], key: str) -> Iterator[Mapping[str, Any]]:
         for section in sections:
             if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
-                raise self.error(f"has {section!r} in {key}, expected a dict with the name of a type")
+                raise self.error(f"has {section!r} in {key}, expected a dict whose key 'type' names a class")
             yield section
 
     def _move_confidence(self, transform: dict[str, Any]) -> None:
         kind = str(transform.get("type")).rpartition(".")[2]
         if kind == "Albu":
-            raise self.error("has Albu in train_pipeline, which leaves the confidence behind: use MMSegmentation's own")
+            raise self.error(
+                "has Albu in train_pipeline, which does not transform the confidence map: use MMSegmentation's own "
+                "transforms"
+            )
         if kind in PADDING:
             transform["type"] = PADDING[kind]
 
 
 def read_mmseg_config(name: str) -> MmsegConfig:
-    """Read a config file.
+    """Read an MMSegmentation config file.
 
     Args:
         name: name of a shipped config, or path of a `.py` file.
@@ -164,7 +176,7 @@ def read_mmseg_config(name: str) -> MmsegConfig:
     path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
     if not path.is_file():
         shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
-        raise ConfigError(f"train.mmseg_config: {path} does not exist; give the path of a .py, or one of: {shipped}")
+        raise ConfigError(f"train.mmseg_config: {path} does not exist; choose a .py file, or one of: {shipped}")
     try:
         values = Config.fromfile(path, import_custom_modules=False).to_dict()
     except Exception as exc:  # the file is a program, which may raise anything

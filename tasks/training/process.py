@@ -1,6 +1,6 @@
-"""One process of a training: build the network, resume from the newest checkpoint, train, write the segmenter."""
+"""Run one process of a training: build the network, resume from a checkpoint, train, and write the segmenter."""
 
-import clipes_core.segmentation  # noqa: F401 - registers modules; comes first because it silences MMSegmentation
+import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -53,11 +53,12 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
         rank: number of this process, from 0.
 
     Returns:
-        The result of the training, in the process with rank 0; None in the others.
+        The result of the training in the process with rank 0; None in the other processes.
 
     Raises:
         ConfigError: the network cannot be built from the recipe.
         WeightsError: the initial weights belong to a different network.
+        DatasetError: no photo has a pseudo mask.
         StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too little
             memory.
         PhotoError: a hundred photos in a row are unusable.
@@ -75,8 +76,8 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
             return _Training(job, rank, worker).run(folder)
     except torch.OutOfMemoryError as exc:
         raise StageError(
-            f"the training ran out of GPU memory ({first_line(exc)}): choose smaller crops, or a smaller batch with "
-            "more accumulative_counts, in train.mmseg_config; or set train.precision=bf16"
+            f"the training ran out of GPU memory ({first_line(exc)}): choose smaller crops in train.mmseg_config, or a "
+            "smaller batch with a higher accumulative_counts; or set train.precision=bf16"
         ) from exc
 
 
@@ -136,7 +137,10 @@ class _Training:
         return hooks
 
     def _iteration_counter(self) -> Callable[[int], None]:
-        """Return a function that counts iterations for the progress display; only the first process counts them."""
+        """Return the function that counts iterations for the progress display.
+
+        All processes do the same iterations, so the function does nothing in a process with a rank other than 0.
+        """
         return partial(self._worker.counters.add, self._job.key.stage) if self._rank == 0 else _count_nothing
 
     def _loader(self) -> DataLoader[Any]:
@@ -162,7 +166,7 @@ class _Training:
         return MMDistributedDataParallel(model, device_ids=None if device == "cpu" else [device])
 
     def _trained(self, runner: Runner) -> Trained:
-        """Write the network, and return the result of the training."""
+        """Write the trained network next to the artifact, and return the result of the training."""
         job = self._job
         names = [entry.name for entry in job.vocabulary.classes]
         model = unwrapped_model(runner)
@@ -196,7 +200,7 @@ class _Training:
 
 @contextmanager
 def _process_group(job: TrainingJob, rank: int) -> Iterator[None]:
-    """Join the processes of the job in a torch.distributed group for the block; a single process needs none."""
+    """Join the torch.distributed group of the job's processes during the block; do nothing for a single process."""
     if job.processes == 1:
         yield
         return

@@ -1,6 +1,6 @@
-"""The recipe of a training: an MMSegmentation config with the run's classes, losses and settings in it.
+"""The recipe of a training run: an MMSegmentation config with the run's classes, losses and settings in it.
 
-Reading a recipe imports MMEngine and torch, which takes seconds; importing this module does not.
+Reading a recipe imports MMEngine and torch, which takes seconds. Importing this module does not import them.
 """
 
 import json
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that defines a training except for its photos, as plain values.
+    """Everything that defines a training run, except its photos and their masks, as plain values.
 
     Attributes:
         model: config for MODELS.build, with the run's classes and losses and without initial weights.
-        pipeline: transforms from a photo with its maps to a data sample.
+        pipeline: configs of the transforms that turn a photo, its labels and its confidence map into a data sample.
         batch_size: number of photos per iteration, on all devices together.
         optim_wrapper: config for OPTIM_WRAPPERS.build, in float32.
-        param_scheduler: schedulers of the learning rate.
+        param_scheduler: configs of the learning rate schedulers.
         iterations: number of iterations of the training.
-        hooks: the config's own hooks.
+        hooks: configs of the hooks that the MMSegmentation config adds.
         precision: fp32, bf16 or fp16.
-        init: initial weights: torchvision://NAME, a file or URI, or none.
-        ignore_below: labels whose confidence is lower become 255; None keeps all labels.
+        init: initial weights: torchvision://NAME, the path or URI of a file, or none.
+        ignore_below: threshold in [0, 1]; a label whose confidence is lower becomes 255. None keeps all labels.
         seed: seed for the initial weights, the order of the photos and the augmentation.
         inputs: everything else that the result depends on: the EXIF rule and the digest of the initial weights.
-        imports: modules of the config, which register the classes that it names.
+        imports: names of the modules that the MMSegmentation config imports to register classes.
     """
 
     model: Mapping[str, Any]
@@ -54,14 +54,14 @@ class Recipe:
 
     @property
     def accumulated(self) -> int:
-        """Iterations whose gradients are accumulated for one step of the optimizer."""
+        """Number of iterations whose gradients are accumulated for one step of the optimizer."""
         return int(self.optim_wrapper.get("accumulative_counts", 1))
 
     @property
     def digest(self) -> str:
-        """Digest of everything that affects the result; the location of the initial weights does not."""
+        """Digest of everything in the recipe that affects the result; the location of the initial weights does not."""
         values = asdict(self)
-        del values["init"]  # `inputs` holds the digest of their content
+        del values["init"]  # `inputs` holds the digest of the initial weights
         return digest(values)
 
 
@@ -74,8 +74,8 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
         precision: fp32, bf16 or fp16.
 
     Raises:
-        ConfigError: the config does not exist, is broken, or cannot be trained with these settings.
-        WeightsError: the initial weights do not exist.
+        ConfigError: the MMSegmentation config does not exist, is broken, or cannot be used with these settings.
+        WeightsError: the initial weights do not exist, or could not be downloaded.
         TransientError: the store of the initial weights does not answer.
     """
     from clipes.tasks.training.mmseg_config import read_mmseg_config
@@ -83,7 +83,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     read = read_mmseg_config(config.train.mmseg_config)
     with read.translate_type_errors():
         recipe = _recipe(config, read, num_classes, precision)
-        recipe.accumulated  # noqa: B018 - raises here if the value is not a number
+        recipe.accumulated  # noqa: B018 - raises an error here, and not later, if the value is not a number
     try:
         json.dumps(asdict(recipe))
     except (TypeError, ValueError) as exc:
@@ -117,15 +117,15 @@ def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision:
 
 
 def _own_initial_weights(read: "MmsegConfig") -> str | None:
-    """Return the initial weights that the config names for its network.
+    """Return the initial weights that the config names for its network or backbone; None if it names no weights.
 
     Raises:
-        ConfigError: the config names weights for only a part of the network, which clipes cannot load.
+        ConfigError: the config names only weights for smaller parts of the network, which clipes cannot load.
     """
     weights = initial_weights_of_network(read.model)
     if weights is None and (of_parts := initial_weights_of_parts(read.model)):
         raise read.error(
-            f"names initial weights of a part of its network, {of_parts[0]}, which clipes does not load: set "
+            f"names initial weights for only a part of its network ({of_parts[0]}), which clipes cannot load: set "
             "train.init to none, or to a file"
         )
     return weights

@@ -14,11 +14,14 @@ from clipes.tasks.training.building import translate_recipe_errors
 
 
 class TrainingRunner(Runner):
-    """MMEngine's runner; it leaves the model on its device, and raises ConfigError if it cannot build a part."""
+    """MMEngine's runner, except that it leaves the model on its device, and translates errors in the config.
+
+    If MMEngine cannot build a part of the config, the runner raises ConfigError, which names the part.
+    """
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """Return the model unchanged; if several processes train, it is already wrapped."""
-        return model  # MMEngine would move it to any GPU that it finds
+        return model  # MMEngine's own method would move the model to any GPU that it finds
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer wrapper, or raise ConfigError."""
@@ -42,7 +45,7 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block, which holds the forward pass, in mixed precision."""
+        """Run the block in mixed precision with bfloat16. MMEngine runs the forward pass in this block."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield

@@ -1,6 +1,6 @@
-"""Try a recipe: build and use every part of a training once, so that errors show before the run begins."""
+"""Try a recipe: build and use every part of a training once, so that errors appear before the run begins."""
 
-from clipes_core.segmentation import hand_over_confidence  # comes first because it silences MMSegmentation
+from clipes_core.segmentation import hand_over_confidence  # comes first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -22,21 +22,23 @@ from clipes.tasks.training.recipes import Recipe
 from clipes_core.errors import ConfigError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
-BLOCK, BLOCKS_HW = 25, (15, 20)  # side [px] and number of blocks: 375 x 500 px, the size of most VOC photos
+BLOCK, BLOCKS_HW = 25, (15, 20)  # side of a block [px], rows and columns of blocks; 375 x 500 px, like most VOC photos
 FULL_CONFIDENCE = 255
-DRAWS = 8  # several, because transforms are random
-MAX_MISPLACED = 0.1  # share of the pixels; some transforms change labels on purpose
+DRAWS = 8  # number of test images; several, because transforms are random
+MAX_MISPLACED = 0.1  # permitted share of labels without their confidence; some transforms change labels on purpose
 
 
 def try_recipe(recipe: Recipe, num_classes: int) -> None:
-    """Build every part of a training, and run noise through its transforms and network, so that errors show early.
+    """Build every part of a training, and run random images through its transforms and its network.
+
+    Errors in the recipe then appear before the run begins.
 
     Args:
         recipe: recipe of the training.
         num_classes: 1 + K.
 
     Raises:
-        ConfigError: a part cannot be built, or fails on its input.
+        ConfigError: a part cannot be built, or fails on the images.
         WeightsError: the initial weights belong to a different network.
     """
     with torch.random.fork_rng(devices=[]), register_modules(recipe):
@@ -59,7 +61,10 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
 
 
 def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
-    """Run noise with labels through a pipeline a few times; return the last result, or None if each run gave None."""
+    """Run several random images with random labels through a pipeline.
+
+    Return the last result that is not None, or None if the pipeline returned None for every image.
+    """
     last = None
     for draw in range(DRAWS):
         blocks = np.random.default_rng(draw).integers(0, num_classes, BLOCKS_HW).astype(np.uint8)
@@ -74,7 +79,7 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
 
 
 def _check_confidence(sample: SegDataSample) -> None:
-    """Refuse a pipeline that moves labels without their confidence.
+    """Refuse a pipeline that moves labels to other pixels without moving their confidences too.
 
     Raises:
         ConfigError: the confidences of the sample no longer match its labels.
@@ -87,12 +92,15 @@ def _check_confidence(sample: SegDataSample) -> None:
     if misplaced > MAX_MISPLACED:
         raise ConfigError(
             "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence; use the "
-            "transforms of MMSegmentation, or let yours move every map in results['seg_fields']"
+            "transforms of MMSegmentation, or make your own move every map that results['seg_fields'] lists"
         )
 
 
 def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
-    """Compute the losses of a sample as in training; batch norm is frozen, because one photo is too few for it."""
+    """Compute the losses of a sample as in training, but with frozen batch norm.
+
+    In training mode, batch norm may need statistics of more than one photo.
+    """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):

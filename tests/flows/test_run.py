@@ -188,7 +188,7 @@ def test_says_every_bad_key_in_a_line_and_exits_2(clipes, scene_arguments):
         ("clip.pretrained=no-such-file.pt", "clip.pretrained no-such-file.pt"),
         ("dataset.root=/no/such/folder", "/no/such/folder"),
         ("dataset.classes=voc13", "voc13"),
-        ("clip.device=cuda:77", "this machine has no cuda:77"),
+        ("clip.device=cuda:77", "this host has no cuda:77"),
     ],
 )
 def test_a_mistake_that_can_be_mended_exits_2_without_a_traceback(clipes, scene_arguments, override, message):

@@ -1,1 +1,1 @@
-"""The data of a training: photos, pseudo masks and confidences as samples."""
+"""The training data: photos, pseudo masks and confidence maps as samples."""

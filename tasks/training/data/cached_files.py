@@ -1,4 +1,4 @@
-"""A cache on the local disk for files of any store, or for parts of them."""
+"""A cache on the local disk for files, and for parts of files, that lie on other hosts."""
 
 import fcntl
 import logging
@@ -19,13 +19,13 @@ from diskcache.core import MODE_BINARY
 
 from clipes.tasks.storage.files import read_file
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
-from clipes.tasks.storage.retry import ONE_MINUTE
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes_core.errors import StorageError
 
 logger = logging.getLogger(__name__)
 
 GB = 10**9
-INDEX_TIMEOUT_S = 10.0  # the index is locked for milliseconds; a disk that takes longer is unsuitable for the cache
+INDEX_TIMEOUT_S = 10.0  # longest wait for the cache's index; on a suitable disk, its lock is held for milliseconds
 PAUSE_S = 60.0  # how long the cache is bypassed after a failure
 LOCK_FILES = 256
 
@@ -36,11 +36,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FileRead:
-    """The place from which a file, or a part of it, was read.
+    """One read of a file, or of a part of a file.
 
     Attributes:
-        source: local: a disk of this host; hit: the cache; fetched: the file's own store.
-        size_bytes: how many bytes were read.
+        source: where the bytes came from. local: a file of this host; hit: the cache; fetched: the file's own store.
+        size_bytes: number of bytes read.
         seconds: duration of the read [s].
     """
 
@@ -50,11 +50,12 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files or parts of them, and caches those from other hosts; evicts the least recently used entries.
+    """Reads files or parts of files, and caches on the local disk what comes from other hosts.
 
-    Any number of processes may share the folder. Only one process at a time fetches a given file. If the folder cannot
-    be used (full, read-only), the cache warns once, bypasses the folder, and tries it again after a minute. Instances
-    can be pickled.
+    A full cache evicts its least recently used entries. Any number of processes may share the folder; only one process
+    at a time fetches a given file. If the folder cannot be used, for example because the disk is full or read-only, the
+    instance logs one warning. It then reads from the stores directly, and tries the folder again after a minute.
+    Instances can be pickled.
 
     Args:
         folder: folder of the cache, on a local disk and private to this user; None: clipes/files in the
@@ -106,7 +107,7 @@ class CachedFiles:
                 data = self._try(lambda: self._cached(key))  # another process may have fetched it meanwhile
             if data is not None:
                 return data, "hit"
-            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # if this fails, the caller decides what to do
+            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # not in _try: the caller must see these errors
             self._try(lambda: self._insert(key, fetched))
             return fetched, "fetched"
 
@@ -139,7 +140,7 @@ class CachedFiles:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Keep other processes from fetching this file; if this process dies, the system releases the lock."""
+        """Keep other processes from fetching this file; the operating system releases the lock if this process dies."""
         locks = self.folder / "turns"
         locks.mkdir(exist_ok=True)
         with (locks / str(zlib.crc32(key.encode()) % LOCK_FILES)).open("w") as file:
@@ -164,7 +165,11 @@ class CachedFiles:
 
 
 class _RawDisk(Disk):
-    """Stores bytes in files unchanged; never unpickles anything, whatever the index says, and removes partial files."""
+    """Stores each value unchanged in a file of its own.
+
+    It never unpickles a value, even if the index says that the value is a pickle. If a file cannot be written
+    completely, it is removed.
+    """
 
     def store(self, value: bytes, _read: bool, key: Any = UNKNOWN) -> tuple[int, int, str, None]:
         name, path = self.filename(key, value)
@@ -188,7 +193,7 @@ def _users_folder() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Create a folder that only this user can enter, because photos may be confidential.
+    """Create a folder, or restrict an existing one, so that only this user can enter it: photos may be confidential.
 
     Raises:
         StorageError: other users can write to the folder.

@@ -126,7 +126,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         try:
             return self._read_photo(photo)
         except PhotoError:
-            if not self.files.evict(photo.uri, photo.fingerprint):  # perhaps only the cached copy, now evicted, is bad
+            if not self.files.evict(photo.uri, photo.fingerprint):  # nothing was cached, so the photo itself is bad
                 raise
             return self._read_photo(photo)
 

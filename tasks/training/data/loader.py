@@ -1,4 +1,4 @@
-"""Load batches in separate processes, and pass on errors of these processes with their type and content."""
+"""Load batches in separate processes, and raise the errors of these processes unchanged in the training process."""
 
 import sys
 from collections.abc import Sequence
@@ -20,14 +20,16 @@ MAX_WORKERS = 8
 def training_loader(
     dataset: PseudoMaskDataset, batch_size: int, slot: WorkerSlot, workers: int | str
 ) -> DataLoader[Any]:
-    """Return a loader of endless batches; use it with `LoadErrorHook`.
+    """Return a loader that yields batches without end.
+
+    If a sample raises a ClipesError, the loader yields this error in place of the batch. `LoadErrorHook` raises it.
 
     Args:
         dataset: data set to load from.
-        batch_size: photos per batch of this process.
+        batch_size: number of photos per batch of this process.
         slot: device and threads of this process.
-        workers: number of loading processes; 0 loads in this process. auto: on a GPU, one per thread of the slot, at
-            most 8; on a CPU, 0.
+        workers: number of loading processes; with 0, this process loads the photos itself. auto: 0 if this process
+            trains on a CPU, otherwise one per thread of this process, but at most 8.
     """
     auto = 0 if slot.device == "cpu" else min(MAX_WORKERS, slot.threads)
     count = auto if workers == "auto" else int(workers)
@@ -44,12 +46,12 @@ def training_loader(
 
 
 class LoadErrorHook(Hook):
-    """Raises the errors of the loading processes."""
+    """Raises the errors of the loading processes in the training process."""
 
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Raise the error that the loader returned instead of a batch.
+        """Raise the error if the loader yielded an error in place of a batch.
 
         Raises:
             ClipesError: the error that the data set raised.
@@ -59,7 +61,10 @@ class LoadErrorHook(Hook):
 
 
 class _ErrorsAsSamples(Dataset[Any]):
-    """Returns errors as samples, because torch may replace an error in a loading process by a RuntimeError."""
+    """Returns an error in place of a sample.
+
+    If the error were raised in a loading process, torch might raise a RuntimeError in the training process instead.
+    """
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:
         self._dataset = dataset

@@ -11,7 +11,7 @@ from clipes_core.errors import StageError
 
 
 class Reads:
-    """Counts the files that one process has read for its samples since this attempt began."""
+    """Counts the files that one training process has read for its samples since it started or resumed the training."""
 
     def __init__(self) -> None:
         self._files, self._bytes = Counter[str](), Counter[str]()
@@ -19,7 +19,7 @@ class Reads:
         self._unusable: set[str] = set()
 
     def add(self, reads: tuple[FileRead, ...], unusable: tuple[str, ...]) -> None:
-        """Count the files of a sample, and the unusable photos that it replaces."""
+        """Count the files read for a sample, and the unusable photos that the sample replaces."""
         for read in reads:
             self._files[read.source] += 1
             self._bytes[read.source] += read.size_bytes
@@ -28,11 +28,11 @@ class Reads:
 
     @property
     def unusable(self) -> list[str]:
-        """The unusable photos with their reasons, sorted."""
+        """The unusable photos, each with the reason, sorted."""
         return sorted(self._unusable)
 
     def plain(self) -> dict[str, Any]:
-        """Return the counts: files by source, MB fetched from a store, seconds spent reading, unusable photos."""
+        """Return by name: files per source, MB fetched from stores, seconds spent reading, and unusable photos."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,
@@ -44,11 +44,11 @@ class Reads:
 class ReadsHook(Hook):
     """Counts the reads of each iteration, and stops the training if too many photos are unusable.
 
-    The hook sees only the photos that its own process has loaded since this attempt began. Over enough epochs, these
-    are all photos.
+    The hook sees only the photos that its own process has loaded since the process started or resumed the training.
+    After enough epochs, it has seen all photos.
 
     Args:
-        reads: object that receives the counts.
+        reads: counter to which the reads are added.
         photos: number of photos to train on.
         max_failure_rate: highest permitted share of unusable photos, in [0, 1].
     """
@@ -57,7 +57,7 @@ class ReadsHook(Hook):
         self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Count the reads of a batch.
+        """Count the reads of a batch, and check the share of unusable photos.
 
         Raises:
             StageError: too many photos are unusable.

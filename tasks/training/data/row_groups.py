@@ -1,4 +1,4 @@
-"""Read a few columns of single row groups of a Parquet file, without fetching the rest of the file."""
+"""Read a few columns of individual row groups of a Parquet file, without fetching the rest of the file."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class RowGroups:
         return min(start for start, _ in spans), max(end for _, end in spans)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield one table per row group, with the given columns; fetch only the span of these columns.
+        """Yield one table per row group, with the given columns; fetch only the bytes in `span` of each row group.
 
         Raises:
             BrokenArtifactError: the file is missing, or a page fails its checksum.
@@ -84,11 +84,11 @@ class RowGroups:
             file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
             return file.read_row_group(
                 group, list(columns), use_threads=False
-            )  # the loader already uses several processes
+            )  # no threads, because the loader already uses several processes
 
 
 class _Part(io.BytesIO):
-    """The bytes of a file from an offset on; readers seek in it with the offsets of the whole file."""
+    """The bytes of a file from an offset on; `seek` and `tell` use the offsets of the whole file."""
 
     def __init__(self, start: int, data: bytes) -> None:
         super().__init__(data)

@@ -10,14 +10,15 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler[int]):
-    """Yields the draws of `PseudoMaskDataset` without end: rank, rank + world size, rank + 2 * world size, ...
+    """Yields the indices that this process loads, without end: rank, rank + world size, rank + 2 * world size, ...
 
-    In each iteration, the processes together load the next draws. The draws of an iteration depend only on the total
-    batch size, neither on the number of processes nor on interruptions.
+    The indices are draws, that is, numbers of samples in the whole training run; see `PseudoMaskDataset`. In each
+    iteration, the processes together load the next draws. The draws of an iteration depend only on the number of the
+    iteration and on the total batch size. They do not depend on the number of processes or on interruptions.
 
     Args:
-        dataset: data set to draw from.
-        seed: ignored because the data set decides the order; MMEngine passes one to every sampler.
+        dataset: data set whose samples are loaded.
+        seed: ignored, because the data set decides the order; MMEngine passes a seed to every sampler.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
@@ -31,10 +32,10 @@ class DrawSampler(Sampler[int]):
         return len(self._dataset)
 
     def skip(self, num_samples: int) -> None:
-        """Start after some draws without loading them; MMEngine calls this when it resumes.
+        """Start after the draws of earlier attempts, without loading them; MMEngine calls this method when it resumes.
 
         Args:
-            num_samples: number of draws that this process has loaded since the training began, at least 0.
+            num_samples: number of samples per process in all earlier iterations of the training, at least 0.
 
         Raises:
             ValueError: `num_samples` is negative.

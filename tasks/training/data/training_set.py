@@ -21,11 +21,11 @@ from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
-THREADS = 16  # number of artifacts whose ids are read at once; the threads mostly wait for the store
+THREADS = 16  # number of artifacts whose image ids are read at once; the threads mostly wait for the store
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
-CONTENT_ADDRESSED = ""  # no version: the name of an artifact changes with its content
+CONTENT_ADDRESSED = ""  # version of all artifacts for the cache: an artifact with other content has another name
 MASK_PLACES = pa.schema(
     [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
 )
@@ -33,7 +33,7 @@ MASK_PLACES = pa.schema(
 
 @dataclass(frozen=True)
 class PhotoPlace:
-    """A photo to train on, and its location."""
+    """A photo to train on: its id, its URI, and a fingerprint that changes if the file changes."""
 
     image_id: str
     uri: str
@@ -42,7 +42,7 @@ class PhotoPlace:
 
 @dataclass(frozen=True)
 class MaskPlace:
-    """The location of a photo's mask: index of the artifact, of the row group in it, and of the row in that group."""
+    """The location of a photo's mask: indices of an artifact, of a row group in it, and of a row in that group."""
 
     image_id: str
     artifact: int
@@ -55,7 +55,7 @@ class StoredMask:
     """A photo's pseudo mask.
 
     Attributes:
-        ids: (H, W) uint8, 0 for background or class ids of the data set.
+        ids: (H, W) uint8; 0 for background, 1..K for the classes of the data set.
         confidence: (H, W) uint8, round(255 c).
     """
 
@@ -72,9 +72,10 @@ class TrainingSet:
     Attributes:
         places: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
         artifacts: artifacts of the stage `masks`.
-        vocabulary: the classes of the ids in the masks.
-        exif: whether EXIF orientations are applied to the photos; the same setting as when their masks were made.
-        left_out: how many photos of the data set have no mask.
+        vocabulary: names of the classes that the ids in the masks stand for.
+        exif: `apply` if photos are rotated as their EXIF orientation says, `ignore` if not. The masks were made with
+            the same setting.
+        left_out: number of photos of the data set that have no mask.
     """
 
     places: pa.Table
@@ -145,7 +146,7 @@ class TrainingSet:
         return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-        """Read a photo's mask; fetch only the row group of the artifact that holds it.
+        """Read a photo's mask; from the artifact, fetch only the row group that holds the mask.
 
         Args:
             index: index of the photo, in the order of image ids.
@@ -164,7 +165,7 @@ class TrainingSet:
             span = masks.span(place.group, MASK_COLUMNS)
             if not files.evict(
                 masks.uri, CONTENT_ADDRESSED, span
-            ):  # if evicted, only the cached copy may be broken or stale
+            ):  # nothing was cached, so the artifact itself is broken
                 raise
             return _read_mask(masks, place, files)
 
@@ -174,7 +175,7 @@ def _row_groups(uri: str) -> RowGroups:
 
 
 def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
-    """Return the locations of an artifact's masks, without the rows of photos that failed."""
+    """Return the locations of an artifact's masks; leave out rows without a mask, whose photos failed."""
     found = [MASK_PLACES.empty_table()]
     for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
         numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
@@ -190,7 +191,7 @@ def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[
         data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
     rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
     if [row["image_id"] for row in rows] != [place.image_id]:
-        raise BrokenArtifactError(masks.uri, f"no longer has {place.image_id} in the expected row", "run again")
+        raise BrokenArtifactError(masks.uri, f"does not hold photo {place.image_id} in the expected row", "run again")
     return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
 
 

@@ -1,1 +1,1 @@
-"""The hooks of MMEngine that a training runs with."""
+"""MMEngine hooks that run during the training of a segmenter."""

@@ -16,7 +16,7 @@ from clipes.tasks.models.state_dicts import BROKEN_FILE
 from clipes.tasks.storage.files import read_file, remove, write_atomically
 from clipes.tasks.storage.filesystem import translate_write_errors
 from clipes.tasks.storage.listing import list_names
-from clipes.tasks.storage.retry import ONE_MINUTE
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
 
@@ -27,24 +27,25 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointFolder:
-    """The folder with the checkpoints of one training.
+    """The folder that holds the checkpoints of one training run.
 
-    If the store does not answer, writing is retried for about a minute, so that no steps are lost.
+    If the store does not answer, a write is retried for about a minute. A failed write would stop the training, and the
+    iterations since the last checkpoint would be lost.
 
     Args:
         uri: URI of the folder; any fsspec URI.
-        keep: how many of the newest checkpoints are kept.
+        keep: number of newest checkpoints to keep, in addition to the best one.
     """
 
     def __init__(self, uri: str, keep: int) -> None:
         self.uri, self._keep = uri, keep
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint atomically, then remove the outdated ones.
+        """Write a checkpoint atomically, then remove all but the newest ones.
 
         Args:
-            iteration: number of iterations done.
-            state: tensors and plain values.
+            iteration: number of iterations done; it becomes the name of the file.
+            state: content of the checkpoint: tensors and plain values.
 
         Raises:
             StorageError: the store refuses access.
@@ -54,11 +55,17 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
-        """Replace the best checkpoint, a file that `train.init` accepts. Raise the errors of `write`."""
+        """Write the best checkpoint over the previous best one, as a file that `train.init` accepts.
+
+        Raise the same errors as `write`.
+        """
         ONE_MINUTE.call(self._put, BEST, state)
 
     def newest(self) -> dict[str, Any] | None:
-        """Return the newest intact checkpoint or None; execute no code in it. Raise the errors of `write`."""
+        """Return the content of the newest intact checkpoint, or None if there is none.
+
+        No code from the file is executed. Raise the same errors as `write`.
+        """
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
             data = read_file(uri)
@@ -85,20 +92,20 @@ class CheckpointFolder:
 
 
 class CheckpointHook(Hook):
-    """Resumes from the newest checkpoint, and writes one every few iterations and at the end.
+    """Resumes the training from the newest checkpoint, and writes checkpoints every few iterations and at the end.
 
-    A checkpoint holds no random state, because `RandomnessHook` and the data set derive that state from
-    seed and iteration.
+    A checkpoint holds no state of random generators. None is needed: `RandomnessHook` seeds the generators again for
+    each iteration, and the data set for each sample.
 
     Args:
         folder: folder of the checkpoints.
         every: iterations between two checkpoints.
-        curve: curve that is saved and restored with each checkpoint.
+        curve: training curve; every checkpoint contains it, and resuming restores it.
         clock: clock that is paused while a checkpoint is written.
-        writes: whether this process writes checkpoints; exactly one process of a training does.
+        writes: if true, this process writes the checkpoints. Exactly one process of a training run does so.
     """
 
-    priority = "LOWEST"  # after the scheduler has changed the learning rate
+    priority = "LOWEST"  # runs after the schedulers' step, so that a checkpoint holds their state after this iteration
 
     def __init__(self, folder: CheckpointFolder, every: int, curve: Curve, clock: Clock, writes: bool) -> None:
         self._folder, self._every, self._curve, self._clock, self._writes = folder, every, curve, clock, writes
@@ -114,13 +121,13 @@ class CheckpointHook(Hook):
             scheduler.load_state_dict(saved)
         self._curve.take_over(state["curve"])
         loop = runner.train_loop
-        loop._iter = state["iteration"]  # as Runner.resume does
+        loop._iter = state["iteration"]  # MMEngine's Runner.resume sets it in the same way
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
         if self._writes:
             logger.info("the training resumes at iteration %d of %d", loop.iter, loop.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Write the checkpoints that are due."""
+        """Write the best checkpoint if this iteration has the best mIoU, and a numbered checkpoint if one is due."""
         done = batch_idx + 1
         if not self._writes:
             return
@@ -141,5 +148,5 @@ class CheckpointHook(Hook):
 
 
 def unwrapped_model(runner: Runner) -> torch.nn.Module:
-    """Return the model without the wrapper that it has if several processes train."""
+    """Return the model without its distributed wrapper, which it has only if several processes train together."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

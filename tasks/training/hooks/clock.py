@@ -1,4 +1,4 @@
-"""The speed of a training, and the time it waits for photos."""
+"""Measure how long a training process computes, and how long it waits for photos."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,14 @@ from mmengine.runner import Runner
 
 
 class Clock:
-    """Times of one training process since this attempt began.
+    """The computing time and the waiting time of one training process in the present attempt.
+
+    An attempt begins when the process starts or resumes the training. Earlier attempts do not count.
 
     Attributes:
-        iterations: number of iterations done.
-        seconds: time spent computing the iterations [s].
-        waited: time spent waiting for the iterations' photos [s].
+        iterations: number of iterations done in this attempt.
+        seconds: time spent computing these iterations [s].
+        waited: time spent waiting for the photos of these iterations [s].
     """
 
     def __init__(self) -> None:
@@ -24,7 +26,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the time of the block from the current lap."""
+        """Exclude the duration of the block from the lap that the next call of `lap` returns."""
         began = perf_counter()
         try:
             yield
@@ -32,17 +34,17 @@ class Clock:
             self._last_lap += perf_counter() - began
 
     def lap(self) -> float:
-        """Start a new lap, and return the duration of the previous one [s]."""
+        """Start a new lap, as on a stopwatch, and return the duration of the previous one [s]."""
         now = perf_counter()
         lap, self._last_lap = now - self._last_lap, now
         return lap
 
 
 class ClockHook(Hook):
-    """Times the iterations and the waits between them.
+    """Measures the duration of each iteration, and of the wait for photos before it.
 
     Args:
-        clock: object that receives the times.
+        clock: clock to which the durations are added.
     """
 
     priority = "VERY_HIGH"
@@ -51,14 +53,14 @@ class ClockHook(Hook):
         self._clock = clock
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start a lap, which measures the wait for the first photos."""
+        """Start the lap that measures the wait for the first photos."""
         self._clock.lap()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Add the time since the previous iteration to the waits."""
+        """Add the time since the previous iteration to the waiting time."""
         self._clock.waited += self._clock.lap()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Count an iteration, and add its duration."""
+        """Count the iteration, and add its duration to the computing time."""
         self._clock.seconds += self._clock.lap()
         self._clock.iterations += 1

@@ -1,4 +1,4 @@
-"""The curve of a training (loss, learning rate, kept fraction, mIoU), and the check that stops a failing training."""
+"""The training curve (loss, learning rate, share of kept pixels, mIoU), and the check that stops a failing training."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +12,23 @@ from mmengine.runner import Runner
 
 from clipes_core.errors import StageError
 
-POINTS = 500  # approximate length of a curve
-FIRST, RECENT = 20, 50  # iterations whose mean losses are compared
+POINTS = 500  # approximate number of points in a curve
+FIRST, RECENT = 20, 50  # numbers of first and of latest iterations whose mean losses are compared
 RUNAWAY = 5.0  # factor by which the loss may grow
-CHANCE = 1.0  # lower bound of the initial loss in the check; a loss can begin lower if hardly any pixels are kept
-OVERFLOWS = 10  # permitted consecutive overflows in fp16, where the scaler skips steps until its scale fits
+CHANCE = 1.0  # a lower initial loss counts as this value in the check; the loss starts low if few pixels are kept
+OVERFLOWS = 10  # consecutive fp16 overflows that are permitted while the loss scaler lowers its scale
 
 
 @dataclass(frozen=True)
 class Point:
-    """A row of the training's artifact.
+    """A point of the training curve; it becomes a row of the segmenter's artifact.
 
     Attributes:
         iteration: number of iterations done.
         loss: mean loss over the iterations since the previous point.
-        learning_rate: learning rate of the first parameter group.
-        kept_fraction: mean share of the labelled pixels that the confidence threshold keeps, in [0, 1].
+        learning_rate: learning rate of the first parameter group in this iteration.
+        kept_fraction: share of the labelled pixels that the confidence threshold keeps, in [0, 1]; mean over the
+            iterations since the previous point.
         miou: mIoU on the validation photos, in [0, 1]; None if it was not measured.
     """
 
@@ -40,12 +41,12 @@ class Point:
 
 @dataclass
 class Curve:
-    """The points so far.
+    """The training curve so far.
 
     Attributes:
-        points: in order of their iterations.
-        best_miou: the highest mIoU so far.
-        best_iteration: the iteration with the highest mIoU.
+        points: points in order of iteration.
+        best_miou: highest mIoU so far; None if no point has an mIoU.
+        best_iteration: iteration of the highest mIoU; None if no point has an mIoU.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Curve:
         """Set the mIoU of the last point.
 
         Args:
-            miou: mIoU in [0, 1]; NaN, which means that there is no labelled pixel, is ignored.
+            miou: mIoU in [0, 1]. NaN is ignored; it means that no pixel was scored.
         """
         if math.isnan(miou) or not self.points:
             return
@@ -65,11 +66,15 @@ class Curve:
             self.best_miou, self.best_iteration = miou, self.points[-1].iteration
 
     def plain(self) -> list[dict[str, Any]]:
-        """Return the points as plain values."""
+        """Return each point as a dict of plain values."""
         return [asdict(point) for point in self.points]
 
     def take_over(self, plain: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the points with those of a checkpoint."""
+        """Replace the points with those in a checkpoint.
+
+        Args:
+            plain: points as `plain` returned them.
+        """
         self.points, self.best_miou, self.best_iteration = [], None, None
         for values in plain:
             self.points.append(Point(**{**values, "miou": None}))
@@ -78,19 +83,18 @@ class Curve:
 
 
 class CurveHook(Hook):
-    """Adds points to a curve, reports progress, and stops a training whose loss is not finite or grows too much.
+    """Adds points to a curve, reports progress, and stops the training if the loss is not finite or grows too much.
 
     Args:
         curve: curve that receives the points.
-        count_iterations: function that is called with the number of iterations done since its last call.
+        count_iterations: function that reports progress; called with the number of iterations since its last call.
         iterations: number of iterations of the whole training.
-        half: whether the training uses fp16, whose loss scale takes a few iterations to settle.
-        also: further intervals at which a point is due; 0 is ignored. A checkpoint needs a point, because a resumed
-            training cannot average over iterations before and after the checkpoint. A validation needs a point that
-            holds its mIoU.
+        half: if true, the training uses fp16, and a few losses in a row may be infinite or NaN.
+        also: intervals [iterations] at which points are added besides the regular ones; 0 is ignored. Checkpoints need
+            a point, because they do not hold the sums since the last point. Validations need a point for their mIoU.
     """
 
-    priority = "NORMAL"  # before the scheduler changes the learning rate
+    priority = "NORMAL"  # runs before the schedulers' step, so that a point gets the learning rate of its own iteration
 
     def __init__(
         self,
@@ -104,15 +108,15 @@ class CurveHook(Hook):
         self._every = [every for every in (max(1, iterations // POINTS), *also) if every]
         self._allowed_overflows = OVERFLOWS if half else 0
         self._overflows = 0
-        self._sums = torch.zeros(3, dtype=torch.float64)  # of losses, kept fractions and iterations
+        self._sums = torch.zeros(3, dtype=torch.float64)  # losses, kept fractions and iterations since the last point
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count the iterations that were done before the checkpoint that the training resumes from."""
+        """Report the iterations of earlier attempts as progress, if the training resumes from a checkpoint."""
         self._count_iterations(runner.train_loop.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Record an iteration.
+        """Check the loss of the iteration, report the iteration as progress, and add a point if one is due.
 
         Raises:
             StageError: the loss is not finite or has grown too much; the message names the iteration and likely causes.
@@ -143,7 +147,10 @@ class CurveHook(Hook):
             raise StageError(_explained(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
 
     def _first_loss(self) -> float:
-        """Return the mean loss of the first points, including those of earlier attempts; 0 if there are too few."""
+        """Return the mean loss of the points from the start of the training to iteration FIRST or shortly after it.
+
+        Points of earlier attempts count too. Return 0 if the curve does not reach iteration FIRST yet.
+        """
         losses: list[float] = []
         for point in self._curve.points:
             losses.append(point.loss)
@@ -160,6 +167,7 @@ def _explained(cause: str, done: int, rate: float, kept: float) -> str:
     return (
         f"{cause} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely "
         "causes: a learning rate too high for these initial weights; initial weights made for another normalisation or "
-        "layout; fp16 (try train.precision=fp32); batches with hardly any confident pixels (try a lower train.mu). "
+        "order of the colour channels; fp16 (try train.precision=fp32); batches with hardly any confident pixels (try "
+        "a lower train.mu). "
         "Earlier checkpoints are kept, but a training with changed settings starts from iteration 0."
     )

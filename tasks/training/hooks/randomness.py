@@ -1,4 +1,4 @@
-"""Random state that depends on the seed and the iteration alone, so that a resumed training draws the same numbers."""
+"""Seed random generators anew for each iteration and sample, so that a resumed training run draws the same numbers."""
 
 import random
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (all devices) from the given numbers."""
+    """Seed the global random generators of Python, NumPy and torch (on all devices) from the given numbers."""
     words = np.random.SeedSequence(numbers).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))
@@ -21,9 +21,10 @@ def seed_all(*numbers: int) -> None:
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed the generators that transforms use within the block, and restore their state afterwards.
+    """Seed the random generators of transforms from the given numbers, and restore their states after the block.
 
-    Only torch's CPU generator is seeded, because the model draws from the generators of the devices.
+    These are the global generators of Python and NumPy, and torch's generator for the CPU. torch's generators for GPUs
+    stay as they are, because the network uses them and transforms do not.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
@@ -39,11 +40,13 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 
 class RandomnessHook(Hook):
-    """Seeds the random numbers that the network draws in an iteration, as for dropout; photos have their own seeds.
+    """Seeds all random generators before each iteration, for random numbers in the network, such as those of dropout.
+
+    The data set seeds the transforms of the photos separately.
 
     Args:
         seed: seed of the training.
-        rank: rank of this process; every process draws different numbers.
+        rank: rank of this process; because of it, every process draws different numbers.
     """
 
     priority = "VERY_HIGH"
@@ -52,5 +55,5 @@ class RandomnessHook(Hook):
         self._seed, self._rank = seed, rank
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed all generators for this iteration, independently of all earlier draws."""
+        """Seed all random generators from the training's seed, the iteration and the rank."""
         seed_all(self._seed, batch_idx, self._rank)

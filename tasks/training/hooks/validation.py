@@ -1,4 +1,4 @@
-"""Validation: the mIoU of a network during its training."""
+"""Validation: measure the mIoU of a network during its training."""
 
 import logging
 from collections.abc import Sequence
@@ -25,10 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationHook(Hook):
-    """Scores the network on photos with truth, at one scale and without a CRF, whatever the evaluation uses.
+    """Scores the network on photos with true masks during its training.
+
+    The network predicts at one scale, without mirroring and without a CRF, regardless of the settings in `evaluation`.
 
     Args:
-        photos: photos to score on. A photo that cannot be scored is skipped with one warning.
+        photos: photos to score on. A photo that cannot be scored is skipped in every validation, and a warning is
+            logged once.
         dataset: settings for reading the photos.
         every: iterations between two validations; the last iteration is always validated.
         num_classes: 1 + K.
@@ -36,7 +39,7 @@ class ValidationHook(Hook):
         clock: clock that is paused during a validation.
     """
 
-    priority = "VERY_LOW"  # after CurveHook has added the point that the mIoU belongs to
+    priority = "VERY_LOW"  # runs after CurveHook, which adds the point that the mIoU belongs to
 
     def __init__(
         self, photos: Sequence[Photo], dataset: DatasetConfig, every: int, num_classes: int, curve: Curve, clock: Clock

@@ -186,5 +186,5 @@ def test_a_folder_without_photos_is_reported(tmp_path, predicted):
 def test_a_device_that_does_not_exist_is_reported(tmp_path, model):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, model)
-    with pytest.raises(ConfigError, match=r"^--device: this machine has no cuda:77; set it to one of auto, cpu"):
+    with pytest.raises(ConfigError, match=r"^--device: this host has no cuda:77; set --device to one of auto, cpu"):
         list(predict(str(tmp_path), "r", PredictionRequest(("a.jpg",), "out", device="cuda:77")))

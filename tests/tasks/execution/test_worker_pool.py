@@ -331,7 +331,7 @@ def test_closing_tells_who_waits():
 
 
 def test_only_workers_have_a_device():
-    with pytest.raises(RuntimeError, match=r"this code has no device: it runs only in a worker of a runner"):
+    with pytest.raises(RuntimeError, match=r"this process is not a clipes worker: call this code in a worker"):
         current_worker()
 
 

@@ -82,7 +82,7 @@ def test_the_cpu_is_always_available():
 
 @pytest.mark.parametrize("device", ["cuda:99", pytest.param("cuda", marks=without_gpu)])
 def test_a_missing_device_is_an_error_that_lists_the_others(device):
-    with pytest.raises(ConfigError, match=rf"clip\.device: this machine has no {device}; set it to one of auto, cpu"):
+    with pytest.raises(ConfigError, match=rf"clip\.device: this host has no {device}; set clip\.device to one of auto"):
         gpu_slots(ClipConfig(device=device), ExecutionConfig())
 
 
@@ -114,7 +114,7 @@ def test_fp16_is_not_trained_with_on_a_cpu():
 
 
 def test_workers_with_different_precisions_need_a_stated_one():
-    mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both: cpu, cuda:0; set it to fp16 or fp32$"
+    mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both: cpu, cuda:0; set .+ to fp16 or fp32$"
     with pytest.raises(ConfigError, match=rf"^clip\.precision: {message}"):
         clip_precision(ClipConfig(), mixed)
     with pytest.raises(ConfigError, match=rf"^train\.precision: {message}"):

@@ -33,7 +33,9 @@ def test_an_interruption_comes_before_the_error_that_replaced_it(interruption, c
     with caplog.at_level(logging.WARNING), pytest.raises(type(interruption)) as found, interruption_first():
         replaced(interruption, OSError(9, "Bad file descriptor"))
     assert found.value is interruption
-    assert caplog.messages == ["while the run was being stopped: OSError: [Errno 9] Bad file descriptor"]
+    assert caplog.messages == [
+        "an error occurred while the run was being stopped: OSError: [Errno 9] Bad file descriptor"
+    ]
 
 
 def test_an_interruption_is_found_behind_several_errors():

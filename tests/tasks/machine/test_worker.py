@@ -28,5 +28,5 @@ def test_a_worker_knows_its_slot_its_memory_and_its_threads():
 
 
 def test_a_process_that_is_not_a_worker_has_no_slot():
-    with pytest.raises(RuntimeError, match=r"this code has no device: it runs only in a worker of a runner"):
+    with pytest.raises(RuntimeError, match=r"this process is not a clipes worker: call this code in a worker"):
         current_worker()

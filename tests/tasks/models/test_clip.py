@@ -188,7 +188,7 @@ def test_another_named_network_is_refused(tmp_path, tiny_names, tiny_state):
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants:UserWarning")
 def test_sparse_tensors_are_refused(tmp_path, tiny_names, tiny_state):
     torch.save({**tiny_state, "visual.proj": tiny_state["visual.proj"].to_sparse()}, tmp_path / "clip.pt")
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected dense tensors, found others; save the weights as"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected dense tensors, found another kind; save them as"):
         load_clip(ClipConfig(model=tiny_names[0], pretrained=str(tmp_path / "clip.pt")))
 
 
@@ -299,9 +299,13 @@ def test_unreadable_uris_are_errors(tmp_path, monkeypatch, uri):
 @pytest.mark.parametrize(
     ("model", "pretrained", "message"),
     [
-        ("ViT-B-16-quickgelu", "openaii", "a file or a tag of ViT-B-16-quickgelu, found neither; its tags: openai, "),
-        ("ViT-B-16-quickgelu", "/nowhere/clip.pt", "found neither; its tags: openai, "),
-        ("ViT-S-32", "/", "found neither; its tags: none"),
+        (
+            "ViT-B-16-quickgelu",
+            "openaii",
+            "or a tag of ViT-B-16-quickgelu, found neither; the tags of this model: openai",
+        ),
+        ("ViT-B-16-quickgelu", "/nowhere/clip.pt", "found neither; the tags of this model: openai, "),
+        ("ViT-S-32", "/", "found neither; the tags of this model: none"),
         (
             "ViT-B-16",
             "openai",
@@ -313,7 +317,7 @@ def test_unreadable_uris_are_errors(tmp_path, monkeypatch, uri):
             "ViT-B-16 has this tag, whose weights were trained with GELU: set clip.model to V",
         ),
         ("ViT-L-14", "laion2b_s32b_b82k", r"CLIP's mean, found the mean \(0.5, 0.5, 0.5\); choose another tag"),
-        ("ViT-B-32", "random:x", "expected random:SEED with an integer seed; write for example random:0"),
+        ("ViT-B-32", "random:x", "expected random:SEED with an integer seed, for example random:0"),
         ("ViT-B-32", "random:-1", "expected random:SEED with an integer seed"),
         ("RN50-quickgelu", "openai", "RN50-quickgelu: expected a ViT .*found another network"),
         ("RN50-quickgelu", "random:0", "RN50-quickgelu: expected a ViT .*found another network"),
@@ -337,7 +341,7 @@ def test_a_tag_that_cannot_be_downloaded(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], env=offline, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("clip.pretrained openai: the weights of ViT-B-16-quickgelu could not be downloaded (")
     assert done.stdout.endswith(
-        "; connect to the network, or download them elsewhere and set clip.pretrained to the file\n"
+        "; connect to the internet, or download them elsewhere and set clip.pretrained to the file\n"
     )
 
 

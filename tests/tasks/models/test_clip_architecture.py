@@ -80,7 +80,8 @@ def test_unknown_sizes_replace_the_named_network(tiny_names, caplog):
         (
             "clipes.tasks.models.clip_architecture",
             logging.INFO,
-            "clip.pt: ignoring clip.model ViT-B-16-quickgelu: the network has the sizes of the tensors, and QuickGELU",
+            "clip.pt: clip.model ViT-B-16-quickgelu is ignored: the network gets its sizes from the file's tensors, "
+            "and has QuickGELU",
         )
     ]
 

@@ -77,7 +77,7 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(tiny, tmp_path):
 def test_the_checkpoint_of_another_training_is_an_error(tiny, tmp_path):
     train(tiny, tmp_path, steps=2)
     with pytest.raises(
-        ConfigError, match=r"checkpoint.pt belongs to another training: choose another folder, or delete it"
+        ConfigError, match=r"checkpoint.pt belongs to a training run with different settings: delete it"
     ):
         train(tiny, tmp_path, templates=TEMPLATES[:1])
 

@@ -155,7 +155,7 @@ def test_a_scope_is_not_imported(tmp_path, model):
     [
         ({"type": "ReLU"}, "its network is a ReLU, expected a segmentor"),
         ({"type": "EncoderDecoder"}, "its network cannot be built"),
-        ([1, 2], r"its network is '\[1, 2\]', expected a dict with a type"),
+        ([1, 2], r"its network config is '\[1, 2\]', expected a dict with a type"),
         (small_config(4), "its tensors do not fit its network .*conv_seg.weight"),
     ],
 )

@@ -150,7 +150,7 @@ def test_a_zip_of_something_else_is_damaged(tmp_path):
 def test_files_without_weights_are_errors(tmp_path, content):
     path = tmp_path / "clip.pt"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found neither; use"):
+    with pytest.raises(WeightsError, match=r"clip\.pt: expected weights \(.*\), found another kind of file; use"):
         read_state_dict(path)
 
 

@@ -75,7 +75,7 @@ LOADED, DRAWN = "dict(type='Pretrained', checkpoint='y')", "dict(type='Normal', 
 def test_initial_weights_of_parts_of_a_network_are_refused_or_removed(recipe_of_lines, init_cfg):
     lines = PART.format(init_cfg=init_cfg)
     message = fault(recipe_of_lines, lines, init=None)
-    assert "names initial weights of a part of its network, x, which clipes does not load: set train.init" in message
+    assert "names initial weights for only a part of its network (x), which clipes cannot load: set train." in message
     drawn = {"type": "Normal", "std": 0.1}
     kept = {LOADED: {}, DRAWN: {"init_cfg": drawn}}.get(init_cfg, {"init_cfg": [drawn]})
     assert recipe_of_lines(lines).model["backbone"]["part"] == {"type": "Part", **kept}

@@ -185,7 +185,7 @@ def test_a_broken_photo_is_replaced_by_the_next_one_with_one_warning(seven, file
             assert same(one, other)
             assert other["unusable"] == ()
     (told,) = caplog.records
-    assert told.message.startswith(f"p3: {path} (8 bytes) cannot be decoded: not an image in a known format; training")
+    assert told.message.startswith(f"photo p3: {path} (8 bytes) cannot be decoded: not an image in a known format; ph")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,9 @@ def test_a_training_whose_photos_are_all_missing_stops(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for uri in seven.uris.values():
         Path(uri).unlink()
-    with pytest.raises(PhotoError, match=r"^7 photos in a row are unusable: .+\. p\d: .+\.png does not exist$"):
+    with pytest.raises(
+        PhotoError, match=r"^7 photos in a row are unusable: .+ The last one is p\d: .+\.png does not exist$"
+    ):
         dataset[2]
 
 

@@ -110,7 +110,7 @@ def test_a_mask_of_another_photo_is_never_returned(seven, files):
     found = seven.training_set()
     seven.shards[0][0] = replace(seven.shards[0][0], image_id="q0")
     seven.artifact(0)
-    with pytest.raises(BrokenArtifactError, match="no longer has p0 in the expected row: run again"):
+    with pytest.raises(BrokenArtifactError, match="does not hold photo p0 in the expected row: run again"):
         found.mask(0, files)
 
 
