@@ -8,7 +8,7 @@ from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.machine.devices import available_devices, cores
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, act_as_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES

@@ -34,8 +34,8 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
     pool.counters.reset(job.stage.name)
     pool.renew()  # free the memory of CLIP, which the joint work does not need
     try:
-        with tempfile.TemporaryDirectory(prefix="clipes-meeting-") as folder:
-            return _made(job.for_processes(processes, (Path(folder) / "meeting").as_uri()), pool, timeout_s)
+        with tempfile.TemporaryDirectory(prefix="clipes-rendezvous-") as folder:
+            return _made(job.for_processes(processes, (Path(folder) / "rendezvous").as_uri()), pool, timeout_s)
     finally:
         pool.renew()
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.keys import row_digest
 from clipes.tasks.plan.shard_plan import ShardPlan

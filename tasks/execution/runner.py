@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes_core.config.choice import look_up
 from clipes_core.config.run import RunConfig, check_section

@@ -16,7 +16,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from clipes.tasks.machine.interruption import sigint_blocked
 from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.row_counters import Counters, SlotCounters
-from clipes.tasks.machine.worker import WorkerSlot, start_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes_core.errors import StoppedError, WorkerError
 
 StartCall = Callable[..., ProcessFuture]  # starts a call in a worker; takes a picklable function and its arguments

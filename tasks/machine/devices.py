@@ -6,7 +6,7 @@ Importing torch takes seconds, so only the functions that need it import it.
 import os
 from collections.abc import Sequence
 
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError

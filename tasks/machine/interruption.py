@@ -49,7 +49,7 @@ def _end_at_once() -> None:
     Its workers notice this and end too, and so does the Prefect server if no other process uses it.
     """
     try:
-        os.write(STDERR, b"clipes: ended at once; run the same command again to resume\n")
+        os.write(STDERR, b"clipes: ended at once; finished work is kept\n")
     finally:  # even if the write fails because nobody reads standard error any more
         os._exit(INTERRUPTED)
 

@@ -1,6 +1,6 @@
 """Limit the threads of OpenCV, which ignores OMP_NUM_THREADS."""
 
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 
 
 def limit_opencv_threads() -> None:

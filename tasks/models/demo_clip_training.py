@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.machine.devices import cores
 from clipes.tasks.machine.interruption import sigint_blocked
-from clipes.tasks.machine.worker import end_with_parent
+from clipes.tasks.machine.worker_state import end_with_parent
 from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.storage.files import write_atomically
 from clipes_core.demo.captions import make_caption

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.models.clip import Clip, load_clip
 from clipes_core.backbone import Backbone
 from clipes_core.config.run import ClipConfig

@@ -31,7 +31,8 @@ class ShardJob:
         training: training recipe of the segmenter; None if the run trains no segmenter.
         validation: photos that the segmenter is scored on while it is trained.
         processes: number of workers that make the shard together.
-        meeting: URL at which these workers find each other (`init_method` of torch.distributed); empty for one worker.
+        rendezvous_url: URL at which these workers find each other (`init_method` of torch.distributed); empty for one
+            worker.
         footer: entries that the stage adds to the footer of the artifact. The footer also holds the artifact's key.
     """
 
@@ -44,7 +45,7 @@ class ShardJob:
     training: Training | None = None
     validation: tuple[Photo, ...] = ()
     processes: int = 1
-    meeting: str = ""
+    rendezvous_url: str = ""
     footer: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,14 +53,14 @@ class ShardJob:
         """The photos whose rows must be computed."""
         return self.plan.to_compute
 
-    def for_processes(self, processes: int, meeting: str) -> "ShardJob":
+    def for_processes(self, processes: int, rendezvous_url: str) -> "ShardJob":
         """Return a copy of this job for several workers that make the shard together.
 
         Args:
             processes: number of workers.
-            meeting: URL at which the workers find each other (`init_method` of torch.distributed).
+            rendezvous_url: URL at which the workers find each other (`init_method` of torch.distributed).
         """
-        return replace(self, processes=processes, meeting=meeting)
+        return replace(self, processes=processes, rendezvous_url=rendezvous_url)
 
     def upstream_uris(self, stage: Stage) -> tuple[str, ...]:
         """Return the URIs of the artifacts that the shard reads from an upstream stage."""

@@ -12,7 +12,7 @@ from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of

@@ -145,5 +145,5 @@ def _training_job(job: ShardJob) -> "TrainingJob":
         mask_uris=job.upstream_uris(MASKS),
         validation=job.validation,
         processes=job.processes,
-        meeting=job.meeting,
+        rendezvous_url=job.rendezvous_url,
     )

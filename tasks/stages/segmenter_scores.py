@@ -11,7 +11,7 @@ from typing_extensions import override
 from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import EVALUATION_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, column

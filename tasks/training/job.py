@@ -25,8 +25,8 @@ class TrainingJob:
         mask_uris: URIs of the artifacts that hold the pseudo masks.
         validation: photos with true masks, on which the network is scored during the training.
         processes: number of processes that train together.
-        meeting: URL at which the processes find each other (`init_method` of torch.distributed). A single process does
-            not use it.
+        rendezvous_url: URL at which the processes find each other (`init_method` of torch.distributed). A single
+            process does not use it.
     """
 
     key: ArtifactKey
@@ -38,7 +38,7 @@ class TrainingJob:
     mask_uris: tuple[str, ...]
     validation: tuple[Photo, ...]
     processes: int
-    meeting: str
+    rendezvous_url: str
 
     @property
     def uri(self) -> str:

@@ -21,7 +21,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
-from clipes.tasks.machine.worker import Worker, current_worker
+from clipes.tasks.machine.worker_state import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.layout import weights_uri
@@ -30,15 +30,16 @@ from clipes.tasks.training.building import build_network, register_modules, tran
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
 from clipes.tasks.training.data.loader import LoadErrorHook, training_loader
-from clipes.tasks.training.data.reads import Reads, ReadsHook
+from clipes.tasks.training.data.read_counts import ReadCounts
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes.tasks.training.hooks.checkpoints import CheckpointFolder, CheckpointHook, unwrapped_model
 from clipes.tasks.training.hooks.clock import Clock, ClockHook
 from clipes.tasks.training.hooks.curve import Curve, CurveHook
 from clipes.tasks.training.hooks.randomness import RandomnessHook, seed_all
+from clipes.tasks.training.hooks.unusable_photos import UnusablePhotosHook
 from clipes.tasks.training.hooks.validation import ValidationHook
 from clipes.tasks.training.job import Trained, TrainingJob
-from clipes.tasks.training.runner import OPTIM_WRAPPER_OF_PRECISION, TrainingRunner
+from clipes.tasks.training.mmengine_runner import OPTIM_WRAPPER_OF_PRECISION, TrainingRunner
 from clipes_core.errors import StageError
 from clipes_core.segmentation import ConfidenceHook
 
@@ -84,7 +85,7 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
 class _Training:
     def __init__(self, job: TrainingJob, rank: int, worker: Worker) -> None:
         self._job, self._rank, self._worker = job, rank, worker
-        self._curve, self._clock, self._reads = Curve(), Clock(), Reads()
+        self._curve, self._clock, self._reads = Curve(), Clock(), ReadCounts()
         self._photos = TrainingSet.of_photos(job.photos, job.mask_uris, job.vocabulary, job.config.dataset.exif)
 
     def run(self, folder: str) -> Trained | None:
@@ -118,7 +119,7 @@ class _Training:
             ClockHook(self._clock),
             LoadErrorHook(),
             RandomnessHook(job.recipe.seed, self._rank),
-            ReadsHook(self._reads, len(self._photos), job.config.execution.max_failure_rate),
+            UnusablePhotosHook(self._reads, len(self._photos), job.config.execution.max_failure_rate),
             ConfidenceHook(),
             CurveHook(self._curve, self._iteration_counter(), iterations, half, intervals),
             CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),
@@ -207,7 +208,7 @@ def _process_group(job: TrainingJob, rank: int) -> Iterator[None]:
     cuda = current_worker().slot.device.startswith("cuda")
     distributed.init_process_group(
         "nccl" if cuda else "gloo",
-        init_method=job.meeting,
+        init_method=job.rendezvous_url,
         rank=rank,
         world_size=job.processes,
         timeout=timedelta(seconds=job.config.execution.shard_timeout_s),

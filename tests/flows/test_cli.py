@@ -196,7 +196,7 @@ def test_a_second_signal_ends_a_command_that_is_being_closed_at_once(hold, comma
     process.send_signal(first)
     assert process.stdout.readline() == "closing\n"
     process.send_signal(second)
-    assert ended(process) == (130, "", "clipes: ended at once; run the same command again to resume\n")
+    assert ended(process) == (130, "", "clipes: ended at once; finished work is kept\n")
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_a_second_signal_ends_a_run_at_once(alone, store, some_photos, undisturb
     server.resume()
     _, error = process.communicate()
     assert process.returncode == 130, error
-    assert "clipes: ended at once; run the same command again to resume" in error
+    assert "clipes: ended at once; finished work is kept" in error
     assert "Traceback" not in error
     assert gone_within(10, started_in(alone.folder / "prefect"))
     check_resumed(alone, some_photos, store, undisturbed)

@@ -15,7 +15,7 @@ from support.pool_calls import call, worker_pool
 
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 
 SLOTS = [WorkerSlot("cpu", 1)] * 2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, act_as_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, act_as_worker
 from clipes.tasks.plan.caching import REUSE_ALL
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS

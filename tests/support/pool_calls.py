@@ -6,7 +6,7 @@ from typing import Any
 
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 
 
 def call(pool: WorkerPool, function: Callable[..., Any], *args: Any, timeout_s: float | None = 60.0) -> Any:

@@ -21,7 +21,7 @@ from torch import Tensor
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.ledger import Ledger

@@ -4,7 +4,7 @@ import logging
 import signal
 import time
 
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 
 
 def name_of_worker(seconds=0.0):

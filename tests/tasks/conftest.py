@@ -11,7 +11,7 @@ from support.small_trainings import SmallTraining, training_work
 
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig, parse_config
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from clipes.tasks.inputs.decoding import open_image, translate_photo_errors
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
-from clipes.tasks.training.data.training_set import PhotoPlace, StoredMask, TrainingSet
+from clipes.tasks.training.data.training_set import StoredMask, TrainingPhoto, TrainingSet
 from clipes.tasks.training.hooks.randomness import seeded
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.pseudo_mask import ignore_unsure
@@ -112,7 +112,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         order = _order(self.seed, epoch, count)
         return (int(order[(position + ahead) % count]) for ahead in range(min(count, UNUSABLE_IN_A_ROW)))
 
-    def _packed(self, draw: int, index: int, photo: PhotoPlace) -> tuple[dict[str, Any], tuple[FileRead, FileRead]]:
+    def _packed(self, draw: int, index: int, photo: TrainingPhoto) -> tuple[dict[str, Any], tuple[FileRead, FileRead]]:
         image_bgr, photo_read = self._image_bgr(photo)
         mask, mask_read = self.training_set.mask(index, self.files)
         _check_size(photo, image_bgr, mask)
@@ -122,7 +122,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
             raise PhotoError(ErrorKind.UNREADABLE, f"{photo.uri}: the training pipeline returned None for this photo")
         return packed, (photo_read, mask_read)
 
-    def _image_bgr(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
+    def _image_bgr(self, photo: TrainingPhoto) -> tuple[np.ndarray, FileRead]:
         try:
             return self._read_photo(photo)
         except PhotoError:
@@ -130,20 +130,20 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
                 raise
             return self._read_photo(photo)
 
-    def _read_photo(self, photo: PhotoPlace) -> tuple[np.ndarray, FileRead]:
+    def _read_photo(self, photo: TrainingPhoto) -> tuple[np.ndarray, FileRead]:
         with translate_photo_errors(photo.uri):
             data, read = self.files.read(photo.uri, photo.fingerprint)
         with open_image(photo.uri, data) as encoded:
             image, _ = to_rgb(encoded, self.training_set.exif)
         return np.ascontiguousarray(np.asarray(image)[..., ::-1]), read
 
-    def _results(self, index: int, photo: PhotoPlace, image_bgr: np.ndarray, mask: StoredMask) -> dict[str, Any]:
+    def _results(self, index: int, photo: TrainingPhoto, image_bgr: np.ndarray, mask: StoredMask) -> dict[str, Any]:
         ids = mask.ids
         if self.ignore_below is not None:
             ids = ignore_unsure(ids, mask.confidence, self.ignore_below)
         return transform_input(photo.uri, index, image_bgr, ids, mask.confidence)
 
-    def _warn_once(self, unusable: Mapping[str, PhotoError], replacement: PhotoPlace) -> None:
+    def _warn_once(self, unusable: Mapping[str, PhotoError], replacement: TrainingPhoto) -> None:
         for image_id, error in unusable.items():
             if image_id not in self._reported:
                 logger.warning("photo %s: %s; photo %s replaces it", image_id, error.reason, replacement.image_id)
@@ -183,7 +183,7 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
     return order
 
 
-def _check_size(photo: PhotoPlace, image_bgr: np.ndarray, mask: StoredMask) -> None:
+def _check_size(photo: TrainingPhoto, image_bgr: np.ndarray, mask: StoredMask) -> None:
     (height, width), (mask_height, mask_width) = image_bgr.shape[:2], mask.ids.shape
     if (height, width) != (mask_height, mask_width):
         before = f"{mask_width}x{mask_height}"

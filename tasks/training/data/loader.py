@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
 from clipes.tasks.training.data.sampler import DrawSampler
 from clipes_core.errors import ClipesError

@@ -26,13 +26,13 @@ PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
 CONTENT_ADDRESSED = ""  # version of all artifacts for the cache: an artifact with other content has another name
-MASK_PLACES = pa.schema(
+MASK_LOCATIONS = pa.schema(
     [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
 )
 
 
 @dataclass(frozen=True)
-class PhotoPlace:
+class TrainingPhoto:
     """A photo to train on: its id, its URI, and a fingerprint that changes if the file changes."""
 
     image_id: str
@@ -41,7 +41,7 @@ class PhotoPlace:
 
 
 @dataclass(frozen=True)
-class MaskPlace:
+class MaskLocation:
     """The location of a photo's mask: indices of an artifact, of a row group in it, and of a row in that group."""
 
     image_id: str
@@ -70,7 +70,7 @@ class TrainingSet:
     The photos are stored as a table, because there may be millions.
 
     Attributes:
-        places: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
+        locations: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
         artifacts: artifacts of the stage `masks`.
         vocabulary: names of the classes that the ids in the masks stand for.
         exif: `apply` if photos are rotated as their EXIF orientation says, `ignore` if not. The masks were made with
@@ -78,7 +78,7 @@ class TrainingSet:
         left_out: number of photos of the data set that have no mask.
     """
 
-    places: pa.Table
+    locations: pa.Table
     artifacts: tuple[RowGroups, ...]
     vocabulary: Vocabulary
     exif: Literal["ignore", "apply"]
@@ -133,17 +133,17 @@ class TrainingSet:
     ) -> "TrainingSet":
         with ThreadPoolExecutor(THREADS, thread_name_prefix="masks") as threads:
             masks = tuple(threads.map(_row_groups, artifacts))
-            places = threads.map(_mask_places, masks, range(len(masks)))
-            found = pa.concat_tables([MASK_PLACES.empty_table(), *places])
+            locations = threads.map(_mask_locations, masks, range(len(masks)))
+            found = pa.concat_tables([MASK_LOCATIONS.empty_table(), *locations])
         joined = listed.join(found, keys="image_id", join_type="inner").sort_by("image_id").combine_chunks()
         return cls(joined, masks, vocabulary, exif, listed.num_rows - joined.num_rows)
 
     def __len__(self) -> int:
-        return self.places.num_rows
+        return self.locations.num_rows
 
-    def photo(self, index: int) -> PhotoPlace:
+    def photo(self, index: int) -> TrainingPhoto:
         """Return the photo with this index, in the order of image ids."""
-        return PhotoPlace(*(self.places[name][index].as_py() for name in PHOTO_COLUMNS))
+        return TrainingPhoto(*(self.locations[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
         """Read a photo's mask; from the artifact, fetch only the row group that holds the mask.
@@ -157,41 +157,43 @@ class TrainingSet:
             StorageError: the store refuses access.
             TransientError: the store did not answer in any attempt.
         """
-        place = MaskPlace(*(self.places[name][index].as_py() for name in MASK_PLACES.names))
-        masks = self.artifacts[place.artifact]
+        location = MaskLocation(*(self.locations[name][index].as_py() for name in MASK_LOCATIONS.names))
+        masks = self.artifacts[location.artifact]
         try:
-            return _read_mask(masks, place, files)
+            return _read_mask(masks, location, files)
         except BrokenArtifactError:
-            span = masks.span(place.group, MASK_COLUMNS)
+            span = masks.span(location.group, MASK_COLUMNS)
             if not files.evict(
                 masks.uri, CONTENT_ADDRESSED, span
             ):  # nothing was cached, so the artifact itself is broken
                 raise
-            return _read_mask(masks, place, files)
+            return _read_mask(masks, location, files)
 
 
 def _row_groups(uri: str) -> RowGroups:
     return RowGroups.of_file(uri, (*STATUS_COLUMNS, *MASK_COLUMNS))
 
 
-def _mask_places(masks: RowGroups, artifact: int) -> pa.Table:
+def _mask_locations(masks: RowGroups, artifact: int) -> pa.Table:
     """Return the locations of an artifact's masks; leave out rows without a mask, whose photos failed."""
-    found = [MASK_PLACES.empty_table()]
+    found = [MASK_LOCATIONS.empty_table()]
     for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
         numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
         rows = np.arange(table.num_rows, dtype=np.int32)
-        places = pa.table([table["image_id"], *numbers, rows], schema=MASK_PLACES)
-        found.append(places.filter(pc.equal(table["status"], "ok")))
+        locations = pa.table([table["image_id"], *numbers, rows], schema=MASK_LOCATIONS)
+        found.append(locations.filter(pc.equal(table["status"], "ok")))
     return pa.concat_tables(found)
 
 
-def _read_mask(masks: RowGroups, place: MaskPlace, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-    start, end = masks.span(place.group, MASK_COLUMNS)
+def _read_mask(masks: RowGroups, location: MaskLocation, files: CachedFiles) -> tuple[StoredMask, FileRead]:
+    start, end = masks.span(location.group, MASK_COLUMNS)
     with report_missing_as_broken(masks.uri):
         data, read = files.read(masks.uri, CONTENT_ADDRESSED, (start, end))
-    rows = masks.decoded(place.group, MASK_COLUMNS, start, data).slice(place.row, 1).to_pylist()
-    if [row["image_id"] for row in rows] != [place.image_id]:
-        raise BrokenArtifactError(masks.uri, f"does not hold photo {place.image_id} in the expected row", "run again")
+    rows = masks.decoded(location.group, MASK_COLUMNS, start, data).slice(location.row, 1).to_pylist()
+    if [row["image_id"] for row in rows] != [location.image_id]:
+        raise BrokenArtifactError(
+            masks.uri, f"does not hold photo {location.image_id} in the expected row", "run again"
+        )
     return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
 
 

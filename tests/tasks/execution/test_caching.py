@@ -15,7 +15,7 @@ from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import rows_of, worked_through
 
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics_json import run_metrics

@@ -12,7 +12,7 @@ from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import all_stage_shards, work_on, worked_through
 
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore

@@ -30,7 +30,7 @@ from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, current_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, current_worker
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
@@ -341,7 +341,7 @@ from concurrent.futures import ThreadPoolExecutor
 from support.pool_calls import worker_pool
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from support.pool_calls import call
 from support.worker_calls import name_of_worker
 

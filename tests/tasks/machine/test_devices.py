@@ -14,7 +14,7 @@ from clipes.tasks.machine.devices import (
     token_budget,
     training_precision,
 )
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError

@@ -5,7 +5,7 @@ PROGRAM = """
 import logging
 import torch
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, start_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 from clipes_core.config.run import ClipConfig
 

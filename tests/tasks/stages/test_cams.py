@@ -12,7 +12,7 @@ from support.voc_scenes import NINE, labels_of
 from clipes.tasks.inputs.batches import compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.stages.cams import batch_cams
 from clipes.tasks.stages.columns.cams import stored_cams

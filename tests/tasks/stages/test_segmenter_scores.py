@@ -15,7 +15,7 @@ from support.worker_calls import made_rows
 
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan

@@ -29,7 +29,7 @@ def job_with(tmp_path, recipe_of_lines):
             mask_uris=("masks.parquet",),
             validation=validation,
             processes=1,
-            meeting="",
+            rendezvous_url="",
         )
 
     return job_with

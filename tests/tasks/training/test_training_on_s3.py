@@ -6,7 +6,7 @@ from support.small_runs import all_stage_shards, work_on
 from support.small_trainings import SmallTraining
 
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.models.segmenter_file import load_segmenter
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import clipes_core.segmentation  # noqa: F401 - registers PackConfidence
-from clipes.tasks.machine.worker import WorkerSlot
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
 from clipes.tasks.training.data.loader import LoadErrorHook, training_loader
 from clipes_core.errors import BrokenArtifactError

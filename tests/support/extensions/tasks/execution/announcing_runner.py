@@ -11,7 +11,7 @@ from clipes.tasks.execution.runner import Runner
 from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.processes import SPAWN_CONTEXT
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, start_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig

@@ -3,13 +3,13 @@ import sys
 
 import pytest
 
-from clipes.tasks.machine.worker import current_worker
+from clipes.tasks.machine.worker_state import current_worker
 
 PROGRAM = """
 import logging
 import os
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker import WorkerSlot, current_worker, start_worker
+from clipes.tasks.machine.worker_state import WorkerSlot, current_worker, start_worker
 
 start_worker(WorkerSlot("cuda:1", 3), Counters(("cams",)).of_slot(), logging.WARNING)
 worker = current_worker()

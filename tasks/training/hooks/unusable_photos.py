@@ -1,0 +1,41 @@
+"""Stop a training if it cannot use too many of its photos."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from clipes.tasks.training.data.read_counts import ReadCounts
+from clipes_core.errors import StageError
+
+
+class UnusablePhotosHook(Hook):
+    """Counts the reads of each iteration, and stops the training if too many photos are unusable.
+
+    The hook sees only the photos that its own process has loaded since the process started or resumed the training.
+    After enough epochs, it has seen all photos.
+
+    Args:
+        reads: counter to which the reads are added.
+        photos: number of photos to train on.
+        max_failure_rate: highest permitted share of unusable photos, in [0, 1].
+    """
+
+    def __init__(self, reads: ReadCounts, photos: int, max_failure_rate: float) -> None:
+        self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Count the reads of a batch, and check the share of unusable photos.
+
+        Raises:
+            StageError: too many photos are unusable.
+        """
+        for sample in data_batch["data_samples"]:
+            self._reads.add(sample.reads, sample.unusable)
+        unusable = self._reads.unusable
+        if len(unusable) > self._max_failure_rate * self._photos:
+            raise StageError(
+                f"{len(unusable)} of {self._photos} photos are unusable, more than execution.max_failure_rate "
+                f"{self._max_failure_rate:g} permits; the first: {unusable[0]}\n"
+                "Raise the rate to resume the training from its newest checkpoint, or repair the photos to restart it."
+            )
