@@ -17,7 +17,7 @@ class ClassEntry(Section):
 
     name: str = Field(min_length=1, description="Name of the class, as the labels spell it.")
     words: str | None = Field(
-        None, min_length=1, description="Text that CLIP reads for the class, including its synonyms; null: the name."
+        None, min_length=1, description="Text that CLIP reads for the class; it may list synonyms. null: the name."
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),

@@ -41,9 +41,9 @@ class Clip:
 def load_clip(config: ClipConfig) -> Clip:
     """Build the CLIP that a config names, and load its weights.
 
-    If the weights come from a file, `fitting_architecture` chooses the network. The network gets the sizes of the
-    tensors, and QuickGELU as its activation, in two cases: the file shows that it comes from OpenAI, or no model in
-    OpenCLIP's list has these sizes. In all other cases, the file must fit `clip.model`.
+    If the weights come from a file, `fitting_architecture` chooses the network. If the file shows that it comes from
+    OpenAI, or if no model in OpenCLIP's list has tensors of these sizes, the network is built from the sizes of the
+    file's tensors, with QuickGELU as its activation. In all other cases, the file must fit `clip.model`.
 
     Args:
         config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of weights in configs/models, a path, an

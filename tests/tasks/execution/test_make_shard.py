@@ -218,5 +218,5 @@ def test_a_cached_artifact_of_other_photos_is_broken(store):
 
 
 def test_a_process_that_is_no_worker_makes_no_shard(store):
-    with pytest.raises(RuntimeError, match="it runs only in a worker"):
+    with pytest.raises(RuntimeError, match="this process is not a clipes worker"):
         make_shard(job_of(store, "ab"))
