@@ -161,12 +161,12 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
         "demo's. The first table shows:",
         "",
         "- **Spearman**: the rank correlation between the sharpness of the templates and the mIoU of their CAMs. In",
-        "  the paper, sharper templates (lower values) give better masks, so the correlation is negative.",
-        "- **sharpest**: the mIoU in % with the sharpest template, which `prompts.template=auto` chooses.",
+        "  the paper, templates of lower sharpness give better masks, so the correlation is negative.",
+        "- **best**: the mIoU in % with the template of lowest sharpness, which `prompts.template=auto` chooses.",
         "- **median**: the median mIoU in % of all templates in the sample.",
         "",
-        "| seed | templates in the sample | Spearman: initial CAM, refined CAM | initial CAM: sharpest, median "
-        "| refined CAM: sharpest, median |",
+        "| seed | templates in the sample | Spearman: initial CAM, refined CAM | initial CAM: best, median "
+        "| refined CAM: best, median |",
         "|---|---|---|---|---|",
     ]
     for seed, found in prompts.items():
@@ -174,7 +174,7 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
         cells = [
             str(facts["templates"]),
             f"{signed(facts['spearman_initial'])}, {signed(facts['spearman_refined'])}",
-            *(sharpest_and_median(rows, what) for what in ("initial_miou", "refined_miou")),
+            *(best_and_median(rows, what) for what in ("initial_miou", "refined_miou")),
         ]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
     lines += ["", f"The sampled templates of seed {DEMO_SEED}, sorted by the mIoU (in %) of their refined CAMs:", ""]
@@ -185,10 +185,10 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def sharpest_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
+def best_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     """Format the mIoU with the template that `auto` chooses, and the median mIoU of the sampled templates."""
-    (sharpest,) = (row[what] for row in rows if row["rank"] == 1)
-    return f"{100 * sharpest:.2f}, {100 * statistics.median(row[what] for row in rows):.2f}"
+    (best,) = (row[what] for row in rows if row["rank"] == 1)
+    return f"{100 * best:.2f}, {100 * statistics.median(row[what] for row in rows):.2f}"
 
 
 def signed(correlation: float | None) -> str:

@@ -75,17 +75,17 @@ def main() -> None:
             demo = ["configs/demo.yaml", "--store", f"{folder}/demo"]
             print_cost("demo", first := measured(demo, f"{folder}/demo/runs/demo"))
             print(
-                f"  upper bound for the orchestration: {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s",
+                f"  limit of the orchestration: {DEMO_SECONDS + SECONDS_PER_SHARD * first.shards:.1f} s",
                 flush=True,
             )
             print_cost("demo, all cached", measured(demo, f"{folder}/demo/runs/demo"))
-            print(f"  upper bound for the wall time: {CACHED_SECONDS} s", flush=True)
+            print(f"  limit of the wall time: {CACHED_SECONDS} s", flush=True)
         for shards in arguments.shards:
             tiny = tiny_run(Path(folder) / str(shards), shards)
             runs = f"{folder}/{shards}/store/runs/tiny"
             print_cost(f"{shards} tiny shards", measured(tiny, runs))
             print_cost(f"{shards} tiny shards, all cached", measured(tiny, runs))
-            print(f"  upper bound for the orchestration with 2000 shards: {TINY_SECONDS} s", flush=True)
+            print(f"  limit of the orchestration with 2000 shards: {TINY_SECONDS} s", flush=True)
 
 
 def measured(arguments: Sequence[str], run: str) -> Cost:

@@ -1,4 +1,7 @@
-"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention, from the patches inside its boxes."""
+"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention.
+
+The CAM is spread from the patches inside boxes, which are drawn around its high values.
+"""
 
 import cv2
 import numpy as np

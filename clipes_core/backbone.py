@@ -26,8 +26,8 @@ class Encoded:
             eq. (2)). This tensor is the leaf of the graph with respect to which gradients are taken.
         embedding: (B, D) float32 image embeddings before L2 normalisation. They are differentiable with respect to
             `features`.
-        attn_weights: (B, hw, hw) float32, mean over all heads of the requested last blocks; rows are queries. None if
-            no attention was requested.
+        attn_weights: (B, hw, hw) float32, mean over the requested last blocks and all their heads; rows are queries.
+            None if no attention was requested.
         grid_hw: (h, w), the number of rows and columns of patches.
     """
 

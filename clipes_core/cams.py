@@ -196,8 +196,8 @@ def _score_class_texts(
     """Score the S texts that belong to the classes of one photo.
 
     With CAM fusion, a class has several texts. The texts compete in several passes: each pass is a softmax over one
-    text per class and all background words. A class with n texts takes part in every pass, but the scores and gradients
-    of its texts come from the first n passes.
+    text per class and all background words. A class with n texts uses them one after another, and starts again with
+    its first text after n passes. The scores and gradients of its texts come from the first n passes.
 
     Returns:
         (S,) scores, and (S, D) gradients of the scores with respect to the embedding. Both are ordered class by class.

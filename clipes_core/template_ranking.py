@@ -82,7 +82,7 @@ class RankedTemplate:
     """A template and its rank.
 
     Attributes:
-        rank: rank of the template; 1 is the sharpest.
+        rank: rank of the template; 1 has the lowest sharpness, which is the best.
         template: text in which {} stands for the class words.
         sharpness: value of eq. (5); lower is better.
     """

@@ -265,10 +265,10 @@ def gc(
 def doctor(
     store: Store = DEFAULT_STORE,
     pretrained: Annotated[
-        str, typer.Option(help="Weights to check; takes the values of the config key clip.pretrained.")
+        str, typer.Option(help="Weights to check; accepts the same values as the config key clip.pretrained.")
     ] = "openai",
     model: Annotated[
-        str, typer.Option(help="Model of the weights; takes the values of the config key clip.model.")
+        str, typer.Option(help="Model of the weights; accepts the same values as the config key clip.model.")
     ] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine and what does not, and say how to fix it."""

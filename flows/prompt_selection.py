@@ -88,11 +88,11 @@ def prompt_selection(
 
 
 def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:
-    """Rank the run's candidate templates, and return the run with the sharpest template."""
+    """Rank the run's candidate templates, and return the run with the best one."""
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info(
-        "prompts.template auto: %r is the sharpest (sharpness %.5f) of %s",
+        "prompts.template auto: %r has the lowest sharpness (%.5f) of %s",
         best.template,
         best.sharpness,
         counted(ranking),

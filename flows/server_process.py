@@ -73,7 +73,8 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
     """Yield the server of a folder and keep it alive during the block. If none is running, start one.
 
     Args:
-        folder: folder for locks and log. It must be on a local disk, and each database needs its own folder.
+        folder: folder for locks and log. It must be on a local disk. Servers with different Prefect databases
+            need different folders.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _hold_lock(_users(folder), fcntl.LOCK_SH):  # waits while an unused server is ending

@@ -72,8 +72,8 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         console.print(_training_line(metrics["training"]))
     if PROMPTS.name in metrics:
         best = metrics[PROMPTS.name]
-        measured = f"of {best['templates']} templates (sharpness {best['sharpness']:.5f})"
-        console.print(f"sharpest {measured}: {best['template']}", markup=False)
+        measured = f"of {best['templates']} templates (sharpness {best['sharpness']:.5f}, lower is better)"
+        console.print(f"best {measured}: {best['template']}", markup=False)
 
 
 def print_status(console: Console, status: RunStatus) -> None:

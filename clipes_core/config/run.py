@@ -23,7 +23,7 @@ CREDENTIALS = re.compile(
     re.IGNORECASE,
 )
 NO_CREDENTIALS = "remove them from it, and configure them as the fsspec package for its protocol expects"
-AUTO_TEMPLATE = "auto"  # with this value of prompts.template, clipes uses the sharpest candidate
+AUTO_TEMPLATE = "auto"  # with this value of prompts.template, clipes uses the best candidate
 
 
 class DatasetConfig(Section):
@@ -96,7 +96,7 @@ class PromptsConfig(Section):
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
         description="One or more templates, in which {} stands for the class words. auto: clipes ranks the shipped "
-        "candidate templates by sharpness (sec. 3.2), and uses the sharpest.",
+        "candidate templates by sharpness (sec. 3.2), and uses the best one.",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",

@@ -100,7 +100,7 @@ def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a random scene.
 
     Backgrounds and objects are chosen so that 60 % of the objects are on the usual background of their class, such as a
-    boat on water. An object covers 5 to 40 % of the scene, and other objects hide at most a fifth of it.
+    boat on water. An object covers 5 to 40 % of the scene, and at most a fifth of an object is hidden.
 
     Args:
         rng: source of all randomness.

@@ -96,9 +96,9 @@ def cam_confusions(
     Args:
         cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
         class_ids: (K,) int, data set ids in the order of `cams`.
-        truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
+        truth: (H, W) uint8, ids below `num_classes`; pixels of IGNORE_INDEX are not counted.
         powers: background powers p; a pixel is background if (1 - max CAM)^p >= max CAM.
-        num_classes: 1 + K of the whole data set.
+        num_classes: number of classes of the data set, plus 1 for the background.
 
     Returns:
         (len(powers), num_classes, num_classes) int64, one confusion matrix per power. Each is the result of `confusion`

@@ -51,7 +51,10 @@ class GalleryChoice:
             )  # the exact reverse of the order of `best`, so that no photo is in both groups
 
     def picks(self) -> Picks:
-        """Choose a third as the best, a third as the worst, the rest at random; fewer if fewer photos were added."""
+        """Choose `count` photos: a third are the best ones, a third are the worst ones, and the rest are random.
+
+        If fewer photos were added, choose all of them.
+        """
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)
         left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]

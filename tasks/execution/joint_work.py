@@ -75,7 +75,7 @@ def _in_worker(pool: WorkerPool, function: Callable[..., Any], *args: Any) -> An
 
 
 def _assist(job: ShardJob, rank: int) -> None:
-    """In a worker, do the share of a process other than the first."""
+    """Do this worker's share of a joint stage. All workers but the first call this."""
     assert isinstance(job.stage, JointStage)
     job.stage.assist(job, rank)
 

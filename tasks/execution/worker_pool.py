@@ -42,7 +42,7 @@ class WorkerPool:
 
     Args:
         slots: device and threads of each process. The pool has one process per slot.
-        counters: row counters of the run; the pool adds its slots to them.
+        counters: row counters of the run; the pool adds to them a counter for each of its slots.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: Counters) -> None:

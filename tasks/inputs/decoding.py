@@ -30,7 +30,7 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Turn permanent errors that the block raises while it reads a file into a PhotoError.
+    """Raise a PhotoError in place of a permanent error that the block raises while it reads a file.
 
     Raises:
         PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).

@@ -41,7 +41,13 @@ def read_templates(path: str) -> tuple[str, ...]:
                     f"{path}, line {number}: {template!r} must contain {{}} exactly once, where the class words go"
                 )
             elif template in lines:
-                logger.warning("%s, line %d repeats line %d: %r is used once", path, number, lines[template], template)
+                logger.warning(
+                    "%s: line %d repeats the template of line %d, %r: the repetition is ignored",
+                    path,
+                    number,
+                    lines[template],
+                    template,
+                )
             else:
                 lines[template] = number
     except FileNotFoundError as exc:

@@ -71,7 +71,7 @@ class RunInputs:
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
-        """Return these inputs with different `sampled` templates, whose CAMs are scored."""
+        """Return a copy of these inputs with other `sampled` templates."""
         return replace(self, sampled=templates)
 
     def with_sample(self, image_ids: frozenset[str]) -> "RunInputs":

@@ -110,7 +110,7 @@ def _template(facts: RunFacts) -> dict[str, str]:
     if template is None:
         return {"Template": "not chosen yet"} if facts.config.prompts.template == AUTO_TEMPLATE else {}
     text = template if isinstance(template, str) else " · ".join(template)
-    how = " (the sharpest of the candidates)" if facts.config.prompts.template == AUTO_TEMPLATE else ""
+    how = " (the best of the candidates)" if facts.config.prompts.template == AUTO_TEMPLATE else ""
     return {"Template": text + how}
 
 

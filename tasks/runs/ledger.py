@@ -119,7 +119,7 @@ class Ledger:
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return, in order, the records of the shards of a stage, or of all stages, that have an artifact."""
+        """Return the record of each shard that has an artifact, of one stage or of all stages in their order."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]
@@ -193,7 +193,7 @@ class _StageTimes:
         self._work: dict[str, float] = {}
 
     def extend(self, stage: str) -> None:
-        """Record an event of a stage at the current time."""
+        """Extend the wall time of a stage to the current time."""
         now = time.monotonic()
         first, _ = self._spans.get(stage, (now, now))
         self._spans[stage] = (first, now)

@@ -95,7 +95,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
 @dataclass(frozen=True)
 class TemplateScore:
-    """The highest mIoU in [0, 1] of a template's initial and of its refined CAMs, and the background power of each."""
+    """A template's mIoU in [0, 1] at the best background power, and this power, for its initial and refined CAMs."""
 
     initial_miou: float
     initial_power: float

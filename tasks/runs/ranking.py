@@ -18,7 +18,7 @@ class TemplateRanking:
     """A ranking of templates by sharpness, and the number of photos that it is based on.
 
     Attributes:
-        ranked: templates, the sharpest first.
+        ranked: templates, the lowest sharpness first.
         photos_one_label: number of photos with one label, which add no variance to the sharpness.
         photos_several_labels: number of photos with several labels.
     """
@@ -29,7 +29,7 @@ class TemplateRanking:
 
     @property
     def best(self) -> str:
-        """The sharpest template."""
+        """The best template, which has the lowest sharpness."""
         return self.ranked[0].template
 
     @property

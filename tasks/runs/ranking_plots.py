@@ -16,7 +16,7 @@ PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
 
 
 def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
-    """Plot the sharpness of each template, with the sharpest one on top, and return the PNG.
+    """Plot the sharpness of each template, with the best one on top, and return the PNG.
 
     Args:
         ranking: ranking of the templates.

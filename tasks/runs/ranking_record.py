@@ -37,7 +37,7 @@ class ScoredSample:
     """The CAM scores of the sampled templates, and their correlation with sharpness.
 
     Attributes:
-        ranked: the sampled templates, the sharpest first.
+        ranked: the sampled templates, the lowest sharpness first.
         scores: scores of each sampled template.
         photos: number of scored photos, all of which have a true mask.
         spearman_initial: rank correlation of sharpness with the mIoU of the initial CAMs, in [-1, 1] or nan.

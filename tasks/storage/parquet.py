@@ -126,7 +126,7 @@ def check_columns(uri: str, parquet: pq.ParquetFile, columns: Sequence[str] | No
 
 @contextmanager
 def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file, and verify the checksum of every page that the block reads.
+    """Open a Parquet file for a `with` block, and verify the checksum of every page that the block reads.
 
     The block must read with `use_threads=False`; the comment on `CHECKED` says why.
 

@@ -11,7 +11,7 @@ LISTED = 100
 
 
 def show_ranking(run: str, ranking: TemplateRanking, photos_encoded: int, pooling: str) -> None:
-    """Show the sharpest templates of a ranking in the Prefect UI.
+    """Show the best templates of a ranking in the Prefect UI.
 
     Args:
         run: name of the run.

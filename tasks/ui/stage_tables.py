@@ -136,6 +136,7 @@ def _speed(rows: int, seconds: float) -> float | None:
 def _text(summary: StageSummary) -> str:
     return (
         f"{summary.computed_rows} rows computed, {summary.copied_rows} copied, {summary.cached_shards} of "
-        f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Below the sum: "
-        f"the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` lists all shards."
+        f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Below the "
+        f"row of totals: the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` "
+        "lists all shards."
     )

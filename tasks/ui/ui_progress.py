@@ -51,7 +51,7 @@ class _ShownProgress:
         self._watch = ServerWatch("progress")
 
     def refresh(self) -> None:
-        """Create missing artifacts, and update those whose counts have changed."""
+        """Create the missing Prefect artifacts, and update those whose counts have changed."""
         with self._watch.tolerate_failures():
             for stage, progress in self._stages.items():
                 before = progress.count

@@ -66,7 +66,7 @@ def test_scores_refuse_embeddings_and_classes_that_do_not_match(texts, embedding
             texts.scores(embedding, classes, LOGIT_SCALE)
 
 
-def test_the_sharpest_template_is_first_and_ties_go_by_text():
+def test_the_lowest_sharpness_is_first_and_ties_go_by_text():
     ranked = rank_templates(["c {}", "b {}", "a {}", "d {}"], [0.2, 0.1, 0.2, 0.3])
     assert ranked == (
         RankedTemplate(1, "b {}", 0.1),

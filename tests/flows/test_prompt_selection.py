@@ -166,7 +166,7 @@ def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_argumen
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, scene_arguments):
+def test_auto_takes_the_best_template_and_computes_nothing_twice(clipes, scene_arguments):
     fast = ("--set", "crf.enabled=false")
     auto = (*scene_arguments, *fast, "--set", "prompts.template=auto")
     plan = ok(clipes(*auto, "--plan"))
@@ -183,11 +183,11 @@ def test_auto_takes_the_sharpest_and_computes_nothing_twice(clipes, scene_argume
     best = ranking_of(clipes, "voc12")[0]
     run = json_of(clipes, "voc12", "run.json")
     assert f"prompts.template auto: {best['template']!r}" in done.stderr
-    assert f"sharpest of 82 templates (sharpness {best['sharpness']:.5f}): {best['template']}" in shown
+    assert f"best of 82 templates (sharpness {best['sharpness']:.5f}, lower is better): {best['template']}" in shown
     assert (run["template"], run["config"]["prompts"]["template"]) == (best["template"], "auto")
     assert json_of(clipes, "voc12", "metrics.json")["prompts"]["template"] == best["template"]
     report = html.unescape((folder_of(clipes, "voc12") / "report.html").read_text())
-    assert f"{best['template']} (the sharpest of the candidates)" in report
+    assert f"{best['template']} (the best of the candidates)" in report
     assert computed(clipes, "voc12") == {
         **dict.fromkeys(("candidate_texts", "embeddings", "prompts", "texts"), 0),
         **dict.fromkeys(("cams", "masks", "mask_scores"), 9),

@@ -38,7 +38,7 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
         labelled: if False, photos need no labels. For example, the photos of VOC's split `test` have none.
 
     Returns:
-        The photos and the rejects. Each photo that the split lists is one or the other.
+        The photos and the rejects. Each photo that the split lists is in exactly one of the two.
 
     Raises:
         ConfigError: the format does not exist, or needs a root and none is set.

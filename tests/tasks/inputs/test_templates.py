@@ -32,7 +32,7 @@ def test_one_template_per_line_with_any_line_end(templates_of):
 def test_a_repeated_template_is_used_once_with_a_warning(templates_of, caplog):
     with caplog.at_level(logging.WARNING):
         assert templates_of(b"a {}.\nthe {}.\n\na {}. \n") == ("a {}.", "the {}.")
-    assert "own.txt, line 4 repeats line 1: 'a {}.' is used once" in caplog.text
+    assert "own.txt: line 4 repeats the template of line 1, 'a {}.': the repetition is ignored" in caplog.text
 
 
 def test_every_line_without_one_place_for_the_words_is_reported(templates_of):

@@ -41,7 +41,7 @@ def test_the_head_has_the_start_in_utc_and_the_duration(facts, finished, duratio
     [
         ("a {}.", "a {}.", "a {}."),
         (["a {}.", "the {}."], ["a {}.", "the {}."], "a {}. · the {}."),
-        ("the {}.", "auto", "the {}. (the sharpest of the candidates)"),
+        ("the {}.", "auto", "the {}. (the best of the candidates)"),
         (None, "auto", "not chosen yet"),
         (None, "a {}.", None),  # a ranking
     ],
