@@ -1,4 +1,4 @@
-"""The dense CRF that fits class scores to the photo's edges."""
+"""The dense CRF that fits class scores to the photo's edges, for pseudo masks and for predictions of the segmenter."""
 
 from typing import Literal
 

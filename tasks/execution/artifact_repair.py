@@ -1,11 +1,15 @@
-"""Repair the damaged artifacts of a stage: discard each one, and rebuild it if another shard reads it."""
+"""Rebuild the damaged artifacts of a stage during a run, each of them once."""
 
 import logging
 import threading
 from collections.abc import Callable
 
+from clipes.tasks.plan.jobs import ShardRecord
+from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes_core.errors import BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError, TransientError
+
+MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 logger = logging.getLogger(__name__)
 
@@ -15,25 +19,51 @@ class ArtifactRepair:
 
     Args:
         store: store that holds the artifacts.
+        ledger: ledger of the run.
+        make: function that makes a shard of the stage, given the number of the shard.
     """
 
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
+    def __init__(self, store: ArtifactStore, ledger: Ledger, make: Callable[[int], ShardRecord]) -> None:
+        self._store, self._ledger, self._make = store, ledger, make
         self._lock = threading.RLock()  # a rebuild may find and repair another damaged artifact of the same stage
         self._repaired = set[str]()
 
-    def repair(self, broken: BrokenArtifactError, rebuild: Callable[[], None] | None = None) -> None:
-        """Discard a damaged artifact and rebuild it; do nothing if another shard has already repaired it.
+    def discard(self, broken: BrokenArtifactError) -> None:
+        """Discard a damaged artifact, unless it has already been repaired. The caller makes the artifact again.
 
         Args:
-            broken: error that names the damaged artifact.
-            rebuild: function that makes the artifact again; None if the shard that found the damage makes it itself.
+            broken: error that names the artifact.
         """
         with self._lock:
-            if broken.uri in self._repaired:
-                return
-            logger.warning("%s %s: discarding and rebuilding it", broken.uri, broken.reason)
-            self._store.discard(broken.uri)
-            if rebuild is not None:
-                rebuild()
-            self._repaired.add(broken.uri)  # only after success: after a failure, the next attempt repairs it
+            if broken.uri not in self._repaired:
+                self._discard(broken)
+                self._repaired.add(broken.uri)
+
+    def rebuild(self, broken: BrokenArtifactError, shard: int) -> None:
+        """Discard a damaged artifact and make it again, unless it has already been repaired.
+
+        Args:
+            broken: error that names the artifact.
+            shard: number of the artifact's shard.
+
+        Raises:
+            TransientError: photos of the new artifact failed for a transient cause. Its shard counts as failed.
+        """
+        with self._lock:
+            if broken.uri not in self._repaired:
+                self._discard(broken)
+                self._make_again(shard)
+                self._repaired.add(broken.uri)  # only after success: after a failure, the next attempt repairs it
+
+    def _discard(self, broken: BrokenArtifactError) -> None:
+        logger.warning("%s %s: discarding and rebuilding it", broken.uri, broken.reason)
+        self._store.discard(broken.uri)
+
+    def _make_again(self, shard: int) -> None:
+        record = self._make(shard)
+        self._ledger.finished(record, attempt=1)
+        try:
+            record.check()
+        except TransientError as exc:
+            self._ledger.failed(record.stage, shard, 1, exc)
+            raise

@@ -1,9 +1,8 @@
-"""Reuse or make the shards of one stage of a run, and rebuild damaged artifacts."""
+"""Reuse or make the shards of one stage of a run, and find out which stage made a damaged artifact."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 
-from clipes.tasks.execution.artifact_repair import ArtifactRepair
+from clipes.tasks.execution.artifact_repair import MAX_REPAIRS, ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
@@ -12,9 +11,7 @@ from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes_core.errors import BrokenArtifactError, TransientError, UpstreamError
-
-MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
+from clipes_core.errors import BrokenArtifactError, UpstreamError
 
 
 class StageShards:
@@ -33,7 +30,7 @@ class StageShards:
     ) -> None:
         self.run, self.ledger, self.stage = run, ledger, stage
         self._runner, self._upstream = runner, upstream
-        self.repairs = ArtifactRepair(run.store)
+        self.repairs = ArtifactRepair(run.store, ledger, self.make)
         self._started = set[int]()
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
             ledger.set_row_counter(stage.name, lambda: runner.rows(stage.name))
@@ -101,16 +98,6 @@ class StageShards:
         read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
         for of, own in producers:
-            of.repairs.repair(broken, partial(of._rebuild, own))
+            of.repairs.rebuild(broken, own)
         if not producers:
-            self.repairs.repair(broken)
-
-    def _rebuild(self, shard: int) -> None:
-        """Make a shard's artifact again. If the new one is incomplete, its shard and the shard that reads it fail."""
-        record = self.make(shard)
-        self.ledger.finished(record, attempt=1)
-        try:
-            record.check()
-        except TransientError as exc:
-            self.ledger.failed(self.stage.name, shard, 1, exc)
-            raise
+            self.repairs.discard(broken)

@@ -1,4 +1,4 @@
-"""The devices of this host: which ones compute CAMs, in which precision, and how large a batch may be.
+"""The devices of this host: which ones run networks, in which precision, and how large a batch may be.
 
 Importing torch takes seconds, so only the functions that need it import it.
 """
@@ -15,7 +15,7 @@ TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 phot
 
 
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots (device and threads) of the workers that compute CAMs.
+    """Return the slots (device and threads) of the GPU workers, which run networks.
 
     By default there is one worker per device. Otherwise, `gpu_workers` workers share the devices.
 
@@ -68,7 +68,7 @@ def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:
 
     Args:
         clip: settings of CLIP.
-        slots: slots of the workers that compute CAMs.
+        slots: slots of the GPU workers, which run networks.
 
     Raises:
         ConfigError: auto stands for different precisions on different workers.
