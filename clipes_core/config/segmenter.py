@@ -112,6 +112,9 @@ class EvaluationConfig(Section):
 
     @property
     def photos(self) -> dict[str, Any]:
-        """Return the settings that replace settings of `dataset`, by key; empty if the segmenter is not scored."""
+        """Return the settings of the photos on which the segmenter is scored: key of `dataset` -> its replacement.
+
+        Empty if the segmenter is not scored.
+        """
         chosen = self.model_dump(include={"root", "split", "truth", "seed", "count"})
         return {key: value for key, value in chosen.items() if value is not None}

@@ -49,7 +49,7 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np
     Args:
         truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
         prediction: (H, W) uint8, ids 0..K.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         (1 + K, 1 + K) int64 numbers of pixels; rows are true ids, columns are predicted ids.
@@ -147,7 +147,7 @@ def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
 
     Args:
         triplets: cells of one photo, or the concatenated cells of several photos.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         (1 + K, 1 + K) int64.

@@ -28,7 +28,7 @@ class GalleryChoice:
     the ids and the scores of the photos, and not on the order in which the photos are added.
 
     Args:
-        count: number of photos to choose; may be 0.
+        count: number of photos to choose in total; may be 0.
 
     Attributes:
         photos: number of photos that have been added.

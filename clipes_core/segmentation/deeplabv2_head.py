@@ -18,7 +18,7 @@ class DeepLabV2Head(BaseDecodeHead):
 
     Args:
         in_channels: number of channels of the features, C.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         dilations: dilation of each convolution.
         **kwargs: keyword arguments of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
 

@@ -87,7 +87,7 @@ def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
-    """Return the (1 + K, h, w) float32 logits of a view at its own size. Logits of overlapping crops are averaged."""
+    """Return the (1 + K, h, w) float32 logits of a scaled or mirrored photo; average those of overlapping crops."""
     height, width, _ = image_rgb.shape
     if config.mode == "whole":
         return _crop_logits(model, image_rgb)

@@ -1,8 +1,8 @@
 """An example of your own config with the confidence-guided loss: MMSegmentation's DeepLabV3+.
 
 The numbered comments mark the changes to a stock config. The changes are needed if MMSegmentation's own tools train on
-the pseudo masks of a finished run. If a run uses the config as `train.mmseg_config`, neither the changes nor the data
-set are needed, because clipes adds them.
+the pseudo masks of a finished run. If a run uses the config as `train.mmseg_config`, the config needs neither these
+changes nor settings of data sets, because clipes adds both.
 """
 
 default_scope = "mmseg"

@@ -89,7 +89,7 @@ class StageShards:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
-        """Yield the shards of an upstream stage that a shard reads, each as its stage's shards and its number."""
+        """Yield each upstream shard that the given shard reads, as a pair: its `StageShards`, its number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 

@@ -35,7 +35,7 @@ def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> 
 
     Args:
         artifacts: reader of the run's artifacts.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         gallery: number of photos to show.
     """
     choice = GalleryChoice(gallery)

@@ -39,7 +39,7 @@ def pooled_scores(
     Args:
         store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of mask_scores.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         mask_power: background power that the pseudo masks were made with.
 
     Returns:
@@ -76,7 +76,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
     Args:
         store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of segmenter_scores.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         The scores; None if no photo with a true mask was scored.
@@ -112,7 +112,7 @@ def pooled_template_scores(
         store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards of prompt_scores.
         templates: T, the number of sampled templates.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         T scores in the order of the templates, and the number of photos that were scored.

@@ -87,7 +87,7 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 
     Args:
         row: row of the photo, with the columns `CELL_COLUMNS`.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         Kind of prediction (pseudo_mask, centre_box) -> mIoU in [0, 1]. Empty if no pixel has a true id.
@@ -113,11 +113,11 @@ def confusions_of_cams(
         cams: column of the CAMs -> (K, h, w) float32 CAMs in [0, 1], for each key of `CAM_POWERS`.
         class_ids: (K,) int64 data set ids of the classes.
         truth: (H, W) uint8 true ids.
-        num_classes: 1 + K, with the K classes of the vocabulary.
+        num_classes: number of classes of the vocabulary, plus 1 for the background.
 
     Yields:
-        Kind of CAM (initial_cam, refined_cam), exponent of the background score, and (1 + K, 1 + K) int64 confusion
-        matrix.
+        Kind of CAM (initial_cam, refined_cam), exponent of the background score, and
+        (num_classes, num_classes) int64 confusion matrix.
     """
     from clipes_core.evaluation.metrics import cam_confusions
     from clipes_core.pseudo_mask import resize_cams

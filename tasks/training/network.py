@@ -14,7 +14,7 @@ def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfi
 
     Args:
         model: config of an MMSegmentation segmentor; left unchanged.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         train: settings of the training, of which `loss` and `mu` are used.
     """
     network = deepcopy(dict(model))

@@ -70,7 +70,7 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
 
     Args:
         config: config of the run; only `train` and `dataset.exif` are used.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         precision: fp32, bf16 or fp16.
 
     Raises:

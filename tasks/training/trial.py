@@ -35,7 +35,7 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
 
     Args:
         recipe: recipe of the training.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Raises:
         ConfigError: a part cannot be built, or fails on the images.

@@ -39,7 +39,7 @@ def photo_miou(row: Mapping[str, Any], num_classes: int) -> float:
 
     Args:
         row: row of the photo, with the columns `TRIPLET_COLUMNS`.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
         The mIoU in [0, 1]; nan if no pixel has a true id.

@@ -34,7 +34,7 @@ class ValidationHook(Hook):
             logged once.
         dataset: settings for reading the photos.
         every: iterations between two validations; the last iteration is always validated.
-        num_classes: 1 + K.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
         curve: curve that receives the mIoU.
         clock: clock that is paused during a validation.
     """

@@ -120,10 +120,10 @@ PHOTOS = {
     "symbolic link loop": Line("circle.jpg", circle),
 }
 LABELS = {
-    "list with id 0": Line("id0.jpg", labels="0"),
-    "list with a negative id": Line("negative.jpg", labels="-3"),
-    "list with an id above the number of classes": Line("id21.jpg", labels="12;21"),
-    "list with an id that is not an integer": Line("real.jpg", labels="12.0"),
+    "list with the class id 0": Line("id0.jpg", labels="0"),
+    "list with a negative class id": Line("negative.jpg", labels="-3"),
+    "list with a class id above the number of classes": Line("id21.jpg", labels="12;21"),
+    "list with a class id that is not an integer": Line("real.jpg", labels="12.0"),
 }
 TRUTH = {
     "truth of a different size": Line("t-size.jpg", write_truth=ids(IDS[:-1])),

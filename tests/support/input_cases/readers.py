@@ -97,7 +97,7 @@ def _seen_in_coco(folder: Path, split: str) -> Seen:
 READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Photos", "photo without read permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
     ("Labels", "annotation without read permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
-    ("Labels", "text list of format `coco` with an id equal to the number of classes"): coco_list,
+    ("Labels", "text list of format `coco` with a class id equal to the number of classes"): coco_list,
     ("Labels", "COCO annotation of a category that is not in the file"): lambda folder: coco_with(
         folder, categories=[]
     ),
