@@ -17,6 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, TaskRunFilter, TaskRunFilterName
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.imports import ROOT
 from support.process_watch import gone_within
@@ -62,6 +63,8 @@ LINES = {
 PARTS = ("flows", "tasks", "clipes_core", "configs", "clipes")
 PHOTOS = {"cat": 5, "dog": 4}
 SHARDS = 3
+KEYS = {"toys-brightness", "toys-brightness-progress"}  # of the Prefect artifacts
+TASKS = {f"brightness {shard:03d}/{SHARDS:03d}" for shard in range(SHARDS)}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -221,10 +224,11 @@ def test_the_prefect_ui_shows_the_stage(toys, run):
         temporary_settings({PREFECT_API_URL: toys.environment["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        keys = {artifact.key for artifact in client.read_artifacts()}
-        names = {task.name for task in client.read_task_runs(limit=200)}
-    assert {"toys-brightness", "toys-brightness-progress"} <= keys
-    assert {f"brightness {shard:03d}/003" for shard in range(SHARDS)} <= names
+        # Filters, because the server answers with at most 200 of the artifacts and task runs of all tests.
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=sorted(KEYS))))
+        tasks = client.read_task_runs(task_run_filter=TaskRunFilter(name=TaskRunFilterName(any_=sorted(TASKS))))
+    assert {artifact.key for artifact in artifacts} == KEYS
+    assert {task.name for task in tasks} == TASKS
 
 
 def test_masks_are_exported_in_the_format(toys, run):
