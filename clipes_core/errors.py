@@ -90,7 +90,7 @@ class PhotoError(ClipesError):
 
 
 class StorageError(ClipesError):
-    """A disk, bucket or server refuses access, and will refuse again: it is missing, full, read-only or forbidden."""
+    """A disk, bucket or server refuses access, and will refuse again, for example because it is full or read-only."""
 
 
 class ArtifactError(ClipesError):

@@ -1,4 +1,4 @@
-"""One Prefect server for all runs of a user on this machine. It lives as long as at least one process uses it.
+"""One Prefect server for all commands of a user on this machine. It lives as long as at least one process uses it.
 
 Each process that uses the server holds a shared lock on a file. The operating system releases the lock however the
 process ends. The server's own process, `python -m clipes.flows.server_process FOLDER`, ends as soon as it gets an

@@ -1,4 +1,4 @@
-"""Rebuild the damaged artifacts of a stage during a run, each of them once."""
+"""Rebuild the damaged artifacts of a stage during a run, or discard those that the caller makes again."""
 
 import logging
 import threading
@@ -47,7 +47,9 @@ class ArtifactRepair:
             shard: number of the artifact's shard.
 
         Raises:
-            TransientError: photos of the new artifact failed for a transient cause. Its shard counts as failed.
+            TransientError: photos of the new artifact failed for a transient cause. The ledger records the shard as
+                failed.
+            Exception: an error of the function that makes the shard.
         """
         with self._lock:
             if broken.uri not in self._repaired:

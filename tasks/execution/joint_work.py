@@ -58,7 +58,7 @@ def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
 
 
 def _rank_of_failure(failure: BaseException) -> int:
-    """Rank a failure by how much it says about the cause: 0 says most, 2 says least.
+    """Rank a failure by how much it says about the cause, from 0 (an error of clipes) to 2 (a StoppedError).
 
     When one process fails, the other processes are stopped, or torch raises an error in them because the connection is
     lost. These errors may arrive before the error of the process that failed first.

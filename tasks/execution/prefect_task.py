@@ -26,7 +26,7 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     When Prefect retries the task run, only the shards that failed for a transient cause are made again.
 
     Args:
-        stage_shards: makes the shards of the stage, and has the run's ledger.
+        stage_shards: the object that makes the shards of the stage; it also holds the run's ledger.
         shards: numbers of the shards, in the order in which they are made.
         label: label of the shards for the name of the task run, see `group_label`.
 

@@ -32,8 +32,8 @@ class Scheduler:
     Running only when a worker is free for it. Shards of different stages run in parallel.
 
     Each scheduler submits shards in a random order of its own. If two runs that do the same work on one store started
-    together and used the same order, both would make every shard. With different orders, each run finds many shards in
-    the store that the other run has already made.
+    together and used the same order, both would make every shard. With different orders, each run finds in the
+    store many shards that the other run has already made.
     """
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:

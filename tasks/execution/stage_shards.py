@@ -22,7 +22,7 @@ class StageShards:
         ledger: ledger of the run.
         stage: the stage.
         runner: runner that makes the shards.
-        upstream: name of each upstream stage -> the shards of this stage.
+        upstream: name of each upstream stage -> its `StageShards`.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class StageShards:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
-        """Yield each upstream shard that the given shard reads, as a pair: its `StageShards`, its number."""
+        """Yield each upstream shard that the given shard reads, as the `StageShards` of its stage and its number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 

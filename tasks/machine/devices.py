@@ -29,7 +29,7 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
 
 def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots (device and threads) of the workers that compute masks; each worker has one thread.
+    """Return the slots of the CPU workers, which run the stages without networks; each worker has one thread.
 
     By default there is one worker per core. Otherwise, there are `cpu_workers` workers.
     """
@@ -38,7 +38,9 @@ def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
 
 
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
-    """Return the devices that a setting stands for; `auto` stands for all GPUs, or for the CPU if there is no GPU.
+    """Return the devices that a setting stands for.
+
+    `auto` stands for all CUDA GPUs or, if there are none, for mps or the CPU.
 
     Args:
         device: value of the setting: auto, cpu, cuda, cuda:N or mps.

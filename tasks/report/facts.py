@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.photo_counts import Listed, listed
+from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
@@ -64,7 +64,7 @@ class RunFacts:
     status: RunStatus
     config: RunConfig
     vocabulary: Vocabulary
-    listed: Listed
+    listed: PhotoCounts
     rejects: Rejects
     sentences: Mapping[int, tuple[str, ...]]
     masks: int
@@ -87,7 +87,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
     masks, confidence, sure = _masks(artifacts, config.report.gallery)
     picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
-    photos = listed(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
+    photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
     segmenter = segmenter_facts(artifacts, 1 + len(vocabulary.classes), -(-config.report.gallery // 2))
     return RunFacts(
         status=status,

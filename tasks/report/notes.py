@@ -10,7 +10,7 @@ from clipes.tasks.stages.registry import STAGES, all_names, run_names
 from clipes_core.confidence import PAPER_MU, share_from
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
-RESUME = "Finished work is kept. To resume, repeat the command that started the run."
+RESUME = "Finished work is kept. To resume, repeat the command that started the run, without --fresh."
 SHOWN_SHARDS = 12
 
 Tone = Literal["bad", "warn", "plain", "good"]

@@ -11,7 +11,7 @@ COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_u
 
 
 @dataclass(frozen=True)
-class Listed:
+class PhotoCounts:
     """Counts of the photos in a manifest, and the photos that the gallery shows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Listed:
     chosen: Mapping[str, Photo]
 
 
-def listed(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> Listed:
+def count_photos(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> PhotoCounts:
     """Count the photos of a manifest in the run's folder, and keep the photos whose ids are in `wanted`."""
     photos = unlabelled = with_truth = 0
     by_class: Counter[int] = Counter()
@@ -41,4 +41,4 @@ def listed(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> Liste
         by_class.update(row["class_ids"])
         if row["image_id"] in wanted:
             chosen[row["image_id"]] = Photo(**{**row, "class_ids": tuple(row["class_ids"])})
-    return Listed(photos, unlabelled, with_truth, by_class, chosen)
+    return PhotoCounts(photos, unlabelled, with_truth, by_class, chosen)

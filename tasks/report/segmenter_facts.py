@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.photo_counts import Listed, listed
+from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
@@ -26,7 +26,7 @@ class SegmenterFacts:
     """
 
     curve: CurveRows
-    listed: Listed
+    listed: PhotoCounts
     picks: Picks
 
 
@@ -43,5 +43,5 @@ def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> 
         if row["status"] == "ok":
             choice.add(row["image_id"], photo_miou(row, num_classes))
     picks = choice.picks()
-    evaluated = listed(artifacts, EVALUATION_FILE, {*picks.best, *picks.worst, *picks.random})
+    evaluated = count_photos(artifacts, EVALUATION_FILE, {*picks.best, *picks.worst, *picks.random})
     return SegmenterFacts(tuple(artifacts.rows(SEGMENTER.name, SEGMENTER.schema.names)), evaluated, picks)

@@ -96,7 +96,7 @@ class Ledger:
             self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """Record why a shard has no complete artifact. Its state becomes failed, or pending after an UpstreamError."""
+        """Record why a shard has no complete artifact; the shard becomes failed, or pending after an UpstreamError."""
         state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
@@ -119,7 +119,7 @@ class Ledger:
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return the record of each shard that has an artifact, of one stage or of all stages in their order."""
+        """Return in order the records of the shards that have an artifact, of all stages if `stage` is None."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]

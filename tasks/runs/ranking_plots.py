@@ -20,7 +20,7 @@ def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
 
     Args:
         ranking: ranking of the templates.
-        marked: templates to draw in a different colour, which are those of the paper.
+        marked: the paper's templates, which are drawn in a different colour.
     """
     height = min(1.6 + 0.17 * len(ranking.ranked), HIGHEST_IN)
     figure = Figure(figsize=(8, height), dpi=DPI, layout="constrained")

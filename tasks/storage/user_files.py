@@ -80,7 +80,7 @@ def read_text(uri: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: the file is not UTF-8 text, or one of the reasons that `read_bytes` lists applies.
+        DatasetError: the file is not UTF-8 text, or `read_bytes` raises this error.
         TransientError: the network or the server fails.
     """
     try:

@@ -1,4 +1,4 @@
-"""Record a run in its files: begin before its work, update the files during it, and always write the outcome."""
+"""Record a run in its files: write them before its work, update them during it, and always write the outcome."""
 
 import logging
 import threading

@@ -28,7 +28,7 @@ class ReadCounts:
         return sorted(self._unusable)
 
     def plain(self) -> dict[str, Any]:
-        """Return by name: files per source, MB fetched from stores, seconds spent reading, and unusable photos."""
+        """Return the counts by name: files per source, MB fetched, seconds spent reading, and the unusable photos."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,

@@ -90,7 +90,7 @@ class CurveHook(Hook):
         count_iterations: function that reports progress; called with the number of iterations since its last call.
         iterations: number of iterations of the whole training.
         half: if true, the training uses fp16, and a few losses in a row may be infinite or NaN.
-        also: intervals [iterations] at which points are added besides the regular ones; 0 is ignored. Checkpoints need
+        also: further intervals [iterations] between points, besides the regular one; 0 is ignored. Checkpoints need
             a point, because they do not hold the sums since the last point. Validations need a point for their mIoU.
     """
 

@@ -1,4 +1,4 @@
-"""Stop a training if it cannot use too many of its photos."""
+"""Stop a training if too many of its photos are unusable."""
 
 from typing import Any
 

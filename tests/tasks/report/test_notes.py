@@ -7,7 +7,7 @@ from support.plain_reports import class_scores, plain_facts
 from support.plain_runs import photo
 
 from clipes.tasks.report.notes import RESUME, Note, headline, notes, state_of
-from clipes.tasks.report.photo_counts import Listed
+from clipes.tasks.report.photo_counts import PhotoCounts
 
 PHOTOS = photo("a", (1,)), photo("b", (2,))
 TRAINING = {"reads": {"unusable_photos": []}}
@@ -147,7 +147,7 @@ def test_photos_that_the_training_could_not_use_are_named(facts, lost, text):
 
 
 def test_an_evaluation_without_truth_says_what_to_set(facts):
-    evaluated = replace(facts.segmenter, listed=Listed(3, 0, 0, {}, {}))
+    evaluated = replace(facts.segmenter, listed=PhotoCounts(3, 0, 0, {}, {}))
     assert texts(replace(facts, segmenter=evaluated)) == [
         "No photo of the evaluation has a true mask, so the segmenter is not scored. Set evaluation.truth."
     ]

@@ -2,7 +2,7 @@ import pytest
 from support.plain_runs import photo
 
 from clipes.tasks.report.artifacts import RunArtifacts
-from clipes.tasks.report.photo_counts import Listed, listed
+from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.runs.record.contents import manifest_table
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles
@@ -18,7 +18,7 @@ def artifacts(tmp_path):
 
 
 def test_photos_are_counted_by_labels_and_truth(artifacts):
-    found = listed(artifacts, MANIFEST_FILE, ())
+    found = count_photos(artifacts, MANIFEST_FILE, ())
     assert (found.photos, found.unlabelled, found.with_truth) == (4, 1, 3)
     assert found.by_class == {1: 1, 2: 3}
     assert found.by_class[7] == 0
@@ -26,8 +26,8 @@ def test_photos_are_counted_by_labels_and_truth(artifacts):
 
 
 def test_photos_that_are_wanted_are_kept_as_they_were_listed(artifacts):
-    assert listed(artifacts, MANIFEST_FILE, {"b", "c", "z"}).chosen == {"b": PHOTOS[1], "c": PHOTOS[2]}
+    assert count_photos(artifacts, MANIFEST_FILE, {"b", "c", "z"}).chosen == {"b": PHOTOS[1], "c": PHOTOS[2]}
 
 
 def test_a_run_without_the_file_has_no_photos(artifacts):
-    assert listed(artifacts, EVALUATION_FILE, {"b"}) == Listed(0, 0, 0, {}, {})
+    assert count_photos(artifacts, EVALUATION_FILE, {"b"}) == PhotoCounts(0, 0, 0, {}, {})
