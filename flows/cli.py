@@ -23,7 +23,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-DONE, FAILED, BAD_USAGE = 0, 1, 2
+FAILED, BAD_USAGE = 1, 2  # exit codes
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",

@@ -17,7 +17,7 @@ from clipes.tasks.report.report_file import report_run
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
-from clipes.tasks.stages.registry import run_names
+from clipes.tasks.stages.registry import MANIFEST, run_names
 
 LAST_STAGE = run_names()[-1]
 Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # the UI shows it as a drop-down list
@@ -56,7 +56,7 @@ def pipeline(
     with runner_for(config) as runner:
         run = prepare_run(config, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
-            check_failure_rate(record.ledger, "manifest")
+            check_failure_rate(record.ledger, MANIFEST)
             if run.chooses_template:
                 run = choose_template(run, record, scheduler)
             scheduler.submit(run, "texts")

@@ -39,7 +39,7 @@ def gradient(images: slice, sure: bool) -> tuple[torch.Tensor, float]:
 
 def share(rank: int, folder: str) -> None:
     """Compute the gradients of two images in a process group of two, and save them in the folder."""
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     images = slice(2 * rank, 2 * rank + 2)
     torch.save([gradient(images, sure=True), gradient(images, sure=False)], f"{folder}/{rank}.pt")
     distributed.destroy_process_group()

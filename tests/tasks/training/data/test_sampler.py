@@ -51,7 +51,7 @@ def test_a_negative_number_of_samples_cannot_be_skipped():
 
 def take(rank, folder, results):
     """Two steps from iteration 3 on, of one of two processes."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     loader = _InfiniteDataloaderIterator(DataLoader(Numbers(), 2, sampler=DrawSampler(Numbers())))
     loader.skip_iter(3)
     results.put([next(loader).tolist() for _ in range(2)])
