@@ -77,56 +77,22 @@ def photo_cams(
     Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: CAMs of several scales are averaged on the patch grid of
     scale 1, not at the photo's size.
     """
-    return [cams for (cams,) in template_cams(backbone, [texts], images, class_ids, config)]
-
-
-def template_cams(
-    backbone: Backbone,
-    text_sets: Sequence[TextFeatures],
-    images: Sequence[Image.Image],
-    class_ids: Sequence[Sequence[int]],
-    config: CamConfig,
-) -> list[list[PhotoCams]]:
-    """Compute the CAMs of a batch of photos with each of several templates.
-
-    The encoding and the affinity of a photo are computed once, and used for all templates.
-
-    Args:
-        backbone: as for `photo_cams`.
-        text_sets: text features of the vocabulary, one entry per template.
-        images: as for `photo_cams`.
-        class_ids: as for `photo_cams`.
-        config: as for `photo_cams`.
-
-    Returns:
-        One list per photo, with one entry per template: the CAMs that `photo_cams` returns with that template's texts.
-
-    Raises:
-        ShapeError: as for `photo_cams`.
-
-    Source: CLIP-ES sec. 3.2. The encoding can be shared because an image's embedding does not depend on the template.
-    """
-    _check_batch(images, class_ids)
+    check_batch(images, class_ids)
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
 
-    def view_cams(view: View) -> list[list[PhotoCams]]:
+    def view_cams(view: View) -> list[PhotoCams]:
         """Compute the CAMs of all photos in one view. The steps follow figure 2 from left to right."""
         photos = [view.show(image, backbone.patch_size) for image in images]
-        encoded = _encode_photos(backbone, photos, config)
-        per_template = [_initial_cams(encoded, texts, class_ids, config.softmax) for texts in text_sets]
-        return [
-            [_refine_photo(cams, attention, photo, config) for cams in of_photo]
-            for *of_photo, attention, photo in zip(*per_template, _photo_attentions(encoded), photos, strict=True)
-        ]
+        encoded = encode_photos(backbone, photos, config)
+        initial = initial_cams(encoded, texts, class_ids, config.softmax)
+        per_photo = zip(initial, photo_attentions(encoded), photos, strict=True)
+        return [refine_photo(cams, attention, photo, config) for cams, attention, photo in per_photo]
 
     per_view = [view_cams(view) for view in views]
-    return [
-        [_average_views(of_template, views, grid_hw) for of_template in zip(*of_photo, strict=True)]
-        for of_photo in zip(*per_view, strict=True)
-    ]
+    return [average_views(of_photo, views, grid_hw) for of_photo in zip(*per_view, strict=True)]
 
 
-def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
+def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]]) -> None:
     """Check that photos can form one batch.
 
     Raises:
@@ -140,7 +106,7 @@ def _check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int
         )
 
 
-def _encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
+def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
     """Run a batch through the network, and also compute the attention if the refinement needs it.
 
     Args:
@@ -155,7 +121,7 @@ def _encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: Ca
     return backbone.encode(torch.stack([backbone.pixels(photo) for photo in photos]), attention_blocks)
 
 
-def _initial_cams(
+def initial_cams(
     encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
 ) -> list[InitialCams]:
     """Compute the initial CAMs of a batch with Softmax-GradCAM. All texts share one forward pass of the last block.
@@ -223,7 +189,7 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
-def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
+def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None for each photo if no attention was computed.
 
     This is a generator, so that the doubly stochastic attention of only one photo is in memory at a time.
@@ -234,9 +200,7 @@ def _photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
         yield from (Attention(_where_float64_is(weights)) for weights in encoded.attn_weights)
 
 
-def _refine_photo(
-    initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig
-) -> PhotoCams:
+def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
     """Refine the CAMs of one photo with the refinement that `cam.refine` names.
 
     Args:
@@ -253,7 +217,7 @@ def _refine_photo(
     return PhotoCams(initial.scores.float().cpu().numpy(), initial.cams.cpu().numpy(), refined.cpu().numpy())
 
 
-def _average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
+def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tuple[int, int]) -> PhotoCams:
     """Average the scores and CAMs of one photo over its views.
 
     Args:

@@ -73,7 +73,7 @@ class PromptScores(Stage):
         """Make the CAMs of a shard's photos with each sampled template, and compare them with the true masks."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
-        from clipes_core.cams import template_cams
+        from clipes_core.template_cams import template_cams
 
         limit_opencv_threads()
         config = job.config

@@ -7,9 +7,10 @@ from support.cam_cases import (
 )
 
 from clipes_core.backbone import Backbone
-from clipes_core.cams import photo_cams, template_cams
+from clipes_core.cams import photo_cams
 from clipes_core.config.run import CamConfig, PromptsConfig
 from clipes_core.errors import ShapeError
+from clipes_core.template_cams import template_cams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
