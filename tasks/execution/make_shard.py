@@ -21,8 +21,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
 
     Raises:
-        ArtifactError: an artifact that the shard reads or copies rows from cannot be read, or a photo has no row or
-            more than one.
+        ArtifactError: an artifact that the shard reads or copies rows from cannot be read; or the stage made a row of
+            another type or of another photo, or not exactly one row per photo.
     """
     started, worker = time.monotonic(), current_worker()
     stage, plan = job.stage, job.plan
@@ -90,11 +90,21 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
     """Return a row as a dict from column to value; if the row stands for a photo, add its two digests."""
+    _check_row(job, row)
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:
         values["input_digest"] = job.plan.input_digests[row.image_id]
         values["output_digest"] = row_digest(row)
     return values
+
+
+def _check_row(job: ShardJob, row: Any) -> None:
+    stage, shard, made = job.stage, job.plan.shard, type(row)
+    if made is not stage.row:
+        expected = stage.row.__name__
+        raise ArtifactError(f"{stage.name} shard {shard}: expected rows of type {expected}, got {made.__name__}")
+    if stage.kind.per_photo and row.image_id not in job.plan.input_digests:
+        raise ArtifactError(f"{stage.name} shard {shard}: got a row of photo {row.image_id}, which is not in the shard")
 
 
 def _check_all_written(stage: Stage, plan: ShardPlan, written: Counter[str]) -> None:

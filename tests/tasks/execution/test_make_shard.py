@@ -10,7 +10,7 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.plan.keys import row_digest
 from clipes.tasks.plan.row_kinds import TEXT_ROWS
-from clipes.tasks.plan.row_schema import column
+from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.shard_plan import plan_shard
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -157,6 +157,36 @@ class Doubled(Lengths):
 def test_a_photo_with_two_rows_is_an_error_and_leaves_no_artifact(store):
     with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos with more than one row: \['ab', 'cd'\]$"):
         made(store, "ab", "cd", stage=Doubled())
+    assert list(Path(store.uri).rglob("*.*")) == []
+
+
+class Wrong(Lengths):
+    """Makes a row of another class, or of a photo of another shard."""
+
+    def __init__(self, row):
+        self.wrong = row
+
+    def rows(self, job):
+        yield self.wrong
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NumberRow(PhotoRow):
+    number: int = column("int32", 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (NumberRow(image_id="ab", number=2), "expected rows of type LengthRow, got NumberRow"),
+        ({"image_id": "ab", "length": 2}, "expected rows of type LengthRow, got dict"),
+        (LengthRow(image_id="xyz", length=3), "got a row of photo xyz, which is not in the shard"),
+    ],
+    ids=["other columns", "no row class", "other photo"],
+)
+def test_a_wrong_row_is_an_error_and_leaves_no_artifact(store, row, message):
+    with pytest.raises(ArtifactError, match=f"^lengths shard 0: {message}$"):
+        made(store, "ab", stage=Wrong(row))
     assert list(Path(store.uri).rglob("*.*")) == []
 
 
