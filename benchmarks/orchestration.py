@@ -129,7 +129,7 @@ def tiny_run(folder: Path, shards: int) -> list[str]:
 
 
 def print_cost(what: str, cost: Cost) -> None:
-    """Print the times of a run, and its orchestration per shard."""
+    """Print the times of a run, and its orchestration time per shard."""
     print(
         f"{what}: {cost.wall:.1f} s wall time, {cost.working:.1f} s computing time, {cost.shards} shards, "
         f"{cost.orchestration:.1f} s orchestration ({1000 * cost.orchestration / cost.shards:.0f} ms per shard)",

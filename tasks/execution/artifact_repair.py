@@ -9,8 +9,6 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import BrokenArtifactError, TransientError
 
-MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
-
 logger = logging.getLogger(__name__)
 
 

@@ -75,7 +75,7 @@ def _in_worker(pool: WorkerPool, function: Callable[..., Any], *args: Any) -> An
 
 
 def _assist(job: ShardJob, rank: int) -> None:
-    """Do this worker's share of a joint stage. All workers but the first call this."""
+    """Do this worker's share of a joint stage. Every worker except the first calls this."""
     assert isinstance(job.stage, JointStage)
     job.stage.assist(job, rank)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from clipes.tasks.execution.artifact_repair import MAX_REPAIRS, ArtifactRepair
+from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
@@ -12,6 +12,8 @@ from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, UpstreamError
+
+MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 
 class StageShards:

@@ -75,8 +75,8 @@ def _from_torchscript(path: Path) -> StateDict:
     archive = read_torchscript(path)
     if "GELU" in archive.classes:
         raise WeightsError(
-            f"{path}: expected a TorchScript archive of OpenAI, which has QuickGELU, found one with GELU; "
-            "save its state_dict() with torch.save and set clip.model to its network"
+            f"{path}: expected one of OpenAI's TorchScript archives, which have QuickGELU, but this one has GELU; "
+            "save the state_dict() of its model with torch.save, and set clip.model to the name of the network"
         )
     return StateDict(_weights(archive.tensors).tensors, openai=True)
 

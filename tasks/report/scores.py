@@ -19,7 +19,8 @@ class ClassScores:
         iou: IoU in [0, 1] of the pseudo masks, or of the segmenter if the masks were not scored; None if no true mask
             of the scored photos holds the class.
         photos: number of photos with the class as a label; None for background.
-        others: key of each score -> IoU, including the score that `iou` repeats; None if no true mask holds the class.
+        others: key of each score -> its IoU of the class, for all scores, also the one that `iou` comes from. An IoU is
+            None if no true mask holds the class.
     """
 
     id: int

@@ -40,8 +40,8 @@ class Ledger:
     added up over all shards in each query.
 
     Args:
-        photos: number of photos, including those that could not be listed. The failure rate of a stage is the number of
-            photos that failed for a permanent cause, divided by this number.
+        photos: number of photos, including those that were rejected when they were listed. The failure rate of a stage
+            is the number of photos that failed for a permanent cause, divided by this number.
         max_failure_rate: largest permitted failure rate of a stage, in [0, 1].
         evaluated: number of photos that the segmenter is scored on. It replaces `photos` in the failure rate of the
             stage that scores the segmenter.

@@ -25,7 +25,7 @@ class PreparedRun:
         inputs: inputs that the artifacts are made from.
         store: store of the artifacts.
         stages: names of the stages that are part of the run, in the order of the pipeline.
-        rejects: photos that could not be listed.
+        rejects: photos that the list names but that cannot be used, each with the reason.
         until: last stage to run.
         reuse: which artifacts and rows of the store the run reuses.
     """

@@ -54,7 +54,7 @@ class SegmenterScores(Stage):
     upstream = (SEGMENTER,)
     row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
-    enabled_by = "train.enabled=true and the photos of `evaluation`"
+    enabled_by = "train.enabled=true and the photos in evaluation"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
