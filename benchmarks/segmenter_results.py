@@ -17,9 +17,9 @@ LOSSES = {"cgl": "confidence-guided (`train.loss=cgl`, mu 0.95)", "ce": "cross e
 CRF = {"true": "with CRF", "false": "without CRF"}
 WHY = (
     "The pseudo masks are made with the labels of the scenes, but the segmenter predicts without labels. It is small,",
-    "starts from random weights and is trained on only 200 scenes, so that the demo ends in minutes. The two losses",
-    "differ by less than the seeds. Nearly all pixels of the pseudo masks have a confidence of at least 0.95, so both",
-    "losses are computed on nearly the same pixels.",
+    "starts from random weights and is trained on only 200 scenes, so that the demo ends in minutes. The mIoU",
+    "differs less between the two losses than between training seeds. Nearly all pixels of the pseudo masks have a",
+    "confidence of at least 0.95, so both losses are computed on nearly the same pixels.",
 )
 
 
