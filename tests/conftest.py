@@ -12,6 +12,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3fs import S3FileSystem
+from support.free_ports import free_ports, listening_ports
 from support.s3_server import BUCKET, S3Server
 from support.voc_scenes import NINE, THREE_MORE, first_voc_scene, write_split, write_voc_scenes
 
@@ -107,9 +108,11 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ours.items():
             patch.setenv(name, value)
-        server = SubprocessASGIServer()
+        (port,) = free_ports(1)
+        server = SubprocessASGIServer(port)
         server.start(timeout=180)
         try:
+            assert server.port in listening_ports(server.server_process.pid), "another server answers at the port"
             yield {**ours, "PREFECT_API_URL": server.api_url}
         finally:
             for service in (APILogWorker, EventsWorker):

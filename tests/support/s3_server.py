@@ -1,7 +1,6 @@
 """A real S3 server with signature checks: SeaweedFS, with identities of different rights."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3fs import S3FileSystem
+from support.free_ports import free_ports
 
 WEED = Path(sys.executable).with_name("weed")
 PORTS = ("master.port", "volume.port", "filer.port", "s3.port")
@@ -43,7 +43,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._process = folder, None
-        ports = _free_ports(2 * len(PORTS))
+        ports = free_ports(2 * len(PORTS))
         self._ports = dict(zip([*PORTS, *(f"{name}.grpc" for name in PORTS)], ports, strict=True))
         self.url = f"http://127.0.0.1:{self._ports['s3.port']}"
         known = [ADMIN, WRITER, READER, STRANGER]
@@ -124,14 +124,3 @@ class S3Server:
         except Exception:  # not yet: refused, or by one of its parts that waits for another
             return False
         return True
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
