@@ -1,15 +1,15 @@
-"""Make one shard with several worker processes. If one of them fails, or if none makes progress, end all of them."""
+"""Let several worker processes share one job. If one of them fails, or if none makes progress, end all of them."""
 
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.worker_pool import WorkerPool
-from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.stage import JointStage
 from clipes_core.errors import ClipesError, StoppedError, WorkerError
 
@@ -17,17 +17,23 @@ POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # time that the other processes have to notice that one process has failed
 
 
-def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Make a shard with as many processes of a pool as the stage requests.
+@contextmanager
+def joint_work(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[ShardJob]:
+    """Let further worker processes assist with a job during the block; the caller runs the first process in the block.
+
+    The block gets the job with the number of processes and the address at which they meet:
+
+        with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
+            return start(make_shard, shared).result()
 
     Args:
         job: job of a joint stage.
-        pool: pool of the workers. All of them must be idle, and only this call may use the pool while it runs.
-        timeout_s: time limit without progress [s]. The job is stopped if its processes count no step for this time.
+        pool: pool of the workers. All of them must be idle, and only this call and its block may use the pool.
+        timeout_s: time limit without progress [s]. All processes are stopped if none counts a step for this time.
 
     Raises:
         WorkerError: a process died or ran out of memory, or no step was counted for `timeout_s`.
-        Exception: whatever the stage raises.
+        Exception: whatever the stage raises in the process that failed first.
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
@@ -35,26 +41,39 @@ def make_together(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRec
     pool.renew()  # free the memory of CLIP, which the joint work does not need
     try:
         with tempfile.TemporaryDirectory(prefix="clipes-rendezvous-") as folder:
-            return _made(job.for_processes(processes, (Path(folder) / "rendezvous").as_uri()), pool, timeout_s)
+            shared = job.for_processes(processes, (Path(folder) / "rendezvous").as_uri())
+            with _assisted(shared, pool, timeout_s):
+                yield shared
     finally:
         pool.renew()
 
 
-def _made(job: ShardJob, pool: WorkerPool, timeout_s: float) -> ShardRecord:
-    """Do the share of each process. If one fails, end the others and raise the error that shows the cause."""
+@contextmanager
+def _assisted(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[None]:
+    """Start the assisting processes, watch all processes, and raise the error that shows the cause of a failure."""
+    failures: list[BaseException] = []  # in the order in which they arrived
+    over = threading.Event()
+
+    def note(ended: Future[None]) -> None:
+        if failure := ended.exception():
+            failures.append(failure)
+
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
-        ranks: list[Future[Any]] = [threads.submit(_in_worker, pool, make_shard, job)]
-        ranks += [threads.submit(_in_worker, pool, _assist, job, rank) for rank in range(1, job.processes)]
+        assistants = [threads.submit(_assist_in_worker, pool, job, rank) for rank in range(1, job.processes)]
+        watcher = threads.submit(_watch, job, pool, timeout_s, failures, over)
+        for future in (watcher, *assistants):
+            future.add_done_callback(note)
         try:
-            ended = _ended(job, pool, ranks, timeout_s)
-        finally:
-            if wait(ranks, timeout=0).not_done:
-                wait(ranks, timeout=GRACE_SECONDS)
+            yield
+            wait(assistants)
+        except BaseException as failure:  # it is raised below, unless another failure shows the cause
+            failures.append(failure)
+            if wait(assistants, timeout=GRACE_SECONDS).not_done:
                 pool.stop_calls()
-    failures = [failure for rank in (*ended, *ranks) if (failure := rank.exception())]
+        finally:
+            over.set()
     if failures:
         raise min(failures, key=_rank_of_failure)
-    return ranks[0].result()
 
 
 def _rank_of_failure(failure: BaseException) -> int:
@@ -68,10 +87,9 @@ def _rank_of_failure(failure: BaseException) -> int:
     return 0 if isinstance(failure, ClipesError) else 1
 
 
-def _in_worker(pool: WorkerPool, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function in an idle worker, without a time limit, and return its result."""
+def _assist_in_worker(pool: WorkerPool, job: ShardJob, rank: int) -> None:
     with pool.idle_worker(timeout_s=None) as start:
-        return start(function, *args).result()
+        start(_assist, job, rank).result()
 
 
 def _assist(job: ShardJob, rank: int) -> None:
@@ -80,17 +98,20 @@ def _assist(job: ShardJob, rank: int) -> None:
     job.stage.assist(job, rank)
 
 
-def _ended(job: ShardJob, pool: WorkerPool, ranks: list[Future[Any]], timeout_s: float) -> set[Future[Any]]:
-    """Wait until the calls in all processes have ended, or one call has failed; return the calls that have ended.
+def _watch(
+    job: ShardJob, pool: WorkerPool, timeout_s: float, failures: list[BaseException], over: threading.Event
+) -> None:
+    """Stop all processes if one has failed or none makes progress; return when the work is over.
 
     Raises:
         WorkerError: no step was counted for `timeout_s`.
     """
     counted, moved = pool.counters.count(job.stage.name), monotonic()
-    while True:
-        ended, running = wait(ranks, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
-        if not running or any(rank.exception() for rank in ended):
-            return ended
+    while not over.wait(POLL_SECONDS):
+        if failures:
+            if not over.wait(GRACE_SECONDS):
+                pool.stop_calls()
+            return
         if pool.counters.count(job.stage.name) != counted:
             counted, moved = pool.counters.count(job.stage.name), monotonic()
         if monotonic() - moved > timeout_s:

@@ -4,7 +4,7 @@ from typing import Self, cast
 
 from typing_extensions import override
 
-from clipes.tasks.execution.joint_work import make_together
+from clipes.tasks.execution.joint_work import joint_work
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.worker_pool import WorkerPool
@@ -34,7 +34,8 @@ class LocalRunner(Runner):
     def run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[job.stage.workers], self.config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
-            return make_together(job, pool, timeout_s)
+            with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
+                return cast(ShardRecord, start(make_shard, shared).result())
         with pool.idle_worker(timeout_s) as start:
             return cast(ShardRecord, start(make_shard, job).result())
 

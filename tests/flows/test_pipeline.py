@@ -1,6 +1,5 @@
 """The flow in this process: what Prefect's database says of its task runs."""
 
-import inspect
 import os
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from pebble import ProcessFuture
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from support.frames import project_frames
 
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.inputs.configs import load_config
@@ -54,8 +54,7 @@ def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, conf
     found = []
 
     def rows(job):
-        frames = [frame for frame in inspect.stack() if Path(frame.filename).is_relative_to(ROOT / "clipes")]
-        found.append([f"{Path(frame.filename).stem}.{frame.function}" for frame in reversed(frames)])
+        found.append(project_frames())
         yield from made(job)
 
     made = TEXTS.rows
@@ -73,8 +72,7 @@ def test_a_job_waits_in_as_few_frames_of_the_local_runner(server, config, monkey
     found = []
 
     def result(future, *arguments):
-        frames = [frame for frame in inspect.stack() if Path(frame.filename).is_relative_to(ROOT / "clipes")]
-        found.append([f"{Path(frame.filename).stem}.{frame.function}" for frame in reversed(frames)])
+        found.append(project_frames())
         return wait(future, *arguments)
 
     wait = ProcessFuture.result

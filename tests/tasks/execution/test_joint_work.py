@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
+from support.frames import project_frames
 from support.small_runs import TINY_NETWORK
 from support.small_trainings import failed_attempt, killer, result_of, same_weights, training_work
 
@@ -63,10 +65,19 @@ def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
             path.write_bytes(content)
 
 
-def test_bfloat16_trains_on_a_cpu(small):
+def test_bfloat16_trains_on_a_cpu_and_the_call_waits_in_few_frames(small, monkeypatch):
     run = small.prepared(train={"precision": "bf16", "iterations": 3})
+    waits = []
+
+    def wait_for_result(future, *arguments):
+        waits.append(project_frames())
+        return wait(future, *arguments)
+
+    wait = ProcessFuture.result
     with training_work(run) as work:
+        monkeypatch.setattr(ProcessFuture, "result", wait_for_result)
         result = result_of(run, work.make(0))
+    assert waits == [["stage_shards.make", "local_runner.run"]]  # docs/architecture.md lists them
     assert result.facts["precision"] == "bf16"
     assert [row["iteration"] for row in result.curve] == [1, 2, 3]
     assert all(math.isfinite(row["loss"]) for row in result.curve)
