@@ -15,8 +15,8 @@ from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
 from clipes.tasks.stages.segmenter import SEGMENTER
-from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.layout import weights_uri
+from clipes.tasks.storage.listing import list_paths_below
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, join, write_bytes
 from clipes_core.config.run import RunConfig, parse_config
@@ -133,16 +133,13 @@ def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
     Files in the target folder of the masks are left out.
     """
     try:
-        with translate_storage_errors(uri):
-            fs, path = filesystem(uri)
-            below = sorted(fs.find(path)) if fs.isdir(path) else None
+        below = list_paths_below(uri)
     except (StorageError, TransientError):
         below = None  # Treat it as a photo: reading it reports the error, and the other photos are still predicted.
     if below is None:
         yield uri, without_extension(posixpath.basename(uri))
         return
-    inside = [posixpath.relpath(file, path) for file in below]
-    found = [name for name in inside if name.lower().endswith(FOLDER_EXTENSIONS)]
+    found = [name for name in below if name.lower().endswith(FOLDER_EXTENSIONS)]
     if to.startswith(join(uri, "")):
         found = [name for name in found if not join(uri, name).startswith(join(to, ""))]
     if not found:

@@ -22,6 +22,10 @@ RUNNERS: dict[str, str] = {
 class Runner(ABC):
     """Makes shards. A runner is a context manager: entering it starts its workers, and leaving it ends them.
 
+    A worker is a process in which `start_worker` or `act_as_worker` has set the device and the number of threads. It
+    makes a shard by calling `make_shard`. For the job of a joint stage, the runner also lets other workers call
+    `JointStage.assist`.
+
     A runner translates the errors of the libraries that it uses into WorkerError (a worker died, ran out of memory or
     took too long) and StoppedError (a job was cancelled).
 

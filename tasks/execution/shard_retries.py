@@ -5,9 +5,9 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from clipes.tasks.storage.retry_policy import FIRST_WAIT_S, LONGEST_WAIT_S
 from clipes_core.errors import TransientError
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 2, 120
 JITTER = 0.5  # each delay varies by up to this share, so that shards do not retry at the same time
 
 
@@ -22,5 +22,5 @@ def retry_condition(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> 
 
 
 def retry_delays(retries: int) -> list[float]:
-    """Return the delay before each retry [s]: it doubles each time, up to LONGEST_DELAY_S."""
-    return [min(FIRST_DELAY_S * 2**attempt, LONGEST_DELAY_S) for attempt in range(retries)]
+    """Return the delay before each retry [s]: it doubles each time, up to LONGEST_WAIT_S."""
+    return [min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) for attempt in range(retries)]

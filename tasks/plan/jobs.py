@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.plan.run_inputs import RunInputs, Training
 from clipes.tasks.plan.sharding import sample_of
-from clipes.tasks.plan.stage import JointStage, Stage
+from clipes.tasks.plan.stage import Stage
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import TransientError
 from clipes_core.vocabulary import Vocabulary
@@ -76,7 +76,7 @@ class ShardJob:
 def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: RunInputs, shard: int) -> ShardJob:
     """Build the job that carries out the plan of a shard."""
     own = stage.kind.shard_inputs(inputs, shard)
-    validation = _validation(own) if isinstance(stage, JointStage) else ()
+    validation = _validation(own) if stage.kind.of_training else ()
     return ShardJob(stage, plan, store, own.config, own.vocabulary, own.precision, own.training, validation)
 
 

@@ -27,11 +27,13 @@ class RowKind(ABC):
         per_photo: whether each row stands for a photo. Such a row has digests, can be copied from an earlier artifact,
             and can be a reject.
         of_evaluation: whether each row stands for a photo that the segmenter is scored on.
+        of_training: whether the rows record a training. The trained weights then belong to the artifact.
     """
 
     unit = ""
     per_photo = False
     of_evaluation = False
+    of_training = False
 
     @abstractmethod
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -160,6 +162,7 @@ class TrainingRows(RowKind):
     """One row per point of the training curve, all in one shard; tables count iterations instead of rows."""
 
     unit = "iterations"
+    of_training = True
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:

@@ -8,7 +8,7 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import JointStage, Stage, key_without_upstream
+from clipes.tasks.plan.stage import Stage, key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 
@@ -147,7 +147,7 @@ def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[st
     The size and the SHA-256 are needed because, on a GPU, two training runs with the same key may give different
     weights.
     """
-    names = [read.name for read in stage.upstream if isinstance(read, JointStage)]
+    names = [read.name for read in stage.upstream if read.kind.of_training]
     if any(name not in upstream for name in names):
         return None
     uris = [uri for name in names for uri in upstream[name]]

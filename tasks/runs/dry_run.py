@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.tasks.plan.shard_plan import OutputDigests, ShardPlan, Uris, planned_digests
-from clipes.tasks.plan.stage import JointStage, Stage
+from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.stages.prompts import PROMPTS
@@ -72,7 +72,7 @@ def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uri
     found = {
         read.name: [plans[read.name, own] for own in stage.shards_read(read, run.inputs, shard)]
         for read in stage.upstream
-        if isinstance(read, JointStage)
+        if read.kind.of_training
     }
     return {
         name: tuple(run.store.artifact_uri(plan.key) for plan in read)

@@ -16,7 +16,6 @@ from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
-from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
@@ -155,7 +154,7 @@ def _prepared(
     from clipes.tasks.models.clip import weights_digest
 
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
-    if any(isinstance(STAGES[name], JointStage) for name in stages):
+    if any(STAGES[name].kind.of_training for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)  # takes seconds
     count = config.execution.shards
     inputs = RunInputs(

@@ -109,6 +109,21 @@ def list_below(folder: str) -> list[FileFacts]:
     ]
 
 
+def list_paths_below(folder: str) -> list[str] | None:
+    """List the paths of all files below a folder, at any depth, without reading sizes or times.
+
+    Returns:
+        The paths relative to the folder, sorted; None if there is no such folder.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    with translate_storage_errors(folder):
+        fs, path = filesystem(folder)
+        return sorted(posixpath.relpath(file, path) for file in fs.find(path)) if fs.isdir(path) else None
+
+
 def find_file(uri: str) -> FileFacts | None:
     """Look up one file or folder; return None if it does not exist.
 

@@ -9,6 +9,8 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 
 from clipes_core.errors import TransientError
 
+FIRST_WAIT_S, LONGEST_WAIT_S = 2, 120  # waits between the attempts of a shard, and of the writes that end a run
+
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
@@ -21,12 +23,12 @@ class RetryPolicy:
     Attributes:
         attempts: maximum number of attempts, including the first.
         first_wait_s: waiting time after the first attempt [s]; each further wait is twice as long as the one before.
-        last_wait_s: upper limit of each wait [s].
+        longest_wait_s: upper limit of each wait [s].
     """
 
     attempts: int
     first_wait_s: float
-    last_wait_s: float
+    longest_wait_s: float
 
     def call(self, function: Callable[..., Result], *args: object) -> Result:
         """Call a function until it succeeds or no attempt is left; log each wait with its cause.
@@ -37,11 +39,11 @@ class RetryPolicy:
         attempts = Retrying(
             retry=retry_if_exception_type(TransientError),
             stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential(multiplier=self.first_wait_s, max=self.last_wait_s),
+            wait=wait_exponential(multiplier=self.first_wait_s, max=self.longest_wait_s),
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         )
         return attempts(function, *args)
 
 
-ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, last_wait_s=30.0)  # its waits add up to a minute
+ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, longest_wait_s=30.0)  # its waits add up to a minute

@@ -18,14 +18,13 @@ from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.retry_policy import RetryPolicy
+from clipes.tasks.storage.retry_policy import FIRST_WAIT_S, LONGEST_WAIT_S, RetryPolicy
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
 # With 100 000 shards, writing the status takes seconds. The next pause lasts at least this multiple of that time.
 PAUSE_PER_WRITE = 4
-FIRST_WAIT_S, LAST_WAIT_S = 2, 120
 
 State = Literal["running", "completed", "failed", "cancelled"]
 
@@ -93,7 +92,7 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
-        attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LAST_WAIT_S)
+        attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LONGEST_WAIT_S)
         self._metrics = attempts.call(self._write_end, state, error)
 
     def summary(self) -> RunSummary:

@@ -23,7 +23,7 @@ class Flaky:
 def test_a_call_is_repeated_until_it_succeeds(caplog):
     flaky = Flaky(failures=2)
     with caplog.at_level(logging.WARNING):
-        assert RetryPolicy(attempts=3, first_wait_s=0.01, last_wait_s=1).call(flaky, "value") == "value"
+        assert RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=1).call(flaky, "value") == "value"
     assert len(flaky.calls) == 3
     assert [message.partition(" as it raised ")[2] for message in caplog.messages] == [
         "TransientError: attempt 1.",
@@ -34,13 +34,13 @@ def test_a_call_is_repeated_until_it_succeeds(caplog):
 def test_the_last_error_is_raised():
     flaky = Flaky(failures=5)
     with pytest.raises(TransientError, match=r"^attempt 2$"):
-        RetryPolicy(attempts=2, first_wait_s=0, last_wait_s=0).call(flaky, "value")
+        RetryPolicy(attempts=2, first_wait_s=0, longest_wait_s=0).call(flaky, "value")
     assert len(flaky.calls) == 2
 
 
 def test_waits_double_up_to_the_last():
     flaky = Flaky(failures=3)
-    RetryPolicy(attempts=4, first_wait_s=0.1, last_wait_s=0.2).call(flaky, "value")
+    RetryPolicy(attempts=4, first_wait_s=0.1, longest_wait_s=0.2).call(flaky, "value")
     waits = [later - earlier for earlier, later in zip(flaky.calls, flaky.calls[1:], strict=False)]
     assert waits == pytest.approx([0.1, 0.2, 0.2], abs=0.09)
 
@@ -53,5 +53,5 @@ def test_a_refusal_is_not_repeated():
 
 
 def test_one_minute_waits_for_a_minute():
-    waits = [min(ONE_MINUTE.first_wait_s * 2**n, ONE_MINUTE.last_wait_s) for n in range(ONE_MINUTE.attempts - 1)]
+    waits = [min(ONE_MINUTE.first_wait_s * 2**n, ONE_MINUTE.longest_wait_s) for n in range(ONE_MINUTE.attempts - 1)]
     assert sum(waits) == pytest.approx(60, abs=5)
