@@ -39,7 +39,7 @@ def record(path, *rejects):
 
 
 def makes(path, contents):
-    """A function that makes the artifact with the next of the contents, each in its turn."""
+    """Return a function that writes the artifact with the next of the given contents at each call."""
     turns = iter(contents)
 
     def make(shard):
@@ -50,7 +50,7 @@ def makes(path, contents):
     return make
 
 
-def test_a_damaged_artifact_is_discarded_and_then_made_again(repair_with, damaged, ledger, caplog):
+def test_a_damaged_artifact_is_discarded_and_rebuilt(repair_with, damaged, ledger, caplog):
     with caplog.at_level(logging.WARNING):
         repair_with(makes(damaged, [b"whole"])).rebuild(found(damaged), 0)
     assert damaged.read_bytes() == b"whole"
@@ -71,7 +71,7 @@ def test_an_artifact_that_another_shard_has_repaired_is_kept(repair_with, damage
     assert damaged.read_bytes() == b"whole"
 
 
-def test_a_rebuild_that_fails_is_done_again(repair_with, damaged):
+def test_a_failed_rebuild_is_repeated(repair_with, damaged):
     attempts = [WorkerError("its worker process died"), None]
 
     def make(shard):
@@ -88,7 +88,7 @@ def test_a_rebuild_that_fails_is_done_again(repair_with, damaged):
     assert damaged.read_bytes() == b"whole"
 
 
-def test_a_new_artifact_that_lacks_photos_fails_its_shard(repair_with, damaged, ledger):
+def test_a_rebuilt_artifact_with_transient_rejects_fails_its_shard(repair_with, damaged, ledger):
     timeout = Reject("a", "a.jpg", "cams", ErrorKind.TIMEOUT, "no answer")
     with pytest.raises(TransientError, match="1 photos failed for a transient cause"):
         repair_with(lambda shard: record(damaged, timeout)).rebuild(found(damaged), 0)

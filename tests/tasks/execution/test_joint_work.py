@@ -1,4 +1,4 @@
-"""The training as a stage: real processes that train a tiny network on masks of a few photos."""
+"""Trainings of a tiny network on the masks of a few photos, in one or several real worker processes."""
 
 import math
 import shutil
@@ -18,7 +18,7 @@ EVEN, RUNAWAY = str(CONFIGS / "even.py"), str(CONFIGS / "runaway.py")
 ATOL = 2e-5  # sums in another order; measured: 5e-7 in the loss, 7e-7 in the weights after thirty steps
 
 
-def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small):
+def test_two_processes_train_like_one_and_a_dead_one_ends_the_other(small):
     run = small.prepared(train={"mmseg_config": EVEN})
     with training_work(run) as work:
         record = work.make(0)
@@ -44,13 +44,13 @@ def test_two_processes_give_what_one_does_and_one_that_dies_ends_the_other(small
     assert same_weights(result, expected, ATOL)
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_step_and_causes(small):
+def test_a_loss_of_nan_or_inf_stops_the_training_and_names_the_iteration(small):
     run = small.prepared(train={"mmseg_config": RUNAWAY})
     with training_work(run) as work, pytest.raises(StageError, match=r"^the loss is (nan|inf) at iteration [1-9]\d? "):
         work.make(0)
 
 
-def test_more_photos_that_cannot_be_used_than_are_borne_end_the_training(small):
+def test_too_many_unusable_photos_stop_the_training(small):
     path = small.photos.folder / "b.png"
     content = path.read_bytes()
     run = small.prepared(train={"iterations": 3}, execution={"max_failure_rate": 0.1})
@@ -84,15 +84,15 @@ def test_bfloat16_trains_on_a_cpu_and_the_call_waits_in_few_frames(small, monkey
     assert {str(tensor.dtype) for tensor in result.weights.values()} == {"torch.float32", "torch.int64"}
 
 
-def test_a_training_without_a_step_in_time_is_stopped(small):
-    run = small.prepared(execution={"shard_timeout_s": 0.01})  # its process takes longer to begin
+def test_a_training_without_a_step_within_the_time_limit_is_stopped(small):
+    run = small.prepared(execution={"shard_timeout_s": 0.01})  # less time than its process needs to start
     with training_work(run) as work, pytest.raises(WorkerError) as told:
         work.make(0)
     assert str(told.value) == "stopped after 0.01 s without a step: raise execution.shard_timeout_s"
 
 
 @pytest.mark.slow
-def test_a_training_that_stands_still_is_stopped_and_gone_on_with(small):
+def test_a_training_that_hangs_is_stopped_and_resumes(small):
     run = small.prepared(execution={"shard_timeout_s": 45})
     with training_work(run) as work:
         with small.blocked():

@@ -53,7 +53,7 @@ def test_every_photo_has_a_row_with_its_digests(store):
     assert record.uri == store.artifact_uri(job.plan.key)
 
 
-def test_the_record_tells_who_made_how_many_rows(store):
+def test_the_record_names_the_worker_and_counts_the_rows(store):
     with worker_here("lengths") as counters:
         record = make_shard(job_of(store, "ab", "cde"))
         assert counters.count("lengths") == 2
@@ -65,7 +65,7 @@ def test_the_record_tells_who_made_how_many_rows(store):
     assert record.seconds >= 0
 
 
-def test_the_footer_has_the_key_the_config_and_what_the_stage_adds(store):
+def test_the_footer_has_the_key_the_config_and_the_stage_s_own_entries(store):
     job = job_of(store, "ab")
     job.footer["weights"] = "12 abc"
     with worker_here("lengths"):
@@ -80,7 +80,7 @@ def test_the_footer_has_the_key_the_config_and_what_the_stage_adds(store):
     }
 
 
-def test_rows_that_did_not_change_are_copied_and_the_others_computed(store):
+def test_unchanged_rows_are_copied_and_the_others_are_computed(store):
     _, before = made(store, "ab", "cde", "f")
 
     record, after = made(store, "ab", "cde", "f", "gh", cde={"fingerprint": "new"})
@@ -94,7 +94,7 @@ def test_rows_that_did_not_change_are_copied_and_the_others_computed(store):
 
 
 class Refuses(Lengths):
-    """A stage that cannot work."""
+    """A stage that raises an error as soon as it runs."""
 
     def rows(self, job):
         raise StageError("there is nothing to compute")
@@ -108,13 +108,13 @@ def test_a_shard_of_copied_rows_computes_nothing(store):
     assert [row["image_id"] for row in rows] == ["ab"]
 
 
-def test_a_stage_that_cannot_work_leaves_no_artifact(store):
+def test_a_failing_stage_leaves_no_artifact(store):
     with pytest.raises(StageError, match="nothing to compute"):
         made(store, "ab", stage=Refuses())
     assert list(Path(store.uri).rglob("*.*")) == []
 
 
-def test_a_photo_that_cannot_be_used_is_a_reject_of_this_stage_unless_an_earlier_one_reports_it(store):
+def test_an_unusable_photo_is_a_reject_of_the_first_stage_that_finds_it(store):
     record, rows = made(store, "gone 1", "ab", "above 2")
 
     assert [row["status"] for row in rows] == ["error", "ok", "error"]
@@ -133,7 +133,7 @@ def test_an_artifact_with_a_row_to_retry_is_not_complete(store):
     assert not plan.cached
 
 
-def test_rejects_of_copied_rows_are_reported_again(store):
+def test_the_rejects_of_copied_rows_are_reported_again(store):
     made(store, "gone 1", "ab")
     record, _ = made(store, "gone 1", "ab", "cd")
     assert (record.copied, [reject.image_id for reject in record.rejects]) == (2, ["gone 1"])
@@ -148,7 +148,7 @@ def test_a_photo_without_a_row_is_an_error_and_leaves_no_artifact(store):
 
 
 class Doubled(Lengths):
-    """Has each row twice."""
+    """A stage that yields each row twice."""
 
     def rows(self, job):
         return (row for row in super().rows(job) for _ in range(2))
@@ -161,7 +161,7 @@ def test_a_photo_with_two_rows_is_an_error_and_leaves_no_artifact(store):
 
 
 class Wrong(Lengths):
-    """Makes a row of another class, or of a photo of another shard."""
+    """A stage that yields a row of another class, or of a photo of another shard."""
 
     def __init__(self, row):
         self.wrong = row
@@ -207,7 +207,7 @@ class Words(Lengths):
 
 
 class JointWords(Words, JointStage):
-    """The same, made by several workers together."""
+    """The same rows from a joint stage."""
 
     def processes(self, job, devices):
         return 1
@@ -220,7 +220,7 @@ class JointWords(Words, JointStage):
 
 
 @pytest.mark.parametrize(("stage", "counted"), [(Words(), 3), (JointWords(), 0)])
-def test_rows_of_texts_have_no_digests_and_those_of_a_joint_stage_are_not_counted_here(store, stage, counted):
+def test_text_rows_have_no_digests_and_make_shard_counts_no_joint_rows(store, stage, counted):
     with worker_here("words") as counters:
         record = make_shard(job_of(store, "ab", stage=stage))
         assert counters.count("words") == counted
@@ -228,7 +228,7 @@ def test_rows_of_texts_have_no_digests_and_those_of_a_joint_stage_are_not_counte
     assert (record.images, record.computed) == (3, 3)
 
 
-def test_a_shard_that_is_cached_has_the_rejects_of_its_artifact(store):
+def test_a_cached_shard_has_the_rejects_of_its_artifact(store):
     first, _ = made(store, "gone 1", "above 2", "ab")
     _, plan = planned(store, "gone 1", "above 2", "ab")
     assert plan.cached
@@ -239,7 +239,7 @@ def test_a_shard_that_is_cached_has_the_rejects_of_its_artifact(store):
     assert (record.images, record.cached, record.copied, record.computed, record.worker) == (3, True, 0, 0, "")
 
 
-def test_a_cached_artifact_of_other_photos_is_broken(store):
+def test_a_cached_artifact_with_other_photos_is_reported_as_broken(store):
     made(store, "ab", "cd")
     _, plan = planned(store, "ab", "cd")
     other = dataclasses.replace(plan, photos=plan.photos[:1])
@@ -247,6 +247,6 @@ def test_a_cached_artifact_of_other_photos_is_broken(store):
         cached_record(LENGTHS, other, store)
 
 
-def test_a_process_that_is_no_worker_makes_no_shard(store):
+def test_make_shard_fails_in_a_process_that_is_no_worker(store):
     with pytest.raises(RuntimeError, match="this process is not a clipes worker"):
         make_shard(job_of(store, "ab"))

@@ -1,4 +1,4 @@
-"""The contract of runners, for each of them; and what sets them apart."""
+"""The contract that all runners fulfil, and the differences between them."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ WORKERS = {"gpu_workers": 1, "cpu_workers": 1}
 
 @pytest.fixture
 def prepared(tiny):
-    """Two photos in two shards, made by a runner of some kind."""
+    """Return a function that prepares a run of two photos in two shards with a given runner."""
     tiny.add("a", "cat;dog")
     tiny.add("d", "")
 
@@ -33,12 +33,12 @@ def prepared(tiny):
 
 
 def job_of(run, stage):
-    """The job of a shard of a stage that no pipeline has."""
+    """Return the job of shard 0 for a stage that is not in the registry."""
     plan = planned(run, run.own_stages()[0], 0, {})
     return shard_job(stage, plan, run.store, run.inputs, 0)
 
 
-def test_every_runner_makes_the_same_rows_and_counts_them(prepared, tmp_path):
+def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path):
     made = {}
     for kind in RUNNERS:
         run = prepared(kind, store=str(tmp_path / kind))
@@ -71,20 +71,20 @@ def test_every_runner_trains(prepared, kind):
 
 
 @EVERY_RUNNER
-def test_what_a_stage_raises_comes_as_it_is(prepared, kind):
+def test_an_error_of_a_stage_arrives_unchanged(prepared, kind):
     run = prepared(kind)
     with runner_for(run.config) as runner, pytest.raises(StageError, match=r"^the toy stage cannot work$"):
         runner.run(job_of(run, FAILING))
 
 
 @EVERY_RUNNER
-def test_a_runner_says_where_it_computes(prepared, kind):
+def test_the_record_names_the_device_of_the_worker(prepared, kind):
     slots = runner_for(prepared(kind).config).slots
     assert {workers: [slot.device for slot in slots[workers]] for workers in slots} == {"cpu": ["cpu"], "gpu": ["cpu"]}
 
 
 @EVERY_RUNNER
-def test_a_runner_that_was_closed_makes_nothing(prepared, kind):
+def test_a_closed_runner_refuses_jobs(prepared, kind):
     run = prepared(kind)
     runner = runner_for(run.config)
     with runner:
@@ -93,7 +93,7 @@ def test_a_runner_that_was_closed_makes_nothing(prepared, kind):
         runner.run(job_of(run, NOTES_ITS_PROCESS))
 
 
-def test_inline_works_in_this_process_and_local_does_not(prepared):
+def test_inline_runs_jobs_in_this_process_and_local_does_not(prepared):
     for kind, here in {"inline": True, "local": False}.items():
         run = prepared(kind)
         with runner_for(run.config) as runner:
@@ -101,7 +101,7 @@ def test_inline_works_in_this_process_and_local_does_not(prepared):
         assert (record.worker == f"cpu:{os.getpid()}") is here
 
 
-def test_cancelling_ends_who_waits_for_a_worker(prepared):
+def test_cancel_ends_the_threads_that_wait_for_a_worker(prepared):
     run = prepared("local")
     with runner_for(run.config) as runner:
         errors = []
@@ -122,7 +122,7 @@ def test_cancelling_ends_who_waits_for_a_worker(prepared):
         assert [str(error) for error in errors] == ["stopped before it was done"]
 
 
-def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
+def test_an_unknown_runner_or_setting_is_a_config_error(tiny):
     other = tiny.config(execution={"runner": {"kind": "cluster"}})
     with pytest.raises(ConfigError, match=r"^execution\.runner\.kind: Input should be 'local' or 'inline' \(got 'clu"):
         runner_for(other)
@@ -131,7 +131,7 @@ def test_an_unknown_runner_or_key_is_an_error_of_the_config(tiny):
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_ctrl_c_comes_before_an_error_of_a_local_runner_that_ends(prepared):
+def test_ctrl_c_takes_precedence_over_errors_of_the_closing_runner(prepared):
     class EndsBadly(LocalRunner):
         def cancel(self):
             super().cancel()

@@ -29,7 +29,7 @@ def three(tiny):
 
 @pytest.fixture
 def made(three, pool):
-    """A call that makes a run, stage after stage, and gives stage -> record."""
+    """Return a function that makes all stages of a run, and returns the record of each stage."""
 
     def made(until="masks", **sections):
         run = prepare_run(three.config(**sections), until)
@@ -42,13 +42,13 @@ def column(stage, name):
     return STAGES[stage].schema.names.index(name)
 
 
-def test_a_run_is_made_once(made):
+def test_a_second_run_reuses_everything(made):
     first, again = made(), made()
     assert [(first[name].cached, again[name].cached) for name in first] == [(False, True)] * 3
     assert [record.uri for record in first.values()] == [record.uri for record in again.values()]
 
 
-def test_a_page_that_fails_when_it_is_read_is_made_again_by_its_stage(made, caplog):
+def test_an_artifact_with_a_damaged_page_is_rebuilt_by_its_stage(made, caplog):
     cams = Path(made()["cams"].uri)
     whole = pq.read_table(cams)
     flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
@@ -83,7 +83,7 @@ def test_a_rebuild_repairs_the_damaged_artifact_it_copies_from(made, three, capl
 
 
 class LosesWorkers:
-    """A pool some of whose workers die when they begin."""
+    """A pool that kills some workers at the start of their calls."""
 
     def __init__(self, pool, deaths):
         self._pool, self._deaths = pool, deaths
@@ -98,14 +98,14 @@ class LosesWorkers:
         return self._pool.idle_worker(timeout_s)
 
 
-def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool):
+def test_a_rebuild_whose_worker_dies_succeeds_in_the_next_attempt(made, three, pool):
     cams = Path(made()["cams"].uri)
     flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
     run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
-    meets_it, dies_in_the_mend, mends, goes_on = False, True, False, False
+    finds_damage, dies_in_rebuild, rebuilds, computes = False, True, False, False
     ledger = Ledger(run.photos, 1)
     texts, cams_work, masks = all_stage_shards(
-        run, ledger, LosesWorkers(pool, [meets_it, dies_in_the_mend, mends, goes_on])
+        run, ledger, LosesWorkers(pool, [finds_damage, dies_in_rebuild, rebuilds, computes])
     )
     for work in (texts, cams_work):
         work_on(work, run)
@@ -119,22 +119,22 @@ def test_a_mend_whose_worker_dies_is_done_in_the_next_attempt(made, three, pool)
     assert ledger.record("cams", 0).computed == 3
 
 
-def test_digests_that_fail_are_made_again_too(made):
+def test_an_artifact_with_unreadable_digests_is_rebuilt(made):
     cams = Path(made()["cams"].uri)
     flip_in_page(cams, group=0, column=column("cams", "output_digest"))
     second = made(crf={"iter_max": 2})
     assert (second["cams"].computed, second["masks"].computed) == (3, 3)
 
 
-def test_a_cached_artifact_whose_ids_fail_is_made_again(made):
+def test_a_cached_artifact_with_unreadable_ids_is_rebuilt(made):
     masks = Path(made()["masks"].uri)
     flip_in_page(masks, group=0, column=column("masks", "image_id"))
     second = made()
     assert (second["cams"].cached, second["masks"].cached, second["masks"].computed) == (True, False, 3)
 
 
-def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool):
-    """As when somebody deletes what a run that is going on has counted as cached."""
+def test_an_artifact_deleted_before_it_is_read_is_rebuilt(made, three, pool):
+    """Another process deletes the artifact after the run has counted it as cached."""
     cams = Path(made("cams")["cams"].uri)
     run = prepare_run(three.config(), "masks")
     ledger = Ledger(run.photos, 1)
@@ -147,7 +147,7 @@ def test_an_artifact_that_goes_before_it_is_read_is_made_again(made, three, pool
     assert (ledger.record("cams", 0).computed, ledger.record("masks", 0).computed) == (3, 3)
 
 
-def test_texts_that_fail_are_made_again(made):
+def test_unreadable_texts_are_rebuilt(made):
     texts = Path(made()["texts"].uri)
     flip_in_page(texts, group=0, column=column("texts", "feature"))
     second = made(cam={"power": 1})
@@ -163,7 +163,7 @@ def test_rows_that_cannot_be_copied_are_computed(made, three):
     assert not cams.exists()
 
 
-def test_an_artifact_of_other_photos_is_made_again(made, three):
+def test_an_artifact_with_other_photos_is_rebuilt(made, three):
     cams = Path(made()["cams"].uri)
     stranger = cams.read_bytes()
     three.remove("c")
@@ -179,14 +179,14 @@ def test_an_artifact_of_other_photos_is_made_again(made, three):
 
 
 def replaced_key(data, old, new):
-    """The bytes of an artifact that claims another content key, of the same length."""
+    """Return the bytes of an artifact with another content key of the same length."""
     old_key, new_key = (path.stem.partition("-")[2].encode() for path in (old, new))
     assert data.count(old_key) >= 1
     return data.replace(old_key, new_key)
 
 
 class OutOfReach(LocalFileSystem):
-    """A store on a disk or network that does not answer a read just now."""
+    """A store that does not answer reads for a while."""
 
     protocol = "outofreach"
 
@@ -196,7 +196,7 @@ class OutOfReach(LocalFileSystem):
         return super()._open(path, mode, **options)
 
 
-def test_an_artifact_that_cannot_be_reached_is_not_dropped(made):
+def test_an_artifact_is_kept_if_the_store_does_not_answer(made):
     cams = Path(made()["cams"].uri)
     register_implementation("outofreach", OutOfReach, clobber=True)
     store = ArtifactStore(f"outofreach://{cams.parents[3]}")
@@ -205,7 +205,7 @@ def test_an_artifact_that_cannot_be_reached_is_not_dropped(made):
     assert cams.exists()
 
 
-def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
+def test_a_folder_in_place_of_an_artifact_is_reported_and_kept(made):
     cams = Path(made()["cams"].uri)
     cams.unlink()
     cams.mkdir()
@@ -214,7 +214,7 @@ def test_a_folder_in_the_place_of_an_artifact_is_told_and_left(made):
     assert cams.is_dir()
 
 
-def test_texts_of_a_candidate_that_fail_are_made_again_and_no_other(three, pool, caplog):
+def test_only_the_unreadable_texts_of_a_candidate_are_rebuilt(three, pool, caplog):
     def ranked(pool, **sections):
         return worked_through(prepare_ranking(three.config(**sections), ("a {}.", "the {}.")), pool)
 
@@ -223,7 +223,7 @@ def test_texts_of_a_candidate_that_fail_are_made_again_and_no_other(three, pool,
     whole = pq.read_table(texts)
     flip_in_page(texts, group=0, column=column("texts", "feature"))
     with caplog.at_level(logging.WARNING), worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
-        second = ranked(own, clip={"pooling": "cls"})  # in a process that has not read them yet
+        second = ranked(own, clip={"pooling": "cls"})  # in a process that has not read these texts yet
 
     assert [second.record("candidate_texts", shard).computed for shard in (0, 1)] == [0, 45]
     assert second.record("prompts", 0).computed == 3

@@ -1,4 +1,4 @@
-"""What a change costs a run that trains, and what is made again of a training that was damaged."""
+"""What a change recomputes in a run with a training, and how a damaged training is rebuilt."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def prepared(small):
 
 @pytest.fixture(scope="module", autouse=True)
 def trained(prepared, pool):
-    """The segmenter's record, and what its training has written."""
+    """Return the segmenter's record and the output of its training."""
     run = prepared()
     record = worked_through(run, pool).record("segmenter", 0)
     return record, result_of(run, record)
@@ -61,11 +61,11 @@ def planned(run):
         ({"crf": {"bi_w": 5}}, {**TRAINED, "masks": 5}),
     ],
 )
-def test_a_setting_costs_what_reads_it(prepared, settings, expected):
+def test_a_changed_setting_recomputes_only_the_stages_that_read_it(prepared, settings, expected):
     assert planned(prepared(**settings)) == expected
 
 
-def test_one_relabelled_photo_costs_its_rows_and_the_training(small, prepared):
+def test_one_relabelled_photo_recomputes_its_rows_and_the_training(small, prepared):
     small.photos.label("b", "cat;dog")
     relabelled = prepared()
     small.photos.label("b", "dog")
@@ -83,7 +83,7 @@ def flipped(weights):
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, truncated, flipped])
-def test_damaged_weights_are_found(prepared, pool, trained, damage, caplog):
+def test_damaged_weights_are_found_and_rebuilt(prepared, pool, trained, damage, caplog):
     record, _ = trained
     weights = Path(weights_uri(record.uri))
     content = weights.read_bytes()
@@ -96,7 +96,7 @@ def test_damaged_weights_are_found(prepared, pool, trained, damage, caplog):
 
 
 @pytest.mark.slow
-def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, trained):
+def test_weights_deleted_before_the_scores_read_them_are_rebuilt(prepared, trained):
     record, expected = trained
     run = prepared(evaluation={"flip": True})
     ledger = Ledger(run.photos, run.evaluated)
@@ -113,7 +113,7 @@ def test_weights_that_go_before_the_scores_read_them_are_made_again(prepared, tr
 
 
 @pytest.mark.slow
-def test_masks_that_the_training_finds_broken_are_made_again_and_it_goes_on(prepared, pool):
+def test_masks_found_damaged_by_the_training_are_rebuilt_and_it_resumes(prepared, pool):
     run = prepared()
     masks = [Path(each.uri) for each in worked_through(run, pool).records("masks")]
     whole = [pq.read_table(path) for path in masks]

@@ -47,7 +47,7 @@ def counters():
 
 @pytest.fixture(scope="module")
 def two(counters):
-    """Two workers on a machine that has one CPU as its device."""
+    """Yield a pool of two workers, both on the CPU."""
     slots = gpu_slots(ClipConfig(device="cpu"), ExecutionConfig(gpu_workers=2))
     with worker_pool(slots, counters) as pool:
         yield pool
@@ -64,7 +64,7 @@ def pid(pool):
 
 
 def gone(pids, seconds):
-    """Whether all processes end within some time; waiting for them would take their exit codes from the pool."""
+    """Return whether all processes end in time, without reaping them: the pool needs their exit codes."""
     until = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.05)
@@ -87,7 +87,7 @@ def test_two_workers_share_the_work(two):
     assert f"cpu:{os.getpid()}" not in names
 
 
-def test_a_worker_does_one_thing_at_a_time(one):
+def test_a_worker_runs_one_call_at_a_time(one):
     started = time.monotonic()
     with ThreadPoolExecutor(3) as threads:
         names = list(threads.map(lambda _: call(one, name_of_worker, 0.2), range(3)))
@@ -96,7 +96,7 @@ def test_a_worker_does_one_thing_at_a_time(one):
     assert time.monotonic() - started >= 0.6
 
 
-def test_two_devices_each_load_the_model_once_and_make_what_one_makes(two, tiny, pool):
+def test_two_devices_load_the_model_once_each_and_give_the_same_rows(two, tiny, pool):
     for number in range(12):
         tiny.add(f"photo{number}", "cat;dog")
     run = prepare_run(tiny.config(execution={"shards": 6}), "cams")
@@ -117,13 +117,13 @@ def test_two_devices_each_load_the_model_once_and_make_what_one_makes(two, tiny,
             np.testing.assert_allclose(stored_cams(rows[image_id], column), stored_cams(row, column), atol=1e-3)
 
 
-def test_the_threads_of_a_worker_are_those_of_its_slot():
+def test_a_worker_has_the_threads_of_its_slot():
     with worker_pool([WorkerSlot("cpu", 3)], Counters(())) as pool:
         found = [call(pool, os.getenv, f"{name}_NUM_THREADS") for name in ("OMP", "OPENBLAS", "MKL")]
     assert found == ["3", "3", "3"]
 
 
-def test_workers_count_rows_together(two, counters):
+def test_the_counts_of_all_workers_are_added_up(two, counters):
     before = counters.count("masks")
 
     with ThreadPoolExecutor(2) as threads:
@@ -133,7 +133,7 @@ def test_workers_count_rows_together(two, counters):
     assert counters.count("texts") == 0
 
 
-def test_a_worker_that_is_killed_while_it_counts_blocks_nobody():
+def test_a_worker_killed_while_counting_blocks_no_other_worker():
     counters = Counters(("masks",))
     with worker_pool([WorkerSlot("cpu", 1)] * 2, counters) as pool, ThreadPoolExecutor(1) as threads:
         pids = [pid(pool), pid(pool)]
@@ -163,7 +163,7 @@ def test_a_killed_worker_is_replaced(one):
     assert pid(one) != first
 
 
-def test_a_worker_that_was_killed_while_idle_is_replaced(one):
+def test_a_worker_killed_while_idle_is_replaced(one):
     first = pid(one)
     os.kill(first, signal.SIGKILL)
     assert gone([first], 10)
@@ -172,15 +172,15 @@ def test_a_worker_that_was_killed_while_idle_is_replaced(one):
     assert pid(one) != first
 
 
-def test_a_worker_that_is_killed_again_and_again_costs_the_calls_it_had(one):
+def test_a_worker_killed_repeatedly_loses_only_its_own_calls(one):
     for _ in range(3):
         os.kill(pid(one), signal.SIGKILL)
         with pytest.raises(WorkerError, match="its worker process died"):
-            call(one, time.sleep, 0)  # at once: the death is not known yet
+            call(one, time.sleep, 0)  # immediately, before the pool can notice the death
     assert pid(one)
 
 
-def test_a_call_that_takes_too_long_is_stopped_and_its_worker_replaced(one):
+def test_a_call_over_the_time_limit_is_stopped_and_its_worker_replaced(one):
     first = pid(one)
     started = time.monotonic()
 
@@ -201,30 +201,30 @@ def test_a_worker_that_runs_out_of_memory_is_replaced(one):
     assert gone([first], 10)
 
 
-def test_what_a_worker_logs_is_seen(capfd):
+def test_the_log_of_a_worker_is_shown(capfd):
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as pool:
         call(pool, warn, "the network has 12 blocks")
     assert "clipes: the network has 12 blocks\n" in capfd.readouterr().err
 
 
-def test_the_time_limit_is_that_of_the_call_alone(one):
+def test_the_time_limit_covers_only_the_call(one):
     with ThreadPoolExecutor(3) as threads:
         waiting = [threads.submit(call, one, time.sleep, 0.4, timeout_s=0.9) for _ in range(3)]
         assert [each.result(timeout=20) for each in waiting] == [None, None, None]
 
 
-def test_an_exception_comes_back_as_it_is(two):
+def test_an_exception_arrives_unchanged(two):
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         call(two, operator.truediv, 1, 0)
 
 
-def test_a_timeout_inside_the_call_is_not_taken_for_the_worker_s(two):
+def test_a_timeout_error_of_the_call_is_not_the_pool_s_time_limit(two):
     with pytest.raises(TimeoutError, match="the store did not answer") as caught:
         call(two, be_too_late)
     assert not isinstance(caught.value, WorkerError)
 
 
-def test_a_photo_s_error_comes_back_with_its_kind(two, tmp_path):
+def test_the_error_of_a_photo_arrives_with_its_kind(two, tmp_path):
     photo = Photo("a", f"{tmp_path}/a.jpg", 1, "1", ())
     with pytest.raises(PhotoError) as caught:
         call(two, load_photo, photo, DatasetConfig())
@@ -232,14 +232,14 @@ def test_a_photo_s_error_comes_back_with_its_kind(two, tmp_path):
     assert caught.value.reason == f"{tmp_path}/a.jpg does not exist"
 
 
-def test_the_pool_works_on_after_an_exception(one):
+def test_the_pool_accepts_calls_after_an_exception(one):
     first = pid(one)
     with pytest.raises(ZeroDivisionError):
         call(one, operator.truediv, 1, 0)
     assert pid(one) == first
 
 
-def test_what_cannot_be_sent_to_a_worker_is_told_and_the_pool_works_on(one):
+def test_an_unpicklable_call_is_reported_and_the_pool_accepts_more_calls(one):
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         call(one, lambda: None)
     assert pid(one)
@@ -257,7 +257,7 @@ def test_closing_ends_the_processes():
         call(pool, name_of_worker)
 
 
-def test_closing_a_pool_that_was_never_used_is_quick():
+def test_closing_a_pool_that_was_never_used_ends_at_once():
     started = time.monotonic()
     WorkerPool([WorkerSlot("cpu", 1)], Counters(())).close()
     assert time.monotonic() - started < 2
@@ -280,7 +280,7 @@ def test_a_worker_blocks_sigint_from_its_start(one):
     second = pid(one)
     assert call(one, blocks_sigint)
     with pytest.raises(WorkerError):
-        call(one, time.sleep, 60, timeout_s=0.5)  # pebble replaces the process in a thread of its own
+        call(one, time.sleep, 60, timeout_s=0.5)  # pebble replaces the process in another thread
     assert call(one, blocks_sigint)
     assert len({first, second, pid(one)}) == 3
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -292,7 +292,7 @@ def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
     program = subprocess.run(
         [sys.executable, ROOT / "tests" / "support" / "interrupted_pools.py", scenario, str(trials)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
-        capture_output=True,  # to its end, when no worker holds it any more
+        capture_output=True,  # run() reads the output until no worker holds the pipe any more
         text=True,
         timeout=120,
         start_new_session=True,
@@ -304,7 +304,7 @@ def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
     assert program.returncode == 0
 
 
-def test_a_call_that_is_stopped_says_so_and_the_pool_works_on(one, tmp_path):
+def test_a_stopped_call_raises_and_the_pool_accepts_more_calls(one, tmp_path):
     started = tmp_path / "started"
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(call, one, stand_still, started)
@@ -317,7 +317,7 @@ def test_a_call_that_is_stopped_says_so_and_the_pool_works_on(one, tmp_path):
     assert call(one, operator.add, 1, 2) == 3
 
 
-def test_closing_tells_who_waits():
+def test_closing_raises_an_error_in_the_threads_that_wait():
     pool = WorkerPool([WorkerSlot("cpu", 1)], Counters(()))
     worker = pid(pool)
     with ThreadPoolExecutor(2) as threads:
@@ -330,7 +330,7 @@ def test_closing_tells_who_waits():
     assert gone([worker], 5)
 
 
-def test_only_workers_have_a_device():
+def test_only_a_worker_process_has_a_device():
     with pytest.raises(RuntimeError, match=r"this process is not a clipes worker: call this code in a worker"):
         current_worker()
 
@@ -368,10 +368,10 @@ def test_workers_end_with_their_parent(tmp_path, number):
         parent.send_signal(number)
 
         assert parent.wait(timeout=10) == -number
-        assert gone(family, 10)  # one is in the middle of a call, one idle
+        assert gone(family, 10)  # one of them is busy, the other idle
 
 
-def test_a_worker_counts_its_own_memory_and_not_its_parent_s():
+def test_the_peak_memory_of_a_worker_excludes_its_parent():
     held = np.ones(600 << 20, dtype=np.uint8)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(("cams",))) as pool:
         peak = call(pool, peak_memory, timeout_s=60)
