@@ -1,12 +1,12 @@
-"""Measure how long the computation of CAMs takes on this machine, in several variants.
+"""Measure how long this machine takes to compute CAMs, in several variants.
 
     python benchmarks/cam_speed.py [--model ViT-B-16-quickgelu] [--size 500x375] [--rounds 5]
 
-The benchmark computes the CAMs of a photo of random pixels with a CLIP with random weights. The variants are two
+The benchmark computes the CAMs of a photo of random pixels. The CLIP network has random weights. The variants are two
 classes in fp32, two classes in bf16, two classes in fp32 without refinement, and four classes in fp32. The benchmark
-also times the affinity of eq. (7) alone: as clipes computes it, and with the paper's matrix products. Each round times
-all variants, so that changes in the speed of the machine affect all of them. The benchmark prints the fastest time of
-each variant, in seconds and relative to the first variant.
+also times the refinement of CAMs (eq. (7) of CLIP-ES) separately: as clipes computes it, and with the paper's matrix
+products. Each round times all variants, so that changes in the speed of the machine affect all of them. The benchmark
+prints the fastest time of each variant, in seconds and relative to the first variant.
 """
 
 import argparse
@@ -40,11 +40,11 @@ def main() -> None:
     base = fastest["cams fp32"]
     print(f"{arguments.model}, {arguments.size}, {torch.get_num_threads()} threads")
     for name, seconds in fastest.items():
-        print(f"{name:32} {seconds:8.3f} s   x {seconds / base:.2f} of cams fp32")
+        print(f"{name:32} {seconds:8.3f} s   {seconds / base:.2f} times cams fp32")
 
 
 def variants(model: str, width: int, height: int) -> dict[str, Callable[[], object]]:
-    """Return the functions to time, by the name of the variant."""
+    """Return the function to time for each variant, by name."""
     config = ClipConfig(model=model, pretrained="random:0")
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -68,7 +68,7 @@ def variants(model: str, width: int, height: int) -> dict[str, Callable[[], obje
 
 
 def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeatures:
-    """Return text features that are random unit vectors."""
+    """Return random unit vectors as text features."""
     dim = backbone.visual.proj.shape[1]
     features = random.standard_normal((CLASSES + BACKGROUND_WORDS, dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def random_texts(backbone: Backbone, random: np.random.Generator) -> TextFeature
 
 
 def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-    """Compute eq. (7) as the paper writes it, with the matrix A squared, once per class."""
+    """Compute eq. (7) of CLIP-ES as written: for each class, compute A, square it, and multiply it by the CAM."""
     refined = []
     for cam in cams:
         d = sinkhorn(attention, 3)
@@ -87,7 +87,7 @@ def refine_by_matrix_product(cams: torch.Tensor, attention: torch.Tensor) -> tor
 
 
 def measure(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the fastest time of each function [s]. An additional first round is a warm-up and does not count."""
+    """Return the fastest time of each function [s]. A warm-up round runs first and does not count."""
     seconds = {name: float("inf") for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():

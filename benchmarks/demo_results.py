@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo_results --seeds 101 102 103
 
-Each seed gives a different data set of generated scenes. No setting was chosen on these scenes. Artifacts in the store
-are reused.
+Each seed gives a different data set of generated scenes. These scenes were not used to choose any setting. The
+benchmark reuses artifacts in the store.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
 DEMO_SEED = 0  # dataset.seed in CONFIG
-SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes the section under it
+SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes the section under this heading
 SCORES = {
     "centre_box": "centre box (baseline)",
     "initial_cam": "initial CAM",
@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run each variant of the demo on each seed, rank templates on each seed, and write the scores."""
+    """Run all variants of the demo and rank the templates for each seed, and write the scores."""
     arguments = parse_arguments(__doc__, [101, 102, 103])
     metrics = {
         variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
@@ -63,7 +63,7 @@ def parse_arguments(description: str, seeds: list[int]) -> argparse.Namespace:
 
 
 def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
-    """Run one variant on one seed; return the content of metrics.json and the template that was used."""
+    """Run one variant with one seed. Return the content of metrics.json, and the template of the run."""
     clipes("run", "results", store, "--until", "mask_scores", settings=(f"dataset.seed={seed}", *settings))
     folder = ROOT / store / "runs" / "results"
     made = json.loads((folder / "run.json").read_text())
@@ -71,14 +71,14 @@ def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
 
 
 def clipes(command: str, name: str, store: str, *options: str, settings: Sequence[str]) -> None:
-    """Call a clipes command with the demo's config, using the `clipes` program next to this Python interpreter.
+    """Call a clipes command with the demo's config. Use the `clipes` program next to this Python interpreter.
 
     Args:
         command: name of the command: run or prompts.
         name: name of the run.
         store: folder of artifacts and runs.
         options: further options of the command.
-        settings: settings that replace those of the config, each as KEY=VALUE.
+        settings: settings that override the config, each as KEY=VALUE.
     """
     program = Path(sys.executable).with_name("clipes")
     overrides = [word for setting in settings for word in ("--set", setting)]
@@ -87,11 +87,11 @@ def clipes(command: str, name: str, store: str, *options: str, settings: Sequenc
 
 
 def prompt_scores(seed: int, store: str) -> dict[str, Any]:
-    """Rank templates on one seed with `clipes prompts --with-miou`.
+    """Run `clipes prompts --with-miou` with one seed, and return the ranking of the templates.
 
     Returns:
-        A dict of two entries. `rows` has the rows of prompt_scores.parquet, ordered by the mIoU of the refined CAMs,
-        the highest first. `facts` has the content of metrics.json.
+        A dict with two keys. `rows` has the rows of prompt_scores.parquet, in descending order of the mIoU of the
+        refined CAMs. `facts` has the content of metrics.json.
     """
     name = "results-prompts"
     clipes("prompts", name, store, "--with-miou", "--miou-photos", "200", settings=[f"dataset.seed={seed}"])
@@ -136,8 +136,8 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the lines of a table: the mIoU of the pseudo masks, and the template that `auto` chose, for each seed."""
-    lines = [f"| pseudo mask by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
+    """Return the lines of a table with one column per seed: mIoU of the pseudo masks, and the chosen template."""
+    lines = [f"| mIoU of the pseudo masks, by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
@@ -146,19 +146,19 @@ def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str,
 
 
 def spread(values: Sequence[float]) -> str:
-    """Format the mean of values, followed by the lowest and the highest value."""
+    """Format the mean of the values, followed by the lowest and the highest value."""
     return f"{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """Return the lines of the section on templates: a table of all seeds, and the templates of the demo's seed."""
+    """Return the lines of the section on templates: a table of all seeds, and a table for the demo's seed."""
     lines = [
         "",
         "## Sharpness and mIoU of templates",
         "",
         f"For each seed, `clipes prompts {CONFIG} --set dataset.seed=SEED --with-miou --miou-photos 200`",
-        f"ranked the shipped templates by sharpness, and scored the CAMs of a sample of them. Seed {DEMO_SEED} is the",
-        "demo's. The first table shows:",
+        "ranked the shipped templates by sharpness, and scored the CAMs for a sample of these templates.",
+        f"Seed {DEMO_SEED} is the seed of the demo. The first table shows:",
         "",
         "- **Spearman**: the rank correlation between the sharpness of the templates and the mIoU of their CAMs. In",
         "  the paper, templates of lower sharpness give better masks, so the correlation is negative.",
@@ -186,13 +186,13 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
 
 
 def best_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
-    """Format the mIoU with the template that `auto` chooses, and the median mIoU of the sampled templates."""
+    """Format the mIoU of the template with the best rank, and the median mIoU of the sampled templates."""
     (best,) = (row[what] for row in rows if row["rank"] == 1)
     return f"{100 * best:.2f}, {100 * statistics.median(row[what] for row in rows):.2f}"
 
 
 def signed(correlation: float | None) -> str:
-    """Format a rank correlation. If it is None because all scores are equal, return `undefined`."""
+    """Format a rank correlation. None means that all scores are equal, and becomes `undefined`."""
     return "undefined" if correlation is None else f"{correlation:+.2f}"
 
 

@@ -1,12 +1,11 @@
-"""Measure the time that a run takes in addition to its computation: for the server, imports, task runs and files.
+"""Measure how much time a run spends on things other than computation: the server, imports, task runs and files.
 
     python -m benchmarks.orchestration [--shards 2000 10000]
 
-The benchmark runs the demo, runs it again with all shards cached, and then runs data sets with one tiny photo per
-shard. The additional time is called orchestration. It is the wall time of the command minus the computing time of the
-busiest kind of worker (GPU or CPU). The computing time of a kind of worker is the mean of the computing times of its
-workers. The benchmark also prints upper bounds for some of the times. The times of an idle machine should be below
-these bounds.
+The benchmark runs the demo, and runs it again with all shards cached. It then does the same with data sets that have
+one tiny photo per shard. It computes the mean computing time of the GPU workers and that of the CPU workers, and
+subtracts the longer of the two from the wall time of the command. The difference is called orchestration. The benchmark
+also prints limits for some of the times. On an otherwise idle machine, the times should be below these limits.
 """
 
 import argparse
@@ -48,7 +47,7 @@ class Cost:
 
     Attributes:
         wall: wall time of the command [s].
-        working: computing time of the busiest kind of worker, averaged over the workers of this kind [s].
+        working: mean computing time of the GPU workers or of the CPU workers, whichever is longer [s].
         shards: number of shards of all stages.
     """
 
@@ -63,10 +62,10 @@ class Cost:
 
 
 def main() -> None:
-    """Measure the runs, and print their times and the bounds."""
+    """Measure the runs, and print their times and the limits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--shards", type=int, nargs="*", default=[2000], help="numbers of shards of the data sets of tiny photos"
+        "--shards", type=int, nargs="*", default=[2000], help="number of shards of each data set of tiny photos"
     )
     parser.add_argument("--no-demo", action="store_true", help="run only the data sets of tiny photos")
     arguments = parser.parse_args()
@@ -99,7 +98,7 @@ def measured(arguments: Sequence[str], run: str) -> Cost:
 
 
 def working(stages: dict[str, dict[str, float]]) -> float:
-    """Return the computing time of the busiest kind of worker, averaged over its workers [s]. No run can take less."""
+    """Return the mean computing time of the GPU workers or of the CPU workers, whichever is longer [s]."""
     execution = ExecutionConfig()
     workers = {"cpu": len(cpu_slots(execution)), "gpu": len(gpu_slots(ClipConfig(), execution))}
     busy = dict.fromkeys(workers, 0.0)
@@ -110,7 +109,7 @@ def working(stages: dict[str, dict[str, float]]) -> float:
 
 
 def tiny_run(folder: Path, shards: int) -> list[str]:
-    """Write a data set with one tiny photo per shard, and its config; return the arguments of a run on it."""
+    """Write a data set with one tiny photo per shard, and a config for it. Return the arguments of `clipes run`."""
     folder.mkdir()
     missing, names = set(range(shards)), []
     for name in map(str, count()):
@@ -129,7 +128,7 @@ def tiny_run(folder: Path, shards: int) -> list[str]:
 
 
 def print_cost(what: str, cost: Cost) -> None:
-    """Print the times of a run, and its orchestration time per shard."""
+    """Print the times of a run, and its orchestration per shard."""
     print(
         f"{what}: {cost.wall:.1f} s wall time, {cost.working:.1f} s computing time, {cost.shards} shards, "
         f"{cost.orchestration:.1f} s orchestration ({1000 * cost.orchestration / cost.shards:.0f} ms per shard)",

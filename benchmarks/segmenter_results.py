@@ -3,7 +3,8 @@
     python -m benchmarks.segmenter_results --seeds 0 1 2
 
 The losses are the confidence-guided loss and cross entropy. The photos and masks are those of configs/demo.yaml. A seed
-determines the initial weights, the order of the photos and their augmentation. Artifacts in the store are reused.
+determines the initial weights, the order of the photos and their augmentation. The benchmark reuses artifacts in the
+store.
 """
 
 import json
@@ -24,7 +25,7 @@ WHY = (
 
 
 def main() -> None:
-    """Train with each loss and seed, score with and without a CRF, and write the scores."""
+    """Train with each loss and seed, score each segmenter with and without a CRF, and write the scores."""
     arguments = parse_arguments(__doc__, [0, 1, 2])
     seeds, store = arguments.seeds, arguments.store
     runs = {(loss, crf): [run(loss, crf, seed, store) for seed in seeds] for loss, crf in product(LOSSES, CRF)}
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def run(loss: str, crf: str, seed: int, store: str) -> dict[str, Any]:
-    """Run one variant and return the content of metrics.json. Runs that differ only in the CRF share a segmenter."""
+    """Run one variant, and return the content of metrics.json. Runs that differ only in `crf` share a segmenter."""
     name = f"results-{loss}-{seed}-crf-{crf}"
     settings = (f"train.loss={loss}", f"train.seed={seed}", f"evaluation.crf.enabled={crf}")
     clipes("run", name, store, settings=settings)
@@ -49,11 +50,11 @@ def section(seeds: Sequence[int], runs: Mapping[tuple[str, str], Sequence[Mappin
         SEGMENTER_HEADING,
         "",
         f"`{command}` wrote this section. The segmenter of `{CONFIG}`",
-        f"is trained on the pseudo masks of {first['pseudo_mask']['images']} scenes, whose own mIoU is "
-        f"{100 * first['pseudo_mask']['miou']:.1f} %. It is scored on {first['segmenter']['images']} scenes",
+        f"is trained on the pseudo masks of {first['pseudo_mask']['images']} scenes, which have an mIoU of "
+        f"{100 * first['pseudo_mask']['miou']:.1f} %. The segmenter is scored on {first['segmenter']['images']} scenes",
         "of another seed. The table shows the mIoU of the segmenter in %: the mean over the training seeds (in",
         "brackets, the lowest and the highest value), and the value for each training seed. The column `pixels kept`",
-        "has the share of the labelled pixels that the loss counts.",
+        "has the share of the labelled pixels that count in the loss.",
         "",
         f"| loss | prediction | mIoU | {' | '.join(f'seed {seed}' for seed in seeds)} | pixels kept | iterations/s |",
         f"|---|---|---|{'---|' * len(seeds)}---|---|",

@@ -1,6 +1,6 @@
-"""Class-aware attention-based affinity (CAA): spreads a CAM along the attention.
+"""Spread CAMs along CLIP's attention: class-aware attention-based affinity (CAA), and its baseline MHSA.
 
-The CAM is spread from the patches inside boxes, which are drawn around its high values.
+CAA spreads a CAM only from the patches inside boxes around the CAM's high values. MHSA spreads it from all patches.
 """
 
 import cv2
@@ -17,11 +17,11 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
     Args:
         attn_weights: (n, n) float, at least 0, rows are queries.
-        rounds: number of rounds. Each round divides by the column sums, and then by the row sums.
+        rounds: number of rounds. Each round divides each column by its sum, and then each row by its sum.
 
     Returns:
-        (n, n) D of eq. (6), in the dtype of `attn_weights`. The rows sum to 1 if there is at least one round. A row or
-        column of zeros, which can result from a very peaked softmax, stays zero.
+        (n, n), the matrix D of eq. (6), in the dtype of `attn_weights`. The rows sum to 1 if there is at least one
+        round. A row or column of zeros, which a very peaked softmax can produce, stays zero.
 
     Source: CLIP-ES sec. 3.3, eq. (6).
     """
@@ -35,7 +35,7 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
 
 class Attention:
-    """The attention of one photo in one view. Its doubly stochastic form is computed once and shared by all CAMs.
+    """The attention of one photo in one view. All CAMs of the photo share its cached doubly stochastic form.
 
     Args:
         weights: (hw, hw) float, at least 0, rows are queries.
@@ -49,13 +49,13 @@ class Attention:
         self._balanced: dict[int, torch.Tensor] = {}
 
     def balanced(self, rounds: int) -> torch.Tensor:
-        """Return the result of `sinkhorn` on the weights, in float64. It is computed once for each number of rounds.
+        """Return the result of `sinkhorn` on the weights in float64, cached per number of rounds.
 
         Args:
             rounds: number of rounds, as for `sinkhorn`.
 
         Returns:
-            (hw, hw) float64 D of eq. (6).
+            (hw, hw) float64, the matrix D of eq. (6).
         """
         if rounds not in self._balanced:
             self._balanced[rounds] = sinkhorn(self.weights.double(), rounds)
@@ -63,13 +63,13 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread CAMs along the attention from all patches. This is MHSA, the baseline that the paper compares CAA with.
+    """Spread CAMs along the attention from all patches. This is MHSA, the paper's baseline for CAA.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
         attention: attention between the h x w patches.
         photo_rgb: not read.
-        config: settings, of which sinkhorn_rounds and power are read.
+        config: section `cam`. The function reads sinkhorn_rounds and power.
 
     Returns:
         (K, h, w) float32 in [0, 1].
@@ -90,7 +90,7 @@ def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config:
         cams: (K, h, w) float32 in [0, 1].
         attention: attention between the h x w patches.
         photo_rgb: not read.
-        config: settings, of which sinkhorn_rounds, box_threshold and power are read.
+        config: section `cam`. The function reads sinkhorn_rounds, box_threshold and power.
 
     Returns:
         (K, h, w) float32 in [0, 1].
@@ -106,16 +106,16 @@ def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config:
 
 
 def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
-    """Draw boxes around the parts of a CAM that exceed a share of its peak.
+    """Draw boxes around the regions of a CAM that exceed a given share of the CAM's peak.
 
     Args:
         cam: (h, w) float in [0, 1].
         threshold: lambda in [0, 1), the share of the peak.
 
     Returns:
-        (h, w) bool B_c of eq. (7): True inside the axis-aligned boxes around the 8-connected parts; all False if the
-        CAM is all zero. As in the published program, the right and bottom ends of a box are exclusive, and are clipped
-        to the last column and row. Therefore no box covers the last column or row.
+        (h, w) bool, the mask B_c of eq. (7): True inside the axis-aligned boxes around the 8-connected regions; all
+        False if the CAM is all zero. As in the published program, the right and bottom ends of a box are exclusive, and
+        are clipped to the last column and row. Therefore no box covers the last column or row.
 
     Source: CLIP-ES sec. 3.3, eq. (7). Same result as the reference.
     """
@@ -135,20 +135,21 @@ def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor,
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
-        balanced: (hw, hw) float64 D of eq. (6): the result of `sinkhorn` on the photo's attention, used for all K CAMs.
-            float64 is needed, because the values of a flat attention differ by less than the rounding error of float32.
-        masks: (K, h, w) bool, true at the source patches of each CAM. If all are true, the result is that of the
-            paper's MHSA baseline.
+        balanced: (hw, hw) float64, the matrix D of eq. (6), which `sinkhorn` computes from the photo's attention.
+            float64 is needed because the values of a nearly uniform attention can differ by less than the rounding
+            error of float32.
+        masks: (K, h, w) bool, true at the source patches of each CAM. If all values are true, the result is that of
+            MHSA.
         power: t, number of times that the affinity A = (D + D^T) / 2 is applied.
 
     Returns:
-        (K, h, w) float32 in [0, 1], normalised; all zero for a class without source patches.
+        (K, h, w) float32 in [0, 1], min-max normalised; all zero for a CAM without source patches.
 
     Raises:
         ShapeError: `balanced` is not (hw, hw).
 
-    Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) is computed by matrix-vector products, not by a
-    matrix product per class. The result is the same.
+    Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) is computed by t products with A, without
+    computing A^t. The result is the same.
     """
     _, height, width = cams.shape
     if balanced.shape != (height * width, height * width):

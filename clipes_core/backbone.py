@@ -1,4 +1,4 @@
-"""CLIP's image network, with access to its patch features and attention, and with a differentiable last block."""
+"""CLIP's image network, with access to its patch features, its attention and the gradients of its last block."""
 
 import copy
 from collections.abc import Callable
@@ -23,12 +23,11 @@ class Encoded:
 
     Attributes:
         features: (B, 1 + hw, C) float32, output of the last block's ln_1: the class token, then the patches (A of
-            eq. (2)). This tensor is the leaf of the graph with respect to which gradients are taken.
-        embedding: (B, D) float32 image embeddings before L2 normalisation. They are differentiable with respect to
-            `features`.
-        attn_weights: (B, hw, hw) float32, mean over the requested last blocks and all their heads; rows are queries.
-            None if no attention was requested.
-        grid_hw: (h, w), the number of rows and columns of patches.
+            CLIP-ES eq. (2)). `embedding` can be differentiated with respect to this tensor.
+        embedding: (B, D) float32 image embeddings before L2 normalisation.
+        attn_weights: (B, hw, hw) float32 attention between patches, averaged over the requested blocks and all their
+            heads; rows are queries. None if no attention was requested.
+        grid_hw: (h, w), numbers of rows and columns of patches.
     """
 
     features: torch.Tensor
@@ -40,21 +39,20 @@ class Encoded:
 class Backbone:
     """The visual tower of an OpenCLIP ViT, on one device.
 
-    The class takes all properties of the network (patch size, width, depth, heads, activation, norms, mean and std)
-    from the given module. With float16, all matrix products of the blocks are in float16. With bfloat16, only those of
-    the MLPs are in bfloat16. The patch and positional embeddings, residual stream, norms and softmax are always
-    float32. The given module is not modified. Weights that need no conversion share memory with the given module's
-    weights.
+    With dtype float16, all matrix products in the transformer blocks use float16. With bfloat16, only the MLPs use
+    bfloat16. The patch and positional embeddings, the residual stream, the normalisation layers and the softmax always
+    use float32. The given module is not modified. Weights that need no conversion share memory with the given module.
 
     Args:
         visual: visual tower of an OpenCLIP model.
-        pooling: tokens that become the image embedding: `patch_mean` for the mean of the patch tokens, or `cls` for the
-            class token.
+        pooling: source of the image embedding: `patch_mean` for the mean of the patch tokens, or `cls` for the class
+            token.
         device: device that the network runs on.
         dtype: type of the matrix products, as described above: float32, float16 or bfloat16.
 
     Raises:
-        WeightsError: `visual` is not an OpenCLIP ViT with plain attention.
+        WeightsError: `visual` is not an OpenCLIP ViT, has attention pooling, or has attention layers other than
+            torch.nn.MultiheadAttention.
 
     Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: on a GPU, the published program runs the whole network in
     float16. It rounds the positional embedding to float16 even on the CPU, where the rest of the network is float32.
@@ -85,7 +83,7 @@ class Backbone:
         return len(self.visual.transformer.resblocks)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
-        """Resize a photo, without cropping, so that its sides are multiples of the patch size; normalise its colours.
+        """Resize a photo to whole patches, without cropping, and normalise its colours.
 
         Args:
             image: RGB photo.
@@ -96,15 +94,15 @@ class Backbone:
         return torch.from_numpy(network_pixels(image, self.patch_size, self.mean, self.std)).permute(2, 0, 1)
 
     def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
-        """Run a batch through the network, and keep a graph for gradients in the last block only.
+        """Encode a batch of photos, and keep the autograd graph of the last block only.
 
         Args:
             pixels: (B, 3, H', W') float32; H' and W' are multiples of the patch size.
-            attention_blocks: number of last blocks whose attention is averaged. If it exceeds the depth, the attention
-                of all blocks is averaged. If it is 0, no attention is computed.
+            attention_blocks: number of blocks, counted from the last one, whose attention is averaged. If it exceeds
+                the depth, all blocks count. If it is 0, no attention is computed.
 
         Returns:
-            Features, embedding (with graph) and attention; see `Encoded`.
+            Features, embeddings and attention.
 
         Raises:
             ShapeError: `pixels` is not (B, 3, H', W'), or a side is not a multiple of the patch size.
@@ -149,11 +147,11 @@ def resize_positional_embedding(
 
     Args:
         embedding: (1 + native h * native w, C), class token first.
-        native_hw: (native h, native w), the grid of patches that the network was trained on.
-        grid_hw: (h, w), the wanted grid of patches.
+        native_hw: numbers of rows and columns of patches in the network's training images.
+        grid_hw: (h, w), numbers of rows and columns of patches in the result.
 
     Returns:
-        (1 + h * w, C) float32, resized bilinearly with align_corners=False. The class token's part is unchanged.
+        (1 + h * w, C) float32, resized bilinearly with align_corners=False. The row of the class token is unchanged.
     """
     class_part, patch_part = embedding.float().split([1, len(embedding) - 1])
     native = patch_part.T.reshape(1, -1, *native_hw)
@@ -162,7 +160,7 @@ def resize_positional_embedding(
 
 
 class _AttentionMean:
-    """Adds up the attention of several blocks, each already averaged over its heads, and returns the mean."""
+    """Computes the mean attention of several blocks. `add` receives the attention of one block, averaged over heads."""
 
     def __init__(self, blocks: int) -> None:
         self._blocks = blocks
@@ -183,7 +181,10 @@ def _block(
     tokens: torch.Tensor,
     watch: Callable[[torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    """Run the part of a residual block after ln_1; call `watch`, if given, with the mean attention over the heads."""
+    """Run a residual block from the output of its ln_1 to its end.
+
+    If `watch` is given, the function calls it with the block's attention, averaged over the heads.
+    """
     q, k, v = _heads(block.attn, normed)
     if watch is None:
         mixed = F.scaled_dot_product_attention(q, k, v)
@@ -211,7 +212,7 @@ def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch
     The function processes a few heads at a time, so that their weights take about `ATTENTION_BYTES_AT_ONCE` bytes.
 
     Returns:
-        (B, heads, N, d) values mixed by the attention, and the (B, N, N) float32 mean of the weights over the heads.
+        The attention's output, (B, heads, N, d), and the mean of its weights over the heads, (B, N, N) float32.
     """
     batch, heads, tokens, width = q.shape
     at_once = max(1, ATTENTION_BYTES_AT_ONCE.get(q.device.type, 64 << 20) // (4 * batch * tokens**2))
@@ -241,7 +242,7 @@ def _frozen(visual: Any) -> Any:
 
 
 def _check_layout(visual: Any) -> None:
-    """Raise WeightsError unless `visual` is a plain OpenCLIP ViT, because other layouts could give wrong results."""
+    """Raise WeightsError if `Backbone` does not support the layout of `visual`."""
     blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
     plain = (
         hasattr(visual, "conv1")
@@ -252,6 +253,7 @@ def _check_layout(visual: Any) -> None:
     )
     if not plain:
         raise WeightsError(
-            f"expected an OpenCLIP ViT with plain attention, got {type(visual).__name__}: "
+            "expected an OpenCLIP ViT with torch.nn.MultiheadAttention and without attention pooling, "
+            f"got {type(visual).__name__}: "
             "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
         )

@@ -1,4 +1,4 @@
-"""Initial and refined CAMs of photos, computed in the steps of the paper's figure 2.
+"""Compute the initial and refined CAMs of photos, in the steps of figure 2 of CLIP-ES.
 
 photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> refine -> refined CAMs
 """
@@ -39,7 +39,9 @@ class PhotoCams:
 
 @dataclass(frozen=True)
 class InitialCams:
-    """The unrefined CAMs of one photo in one view. They are on the network's device or, if that is mps, on the CPU.
+    """The unrefined CAMs of one photo in one view (see `clipes_core.views`).
+
+    The tensors are on the network's device, or on the CPU if that device is mps.
 
     Attributes:
         scores: (K,) float64 softmax scores of the photo's K classes; logits if `cam.softmax` is false.
@@ -63,12 +65,12 @@ def photo_cams(
         backbone: CLIP's image network.
         texts: text features of the vocabulary.
         images: B >= 1 RGB photos of the same size.
-        class_ids: B lists, one per photo, with the data set ids of the photo's K >= 1 classes.
-        config: settings of softmax, refinement, scales and mirroring.
+        class_ids: B lists, one per photo, each with the ids of the photo's K >= 1 classes.
+        config: section `cam` of the configuration.
 
     Returns:
-        The CAMs of each photo on its patch grid at scale 1, averaged over scales and mirror images. With CAM fusion,
-        the CAM and the score of a class are also averaged over its synonyms.
+        The CAMs of each photo on its patch grid at scale 1, averaged over scales and mirror images. With CAM fusion
+        (`prompts.fusion` is `cam`), the CAM and the score of a class are also averaged over the synonyms of the class.
 
     Raises:
         ShapeError: there is no photo, the photos differ in size, `class_ids` does not have one list per photo, a photo
@@ -81,7 +83,7 @@ def photo_cams(
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
 
     def view_cams(view: View) -> list[PhotoCams]:
-        """Compute the CAMs of all photos in one view. The steps follow figure 2 from left to right."""
+        """Compute the CAMs of all photos in one view."""
         photos = [view.show(image, backbone.patch_size) for image in images]
         encoded = encode_photos(backbone, photos, config)
         initial = initial_cams(encoded, texts, class_ids, config.softmax)
@@ -107,15 +109,15 @@ def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]
 
 
 def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
-    """Run a batch through the network, and also compute the attention if the refinement needs it.
+    """Encode a batch of photos, and also compute their attention if the refinement needs it.
 
     Args:
         backbone: CLIP's image network.
         photos: B RGB photos of the same size.
-        config: settings, of which refine and attention_blocks are read.
+        config: section `cam`. The function reads refine and attention_blocks.
 
     Returns:
-        Features, embeddings and attention of the B photos.
+        Features and embeddings of the B photos, and their attention or None.
     """
     attention_blocks = config.attention_blocks if REFINEMENTS[config.refine].needs_attention else 0
     return backbone.encode(torch.stack([backbone.pixels(photo) for photo in photos]), attention_blocks)
@@ -124,12 +126,12 @@ def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: Cam
 def initial_cams(
     encoded: Encoded, texts: TextFeatures, class_ids: Sequence[Sequence[int]], softmax: bool
 ) -> list[InitialCams]:
-    """Compute the initial CAMs of a batch with Softmax-GradCAM. All texts share one forward pass of the last block.
+    """Compute the initial CAMs of a batch of photos with Softmax-GradCAM.
 
     Args:
-        encoded: the network's output for B photos. The function does not free its graph.
+        encoded: the network's output for B photos. Its autograd graph can be used again after the call.
         texts: text features of the vocabulary.
-        class_ids: B lists, one per photo, with the data set ids of the photo's K >= 1 classes.
+        class_ids: B lists, one per photo, each with the ids of the photo's K >= 1 classes.
         softmax: as in `clipes_core.gradcam.class_scores`.
 
     Returns:
@@ -140,7 +142,7 @@ def initial_cams(
 
     Source: CLIP-ES sec. 3.1, eq. (1) to (4).
     """
-    embeddings = _where_float64_is(encoded.embedding.detach())
+    embeddings = _on_float64_device(encoded.embedding.detach())
     scores, gradients = zip(
         *(
             _score_class_texts(embedding, texts, ids, softmax)
@@ -148,7 +150,7 @@ def initial_cams(
         ),
         strict=True,
     )
-    maps = _where_float64_is(gradcam(encoded, _padded(gradients)))
+    maps = _on_float64_device(gradcam(encoded, _padded(gradients)))
     counts = [texts.text_counts(ids) for ids in class_ids]
     return [
         InitialCams(_class_means(of_texts, own), _class_means(text_maps[: len(of_texts)], own))
@@ -161,9 +163,9 @@ def _score_class_texts(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Score the S texts that belong to the classes of one photo.
 
-    With CAM fusion, a class has several texts. The texts compete in several passes: each pass is a softmax over one
-    text per class and all background words. A class with n texts uses them one after another, and starts again with
-    its first text after n passes. The scores and gradients of its texts come from the first n passes.
+    With CAM fusion, a class can have several texts. The texts compete in several passes. Each pass is a softmax over
+    one text per class and all background words. A class with n texts uses them one after another, and starts again with
+    its first text after n passes. The scores and gradients of these texts come from the first n passes.
 
     Returns:
         (S,) scores, and (S, D) gradients of the scores with respect to the embedding. Both are ordered class by class.
@@ -179,7 +181,7 @@ def _score_class_texts(
 
 
 def _padded(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack the (S, D) gradients of photos that differ in S. The padding is zero gradients, whose CAMs are all zero."""
+    """Stack the (S, D) gradients of photos that differ in S, padded with zero gradients, whose CAMs are all zero."""
     slots = max(map(len, gradients))
     return torch.stack([F.pad(each, (0, 0, 0, slots - len(each))) for each in gradients])
 
@@ -192,12 +194,12 @@ def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
 def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None for each photo if no attention was computed.
 
-    This is a generator, so that the doubly stochastic attention of only one photo is in memory at a time.
+    Each attention caches a large matrix. To save memory, use it before you request the next one, and do not keep it.
     """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)
     else:
-        yield from (Attention(_where_float64_is(weights)) for weights in encoded.attn_weights)
+        yield from (Attention(_on_float64_device(weights)) for weights in encoded.attn_weights)
 
 
 def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
@@ -207,7 +209,7 @@ def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image
         initial: initial CAMs of the photo's K classes.
         attention: the photo's attention; None if the refinement does not need it.
         photo: RGB photo as the network saw it: resized, and mirrored if the view is mirrored.
-        config: name and settings of the refinement.
+        config: section `cam`, with the name and the settings of the refinement.
 
     Returns:
         The scores, the initial CAMs and the refined CAMs.
@@ -232,6 +234,6 @@ def average_views(cams: Sequence[PhotoCams], views: Sequence[View], grid_hw: tup
     )
 
 
-def _where_float64_is(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor on a device that supports float64: on the CPU if it was on mps, otherwise unchanged."""
+def _on_float64_device(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor on a device that supports float64. A tensor on mps is copied to the CPU."""
     return tensor.cpu() if tensor.device.type == "mps" else tensor

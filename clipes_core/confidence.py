@@ -29,7 +29,7 @@ def confidence_from_posterior(posterior: np.ndarray) -> np.ndarray:
 
 
 def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
-    """Return max(1 - s, s) as the confidence of each pixel, where s is the pixel's strongest CAM.
+    """Return max(1 - s, s) as the confidence of each pixel, where s is the highest CAM value at the pixel.
 
     Args:
         cams: (K, H, W) float, in [0, 1]. If K is 0, the confidence is 1 everywhere.
@@ -49,28 +49,27 @@ def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
 
 
 def quantise(confidence: np.ndarray) -> np.ndarray:
-    """Round a confidence map to 8-bit levels, which are what artifacts store and thresholds are compared with.
+    """Round a confidence map to 8-bit levels. Artifacts store these levels, and thresholds are compared with them.
 
     Args:
         confidence: (H, W) float, in [0, 1].
 
     Returns:
-        (H, W) uint8, round(255 c).
+        (H, W) uint8, 255 times the confidence, rounded.
     """
     return np.rint(255 * confidence).astype(np.uint8)
 
 
-def lowest_sure_level(mu: float) -> int:
-    """Find the smallest 8-bit level whose confidence, level / 255, is not below a threshold.
+def lowest_kept_level(mu: float) -> int:
+    """Find the smallest 8-bit level whose confidence, level / 255, is at least a threshold.
 
-    The floating-point quotient level / 255 is exact enough for this comparison with a decimal threshold. For example,
-    51 / 255 and 0.2 are the same float.
+    The comparison uses floats. It is reliable for decimal thresholds: for example, 51 / 255 and 0.2 are the same float.
 
     Args:
         mu: threshold, in [0, 1].
 
     Returns:
-        The level L, in [0, 255]. For every level, level < L exactly if level / 255 < mu.
+        The level, in [0, 255].
 
     Source: CLIP-ES sec. 3.4, eq. (9): mu = 0.95, which is level 243.
     """
@@ -94,7 +93,7 @@ def histogram(confidence_u8: np.ndarray) -> np.ndarray:
     return np.bincount(confidence_u8.ravel(), minlength=256)
 
 
-def share_from(counts: np.ndarray, mu: float) -> float:
+def share_at_least(counts: np.ndarray, mu: float) -> float:
     """Compute the share of pixels whose confidence is at least a threshold.
 
     Args:
@@ -104,21 +103,21 @@ def share_from(counts: np.ndarray, mu: float) -> float:
     Returns:
         Share of the pixels whose confidence is at least `mu`, in [0, 1].
     """
-    return float(counts[lowest_sure_level(mu) :].sum() / counts.sum())
+    return float(counts[lowest_kept_level(mu) :].sum() / counts.sum())
 
 
 def shares_by_confidence(counts: np.ndarray, bins: int) -> np.ndarray:
-    """Compute the share of pixels in each of several bins of confidence.
+    """Compute the share of pixels in each bin of confidence.
 
     Args:
         counts: (256,) int, number of pixels at each 8-bit level; at least one pixel in total.
-        bins: number of bins, which divide [0, 1] into equal parts. A confidence on the border of two bins belongs to
-            the upper one.
+        bins: number of bins of equal width that cover [0, 1]. A confidence on the border of two bins belongs to the
+            upper bin.
 
     Returns:
         (bins,) float, shares in [0, 1] that add up to 1.
     """
-    edges = [lowest_sure_level(part / bins) for part in range(bins)] + [256]
+    edges = [lowest_kept_level(part / bins) for part in range(bins)] + [256]
     parts = [counts[start:end].sum() for start, end in pairwise(edges)]
     return np.array(parts) / counts.sum()
 

@@ -1,4 +1,4 @@
-"""The dense CRF that fits class scores to the photo's edges, for pseudo masks and for predictions of the segmenter."""
+"""The dense CRF, which fits class scores to a photo's edges. Pseudo masks and segmenter predictions can use it."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ def dense_crf(
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         probs: (1 + K, H, W) float scores, in [0, 1]; channel 0 is background. The channels need not add up to 1.
         config: backend, kernels and iterations.
-        image: mode of `crf_image`, which computes the image whose colours the bilateral kernel compares.
+        image: selects the image whose colours the bilateral kernel compares; see `mode` of `crf_image`.
 
     Returns:
         (1 + K, H, W) float32 posterior, in [0, 1]; the channels add up to 1.
@@ -32,8 +32,8 @@ def dense_crf(
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
 
-    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program, whose unary is -log of the scores,
-        clipped to [1e-5, 1] but not renormalised.
+    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As there, the scores are clipped to
+        [1e-5, 1] and are not renormalised, and their -log is the unary.
     """
     _check_image(image_rgb)
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
@@ -52,8 +52,8 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        mode: `rgb` for the unchanged photo; `reference` for the published program's image: BGR minus MEAN_BGR,
-            truncated toward zero, then modulo 256 (-0.5 becomes 0, -1.5 becomes 255).
+        mode: `rgb` for the unchanged photo; `reference` for the published program's image, which is BGR minus
+            MEAN_BGR, truncated toward zero, then taken modulo 256 (-0.5 becomes 0, -1.5 becomes 255).
 
     Returns:
         (H, W, 3) uint8, a new contiguous array; RGB in mode `rgb`, BGR in mode `reference`.
@@ -62,8 +62,9 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
     Source: the image that the published program gives to pydensecrf.
-    Differs from the reference: the default mode does not change the photo. In mode `reference` the wrap-around is
-        explicit, because the published program's cast of negative floats to uint8 depends on the platform.
+    Differs from the reference: mode `rgb` does not change the photo. Mode `reference` computes the modulo explicitly,
+        because the published program casts negative floats to uint8, and the result of this cast depends on the
+        platform.
     """
     _check_image(image_rgb)
     if mode == "rgb":

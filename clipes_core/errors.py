@@ -3,27 +3,27 @@
 ClipesError
 ├── UsageError              the user must correct something before a run can start; exit code 2
 │   ├── ConfigError         a key or value of the configuration is invalid
-│   ├── PromptError         CLIP cannot read a template or the words of a class
-│   ├── DatasetError        a split, a list of photos or an annotation file is unusable as a whole
+│   ├── PromptError         a template or template file is unusable, or a prompt is too long for CLIP
+│   ├── DatasetError        a data set as a whole, or a file or folder that the user named, is unusable
 │   ├── WeightsError        weights are missing, broken or have an unknown layout
-│   └── RunBusyError        a run of this name is in progress
+│   └── RunBusyError        a run is in progress, and the command would disturb it
 ├── ShapeError              an array or tensor does not have the documented shape
-├── PhotoError              one photo is unusable; the run writes a row with the reason, and continues
-├── StorageError            a disk, bucket or server refuses access, and will refuse again
-├── ArtifactError           the store holds something unexpected
-│   └── BrokenArtifactError an artifact is missing, broken or holds different photos; clipes can rebuild it
-├── TransientError          a retry may succeed
+├── PhotoError              one photo is unusable; the stage records the reason in the photo's row, and continues
+├── StorageError            a disk, bucket or server refuses access, and a retry cannot help
+├── ArtifactError           an artifact, a run file or the result of a stage has unexpected content
+│   └── BrokenArtifactError an artifact is missing, is broken or holds the wrong photos; clipes can rebuild it
+├── TransientError          a temporary failure; a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
-└── StageError              a stage cannot continue; exit code 1
+└── StageError              a stage or a run cannot continue; exit code 1
     ├── UpstreamError       a shard was skipped because an upstream shard failed
-    └── StoppedError        a shard was stopped before it was complete, because the run is ending
+    └── StoppedError        a shard was stopped before it was complete
 """
 
 from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """The kind of failure of a row that has no result. It decides whether a retry can help."""
+    """The kind of failure that left a photo without a result. Some kinds are transient: a retry may succeed."""
 
     MISSING = "missing"
     UNREADABLE = "unreadable"
@@ -34,14 +34,14 @@ class ErrorKind(StrEnum):
     NO_OBJECTS = "no_objects"
     DUPLICATE = "duplicate"
     BAD_TRUTH = "bad_truth"
-    UPSTREAM = "upstream"  # an earlier stage already reported this photo
+    UPSTREAM = "upstream"  # the photo already failed in an earlier stage
     NETWORK = "network"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
 
     @property
     def transient(self) -> bool:
-        """Return True if a retry may succeed."""
+        """Return True if a failure of this kind is transient, so that a retry may succeed."""
         return self in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
 
@@ -58,11 +58,11 @@ class ConfigError(UsageError):
 
 
 class PromptError(UsageError):
-    """CLIP cannot read a template or the words of a class."""
+    """A template or template file is unusable, or a prompt is too long for CLIP."""
 
 
 class DatasetError(UsageError):
-    """A split, a list of photos or an annotation file is unusable as a whole."""
+    """A data set as a whole, or a file or folder that the user named, is unusable."""
 
 
 class WeightsError(UsageError):
@@ -70,7 +70,7 @@ class WeightsError(UsageError):
 
 
 class RunBusyError(UsageError):
-    """A run of this name is in progress."""
+    """A run is in progress, and the command would disturb it."""
 
 
 class ShapeError(ClipesError):
@@ -78,7 +78,7 @@ class ShapeError(ClipesError):
 
 
 class PhotoError(ClipesError):
-    """One photo is unusable; the run writes a row with the reason, and continues."""
+    """One photo is unusable; the stage records the reason in the photo's row, and continues."""
 
     def __init__(self, kind: ErrorKind, reason: str) -> None:
         super().__init__(reason)
@@ -90,20 +90,20 @@ class PhotoError(ClipesError):
 
 
 class StorageError(ClipesError):
-    """A disk, bucket or server refuses access, and will refuse again, for example because it is full or read-only."""
+    """A disk, bucket or server refuses access, and a retry cannot help. For example, a disk is full or read-only."""
 
 
 class ArtifactError(ClipesError):
-    """The store holds something unexpected."""
+    """An artifact, a run file or the result of a stage has unexpected content."""
 
 
 class BrokenArtifactError(ArtifactError):
-    """An artifact is missing, broken or holds different photos; clipes can rebuild it.
+    """An artifact is missing, is broken or holds the wrong photos; clipes can rebuild it.
 
     Args:
         uri: URI of the artifact.
-        reason: what is wrong, phrased so that it can follow the URI in the message.
-        advice: what the user must do, so that clipes rebuilds the artifact.
+        reason: what is wrong, as a phrase that follows the URI in the message, such as "fails its checksum".
+        advice: what the user must do before clipes can rebuild the artifact.
     """
 
     def __init__(self, uri: str, reason: str, advice: str = "delete it and run again") -> None:
@@ -117,7 +117,7 @@ class BrokenArtifactError(ArtifactError):
 
 
 class TransientError(ClipesError):
-    """A retry may succeed."""
+    """A temporary failure; a retry may succeed."""
 
 
 class WorkerError(TransientError):
@@ -125,7 +125,7 @@ class WorkerError(TransientError):
 
 
 class StageError(ClipesError):
-    """A stage cannot continue."""
+    """A stage or a run cannot continue."""
 
 
 class UpstreamError(StageError):

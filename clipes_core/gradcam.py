@@ -1,4 +1,4 @@
-"""Softmax-GradCAM: the parts of a photo that support a class over the other classes and the background."""
+"""Softmax-GradCAM: maps of the parts of a photo that support a class over the other classes and the background."""
 
 import torch
 
@@ -6,15 +6,15 @@ from clipes_core.backbone import Encoded
 from clipes_core.errors import ShapeError
 
 EPSILON = 1e-7
-# `gradcam` scales gradients so that their largest entry is this number. The mean over patches divides them by hw, and
-# on large photos an entry of 1 would then underflow float16.
+# `gradcam` scales gradients so that their largest entry is this number. With patch_mean pooling, the backward pass
+# divides gradients by the number of patches. On large photos, unscaled gradients would then underflow in float16.
 GRADIENT_PEAK = 256
 
 
 def class_scores(
     embedding: torch.Tensor, text_features: torch.Tensor, logit_scale: float, softmax: bool = True
 ) -> torch.Tensor:
-    """Score an image embedding against texts.
+    """Compute the score that an image embedding gets for each text.
 
     Args:
         embedding: (D,), not normalised.
@@ -50,8 +50,8 @@ def score_gradients(
     Returns:
         (K,) scores and (K, D) gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: float64 is used. In float32, 1 - s would be rounded to 0
-    if the score s is nearly 1, and the gradient would be lost.
+    Source: CLIP-ES eq. (2), (4). Differs from the reference: the computation uses float64. In float32, 1 - s rounds to
+    0 if the score s is nearly 1, and the gradient becomes 0.
     """
     texts = text_features.double()
 
@@ -63,22 +63,22 @@ def score_gradients(
 
 
 def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
-    """Compute CAMs: propagate gradients from the embedding to the features, and weight the channels with them.
+    """Compute CAMs by Grad-CAM: weight the channels of the features by the gradients of the scores.
 
     Args:
-        encoded: the network's output for B photos. The function does not free its graph.
-        gradients: (B, K, D) gradients of K scores with respect to each embedding. Their scale does not matter, because
-            the function scales each gradient so that its largest absolute entry is GRADIENT_PEAK. This prevents
-            underflow in half precision. An all-zero gradient gives an all-zero CAM.
+        encoded: the network's output for B photos. Its autograd graph can be used again after the call.
+        gradients: (B, K, D) gradients of K scores with respect to each embedding. Their scale does not matter: the
+            function rescales each gradient to prevent underflow in half precision. An all-zero gradient gives an
+            all-zero CAM.
 
     Returns:
-        (B, K, h, w) float32 in [0, 1], normalised.
+        (B, K, h, w) float32 in [0, 1], min-max normalised.
 
     Raises:
         ShapeError: `gradients` is not (B, K, D).
 
     Source: CLIP-ES eq. (1), (2); the published program, which also normalises each CAM twice in a row.
-    Differs from the reference: the gradients are scaled.
+    Differs from the reference: the gradients are rescaled.
     """
     batch, dim = encoded.embedding.shape
     if gradients.ndim != 3 or gradients.shape[0] != batch or gradients.shape[2] != dim:

@@ -1,4 +1,4 @@
-"""Prepare RGB photos for CLIP: limit their size, resize them to whole patches, and normalise their colours."""
+"""Prepare photos for CLIP: limit their size, resize them to whole patches, and normalise their colours."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 
-def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
-    """Reduce a photo whose longer side exceeds `max_side`, keeping its proportions.
+def limit_side(image: Image.Image, max_side: int) -> Image.Image:
+    """Reduce a photo so that no side exceeds `max_side`, and keep its aspect ratio.
 
     Args:
         image: any PIL image.
@@ -16,7 +16,7 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
 
     Returns:
         `image` itself if no side exceeds `max_side`, otherwise a new image (PIL bicubic). The longer side of the new
-        image is `max_side`; its shorter side is rounded, and is at least 1 px.
+        image is `max_side`. Its shorter side is rounded, and is at least 1 px.
     """
     longer = max(image.size)
     if longer <= max_side:
@@ -26,12 +26,12 @@ def reduce_to(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) -> tuple[int, int]:
-    """Compute the numbers of rows and columns of patches that cover a photo.
+    """Compute how many rows and columns of patches cover a photo.
 
     Args:
         size_hw: height and width [px].
         patch_size: side of a patch [px].
-        scale: factor that both sides are multiplied by first.
+        scale: factor by which both sides are multiplied before the division into patches.
 
     Returns:
         (h, w): the scaled height and width, each divided by `patch_size` and rounded up.
@@ -48,7 +48,7 @@ def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -
     Args:
         image: any PIL image.
         patch_size: side of a patch [px].
-        scale: factor that both sides are multiplied by, before they are rounded up to multiples of the patch size.
+        scale: factor by which both sides are multiplied before they are rounded up to multiples of the patch size.
 
     Returns:
         `image` itself if it already has the resulting size, otherwise a new image (PIL bicubic).
@@ -59,16 +59,16 @@ def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -
 
 
 def network_pixels(image: Image.Image, patch_size: int, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Resize a photo with `resize_to_patches`, and normalise its colours, as CLIP's image network reads them.
+    """Resize a photo with `resize_to_patches`, and normalise its colours for CLIP's image network.
 
     Args:
         image: RGB photo.
         patch_size: side of a patch [px].
-        mean: mean of each channel in the training data of CLIP, RGB order, for channels in [0, 1].
-        std: standard deviation of each channel in these data, RGB order, for channels in [0, 1].
+        mean: means of R, G and B in CLIP's training data, for values in [0, 1].
+        std: standard deviations of R, G and B in CLIP's training data, for values in [0, 1].
 
     Returns:
-        (H', W', 3) float32; H' and W' are multiples of the patch size.
+        (H', W', 3) float32 RGB; H' and W' are multiples of the patch size.
     """
     rgb = np.asarray(resize_to_patches(image, patch_size), dtype=np.float32) / 255
     return np.asarray((rgb - np.array(mean, dtype=np.float32)) / np.array(std, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""The sentences that CLIP reads for the classes, their features, and the fusion of synonyms."""
+"""Build the sentences that CLIP reads for each class, fuse synonyms, and compute text features."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
-Tokenizer = Callable[..., torch.Tensor]  # OpenCLIP's: it takes a list of texts and, optionally, a context length
+Tokenizer = Callable[..., torch.Tensor]  # an OpenCLIP tokenizer; see the argument of `text_feature`
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Text:
     """The phrases from which one text feature is computed.
 
     Attributes:
-        class_id: data set id 1..K, or 0 for a background word.
+        class_id: id of the class, 1..K; 0 for a background word.
         name: name of the class, or the background word.
-        phrases: phrases whose features are averaged. With feature fusion, these are all synonyms of a class. Otherwise,
-            there is only one phrase.
+        phrases: phrases whose features are averaged. With feature fusion (`prompts.fusion` is `feature`), these are all
+            synonyms of the class. Otherwise, there is only one phrase.
     """
 
     class_id: int
@@ -31,7 +31,7 @@ class Text:
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
-    """List the texts of a vocabulary: first those of the classes, ordered by id, then the background words.
+    """List the texts of a vocabulary: first the texts of the classes, ordered by class id, then the background words.
 
     Source: CLIP-ES sec. 3.2 (fusion of synonyms in the sentence, the feature or the CAM), sec. 3.1 (background words).
     """
@@ -49,7 +49,7 @@ def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Tex
 
 
 def sentences(phrase: str, templates: Sequence[str]) -> list[str]:
-    """Insert a phrase into each template in place of its {}."""
+    """Return one sentence per template: the template with the phrase in place of {}."""
     return [template.replace("{}", phrase) for template in templates]
 
 
@@ -60,9 +60,9 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
     Args:
         clip: an OpenCLIP model.
         tokenizer: function that takes a list of N texts and, optionally, a context length that replaces CLIP's. It
-            returns (N, context length) int64, padded with zeros.
-        phrases: one or more phrases. The features of a phrase are averaged over the templates. The results are averaged
-            over the phrases.
+            returns (N, context length) int64 tokens, padded with zeros.
+        phrases: one or more phrases. The features of each phrase are first averaged over the templates. The resulting
+            features are then averaged over the phrases.
         templates: one or more templates, each of which contains {}.
 
     Returns:
@@ -91,8 +91,8 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     """
     tokens = tokenizer(texts)
     context_length = tokens.shape[1]
-    # The tokenizer truncates silently. With a context length that is one token longer, it fills the last position only
-    # if the text does not fit CLIP's own context.
+    # The tokenizer truncates long texts silently. Therefore tokenize with a context that is one token longer: its last
+    # position holds a token only if the text does not fit CLIP's own context.
     for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
         if row[-1] != 0:
             raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")

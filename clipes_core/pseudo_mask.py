@@ -1,4 +1,4 @@
-"""Pseudo masks and confidence maps, made from CAMs. A segmentation network trains on both."""
+"""Compute pseudo masks and confidence maps from CAMs. A segmentation network can train on them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy as np
 from clipes_core.confidence import (
     confidence_from_cams,
     confidence_from_posterior,
-    lowest_sure_level,
+    lowest_kept_level,
     quantise,
 )
 from clipes_core.config.run import ConfidenceConfig, CrfConfig
@@ -42,23 +42,23 @@ def pseudo_mask(
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        refined_cam: (K, h, w) float at grid size, in [0, 1].
-        class_ids: (K,) int, data set ids in [1, 254], in the order of `refined_cam`; may be empty.
-        crf: settings of the CRF. If `enabled` is false, the mask is the argmax of background score and CAMs.
-        confidence: source of the confidence. `crf`: each pixel's largest posterior, or its largest score if no CRF
-            runs. `cam`: eq. (8).
+        refined_cam: (K, h, w) float on the patch grid, in [0, 1].
+        class_ids: (K,) int, class ids in [1, 254], in the order of `refined_cam`; may be empty.
+        crf: settings of the CRF. If `enabled` is false, the mask is the argmax over the background score and the CAMs.
+        confidence: source of the confidence. `crf`: a pixel's largest CRF posterior or, without a CRF, its largest
+            score. `cam`: eq. (8).
 
     Returns:
-        Mask and confidence at the photo's size. Ties go to the background, then to the first class. If there are no
-        classes, the mask is all background with confidence 1, and no CRF runs.
+        Mask and confidence at the photo's size. If several scores of a pixel are equally high, the background wins,
+        then the first class. If there are no classes, the mask is all background with confidence 1, and no CRF runs.
 
     Raises:
         ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with
             h, w >= 1; or the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
 
     Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
-    Differs from the reference: the CAMs are stored at grid size and resized here, and the resized CAMs are not rounded
-    to float16.
+    Differs from the reference: this function resizes the CAMs from the patch grid to the photo's size. The reference
+    stores the resized CAMs, rounded to float16.
     """
     _check_ids(class_ids, len(refined_cam))
     height, width = image_rgb.shape[:2]
@@ -81,7 +81,7 @@ def _check_ids(class_ids: np.ndarray, count: int) -> None:
 
 
 def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize CAMs bilinearly, for instance from the patch grid to the photo.
+    """Resize CAMs bilinearly, for example from the patch grid to the photo's size.
 
     Args:
         cams: (K, h, w) float, in [0, 1]; K may be 0.
@@ -91,7 +91,7 @@ def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         (K, H, W) float32, in [0, 1].
 
     Raises:
-        ShapeError: `cams` does not have three axes, or its grid is empty.
+        ShapeError: `cams` does not have three axes, or h or w is 0.
 
     Source: the published program, which uses cv2.INTER_LINEAR.
     """
@@ -106,16 +106,17 @@ def resize_cams(cams: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def background_score(peak: np.ndarray, power: float) -> np.ndarray:
-    """Compute the score of the background from the strongest CAM.
+    """Compute the background's score at each pixel from the highest CAM value at the pixel.
 
     Args:
-        peak: float array of any shape, the maximum over the CAMs at each pixel, in [0, 1].
+        peak: float array of any shape, the highest CAM value at each pixel, in [0, 1].
         power: exponent p > 0. A larger exponent gives a lower score.
 
     Returns:
         (1 - peak)^p, same shape and dtype, in [0, 1].
 
-    Source: the published program. It uses p = 1 for pseudo masks. To score CAMs, it uses the best of several powers.
+    Source: the published program. It uses p = 1 for pseudo masks. To evaluate CAMs, it tries several powers and reports
+    the best result.
     """
     return np.clip(1 - peak, 0, 1) ** power
 
@@ -145,8 +146,8 @@ def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.
     Args:
         mask: (H, W) uint8.
         confidence_u8: (H, W) uint8, round(255 c).
-        mu: threshold of the confidence, in [0, 1]. A pixel is ignored if confidence_u8 / 255 < mu. At 0.95, for
-            example, levels 0 to 242 are ignored.
+        mu: threshold of the confidence, in [0, 1]. A pixel is ignored if confidence_u8 / 255 < mu. For example, 0.95
+            ignores the levels 0 to 242.
 
     Returns:
         (H, W) uint8, a copy of `mask` with IGNORE_INDEX at the ignored pixels.
@@ -161,4 +162,4 @@ def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.
             "mask and confidence must be uint8 arrays of the same shape (H, W), "
             f"got {mask.shape} {mask.dtype} and {confidence_u8.shape} {confidence_u8.dtype}"
         )
-    return np.where(confidence_u8 < lowest_sure_level(mu), np.uint8(IGNORE_INDEX), mask)
+    return np.where(confidence_u8 < lowest_kept_level(mu), np.uint8(IGNORE_INDEX), mask)

@@ -1,4 +1,4 @@
-"""Convert photos of any colour mode and EXIF orientation to 8-bit RGB."""
+"""Convert photos to 8-bit RGB, and apply or ignore their EXIF orientation."""
 
 import struct
 from typing import Literal
@@ -8,8 +8,8 @@ from PIL import ExifTags, Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 
-# In a photo that is 1 px wide or high, boxes and contours are degenerate. Such photos on web pages are usually spacers
-# or tracking pixels.
+# The boxes of a photo that is 1 px wide or high are degenerate. Such images on web pages are usually spacers or
+# tracking pixels, not photos.
 MIN_SIDE = 2
 
 _CONVERTED = {
@@ -37,7 +37,7 @@ _UPRIGHT = {
 
 
 def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.Image, tuple[str, ...]]:
-    """Convert a photo to 8-bit RGB, and list the conversions.
+    """Convert a photo to 8-bit RGB, and report what was changed or ignored.
 
     Args:
         image: photo as PIL opened it, at its first frame. The function decodes the photo if necessary.
@@ -45,8 +45,8 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.
             applies the orientation of TIFF and AVIF.
 
     Returns:
-        A new image of mode RGB without metadata, and the notes: one for each conversion, one if an EXIF orientation was
-        ignored, and one if there are several frames, of which only the first is used.
+        A new image of mode RGB without metadata, and notes: one for each conversion, one if an EXIF orientation was
+        applied or ignored, and one if the photo has several frames. Only the first frame is used.
 
     Raises:
         PhotoError: TOO_SMALL if a side is shorter than MIN_SIDE; UNDECODABLE if no conversion to RGB is defined for the
@@ -60,7 +60,7 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.
     rgb, notes = _converted(image)
     # Read the orientation after decoding: while PIL decodes a TIFF, it rotates the pixels and removes the EXIF tag.
     rgb, turned = _turned(rgb, image.getexif().get(ExifTags.Base.Orientation), exif)
-    rgb.info = {}  # its orientation and transparency describe the photo before the conversion
+    rgb.info = {}  # PIL has copied the metadata, such as the EXIF tags, but they describe the original photo
     return rgb, (*notes, *turned, *_frames(image))
 
 
@@ -77,7 +77,7 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Reduce 16-bit greyscale to its upper byte, as PIL does for 16-bit colour. PIL would clip the greyscale at 255."""
+    """Reduce 16-bit greyscale to its upper byte, as PIL does for 16-bit colour. PIL clips 16-bit greyscale at 255."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         reason = (

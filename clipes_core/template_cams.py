@@ -1,4 +1,4 @@
-"""CAMs of photos with several templates, for a ranking that compares templates by their masks."""
+"""Compute the CAMs of photos once per template, so that templates can be compared by their masks."""
 
 from collections.abc import Sequence
 
@@ -29,10 +29,10 @@ def template_cams(
 ) -> list[list[PhotoCams]]:
     """Compute the CAMs of a batch of photos with each of several templates.
 
-    The encoding and the affinity of a photo are computed once, and used for all templates.
+    The encoding and the affinity of a photo are computed once per view, and used for all templates.
 
     Args:
-        backbone: as for `photo_cams`.
+        backbone: as for `clipes_core.cams.photo_cams`.
         text_sets: text features of the vocabulary, one entry per template.
         images: as for `photo_cams`.
         class_ids: as for `photo_cams`.
@@ -44,7 +44,7 @@ def template_cams(
     Raises:
         ShapeError: as for `photo_cams`.
 
-    Source: CLIP-ES sec. 3.2. The encoding can be shared because an image's embedding does not depend on the template.
+    Source: CLIP-ES sec. 3.2.
     """
     check_batch(images, class_ids)
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)

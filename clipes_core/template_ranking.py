@@ -1,4 +1,4 @@
-"""Rank candidate templates: their scores for a photo's classes, their sharpness, and samples of the ranking."""
+"""Score candidate templates on photos, rank the templates by sharpness, and choose samples of the ranking."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from clipes_core.text_features import competitors, text_counts
 
 @dataclass(frozen=True, eq=False)
 class CandidateFeatures:
-    """The features of the S texts of a vocabulary, inserted into each of T templates.
+    """The text features that each of T templates gives to the S texts of a vocabulary.
 
     Attributes:
         class_ids: (S,) int, class id of each text; 0 for a background word.
@@ -25,13 +25,13 @@ class CandidateFeatures:
         """Compute the score that each template gives to each class of a photo.
 
         Args:
-            embedding: (D,) float, not normalised.
-            present: (K,) data set ids of the photo's classes.
+            embedding: (D,) float image embedding of the photo, not normalised.
+            present: (K,) ids of the photo's classes.
             logit_scale: CLIP's logit scale, after exp.
 
         Returns:
-            (T, K) float64: softmax over the present classes and the background words. With CAM fusion, a class's score
-            is the mean over its synonyms.
+            (T, K) float64: softmax over the present classes and the background words. With CAM fusion
+            (`prompts.fusion` is `cam`), the score of a class is the mean over its synonyms.
 
         Raises:
             ShapeError: `present` is empty, a class has no texts, or `embedding` is not (D,).
@@ -51,14 +51,14 @@ def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
     """Compute the sharpness of each template: how unevenly the template scores the classes of a photo.
 
     Args:
-        scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. They come from a
-            softmax over these classes and the background words. Photos without classes do not count. The function reads
-            one array at a time and keeps none.
+        scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. The scores come
+            from a softmax over these classes and the background words. A photo without classes (K = 0) does not count.
+            The function reads one array at a time and keeps none.
 
     Returns:
-        (T,) float64; lower is better. For each photo, the variance and the mean of its K scores are computed. The value
-        of a template is the sum of the variances over all photos, divided by the sum of the means. The variance is the
-        population variance. A photo with one class therefore adds 0 to the first sum, and its score to the second.
+        (T,) float64; lower is better. For each photo, the function computes the variance and the mean of the K scores.
+        The sharpness of a template is the sum of the variances of all photos, divided by the sum of the means. The
+        variance is the population variance, so a photo with one class adds 0 to the sum of the variances.
 
     Raises:
         ValueError: no photo has a class.
@@ -82,8 +82,8 @@ class RankedTemplate:
     """A template and its rank.
 
     Attributes:
-        rank: rank of the template; 1 has the lowest sharpness, which is the best.
-        template: text in which {} stands for the class words.
+        rank: rank of the template. Rank 1 is the best template, which has the lowest sharpness.
+        template: the template, in which {} stands for the class words.
         sharpness: value of eq. (5); lower is better.
     """
 
@@ -93,26 +93,29 @@ class RankedTemplate:
 
 
 def rank_templates(templates: Sequence[str], sharpness: Iterable[float]) -> tuple[RankedTemplate, ...]:
-    """Rank templates by sharpness, the lowest value first. Templates of equal sharpness are ordered by their text.
+    """Rank templates by sharpness, the lowest value first. Templates of equal sharpness are in alphabetical order.
 
     Args:
         templates: T different templates.
-        sharpness: T values, one per template.
+        sharpness: sharpness of each template.
+
+    Returns:
+        The templates with their ranks, the best first.
     """
     ordered = sorted(zip(map(float, sharpness), templates, strict=True))
     return tuple(RankedTemplate(rank, template, value) for rank, (value, template) in enumerate(ordered, start=1))
 
 
-def spread_over(count: int, sample: int) -> tuple[int, ...]:
-    """Choose evenly spread positions in a list, including the first, the middle and the last.
+def evenly_spaced_positions(count: int, sample: int) -> tuple[int, ...]:
+    """Choose evenly spaced positions in a sequence, including the first, the middle and the last.
 
     Args:
-        count: length of the list.
+        count: length of the sequence.
         sample: number of positions to choose, at least 2.
 
     Returns:
-        Positions in [0, count), ascending; all of them if `count` is at most `sample`. If the middle position is not
-        among the evenly spread ones, it is added, so there may be `sample` + 1 positions.
+        Positions in [0, count), ascending; all positions if `count` is at most `sample`. If the middle position is not
+        among the evenly spaced ones, it is added. The result then has `sample` + 1 positions.
     """
     if count <= sample:
         return tuple(range(count))
@@ -121,9 +124,7 @@ def spread_over(count: int, sample: int) -> tuple[int, ...]:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Compute Spearman's rank correlation, which is Pearson's correlation of the ranks.
-
-    Equal values all get the mean of their ranks.
+    """Compute Spearman's rank correlation. Equal values share the mean of their ranks.
 
     Args:
         first: N numbers.

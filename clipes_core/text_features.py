@@ -1,4 +1,4 @@
-"""The text features of a vocabulary, and the choice of the texts that compete in the softmax of a photo."""
+"""Text features of a vocabulary, and the selection of the texts that compete in the softmax of a photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class TextFeatures:
     """Text features of a vocabulary.
 
     Attributes:
-        class_ids: (T,) int, class id of each text; 0 for a background word. With CAM fusion, a class has one text per
-            synonym.
+        class_ids: (T,) int, class id of each text; 0 for a background word. With CAM fusion (`prompts.fusion` is
+            `cam`), a class has one text per synonym. Otherwise, it has one text.
         features: (T, D) float32, L2-normalised.
         logit_scale: CLIP's logit scale, after exp.
     """
@@ -29,13 +29,12 @@ class TextFeatures:
         """Return the features of the texts that compete in the softmax of one photo.
 
         Args:
-            class_ids: (K,) data set ids of the photo's classes.
+            class_ids: (K,) ids of the photo's classes.
 
         Returns:
-            (P, K + M, D) float32. There are P passes, and each is a separate softmax. A pass has the features of one
-            text per class, in the order of `class_ids`, and then those of the M background words. P is the largest
-            number of texts that a class of the photo has; without CAM fusion, it is 1. The texts of a class with fewer
-            than P texts are repeated, so that the class competes in every pass.
+            (P, K + M, D) float32 features of P passes. Each pass is a separate softmax. It has one text per class, in
+            the order of `class_ids`, followed by the M background words. P is the largest number of texts of any of
+            these classes. A class with fewer than P texts repeats its texts, so that it competes in every pass.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -43,13 +42,13 @@ class TextFeatures:
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class. If a class has n texts, its CAM and score come from the first n passes.
+        """Count the texts of each class. The CAM and the score of a class with n texts come from the first n passes.
 
         Args:
-            class_ids: (K,) data set ids of the photo's classes.
+            class_ids: (K,) ids of the photo's classes.
 
         Returns:
-            K numbers: the number of synonyms with CAM fusion, otherwise 1.
+            K numbers: with CAM fusion, the number of synonyms of each class; otherwise 1 for each class.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -62,12 +61,10 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
 
     Args:
         text_ids: (T,) int, class id of each text; 0 for a background word.
-        present: (K,) data set ids of the photo's classes.
+        present: (K,) ids of the photo's classes.
 
     Returns:
-        (P, K + M) int indices into `text_ids`. There are P passes, and each is a separate softmax. A pass has one text
-        per class, and then the M background words. P is the largest number of texts that a class of the photo has. The
-        texts of a class with fewer than P texts are repeated.
+        (P, K + M) int indices into `text_ids`, for P passes as in `TextFeatures.passes`.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.
@@ -84,10 +81,10 @@ def text_counts(text_ids: np.ndarray, present: Sequence[int]) -> list[int]:
 
     Args:
         text_ids: (T,) int, class id of each text; 0 for a background word.
-        present: (K,) data set ids of the photo's classes.
+        present: (K,) ids of the photo's classes.
 
     Returns:
-        K numbers: the number of synonyms with CAM fusion, otherwise 1.
+        K numbers: with CAM fusion, the number of synonyms of each class; otherwise 1 for each class.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.

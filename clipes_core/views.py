@@ -1,4 +1,4 @@
-"""The views of a photo (scaled and mirrored versions of it), and averages of the maps computed from the views."""
+"""Compute the views of a photo (scaled or mirrored copies), and average the maps computed from several views."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from clipes_core.preprocessing import resize_to_patches
 
 @dataclass(frozen=True)
 class View:
-    """One way to show a photo to the network.
+    """How the network sees a photo: at which scale, and mirrored or not.
 
     Attributes:
-        scale: factor that both sides are multiplied by.
+        scale: factor by which both sides of the photo are multiplied.
         flip: if true, the photo is mirrored left to right.
     """
 
@@ -27,7 +27,7 @@ class View:
     flip: bool
 
     def show(self, image: Image.Image, patch_size: int) -> Image.Image:
-        """Return this view of a photo: mirror the photo if `flip` is true, and resize it by `scale` to whole patches.
+        """Return this view of a photo: mirrored if `flip` is true, and resized by `scale` to whole patches.
 
         Args:
             image: RGB photo.
@@ -57,7 +57,7 @@ class View:
 
 
 def list_views(config: CamConfig) -> tuple[View, ...]:
-    """List the views that a configuration asks for: each scale, followed by its mirror image if `flip` is true."""
+    """List the configured views: for each scale, the unmirrored view and, if `flip` is true, the mirrored view."""
     return tuple(View(*each) for each in product(config.scales, (False, True) if config.flip else (False,)))
 
 

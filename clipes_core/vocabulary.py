@@ -13,7 +13,7 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class ClassEntry(Section):
-    """A class. Its data set id is its position in the vocabulary, counted from 1."""
+    """A class. Its class id is its position in the vocabulary, counted from 1."""
 
     name: str = Field(min_length=1, description="Name of the class, as the labels spell it.")
     words: str | None = Field(
@@ -21,13 +21,13 @@ class ClassEntry(Section):
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
-        description="The synonyms one by one, for feature and CAM fusion; empty: `words` or, if it is null, the name.",
+        description="One text per synonym, for feature and CAM fusion; empty: `words`, or the name if `words` is null.",
     )
     aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Other names of the class in lists of photos and in COCO's annotation files."
+        (), description="Other names of the class in list files and in COCO's annotation files."
     )
     colour: tuple[Channel, Channel, Channel] | None = Field(
-        None, description="RGB colour in masks; null: from VOC's colour map."
+        None, description="RGB colour in masks; null: the colour of the class id in VOC's colour map."
     )
 
     @property
@@ -61,17 +61,17 @@ class Vocabulary(Section):
 
     @property
     def ids(self) -> dict[str, int]:
-        """Map each class name to its data set id, 1..K."""
+        """Map each class name to its class id, 1..K."""
         return {entry.name: class_id for class_id, entry in enumerate(self.classes, start=1)}
 
     @property
     def known_names(self) -> dict[str, int]:
-        """Map each class name and alias to its data set id."""
+        """Map each class name and alias to its class id."""
         return self.ids | {alias: self.ids[entry.name] for entry in self.classes for alias in entry.aliases}
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return 256 RGB colours, one per id: that of the class if the vocabulary sets one, otherwise VOC's."""
+        """Return 256 RGB colours, one per id: the colour that the vocabulary sets or, without one, VOC's colour."""
         colours = [_voc_colour(class_id) for class_id in range(256)]
         for class_id, entry in enumerate(self.classes, start=1):
             colours[class_id] = entry.colour or colours[class_id]
@@ -81,8 +81,8 @@ class Vocabulary(Section):
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
     """Compute the colour that the VOC development kit gives to an id.
 
-    The kit splits the id into groups of three bits, starting with the lowest bits. The three bits of the first group
-    are the highest bits of R, G and B, those of the second group are the next lower bits, and so on.
+    The kit splits the id into groups of three bits, starting with the lowest bits. The first group sets the highest bit
+    of R, of G and of B. The second group sets the second-highest bits, and so on.
     """
     channels = [0, 0, 0]
     for place in range(8):

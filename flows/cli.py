@@ -46,13 +46,14 @@ Store = Annotated[str, typer.Option("--store", metavar="URI", help="Store of art
 StoreOrConfigs = Annotated[
     str | None,
     typer.Option(
-        "--store", metavar="URI", help="Store of artifacts and runs: a folder or URI; default: that in CONFIG."
+        "--store", metavar="URI", help="Store of artifacts and runs: a folder or URI; default: the store in CONFIG."
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts and compute all stages again.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]
 RetryErrors = Annotated[
-    bool, typer.Option("--retry-errors", help="Also retry photos that failed for a permanent cause.")
+    bool,
+    typer.Option("--retry-errors", help="Also retry photos that failed for a permanent cause, such as a missing file."),
 ]
 DEFAULT_STORE = "./clipes-store"
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
@@ -67,7 +68,7 @@ def run(
     until: Annotated[
         str | None, typer.Option(metavar="STAGE", help="Last stage to run; default: run all stages.")
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would be reused or computed, and exit.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show what the run would reuse and compute, and exit.")] = False,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
@@ -77,8 +78,8 @@ def run(
 
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     loaded = load_config(config, overrides or (), given)
-    # Imported late, so that mistakes in the config are reported before pyarrow is loaded, and mistakes in the arguments
-    # before torch is loaded.
+    # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
+    # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner, runner_for
     from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
@@ -98,7 +99,7 @@ def run(
         plans = plan_run(prepared)
         print_plan(out, plans, verify)
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
-            out.print("prompts.template is auto: the stages that need the template are planned after it is chosen")
+            out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
     from clipes.flows.server import provide_server
 
@@ -118,20 +119,25 @@ def prompts(
     config: Config,
     overrides: Set = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the ranking's run; default: the name in CONFIG, plus -prompts.")
+        str | None, typer.Option(help="Name of the ranking; default: the name in CONFIG with -prompts appended.")
     ] = None,
     store: StoreOrConfigs = None,
     templates: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File with one template per line; default: the 82 that clipes ships."),
+        typer.Option(metavar="FILE", help="File with one template per line; default: 82 templates that clipes ships."),
     ] = None,
     with_miou: Annotated[
         bool, typer.Option("--with-miou", help="Also score the CAMs of some templates against true masks.")
     ] = False,
     miou_templates: Annotated[
-        int, typer.Option(min=2, help="With --with-miou: number of templates to score, spread over the ranking.")
+        int,
+        typer.Option(
+            min=2, help="With --with-miou: number of templates whose CAMs are scored, spread evenly over the ranking."
+        ),
     ] = 20,
-    miou_photos: Annotated[int, typer.Option(min=1, help="With --with-miou: number of photos to score.")] = 64,
+    miou_photos: Annotated[
+        int, typer.Option(min=1, help="With --with-miou: number of photos on which CAMs are scored.")
+    ] = 64,
     fresh: Fresh = False,
     verify: Verify = False,
     retry_errors: RetryErrors = False,
@@ -189,18 +195,21 @@ def export(
     name: Name,
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help=f"{FORMATS_HELP}. Default: {DEFAULT_FORMAT}.")
+        str | None,
+        typer.Option("--format", metavar="NAME", help=f"Export format. {FORMATS_HELP}. Default: {DEFAULT_FORMAT}."),
     ] = None,
     ignore_below: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="In pseudo masks, set pixels with a confidence below this to 255; 0 sets none."
+            min=0,
+            max=1,
+            help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0 sets no pixel.",
         ),
     ] = 0.95,
     segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Write the masks of a run as files that other programs read."""
+    """Write the masks of a run as files that other programs can read."""
     if segmenter and format_name not in (None, SEGMENTER_FORMAT):
         raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
@@ -216,7 +225,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES", help="Paths or URIs of photos and folders; a folder means all photos below it."
+            metavar="IMAGES", help="Paths or URIs of photos and folders; a folder stands for all photos below it."
         ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
@@ -244,10 +253,10 @@ def predict(
 @app.command()
 def gc(
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Keep artifacts that are younger than this, e.g. 7d or 12h.")
+        str, typer.Option(metavar="AGE", help="Keep artifacts that are younger than this age, e.g. 7d or 12h.")
     ] = "7d",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete; without it, clipes only shows what it would delete.")
+        bool, typer.Option("--yes", help="Delete the artifacts. Without --yes, clipes only shows what it would delete.")
     ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
@@ -271,7 +280,7 @@ def doctor(
         str, typer.Option(help="Model of the weights; accepts the same values as the config key clip.model.")
     ] = "ViT-B-16-quickgelu",
 ) -> None:
-    """Check what works on this machine and what does not, and say how to fix it."""
+    """Check what works on this machine, and say how to fix what does not."""
     from clipes.flows.terminal_tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.run import ClipConfig
@@ -309,7 +318,7 @@ def _exit_codes() -> Iterator[None]:
 
 @contextmanager
 def _explain_resume() -> Iterator[None]:
-    """Add the command that resumes the run to a StageError raised in the block."""
+    """If the block raises a StageError, extend its message with the command that resumes the run."""
     try:
         yield
     except StageError as exc:

@@ -11,12 +11,16 @@ from clipes_core.errors import ClipesError
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder for checkpoint.pt, log.txt and weights.safetensors.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to which checkpoint.pt, log.txt and weights.safetensors are written.")
+    ],
     seed: Annotated[int, typer.Option(help="Seed of scenes, captions, initial weights and patch dropout.")] = 0,
     samples: Annotated[int | None, typer.Option(min=1, help="Number of scenes to train on; default: 300000.")] = None,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, help="Number of steps from one checkpoint to the next.")
+    ] = 200,
 ) -> None:
-    """Train the demo's small CLIP on generated scenes, on the CPU. You can interrupt and resume it at any time."""
+    """Train the demo's small CLIP on generated scenes, on the CPU. The training can be interrupted and resumed."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         print(train_demo_clip(folder, seed, samples, checkpoint_every))

@@ -1,4 +1,4 @@
-"""The build step in prefect.yaml that gives a deployment its config."""
+"""The build step in prefect.yaml that reads the config of a deployment."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from clipes.tasks.inputs.configs import read_config
 
 
 def described_run(path: str) -> dict[str, Any]:
-    """Read a config file as parameters of a deployment. prefect.yaml calls this function as a build step.
+    """Read the config file of a deployment. `prefect deploy` calls this function as a build step of prefect.yaml.
 
     Args:
         path: path of the YAML file, relative to the folder in which `prefect deploy` is called.
 
     Returns:
         Two entries. `config` has the keys and values that the file sets; relative paths and {date} stay unchanged.
-        `folder` is the absolute path of the folder from which relative paths start.
+        `folder` is the absolute path of the current folder. Relative paths start at this folder.
 
     Raises:
         ConfigError: the file is missing, or a key or value is invalid.

@@ -1,4 +1,4 @@
-"""Flow runs in Prefect's records: which process executes each run, and which runs have crashed."""
+"""Record in Prefect which process executes a flow run, and mark a flow run as Crashed if its process has died."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Result]:
-    """Return the flow with this process's own SIGTERM handler instead of Prefect's.
+    """Return a copy of the flow that keeps this process's own SIGTERM handler instead of Prefect's handler.
 
     Prefect's handler raises an exception at every SIGTERM, even while clipes closes the run. Only flow runs of
     deployments need Prefect's handler, because a Prefect worker cancels them with SIGTERM.
@@ -48,7 +48,7 @@ def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Resul
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that this process executes the flow run, and mark crashed runs.
+    """Record that this process executes the flow run, and mark runs as Crashed if their process has died.
 
     Prefect calls this hook when the flow run enters the state Running.
     """
@@ -64,10 +64,10 @@ def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
 
 
 def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str]:
-    """Mark this host's runs as Crashed if their process has died or moved to another run.
+    """Mark this host's flow runs as Crashed if their process has died or now executes a different run.
 
     Args:
-        client: client of the server.
+        client: client of the Prefect server.
         own: id of the run that this process executes now. Other runs whose labels name this process have crashed.
 
     Returns:
@@ -96,7 +96,7 @@ def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:
 
 
 def _is_dead(run: FlowRun, own: UUID | None) -> bool:
-    """Return whether a run of clipes on this host has lost its process, which died or moved to another run."""
+    """Return whether the process of a clipes run on this host has died, or now executes the run `own`."""
     if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
         return False  # The worker of the deployment ends the run and sets its state.
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))

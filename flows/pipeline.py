@@ -1,4 +1,4 @@
-"""The pipeline, which makes pseudo masks from photos and labels, trains a segmenter on them, and scores both."""
+"""The pipeline: make pseudo masks from photos and labels, train a segmenter on the masks, and score both."""
 
 from typing import Annotated
 
@@ -31,19 +31,22 @@ def pipeline(
     verify: bool = False,
     retry_errors: bool = False,
 ) -> RunSummary:
-    """Make pseudo masks for a data set, train a segmenter on them and score both, reusing what the store holds.
+    """Make pseudo masks for a data set, train a segmenter on the masks, and score both.
+
+    The run reuses the results that the store already holds.
 
     Args:
         config: All settings of the run.
         until: The last stage to run.
-        fresh: Reuse nothing from the store, and compute all stages of this run again.
-        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If false, clipes
-            checks only the footer of most artifacts.
-        retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
-            files or permissions were repaired. Photos that failed for a transient cause are always retried.
+        fresh: If true, reuse nothing from the store, and compute all stages of this run again.
+        verify: If true, read every artifact completely before it counts as cached, and rebuild damaged artifacts. If
+            false, check only the Parquet footer of most artifacts.
+        retry_errors: If true, also retry photos that failed for a permanent cause, such as a missing or damaged file.
+            This helps after files or permissions were repaired. Photos that failed for a transient cause are always
+            retried.
 
     Returns:
-        The location of the run's files, and its metrics.
+        The metrics of the run, and the location of its files.
 
     Raises:
         UsageError: the config, the data set or the weights must be corrected before the run can start.

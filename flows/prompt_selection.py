@@ -1,4 +1,4 @@
-"""Prompt selection: rank templates by sharpness, to find the one that names the classes best (CLIP-ES sec. 3.2)."""
+"""Prompt selection: rank prompt templates by sharpness, and choose the best one (CLIP-ES sec. 3.2)."""
 
 import logging
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class PromptSelection:
     """The result of a ranking.
 
     Attributes:
-        summary: location of the run's files, and its metrics.
+        summary: metrics of the ranking, and the location of its files.
         ranking: the templates, ranked by sharpness.
         sample: CAM scores of some templates; None if none were requested.
     """
@@ -58,18 +58,19 @@ def prompt_selection(
     """Rank templates by sharpness. Each photo is encoded only once, however many templates there are.
 
     Args:
-        config: Settings of photos, classes and CLIP. The key prompts.template is ignored.
-        candidates: The templates to rank, all different.
+        config: All settings of the ranking. The key prompts.template is ignored.
+        candidates: The templates to rank. Each template may occur only once.
         miou_templates: Number of templates whose CAMs are scored against true masks; 0 for none.
         miou_photos: Number of photos on which these CAMs are scored.
-        fresh: Reuse nothing from the store, and compute all stages of the ranking again.
-        verify: Read every artifact completely before it counts as cached, and rebuild damaged ones. If false, clipes
-            checks only the footer of most artifacts.
-        retry_errors: Retry photos that failed for a permanent cause (missing, undecodable, ...), for example after
-            files or permissions were repaired. Photos that failed for a transient cause are always retried.
+        fresh: If true, reuse nothing from the store, and compute all stages of the ranking again.
+        verify: If true, read every artifact completely before it counts as cached, and rebuild damaged artifacts. If
+            false, check only the Parquet footer of most artifacts.
+        retry_errors: If true, also retry photos that failed for a permanent cause, such as a missing or damaged file.
+            This helps after files or permissions were repaired. Photos that failed for a transient cause are always
+            retried.
 
     Returns:
-        The ranking, the requested CAM scores, and the location of the files.
+        The ranking, the requested CAM scores, and the location of the ranking's files.
 
     Raises:
         UsageError: the config, the data set or the weights must be corrected before the ranking can start.
@@ -88,11 +89,11 @@ def prompt_selection(
 
 
 def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:
-    """Rank the run's candidate templates, and return the run with the best one."""
+    """Rank the candidate templates of a run, and return a copy of the run that uses the best one."""
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info(
-        "prompts.template auto: %r has the lowest sharpness (%.5f) of %s",
+        "prompts.template is auto: the template is %r, which has the lowest sharpness (%.5f) of %s",
         best.template,
         best.sharpness,
         counted(ranking),
@@ -118,7 +119,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
 def score_sample(
     run: PreparedRun, record: RunRecord, scheduler: Scheduler, ranking: TemplateRanking, templates: int
 ) -> ScoredSample:
-    """Score the CAMs of templates spread over the ranking, and write the comparison of sharpness with mIoU."""
+    """Score the CAMs of templates spread over a ranking, and write a comparison of their sharpness with their mIoU."""
     run = run.with_inputs(run.inputs.with_sampled(sampled_templates(ranking, templates)))
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)

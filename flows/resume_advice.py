@@ -11,12 +11,12 @@ from clipes_core.errors import StageError
 
 @contextmanager
 def explain_retry() -> Iterator[None]:
-    """Add advice on a retry to a StageError raised in the block, if a deployment started the run.
+    """If a deployment started the run and the block raises a StageError, extend its message with advice on a retry.
 
     For runs from the command line, `clipes.flows.cli` adds its own advice.
 
     Raises:
-        StageError: the error raised in the block, with the advice added if a deployment started the run.
+        StageError: the error of the block, with the advice if a deployment started the run.
     """
     try:
         yield
@@ -29,9 +29,9 @@ def explain_retry() -> Iterator[None]:
 
 
 def retry_hint(flow_run: FlowRun) -> str | None:
-    """Return a sentence on how to retry a flow run; None if no deployment started the run."""
+    """Return advice on how to retry a flow run; None if no deployment started the run."""
     if flow_run.deployment_id is None:
         return None
     return (
-        f"Finished work is kept. To resume: retry the flow run in the UI, or call prefect flow-run retry {flow_run.id}"
+        f"Finished work is kept. To resume: retry the flow run in the UI, or run `prefect flow-run retry {flow_run.id}`"
     )

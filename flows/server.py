@@ -21,7 +21,7 @@ from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.log import show_log
 from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
 
-START_SECONDS = 180  # on a busy machine a server takes a minute to start
+START_SECONDS = 180  # on a busy machine, a server takes a minute to start
 POLL_SECONDS = 0.2
 DRAIN_SECONDS = 10.0
 LOSS_SECONDS = 10.0
@@ -48,7 +48,8 @@ class Server:
         """Call `run` as soon as the server answers, and call it again if the shared server dies during the call.
 
         Args:
-            run: function that does the work to record. Its argument is true if the server died during an earlier call.
+            run: function whose flow runs the server records. Its argument is true if the server died during an earlier
+                call.
 
         Raises:
             ConfigError: the server that PREFECT_API_URL names does not answer.
@@ -116,10 +117,10 @@ class _Keeper:
     def lost_server(self, restarts: int) -> bool:
         """Return whether the server has died since `self.restarts` had the value `restarts`.
 
-        The result is also true if the new server has not started yet.
+        The result is true as soon as the old server is dead, even if the new server has not started yet.
 
-        For a moment after a kill, the server may still answer, or its process may look alive although the server no
-        longer answers. The method therefore waits, at most `LOSS_SECONDS`, until the state is clear.
+        For a moment after the server is killed, it may still answer, or its process may look alive although the server
+        no longer answers. The method therefore waits, at most `LOSS_SECONDS`, until the state is clear.
         """
         end = time.monotonic() + LOSS_SECONDS
         while self.restarts == restarts and not self._is_dead:
@@ -142,7 +143,7 @@ class _Keeper:
 
 @contextmanager
 def provide_server() -> Iterator[Server]:
-    """Yield the server that PREFECT_API_URL names, or else the one that all runs of the user on this machine share.
+    """Yield the server that PREFECT_API_URL names. If it is unset, yield the user's shared server on this machine.
 
     A shared server may still be starting when the block begins, and it lives at least as long as the block. Processes
     that the block starts use the same server.
@@ -175,7 +176,7 @@ def _answers() -> bool:
 
 
 def _drain() -> None:
-    """Send the remaining logs and events now. At exit, Prefect would wait a minute for a server that has ended."""
+    """Send Prefect's remaining logs and events now. At exit, Prefect would wait a minute for a server that is gone."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
 

@@ -1,8 +1,8 @@
 """One Prefect server for all commands of a user on this machine. It lives as long as at least one process uses it.
 
-Each process that uses the server holds a shared lock on a file. The operating system releases the lock however the
-process ends. The server's own process, `python -m clipes.flows.server_process FOLDER`, ends as soon as it gets an
-exclusive lock on the file, because then no process uses the server any more.
+Each process that uses the server holds a shared lock on a file. The operating system releases the lock when the
+process ends, even if the process is killed. The server's own process, `python -m clipes.flows.server_process FOLDER`,
+ends as soon as it gets an exclusive lock on the file, because then no process uses the server any more.
 """
 
 import fcntl
@@ -73,8 +73,8 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
     """Yield the server of a folder and keep it alive during the block. If none is running, start one.
 
     Args:
-        folder: folder for locks and log. It must be on a local disk. Servers with different Prefect databases
-            need different folders.
+        folder: folder for the server's locks and log. It must be on a local disk. Servers with different Prefect
+            databases need different folders.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _hold_lock(_users(folder), fcntl.LOCK_SH):  # waits while an unused server is ending
@@ -82,7 +82,7 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
 
 
 def restart(server: SharedServer) -> SharedServer:
-    """Return the new server that replaces a dead one at the same URL.
+    """Replace a dead server with a new one at the same URL, and return the new server.
 
     If several processes call this for the same dead server, only one of them starts the new server.
     """

@@ -14,7 +14,7 @@ from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.evaluation.scored import SCORED
 
-if TYPE_CHECKING:  # These modules import torch, which `clipes status` must not wait for.
+if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
     from clipes.flows.prompt_selection import PromptSelection
     from clipes.tasks.commands.doctor import Finding
     from clipes.tasks.commands.garbage import GarbageCount
@@ -98,7 +98,7 @@ def print_status(console: Console, status: RunStatus) -> None:
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
-    """Print a ranking, the number of its photos, the scores of a sample of templates if any, and the run's summary."""
+    """Print a ranking, its number of photos, the scores of sampled templates (if any), and the summary of the run."""
     from clipes.tasks.runs.ranking import counted
 
     ranking, summary = selection.ranking, selection.summary
@@ -146,7 +146,7 @@ def _training_line(training: Mapping[str, Any]) -> str:
     )
     return (
         f"segmenter trained for {training['iterations']} iterations{pace} in {training['precision']} by {on}, "
-        f"{training['kept_fraction']:.1%} of the labelled pixels kept{reached}"
+        f"the loss used {training['kept_fraction']:.1%} of the labelled pixels{reached}"
     )
 
 
@@ -186,7 +186,7 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
     console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
     console.print("initial, refined: mIoU of the initial and refined CAMs at the best background power p")
     for line in correlations(sample):
-        console.print(f"sharpness against mIoU, {line}; the paper expects a negative correlation")
+        console.print(f"sharpness against mIoU, {line}; the CLIP-ES paper expects a negative correlation")
 
 
 def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

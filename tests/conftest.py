@@ -1,4 +1,4 @@
-"""Where the tests find generated and real photos, the published program's outputs, and a real Prefect server."""
+"""Fixtures of all tests: generated and real photos, outputs of the published program, and real servers."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def shared_folder(name: str) -> Path:
-    """A folder beside the checkout, or beside the real data that the environment names."""
+    """Return a folder of shared test data; skip the test, or fail it in CI, if the folder does not exist."""
     real_data = os.environ.get("CLIPES_REAL_DATA")
     base = Path(real_data).parent if real_data else ROOT.parent / "shared"
     folder = Path(real_data) if real_data and name == "voc_mini" else base / name
@@ -34,19 +34,19 @@ def shared_folder(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """251 real VOC photos in VOC's layout."""
+    """Return the folder of 251 real VOC photos in VOC's layout."""
     return shared_folder("voc_mini")
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The published program's outputs on nine of the photos, with the weights they were made with."""
+    """Return the folder with the published program's outputs on nine of the photos, and the weights it used."""
     return shared_folder("golden")
 
 
 @pytest.fixture(scope="session")
 def scene_photos(tmp_path_factory) -> Path:
-    """Twelve generated scenes in VOC's layout and with VOC's classes; split `nine` lists the first nine."""
+    """Write twelve scenes in VOC's layout, and return their folder; the split `nine` lists the first nine."""
     root = tmp_path_factory.mktemp("scenes")
     write_voc_scenes(root, (*NINE, *THREE_MORE))
     write_split(root, "nine", NINE)
@@ -55,27 +55,27 @@ def scene_photos(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def large_scene() -> Image.Image:
-    """A photo of 480 x 358 px to crop: an object begins at its upper left corner."""
+    """Return a generated photo of 480 x 358 px to crop, with an object at its upper left corner."""
     return first_voc_scene(scale=4).crop((160, 90, 640, 448))
 
 
 @pytest.fixture(scope="session")
 def seeded_weights(tmp_path_factory) -> Path:
-    """A small CLIP with random weights, in OpenAI's layout: its CAMs are made as fast as they are meaningless."""
-    from support.seeded_clip import write_seeded_clip  # torch takes seconds, which other tests do without
+    """Write a small CLIP with random weights, and return its path; its CAMs are fast to compute but meaningless."""
+    from support.seeded_clip import write_seeded_clip  # imports torch, which other tests need not wait for
 
     return write_seeded_clip(tmp_path_factory.mktemp("weights") / "seeded_vit.pt")
 
 
 @pytest.fixture(scope="session")
 def configs() -> Path:
-    """The configs that are shipped."""
+    """Return the folder of the shipped configs."""
     return ROOT / "configs"
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory) -> Iterator[S3Server]:
-    """A real S3 server with one bucket, for all tests that ask for it."""
+    """Start a real S3 server, create its bucket, and yield the server for the whole session."""
     server = S3Server(tmp_path_factory.mktemp("s3"))
     server.start()
     try:
@@ -87,18 +87,18 @@ def s3(tmp_path_factory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3_folder(s3, monkeypatch) -> Iterator[str]:
-    """URI of a folder in the bucket that nobody else uses; this process may write there."""
+    """Yield the URI of an unused folder in the bucket, and give this process the credentials to write there."""
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()  # it knows who asked before
+    S3FileSystem.clear_instance_cache()  # cached instances keep earlier credentials
     yield f"s3://{BUCKET}/{uuid.uuid4()}"
     S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(scope="session")
 def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
-    """Environment variables that name a running Prefect server with a database of its own."""
-    from prefect.server.api.server import SubprocessASGIServer  # takes seconds, which other tests do without
+    """Start a Prefect server with a new database, and yield the environment variables that select it."""
+    from prefect.server.api.server import SubprocessASGIServer  # a slow import, which other tests need not wait for
 
     home = tmp_path_factory.mktemp("prefect")
     ours = {
@@ -112,17 +112,17 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
         server = SubprocessASGIServer(port)
         server.start(timeout=180)
         try:
-            assert server.port in listening_ports(server.server_process.pid), "another server answers at the port"
+            assert server.port in listening_ports(server.server_process.pid), "another server uses the port"
             yield {**ours, "PREFECT_API_URL": server.api_url}
         finally:
             for service in (APILogWorker, EventsWorker):
-                service.drain_all(timeout=10)  # what is on its way would wait a minute for a server that is gone
+                service.drain_all(timeout=10)  # unsent records would wait a minute for the stopped server
             server.stop()
 
 
 @pytest.fixture
 def server(server_environment, monkeypatch) -> Iterator[str]:
-    """The server, for flows and clients of this process."""
+    """Let flows and clients of this process use the Prefect server, and return its URL."""
     for name, value in server_environment.items():
         monkeypatch.setenv(name, value)
     with temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}):
@@ -130,8 +130,8 @@ def server(server_environment, monkeypatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also if the tests run in the background of a shell, which ignores it."""
+def default_sigint_handler() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, even if the tests are a background job, which ignores SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A stranger's extensions, each a file and a line in a copy of the project: the real pipeline runs with them."""
+"""Extensions by a third party, each one file and a few lines in a copy of the project, in the real pipeline."""
 
 import filecmp
 import os
@@ -20,11 +20,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, TaskRunFilter, TaskRunFilterName
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.imports import ROOT
-from support.process_watch import gone_within
+from support.process_watch import all_end_within
 
 EXTENSIONS = ROOT / "tests" / "support" / "extensions"
-# What each extension adds beside its own file: file -> the line after which, and the line.
-LINES = {
+# For each extension, by its own file: other file -> (existing line, line to insert after it).
+INSERTED_LINES = {
     "tasks/stages/brightness.py": {
         "tasks/stages/registry.py": ('    "mask_scores:MASK_SCORES",', '    "brightness:BRIGHTNESS",'),
         "flows/pipeline.py": (
@@ -63,7 +63,7 @@ LINES = {
 PARTS = ("flows", "tasks", "clipes_core", "configs", "clipes")
 PHOTOS = {"cat": 5, "dog": 4}
 SHARDS = 3
-KEYS = {"toys-brightness", "toys-brightness-progress"}  # of the Prefect artifacts
+ARTIFACT_KEYS = {"toys-brightness", "toys-brightness-progress"}  # keys of the Prefect artifacts
 TASKS = {f"brightness {shard:03d}/{SHARDS:03d}" for shard in range(SHARDS)}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -71,18 +71,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def insert(file: Path, after: str, line: str) -> None:
     lines = file.read_text().splitlines()
-    assert lines.count(after) == 1, f"{file.name} has no line {after!r} of its own"
+    assert lines.count(after) == 1, f"{file.name} must have exactly one line {after!r}"
     lines.insert(lines.index(after) + 1, line)
     file.write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A copy of the project with all six extensions."""
+    """Copy the project, add all six extensions, and return the folder of the copy."""
     folder = tmp_path_factory.mktemp("project")
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for extension, lines in LINES.items():
+    for extension, lines in INSERTED_LINES.items():
         shutil.copy(EXTENSIONS / extension, folder / extension)
         for file, (after, line) in lines.items():
             insert(folder / file, after, line)
@@ -91,7 +91,7 @@ def project(tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class Toys:
-    """The command of the copied project, in a folder with a config that names all its extensions."""
+    """The command of the copied project, called in a folder with a config that uses all extensions."""
 
     project: Path
     folder: Path
@@ -109,7 +109,7 @@ class Toys:
         )
 
     def __call__(self, *arguments: str) -> tuple[str, str]:
-        """Standard output and error of a call that succeeds."""
+        """Call the command, check that it succeeds, and return its standard output and standard error."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=280)
         assert process.returncode == 0, out + err
@@ -157,7 +157,7 @@ def toys(tmp_path_factory, project, server_environment) -> Toys:
 
 @pytest.fixture(scope="module")
 def run(toys) -> tuple[str, str]:
-    """What the first run said."""
+    """Return standard output and standard error of the first run."""
     return toys("run", "toys.yaml")
 
 
@@ -166,7 +166,7 @@ def line_of(stage: str, table: str) -> list[str]:
     return line.split()[1:]
 
 
-def test_each_extension_is_a_file_and_the_lines_that_are_named(project):
+def test_each_extension_is_one_new_file_and_the_inserted_lines(project):
     added, changed = set(), set()
     for part in PARTS[:-1]:
         for path in (project / part).rglob("*.py"):
@@ -175,18 +175,18 @@ def test_each_extension_is_a_file_and_the_lines_that_are_named(project):
                 added.add(str(path.relative_to(project)))
             elif not filecmp.cmp(path, original, shallow=False):
                 changed.add(str(path.relative_to(project)))
-    assert added == set(LINES)
-    assert changed == {file for lines in LINES.values() for file in lines}
+    assert added == set(INSERTED_LINES)
+    assert changed == {file for lines in INSERTED_LINES.values() for file in lines}
 
 
-def test_a_plan_lists_the_stage_and_makes_nothing(toys):
+def test_a_plan_lists_the_new_stage_and_writes_nothing(toys):
     other = ("--store", "other", "--until", "brightness")
     plan, _ = toys("run", "toys.yaml", "--plan", *other)
     assert line_of("brightness", plan) == ["3", "0", "9", "0", "9"]
     assert not (toys.folder / "other").exists()
 
 
-def test_the_pipeline_runs_with_all_of_them(toys, run):
+def test_the_pipeline_runs_with_all_extensions(toys, run):
     out, err = run
     assert line_of("brightness", out)[:6] == ["3", "0", "0", "9", "0", "9"]
     for stage in ("cams", "masks", "brightness"):
@@ -197,7 +197,7 @@ def test_the_pipeline_runs_with_all_of_them(toys, run):
     assert all(value is None or 0 < value < 255 for value in brightness.values())
 
 
-def test_it_is_cached_and_a_setting_of_the_refinement_moves_it(toys, run):
+def test_extensions_are_cached_and_their_settings_invalidate_stages(toys, run):
     out, _ = toys("run", "toys.yaml")
     assert "nothing to compute" in out
     assert line_of("brightness", out)[:2] == ["3", "3"]
@@ -208,7 +208,7 @@ def test_it_is_cached_and_a_setting_of_the_refinement_moves_it(toys, run):
     assert line_of("cams", plan)[1] == "0"
 
 
-def test_status_report_and_until_know_the_stage(toys, run):
+def test_status_report_and_until_know_the_new_stage(toys, run):
     status, _ = toys("status", "toys", "--store", "store")
     assert line_of("brightness", status)[0] == "3"
     toys("report", "toys", "--store", "store")
@@ -219,25 +219,25 @@ def test_status_report_and_until_know_the_stage(toys, run):
     assert "mask_scores, brightness, segmenter" in err
 
 
-def test_the_prefect_ui_shows_the_stage(toys, run):
+def test_the_prefect_ui_shows_the_new_stage(toys, run):
     with (
         temporary_settings({PREFECT_API_URL: toys.environment["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        # Filters, because the server answers with at most 200 of the artifacts and task runs of all tests.
-        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=sorted(KEYS))))
+        # The queries need filters, because the server returns at most 200 artifacts or task runs of all tests.
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[*ARTIFACT_KEYS])))
         tasks = client.read_task_runs(task_run_filter=TaskRunFilter(name=TaskRunFilterName(any_=sorted(TASKS))))
-    assert {artifact.key for artifact in artifacts} == KEYS
+    assert {artifact.key for artifact in artifacts} == ARTIFACT_KEYS
     assert {task.name for task in tasks} == TASKS
 
 
-def test_masks_are_exported_in_the_format(toys, run):
+def test_masks_are_exported_in_the_new_format(toys, run):
     out, _ = toys("export", "toys", "--format", "text", "--to", "exported", "--store", "store")
     assert "9 masks" in out
     assert (toys.folder / "exported" / "masks.txt").read_text().splitlines() == sorted(toys.brightness())
 
 
-def test_names_of_extensions_are_checked_like_all_others(toys):
+def test_unknown_names_are_rejected_with_the_names_of_extensions(toys):
     for setting in ("dataset.format=folder", "cam.refine=bright", "crf.backend=alone", "execution.runner.kind=loud"):
         process = toys.start("run", "toys.yaml", "--set", setting)
         _, err = process.communicate(timeout=60)
@@ -248,7 +248,7 @@ def test_names_of_extensions_are_checked_like_all_others(toys):
         ] in err
 
 
-def test_a_stage_that_is_killed_in_the_middle_is_resumed(tmp_path, project, server_environment, toys, run):
+def test_a_new_stage_resumes_after_the_run_is_killed(tmp_path, project, server_environment, toys, run):
     killed = toys_in(tmp_path, project, server_environment)
     process = killed.start("run", "toys.yaml", TOY_SECONDS="0.5")
     made = killed.folder / "store" / "artifacts" / "brightness"
@@ -258,7 +258,7 @@ def test_a_stage_that_is_killed_in_the_middle_is_resumed(tmp_path, project, serv
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert gone_within(10, family)
+    assert all_end_within(10, family)
     left = len(list(made.glob("*/*.parquet")))
     assert left < SHARDS
 

@@ -1,4 +1,4 @@
-"""The import rules of this repository: flows -> tasks -> clipes_core, never back, and the table of tasks' folders."""
+"""The import rules of this repository: flows -> tasks -> clipes_core, never back; and a table for folders of tasks/."""
 
 import ast
 
@@ -25,11 +25,11 @@ FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architec
     "report": ("machine", "storage", "inputs", "plan", "stages", "runs", "ui"),
     "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs"),
 }
-OLD_NAMES = ("tasks", "flows", "configs")  # under which a module would be loaded a second time
+SECOND_NAMES = ("tasks", "flows", "configs")  # these names would import the modules of clipes a second time
 
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
-def test_layer_imports_only_what_lies_below_it(layer):
+def test_a_layer_imports_only_from_the_layers_below(layer):
     for source in source_files(layer):
         found = {
             name
@@ -45,7 +45,7 @@ def test_every_folder_of_tasks_is_in_the_table():
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_of_tasks_imports_only_what_the_table_permits(folder):
+def test_a_folder_of_tasks_imports_only_permitted_folders(folder):
     permitted = tuple(f"clipes.tasks.{name}" for name in (folder, *FOLDERS[folder]))
     for source in source_files(f"tasks/{folder}"):
         names = {name for name in imported_modules(source) if under(name, ("clipes.tasks",))}
@@ -54,19 +54,19 @@ def test_a_folder_of_tasks_imports_only_what_the_table_permits(folder):
 
 
 @pytest.mark.parametrize("forbidden", ["clipes.flows.cli", "clipes.tasks.storage.parquet", "tasks.plan"])
-def test_the_rules_catch_what_they_forbid(forbidden, tmp_path):
-    """They pass vacuously if a name's first part is compared with that of another package."""
+def test_the_rules_detect_forbidden_imports(forbidden, tmp_path):
+    """Check that the tests of the rules cannot pass because their comparison of names never matches."""
     source = tmp_path / "module.py"
     source.write_text(f"def late():\n    import {forbidden}\n    from {forbidden} import name\n")
     assert imported_modules(source) == {forbidden, f"{forbidden}.name"}
-    rules = (FORBIDDEN["tasks"], ("clipes.tasks.storage",), OLD_NAMES)
+    rules = (FORBIDDEN["tasks"], ("clipes.tasks.storage",), SECOND_NAMES)
     assert any(under(name, rule) for rule in rules for name in imported_modules(source))
 
 
-def test_nothing_is_imported_under_a_second_name():
+def test_no_module_is_imported_under_a_second_name():
     sources = [*source_files(), *source_files("tests"), *source_files("benchmarks"), *source_files("configs")]
     for source in sources:
-        found = {name for name in imported_modules(source) if under(name, OLD_NAMES)}
+        found = {name for name in imported_modules(source) if under(name, SECOND_NAMES)}
         assert not found, f"{source.relative_to(ROOT)} imports {sorted(found)}"
 
 

@@ -1,4 +1,4 @@
-"""The oracle against the published program's outputs, OpenCLIP's encoders and numbers worked out by hand."""
+"""The oracle, compared with outputs of the published program, OpenCLIP's encoders and numbers computed by hand."""
 
 import ast
 from pathlib import Path
@@ -67,7 +67,7 @@ def assert_same_cams(actual: Cams, expected: Cams, atol: float = 1e-12) -> None:
         assert_allclose(one, other, rtol=0, atol=atol)
 
 
-def test_imports_nothing_of_the_project() -> None:
+def test_the_oracle_imports_nothing_from_the_project() -> None:
     tree = ast.parse((Path(__file__).parent / "support" / "oracle.py").read_text())
     plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     imported_from = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -78,7 +78,7 @@ def test_imports_nothing_of_the_project() -> None:
 
 
 @pytest.mark.parametrize("image_id", PHOTOS)
-def test_cams_are_the_published_program_s(
+def test_cams_equal_those_of_the_published_program(
     image_id: str, golden_model: open_clip.CLIP, golden: Path, real_data: Path
 ) -> None:
     expected = np.load(golden / f"{image_id}.npz")
@@ -90,7 +90,7 @@ def test_cams_are_the_published_program_s(
 
 @pytest.mark.parametrize("image", ["rgb", "reference"])
 @pytest.mark.parametrize("image_id", ["2007_000068", "2007_000504", "2007_001185"])
-def test_masks_are_the_published_program_s(
+def test_masks_equal_those_of_the_published_program(
     image_id: str, image: str, golden_model: open_clip.CLIP, golden: Path, real_data: Path
 ) -> None:
     expected = np.load(golden / f"{image_id}.npz")
@@ -103,7 +103,9 @@ def test_masks_are_the_published_program_s(
     assert (off <= 2).mean() >= 0.999
 
 
-def test_encoders_are_those_of_open_clip(model: open_clip.CLIP, seeded_weights: Path, photo: Image.Image) -> None:
+def test_encoders_agree_with_those_of_open_clip(
+    model: open_clip.CLIP, seeded_weights: Path, photo: Image.Image
+) -> None:
     double = oracle_model(seeded_weights).double()
     pixels = view_pixels(photo.resize((224, 224)), 1.0, 16, mirrored=False)
     mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
@@ -125,7 +127,7 @@ def test_synonyms_and_templates_are_averaged_as_unit_vectors(model: open_clip.CL
     assert_allclose(both, (bird + avian) / (bird + avian).norm(), atol=1e-12)
 
 
-def test_feature_fusion_scores_the_fused_feature(model: open_clip.CLIP, photo: Image.Image) -> None:
+def test_feature_fusion_scores_the_mean_feature_of_the_synonyms(model: open_clip.CLIP, photo: Image.Image) -> None:
     pixels = view_pixels(photo, 1.0, 16, mirrored=False)
     embedding = visual_pass(model, pixels, "patch_mean").embedding.detach()
     feature = oracle_text_feature(model, ["bird", "avian"], ("a clean origami {}.",))
@@ -134,7 +136,7 @@ def test_feature_fusion_scores_the_fused_feature(model: open_clip.CLIP, photo: I
     assert_allclose(fused.scores, [float(model.logit_scale.detach().double().exp() * cosine)], rtol=1e-6)
 
 
-def test_cam_fusion_averages_one_cam_per_synonym_while_all_classes_compete(
+def test_cam_fusion_averages_a_cam_per_synonym_with_all_classes_competing(
     model: open_clip.CLIP, photo: Image.Image
 ) -> None:
     settings = {"background": ("sky",), "refine": "none"}
@@ -154,9 +156,7 @@ def test_sentence_fusion_rejects_separate_synonyms(model: open_clip.CLIP, photo:
         oracle_cams(model, photo, [["bird", "avian"]])
 
 
-def test_softmax_scores_compete_with_the_background_words_and_logits_do_not(
-    model: open_clip.CLIP, photo: Image.Image
-) -> None:
+def test_background_words_lower_softmax_scores_but_not_logits(model: open_clip.CLIP, photo: Image.Image) -> None:
     alone = oracle_cams(model, photo, [["dog"], ["cat"]], (), softmax=False)
     among = oracle_cams(model, photo, [["dog"], ["cat"]], ("sky", "sea"), softmax=False)
     assert_same_cams(alone, among)
@@ -166,14 +166,14 @@ def test_softmax_scores_compete_with_the_background_words_and_logits_do_not(
     assert_allclose(softmax.scores, odds[:2] / odds.sum(), rtol=1e-9)
 
 
-def test_flip_averages_the_cams_of_the_mirrored_photo(model: open_clip.CLIP, photo: Image.Image) -> None:
+def test_flip_averages_the_cams_of_the_photo_and_its_mirror_image(model: open_clip.CLIP, photo: Image.Image) -> None:
     plain, mirror = (oracle_cams(model, one, [["dog"]]) for one in (photo, ImageOps.mirror(photo)))
     flipped = oracle_cams(model, photo, [["dog"]], flip=True)
     expected = [(plain[0] + mirror[0]) / 2] + [(plain[i] + mirror[i][:, :, ::-1]) / 2 for i in (1, 2)]
     assert_same_cams(flipped, Cams(*expected))
 
 
-def test_scales_are_averaged_on_the_grid_of_scale_one(model: open_clip.CLIP, photo: Image.Image) -> None:
+def test_cams_of_all_scales_are_averaged_on_the_grid_of_scale_1(model: open_clip.CLIP, photo: Image.Image) -> None:
     both = oracle_cams(model, photo, [["dog"]], scales=(1.0, 1.5))
     plain = oracle_cams(model, photo, [["dog"]])
     large = oracle_cams(model, photo.resize((144, 112), Image.Resampling.BICUBIC), [["dog"]])
@@ -183,12 +183,12 @@ def test_scales_are_averaged_on_the_grid_of_scale_one(model: open_clip.CLIP, pho
     assert_same_cams(both, Cams(*expected))
 
 
-def test_more_attention_blocks_than_the_model_has_are_all_its_blocks(model: open_clip.CLIP, photo: Image.Image) -> None:
+def test_too_many_attention_blocks_mean_all_blocks_of_the_model(model: open_clip.CLIP, photo: Image.Image) -> None:
     twelve, many = (oracle_cams(model, photo, [["dog"]], attention_blocks=n) for n in (12, 40))
     assert_same_cams(twelve, many, atol=0)
 
 
-def test_mhsa_spreads_without_boxes(model: open_clip.CLIP, photo: Image.Image) -> None:
+def test_mhsa_refines_without_box_masks(model: open_clip.CLIP, photo: Image.Image) -> None:
     mhsa = oracle_cams(model, photo, [["dog"]], refine="mhsa")
     seen = visual_pass(model, view_pixels(photo, 1.0, 16, mirrored=False), "patch_mean")
     spread = affinity(torch.stack(seen.attentions[4:]).mean(dim=0).numpy(), 3)
@@ -203,22 +203,22 @@ def test_initial_cam_weighs_channels_by_the_mean_gradient() -> None:
     assert_allclose(initial_cam(score, patches), [0, 1, 0], atol=3e-7)
 
 
-def test_normalising_twice_lifts_the_peak_of_a_tiny_map() -> None:
+def test_normalising_twice_raises_the_peak_of_a_tiny_map_to_one() -> None:
     once = normalised(np.array([0.0, 1e-7]))
     assert_allclose(once, [0, 0.5])
     assert_allclose(normalised(once), [0, 1], atol=3e-7)
 
 
-def test_affinity_divides_columns_first_and_is_symmetric() -> None:
-    # columns sum to 4, 4: (1/4, 1/2; 3/4, 1/2); rows then to 3/4, 5/4: (1/3, 2/3; 3/5, 2/5)
+def test_affinity_normalises_columns_first_and_is_symmetric() -> None:
+    # The columns sum to 4 and 4: (1/4, 1/2; 3/4, 1/2). Then the rows sum to 3/4 and 5/4: (1/3, 2/3; 3/5, 2/5).
     once = affinity(np.array([[1.0, 2.0], [3.0, 2.0]]), sinkhorn_rounds=1)
     assert_allclose(once, [[1 / 3, 19 / 30], [19 / 30, 2 / 5]])
     assert_allclose(affinity(np.array([[1.0, 2.0], [3.0, 2.0]]), 200).sum(axis=0), [1, 1])
 
 
-def test_a_box_covers_its_region_but_loses_the_last_row_and_column() -> None:
+def test_a_box_covers_its_region_except_the_last_row_and_column() -> None:
     cam = np.zeros((5, 6))
-    cam[1, 1] = cam[2, 2] = 0.9  # joined by a corner
+    cam[1, 1] = cam[2, 2] = 0.9  # the two cells touch at a corner
     cam[4, 4:] = 0.9
     cam[0, 4:] = cam[1, 5] = 0.5
     expected = np.zeros((5, 6))
@@ -227,14 +227,14 @@ def test_a_box_covers_its_region_but_loses_the_last_row_and_column() -> None:
     assert box_mask(cam, box_threshold=0.4).tolist() == expected.tolist()
 
 
-def test_box_threshold_is_truncated_and_strict() -> None:
+def test_values_must_exceed_the_truncated_box_threshold() -> None:
     cam = np.full((3, 4), 0.4)  # 102 of 255
     cam[0, 0] = 254 / 255  # int(0.4 * 254) = 101, int(0.405 * 254) = 102
     assert box_mask(cam, box_threshold=0.4).sum() == 2 * 3
     assert box_mask(cam, box_threshold=0.405).sum() == 1
 
 
-def test_boxes_are_those_of_all_contours() -> None:
+def test_boxes_equal_the_bounding_boxes_of_all_contours() -> None:
     cams = np.random.default_rng(0).random((60, 7, 9)) ** 3
     for cam in cams:
         grey = (cam * 255).astype(np.uint8)
@@ -246,11 +246,11 @@ def test_boxes_are_those_of_all_contours() -> None:
         assert box_mask(cam, box_threshold=0.4).tolist() == expected.tolist()
 
 
-def test_an_empty_cam_has_an_empty_box() -> None:
+def test_a_zero_cam_has_an_empty_box_mask() -> None:
     assert box_mask(np.zeros((3, 3)), box_threshold=0.4).sum() == 0
 
 
-def test_reference_image_is_bgr_truncated_and_wrapped() -> None:
+def test_the_reference_image_is_centred_bgr_truncated_and_wrapped() -> None:
     photo = Image.fromarray(np.array([[[122, 116, 200], [121, 255, 0]]], dtype=np.uint8))
     # B 200 - 104.008, G 116 - 116.669 -> 0, R 122 - 122.675 -> 0; -104.008, 138.331, -1.675 -> -1
     assert crf_image(photo, "reference").tolist() == [[[95, 0, 0], [152, 138, 255]]]
@@ -270,7 +270,7 @@ def test_without_crf_the_mask_is_the_argmax() -> None:
     assert_allclose(confidence, [[0.6, 0.6, 0.7]])
 
 
-def test_crf_without_pairwise_weights_gives_the_clipped_scores_their_shares() -> None:
+def test_a_crf_without_pairwise_weights_normalises_the_clipped_scores() -> None:
     photo = Image.new("RGB", (2, 1))
     refined = np.array([[[0.6, 1.0]], [[0.2, 0.5]]])
     index, confidence = oracle_mask(photo, refined, pos_w=0, bi_w=0)
@@ -283,7 +283,7 @@ def test_half_input_rounds_the_resized_cams() -> None:
     assert confidence.item() == float(np.float16(0.7))
 
 
-def test_metrics_leave_out_ignored_pixels_and_classes_without_truth() -> None:
+def test_metrics_skip_ignored_pixels_and_classes_without_truth() -> None:
     truth = np.array([[0, 0, 1, 1, 255]])
     confusion = oracle_confusion(truth, np.array([[0, 1, 1, 2, 2]]), n_classes=3)
     assert confusion.tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
@@ -297,7 +297,7 @@ def test_sharpness_is_summed_variance_over_summed_mean() -> None:
     assert_allclose(oracle_sharpness(scores), (0.04 + 0) / (0.3 + 0.4))
 
 
-def test_words_are_the_published_ones() -> None:
+def test_the_word_lists_have_the_published_lengths_and_examples() -> None:
     assert len(VOC_WORDS) == 20
     assert len(set(VOC_BACKGROUND_WORDS)) == 25
     assert (VOC_WORDS[2], VOC_WORDS[14]) == ("bird avian", "person with clothes,people,human")

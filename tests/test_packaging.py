@@ -1,4 +1,4 @@
-"""What a wheel holds, and that it works beside packages of a user's own."""
+"""The content of the wheel, and the installed program next to a user's packages of the same names."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def tracked(*patterns: str) -> list[str]:
-    """Files of the repository, as git lists them."""
+    """Return the files of the repository that git tracks and that match the patterns."""
     command = ["git", "ls-files", *patterns]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -45,8 +45,8 @@ def test_packages_cover_all_python_files():
     assert {package.partition(".")[0] for package in packages} == {"clipes", "clipes_core"}
 
 
-def test_a_clone_without_symbolic_links_is_not_built(tmp_path):
-    """Git writes a link's target into a file where it cannot make links."""
+def test_building_a_clone_without_symbolic_links_fails(tmp_path):
+    """Build a clone in which files hold the targets of the links, as git writes them if it cannot create links."""
     shutil.copy(ROOT / "setup.py", tmp_path)
     (tmp_path / "clipes").mkdir()
     for name in ("flows", "tasks", "configs"):
@@ -61,8 +61,8 @@ def test_a_clone_without_symbolic_links_is_not_built(tmp_path):
     assert "git config core.symlinks true" in built.stderr
 
 
-def test_a_clone_with_an_older_build_is_not_built(tmp_path):
-    """Setuptools packs everything in build/lib, also folders that no longer belong to the package."""
+def test_building_a_clone_with_an_older_build_fails(tmp_path):
+    """Build a clone with an old build/lib/, whose folders setuptools would pack even if they are obsolete."""
     shutil.copy(ROOT / "setup.py", tmp_path)
     for name in ("clipes/flows", "clipes/tasks", "clipes/configs", "build/lib/clipes", "build/lib/tasks"):
         (tmp_path / name).mkdir(parents=True)
@@ -78,11 +78,11 @@ def test_a_clone_with_an_older_build_is_not_built(tmp_path):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """An environment with the built wheel, which shares its dependencies with this one."""
+    """Install the built wheel in a new environment that shares the dependencies of this one; return its folder."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     source = folder / "source"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)  # building writes into its folder
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True)  # a build changes its folder
     wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(wheel, check=True)
     venv.create(folder / "venv", with_pip=False)
@@ -95,7 +95,7 @@ def installed(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_installs_two_packages_and_no_more(installed):
+def test_the_wheel_installs_only_the_packages_clipes_and_clipes_core(installed):
     (site,) = (installed / "lib").glob("python*/site-packages")
     found = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}
     assert found == {"clipes", "clipes_core"}
@@ -104,8 +104,8 @@ def test_the_wheel_installs_two_packages_and_no_more(installed):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_installed_program_works_beside_packages_of_a_users_own(installed, tmp_path):
-    """Every Prefect user has a folder flows/."""
+def test_the_installed_program_ignores_a_users_packages_of_the_same_name(installed, tmp_path):
+    """Run the program next to a user's packages; many Prefect users have a folder flows/."""
     for name in ("flows", "tasks", "configs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('this package is the user's')\n")

@@ -1,4 +1,4 @@
-"""The structure of this repository: units, relations between them, and sizes. Import rules: test_layering.py."""
+"""Limits on the units of this repository, their sizes, and the number of imports between them."""
 
 import ast
 import keyword
@@ -11,7 +11,7 @@ import pytest
 from support.imports import ROOT, imported_modules, source_files
 
 MOST_UNITS, MOST_RELATIONS, MOST_MODULES, MOST_CLASS_LINES = 16, 80, 12, 150
-MOST_CORE_MODULES = 16  # loose in clipes_core/
+MOST_CORE_MODULES = 16  # modules directly in clipes_core/
 PASSAGE_LINES = 6
 PASSAGE_SHAPES = 4  # lists of fields or constants have fewer shapes and may repeat
 MOST_REPEATED_PASSAGES = 15
@@ -19,7 +19,7 @@ CONSTANTS = ("True", "False", "None")
 
 
 def unit_of(module: str) -> str | None:
-    """flows, clipes_core, or a folder or module directly in tasks/; None for what is not ours."""
+    """Return the unit of a module: flows, clipes_core, or an entry of tasks/; None for a module of another project."""
     parts = module.removeprefix("clipes.").split(".")
     if parts[0] == "tasks":
         return f"tasks.{parts[1]}" if len(parts) > 1 else None
@@ -27,7 +27,7 @@ def unit_of(module: str) -> str | None:
 
 
 def relations() -> dict[str, set[str]]:
-    """Unit -> the units that it imports."""
+    """Return unit -> the units that it imports."""
     found: dict[str, set[str]] = defaultdict(set)
     for source in source_files():
         unit = unit_of(".".join(source.relative_to(ROOT).with_suffix("").parts))
@@ -37,31 +37,32 @@ def relations() -> dict[str, set[str]]:
     return found
 
 
-def test_there_are_few_units_and_few_relations_between_them():
+def test_there_are_few_units_and_few_imports_between_them():
     found = relations()
     assert len(found) <= MOST_UNITS, sorted(found)
     assert sum(map(len, found.values())) <= MOST_RELATIONS
 
 
-def test_no_import_goes_in_a_circle():
+def test_no_units_import_each_other_in_a_cycle():
     left = relations()
     while left:
         free = [unit for unit, read in left.items() if not read & left.keys()]
-        assert free, f"these import each other: {sorted(left)}"
+        assert free, f"these units import each other: {sorted(left)}"
         for unit in free:
             del left[unit]
 
 
-def loose_modules() -> dict[str, int]:
+def module_counts() -> dict[str, int]:
+    """Return folder -> the number of modules directly in it."""
     found: dict[str, int] = defaultdict(int)
     for source in source_files():
         found[str(source.parent.relative_to(ROOT))] += source.name != "__init__.py"
     return found
 
 
-@pytest.mark.parametrize("folder", loose_modules())
-def test_no_folder_has_too_many_loose_modules(folder):
-    assert loose_modules()[folder] <= (MOST_CORE_MODULES if folder == "clipes_core" else MOST_MODULES)
+@pytest.mark.parametrize("folder", module_counts())
+def test_no_folder_has_too_many_modules(folder):
+    assert module_counts()[folder] <= (MOST_CORE_MODULES if folder == "clipes_core" else MOST_MODULES)
 
 
 def test_no_class_is_too_large():
@@ -113,13 +114,13 @@ def repeated_passages() -> list[str]:
     )
 
 
-def test_few_passages_are_repeated():
+def test_few_passages_of_code_are_repeated():
     found = repeated_passages()
     assert len(found) <= MOST_REPEATED_PASSAGES, "\n".join(found)
 
 
-def test_stage_names_are_strings_in_few_places():
-    """Else a stage could not be renamed, added or taken out without looking through the whole project."""
+def test_stage_names_are_string_literals_in_few_places():
+    """Check where stage names are spelt out, because adding, renaming or removing a stage changes all these places."""
     from clipes.tasks.stages.registry import STAGES
 
     allowed = {ROOT / "flows" / "pipeline.py", ROOT / "tasks" / "stages" / "registry.py"}
@@ -136,7 +137,7 @@ def test_stage_names_are_strings_in_few_places():
     assert exempt == KEYS_OF_OTHER_THINGS
 
 
-# These strings are spelt like a stage and mean something else.
+# These strings equal the name of a stage but mean something else.
 KEYS_OF_OTHER_THINGS = {
     ("clipes_core/evaluation/scored.py", "segmenter"),  # key of its scores in metrics.json
     ("tasks/machine/shipped_files.py", "prompts"),  # the folder configs/prompts
@@ -145,17 +146,17 @@ KEYS_OF_OTHER_THINGS = {
 }
 
 
-def test_every_folder_of_tasks_says_what_it_is_for():
+def test_every_folder_of_tasks_has_a_docstring():
     for folder in sorted((ROOT / "tasks").iterdir()):
         if folder.is_dir() and folder.name != "__pycache__":
             assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
 
 
-def test_nothing_is_loose_in_tasks():
+def test_tasks_has_no_modules_outside_its_folders():
     assert [path.name for path in (ROOT / "tasks").glob("*.py")] == ["__init__.py"]
 
 
-def test_the_package_holds_links_and_its_version_alone():
+def test_the_package_clipes_holds_only_links_and_its_version():
     package = ROOT / "clipes"
     links = {path.name: path for path in package.iterdir() if path.is_symlink()}
     assert sorted(links) == ["configs", "flows", "tasks"], "a clone needs symbolic links: git config core.symlinks true"

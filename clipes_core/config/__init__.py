@@ -1,1 +1,1 @@
-"""The configuration of a run: frozen models whose defaults are the paper's values."""
+"""The settings of a run, as frozen pydantic models."""

@@ -1,4 +1,4 @@
-"""Tables in which a setting chooses a row by its name."""
+"""Support for settings whose value is the name of a row in a table, such as `crf.backend`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ Row = TypeVar("Row")
 class NamedFunction:
     """A row of a table of functions. It holds the location of a function instead of the function itself.
 
-    Importing the function when the table is defined would be a circular import: the function's module imports the
+    If the table held the function itself, the imports would be circular: the function's module imports the
     configuration, and the configuration imports the table.
 
     Attributes:
-        function: location of the function, as "module:name".
+        function: import path of the function, as "module:name".
     """
 
     function: str
@@ -40,7 +40,7 @@ def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
         setting: config key or command-line option of the setting, for the error message.
 
     Raises:
-        ConfigError: the table has no such row.
+        ConfigError: the table has no row of this name.
     """
     if name not in table:
         raise ConfigError(f"{setting}: Input should be {_one_of(table)} (got {name!r})")
@@ -48,13 +48,10 @@ def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
 
 
 class NameIn:
-    """Pydantic annotation for a string that must be a name in a table.
-
-    The table is read each time that a value is checked or a JSON schema is built. Names that are added to the table
-    later are therefore valid, too.
+    """Pydantic annotation for a string that must be a key of a table. Keys that are added to the table later count too.
 
     Args:
-        table: mapping whose keys are the names.
+        table: mapping whose keys are the valid strings.
     """
 
     def __init__(self, table: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""The configuration of a run: frozen models whose defaults are the paper's VOC values.
+"""The configuration of a run, as frozen pydantic models. The defaults follow CLIP-ES on PASCAL VOC.
 
-Section, equation and table numbers are those of CLIP-ES (CVPR 2023, arXiv 2212.09506).
+Section, equation and table numbers are those of the CLIP-ES paper (CVPR 2023, arXiv 2212.09506).
 """
 
 import re
@@ -22,88 +22,107 @@ CREDENTIALS = re.compile(
     r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
     re.IGNORECASE,
 )
-NO_CREDENTIALS = "remove them from it, and configure them as the fsspec package for its protocol expects"
-AUTO_TEMPLATE = "auto"  # with this value of prompts.template, clipes uses the best candidate
+NO_CREDENTIALS = "remove them from the URI, and configure them as the fsspec package for the URI's protocol expects"
+AUTO_TEMPLATE = "auto"  # if prompts.template has this value, clipes ranks the candidate templates and uses the best one
 
 
 class DatasetConfig(Section):
-    """The photos, their labels, and how photos are read."""
+    """The photos, their labels, and how clipes reads the photos."""
 
     format: str = Field(
-        "voc", description="Layout of the data set, such as voc, coco or list. scenes: clipes generates the photos."
+        "voc",
+        description="Format of the data set: voc, coco, list (a file that lists photos and their labels) or scenes "
+        "(photos that clipes generates).",
     )
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI. Formats voc and coco need it. With format "
-        "scenes, clipes writes the generated photos to this folder; null means a folder in the store. With format "
-        "list, null means the folder of the list file.",
+        description="Folder of the data set: a path or any fsspec URI. The formats voc and coco need it. The format "
+        "scenes writes the generated photos to this folder. The format list resolves relative paths against this "
+        "folder. If null, scenes uses a folder in the store, and list uses the folder of the list file.",
     )
     split: str = Field(
         "train_aug",
-        description="The photos to use: the name of a split (voc, coco), or the path or URI of a list file (.txt for "
-        "voc; .txt, .csv or .parquet for list; .txt or .json for coco). The format scenes does not read this key.",
+        description="The photos to use. Format voc: the name of a split, or a .txt list of photos. Format coco: the "
+        "name of a split, a .txt list or a .json annotation file. Format list: a .txt, .csv or .parquet list. For a "
+        "file, give its path or URI. The format scenes ignores this key.",
     )
-    classes: str = Field("voc12", description="Vocabulary: a name under configs/classes, or the path of a YAML file.")
+    classes: str = Field(
+        "voc12",
+        description="Vocabulary, which defines the classes and their words: voc12, coco14, scenes, or the path or URI "
+        "of a YAML file.",
+    )
     truth: str | None = Field(
         None,
-        description="Folder of true masks: PNGs of class ids, named like the photos. With the formats voc and scenes, "
-        "null means the data set's folder SegmentationClass.",
+        description="Folder of the true masks: PNG files whose pixels are class ids, and whose names are those of the "
+        "photos. With the formats voc and scenes, null means the folder SegmentationClass of the data set.",
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
-        description="apply: clipes rotates photos as their EXIF tags say; ignore: it does not. Use ignore for VOC and "
-        "COCO, because their true masks are not rotated.",
+        description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: it does "
+        "not turn photos. Use ignore for VOC and COCO, because their true masks belong to the unturned photos.",
     )
     empty: Literal["background", "reject"] = Field(
         "background",
-        description="Photos without labels. background: their masks are all background; reject: they are rejected.",
+        description="How clipes treats photos without labels. background: their masks are entirely background; "
+        "reject: they get no masks, and count as failed.",
     )
     max_side: int = Field(
-        1024, ge=32, description="Longest side of a photo [px]; for CAMs and CRF, larger photos are reduced to it."
+        1024,
+        ge=32,
+        description="Largest permitted side of a photo [px]. clipes scales larger photos down to this size before it "
+        "computes CAMs and CRF.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the generated scenes; another seed gives other scenes.")
+    seed: int = Field(0, ge=0, description="Seed of the generated scenes; a different seed gives different scenes.")
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")
 
 
 class ClipConfig(Section):
-    """The frozen CLIP from which the CAMs are computed."""
+    """The frozen CLIP network with which clipes computes CAMs."""
 
     model: str = Field(
-        "ViT-B-16-quickgelu", description="Name of a ViT in OpenCLIP. The paper uses ViT-B/16 (sec. 4.1)."
+        "ViT-B-16-quickgelu",
+        description="clipes-demo, or the name of an OpenCLIP model with a ViT. CLIP-ES uses ViT-B/16 (sec. 4.1).",
     )
     pretrained: str = Field(
         "openai",
-        description="Weights: an OpenCLIP tag, a name under configs/models, a path, a URI, or random:SEED for random "
-        "weights, for example to test a run without a download.",
+        description="Weights of the model: clipes-demo, an OpenCLIP tag, the path or URI of a file, or random:SEED. "
+        "random:SEED gives random weights, for example to test a run without a download.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="Precision of the image network; auto: fp16 on a CUDA GPU, otherwise fp32."
+        "auto", description="Numerical precision of CLIP's image network. auto: fp16 on a CUDA GPU, otherwise fp32."
     )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
-        description="Device on which networks run: cpu, mps, cuda (all CUDA GPUs) or cuda:N. auto: all CUDA GPUs or, "
-        "if there are none, mps or the CPU.",
+        description="Devices that run networks: cpu, mps, cuda (all CUDA GPUs) or cuda:N (one GPU). auto: all CUDA "
+        "GPUs; without a CUDA GPU, mps if it is available, otherwise cpu.",
     )
     pooling: Literal["patch_mean", "cls"] = Field(
-        "patch_mean", description="Image embedding. patch_mean: the mean of the patch tokens; cls: the class token."
+        "patch_mean",
+        description="Image embedding that clipes compares with texts. patch_mean: mean of the patch tokens; cls: class "
+        "token.",
     )
 
 
 class PromptsConfig(Section):
-    """The sentences in which CLIP reads the class words (sec. 3.2)."""
+    """The prompts, which are the texts that describe the classes to CLIP (CLIP-ES sec. 3.2)."""
 
     template: str | tuple[str, ...] = Field(
         "a clean origami {}.",
-        description="One or more templates, in which {} stands for the class words. auto: clipes ranks the shipped "
-        "candidate templates by sharpness (sec. 3.2), and uses the best one.",
+        description="One or more prompt templates. In a template, {} stands for the words of a class. auto: clipes "
+        "ranks its candidate templates by sharpness (CLIP-ES sec. 3.2) and uses the best one.",
     )
     fusion: Literal["sentence", "feature", "cam"] = Field(
         "sentence",
-        description="How the synonyms of a class are fused (sec. 3.2). sentence: one sentence has all of them; "
-        "feature: their text features are averaged; cam: their CAMs are averaged.",
+        description="How clipes combines the synonyms of a class (CLIP-ES sec. 3.2). sentence: one prompt contains "
+        "all synonyms; feature: clipes averages the text features of the synonyms; cam: clipes averages the CAMs of "
+        "the synonyms.",
     )
-    background: bool = Field(True, description="If true, background words compete in the softmax (sec. 3.1).")
+    background: bool = Field(
+        True,
+        description="If true, the vocabulary's background words compete with the classes in the softmax (CLIP-ES sec. "
+        "3.1).",
+    )
 
     @field_validator("template")
     @classmethod
@@ -120,116 +139,146 @@ class PromptsConfig(Section):
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Return the templates as a tuple, even if there is only one. If `template` is `auto`, the tuple is empty."""
+        """Return the templates as a tuple, which is empty if `template` is `auto`."""
         if self.template == AUTO_TEMPLATE:
             return ()
         return (self.template,) if isinstance(self.template, str) else self.template
 
 
 class CamConfig(Section):
-    """Softmax-GradCAM (eq. 1-4) and class-aware attention-based affinity (eq. 6-7)."""
+    """Softmax-GradCAM (CLIP-ES eq. 1-4), and class-aware attention-based affinity (CAA, eq. 6-7)."""
 
     softmax: bool = Field(
-        True, description="If true, class scores are the softmax probabilities (eq. 3); if false, they are the logits."
+        True,
+        description="If true, clipes computes CAMs from the softmax probabilities of the classes (CLIP-ES eq. 3). If "
+        "false, it computes them from the logits.",
     )
     refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
-        "caa", description="Refinement of the CAMs. none: no refinement; mhsa: plain attention; caa: CAA (eq. 7)."
+        "caa",
+        description="How clipes refines the CAMs. none: not at all; mhsa: along the attention from all patches; caa: "
+        "along the attention from the patches in boxes around high CAM values (CLIP-ES eq. 7).",
     )
     box_threshold: float = Field(
-        0.4, ge=0, lt=1, description="lambda: CAA draws boxes above this share of a CAM's peak; COCO: 0.7 (sec. 4.1)."
+        0.4,
+        ge=0,
+        lt=1,
+        description="Threshold lambda. The refinement caa draws boxes around the parts of a CAM that exceed this share "
+        "of the CAM's peak. CLIP-ES uses 0.4 for VOC and 0.7 for COCO (sec. 4.1).",
     )
     attention_blocks: int = Field(
-        8, ge=1, description="Number of last blocks of the image network whose attention is averaged."
+        8,
+        ge=1,
+        description="Number of transformer blocks of the image network whose attention is averaged, counted from the "
+        "last block.",
     )
-    sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (eq. 6).")
-    power: int = Field(2, ge=0, le=16, description="t: number of times that the affinity is applied (eq. 7).")
+    sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (CLIP-ES eq. 6).")
+    power: int = Field(
+        2, ge=0, le=16, description="Exponent t of the affinity matrix that refines the CAMs (CLIP-ES eq. 7)."
+    )
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,),
         min_length=1,
-        description="Scales of the photo; the CAMs of all scales are averaged. The published program uses only 1.",
+        description="Factors by which the photo is scaled. clipes averages the CAMs of all factors. The published "
+        "program of CLIP-ES uses only the factor 1.",
     )
-    flip: bool = Field(False, description="If true, the average includes the CAMs of the mirrored photo.")
+    flip: bool = Field(
+        False, description="If true, the average over the scales also includes the CAMs of the mirrored photo."
+    )
 
 
 class CrfConfig(DenseCrfConfig):
-    """Dense CRF of the pseudo masks (sec. 3.4)."""
+    """The dense CRF that refines the pseudo masks (CLIP-ES sec. 3.4)."""
 
     enabled: bool = Field(
-        True, description="If true, a CRF refines the mask; if false, it is the argmax of background score and CAMs."
+        True,
+        description="If true, a CRF refines the pseudo masks. If false, the label of each pixel is the argmax of the "
+        "background score and the CAMs.",
     )
     image: Literal["rgb", "reference"] = Field(
         "rgb",
-        description="Image that the CRF reads. rgb: the photo; reference: as in the published program, the photo in "
-        "BGR minus the mean colour, wrapped to 8 bits.",
+        description="Image that the CRF reads. rgb: the photo; reference: the input of the published program of "
+        "CLIP-ES, which is the photo in BGR minus the mean colour, wrapped to 8 bits.",
     )
-    background_power: float = Field(1, gt=0, le=64, description="p: the background score is (1 - max CAM)^p.")
+    background_power: float = Field(
+        1,
+        gt=0,
+        le=64,
+        description="Exponent p of a pixel's background score (1 - m)^p, where m is the pixel's largest CAM value.",
+    )
 
 
 class ConfidenceConfig(Section):
-    """The confidence map (eq. 8)."""
+    """The confidence map of a pseudo mask (CLIP-ES eq. 8)."""
 
     source: Literal["crf", "cam"] = Field(
         "crf",
-        description="Source of a pixel's confidence. crf: its largest CRF posterior or, without a CRF, its largest "
-        "score; cam: its CAMs, by eq. (8).",
+        description="What the confidence of a pixel is computed from. crf: the pixel's largest CRF posterior or, "
+        "without a CRF, the pixel's largest score; cam: the pixel's CAM values, by CLIP-ES eq. (8).",
     )
 
 
 class RunnerConfig(Section):
-    """The runner, which computes the shards. All keys other than `kind` are settings of the chosen runner."""
+    """The runner, which computes the shards of a run. All keys other than `kind` are settings of the chosen runner."""
 
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(
         "local",
-        description="Name of the runner. local: worker processes on this machine compute the shards; inline: the "
-        "process that runs the flow computes them, for debugging.",
+        description="Name of the runner. local: worker processes on this machine compute the shards; inline (for "
+        "debugging): the process that runs the flow computes the shards itself.",
     )
 
 
 class ExecutionConfig(Section):
-    """How the work is divided, and which processes do it. No setting of this section changes a result."""
+    """How clipes divides the work, and which processes do it. No setting of this section changes a result."""
 
     shards: int = Field(
         32,
         ge=1,
         le=100_000,
-        description="Number of shards (parts) into which each stage is divided. With a different number, photos move "
-        "to other shards, and clipes computes their rows again. The results do not change.",
+        description="Number of shards (parts) into which clipes divides the photos. If you change this number, photos "
+        "move to other shards, and clipes processes these photos again. The results do not change.",
     )
     runner: RunnerConfig = Field(
-        default_factory=RunnerConfig, description="The runner, which computes the shards, and its settings."
+        default_factory=RunnerConfig, description="The runner, which computes the shards, and the runner's settings."
     )
     gpu_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run networks; auto: one per device. The training of "
-        "the segmenter uses at most one process per GPU.",
+        description="Number of worker processes for stages that run networks. auto: one process per device. The "
+        "training of the segmenter uses at most one process per GPU.",
     )
     cpu_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run no network, such as masks; auto: one per core.",
+        description="Number of worker processes for stages that run no network, such as the stage masks. auto: one "
+        "process per processor core.",
     )
     max_failure_rate: float = Field(
-        0.01, ge=0, le=1, description="Largest permitted share of photos that fail permanently in a stage."
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest permitted share of photos that fail in a stage for a permanent cause. If more photos "
+        "fail, the run fails.",
     )
     retries: int = Field(
         2,
         ge=0,
         le=50,
-        description="Largest number of retries of a shard that fails for a transient cause. Prefect allows at most 50.",
+        description="Maximum number of retries of a shard that fails for a transient cause. Prefect allows at most 50.",
     )
     shard_timeout_s: float = Field(
         3600,
         gt=0,
-        description="Time limit [s]. A shard that takes longer is stopped. A training is stopped if it makes no "
-        "progress for this time.",
+        description="Time limit of a shard [s]. clipes stops a shard that takes longer. It stops a training only if "
+        "the training makes no progress for this time.",
     )
     loader_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of processes per device that load training photos; auto: the number of cores per device, "
-        "but at most 8.",
+        description="Number of processes that load training photos for each device. auto: the number of processor "
+        "cores per device, but at most 8.",
     )
-    cache_gb: float = Field(20, gt=0, description="Size of the local cache for training files from remote stores [GB].")
+    cache_gb: float = Field(
+        20, gt=0, description="Maximum size of the local cache [GB] for training files that come from remote stores."
+    )
 
     @field_validator("gpu_workers", "cpu_workers")
     @classmethod
@@ -253,7 +302,8 @@ class ReportConfig(Section):
         24,
         ge=0,
         le=500,
-        description="Number of photos in the gallery: the best, the worst and random ones; 0: no gallery.",
+        description="Number of photos in the gallery, which shows the best, the worst and random results. 0: no "
+        "gallery.",
     )
 
 
@@ -263,9 +313,11 @@ class RunConfig(Section):
     name: str = Field(
         ...,
         pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$",
-        description="Name of the run. {date} and {time} in it stand for the start of the run.",
+        description="Name of the run. clipes replaces {date} and {time} with the date and time of the run's start.",
     )
-    store: str = Field("./clipes-store", description="Folder of artifacts and runs: a path or any fsspec URI.")
+    store: str = Field(
+        "./clipes-store", description="Folder in which clipes stores artifacts and runs: a path or any fsspec URI."
+    )
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)
     clip: ClipConfig = Field(default_factory=ClipConfig)
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
@@ -302,7 +354,7 @@ def parse_config(values: dict[str, Any]) -> RunConfig:
         values: nested dict of plain values, as read from a YAML file.
 
     Returns:
-        The frozen configuration. Missing keys get their defaults, which are the paper's values.
+        The frozen configuration. Missing keys get their defaults.
 
     Raises:
         ConfigError: a key is unknown or a value is invalid. The message has one line per error: the key, what is wrong,

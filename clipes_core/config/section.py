@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of all sections. A section is frozen, and an unknown key is an error.
+    """Base class of the sections of a configuration. A section is frozen and rejects unknown keys.
 
     The Prefect UI builds a form from the JSON schema of the sections. In this form, the title of a field is its key,
     and the title of a section is the name of its class, in lower case and without `Config`.

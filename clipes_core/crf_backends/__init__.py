@@ -1,7 +1,7 @@
 """The implementations of the dense CRF that `crf.backend` chooses from.
 
-A backend is a function `infer(unary, image, config)`. It mutates nothing and returns the (1 + K, H, W) float32
-posterior, in [0, 1], whose channels add up to 1. Its arguments are
+A backend is a function `infer(unary, image, config)`. It does not modify its arguments. It returns the (1 + K, H, W)
+float32 posterior, in [0, 1]; the channels add up to 1. Its arguments are
 
 - unary: (1 + K, H, W) float32 array, C order, -log of the clipped class scores,
 - image: (H, W, 3) uint8 array, C order, the image whose colours the bilateral kernel compares,
@@ -20,8 +20,8 @@ class CrfBackend(NamedFunction):
     """A backend in the table.
 
     Attributes:
-        exact: if true, the backend gives the same labels as pydensecrf. Stage keys do not depend on which exact backend
-            is used. If `crf.backend` changes from one exact backend to another, clipes therefore reuses the masks.
+        exact: if true, the backend gives the same labels as pydensecrf. If `crf.backend` changes from one exact backend
+            to another, clipes therefore reuses the existing masks.
     """
 
     exact: bool

@@ -28,7 +28,7 @@ def infer(unary: np.ndarray, image: np.ndarray, config: DenseCrfConfig) -> np.nd
 
 
 def _add_kernels(crf: DenseCRF2D, image: np.ndarray, config: DenseCrfConfig) -> None:
-    # A kernel of weight 0 changes nothing, and building its lattice would take a quarter of the time.
+    # A kernel of weight 0 has no effect, but building its lattice would take a quarter of the CRF's running time.
     if config.pos_w:
         crf.addPairwiseGaussian(sxy=config.pos_xy_std, compat=config.pos_w)
     if config.bi_w:

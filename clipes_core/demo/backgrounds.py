@@ -1,4 +1,7 @@
-"""The six kinds of background that a scene can have, and textures for objects and backgrounds."""
+"""The six kinds of background of the demo's scenes, and textures for objects and backgrounds.
+
+Each background function returns a (size, size, 3) float32 RGB image, about [0, 255].
+"""
 
 import math
 from collections.abc import Callable
@@ -14,9 +17,9 @@ def cloudy(rng: Rng, size: int, cells_hw: tuple[int, int]) -> np.ndarray:
 
     Args:
         rng: source of randomness.
-        size: side [px].
+        size: side length of the square [px].
         cells_hw: numbers of rows and columns of a grid of cells. Each corner of a cell gets a random value, and the
-            values are interpolated in between. More cells give finer noise.
+            noise interpolates between these values. More cells give finer noise.
 
     Returns:
         (size, size) float32, about -1..1.
@@ -30,9 +33,9 @@ def waves(rng: Rng, size: int, direction: float, length: float) -> np.ndarray:
 
     Args:
         rng: source of randomness; it determines the phase.
-        size: side [px].
+        size: side length of the square [px].
         direction: angle between the x axis and the normal of the stripes [rad].
-        length: distance between stripes, as a fraction of the side.
+        length: distance from one stripe to the next, as a fraction of the side length.
 
     Returns:
         (size, size) float32 in [-1, 1].
@@ -59,7 +62,7 @@ def texture(rng: Rng, size: int) -> np.ndarray:
 
 
 def _shaded(shade: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
-    """Return (H, W, 3) float32: the colour times 1 + shade. Shade 1 doubles the colour, and shade -1 makes it black."""
+    """Return (H, W, 3) float32: the colour times 1 + shade. A shade of 1 doubles the colour; -1 gives black."""
     return (1 + shade)[..., None] * np.array(colour, dtype=np.float32)
 
 

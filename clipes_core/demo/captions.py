@@ -1,4 +1,7 @@
-"""Captions of scenes. Like captions written by people, they mention only a part of what the picture shows."""
+"""Random captions of the demo's scenes.
+
+Most captions describe only a part of the picture, as captions by people do.
+"""
 
 from collections.abc import Sequence
 

@@ -44,7 +44,7 @@ FIXED_PAINTS = {
     Paint.WOOD: (190, 130, 60),
 }
 PLACES_TRIED = 40
-SHIFT = 4  # number of fractional bits in the coordinates that OpenCV draws
+SHIFT = 4  # number of fractional bits in the coordinates that OpenCV's drawing functions get
 
 Rng = np.random.Generator
 
@@ -54,10 +54,10 @@ class SceneObject:
     """An object of a scene.
 
     Attributes:
-        name: name of its class.
-        colour: colour of its body, a key of COLOURS.
-        area: area of the whole object including hidden parts, as a share of the scene.
-        hidden: share of the object's pixels that the objects in front of it hide.
+        name: name of the object's class.
+        colour: colour of the object's body, a key of COLOURS.
+        area: area of the whole object, including its hidden parts, as a share of the scene.
+        hidden: share of the object's pixels that are hidden by objects in front of this object.
     """
 
     name: str
@@ -99,12 +99,12 @@ class _Placed:
 def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a random scene.
 
-    Backgrounds and objects are chosen so that 60 % of the objects are on the usual background of their class, such as a
-    boat on water. An object covers 5 to 40 % of the scene, and at most a fifth of an object is hidden.
+    On average, 60 % of the objects are on the usual background of their class, such as a boat on water. The area of an
+    object is about 5 to 40 % of the scene. Other objects hide at most a fifth of an object.
 
     Args:
         rng: source of all randomness.
-        size: side S [px].
+        size: side length S of the square scene [px].
     """
     background, names = _cast(rng)
     placed = _placed(rng, names, size)
@@ -121,15 +121,14 @@ def make_scene(rng: Rng, size: int) -> Scene:
 
 
 def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
-    """Draw the scene that belongs to a seed. The seed is a sequence of one or more numbers."""
+    """Draw the scene of a seed, which is a sequence of one or more integers. Equal seeds give equal scenes."""
     return make_scene(np.random.default_rng(seed), size)
 
 
 def _cast(rng: Rng) -> tuple[str, list[str]]:
-    """Choose a background, and the classes of one to three objects.
+    """Choose a random background, and random classes for one to three objects.
 
-    The choice is random. On average, the share OWN_BACKGROUND_RATE of all objects is on the usual background of their
-    class.
+    On average, the share OWN_BACKGROUND_RATE of all objects is on the usual background of their class.
     """
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)
@@ -144,7 +143,7 @@ def _cast(rng: Rng) -> tuple[str, list[str]]:
 
 
 def _placed(rng: Rng, names: list[str], size: int) -> list[_Placed]:
-    """Place objects so that at most MAX_OVERLAP of each is hidden; lower the largest permitted area until they fit."""
+    """Place objects so that at most MAX_OVERLAP of each is hidden; reduce the largest permitted area until all fit."""
     low, high = AREA_RANGE
     while True:
         placed: list[_Placed] = []

@@ -1,4 +1,4 @@
-"""The eight kinds of objects that scenes show, drawn as polygons with random proportions."""
+"""The eight kinds of objects in the demo's scenes, drawn as polygons with random proportions."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 class Paint(IntEnum):
-    """The paint of a part of an object."""
+    """The kinds of paint that can fill a part of an object."""
 
     BODY = 1  # the object's own colour
     ACCENT = 2  # the object's second colour
@@ -24,7 +24,7 @@ class Paint(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of an object: a polygon of one paint.
+    """A part of an object: a polygon that is filled with one paint.
 
     Attributes:
         outline: (N, 2) float64 corners (x, y); y points down, and one unit is about half the size of the object.
@@ -36,7 +36,7 @@ class Part:
 
 
 def polygon(paint: Paint, *corners: tuple[float, float]) -> Part:
-    """Return a polygon with these corners (x, y)."""
+    """Return a polygon with the given corners (x, y)."""
     return Part(np.array(corners, dtype=np.float64), paint)
 
 
@@ -46,7 +46,7 @@ def box(paint: Paint, left: float, top: float, right: float, bottom: float) -> P
 
 
 def ellipse(paint: Paint, x: float, y: float, radius_x: float, radius_y: float) -> Part:
-    """Return an ellipse, whose axes are horizontal and vertical, as a polygon with 24 corners."""
+    """Return an ellipse with horizontal and vertical axes, as a polygon with 24 corners."""
     angles = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     return Part(np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1), paint)
 

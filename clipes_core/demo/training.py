@@ -1,4 +1,4 @@
-"""The training of the demo's small CLIP: its settings and schedule, and a contrastive loss on two image embeddings."""
+"""The training of the demo's small CLIP: its settings, its learning rates, its steps and its contrastive loss."""
 
 import math
 from typing import Any
@@ -14,11 +14,11 @@ LOGIT_SCALE_MAX = math.log(100)
 
 
 class TrainingConfig(Section):
-    """Settings of the training of the demo's CLIP."""
+    """The settings with which the demo's small CLIP is trained."""
 
     seed: int = Field(0, ge=0, description="Seed of scenes, captions, initial weights and patch dropout.")
     samples: int = Field(
-        300_000, ge=1, description="Total number of scenes in all steps. A scene counts each time it is used."
+        300_000, ge=1, description="Number of scenes in all steps. A scene counts each time that a step uses it."
     )
     batch: int = Field(64, ge=2, description="Number of scenes per step.")
     captions: int = Field(4, ge=1, description="Number of captions per scene and step.")
@@ -27,17 +27,20 @@ class TrainingConfig(Section):
         0.05,
         ge=0,
         lt=1,
-        description="Share of the steps, at the start, in which the learning rate rises linearly. It then falls to 0 "
-        "along a cosine.",
+        description="Share of the steps, at the start of the training, in which the learning rate rises linearly. In "
+        "the other steps, the learning rate falls to 0 along a cosine.",
     )
     weight_decay: float = Field(
         0.05, ge=0, description="Weight decay of AdamW. It applies only to parameters with at least two axes."
     )
     patch_dropout: float = Field(
-        0.5, ge=0, lt=1, description="Share of the patches that are dropped to save time, as in FLIP."
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of the patches that each step drops to save time, as in FLIP (arXiv 2212.00794).",
     )
     whole_share: float = Field(
-        0.1, ge=0, le=1, description="Share of the steps, at the end, in which no patch is dropped."
+        0.1, ge=0, le=1, description="Share of the steps, at the end of the training, that drop no patches."
     )
 
     @property
@@ -46,23 +49,23 @@ class TrainingConfig(Section):
         return math.ceil(self.samples / self.batch)
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of a step. Steps count from 0."""
+        """Return the learning rate of a step. The first step has the number 0."""
         warm = self.warmup * self.steps
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm)))
 
     def patch_dropout_at(self, step: int) -> float:
-        """Return the share of patches that are dropped in a step. Steps count from 0."""
+        """Return the share of the patches that a step drops. The first step has the number 0."""
         return self.patch_dropout if step < (1 - self.whole_share) * self.steps else 0.0
 
 
 class ClipTrainer:
-    """Trains a CLIP; holds the network, its optimizer and the number of finished steps.
+    """Trains a CLIP network; holds the network, its optimizer and the number of finished steps.
 
     Args:
-        model: an OpenCLIP CLIP. Its visual tower must have a PatchDropout, and must return its tokens
-            (`output_tokens`).
+        model: a CLIP network that OpenCLIP built. Its visual tower must have a PatchDropout module, and must also
+            return the patch tokens (`output_tokens=True`).
         config: settings of the training.
     """
 
@@ -78,10 +81,10 @@ class ClipTrainer:
 
         Args:
             images_rgb: (B, 3, S, S) uint8 RGB, [0, 255].
-            captions: tokens of the captions: one (B, L) int64 tensor per set, where a set has one caption per image.
+            captions: tokens of the captions. Each tensor in the list is (B, L) int64 and has one caption per image.
 
         Returns:
-            The loss that was computed before the weights were updated.
+            The loss with the weights before this step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
@@ -108,21 +111,21 @@ class ClipTrainer:
 
 
 def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
-    """Convert (B, 3, S, S) uint8 to float32, normalised with CLIP's mean and standard deviation."""
+    """Convert (B, 3, S, S) uint8 RGB images to float32, normalised with CLIP's mean and standard deviation."""
     mean, std = torch.tensor([OPENAI_MEAN, OPENAI_STD]).reshape(2, 1, 3, 1, 1)
     return (images_rgb.float() / 255 - mean) / std
 
 
 def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
-    """Compute the mean of two contrastive losses of CLIP: with the class token and with the patch mean as embedding.
+    """Compute CLIP's contrastive loss for two image embeddings, class token and patch mean, and average both losses.
 
-    clipes computes CAMs from the mean of the patch tokens, but a network that is trained only with this embedding has
-    inverted CAMs.
+    The demo computes CAMs from the patch mean. The class token is trained too, because a network that is trained only
+    with the patch mean has inverted CAMs.
 
     Args:
-        model: the CLIP, as for `ClipTrainer`.
+        model: a CLIP network that `ClipTrainer` accepts.
         pixels: (B, 3, S, S) float32, normalised.
-        captions: tokens of the captions: one (B, L) int64 tensor per set, where a set has one caption per image.
+        captions: tokens of the captions. Each tensor in the list is (B, L) int64 and has one caption per image.
     """
     class_token, tokens = model.visual(pixels)
     embeddings = [F.normalize(embedding, dim=-1) for embedding in (class_token, tokens.mean(dim=1) @ model.visual.proj)]
@@ -136,16 +139,16 @@ def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) ->
 
 
 def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
-    """Compute the symmetric cross entropy between images and captions. Equal captions of several images do not compete.
+    """Compute the symmetric cross entropy between images and captions, where equal captions do not compete.
 
     Args:
         logits: (B, U) scaled cosine similarities of B images and U different captions.
         of_image: (B,) int64, index of each image's caption. Every caption belongs to at least one image.
 
     Returns:
-        () mean of two cross entropies. The first is that of predicting the caption of each image; in its softmax, a
-        caption of n images counts n times. The second is that of predicting the image of each caption; a caption of n
-        images gives n terms, one per image.
+        () mean of two cross entropies. The first one is for predicting the caption of each image; in its softmax, a
+        caption of n images counts n times. The second one is for predicting the image of each caption; a caption of n
+        images adds n terms, one per image.
     """
     counts = torch.bincount(of_image, minlength=logits.shape[1])
     to_text = F.cross_entropy(logits + counts.log(), of_image)

@@ -1,4 +1,4 @@
-"""The baseline that all scores are compared with: a mask that depends only on the labels and the size of the photo."""
+"""The baseline that all predictions are compared with: a mask that depends only on a photo's labels and size."""
 
 import numpy as np
 
@@ -8,11 +8,12 @@ def centre_box(size_hw: tuple[int, int], class_ids: np.ndarray) -> np.ndarray:
 
     Args:
         size_hw: height and width [px].
-        class_ids: (K,) int, data set ids of the photo's labels, in [1, 254], in the order of the labels; may be empty.
+        class_ids: (K,) int, class ids of the photo's labels, in [1, 254], in the order of the labels; may be empty.
 
     Returns:
-        (H, W) uint8: a centred box whose sides are half of the photo's (rounded down). It is divided from left to right
-        into K vertical strips, one per class id, whose widths differ by at most a pixel. All other pixels are 0.
+        (H, W) uint8: a centred box, half as high and half as wide as the photo (rounded down). From left to right, the
+        box has one vertical strip per class id. The widths of the strips differ by at most one pixel. All other pixels
+        are 0.
     """
     mask = np.zeros(size_hw, np.uint8)
     height, width = (side // 2 for side in size_hw)

@@ -1,4 +1,4 @@
-"""Segmentation scores, computed from a confusion matrix that is the sum over all photos."""
+"""Compute segmentation scores from a confusion matrix that counts the pixels of all photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Triplets:
     """The non-zero cells of a confusion matrix.
 
     Attributes:
-        truth: (M,) int16, row of each cell, which is the true id.
-        prediction: (M,) int16, column of each cell, which is the predicted id.
+        truth: (M,) int16, row of each cell; equals the true id.
+        prediction: (M,) int16, column of each cell; equals the predicted id.
         pixels: (M,) int64, number of pixels in each cell.
     """
 
@@ -26,14 +26,18 @@ class Triplets:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores in [0, 1] over the classes that have true pixels; nan if no pixel was counted.
+    """Segmentation scores, each in [0, 1]; nan if no pixel was counted.
+
+    The means are taken over the classes that occur in the true masks, including the background.
 
     Attributes:
-        miou: mean of `class_iou`, leaving out nan.
-        pixel_accuracy: share of all counted pixels that are predicted correctly.
-        mean_accuracy: share of the true pixels of a class that are predicted correctly, averaged over the classes.
-        fwiou: mean of `class_iou`, weighted by the number of true pixels of each class.
-        class_iou: (1 + K,) float64, IoU of the background and then of each class; nan for classes without true pixels.
+        miou: mean of `class_iou`.
+        pixel_accuracy: share of the counted pixels that are predicted correctly.
+        mean_accuracy: mean accuracy of the classes. The accuracy of a class is the share of its pixels in the true
+            masks that are predicted correctly.
+        fwiou: mean of `class_iou`, weighted by the number of pixels of each class in the true masks.
+        class_iou: (1 + K,) float64, IoU of the background and then of each class; nan for a class that does not occur
+            in the true masks.
     """
 
     miou: float
@@ -44,7 +48,7 @@ class Scores:
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count the pixels of each pair of true and predicted id in one photo.
+    """Count the pixels of one photo for each pair of true id and predicted id.
 
     Args:
         truth: (H, W) uint8, ids 0..K; pixels of IGNORE_INDEX are not counted.
@@ -95,10 +99,10 @@ def cam_confusions(
 
     Args:
         cams: (K, H, W) float at the truth's size, in [0, 1]; K may be 0.
-        class_ids: (K,) int, data set ids in the order of `cams`.
+        class_ids: (K,) int, class ids in the order of `cams`.
         truth: (H, W) uint8, ids below `num_classes`; pixels of IGNORE_INDEX are not counted.
         powers: background powers p; a pixel is background if (1 - max CAM)^p >= max CAM.
-        num_classes: number of classes of the data set, plus 1 for the background.
+        num_classes: number of classes of the vocabulary, plus 1 for the background.
 
     Returns:
         (len(powers), num_classes, num_classes) int64, one confusion matrix per power. Each is the result of `confusion`
@@ -143,10 +147,10 @@ def to_triplets(matrix: np.ndarray) -> Triplets:
 
 
 def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
-    """Rebuild a confusion matrix. Values of the same cell are added up, so one call can add up several photos.
+    """Rebuild a confusion matrix. If the triplets of several photos are concatenated, the result is the photos' sum.
 
     Args:
-        triplets: cells of one photo, or the concatenated cells of several photos.
+        triplets: cells of one photo, or the concatenated cells of several photos. Values of the same cell are added up.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
@@ -164,7 +168,7 @@ def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
 
 
 def scores_from_confusion(matrix: np.ndarray) -> Scores:
-    """Compute the scores from a confusion matrix, which is usually the sum over all photos.
+    """Compute the segmentation scores from a confusion matrix, usually the sum of the matrices of all photos.
 
     Args:
         matrix: (1 + K, 1 + K) int; rows are true ids, columns are predicted ids.
@@ -175,8 +179,8 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
     Raises:
         ShapeError: `matrix` is not square.
 
-    Source: the published program. It adds up the pixels of all photos in one matrix, and its means leave out classes
-    without true pixels.
+    Source: the published program. It also adds up the pixels of all photos in one matrix, and excludes classes that do
+    not occur in the true masks from the means.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")

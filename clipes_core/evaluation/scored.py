@@ -1,4 +1,4 @@
-"""The table of the kinds of prediction that a run scores. Metrics, terminal, report and Prefect UI all use it."""
+"""The kinds of prediction that a run scores, with their names in metrics, terminal, report and Prefect UI."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ class Scored:
     Attributes:
         key: name in metrics.json, in the store's artifacts and in the tables of the Prefect UI.
         title: name in the terminal and in the report.
-        is_baseline: true for the baseline, which uses only the labels. The other kinds are compared with it.
-        on_evaluation: if true, the prediction is scored on the photos of `evaluation`; if false, on those of `dataset`.
+        is_baseline: true for the baseline, with which the other kinds are compared.
+        on_evaluation: if true, the prediction is scored on the photos of the config section `evaluation`; if false, on
+            the photos of the section `dataset`.
     """
 
     key: str

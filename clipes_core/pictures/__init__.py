@@ -1,1 +1,1 @@
-"""The pictures of a report: CAMs and masks drawn over photos, and the choice of the photos to show."""
+"""The pictures of a report: the choice of photos, and CAMs and masks drawn over them."""

@@ -1,4 +1,4 @@
-"""The choice of the photos to show in a gallery: the best, the worst, and random ones."""
+"""Choose the photos of a gallery: the best photos, the worst photos and random photos."""
 
 import hashlib
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Picks:
-    """The ids of the chosen photos. No photo occurs twice.
+    """The ids of the chosen photos. No photo is in two groups.
 
     Attributes:
         best: ids of the best photos, highest score first.
@@ -22,10 +22,10 @@ class Picks:
 
 
 class GalleryChoice:
-    """Chooses among photos that are added one at a time.
+    """Chooses the photos of a gallery from photos that are added one at a time.
 
-    For each group (best, worst, random), at most 2 * `count` ids are in memory. The choice needs no seed. It depends on
-    the ids and the scores of the photos, and not on the order in which the photos are added.
+    The choice, including the random photos, depends only on the ids and scores of the added photos. It does not depend
+    on a seed or on the order in which photos are added. The memory that the class needs depends only on `count`.
 
     Args:
         count: number of photos to choose in total; may be 0.
@@ -39,7 +39,7 @@ class GalleryChoice:
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
-        """Add a photo. If its score is nan, the photo can only be in the random group."""
+        """Add a photo. A photo whose score is nan can be chosen only for the random group."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
         self._keep("random", order, image_id)
@@ -51,9 +51,10 @@ class GalleryChoice:
             )  # the exact reverse of the order of `best`, so that no photo is in both groups
 
     def picks(self) -> Picks:
-        """Choose `count` photos: a third are the best ones, a third are the worst ones, and the rest are random.
+        """Choose `count` photos, or all photos if fewer were added.
 
-        If fewer photos were added, choose all of them.
+        One third of the photos are the best, one third are the worst, and the rest are random. If fewer than `count`
+        photos have a score, the best and the worst are each a third of the photos with a score.
         """
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)

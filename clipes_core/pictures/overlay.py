@@ -1,4 +1,4 @@
-"""CAMs and masks drawn over the photo."""
+"""Draw CAMs and masks over photos."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams
 
-HEAT_OPACITY = 0.75  # of the colour at pixels where the CAM is 1
+HEAT_OPACITY = 0.75  # opacity of the colour at pixels where the CAM is 1
 IDS_OPACITY = 0.7
 
 
@@ -18,8 +18,8 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
         cam: (h, w) float, in [0, 1], of any size; the function resizes it bilinearly.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo in grey, covered by the colour of the CAM (OpenCV's colour map turbo). The
-        opacity of the colour is `HEAT_OPACITY` times the CAM.
+        (H, W, 3) uint8 RGB: the photo in grey, covered by the colours of the CAM (OpenCV's colour map turbo). The
+        opacity of the colour at a pixel is `HEAT_OPACITY` times the CAM's value.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` does not have two axes.
@@ -34,15 +34,16 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Colour a photo by a map of ids, leaving the background unchanged.
+    """Colour a photo by a map of class ids, but leave the background unchanged.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        ids: (H, W) uint8, data set ids; 0 is background.
+        ids: (H, W) uint8 class ids; 0 is background.
         palette: (256, 3) uint8 RGB, one colour per id.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo, covered by the colour of each id other than 0 with the opacity `IDS_OPACITY`.
+        (H, W, 3) uint8 RGB: the photo. At pixels whose id is not 0, it is covered by the id's colour with the opacity
+        `IDS_OPACITY`.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has a different size.

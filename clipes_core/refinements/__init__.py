@@ -1,8 +1,8 @@
 """The CAM refinements that `cam.refine` chooses from.
 
-A refinement is a function `refine(cams, attention, photo_rgb, config)`. clipes calls it once per view and template,
-where a view is a photo at one scale, mirrored or not. The function mutates nothing, and returns (K, h, w) float32 CAMs
-in [0, 1] on the device of `cams`. Its arguments are
+A refinement is a function `refine(cams, attention, photo_rgb, config)`. clipes calls it once per view and template. A
+view is a photo at one scale, mirrored or not. The function does not modify its arguments. It returns (K, h, w) float32
+CAMs in [0, 1] on the device of `cams`. Its arguments are
 
 - cams: (K, h, w) float32 tensor in [0, 1], the initial CAMs of the photo's K classes,
 - attention: `clipes_core.affinity.Attention` between the h x w patches; None if `needs_attention` is False,
@@ -22,8 +22,8 @@ class Refinement(NamedFunction):
     """A refinement in the table.
 
     Attributes:
-        needs_attention: if true, clipes computes the attention for the function, which takes time and memory. If false,
-            the function gets None instead.
+        needs_attention: if true, clipes computes the attention and passes it to the function. If false, clipes passes
+            None, which saves time and memory.
     """
 
     needs_attention: bool

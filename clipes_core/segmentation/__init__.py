@@ -1,4 +1,4 @@
-"""The extensions of MMSegmentation that clipes needs. Importing this package registers each under its class name."""
+"""Extensions of MMSegmentation. Importing this package registers each extension under its class name."""
 
 import warnings
 from contextlib import redirect_stdout
@@ -10,7 +10,7 @@ with warnings.catch_warnings(), redirect_stdout(None):  # silences reports of mi
 
 from clipes_core.segmentation.caffe_resnet import CaffeResNet
 from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
-from clipes_core.segmentation.confidence_hand_over import ConfidenceHook, hand_over_confidence
+from clipes_core.segmentation.confidence_hand_over import ConfidenceHook, register_confidence_hooks
 from clipes_core.segmentation.confidence_transforms import PackConfidence, PadWithConfidence
 from clipes_core.segmentation.deeplabv2_head import DeepLabV2Head
 from clipes_core.segmentation.multi_scale import MultiScaleEncoderDecoder
@@ -23,5 +23,5 @@ __all__ = [
     "MultiScaleEncoderDecoder",
     "PackConfidence",
     "PadWithConfidence",
-    "hand_over_confidence",
+    "register_confidence_hooks",
 ]

@@ -1,4 +1,4 @@
-"""The variant of ResNet that Caffe's weights were trained with."""
+"""The variant of ResNet for which Caffe's weights were trained."""
 
 from typing import Any
 
@@ -11,14 +11,15 @@ from torch import nn
 class CaffeResNet(ResNet):
     """ResNet as in Caffe: the first 1x1 convolution of a bottleneck has the stride, and the max pool rounds up.
 
-    The tensors have the same names and shapes as those of torchvision's ResNet. Weights of the wrong variant therefore
-    load without an error.
+    The tensors have the same names and shapes as the tensors of torchvision's ResNet. Weights of the wrong variant
+    therefore load without an error, but do not work well.
 
     Args:
         *args: positional arguments of MMSegmentation's ResNet.
         **kwargs: keyword arguments of MMSegmentation's ResNet, except for `style`.
 
-    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It uses Caffe's weights.
+    Source: kazuto1011/deeplab-pytorch, which uses weights from Caffe. The training of CLIP-ES is based on that
+    repository.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

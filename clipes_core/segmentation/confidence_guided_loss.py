@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, distributed, nn
 
-from clipes_core.confidence import PAPER_MU, lowest_sure_level
+from clipes_core.confidence import PAPER_MU, lowest_kept_level
 from clipes_core.errors import ConfigError, ShapeError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
@@ -16,28 +16,30 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 class ConfidenceGuidedLoss(nn.Module):
     """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
 
-    The heads of MMSegmentation call this loss like any other. They do not pass the confidence to it, because
-    `hand_over_confidence` sets its attribute `confidence` before each batch. If no pixel counts, the loss and its
-    gradient are 0. Under torch.distributed, the mean is taken over the pixels of all processes. After the gradients of
-    the processes have been averaged, they equal those of a single process that has all the images.
+    MMSegmentation's heads call this loss like any other, without the confidence. The hooks of
+    `register_confidence_hooks` set the loss's attribute `confidence` before each batch. If no pixel counts, the loss
+    and its gradient are 0. Under torch.distributed, the mean is taken over the pixels of all processes. The gradients,
+    averaged over the processes, equal the gradients of a single process that has all images.
 
     Args:
-        mu: threshold in [0, 1]. Pixels of lower confidence do not count. With 0, the loss is the cross entropy over all
-            labelled pixels, and needs no confidence.
+        mu: threshold of the confidence, in [0, 1]. Pixels of lower confidence do not count. If mu is 0, the loss is the
+            mean cross entropy over all labelled pixels, and needs no confidence.
         class_weight: (1 + K,) weight of each class. If given, the mean is weighted, as in torch's cross entropy.
         loss_weight: factor by which the result is multiplied.
         loss_name: name of the loss in the log. MMEngine minimises only losses whose name begins with `loss`.
 
     Attributes:
-        confidence: (B, 1, H, W) uint8, round(255 c) of the confidence c of each pixel of the current batch; or None.
-        kept_fraction: () share of the labelled pixels of all processes that counted in the last call, in [0, 1].
+        confidence: (B, 1, H, W) uint8, round(255 c) of the confidence c of each pixel of the current batch; None if the
+            batch has no confidence.
+        kept_fraction: () float, in [0, 1]: number of pixels that counted in the last call, divided by the number of
+            labelled pixels, over all processes. None before the first call.
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
 
     Source: CLIP-ES sec. 3.4, eq. (9).
-    Differs from the reference: the published program sets the label of the pixels that do not count to 255. The result
-        is the same. Here the confidence is a separate map, so that a change of mu does not change the labels.
+    Differs from the reference: the published program excludes pixels by setting their labels to 255. Here the
+        confidence is a separate map, so that mu can change but the labels stay the same. The loss does not differ.
     """
 
     class_weight: Tensor | None
@@ -52,7 +54,7 @@ class ConfidenceGuidedLoss(nn.Module):
         super().__init__()
         if not 0 <= mu <= 1:
             raise ConfigError(f"mu of ConfidenceGuidedLoss must be in [0, 1], got {mu}")
-        self.lowest_level = lowest_sure_level(mu)
+        self.lowest_level = lowest_kept_level(mu)
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.register_buffer("class_weight", None if class_weight is None else torch.tensor(class_weight), False)
@@ -117,17 +119,17 @@ class ConfidenceGuidedLoss(nn.Module):
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
     """Return the cross entropy of each pixel.
 
-    The logits of pixels that do not count are first replaced by 0. Otherwise, an infinite loss times their weight of 0
-    would be NaN.
+    The function first replaces the logits of pixels that do not count by 0. Otherwise, an infinite loss of such a pixel
+    times the pixel's weight of 0 would be NaN.
     """
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 
 
 def _mean_over_processes(sums: Tensor) -> Tensor:
-    """Return sums, averaged over all processes.
+    """Average sums over all processes.
 
-    The loss of each process is divided by this average, and not by the total over all processes, because the gradients
-    of the processes are later averaged and not added up.
+    The caller divides the loss of each process by this average, not by the total over all processes, because torch
+    later averages the gradients of the processes instead of adding them up.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums

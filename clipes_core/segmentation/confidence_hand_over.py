@@ -1,4 +1,4 @@
-"""Pass confidence maps directly to the losses, because segmentors and heads have no argument for these maps."""
+"""Pass confidence maps directly to the losses: MMSegmentation's segmentors and heads have no argument for them."""
 
 import inspect
 from typing import Any
@@ -16,12 +16,12 @@ from clipes_core.errors import ConfigError
 from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 
 
-def hand_over_confidence(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
+def register_confidence_hooks(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
     """Register hooks that set the confidence of the batch in every ConfidenceGuidedLoss of a model.
 
-    Before each forward pass in mode `loss`, the first hook takes the confidence maps from `gt_confidence` of the data
-    samples, (1, H, W) uint8. It pads the maps with 0 on the right and at the bottom to the size of the batch's labels.
-    After each forward pass, the second hook removes the maps from the losses.
+    Before each forward pass in mode `loss`, the first hook reads the confidence map of each data sample from its
+    `gt_confidence`, (1, H, W) uint8. It pads the maps with 0 on the right and at the bottom to the size of the batch's
+    labels. After each forward pass, the second hook removes the maps from the losses.
 
     Args:
         model: an MMSegmentation segmentor without its distributed wrapper. The losses of its auxiliary heads also get
@@ -68,21 +68,21 @@ def _padded(confidence: Tensor, size: tuple[int, int]) -> Tensor:
 
 @HOOKS.register_module()
 class ConfidenceHook(Hook):
-    """Passes the confidence to the losses while MMEngine trains, and logs the share of pixels that counted.
+    """Passes the confidence to the losses while MMEngine trains, and logs the share of labelled pixels that counted.
 
-    The logged `kept_fraction` is that of the first ConfidenceGuidedLoss in the model, which is the one of the decode
-    head.
+    If several heads have a ConfidenceGuidedLoss, only the share of the first one is logged. The decode head comes
+    before the auxiliary heads.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Register the hooks of `hand_over_confidence` on the segmentor."""
+        """Register the hooks of `register_confidence_hooks` on the segmentor."""
         self.model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.handles = hand_over_confidence(self.model)
+        self.handles = register_confidence_hooks(self.model)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Write `train/kept_fraction` to MMEngine's message hub, from which it is logged."""
+        """Write the loss's `kept_fraction` to MMEngine's message hub, whose values MMEngine logs."""
         runner.message_hub.update_scalar("train/kept_fraction", _losses(self.model)[0].kept_fraction)
 
     def after_train(self, runner: Runner) -> None:

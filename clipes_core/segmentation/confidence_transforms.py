@@ -1,7 +1,7 @@
-"""Transforms that replace Pad and PackSegInputs if the photos have confidence maps.
+"""Replacements of the transforms Pad and PackSegInputs, for photos that have confidence maps.
 
 Most transforms of MMSegmentation apply to all maps that `results["seg_fields"]` lists. Pad and PackSegInputs are
-exceptions: they process only the labels. The transforms in this module also process the confidence.
+exceptions: of these maps, they process only the labels. The transforms in this module also process the confidence.
 """
 
 from typing import Any
@@ -18,11 +18,11 @@ from clipes_core.errors import ConfigError, ShapeError
 
 @TRANSFORMS.register_module()
 class PadWithConfidence(Pad):
-    """MMCV's Pad, which pads on the right and at the bottom, extended to also pad the confidence with 0.
+    """MMCV's Pad, extended so that it also pads the confidence, with 0. It pads on the right and at the bottom.
 
     A pipeline needs this transform only if photos must have a fixed size before they are batched, for example because a
     later transform combines several photos into a mosaic. Otherwise, MMSegmentation's SegDataPreProcessor pads the
-    photos of a batch, after it has normalised them.
+    photos of a batch.
     """
 
     def _pad_seg(self, results: dict[str, Any]) -> None:

@@ -1,7 +1,4 @@
-"""Rename the tensors in weights of kazuto1011/deeplab-pytorch to MMSegmentation's names.
-
-These weights were converted from Caffe.
-"""
+"""Rename the tensors of kazuto1011/deeplab-pytorch's weights to MMSegmentation's names."""
 
 import re
 from collections.abc import Mapping
@@ -15,11 +12,11 @@ BLOCK = re.compile(r"layer(?P<stage>[2-5])\.block(?P<block>\d+)\.(?P<part>\w+)\.
 HEAD = re.compile(r"aspp\.c(?P<branch>\d+)\.(?P<tensor>\w+)")
 
 
-def named_as_in_mmsegmentation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_mmsegmentation_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors that have deeplab-pytorch's names, and keep all other names.
 
     Args:
-        tensors: tensors by name. In weights of deeplab-pytorch's multi-scale DeepLabV2, the names begin with `base.`.
+        tensors: tensors by name. The names may begin with `base.`, as in deeplab-pytorch's multi-scale DeepLabV2.
 
     Returns:
         The same tensors under the names that they have in a segmentor with a CaffeResNet and a DeepLabV2Head, such as

@@ -1,4 +1,4 @@
-"""The head of DeepLabV2. It computes class logits as the sum of dilated convolutions of the features."""
+"""The head of DeepLabV2, which computes class logits as the sum of dilated convolutions of the features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +22,8 @@ class DeepLabV2Head(BaseDecodeHead):
         dilations: dilation of each convolution.
         **kwargs: keyword arguments of MMSegmentation's BaseDecodeHead, such as `in_index` and `loss_decode`.
 
-    Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. Weights are initialised from N(0, 0.01) and biases with 0,
-        as in the recipe with which CLIP-ES trains.
+    Source: DeepLab (Chen et al., TPAMI 2018), ASPP-L. As in the training of CLIP-ES, weights are initialised from a
+        normal distribution with mean 0 and standard deviation 0.01, and biases with 0.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class DeepLabV2Head(BaseDecodeHead):
             init_cfg={"type": "Normal", "layer": "Conv2d", "std": 0.01, "bias": 0},
             **kwargs,
         )
-        del self.conv_seg  # the branches are the classifier
+        del self.conv_seg  # the branches replace MMSegmentation's classifier
         self.branches = nn.ModuleList(
             nn.Conv2d(in_channels, num_classes, kernel_size=3, padding=dilation, dilation=dilation)
             for dilation in dilations

@@ -1,4 +1,4 @@
-"""Predictions of a trained segmenter for a photo: as a whole or in crops, at one or more scales, mirrored or not."""
+"""Run a trained segmenter on photos: whole or in crops, at one or more scales, mirrored or not."""
 
 from collections.abc import Iterator
 from functools import reduce
@@ -41,15 +41,15 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
 def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
     """Predict the class probabilities of each pixel of a photo.
 
-    A view is the photo at one of the scales, mirrored or not. The network predicts one view after the other. The logits
-    of each view are resized bilinearly to the size of the photo. Only the sum (or the maximum) over the views so far is
-    kept in memory.
+    A view is the photo at one of the scales, mirrored or not. The logits of each view are resized bilinearly to the
+    size of the photo. If `merge` is `mean`, the result is the mean of the probabilities of all views. If it is `max`,
+    the result is the softmax of the maximum of the logits over all views.
 
     Args:
-        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. Its own preprocessor is used, and
-            gets BGR input. Its `test_cfg` is not used.
+        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. The function uses the model's
+            preprocessor, which gets BGR input, but not its `test_cfg`.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: settings, of which mode, crop, stride, scales, flip and merge are read.
+        config: section `evaluation`. The function reads mode, crop, stride, scales, flip and merge.
 
     Returns:
         (1 + K, H, W) float32 on the model's device, in [0, 1]; the channels add up to 1.
@@ -57,8 +57,8 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
-    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It uses merge max with the scales 1,
-    0.75 and 0.5.
+    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. That repository takes the maximum
+    over the scales 1, 0.75 and 0.5.
     Differs from the reference: the maximum is taken at the photo's size, not at the size of the logits.
     """
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
@@ -87,7 +87,7 @@ def _scaled(image_rgb: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> torch.Tensor:
-    """Return the (1 + K, h, w) float32 logits of a scaled or mirrored photo; average those of overlapping crops."""
+    """Return the (1 + K, h, w) float32 logits of a scaled or mirrored photo; average them where crops overlap."""
     height, width, _ = image_rgb.shape
     if config.mode == "whole":
         return _crop_logits(model, image_rgb)
@@ -104,7 +104,7 @@ def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfi
 
 
 def _crops(side: int, crop: int, stride: int) -> list[slice]:
-    """Return the extents of crops along a side. They start `stride` apart, but the last one ends at the side's end."""
+    """Return the extent of each crop along a side. Crops start `stride` apart, but the last ends at the side's end."""
     last = max(side - crop, 0)
     starts = [*range(0, last, stride), last]
     return [slice(start, min(start + crop, side)) for start in starts]

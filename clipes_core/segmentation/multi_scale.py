@@ -1,4 +1,4 @@
-"""Training on several scales of each photo in one iteration, as in kazuto1011/deeplab-pytorch."""
+"""Train on several scales of each photo in one iteration, as kazuto1011/deeplab-pytorch does."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,17 +21,17 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
     """An EncoderDecoder with one loss per scale of the photo, and one loss for the maximum of the logits of all scales.
 
     The maximum is taken for each pixel and class, at the size of the logits of the first scale. Each loss is computed
-    at the size of its logits, to which the labels are reduced by nearest neighbour. All heads of MMSegmentation that
-    return one map of logits can be used, also as auxiliary heads. To predict, the network uses one scale, like
+    at the size of its logits, and the labels are reduced to this size by nearest neighbour. All heads of the model,
+    including auxiliary heads, must return a single map of logits. For prediction, the model uses one scale, like
     EncoderDecoder.
 
     Args:
         *args: positional arguments of EncoderDecoder.
-        scales: scales of the photo. The maximum has the size of the logits of the first scale.
+        scales: factors by which the sides of the photo are multiplied.
         **kwargs: keyword arguments of EncoderDecoder.
 
-    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. It sums four cross entropies: one at
-    each of the scales 1, 0.75 and 0.5, and one for the maximum.
+    Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. That repository adds up four cross
+    entropies: one at each of the scales 1, 0.75 and 0.5, and one for the maximum.
     """
 
     def __init__(self, *args: Any, scales: Sequence[float] = (1.0, 0.75, 0.5), **kwargs: Any) -> None:
@@ -46,8 +46,8 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
             data_samples: B samples with `gt_sem_seg` (1, H, W).
 
         Returns:
-            The losses of the heads, by names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. MMEngine adds them
-            up.
+            The losses of the heads, by names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. MMEngine adds up
+            the losses.
 
         Raises:
             ShapeError: a head does not return exactly one map of logits.
@@ -91,7 +91,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Return samples with the labels reduced to (1, h, w). ConfidenceGuidedLoss reduces the confidence the same way."""
+    """Return samples whose labels are resized to (1, h, w), as ConfidenceGuidedLoss resizes the confidence."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

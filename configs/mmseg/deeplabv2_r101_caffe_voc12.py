@@ -1,6 +1,6 @@
-"""DeepLabV2 for VOC12, from Caffe's ImageNet weights.
+"""DeepLabV2 for VOC12. The backbone starts from Caffe's ImageNet weights.
 
-The network has the stride, the pooling and the input of Caffe's ResNet. The input is BGR in 0-255, minus the mean.
+The backbone has the strides, the pooling and the input of Caffe's ResNet. The input is BGR in [0, 255], minus the mean.
 """
 
 _base_ = ["deeplabv2_r101_voc12.py"]

@@ -1,6 +1,6 @@
-"""DeepLabV2 for VOC12, from the Caffe weights of a DeepLab that was trained on COCO.
+"""DeepLabV2 for VOC12. The training starts from the Caffe weights of a DeepLab that was trained on COCO.
 
-The learning rate is lower than with ImageNet weights. This is the second row in the table of CLIP-ES's results.
+The learning rate is lower than with ImageNet weights. CLIP-ES also reports a score with such initial weights.
 """
 
 _base_ = ["deeplabv2_r101_caffe_voc12.py"]

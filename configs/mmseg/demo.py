@@ -1,4 +1,4 @@
-"""The demo's segmenter: a small DeepLabV2, trained from random weights in minutes on two cores."""
+"""The demo's segmenter: a small DeepLabV2. Training it from random weights takes minutes on two cores."""
 
 _base_ = ["_base_/deeplabv2_r101.py", "_base_/recipe.py"]
 

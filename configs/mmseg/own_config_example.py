@@ -1,8 +1,8 @@
-"""An example of your own config with the confidence-guided loss: MMSegmentation's DeepLabV3+.
+"""An example of a custom config: MMSegmentation's DeepLabV3+ with the confidence-guided loss.
 
-The numbered comments mark the changes to a stock config. The changes are needed if MMSegmentation's own tools train on
-the pseudo masks of a finished run. If a run uses the config as `train.mmseg_config`, the config needs neither these
-changes nor settings of data sets, because clipes adds both.
+The numbered comments mark the changes to a stock config. MMSegmentation's own tools need these changes to train on the
+pseudo masks of a finished run. If you set `train.mmseg_config` to your config, the config needs neither these changes
+nor a data set, because clipes adds both.
 """
 
 default_scope = "mmseg"
@@ -65,7 +65,7 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PhotoMetricDistortion"),
-    dict(type="PackConfidence"),  # 4: instead of PackSegInputs; instead of Pad, use PadWithConfidence
+    dict(type="PackConfidence"),  # 4: replaces PackSegInputs; if you need Pad, use PadWithConfidence instead
 ]
 train_dataloader = dict(
     batch_size=4,

@@ -1,1 +1,1 @@
-"""The commands that do not run the pipeline: export, predict, gc and doctor."""
+"""The clipes commands that do not run the pipeline: export, predict, gc and doctor."""

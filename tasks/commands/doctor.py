@@ -16,7 +16,7 @@ from clipes.tasks.storage.user_files import join
 from clipes_core.config.run import ClipConfig, ExecutionConfig
 from clipes_core.errors import StorageError, TransientError, WeightsError
 
-NO_URL = "PREFECT_API_URL is not set: clipes starts a server, which all your runs on this machine share"
+NO_URL = "PREFECT_API_URL is not set: clipes starts a Prefect server, which all your runs on this machine share"
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: the thing checked: a package, devices, weights, server or store.
-        works: whether the thing can be used.
-        detail: what was found and, if it does not work, what to do.
+        what: name of the checked item: a package, python, devices, weights, server or store.
+        works: true if the item can be used.
+        detail: description of the item or, if it cannot be used, of the problem and its solution.
     """
 
     what: str
@@ -35,13 +35,14 @@ class Finding:
 
 
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
-    """Check versions, devices, weights, server and store.
+    """Check package versions, devices, CLIP's weights, the Prefect server and the store.
 
-    This loads the weights. If they are given as a tag or URI and are not on this machine yet, it downloads them.
+    To check the weights, clipes loads them. If they are given as a tag or URI and are not on this machine yet, clipes
+    downloads them first.
 
     Args:
-        store_uri: URI of the store to which a test file is written.
-        clip: network and weights to load.
+        store_uri: URI of the store. The check writes a test file to the store, and removes it.
+        clip: settings of CLIP, with the network and the weights to load.
     """
     return [*_check_versions(), _find_devices(), _load_weights(clip), _find_server(), _write_to_store(store_uri)]
 

@@ -17,12 +17,12 @@ DAY = 24 * HOUR
 UNITS = {"h": HOUR, "d": DAY}
 LEFTOVERS = "half written"  # shown in place of a stage
 
-Use = tuple[str, ...]  # artifacts in use: all of (stage,), all of (stage, stage_key), or (stage, stage_key, file)
+Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file): these artifacts are in use
 
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The number and the total size of a stage's unused files; for temporary files, `stage` is `half written`."""
+    """The number and the total size of a stage's unused files; for half-written files, `stage` is `half written`."""
 
     stage: str
     files: int
@@ -42,7 +42,7 @@ def seconds_of(age: str) -> float:
 
 
 def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, list[FileFacts]]:
-    """Find the files that may be deleted, by stage; delete nothing.
+    """Find the files that can be deleted, grouped by stage; delete nothing.
 
     A completed run uses the artifacts that its status file names. Any other run may still be running, or be resumed, so
     all artifacts under its stage keys count as used. If such a run ranks templates, it also uses all artifacts of
@@ -50,20 +50,20 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
 
     Args:
         store_uri: URI of the store.
-        older_than_s: age [s] below which artifacts are kept. Half-written files are always kept for a day.
+        older_than_s: age [s]; younger artifacts are kept. Half-written files are always kept for a day.
         now: current time, in seconds since 1970.
 
     Returns:
-        The unused files of each stage, sorted by stage.
+        Stage (or `half written`) -> unused files, sorted by stage.
 
     Raises:
         UsageError: the store has no artifacts and no runs.
-        RunBusyError: the age is below an hour, and a run may be running.
+        RunBusyError: `older_than_s` is below an hour, and a run may be running.
         ArtifactError: a run's files are broken, so the artifacts that it uses are unknown.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    # List the files before reading the runs. A run that starts in between then has no files in the list.
+    # List the files before reading the runs: the list then has no files of runs that start in between.
     files = [*list_below(artifacts_uri(store_uri)), *list_below(runs_uri(store_uri))]
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")

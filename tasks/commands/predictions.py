@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The photos whose masks are predicted, and what to write.
+    """The photos to predict masks for, and where and how to write the masks.
 
     Attributes:
         images: paths or URIs of photos and folders; a folder stands for all photos below it.
@@ -48,11 +48,11 @@ class PredictionRequest:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The outcome for one photo.
+    """The outcome of the prediction for one photo.
 
     Attributes:
         uri: URI of the photo.
-        reason: why the photo has no mask, including the photo's URI; None if it has a mask.
+        reason: error message with the photo's URI if the photo has no mask; None if it has one.
     """
 
     uri: str
@@ -60,17 +60,19 @@ class Prediction:
 
 
 def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[Prediction]:
-    """Write the mask of each photo as `<to>/<name of the photo>.png`.
+    """Predict the mask of each photo, and write it as `<to>/<name>.png`.
 
-    The run's `dataset` settings decide how photos are read, and its `evaluation` settings how masks are predicted.
+    The name is the photo's file name without extension. For a photo below a folder, it also contains the path from the
+    folder to the photo. If a name is already taken, a number is appended. Photos are read with the run's `dataset`
+    settings, and masks are predicted with its `evaluation` settings.
 
     Args:
         store_uri: URI of the run's store.
         name: name of the run whose segmenter predicts.
-        request: the photos, and what to write.
+        request: the photos, and where and how to write the masks.
 
     Yields:
-        The outcome for each photo. If one photo cannot be used, the others are still predicted.
+        The outcome for each photo. A photo that cannot be used does not affect the other photos.
 
     Raises:
         UsageError: the run does not exist or has no segmenter, a folder holds no photo, a mask would replace a photo,
@@ -109,7 +111,7 @@ def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
 
 
 def _list_photos(request: PredictionRequest) -> list[Photo]:
-    """Return the photos of a request, each once; the `image_id` of a photo is the unique name of its mask."""
+    """Return the photos of a request without duplicates; the `image_id` of each photo is the name of its mask."""
     found: dict[str, str] = {}
     for image in request.images:
         found |= {uri: name for uri, name in _find_photos(absolute(image), absolute(request.to)) if uri not in found}
@@ -128,14 +130,14 @@ def _list_photos(request: PredictionRequest) -> list[Photo]:
 
 
 def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
-    """Yield the URI and the name of the photo at a URI or, if the URI is a folder, of each photo below it.
+    """Yield the URI and the name of each photo at `uri`, which is a photo or a folder of photos.
 
-    Files in the target folder of the masks are left out.
+    Files in `to`, the target folder of the masks, are left out.
     """
     try:
         below = list_paths_below(uri)
     except (StorageError, TransientError):
-        below = None  # Treat it as a photo: reading it reports the error, and the other photos are still predicted.
+        below = None  # Treat the URI as a photo. Reading it reports the error without stopping the other photos.
     if below is None:
         yield uri, without_extension(posixpath.basename(uri))
         return
@@ -159,7 +161,7 @@ def _unused_name(name: str, taken: set[str]) -> str:
 
 
 def _targets(request: PredictionRequest, photo: Photo) -> Sequence[str]:
-    """Return the URI of a photo's mask and, if the request asks for overlays, that of its overlay.
+    """Return the URI of a photo's mask and, if the request asks for overlays, the URI of its overlay.
 
     Masks are .png and overlays are .jpg, so the mask of one photo never replaces the overlay of another.
     """

@@ -12,7 +12,7 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
 
-PHOTOS_WAITING = 64  # upper limit on the photos in all batches together, however many sizes a shard has
+PHOTOS_WAITING = 64  # largest number of loaded photos that wait in incomplete batches, over all sizes together
 
 Loaded = tuple[Photo, LoadedPhoto]
 Result = TypeVar("Result")
@@ -22,7 +22,8 @@ class Batches:
     """Collects photos of the same size into batches.
 
     Args:
-        token_budget: largest number of patches (tokens) in a batch of several photos.
+        token_budget: largest number of patches (CLIP's tokens) in a batch. A photo with more patches is a batch of its
+            own.
         patch_size: side of a patch [px].
     """
 
@@ -31,10 +32,11 @@ class Batches:
         self._waiting: dict[tuple[int, int], list[Loaded]] = {}
 
     def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
-        """Add a photo to the batch of its size; return a batch that must be computed now, or None if there is none.
+        """Add a photo to the batch of its size, and return a batch if one must be computed now.
 
-        If the photo's own batch is full, that batch is returned. If it is not full, but PHOTOS_WAITING photos are
-        waiting, the largest batch is returned.
+        Returns:
+            The photo's own batch if one more photo of this size would exceed the token budget. Otherwise, the largest
+            batch if PHOTOS_WAITING photos are waiting, and None if fewer are waiting.
         """
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])
@@ -47,7 +49,7 @@ class Batches:
         return None
 
     def rest(self) -> Iterator[list[Loaded]]:
-        """Yield the batches that are still waiting."""
+        """Yield the batches that `add` has not returned."""
         yield from self._waiting.values()
 
 
@@ -58,9 +60,9 @@ def compute_in_batches(
     compute: Callable[[list[Loaded]], Sequence[Result]],
     known: Callable[[Photo], Result | None] = lambda photo: None,
 ) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
-    """Load photos, and compute a result for each of them, in batches of photos of the same size.
+    """Load photos, group them by size into batches, and compute a result for each photo.
 
-    The batches fit into the memory of the worker's device.
+    The memory of the worker's device limits the size of a batch.
 
     Args:
         photos: photos of a shard.
@@ -70,8 +72,8 @@ def compute_in_batches(
         known: function that returns the result of a photo that needs no computation, and None for any other photo.
 
     Yields:
-        Each photo, its pixels and its result, in any order. If the photo cannot be used, an error takes the place of
-        the result. The pixels are None if the photo could not be loaded.
+        (photo, loaded photo, result) for each photo. The order of the photos can change. If a photo cannot be used, a
+        PhotoError takes the place of the result. If it could not be loaded, None takes the place of the loaded photo.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
     for photo, loaded in load_photos(photos, config):
@@ -91,8 +93,8 @@ def compute_batch(
     """Compute the results of a batch; if the batch does not fit into memory, compute its two halves separately.
 
     Yields:
-        Each photo, its pixels and its result. If a photo does not fit into memory even alone, an error of kind
-        OUT_OF_MEMORY takes the place of the result.
+        (photo, loaded photo, result) for each photo. If a photo does not fit into memory even alone, a PhotoError of
+        kind OUT_OF_MEMORY takes the place of the result.
     """
     results: Sequence[Result | PhotoError] | None
     try:
@@ -101,7 +103,7 @@ def compute_batch(
         if not _is_out_of_memory(exc):
             raise
         results = [PhotoError(ErrorKind.OUT_OF_MEMORY, str(exc))] if len(batch) == 1 else None
-    if results is None:  # not in the except block, where the traceback would keep the memory of the failed attempt
+    if results is None:  # outside the except block, whose traceback would keep the failed attempt's tensors alive
         middle = len(batch) // 2
         yield from compute_batch(batch[:middle], compute)
         yield from compute_batch(batch[middle:], compute)
@@ -111,8 +113,8 @@ def compute_batch(
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Return whether an error says that memory ran out.
+    """Return whether an error means that memory ran out.
 
-    On the CPU, torch has no exception type for this, so the message is searched for the name of torch's allocator.
+    On the CPU, torch raises a plain RuntimeError, whose message contains the name of torch's CPU allocator.
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

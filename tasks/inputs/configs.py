@@ -21,22 +21,22 @@ LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
 def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
-    """Read and check a config as `read_config` does, and resolve its name and paths."""
+    """Read and check a config with `read_config`, and complete it with `resolve_config`."""
     return resolve_config(read_config(path, overrides, given))
 
 
 def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
-    """Read a YAML file, apply overrides and given values to it, and check the result.
+    """Read a config from a YAML file, apply `overrides` and then `given` to it, and check the result.
 
     Args:
         path: path or fsspec URI of the YAML file.
-        overrides: `key=value` with a dotted key and a YAML value. If a key is given twice, the last value wins.
-        given: values of top-level keys, such as `name` and `store`. They are plain text, not YAML, and win over
-            `overrides`.
+        overrides: texts `key=value`, each with a dotted key and a YAML value. If a key occurs twice, the last value
+            wins.
+        given: top-level key, such as `name` or `store` -> value. These values are plain text, not YAML.
 
     Raises:
-        ConfigError: the file is missing or is not YAML, an override has no `=`, or a key or value is invalid. The
-            message has one line per bad key.
+        ConfigError: the file is missing, cannot be read or is not YAML, an override has no `=`, or a key or value is
+            invalid. The message has one line per invalid key or value.
     """
     try:
         merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
@@ -48,7 +48,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
-    """Return the config with the given values; report an unknown format in the same error as all other bad keys."""
+    """Build a config; report an unknown data set format in the same ConfigError as all other invalid values."""
     lines = _unknown_format(values.get("dataset"))
     try:
         config = parse_config(values)
@@ -71,10 +71,10 @@ def _unknown_format(dataset: Any) -> list[str]:
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
-    """Check that a data set's format exists, and that its root is set if the format needs one.
+    """Check that a data set's format exists, and that `root` is set if the format needs it.
 
     Raises:
-        ConfigError: the format does not exist, or it needs a root and none is set.
+        ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
     """
     if find_format(dataset.format).needs_root:
         dataset_root(dataset)
@@ -109,10 +109,12 @@ def _one_line(error: Exception) -> str:
 
 
 def resolve_config(config: RunConfig) -> RunConfig:
-    """Check the data set, fill in {date} and {time} in the run's name, and make relative paths absolute.
+    """Replace {date} and {time} in the run's name, make relative paths absolute, and check the data set's format.
+
+    If `dataset.root` is not set and the format has a default folder in the store, `dataset.root` becomes that folder.
 
     Raises:
-        ConfigError: the data set's format does not exist, or needs a root and none is set.
+        ConfigError: the data set's format does not exist, or the format needs `root` and `root` is not set.
     """
     check_dataset(config.dataset)
     dataset, evaluation, now, store = config.dataset, config.evaluation, datetime.now(), _absolute(config.store)
@@ -145,7 +147,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
 
 
 def _split(dataset: DatasetConfig, split: str) -> str:
-    """Return the name of a split unchanged; make the path of a list file absolute."""
+    """Return the name of a split unchanged, but make the path of a file absolute."""
     is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
     return _absolute(split) if is_path else split
 

@@ -18,7 +18,7 @@ def read_bytes(uri: str) -> bytes:
     """Read a whole file.
 
     Raises:
-        PhotoError: MISSING, UNREADABLE (a folder, no permission, refused by the server), TIMEOUT or NETWORK.
+        PhotoError: MISSING, UNREADABLE (`uri` is a folder, or access is denied), TIMEOUT or NETWORK.
     """
     try:
         with translate_photo_errors(uri):
@@ -30,10 +30,10 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Raise a PhotoError in place of a permanent error that the block raises while it reads a file.
+    """Turn a FileNotFoundError or StorageError that the `with` block raises into a PhotoError.
 
     Raises:
-        PhotoError: MISSING, or UNREADABLE (a folder, no permission, refused by the server).
+        PhotoError: MISSING, or UNREADABLE (`uri` is a folder, or access is denied).
     """
     try:
         yield
@@ -45,7 +45,7 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
-    """Open an image; turn the errors that PIL raises, now or while the block decodes the image, into a PhotoError.
+    """Open an image, and turn the errors that PIL raises, here or in the `with` block, into a PhotoError.
 
     Args:
         uri: URI of the file, for error messages.
@@ -64,6 +64,6 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
 
 @cache
 def _accepted_formats() -> tuple[str, ...]:
-    """Return the formats that PIL may recognise in the content of a file. The file's suffix plays no role."""
+    """Return the image formats that clipes accepts. PIL recognises them by a file's content, not by its suffix."""
     Image.init()
     return tuple(name for name in Image.ID if name not in REFUSED_FORMATS)

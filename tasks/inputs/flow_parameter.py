@@ -1,4 +1,4 @@
-"""The config of a run as a flow parameter, which the Prefect UI shows as a form."""
+"""The type of the parameter `config` of Prefect flows. The Prefect UI shows this parameter as a form."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from clipes_core.config.run import RunConfig
 
 
 class _ListsFormats:
-    """Adds the names of the data set formats, which clipes_core does not know, to the JSON schema of a RunConfig."""
+    """Adds the names of the data set formats to the JSON schema of a RunConfig; clipes_core does not know them."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         run = handler(schema)

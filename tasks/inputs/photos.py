@@ -1,4 +1,4 @@
-"""The records of listed and rejected photos, and the loading of a photo's pixels."""
+"""Classes for listed, rejected and loaded photos, and functions that load photos."""
 
 import posixpath
 from collections import deque
@@ -11,10 +11,10 @@ from PIL import Image
 from clipes.tasks.inputs.decoding import open_image, read_bytes
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.preprocessing import reduce_to
+from clipes_core.preprocessing import limit_side
 from clipes_core.rgb_conversion import to_rgb
 
-SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # format -> other formats with the same file suffix
+SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
 LOAD_THREADS = 4
 PHOTOS_AHEAD = 8
 
@@ -31,7 +31,7 @@ class Photo:
         fingerprint: ETag, or size and modification time, of the file; it changes when the content changes.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uri: URI of the true mask; None if the photo has none.
-        truth_fingerprint: fingerprint of the true mask's file; None if there is no true mask or no such file.
+        truth_fingerprint: fingerprint of the file at `truth_uri`; None if `truth_uri` is None or no file exists there.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 
@@ -75,22 +75,22 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     """Read and decode a photo, convert it to RGB and reduce it to `max_side`.
 
     Raises:
-        PhotoError: the photo is missing, unreadable, undecodable or too small. The error names the file and the reason.
+        PhotoError: the photo is missing, cannot be read or decoded, or is too small.
     """
     with open_image(photo.uri, read_bytes(photo.uri)) as encoded:
         image, converted = to_rgb(encoded, config.exif)
         notes = (*_note_suffix(photo.uri, encoded), *converted, *_note_stated_size(photo, encoded, image))
-    reduced = reduce_to(image, config.max_side)
+    reduced = limit_side(image, config.max_side)
     if reduced is not image:
         notes = (*notes, f"reduced from {_format_size(image.size)} to {_format_size(reduced.size)}")
     return LoadedPhoto(reduced, (image.height, image.width), notes)
 
 
 def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
-    """Load photos in order. A few are loaded ahead, so that the caller seldom has to wait.
+    """Load photos in the given order. Threads load a few photos in advance, so that the caller seldom waits.
 
     Yields:
-        Each photo with its pixels, or with the error that says why the photo cannot be used.
+        Each photo with its pixels, or with an error if the photo cannot be used.
     """
 
     def load(photo: Photo) -> LoadedPhoto | PhotoError:
@@ -120,14 +120,14 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
     named, found = Image.registered_extensions().get(suffix), encoded.format
     if named is None or found in (named, *SAME_SUFFIX.get(named, ())):
         return ()
-    return (f"content is {found}, the name says {suffix}",)
+    return (f"the content is {found}, but the file name ends in {suffix}",)
 
 
 def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
     """Return a note if the stated size differs from the photo's size both before and after the EXIF rotation."""
     if photo.stated_size in (None, encoded.size, image.size):
         return ()
-    return (f"labels state {_format_size(photo.stated_size)}, the photo has {_format_size(image.size)}",)
+    return (f"the label file states {_format_size(photo.stated_size)}, but the photo has {_format_size(image.size)}",)
 
 
 def _format_size(size: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Encode masks of ids as palette PNGs, and confidence maps as grey PNGs; resize both."""
+"""Encode masks of ids as palette PNGs, and confidence maps as greyscale PNGs; resize both."""
 
 import io
 
@@ -20,7 +20,7 @@ def palette_png(ids: np.ndarray, palette: np.ndarray) -> bytes:
 
 
 def grey_png(levels: np.ndarray) -> bytes:
-    """Encode grey levels as a grey PNG.
+    """Encode grey levels as a greyscale PNG.
 
     Args:
         levels: (H, W) uint8.
@@ -29,7 +29,7 @@ def grey_png(levels: np.ndarray) -> bytes:
 
 
 def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize a mask of ids, or grey levels, by nearest-neighbour interpolation.
+    """Resize a mask of ids or a map of grey levels with nearest-neighbour interpolation.
 
     Args:
         ids: (h, w) uint8.

@@ -1,4 +1,4 @@
-"""Read candidate templates from the file that clipes ships, or from a file of the user."""
+"""Read candidate templates (the prompt templates that a run ranks) from clipes's own file or from a user's file."""
 
 import logging
 
@@ -12,10 +12,10 @@ logger = logging.getLogger(__name__)
 
 
 def shipped_templates() -> tuple[str, ...]:
-    """Return the candidate templates that clipes ships. If `prompts.template` is `auto`, a run ranks these.
+    """Return the candidate templates that clipes ships. A run with `prompts.template: auto` ranks them.
 
-    Source: CLIP-ES sec. 3.2 for the first two. OpenAI published the other 80 for ImageNet; they are in
-    `zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES` of OpenCLIP.
+    Source: the first two are from CLIP-ES sec. 3.2. The other 80 are OpenAI's templates for ImageNet, which OpenCLIP
+    contains as `zero_shot_metadata.OPENAI_IMAGENET_TEMPLATES`.
     """
     return read_templates(str(CANDIDATE_TEMPLATES))
 
@@ -28,7 +28,7 @@ def read_templates(path: str) -> tuple[str, ...]:
 
     Raises:
         PromptError: the file is missing, cannot be read or has no template, or a template does not contain {} exactly
-            once. The message lists all templates that do not.
+            once. The message then lists all templates with this error.
     """
     place = absolute(path)
     lines: dict[str, int] = {}

@@ -14,10 +14,10 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
         size_hw: height and width of the photo [px].
 
     Returns:
-        (H, W) uint8.
+        (H, W) uint8 ids.
 
     Raises:
-        PhotoError: for the reasons that `load_ids` lists, or BAD_TRUTH if the mask and the photo differ in size.
+        PhotoError: as for `load_ids`; also BAD_TRUTH if the mask and the photo differ in size.
     """
     truth = load_ids(uri)
     if truth.shape != size_hw:
@@ -33,7 +33,7 @@ def load_ids(uri: str) -> np.ndarray:
     """Read an image whose pixel values are ids, such as a true mask.
 
     Returns:
-        (H, W) uint8.
+        (H, W) uint8 ids.
 
     Raises:
         PhotoError: MISSING, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK; BAD_TRUTH if the file is a JPEG, or is neither
@@ -46,5 +46,5 @@ def load_ids(uri: str) -> np.ndarray:
                 f"{uri} has mode {image.mode}: a true mask must be a palette or grey PNG of ids",
             )
         if image.format == "JPEG":
-            raise PhotoError(ErrorKind.BAD_TRUTH, f"{uri} is a JPEG, which changes ids: a true mask must be a PNG")
+            raise PhotoError(ErrorKind.BAD_TRUTH, f"{uri} is a JPEG, whose compression changes ids: use a PNG")
         return np.array(image)

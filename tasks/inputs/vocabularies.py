@@ -10,12 +10,12 @@ from clipes_core.vocabulary import Vocabulary
 
 
 def load_vocabulary(name_or_path: str) -> Vocabulary:
-    """Read the classes of a data set.
+    """Read the vocabulary of a data set.
 
     Args:
-        name_or_path: name of a file in configs/classes, or the path or URI of a YAML file. The file lists
-            `background_words` and `classes`. The classes are in the order of their ids, each with its name, words,
-            synonyms, aliases and colour.
+        name_or_path: name of a file in configs/classes without its extension, or the path or URI of a YAML file. The
+            file has the keys `background_words` and `classes`. The classes are in the order of their ids, and each has
+            a name, words, synonyms, aliases and a colour.
 
     Raises:
         ConfigError: the vocabulary does not exist, is not YAML, or has invalid values. The message has one line for
@@ -32,7 +32,7 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         raise ConfigError(f"dataset.classes: {exc}") from exc
     except ValidationError as exc:
         raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # the last two: impossible dates, deep nesting
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # such as an impossible date, or deep nesting
         raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
 
 

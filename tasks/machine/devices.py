@@ -1,6 +1,6 @@
-"""The devices of this host: which ones run networks, in which precision, and how large a batch may be.
+"""The devices of this host that run networks, their numerical precision, and their largest batches.
 
-Importing torch takes seconds, so only the functions that need it import it.
+Importing torch takes seconds, so only the functions that need torch import it.
 """
 
 import os
@@ -17,7 +17,7 @@ TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 phot
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
     """Return the slots (device and threads) of the GPU workers, which run networks.
 
-    By default there is one worker per device. Otherwise, `gpu_workers` workers share the devices.
+    If `gpu_workers` is auto, each device has one worker. Otherwise, `gpu_workers` workers share the devices.
 
     Raises:
         ConfigError: this host does not have the device that `clip.device` names.
@@ -29,9 +29,10 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
 
 def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
-    """Return the slots of the CPU workers, which run the stages without networks; each worker has one thread.
+    """Return the slots (device and threads) of the CPU workers, which run the stages without networks.
 
-    By default there is one worker per core. Otherwise, there are `cpu_workers` workers.
+    If `cpu_workers` is auto, each processor core has one worker. Otherwise, there are `cpu_workers` workers. Each
+    worker has one thread.
     """
     count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
     return (WorkerSlot("cpu", 1),) * count
@@ -40,7 +41,7 @@ def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
     """Return the devices that a setting stands for.
 
-    `auto` stands for all CUDA GPUs or, if there are none, for mps or the CPU.
+    `auto` stands for all CUDA GPUs. Without a CUDA GPU, it stands for mps if that is available, otherwise for cpu.
 
     Args:
         device: value of the setting: auto, cpu, cuda, cuda:N or mps.
@@ -64,42 +65,42 @@ def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
 
 
 def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:
-    """Return the precision of CLIP's image network.
+    """Return the numerical precision of CLIP's image network.
 
-    `auto` stands for fp16 on CUDA devices, as in the published program of CLIP-ES, and for fp32 on others.
+    `auto` stands for fp16 on CUDA devices, as in the published program of CLIP-ES, and for fp32 on other devices.
 
     Args:
         clip: settings of CLIP.
         slots: slots of the GPU workers, which run networks.
 
     Raises:
-        ConfigError: auto stands for different precisions on different workers.
+        ConfigError: `auto` stands for different precisions on different workers.
     """
     return clip.precision if clip.precision != "auto" else _native_precision(slots, "clip.precision")
 
 
 def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
-    """Return the precision of the training.
+    """Return the numerical precision of the training.
 
-    `auto` stands for fp16 with loss scaling on CUDA devices, and for fp32 on others.
+    `auto` stands for fp16 with loss scaling on CUDA devices, and for fp32 on other devices.
 
     Args:
         train: settings of the training.
         slots: slots of the workers that train.
 
     Raises:
-        ConfigError: `train.precision` is fp16 and not all workers have a CUDA device, or auto stands for different
-            precisions on different workers.
+        ConfigError: `train.precision` is fp16 and not all workers have a CUDA device, or `train.precision` is auto and
+            stands for different precisions on different workers.
     """
     if train.precision == "fp16" and not all(slot.on_cuda for slot in slots):
-        raise ConfigError("train.precision: fp16 needs a CUDA device: set it to bf16, fp32 or auto")
+        raise ConfigError("train.precision: fp16 needs a CUDA device: set train.precision to bf16, fp32 or auto")
     return train.precision if train.precision != "auto" else _native_precision(slots, "train.precision")
 
 
 def token_budget(device: str) -> int:
     """Return the largest number of patch tokens that a batch may have on a device.
 
-    On devices other than CUDA, it is 1, so that every batch has a single photo: larger batches are slower there.
+    On devices other than CUDA GPUs, the result is 1: each batch has one photo, because larger batches are slower there.
     """
     if not device.startswith("cuda"):
         return 1
@@ -113,7 +114,7 @@ def _native_precision(slots: Sequence[WorkerSlot], key: str) -> str:
     found = {"fp16" if slot.on_cuda else "fp32" for slot in slots}
     if len(found) > 1:
         raise ConfigError(
-            f"{key}: auto stands for fp16 on CUDA devices and for fp32 on others, and the workers have both: "
+            f"{key}: auto stands for fp16 on CUDA devices and for fp32 on other devices, and the workers have both: "
             f"{', '.join(sorted({slot.device for slot in slots}))}; set {key} to fp16 or fp32"
         )
     return found.pop()

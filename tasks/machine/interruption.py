@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 class InterruptOnce:
     """A signal handler that raises KeyboardInterrupt for the first signal, and ends the process at once for the next.
 
-    It does not raise a second KeyboardInterrupt. Raised while the run is being closed, this exception could leave a
-    thread waiting for a worker forever, or change the exit code. A signal that arrives within `SAME_SIGNAL_SECONDS` of
-    the first is ignored.
+    It never raises a second KeyboardInterrupt, because this exception could interrupt the cleanup, leave a thread
+    waiting for a worker forever, or change the exit code. It ignores a signal that arrives within `SAME_SIGNAL_SECONDS`
+    of the first.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ def handle_signals() -> None:
     """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let a later one end the process at once."""
     handler = InterruptOnce()
     signal.signal(signal.SIGTERM, handler)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not if a shell made a background job ignore it
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else keep it ignored, as in a background job
         signal.signal(signal.SIGINT, handler)
 
 
@@ -72,10 +72,10 @@ def sigint_blocked() -> Iterator[None]:
 
 @contextmanager
 def interruption_first() -> Iterator[None]:
-    """Raise the interruption again if an error during the cleanup has replaced it.
+    """If an error during the cleanup has replaced an interruption, raise the interruption again.
 
     After an interruption, closing pools, files and connections may fail, because they were in use. The program must
-    still end as interrupted, and not with this error.
+    nevertheless end with the interruption instead of this error.
     """
     try:
         yield

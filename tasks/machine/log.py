@@ -3,7 +3,7 @@
 import logging
 
 LOGGER = "clipes"
-# The level is set on import, because the flow runs of a deployment never call show_log: Prefect shows their log.
+# The level is set on import, because the flow runs of a deployment never call show_log. Prefect shows their log.
 logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 

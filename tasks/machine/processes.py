@@ -4,8 +4,8 @@ import multiprocessing
 
 import psutil
 
-SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork, which CUDA and threads do not survive
-SAME_START_SECONDS = 30.0  # permitted difference; the start time of a process changes if the system clock is set
+SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork: CUDA and threads do not work in a forked process
+SAME_START_SECONDS = 30.0  # permitted difference; if the system clock is set, the start time of a process changes
 
 
 def started_at(pid: int) -> float:
@@ -18,7 +18,7 @@ def started_at(pid: int) -> float:
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Return whether a process still runs; a different process that now has the same id does not count.
+    """Return whether a process is still running. A different process that now has the same id does not count.
 
     Args:
         pid: id of the process.

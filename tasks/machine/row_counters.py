@@ -17,12 +17,12 @@ class Counters:
         self._slots: list[SlotCounters] = []
 
     def of_slot(self) -> "SlotCounters":
-        """Add a slot, and return its counters. All worker processes that take this place in turn share the counters."""
+        """Add a slot, and return its counters, which all worker processes of the slot use one after the other."""
         self._slots.append(SlotCounters(self._stages))
         return self._slots[-1]
 
     def count(self, stage: str) -> int:
-        """Return how many rows of a stage all workers have computed so far."""
+        """Return how many rows of a stage all workers together have computed so far."""
         return sum(slot.count(stage) for slot in self._slots)
 
     def reset(self, stage: str) -> None:
@@ -34,8 +34,8 @@ class Counters:
 class SlotCounters:
     """Counts the rows of each stage that the worker processes of one slot, one after the other, have computed.
 
-    The counts are in shared memory without a lock. They need none, because only one process at a time writes them. If
-    there were a lock, a worker that is killed while it holds the lock would block the other processes.
+    The counts are in shared memory without a lock. They need no lock, because only one process at a time writes them. A
+    lock would even do harm: a worker that is killed while it holds the lock would block the other processes.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:

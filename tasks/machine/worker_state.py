@@ -30,7 +30,7 @@ class WorkerSlot:
 
     @property
     def on_cuda(self) -> bool:
-        """Whether the device is an NVIDIA GPU."""
+        """True if the device is a CUDA GPU."""
         return self.device.startswith("cuda")
 
 
@@ -71,7 +71,7 @@ _worker: Worker | None = None  # the worker of this process; start_worker and ac
 
 @contextmanager
 def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
-    """Let this process be a worker while the block runs. In a process, only one such block may run at a time."""
+    """Make this process a worker while the block runs. Such blocks must not overlap in a process."""
     global _worker
     _worker = Worker(slot, counters)
     try:
@@ -92,7 +92,7 @@ def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> No
 
 
 def end_with_parent() -> None:
-    """Start a thread that ends this process as soon as its parent has ended; a killed parent cannot end its workers."""
+    """Start a thread that ends this process when its parent ends, because a killed parent cannot end its workers."""
     threading.Thread(target=_wait_for_parent, daemon=True, name="end-with-parent").start()
 
 

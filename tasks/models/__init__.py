@@ -1,1 +1,1 @@
-"""Files of network weights, which are read without executing any code in them."""
+"""Load, train and save networks. clipes never executes code that a weights file contains."""

@@ -1,4 +1,4 @@
-"""A frozen OpenCLIP model with the weights that `clip.pretrained` names."""
+"""Build a frozen OpenCLIP model with the weights that `clip.pretrained` names."""
 
 import hashlib
 import re
@@ -25,12 +25,12 @@ from clipes_core.errors import WeightsError
 
 @dataclass(frozen=True)
 class Clip:
-    """A frozen CLIP.
+    """A frozen CLIP model with its tokenizer.
 
     Attributes:
         model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, in eval mode, without gradients.
         tokenizer: turns N texts into (N, context_length) int64 tokens.
-        digest: 16 hex characters that change if the weights change.
+        digest: digest of the weights, 16 hex characters; see `weights_digest`.
     """
 
     model: CLIP
@@ -41,21 +41,19 @@ class Clip:
 def load_clip(config: ClipConfig) -> Clip:
     """Build the CLIP that a config names, and load its weights.
 
-    If the weights come from a file, `fitting_architecture` chooses the network. If the file shows that it comes from
-    OpenAI, or if no model in OpenCLIP's list has tensors of these sizes, the network is built from the sizes of the
-    file's tensors, with QuickGELU as its activation. In all other cases, the file must fit `clip.model`.
+    The tensors in a weights file can require a different network than `clip.model`; see `fitting_architecture`.
 
     Args:
-        config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of weights in configs/models, a path, an
-            fsspec URI, or `random:SEED`.
+        config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of a weights file in configs/models, a path,
+            an fsspec URI, or `random:SEED`.
 
     Returns:
-        The model with its tokenizer. The global random state does not change.
+        The model with its tokenizer.
 
     Raises:
-        WeightsError: `clip.model` is not a plain ViT, or the weights are missing, damaged, or belong to a
-            different network.
-        TransientError: the store of the weights does not answer.
+        WeightsError: `named_architecture` does not accept `clip.model`, or the weights are missing, damaged, or belong
+            to a different network.
+        TransientError: the server from which the weights are downloaded does not answer.
     """
     architecture = named_architecture(config.model)
     seed = _seed(config)
@@ -66,7 +64,7 @@ def load_clip(config: ClipConfig) -> Clip:
 
 
 def weights_digest(config: ClipConfig) -> str:
-    """Return the digest that `load_clip` would return, without building the model.
+    """Compute the digest of the weights that `load_clip` would load, without building the model.
 
     Args:
         config: as for `load_clip`. If `pretrained` is a tag or a URI and this host does not have the weights yet, they
@@ -78,8 +76,8 @@ def weights_digest(config: ClipConfig) -> str:
         OpenCLIP.
 
     Raises:
-        WeightsError: `clip.model` is not a plain ViT, or the file or tag does not exist.
-        TransientError: the store of the weights does not answer.
+        WeightsError: `named_architecture` does not accept `clip.model`, or the file or tag does not exist.
+        TransientError: the server from which the weights are downloaded does not answer.
     """
     named_architecture(config.model)
     seed = _seed(config)
@@ -108,9 +106,9 @@ def _seed(config: ClipConfig) -> int | None:
 
 
 def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
-    """Return a network with random weights that depend only on a seed.
+    """Build a network whose random weights depend only on the architecture and a seed.
 
-    Only the CPU's random generator is seeded, and its state is restored afterwards.
+    The state of torch's random generator does not change.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -118,7 +116,7 @@ def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
 
 
 def _load_model(model_name: str, path: Path) -> CLIP:
-    """Return the network that fits a file's tensors, with these tensors as float32 weights."""
+    """Build the network that fits the tensors in a file, and load the tensors into it as float32."""
     state = read_state_dict(path)
     model = _random_model(fitting_architecture(state, model_name, path), seed=0)
     try:
@@ -129,7 +127,7 @@ def _load_model(model_name: str, path: Path) -> CLIP:
 
 
 def _weights_file(config: ClipConfig) -> Path:
-    """Return the local file of the weights that `clip.pretrained` names with a tag, a shipped name, a path or a URI.
+    """Return the path of the local file with the weights that `clip.pretrained` names; download it if necessary.
 
     As in OpenCLIP, a tag takes precedence over a file of the same name.
     """
@@ -158,7 +156,7 @@ def _tag_hint(model_name: str, tag: str) -> str:
 
 
 def _tag_file(model_name: str, tag: str) -> Path:
-    """Return the weights file of a tag, which OpenCLIP downloads unless it is in OpenCLIP's cache."""
+    """Return the path of the weights file of an OpenCLIP tag; download the file unless OpenCLIP's cache has it."""
     trained = get_pretrained_cfg(model_name, tag)
     if trained.get("quick_gelu", False) != get_model_config(model_name).get("quick_gelu", False):
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""Find the network that fits a CLIP state dict, from OpenCLIP's list of models and the shapes of the tensors."""
+"""Find the architecture of the CLIP model to which the tensors in a state dict belong."""
 
 import logging
 import math
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 add_model_config(CLIP_MODELS)
 
-HEAD_WIDTH = 64  # channels per attention head in all of OpenAI's networks
-VOCAB_SIZE = 49408  # of CLIP's tokenizer
-SIZE_TENSORS = {  # tensor whose shape determines sizes of the network -> number of its axes
+HEAD_WIDTH = 64  # number of channels of an attention head in all of OpenAI's CLIP models
+VOCAB_SIZE = 49408  # number of tokens that CLIP's tokenizer knows
+SIZE_TENSORS = {  # tensor whose shape shows sizes of the network -> number of axes of the tensor
     "visual.conv1.weight": 4,
     "visual.positional_embedding": 2,
     "visual.proj": 2,
@@ -31,18 +31,18 @@ SIZE_TENSORS = {  # tensor whose shape determines sizes of the network -> number
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """Return the keyword arguments of OpenCLIP's class `CLIP` for a model in OpenCLIP's list of models.
+    """Return the keyword arguments with which OpenCLIP's class `CLIP` builds a model.
 
     Args:
-        model_name: name of the model in OpenCLIP's list.
+        model_name: name of a model in `open_clip.list_models()`.
 
     Raises:
-        WeightsError: the list has no such name, or the model is not a ViT with a class token and CLIP's own text
-            network and tokenizer.
+        WeightsError: OpenCLIP has no model of this name, or the model is not a ViT with a class token and CLIP's own
+            text network and tokenizer.
     """
     if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
         return get_model_config(model_name)
-    found = "another network" if model_name in open_clip.list_models() else "no such name"
+    found = "another network" if model_name in open_clip.list_models() else "no model of this name"
     raise WeightsError(
         f"clip.model {model_name}: expected a ViT with a class token and CLIP's own text network, found {found}; "
         f"set it to one of {', '.join(_plain_vits())}"
@@ -50,27 +50,30 @@ def named_architecture(model_name: str) -> dict[str, Any]:
 
 
 def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
-    """Return the network into which a file's tensors are loaded. The first of these rules that applies decides.
+    """Return the architecture of the network to which a file's tensors belong.
 
-    1. A TorchScript archive, or a state dict that still has the archive's `input_resolution`, comes from OpenAI. The
-       network gets the sizes of the tensors, QuickGELU, and heads of 64 channels. `model_name` is ignored.
-    2. If the tensors have exactly the names and shapes of the network `model_name`, this network is used, with its own
-       activation.
-    3. If the tensors have exactly the names and shapes of a different network in OpenCLIP's list, the file is refused.
-       The user must name the network, because a state dict shows neither the activation nor the number of heads, and
-       its keys are the same whether it comes from OpenAI or OpenCLIP.
-    4. Any other file with OpenAI's tensor names is treated as in rule 1.
+    The first of these rules that applies decides:
+
+    1. A TorchScript archive, or a state dict that contains the archive's `input_resolution`, comes from OpenAI. The
+       shapes of the tensors determine the sizes of the network. Its activation is QuickGELU, and its attention heads
+       have 64 channels. `model_name` is ignored.
+    2. If the tensors have exactly the names and shapes of the model `model_name`, the architecture is that of this
+       model.
+    3. If the tensors have exactly the names and shapes of another OpenCLIP model, the file is refused. The user must
+       set `clip.model` to that model, because the tensors show neither the activation nor the number of heads.
+    4. For any other file with OpenAI's tensor names, the architecture is determined as in rule 1.
 
     Args:
-        state: the file's weights.
-        model_name: value of `clip.model`, which `named_architecture` accepts.
+        state: weights in the file.
+        model_name: value of `clip.model`.
         path: path of the file, for messages.
 
     Returns:
-        Keyword arguments of OpenCLIP's `CLIP`, whose parameters have exactly the names and shapes of `state`.
+        Keyword arguments of OpenCLIP's class `CLIP`. Its tensors then have exactly the names and shapes of `state`.
 
     Raises:
-        WeightsError: the tensors do not form a ViT, belong to a network with a different name, or are incomplete.
+        WeightsError: `named_architecture` does not accept `model_name`, rule 3 refuses the file, or the tensors are
+            incomplete or do not form a ViT.
     """
     named = named_architecture(model_name)
     if not state.openai and not _describe_differences(named, state):
@@ -84,7 +87,7 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
         )
     if differences := _describe_differences(sizes, state):
         raise WeightsError(
-            f"{path}: expected the tensors of {model_name} or of OpenAI's layout, found {differences}; "
+            f"{path}: the tensors fit neither {model_name} nor OpenAI's layout: {differences}; "
             "use a complete CLIP state dict"
         )
     if sizes != named:
@@ -111,7 +114,7 @@ def _plain_vits() -> list[str]:
 
 
 def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
-    """Return the network of a state dict in OpenAI's layout; the shapes of the tensors determine its sizes."""
+    """Return the architecture of a network in OpenAI's layout, from the shapes of its tensors."""
     shapes = state.shapes
     _check_layout(shapes, path)
     width, _, _, patch_size = shapes["visual.conv1.weight"]
@@ -148,7 +151,7 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
     widths = shapes["visual.conv1.weight"][0], shapes["text_projection"][0]
     if any(width % HEAD_WIDTH for width in widths):
         raise WeightsError(
-            f"{path}: expected widths that are multiples of {HEAD_WIDTH}, the channels of a head, found "
+            f"{path}: expected widths that are multiples of {HEAD_WIDTH}, the width of an attention head, found "
             f"{widths[0]} for images and {widths[1]} for texts; use weights in OpenAI's layout"
         )
 
@@ -160,14 +163,14 @@ def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
 
 
 def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
-    """Return the names of the networks in OpenCLIP's list whose tensors have the names and shapes of a state dict."""
+    """Return the names of the OpenCLIP models whose tensors have the same names and shapes as a state dict."""
     width = sizes["vision_cfg"]["width"]
     same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
     return [name for name in same_width if not _describe_differences(get_model_config(name), state)]
 
 
 def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
-    """Describe how tensor names and shapes in a file differ from those of a network; return "" if they agree."""
+    """Describe how the tensors in a file differ from those of a network in name and shape; return "" if they agree."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes

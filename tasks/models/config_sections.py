@@ -15,5 +15,5 @@ def config_sections(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def is_timm(section: Mapping[str, Any]) -> bool:
-    """Return whether a section of a config describes a backbone of timm; timm downloads weights by default."""
+    """Return whether a section of a network's config describes a timm backbone."""
     return str(section.get("type")).rpartition(".")[2] == "TIMMBackbone"

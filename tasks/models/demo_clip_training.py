@@ -30,22 +30,22 @@ from clipes_core.errors import ConfigError
 
 DEMO_MODEL = "clipes-demo"
 CHECKPOINT = "checkpoint.pt"
-SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # first number of three kinds of seed, so that no two seeds are equal
+SCENES, ORDER, CAPTIONS = 77001, 77002, 77003  # first number of a seed; it differs between the three kinds of seeds
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The intervals at which a training run generates scenes, writes log lines and saves checkpoints.
+    """How often a training run generates scenes, logs and saves checkpoints, and whether the network is compiled.
 
     Attributes:
-        scenes: number of scenes that are generated at once.
-        passes: number of times that each scene is used, with different captions, mirroring and dropped patches.
-        checkpoint_steps: steps from one checkpoint to the next.
-        log_steps: steps from one log line to the next.
-        compiled: if true, torch compiles the network. Training is then a third faster on a CPU, but compiling needs a
-            C++ compiler and takes a minute.
+        scenes: number of scenes in a set. Training generates one set of scenes after the other.
+        passes: number of passes over each set. Captions, mirroring and dropped patches differ between the passes.
+        checkpoint_steps: number of training steps between two checkpoints.
+        log_steps: number of training steps between two log lines.
+        compiled: if true, torch compiles the image transformer. Training is then a third faster on a CPU, but the
+            compilation takes a minute and needs a C++ compiler.
     """
 
     scenes: int = 4096
@@ -56,7 +56,7 @@ class Pace:
 
 
 def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
-    """Train the demo's CLIP with the shipped candidate templates; `train_clip` describes the files in `folder`."""
+    """Train the demo's CLIP with the candidate templates that clipes ships; see `train_clip` for the arguments."""
     config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
     return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
 
@@ -85,9 +85,9 @@ def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str]
 
 
 def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
-    """Return a trainer that resumes from the checkpoint in the folder, or starts from step 0 if there is none.
+    """Return a trainer that resumes from the checkpoint in `folder`, or starts at step 0 if there is no checkpoint.
 
-    The arguments and the errors are those of `train_clip`.
+    The arguments and errors are the same as for `train_clip`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -108,7 +108,7 @@ def open_training(model_name: str, config: TrainingConfig, templates: Sequence[s
 
 
 def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path, pace: Pace) -> Iterator[int]:
-    """Train up to the last step.
+    """Train up to the last step, and write log lines and checkpoints.
 
     Yields:
         The number of finished steps, after each step. Training stops when the caller stops iterating.
@@ -144,9 +144,9 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """Return the network with random initial weights, and with the outputs that the trainer needs."""
+    """Build the network, with random initial weights and with tokens as an additional output for the trainer."""
     architecture = named_architecture(model_name)
-    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer changes the 0.5
+    vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer replaces 0.5
     return CLIP(**{**architecture, "vision_cfg": vision})
 
 
@@ -155,9 +155,8 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Yield the batch of each step, starting at the trainer's current step.
 
-    A batch has images, (B, 3, S, S) uint8, and several lists of captions. Each list has one caption per image, and
-    `config.captions` is the number of lists. A batch depends only on the settings and the step, so a resumed training
-    run gets the same batches.
+    A batch has (B, 3, S, S) uint8 images, and `config.captions` lists of B captions each. It depends only on the
+    settings and the step, so a resumed training run gets the same batches.
     """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch

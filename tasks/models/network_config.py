@@ -1,8 +1,8 @@
-"""Serialise network configs, and check whether a network may be built from an untrusted one.
+"""Serialise network configs, and check whether clipes may build a network from an untrusted config.
 
 If a config has a type name that MMEngine's registry does not know, the registry imports the object of that name and
-calls it. Therefore a network is built from the config in a file only if all names in the config are registered. Keys
-that name files to read or download are removed first, and imports are blocked while the network is built.
+calls it. Therefore clipes builds a network from the config in a file only if all names in the config are registered. It
+first removes keys that name files to read or download, and it blocks imports while it builds the network.
 """
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
@@ -27,14 +27,14 @@ TUPLE_KEY = "__tuple__"  # marks tuples, which JSON lacks and some networks need
 INITIAL_WEIGHT_KEYS = ("init_cfg", "pretrained")  # keys that name initial weights to read or download
 # Keys of a timm backbone that name files or folders that timm reads.
 TIMM_FILE_KEYS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-NEVER_BUILT = ("VPD",)  # networks that are never built; VPD builds and loads whatever its config names
+NEVER_BUILT = ("VPD",)  # registered types that clipes never builds; VPD loads any file that its config names
 
 
 def as_text(model_config: Mapping[str, Any]) -> str:
-    """Return a network's config as JSON, in which tuples are marked so that `from_text` can restore them.
+    """Serialise a network's config as JSON. Tuples are marked, so that `from_text` can restore them.
 
     Raises:
-        TypeError: a value is neither a tuple nor of a type that JSON has, or a key is not text.
+        TypeError: a value is neither a tuple nor of a JSON type, or a key is not a string.
     """
     return json.dumps(_mark_tuples(model_config))
 
@@ -52,7 +52,7 @@ def from_text(text: str) -> Any:
 
 
 def without_initial_weights(value: Any) -> Any:
-    """Return a config without the keys that name initial weights or a file of class weights, at any depth."""
+    """Return a config without the keys, at any depth, that make a network read or download files."""
     if isinstance(value, list | tuple):
         return type(value)(without_initial_weights(item) for item in value)
     if not isinstance(value, Mapping):
@@ -65,7 +65,7 @@ def without_initial_weights(value: Any) -> Any:
 
 
 def unregistered(model_config: Any) -> list[str]:
-    """Return the names in a network's config that are not registered, or that must never be built."""
+    """Return those names in a network's config that are not registered, or that NEVER_BUILT contains."""
     known = {name for registry in REGISTRIES for name in _names(registry)}
     named = [str(name) for section in config_sections(model_config) for name in _named(section)]
     return [name for name in named if name not in known or name.rpartition(".")[2] in NEVER_BUILT]
@@ -73,7 +73,7 @@ def unregistered(model_config: Any) -> list[str]:
 
 @contextmanager
 def block_imports() -> Iterator[None]:
-    """Keep MMEngine's registries from importing modules during the block; they then find only registered names."""
+    """Prevent MMEngine's registries from importing modules while the `with` block runs."""
     before = registry.import_module, registry.get_object_from_string
     registry.import_module, registry.get_object_from_string = _get_imported, _refuse
     try:
@@ -118,7 +118,7 @@ def _is_class_weight_file(name: str, value: Any) -> bool:
 
 
 def _names(found: MMEngineRegistry | None) -> Iterator[str]:
-    """Yield the names that a registry and its parents know, each with and without its scope, and the scopes."""
+    """Yield the scopes of a registry and its parents, and their registered names, both with and without the scope."""
     while found is not None:
         yield found.scope
         for name in found.module_dict:

@@ -1,4 +1,4 @@
-"""Files of trained segmenters. A file holds the tensors of a network, and the config from which it is built again."""
+"""Save, load and apply trained segmenters. A segmenter's file holds the tensors and the config of its network."""
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
@@ -91,7 +91,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         device: device for the network.
 
     Raises:
-        BrokenArtifactError: the file is missing, damaged, or was not written by `save_segmenter`.
+        BrokenArtifactError: the file is missing or damaged, or was not written by `save_segmenter`.
         WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor of
             MMSegmentation, or does not fit the tensors.
         StorageError: the store refuses access.
@@ -121,13 +121,13 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
 
 
 def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
-    """Predict the class of each pixel of a photo, at the size to which the photo was reduced when it was loaded.
+    """Predict the class of each pixel of a loaded photo, at the size of `loaded.image`.
 
     Returns:
-        (h, w) uint8, ids 0..K. `resized_ids` can resize them to the photo's own size.
+        (h, w) uint8 ids 0..K.
 
     Raises:
-        PhotoError: OUT_OF_MEMORY, because the photo does not fit into the device's memory.
+        PhotoError: OUT_OF_MEMORY; the photo does not fit into the device's memory.
     """
 
     def compute(batch: list[Loaded]) -> list[np.ndarray]:
@@ -144,7 +144,7 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Return the CRC-32 of all tensors' bytes; a safetensors file has no checksum of its own."""
+    """Return the CRC-32 of the bytes of all tensors. The safetensors format has no checksum of its own."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
@@ -172,7 +172,7 @@ def _build(uri: str, model_config: Any) -> BaseSegmentor:
 
 
 def _check_registered(uri: str, model_config: Any) -> None:
-    """Raise WeightsError if a type name is not registered, because the registry would import and call this name."""
+    """Raise WeightsError if a name in the config is not registered: MMEngine would import and call the named object."""
     if not isinstance(model_config, dict) or "type" not in model_config:
         raise WeightsError(f"{uri}: its network config is {str(model_config)[:80]!r}, expected a dict with a type")
     if foreign := unregistered(model_config):

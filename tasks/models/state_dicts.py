@@ -1,4 +1,4 @@
-"""Read the weights of CLIP and other networks from files of several layouts, as one flat dict of tensors."""
+"""Read the weights of a network from a file, in any of several formats, as one flat dict of tensors."""
 
 import pickle
 import re
@@ -32,16 +32,16 @@ class StateDict:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each tensor, by name."""
+        """The shape of each tensor, by name."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
 
 def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a weights file without executing anything in it.
 
-    The file's content shows its layout: a TorchScript archive, a checkpoint of torch.save, or safetensors. The suffix
-    matters only for damaged safetensors files. A checkpoint is a state dict, or a dict with a state dict under the key
-    `state_dict`. If its tensor names start with `module.`, this prefix is removed.
+    The content of the file decides how it is read: as a TorchScript archive, a checkpoint of torch.save, or
+    safetensors. A checkpoint is a state dict, or a dict with a state dict under the key `state_dict`. If tensor names
+    in a checkpoint start with `module.`, this prefix is removed.
 
     Args:
         path: path of a local file.
@@ -50,8 +50,8 @@ def read_state_dict(path: Path) -> StateDict:
         The weights. Integer tensors (such as OpenAI's input_resolution) and attention masks are left out.
 
     Raises:
-        WeightsError: the file is missing or damaged, has no weights, or is a pickle of more than plain data and
-            tensors.
+        WeightsError: the file is missing or damaged, has no weights, contains anything but plain data and tensors,
+            or is a TorchScript archive of a network with GELU.
     """
     try:
         with path.open("rb") as file:
@@ -132,9 +132,9 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
 
 
 def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
-    """Return the error for a file that torch.load refuses. Leave out torch's advice to execute the code in the file."""
+    """Return the error for a file that torch.load refuses, without torch's advice to load the file unsafely."""
     imported = re.search(r"GLOBAL (\S+)", str(exc))
-    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # of a newer pickle format than torch.save's
+    opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # opcode that torch.save does not write
     if not isinstance(exc, pickle.UnpicklingError) or not (imported or opcode):
         return damaged_file(path, exc)
     what = f"imports {imported[1]}" if imported else f"torch.save did not write (opcode {opcode and opcode[1]})"

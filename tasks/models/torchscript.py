@@ -1,9 +1,9 @@
 """Read the tensors of a TorchScript archive without executing anything in it.
 
 An archive is a zip file. Its `data.pkl` is a pickle of the module tree, its files `data/N` are the storages of the
-tensors, and its folder `code/` is the program, which is never read. The unpickler in this module knows the few names
-that such a pickle needs, and refuses all others. It replaces the archive's own classes with inert classes that only
-hold attributes.
+tensors, and its folder `code/` is the program, which is never read. The unpickler in this module accepts the few names
+that such a pickle must import, and refuses all others. It replaces the archive's own classes with inert classes that
+only hold attributes.
 """
 
 import io
@@ -131,10 +131,10 @@ class _ScriptObject:
 
 
 class _ArchiveUnpickler(pickle.Unpickler):
-    """Unpickles the `data.pkl` of one archive; its results are inert objects.
+    """Unpickles the `data.pkl` of one archive into inert objects.
 
-    A pickle can set attributes on the objects that it imports. Therefore it never gets a real function or class of
-    torch.
+    A pickle can set attributes on the objects that it imports. Therefore this class never gives it a real function or
+    class of torch.
     """
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
@@ -146,10 +146,10 @@ class _ArchiveUnpickler(pickle.Unpickler):
         self.classes: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the replacement for a name that the pickle imports, or refuse the name.
+        """Return the replacement for the object that the pickle imports by this name.
 
         Raises:
-            WeightsError: a pickle of tensors does not need this name.
+            WeightsError: the name is refused, because a pickle of tensors does not need it.
         """
         if module.split(".")[0] == "__torch__":
             self.classes.add(name)
@@ -192,7 +192,7 @@ def _collect_tensors(root: Any) -> dict[str, torch.Tensor]:
         raise pickle.UnpicklingError(f"its root is of type {type(root).__name__}, not a module")
     tensors = {}
     waiting: list[tuple[str, _ScriptObject]] = [("", root)]
-    seen = {id(root)}  # without it, a forged tree that contains itself would never end
+    seen = {id(root)}  # without this set, the loop would never end for a forged tree that contains itself
     while waiting:
         prefix, module = waiting.pop()
         for name, value in module.attributes.items():

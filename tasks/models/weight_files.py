@@ -1,4 +1,4 @@
-"""Digests of weights files, and local copies of remote ones."""
+"""Compute digests of weights files, and download remote weights files."""
 
 import hashlib
 from pathlib import Path, PurePosixPath
@@ -17,10 +17,9 @@ def file_digest(path: Path) -> str:
 
 
 def local_copy(uri: str, key: str) -> Path:
-    """Return a local path to the file at a URI.
+    """Return the local path of the file at a URI. Download a remote file into torch's cache folder.
 
-    A remote file is downloaded once for each version of its content, into torch's cache folder. A local file is not
-    copied.
+    A file that was downloaded before is downloaded again only if it has changed at the URI.
 
     Args:
         uri: path or fsspec URI of a file.
@@ -28,7 +27,7 @@ def local_copy(uri: str, key: str) -> Path:
 
     Raises:
         WeightsError: the file does not exist or cannot be read.
-        TransientError: the store does not answer.
+        TransientError: the server does not answer.
     """
     try:
         with translate_storage_errors(uri):

@@ -1,4 +1,4 @@
-"""Decide which artifacts count as cached, and which rows are copied from earlier artifacts instead of computed."""
+"""Decide which artifacts count as cached, and which rows a run copies from earlier artifacts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Reuse:
     Attributes:
         fresh: if True, the run reuses nothing.
         verify: if True, the run reuses an artifact only after it has read the artifact completely and verified all of
-            its checksums. If False, it does so only for the artifacts of `pooled` stages.
-        retry_errors: if True, rows that failed for a permanent cause are computed again. Two other cases do not depend
-            on this setting. Rows that failed for a transient cause are always computed again. A row that failed because
-            its upstream row failed is computed again only if the upstream row changes.
+            its checksums. If False, only the artifacts of `pooled` stages are verified in this way.
+        retry_errors: if True, rows that failed for a permanent cause are computed again. Rows that failed for a
+            transient cause are computed again whatever the setting. A row that failed because its upstream row failed
+            is computed again only if the upstream row changes.
     """
 
     fresh: bool = False
@@ -28,7 +28,7 @@ class Reuse:
     retry_errors: bool = False
 
     def takes_row(self, error_kind: str | None) -> bool:
-        """Return whether a row may be reused, judging by its error alone.
+        """Return whether a row with this kind of error may be reused.
 
         Args:
             error_kind: kind of the row's error; None if the row holds a result.
@@ -47,12 +47,12 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
     Args:
         stage: stage of the shard.
         key: key of the shard's artifact.
-        rows: number of rows of the shard, as `RowKind.rows` returns it.
+        rows: number of rows of the shard, as `RowKind.row_count` returns it.
         store: store that holds the artifacts.
         reuse: settings that decide what is reused.
 
     Raises:
-        BrokenArtifactError: `retry_errors` is set, and the column `error_kind` of the artifact is damaged.
+        BrokenArtifactError: `reuse.retry_errors` is True, and the column `error_kind` of the artifact is damaged.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -64,9 +64,9 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
 def rows_to_copy(
     stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse
 ) -> dict[str, tuple[str, ...]]:
-    """Find the rows that can be copied from earlier artifacts of a shard, because their inputs have not changed.
+    """Find the rows of a shard that can be copied from earlier artifacts: those whose inputs have not changed.
 
-    Nothing is copied from a damaged artifact.
+    Artifacts that turn out to be damaged are skipped.
 
     Args:
         stage: stage of the shard.
@@ -76,7 +76,7 @@ def rows_to_copy(
         reuse: settings that decide what is reused.
 
     Returns:
-        URI of an earlier artifact -> ids of the photos whose rows are copied from it. The newest artifact is first.
+        URI of an earlier artifact -> ids of the photos whose rows are copied from it. The newest artifact comes first.
 
     Raises:
         StorageError: the store refuses access.

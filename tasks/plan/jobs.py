@@ -19,20 +19,20 @@ if TYPE_CHECKING:  # these modules import pyarrow, which commands that only list
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Everything that a worker needs to make a shard; picklable.
+    """Everything that a worker needs to make a shard. A job can be pickled.
 
     Attributes:
         stage: stage of the shard.
-        plan: rows that are cached, copied or computed.
+        plan: plan of the shard, which says which rows to copy and which to compute.
         store: store that holds the artifacts.
-        config: configuration of the run. For a shard of a candidate template, it contains that template.
+        config: configuration of the run. For a shard of a candidate template, `prompts.template` is that template.
         vocabulary: classes and background words.
         precision: numeric precision of CLIP's image network.
         training: training recipe of the segmenter; None if the run trains no segmenter.
         validation: photos that the segmenter is scored on while it is trained.
         processes: number of workers that make the shard together.
-        rendezvous_url: URL at which these workers find each other (`init_method` of torch.distributed); empty for one
-            worker.
+        rendezvous_url: URL at which these workers find each other (`init_method` of torch.distributed); empty if there
+            is only one worker.
         footer: entries that the stage adds to the footer of the artifact. The footer also holds the artifact's key.
     """
 
@@ -67,7 +67,7 @@ class ShardJob:
         return self.plan.upstream[stage.name]
 
     def upstream_rows(self, stage: Stage, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the upstream rows of the photos to compute, in the order of the upstream artifact."""
+        """Yield the rows of an upstream stage for the photos to compute, in the order of the upstream artifact."""
         wanted = {photo.image_id for photo in self.photos}
         (uri,) = self.upstream_uris(stage)
         return (row for row in self.store.read_rows(uri, columns) if row["image_id"] in wanted)
@@ -81,7 +81,7 @@ def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: R
 
 
 def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
-    """Choose up to `train.validate_photos` evaluation photos with a true mask; every attempt chooses the same ones."""
+    """Choose up to `train.validate_photos` evaluation photos with a true mask; every call chooses the same photos."""
     with_truth = {
         photo.image_id: photo
         for photos in inputs.evaluation.values()
@@ -94,19 +94,19 @@ def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The outcome of a shard whose artifact exists; small enough for Prefect's database.
+    """The outcome of a shard that has an artifact. The record is small enough for Prefect's database.
 
     Attributes:
         stage: name of the stage.
         shard: number of the shard.
         uri: URI of the artifact.
-        images: number of rows of the shard, as `RowKind.rows` returns it.
-        cached: whether the shard was cached, so that no worker had to make it.
+        images: number of rows of the shard, as `RowKind.row_count` returns it.
+        cached: if True, the shard was cached, and no worker had to make it.
         copied: number of rows copied from earlier artifacts.
-        computed: number of rows computed now; 0 if `cached`.
+        computed: number of rows that the worker computed; 0 if `cached`.
         seconds: time that the worker spent on the shard [s]; 0 if `cached`.
         rejects: photos that have no result in this stage; photos that an upstream stage rejected are left out.
-        worker: process that made the shard, as device:pid; empty if `cached`.
+        worker: worker process that made the shard, as device:pid; empty if `cached`.
         peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
     """
 

@@ -12,7 +12,7 @@ KEY_LENGTH = 16  # hex digits (64 bits), enough to tell all artifacts of a store
 
 
 def digest(value: Any) -> str:
-    """Hash a value to 16 hex digits, the same on any machine.
+    """Hash a value to 16 hex digits. The result is the same on every machine.
 
     Args:
         value: a number, text, bytes, None, or nested lists and dicts of these.

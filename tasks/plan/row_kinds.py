@@ -1,7 +1,7 @@
 """The kinds of rows: a row stands for a photo, a text or a point of the training curve.
 
 All rows of a stage are of one kind. The kind decides how the stage is divided into shards, which photos a shard is made
-from, how its rows are counted, and what its content key covers.
+from, how the rows of a shard are counted, and which inputs the content key of a shard covers.
 """
 
 from abc import ABC, abstractmethod
@@ -22,12 +22,13 @@ class RowKind(ABC):
     """Base class of the kinds of rows.
 
     Attributes:
-        unit: what tables and the progress display count for this kind, such as iterations; empty if this is obvious,
+        unit: unit of the counts in tables and the progress display, such as iterations; empty if the unit is obvious,
             as for photos and texts.
-        per_photo: whether each row stands for a photo. Such a row has digests, can be copied from an earlier artifact,
-            and can be a reject.
-        of_evaluation: whether each row stands for a photo that the segmenter is scored on.
-        of_training: whether the rows record a training. The trained weights then belong to the artifact.
+        per_photo: if True, each row stands for a photo. Such a row has digests, can be copied from an earlier artifact,
+            and can record that the photo has no result.
+        of_evaluation: if True, each row stands for a photo that the segmenter is scored on.
+        of_training: if True, the rows record a training. The file with the trained weights then belongs to the
+            artifact.
     """
 
     unit = ""
@@ -44,23 +45,23 @@ class RowKind(ABC):
         return ()
 
     @abstractmethod
-    def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        """Return the number of rows that tables show for a shard; for the training, the number of its iterations."""
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+        """Return the number of rows of a shard; for a training, the number of its iterations."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        """Return the number of rows of all shards, for the progress display; 0 if the stage needs no such display."""
-        return sum(self.rows(stage, inputs, shard) for shard in self.shards(stage, inputs))
+        """Return the number of rows of all shards for the progress display; 0 if the stage is not shown there."""
+        return sum(self.row_count(stage, inputs, shard) for shard in self.shards(stage, inputs))
 
     def stored_rows(self, rows: int) -> int | None:
         """Return how many rows a complete artifact of a shard holds; None if the number is not known in advance.
 
         Args:
-            rows: number of rows of the shard, as `RowKind.rows` returns it.
+            rows: number of rows of the shard, as `RowKind.row_count` returns it.
         """
         return rows
 
     def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
-        """Return the inputs of a run, adapted to one shard."""
+        """Return the inputs that a shard is made from: by default, those of the run."""
         return inputs
 
     def artifact_shard(self, shard: int) -> int:
@@ -71,8 +72,11 @@ class RowKind(ABC):
         """Return the digest of the inputs of all rows of a shard."""
         return content_key(input_digests)
 
-    def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the shards that a shard of the stage `reader` reads from a stage with rows of this kind."""
+    def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
+        """Return the numbers of the upstream shards that a shard of the stage `reader` reads.
+
+        The rows of the upstream stage are of this kind.
+        """
         return (0,)
 
 
@@ -90,11 +94,11 @@ class PhotoRows(RowKind):
         return tuple(photo for photo in self._all(inputs)[shard] if stage.has_row(photo, inputs))
 
     @override
-    def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
         return len(self.photos(stage, inputs, shard))
 
     @override
-    def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
+    def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
         return (shard,)
 
     def _all(self, inputs: RunInputs) -> Shards:
@@ -119,8 +123,8 @@ class TextRows(RowKind):
         return [0]
 
     @override
-    def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        from clipes_core.prompts import vocabulary_texts  # imported here: it loads torch
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+        from clipes_core.prompts import vocabulary_texts  # imported here, because it loads torch
 
         return len(vocabulary_texts(inputs.vocabulary, inputs.config.prompts))
 
@@ -150,10 +154,10 @@ class CandidateTextRows(TextRows):
 
     @override
     def artifact_shard(self, shard: int) -> int:
-        return 0  # as in a run with this template, which then uses the same artifact
+        return 0  # a run with this template has only shard 0, and must find the same artifact
 
     @override
-    def read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
+    def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
         read = inputs.sampled if reader.sampled else inputs.candidates
         return tuple(inputs.candidates.index(template) for template in read)
 
@@ -173,7 +177,7 @@ class TrainingRows(RowKind):
         return tuple(photo for photos in inputs.shards.values() for photo in photos)
 
     @override
-    def rows(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
         return inputs.training.iterations if inputs.training else 0
 
     @override

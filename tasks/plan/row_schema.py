@@ -1,4 +1,4 @@
-"""Rows of artifacts. A stage declares its rows as a dataclass, in which each field states the type of its column."""
+"""Declare the rows of artifacts as dataclasses, in which each field states the Arrow type of its column."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -10,11 +10,11 @@ from clipes_core.errors import ErrorKind, PhotoError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DIGESTS = ("input_digest", "output_digest")  # digest of what a photo's row is made from, and digest of the row itself
+DIGESTS = ("input_digest", "output_digest")  # digest of the inputs of a photo's row, and digest of its content
 
 
 def column(arrow_type: str, default: Any = MISSING) -> Any:
-    """Declare a field of a row class, and the type of its column.
+    """Declare a field of a row class and the type of the field's column.
 
     Args:
         arrow_type: Arrow's name of the column's type, such as `int32`, `binary` or `list<float32>`.
@@ -25,7 +25,7 @@ def column(arrow_type: str, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRow:
-    """Base class of the rows that each stand for a photo.
+    """Base class of the rows that stand for photos, one row per photo.
 
     Attributes:
         image_id: id of the photo.
@@ -53,7 +53,7 @@ def check_upstream(row: Mapping[str, Any], result: str) -> None:
         result: word for the result in the message, such as `mask`.
 
     Raises:
-        PhotoError: UPSTREAM; the row holds no result.
+        PhotoError: the row holds no result. The kind of the error is UPSTREAM.
     """
     if row["status"] != "ok":
         raise PhotoError(ErrorKind.UPSTREAM, f"no {result}: {row['error']}")

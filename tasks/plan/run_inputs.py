@@ -12,7 +12,7 @@ Shards = Mapping[int, tuple[Photo, ...]]  # shard -> its photos; shards without 
 
 
 class Training(Protocol):
-    """The part of a training recipe that a plan needs; see `clipes.tasks.training.recipes.Recipe`."""
+    """The properties of a training recipe that planning needs; see `clipes.tasks.training.recipes.Recipe`."""
 
     @property
     def digest(self) -> str:
@@ -71,9 +71,9 @@ class RunInputs:
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
-        """Return a copy of these inputs with other `sampled` templates."""
+        """Return these inputs with different `sampled` templates."""
         return replace(self, sampled=templates)
 
     def with_sample(self, image_ids: frozenset[str]) -> "RunInputs":
-        """Return these inputs with a different `sample` of photos, on which the CAMs of templates are scored."""
+        """Return these inputs with a different `sample` of photos."""
         return replace(self, sample=image_ids)

@@ -13,24 +13,24 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 
 Uris = Mapping[str, tuple[str, ...]]  # name of an upstream stage -> URIs of the artifacts that a shard reads
-OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos that have no row yet are left out
+OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos without a row are left out
 
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """The work that a shard needs.
+    """The cached rows of a shard, the rows to copy, and the rows to compute.
 
     Attributes:
         key: key of the shard's artifact.
         shard: number of the shard.
-        rows: number of rows of the shard, as `RowKind.rows` returns it.
+        rows: number of rows of the shard, as `RowKind.row_count` returns it.
         photos: all photos that the shard is made from.
         input_digests: image_id -> digest of the inputs of the photo's row. A photo is left out if one of these inputs,
             such as an upstream row, does not exist yet.
-        cached: whether the shard counts as cached, so that nothing is left to do.
+        cached: if True, the shard counts as cached, and nothing is left to do.
         copies: URI of an earlier artifact -> ids of the photos whose rows are copied from it.
-        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it. There is one URI, or
-            one per template or per shard of the upstream stage.
+        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it: one URI, or one per
+            template or per shard of the upstream stage.
     """
 
     key: ArtifactKey
@@ -71,7 +71,7 @@ def plan_shard(
     upstream_digests: Mapping[str, OutputDigests],
     reuse: Reuse = REUSE_ALL,
 ) -> ShardPlan:
-    """Find out which rows of a shard are cached, which can be copied and which must be computed.
+    """Plan a shard: find out which of its rows are cached, which can be copied and which must be computed.
 
     Args:
         stage: stage of the shard.
@@ -80,17 +80,17 @@ def plan_shard(
         inputs: inputs of the run.
         store: store that holds the artifacts.
         upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it.
-        upstream_digests: name of an upstream stage -> digests of the stage's rows, by image_id. It has an entry
-            for each upstream stage with one row per photo.
+        upstream_digests: name of an upstream stage -> output digests of its rows, by image_id. Every upstream stage
+            with one row per photo must have an entry.
         reuse: settings that decide what is reused.
 
     Raises:
-        BrokenArtifactError: the artifact of a trained network that the stage reads is missing or damaged; or
-            `retry_errors` is set, and the artifact of the shard itself is damaged.
+        BrokenArtifactError: the stage reads a trained network whose artifact is missing or damaged; or
+            `reuse.retry_errors` is True, and the shard's own artifact is damaged.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    photos, rows = stage.kind.photos(stage, inputs, shard), stage.kind.rows(stage, inputs, shard)
+    photos, rows = stage.kind.photos(stage, inputs, shard), stage.kind.row_count(stage, inputs, shard)
     input_digests = _input_digests(stage, photos, _weights_read(stage, upstream, store), upstream_digests)
     key = _artifact_key(stage, shard, stage_key, inputs, input_digests)
     known = len(input_digests) == len(photos)  # False if an upstream row or a trained network does not exist yet
@@ -142,7 +142,7 @@ def _artifact_key(
 
 
 def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[str] | None:
-    """Identify the trained weights that a stage reads: artifact name, size and SHA-256; None if some do not exist yet.
+    """Return artifact name, size and SHA-256 of each weights file that a stage reads; None if one does not exist yet.
 
     The size and the SHA-256 are needed because, on a GPU, two training runs with the same key may give different
     weights.

@@ -1,4 +1,4 @@
-"""Divide photos into shards, and choose samples of photos, both by hashes of the image ids."""
+"""Divide photos into shards and choose samples of photos, by the hashes of their ids."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ def divide_into_shards(photos: Iterable[Photo], count: int) -> Mapping[int, tupl
     """Divide photos into `count` shards.
 
     Returns:
-        Shard -> its photos, in ascending order of the shards. Shards without photos are left out.
+        Shard number -> photos of the shard, in ascending order of the numbers. Shards without photos are left out.
     """
     found: dict[int, list[Photo]] = {}
     for photo in photos:
@@ -24,5 +24,5 @@ def divide_into_shards(photos: Iterable[Photo], count: int) -> Mapping[int, tupl
 
 
 def sample_of(image_ids: Iterable[str], count: int) -> frozenset[str]:
-    """Return the `count` ids with the lowest hashes. The choice does not depend on the machine or on their order."""
+    """Return the `count` ids with the lowest hashes. The order of the ids has no influence."""
     return frozenset(sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count])

@@ -21,21 +21,22 @@ class Stage(ABC):
     """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 
     Attributes:
-        name: name of the stage; also the name of its folder in the store, and its value of `--until`.
+        name: name of the stage; also the name of the stage's folder in the store, and its value for `--until`.
         version: version of the stage's algorithm. Increment it when the results of the stage change.
         row: dataclass of the rows, from which the schema of the artifacts is derived.
         kind: kind of the rows, such as photos or texts.
         workers: kind of worker that makes the shards.
         upstream: stages whose artifacts this stage reads.
-        needs_truth: whether only photos with a true mask have a row.
-        needs_labels: whether only photos with a label have a row.
-        sampled: whether only the photos in `RunInputs.sample` have a row.
-        pooled: whether the calling process reads the artifacts of all shards together. If so, each artifact is read
-            completely before it counts as cached. A damaged artifact is then found, and rebuilt, by the task run of its
-            own shard.
-        ranks_templates: whether the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
+        needs_truth: if True, only photos with a true mask have a row.
+        needs_labels: if True, only photos with a label have a row.
+        sampled: if True, only the photos in `RunInputs.sample` have a row.
+        pooled: if True, the main process of a run reads the artifacts of all shards together. Each artifact must then
+            be read completely before it counts as cached. In this way, the task run of a shard finds any damage to the
+            shard's artifact and rebuilds it, before the main process reads it.
+        ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
             `prompts.template: auto`, have such stages.
-        enabled_by: setting that adds the stage to a run, for messages; required if the stage overrides `enabled`.
+        enabled_by: setting that adds the stage to a run, as error messages name it; required if the stage overrides
+            `enabled`.
         stored_as: stage under whose name and key the artifacts of this stage are stored; None for its own name and key.
     """
 
@@ -67,7 +68,7 @@ class Stage(ABC):
         """Compute and yield the rows of a shard; called in a worker process."""
 
     def enabled(self, config: RunConfig) -> bool:
-        """Return whether this config enables the stage. The upstream stages are not considered."""
+        """Return whether a config enables this stage, regardless of its upstream stages."""
         return True
 
     def left_out_by(self, config: RunConfig) -> "Stage | None":
@@ -82,14 +83,14 @@ class Stage(ABC):
 
     def shards_read(self, upstream: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
         """Return the numbers of the shards of `upstream` that a shard of this stage reads."""
-        return upstream.kind.read_by(self, inputs, shard)
+        return upstream.kind.shards_read_by(self, inputs, shard)
 
-    def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave nothing behind
+    def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files
         """Remove the files that earlier attempts at a shard left, so that the next attempt starts from scratch."""
 
     @property
     def title(self) -> str:
-        """The title of the stage in tables and pages: its name, and the unit of its rows if that is not obvious."""
+        """The title of the stage in tables and pages: its name, and the unit of its rows if the unit is not obvious."""
         return f"{self.name} ({self.kind.unit})" if self.kind.unit else self.name
 
     @property
@@ -114,8 +115,8 @@ class Stage(ABC):
 class JointStage(Stage):
     """A stage with a single shard, which several workers make together from all shards of the upstream stages.
 
-    The first worker runs `rows`, and each of the others runs `assist`. The stage's own code counts the steps for the
-    progress display.
+    The first worker runs `rows`, and each of the others runs `assist`. `rows` must count its own steps for the progress
+    display; for other stages, the caller of `rows` counts the rows.
     """
 
     def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
@@ -128,7 +129,7 @@ class JointStage(Stage):
 
         Args:
             job: job of the shard.
-            devices: device of each available worker.
+            devices: device of each available worker, such as cuda:0.
         """
 
     @abstractmethod

@@ -56,7 +56,7 @@ class RunFacts:
         masks: number of pseudo masks.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
         picks: ids of the photos for the gallery.
-        basis: quantity by which the gallery's best and worst photos were chosen; nothing if all were chosen at random.
+        basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if all are random choices.
         segmenter: facts about the segmenter and its evaluation.
         artifacts: reader for the rows of the galleries.
     """

@@ -17,7 +17,7 @@ from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
-from clipes_core.confidence import PAPER_MU, share_from, shares_by_confidence
+from clipes_core.confidence import PAPER_MU, share_at_least, shares_by_confidence
 from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
 from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
@@ -29,8 +29,8 @@ GROUPS = {
         "random": "Other photos (a reproducible random choice)",
     },
     "confidence": {
-        "best": "Most confident pseudo masks, by the mean over the pixels (no mask is scored)",
-        "worst": "Least confident pseudo masks, by the mean over the pixels (no mask is scored)",
+        "best": "Most confident pseudo masks, by mean confidence (no mask is scored)",
+        "worst": "Least confident pseudo masks, by mean confidence (no mask is scored)",
         "random": "Other photos (a reproducible random choice)",
     },
     "nothing": {"random": "A reproducible random choice of photos (there are no masks to rank)"},
@@ -44,7 +44,7 @@ EVALUATION_GROUPS = {
 
 def page(facts: RunFacts) -> str:
     """Return the report as one HTML document that loads no other file."""
-    # Not importlib.resources, which cannot open the namespace packages of an editable installation.
+    # importlib.resources is not used, because it cannot open the namespace packages of an editable installation.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -104,7 +104,7 @@ def _dataset(dataset: DatasetConfig) -> str:
 def _template(facts: RunFacts) -> dict[str, str]:
     """Return the report's entry for the template; empty if the run uses no template.
 
-    The entry says if the template was chosen automatically, or if it is not chosen yet.
+    The entry says whether the template was chosen automatically, or is not chosen yet.
     """
     template = facts.status.run["template"]
     if template is None:
@@ -138,7 +138,7 @@ def _confidence(facts: RunFacts) -> dict[str, Any] | None:
     shares = shares_by_confidence(facts.confidence, CONFIDENCE_BINS).tolist()
     first = next(place for place, share in enumerate(shares) if share)
     bins = [{"low": place / CONFIDENCE_BINS, "share": share} for place, share in enumerate(shares)][first:]
-    sure = share_from(facts.confidence, PAPER_MU)
+    sure = share_at_least(facts.confidence, PAPER_MU)
     return {"bins": bins, "sure": sure, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
 
 

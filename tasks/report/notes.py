@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import STAGES, all_names, run_names
-from clipes_core.confidence import PAPER_MU, share_from
+from clipes_core.confidence import PAPER_MU, share_at_least
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
 RESUME = "Finished work is kept. To resume, repeat the command that started the run, without --fresh."
@@ -22,7 +22,7 @@ class Note:
     """A remark about a run, shown at the top of its report.
 
     Attributes:
-        tone: bad, warn, plain or good, which sets the colour.
+        tone: bad, warn, plain or good; the tone decides the colour of the note.
         text: one to three sentences.
         quoted: lines that are shown below the text, such as an error message.
     """
@@ -49,7 +49,9 @@ def headline(facts: RunFacts) -> Note:
         return Note("plain", "This run ranks templates and makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has no pseudo masks.")
-    sure = f"{share_from(facts.confidence, PAPER_MU):.0%} of the mask pixels have a confidence of at least {PAPER_MU}."
+    sure = (
+        f"{share_at_least(facts.confidence, PAPER_MU):.0%} of the mask pixels have a confidence of at least {PAPER_MU}."
+    )
     trained = _segmenter_sentence(metrics)
     if PSEUDO_MASK.key not in metrics or CENTRE_BOX.key not in metrics:
         return Note("plain", f"{masks}, not scored. {sure}{trained}")
@@ -90,7 +92,7 @@ def _end(facts: RunFacts) -> Iterator[Note]:
     elif state == "running":
         yield Note(
             "plain",
-            "The run has not ended. This report shows the progress so far. At its end, the run writes a new one.",
+            "The run has not ended. This report shows the progress so far. At its end, the run writes a new report.",
         )
     if until not in run_names():
         yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the same folder as this report.")
@@ -140,7 +142,7 @@ def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
     asked = all_names().index(facts.status.run["until"]) >= all_names().index(MASK_SCORES.name)
     if facts.status.metrics is None:
-        yield Note("plain", "There are no scores and times yet: a run writes them at its end.")
+        yield Note("plain", "There are no scores or times yet: a run writes them at its end.")
     elif asked and not listed.with_truth and listed.photos:
         yield Note(
             "plain", "No photo has a true mask, so nothing is scored. Set dataset.truth to the folder of true masks."
@@ -164,7 +166,7 @@ def _segmenter(facts: RunFacts) -> Iterator[Note]:
         text = f"{_counted(len(unusable), 'photo')} could not be used in the training: {_some(unusable, 'photos')}."
         yield Note("warn", text)
     if not facts.config.evaluation.photos:
-        yield Note("plain", "The segmenter is not scored. Set evaluation.split to photos that it was not trained on.")
+        yield Note("plain", "The segmenter is not scored. Set evaluation.split to a split that it was not trained on.")
     elif until == run_names()[-1] and facts.segmenter.listed.photos and not facts.segmenter.listed.with_truth:
         text = "No photo of the evaluation has a true mask, so the segmenter is not scored. Set evaluation.truth."
         yield Note("plain", text)

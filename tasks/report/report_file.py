@@ -1,4 +1,4 @@
-"""Write the report of a run: one HTML file that shows results and failures, made from the files of the run."""
+"""Write the report of a run: one HTML file that shows results and failures, made from the run's files."""
 
 import logging
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def _report_or_warn(run: PreparedRun) -> str | None:
         uri = _write(files, facts)
         show_run(facts, uri)
     except Exception as exc:
-        unexpected, missing = not isinstance(exc, ClipesError | OSError), "the UI pages" if uri else REPORT_FILE
+        unexpected, missing = not isinstance(exc, ClipesError | OSError), "the pages in the UI" if uri else REPORT_FILE
         logger.warning(
             "run %s: could not write %s: %s: %s", files.name, missing, type(exc).__name__, exc, exc_info=unexpected
         )

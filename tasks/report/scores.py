@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clipes.tasks.report.facts import RunFacts
 from clipes_core.evaluation.scored import PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
-RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # the first of these scores that a run has ranks the classes
+RANKING = (PSEUDO_MASK.key, SEGMENTER_MASK.key)  # classes are ranked by the first of these scores that the run has
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class ClassScores:
         id: class id; 0 is background.
         name: name of the class.
         iou: IoU in [0, 1] of the pseudo masks, or of the segmenter if the masks were not scored; None if no true mask
-            of the scored photos holds the class.
+            of the scored photos contains the class.
         photos: number of photos with the class as a label; None for background.
-        others: key of each score -> its IoU of the class, for all scores, also the one that `iou` comes from. An IoU is
-            None if no true mask holds the class.
+        others: key of a score -> IoU of the class. All scores of the run are included, even the one that `iou` comes
+            from. An IoU is None if no true mask contains the class.
     """
 
     id: int

@@ -20,8 +20,8 @@ class SegmenterFacts:
     """The training of a segmenter and its evaluation.
 
     Attributes:
-        curve: rows of the segmenter's artifact; empty if no segmenter was trained.
-        listed: counts of the evaluation's photos, and the photos that the gallery shows.
+        curve: rows of the segmenter's artifact, one per point of the training curve; empty if no segmenter was trained.
+        listed: counts of the evaluation photos, and the photos that the gallery shows.
         picks: ids of the photos for the gallery, chosen by the mIoU of each photo's prediction.
     """
 
@@ -31,7 +31,7 @@ class SegmenterFacts:
 
 
 def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> SegmenterFacts:
-    """Read the training curve, and choose photos of the evaluation for the gallery.
+    """Read the training curve, and choose evaluation photos for the gallery.
 
     Args:
         artifacts: reader of the run's artifacts.

@@ -8,7 +8,7 @@ from clipes_core.config.run import TrainConfig
 
 
 def describe_training(facts: RunFacts) -> dict[str, str]:
-    """Return label -> fact about a run's training; empty if nothing was trained or the run has not ended."""
+    """Return the facts about a run's training, by label; empty if nothing was trained or the run has not ended."""
     training = (facts.status.metrics or {}).get("training")
     return dict(_facts(training, facts.config.train)) if training else {}
 
@@ -20,8 +20,8 @@ def _facts(training: dict[str, Any], config: TrainConfig) -> Iterator[tuple[str,
     yield "Network", f"{config.mmseg_config}, {training['parameters'] / 1e6:.2f} M parameters"
     yield "Loss", "cross entropy" if config.loss == "ce" else f"confidence-guided, mu {config.mu}"
     yield "Iterations", f"{training['iterations']}" + (f", resumed at {resumed}" if resumed else "")
-    yield "Speed", "not measured, because no iteration was left" if speed is None else f"{speed:.2f} iterations/s"
-    yield "Waited for photos", f"{training['waited_seconds']:.1f} s"
+    yield "Speed", "not measured, because no iterations remained" if speed is None else f"{speed:.2f} iterations/s"
+    yield "Time spent waiting for photos", f"{training['waited_seconds']:.1f} s"
     yield "Precision", f"{training['precision']}, {on}"
     yield "Peak memory", f"{training['peak_memory_mib']} MiB" + (f", {gpu} MiB on the GPU" if gpu is not None else "")
     yield "Trained on", _photos(training)

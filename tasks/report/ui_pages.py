@@ -21,15 +21,15 @@ from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGME
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
 PICTURES_IN_A_ROW = 3
-LARGEST_GALLERY = 600_000  # characters; the UI loads the whole gallery each time it lists artifacts
+LARGEST_GALLERY = 600_000  # characters; the UI loads the whole gallery each time it lists Prefect artifacts
 REPORT = "The result of the run, and the paths of its files."
 SCORES = (
-    "IoU of each class in [0, 1], the best class first. centre_box is the baseline. The column segmenter is scored on "
-    "the photos of the evaluation, the other columns on those of the data set. The column photos is the number of "
-    "photos with this label; in the first row, it is the number of scored photos."
+    "IoU of each class in [0, 1], the best class first. The column centre_box holds the baseline. The scores in the "
+    "column segmenter are computed on the evaluation photos, all other scores on the photos of the data set. The "
+    "column photos holds the number of photos with this label or, in the first row, the number of scored photos."
 )
 TRAINING = "The training of the segmenter."
-PICTURES = "A few of the photos; `report.html` has more."
+PICTURES = "A few photos of the run; `report.html` shows more."
 
 
 def show_run(facts: RunFacts, report_uri: str) -> None:
@@ -53,7 +53,7 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
 
 
 def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
-    """Return the mean over the classes, then the IoU of each class in the true masks; empty if nothing was scored."""
+    """Return a row with the mIoU, then a row with the IoU of each class; empty if nothing was scored."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     scored = [each.key for each in SCORED if each.key in metrics]
     if first is None:
@@ -149,7 +149,7 @@ def _mious(mious: Mapping[str, float]) -> str:
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
-    """Return a table with titles above the pictures; a row has at most `PICTURES_IN_A_ROW`, so that they stay large."""
+    """Return a Markdown table with titles above the pictures, and at most `PICTURES_IN_A_ROW` pictures in a row."""
     rows = []
     for first in range(0, len(pictures), PICTURES_IN_A_ROW):
         shown = pictures[first : first + PICTURES_IN_A_ROW]

@@ -14,7 +14,7 @@ Plans = Mapping[tuple[str, int], ShardPlan]  # (stage name, shard) -> plan
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The counts of a stage, which are one line of the table that `--plan` prints."""
+    """The counts of a stage: one line of the table that `--plan` prints."""
 
     stage: str
     shards: int
@@ -25,10 +25,10 @@ class StagePlan:
 
 
 def plan_run(run: PreparedRun) -> list[StagePlan]:
-    """Count, for each stage, the cached shards, and the rows that the run would copy and compute.
+    """Count the cached shards of each stage, and the rows that the run would copy and compute.
 
-    If the run must still choose its template, the list ends with the stage `prompts`, whose scores decide the choice.
-    If all shards of `prompts` are cached, the template is chosen from them, and the list has all stages.
+    A run that must still choose its template does so by the scores of the stage `prompts`. If all shards of `prompts`
+    are cached, the template is chosen here, and the list has all stages. Otherwise, the list ends with `prompts`.
     """
     lines: list[StagePlan] = []
     plans: dict[tuple[str, int], ShardPlan] = {}

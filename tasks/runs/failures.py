@@ -1,4 +1,4 @@
-"""The two checks that fail a run: too many photos failed, or a shard has no complete artifact."""
+"""Fail a run if too many of its photos failed, or if a shard has no complete artifact."""
 
 from clipes.tasks.runs.ledger import Ledger, reason_of
 from clipes.tasks.stages.registry import STAGES
@@ -19,17 +19,18 @@ def check_failure_rate(ledger: Ledger, stage: str) -> None:
         first = next(reject for reject in ledger.rejects(stage) if not reject.kind.transient)
         raise StageError(
             f"{stage}: {failed} of {photos} photos failed, more than execution.max_failure_rate "
-            f"{ledger.max_failure_rate:g} allows; the first: {first.image_id}: {first.reason}\n"
-            "Repair them and add --retry-errors, or raise the rate."
+            f"{ledger.max_failure_rate:g} allows; first failure: {first.image_id}: {first.reason}\n"
+            "Repair these photos and rerun with --retry-errors, or raise execution.max_failure_rate."
         )
 
 
 def check_shards(ledger: Ledger) -> None:
-    """Fail if a shard has no complete artifact; shards skipped because of a failed upstream shard are not listed.
+    """Fail if a shard has no complete artifact.
 
     Raises:
         UsageError: a shard failed with this error.
-        StageError: shards failed for other reasons. The message has one line per stage and reason, with the shards.
+        StageError: shards failed for other reasons. The message has one line per stage and reason, with the numbers of
+            the shards. It leaves out shards that were skipped because an upstream shard failed.
     """
     failures = [each for each in ledger.failures() if not isinstance(each[2], UpstreamError)]
     for _, _, failure in failures:

@@ -36,8 +36,7 @@ class ShardStatus:
 class Ledger:
     """The state of every shard of a run.
 
-    A run can have 100 000 shards. Counts that are often queried are therefore updated with each shard, instead of being
-    added up over all shards in each query.
+    A run can have 100 000 shards. To keep queries fast, the ledger updates its counts whenever a shard changes.
 
     Args:
         photos: number of photos, including those that were rejected when they were listed. The failure rate of a stage
@@ -69,7 +68,7 @@ class Ledger:
             self._times.extend(stage)
 
     def set_row_counter(self, stage: str, rows: Callable[[], int]) -> None:
-        """Set the function that counts a running shard's finished rows, for a stage whose only shard takes hours."""
+        """Set the function that counts the finished rows of a running shard, for a stage with a single long shard."""
         with self._lock:
             self._counts[stage] = rows
 
@@ -96,7 +95,7 @@ class Ledger:
             self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """Record why a shard has no complete artifact; the shard becomes failed, or pending after an UpstreamError."""
+        """Record why a shard has no complete artifact; set its state to failed, or to pending for an UpstreamError."""
         state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
@@ -119,7 +118,7 @@ class Ledger:
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return in order the records of the shards that have an artifact, of all stages if `stage` is None."""
+        """Return the records of those shards of a stage that have an artifact, in order; None stands for all stages."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]
@@ -146,7 +145,7 @@ class Ledger:
             return self._permanent[stage]
 
     def seconds(self, stage: str) -> tuple[float, float]:
-        """Return the wall time of a stage, from its first event to its last, and the total time of its workers [s]."""
+        """Return the wall time of a stage and the total time of its workers [s], as `_StageTimes` defines them."""
         with self._lock:
             return self._times.seconds(stage)
 
@@ -184,8 +183,8 @@ class Ledger:
 class _StageTimes:
     """Measures the wall time of each stage and the total time of its workers. Not thread-safe.
 
-    The wall time of a stage is the time from its first event to its last one. An event is the start of an attempt at a
-    shard, its success or its failure.
+    The wall time of a stage is the time from its first event to its last one. An event is the start, the success or the
+    failure of an attempt at a shard.
     """
 
     def __init__(self) -> None:

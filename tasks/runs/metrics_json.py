@@ -1,4 +1,4 @@
-"""The content of metrics.json: scores of photos with a true mask, facts about the training, counts of every stage."""
+"""The content of metrics.json: scores, facts about the training, and the counts of every stage."""
 
 import math
 from dataclasses import asdict
@@ -19,13 +19,13 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
     """Return the content of metrics.json.
 
     Args:
-        run: the run, with its store and classes.
+        run: the run to report on.
         ledger: state of the run's shards.
 
     Returns:
-        The scores in [0, 1] of the baseline, the initial CAM, the refined CAM, the pseudo mask and the segmenter; the
-        facts about the training; the counts per stage. A prediction has no scores if no photo with a true mask was
-        scored. A run without a training has no facts about it.
+        One entry with scores in [0, 1] for each kind of prediction: baseline, initial CAM, refined CAM, pseudo mask and
+        segmenter. A kind is left out if no photo with a true mask was scored. The entry `training` holds the facts
+        about the training, and is left out if there was none. The entry `stages` holds the counts of every stage.
 
     Raises:
         ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.

@@ -95,7 +95,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
 @dataclass(frozen=True)
 class TemplateScore:
-    """A template's mIoU in [0, 1] at the best background power, and this power, for its initial and refined CAMs."""
+    """The mIoU in [0, 1] of a template's initial and refined CAMs, each at its best background power."""
 
     initial_miou: float
     initial_power: float

@@ -1,4 +1,4 @@
-"""Prepare a run: list the photos, digest the weights, compute keys and shards. No photo is opened.
+"""Prepare a run: list its photos, compute the digest of the weights, and compute keys and shards. Open no photo.
 
 Importing torch takes seconds. Modules that need it are imported inside functions, so that a mistake in the
 configuration or in the list of photos is reported at once.
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def list_photos(config: RunConfig) -> Listing:
-    """List the photos of a config's data set without opening one; generate the demo's scenes if they are missing.
+    """List the photos of a config's data set, but open none; generate the demo's scenes if they are missing.
 
     Raises:
         UsageError: the vocabulary or the data set cannot be used.
@@ -46,18 +46,18 @@ def prepare_run(
 ) -> PreparedRun:
     """Compute the keys and shards of a run.
 
-    If the run trains a segmenter, the training is first tried on made-up photos, which takes some seconds.
+    If the run trains a segmenter, every part of the training is first tried on random images, which takes seconds.
 
     Args:
         config: configuration of the run.
         until: last stage to run; one that `check_request` accepts.
         listing: photos of the data set.
-        slots: slots of the GPU workers. Their devices decide the precisions that `auto` stands for.
+        slots: devices and threads of the GPU workers. The devices decide which precisions `auto` stands for.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary, weights or the photos of the evaluation cannot be used; or the run must choose
-            its template, and no photo has labels.
+        UsageError: the config, the vocabulary, the weights or the evaluation photos cannot be used; or the run must
+            choose its template, and no photo has labels.
     """
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
@@ -82,14 +82,14 @@ def prepare_ranking(
         config: configuration of the run; the template in it is ignored.
         candidates: templates to rank, without duplicates.
         listing: photos of the data set.
-        slots: slots of the GPU workers. Their devices decide the precision that `auto` stands for.
+        slots: devices and threads of the GPU workers. The devices decide which precision `auto` stands for.
         scored_photos: number of photos with a true mask on which the CAMs of sampled templates are scored; 0 if no CAMs
             are scored.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: config, vocabulary or weights cannot be used; no photo has labels; or CAMs are to be scored, but no
-            photo with labels has a true mask.
+        UsageError: the config, the vocabulary or the weights cannot be used; no photo has labels; or CAMs are to be
+            scored, but no photo with labels has a true mask.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
     run = _prepared(config, stages, stages[-1], listing, slots, reuse, candidates)
@@ -106,7 +106,7 @@ def prepare_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the stage of `--until` and the vocabulary, before anything that takes time.
+    """Check the stage that `--until` names, and the vocabulary. The check is fast, so call it first.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used.
@@ -131,7 +131,8 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
         raise ConfigError(
             f"dataset.classes: {config.dataset.classes} has no background_words. Without them, the softmax makes the "
-            "CAM of a photo with a single class empty: add some, or set prompts.background=false or cam.softmax=false"
+            "CAM of a photo with a single class empty: add background words, or set prompts.background=false or "
+            "cam.softmax=false"
         )
     return vocabulary
 
@@ -192,7 +193,8 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     listing = read_dataset(named, vocabulary, labelled=False)
     if not listing.photos:
         raise DatasetError(
-            f"evaluation: none of its {len(listing.rejects)} photos can be used; the first: {listing.rejects[0].reason}"
+            f"evaluation: none of its {len(listing.rejects)} photos can be used; "
+            f"first reason: {listing.rejects[0].reason}"
         )
     return listing
 

@@ -25,7 +25,7 @@ class PreparedRun:
         inputs: inputs that the artifacts are made from.
         store: store of the artifacts.
         stages: names of the stages that are part of the run, in the order of the pipeline.
-        rejects: photos that the list names but that cannot be used, each with the reason.
+        rejects: photos that were listed but cannot be used, each with the reason.
         until: last stage to run.
         reuse: which artifacts and rows of the store the run reuses.
     """
@@ -59,11 +59,11 @@ class PreparedRun:
 
     @property
     def chooses_template(self) -> bool:
-        """Whether the run must still choose its template."""
+        """True if the run must still choose its template."""
         return TEXTS.name in self.stages and not self.config.prompts.templates
 
     def with_inputs(self, inputs: RunInputs) -> "PreparedRun":
-        """Return this run with other inputs, for example with the template that a ranking has chosen."""
+        """Return this run with different inputs, for example with the template that a ranking has chosen."""
         return replace(self, inputs=inputs)
 
     def own_stages(self) -> list[Stage]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StageError
-from clipes_core.template_ranking import RankedTemplate, rank_templates, sharpness, spread_over
+from clipes_core.template_ranking import RankedTemplate, evenly_spaced_positions, rank_templates, sharpness
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TemplateRanking:
 
     Attributes:
         ranked: templates, the lowest sharpness first.
-        photos_one_label: number of photos with one label, which add no variance to the sharpness.
+        photos_one_label: number of photos with one label. The scores of such a photo have variance 0.
         photos_several_labels: number of photos with several labels.
     """
 
@@ -47,8 +47,6 @@ class _Counts:
 def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Sequence[str]) -> TemplateRanking:
     """Rank templates by sharpness, from the scores in the artifacts of the stage `prompts`.
 
-    The artifacts are read one at a time.
-
     Args:
         store: store that holds the artifacts.
         uris: URIs of the artifacts of all shards.
@@ -67,17 +65,16 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
 
 def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
-    """Choose templates evenly spread over a ranking, including the best, middle and worst, and the paper's templates.
+    """Choose templates that are evenly spread over a ranking, and add its middle template and the paper's templates.
 
     Args:
         ranking: ranking of all candidates.
-        count: number of templates to spread over the ranking. The result may have more, because it always includes the
-            middle template and the paper's templates.
+        count: number of evenly spread templates, at least 2: the best, the worst, and others between them.
 
     Returns:
         The chosen templates, the best first.
     """
-    spread = set(spread_over(len(ranking.ranked), count))
+    spread = set(evenly_spaced_positions(len(ranking.ranked), count))
     chosen = (each for place, each in enumerate(ranking.ranked) if place in spread or each.template in PAPER_TEMPLATES)
     return tuple(each.template for each in chosen)
 

@@ -11,7 +11,7 @@ from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking, counted
 
 DPI = 120
-HIGHEST_IN = 60  # largest height of a plot [inch]; if there are too many templates, their rows move closer together
+HIGHEST_IN = 60  # largest height of a plot [inch]; with more templates than fit, the rows are closer together
 PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
 
 
@@ -41,7 +41,7 @@ def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
 def sharpness_png(
     sharpness: Sequence[float], scores: Sequence[TemplateScore], marked: Sequence[bool], captions: Sequence[str]
 ) -> bytes:
-    """Plot figure 3 of the paper, the mIoU of the CAMs against sharpness, and return the PNG.
+    """Plot the mIoU of the CAMs against sharpness, as in figure 3 of the paper, and return the PNG.
 
     The left panel shows the initial CAMs, the right one the refined CAMs.
 

@@ -52,13 +52,13 @@ class ScoredSample:
 
 
 def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
-    """Rank the candidates from the artifacts of the stage `prompts`; write prompts.parquet and prompts.png.
+    """Rank the candidate templates by sharpness; write prompts.parquet and prompts.png.
 
     Returns:
         The ranking, and its entry in metrics.json.
 
     Raises:
-        ArtifactError: an artifact of the stage cannot be read.
+        ArtifactError: an artifact of the stage `prompts` cannot be read.
         StageError: no photo has scores.
     """
     from clipes.tasks.runs.ranking_plots import ranking_png  # imports matplotlib, which only rankings need
@@ -77,13 +77,13 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
 
 
 def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
-    """Score the sampled templates from the artifacts of `prompt_scores`; write prompt_scores.parquet and .png.
+    """Compute the scores of the sampled templates; write prompt_scores.parquet and prompt_scores.png.
 
     Returns:
         The scores, and their entry in metrics.json.
 
     Raises:
-        ArtifactError: an artifact of the stage cannot be read.
+        ArtifactError: an artifact of the stage `prompt_scores` cannot be read.
     """
     from clipes.tasks.runs.ranking_plots import sharpness_png  # imports matplotlib
 

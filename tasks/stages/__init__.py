@@ -1,1 +1,1 @@
-"""The stages of the pipeline. Each module defines the settings that a stage reads, its columns and its work."""
+"""The stages of the pipeline. A module defines the settings, the columns and the computation of a stage."""

@@ -38,11 +38,11 @@ class CamsRow(PhotoRow):
     """A photo's CAMs.
 
     Attributes:
-        notes: conversions of the photo, and NO_COMPETITOR if only one text takes part in the softmax.
+        notes: remarks about the photo, and NO_COMPETITOR if only one text takes part in the softmax.
         height: height of the photo [px].
         width: width of the photo [px].
-        work_height: height of the photo that CAM and CRF use, after its reduction to `dataset.max_side` [px].
-        work_width: width of this reduced photo [px].
+        work_height: height of the photo after its reduction to `dataset.max_side` [px].
+        work_width: width of the photo after this reduction [px].
         grid_h: number of rows of the patch grid.
         grid_w: number of columns of the patch grid.
         class_ids: data set ids of the photo's K classes.
@@ -67,7 +67,7 @@ class CamsRow(PhotoRow):
 
 
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
-    """Return the settings that CAMs depend on, except for those that the key of the texts already covers."""
+    """Return the settings that CAMs depend on, except those that the key of the stage `texts` covers."""
     return {
         "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),
@@ -76,7 +76,7 @@ def cam_settings(inputs: RunInputs) -> dict[str, Any]:
 
 
 class Cams(Stage):
-    """Makes CAMs, batching photos of the same size."""
+    """Computes the CAMs of photos, in batches of photos of the same size."""
 
     name, version = "cams", 1
     upstream = (TEXTS,)
@@ -88,7 +88,7 @@ class Cams(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[CamsRow]:
-        """Make the CAMs of a shard's photos, batching photos of the same size."""
+        """Compute the CAMs of a shard's photos, in batches of photos of the same size."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
 
@@ -114,7 +114,7 @@ CAMS = Cams()
 
 @cache
 def _warn_of_depth(attention_blocks: int, depth: int) -> None:
-    """Warn that the network has fewer blocks than requested. The cache limits this to one warning per process."""
+    """Warn that the network has fewer blocks than `cam.attention_blocks`; the cache prevents repeated warnings."""
     logger.warning(
         "cam.attention_blocks is %d, but the network has only %d blocks; using all of them", attention_blocks, depth
     )
@@ -123,7 +123,7 @@ def _warn_of_depth(attention_blocks: int, depth: int) -> None:
 def batch_cams(
     backbone: "Backbone", texts: TextFeatures, config: CamConfig, batch: "list[Loaded]"
 ) -> "list[PhotoCams]":
-    """Make the CAMs of photos of the same size."""
+    """Compute the CAMs of a batch of photos of the same size."""
     from clipes_core.cams import photo_cams
 
     images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
@@ -139,7 +139,7 @@ def _known_cams(photo: Photo) -> "PhotoCams | None":
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
-    """Return False if only one text takes part in the softmax. Its score is then 1 for any photo."""
+    """Return False if the softmax has only one text, whose score is then 1 for any photo; otherwise return True."""
     return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 

@@ -24,7 +24,7 @@ class EmbeddingsRow(PhotoRow):
     """A photo's embedding, pooled according to `clip.pooling`.
 
     Attributes:
-        notes: conversions of the photo, in plain words.
+        notes: remarks about the photo, such as the conversions that were applied.
         class_ids: data set ids of the photo's K classes.
         embedding: (D,) embedding, not normalised.
         logit_scale: CLIP's logit scale after exp; the same in every row.
@@ -37,7 +37,7 @@ class EmbeddingsRow(PhotoRow):
 
 
 class Embeddings(Stage):
-    """Encodes photos at scale 1 without mirroring, batching photos of the same size."""
+    """Encodes photos at scale 1 without mirroring, in batches of photos of the same size."""
 
     name, version = "embeddings", 1
     row, kind, workers = EmbeddingsRow, PHOTO_ROWS, "gpu"
@@ -50,7 +50,7 @@ class Embeddings(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[EmbeddingsRow]:
-        """Encode a shard's photos at scale 1 without mirroring, batching photos of the same size."""
+        """Encode a shard's photos at scale 1 without mirroring, in batches of photos of the same size."""
         import torch
 
         from clipes.tasks.inputs.batches import compute_in_batches

@@ -23,7 +23,7 @@ from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
-# The exponents of the background score that the published program tries.
+# The exponents of the background score that the program of the authors of CLIP-ES tries.
 CAM_POWERS: Mapping[CamColumn, tuple[int, ...]] = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}
 SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
 MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
@@ -107,17 +107,17 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 def confusions_of_cams(
     cams: Mapping[CamColumn, np.ndarray], class_ids: np.ndarray, truth: np.ndarray, num_classes: int
 ) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Compare a photo's CAMs with its true mask, at each power of the background score.
+    """Compare a photo's CAMs with its true mask, with each of several exponents of the background score.
 
     Args:
-        cams: column of the CAMs -> (K, h, w) float32 CAMs in [0, 1], for each key of `CAM_POWERS`.
+        cams: key of `CAM_POWERS` -> (K, h, w) float32 CAMs in [0, 1].
         class_ids: (K,) int64 data set ids of the classes.
         truth: (H, W) uint8 true ids.
-        num_classes: number of classes of the vocabulary, plus 1 for the background.
+        num_classes: 1 + number of classes of the vocabulary.
 
     Yields:
-        Kind of CAM (initial_cam, refined_cam), exponent of the background score, and
-        (num_classes, num_classes) int64 confusion matrix.
+        (kind of CAM, exponent, confusion matrix). The kind is initial_cam or refined_cam. The matrix is
+        (num_classes, num_classes) int64.
     """
     from clipes_core.evaluation.metrics import cam_confusions
     from clipes_core.pseudo_mask import resize_cams

@@ -52,7 +52,7 @@ class MasksRow(PhotoRow):
 
 
 class Masks(Stage):
-    """Makes pseudo masks from refined CAMs."""
+    """Computes pseudo masks from refined CAMs."""
 
     name, version = "masks", 1
     upstream = (CAMS,)
@@ -69,7 +69,7 @@ class Masks(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
-        """Make the pseudo masks of a shard's photos from their refined CAMs."""
+        """Compute the pseudo masks of a shard's photos from their refined CAMs."""
         limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""All stages, in the order of the pipeline. To add one, write a line here and one in flows/pipeline.py."""
+"""All stages, in the order of the pipeline. To add a stage, add a line to IN_ORDER and one to flows/pipeline.py."""
 
 from pkgutil import resolve_name
 
@@ -6,7 +6,7 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage import stage_keys as keys_of_stages
 
-MANIFEST = "manifest"  # the list of the photos; no stage makes it, but tables show it like a stage
+MANIFEST = "manifest"  # the list of a run's photos; it is not a stage, but tables show it like one
 IN_ORDER = (  # "module of this folder:name of a stage in this module"
     "texts:CANDIDATE_TEXTS",
     "embeddings:EMBEDDINGS",

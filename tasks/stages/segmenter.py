@@ -34,9 +34,9 @@ class SegmenterRow:
         iteration: number of iterations done so far.
         loss: mean loss over the iterations since the previous row.
         learning_rate: learning rate of the first parameter group.
-        kept_fraction: share of the labelled pixels that counted in the loss because their confidence was high enough,
-            in [0, 1]; the mean over the iterations since the previous row.
-        miou: mIoU on the validation photos, in [0, 1]; null if it was not measured at this point.
+        kept_fraction: fraction of the labelled pixels whose confidence was high enough to count in the loss, in [0, 1];
+            mean over the iterations since the previous row.
+        miou: mIoU on the validation photos, in [0, 1]; None if it was not measured at this iteration.
     """
 
     iteration: int = column("int64")
@@ -68,7 +68,7 @@ class Segmenter(JointStage):
         """Train from the newest checkpoint, write the network next to the artifact, and yield the training curve.
 
         Raises:
-            ConfigError: the network cannot be built from the recipe.
+            ConfigError: the network cannot be built from the training recipe.
             WeightsError: the initial weights belong to a different network.
             StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too
                 little memory.
@@ -96,7 +96,7 @@ class Segmenter(JointStage):
         most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
         processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
         if processes < most:
-            logger.info("a batch of %d divides evenly among only %d of the %d devices", batch_size, processes, most)
+            logger.info("a batch of %d divides evenly among at most %d of the %d devices", batch_size, processes, most)
         return processes
 
     @override
@@ -121,14 +121,14 @@ SEGMENTER = Segmenter()
 
 
 def read_training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
-    """Read the facts about a training from the footer of the segmenter's artifact.
+    """Read the statistics of a training run from the footer of the segmenter's artifact.
 
     Raises:
-        BrokenArtifactError: the artifact cannot be read, or its footer does not have these facts.
+        BrokenArtifactError: the artifact cannot be read, or its footer has no such statistics.
     """
     stated = store.footer(uri).metadata.get("training")
     if stated is None:
-        raise BrokenArtifactError(uri, "has no facts about the training in its footer")
+        raise BrokenArtifactError(uri, "has no statistics of the training in its footer")
     return json.loads(stated)
 
 

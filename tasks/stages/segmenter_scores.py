@@ -48,13 +48,13 @@ class SegmenterScoresRow(PhotoRow):
 
 
 class SegmenterScores(Stage):
-    """Predicts the masks of evaluation photos with the trained segmenter, and compares them with any true masks."""
+    """Predicts the masks of evaluation photos with the trained segmenter, and scores those that have a true mask."""
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
     row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
-    enabled_by = "train.enabled=true and the photos in evaluation"
+    enabled_by = "train.enabled=true and evaluation.split (format scenes: evaluation.seed)"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class SegmenterScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
-        """Predict the masks of a shard's photos with the run's segmenter, and compare them with any true masks."""
+        """Predict the masks of a shard's photos with the run's segmenter, and score those that have a true mask."""
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes.tasks.training.building import import_own_modules

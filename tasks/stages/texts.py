@@ -1,4 +1,4 @@
-"""The stages `texts` and `candidate_texts`: one text feature per class (or synonym) and one per background word."""
+"""The stages `texts` and `candidate_texts`: the text features of the classes and of the background words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class TextRow:
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
         name: name of the class, or the background word.
-        sentences: sentences that CLIP encoded.
+        sentences: templates with the words of this text inserted, as CLIP encoded them.
         feature: (D,) mean feature of the sentences, L2-normalised.
     """
 
@@ -37,7 +37,7 @@ class TextRow:
 
 
 class Texts(Stage):
-    """Inserts the words of the vocabulary into the config's templates, and encodes the sentences."""
+    """Inserts the words of the vocabulary into the templates of the config, and encodes the resulting sentences."""
 
     name, version = "texts", 1
     row, kind, workers = TextRow, TEXT_ROWS, "gpu"
@@ -62,7 +62,7 @@ class Texts(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[TextRow]:
-        """Insert the words of the vocabulary into the config's templates, and encode the sentences.
+        """Insert the words of the vocabulary into the templates of the config, and encode the resulting sentences.
 
         Raises:
             PromptError: a sentence is too long for CLIP.

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class ArtifactStore:
-    """Reads and writes the artifacts under one fsspec URI; picklable."""
+    """Reads and writes the artifacts under one fsspec URI. A store object can be pickled."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -50,9 +50,8 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             rows: number of rows that the artifact must have; None for any number.
-            whole: if True, read the whole artifact and its weights file, if it has one, and verify their checksums. If
-                False, read only the footer, and compare the size of the weights file with the size in the footer. This
-                is cheap enough to do for every artifact whenever a run resumes.
+            whole: if True, read the whole artifact, and its weights file if it has one, and verify all checksums. If
+                False, read only the footer, and compare the size of a weights file with the size in the footer.
 
         Raises:
             StorageError: the store refuses access.
@@ -128,7 +127,7 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             schema: schema of its rows.
-            metadata: entries that are added to the footer next to the key; each name gets the prefix `clipes.`.
+            metadata: entries that are added to the footer in addition to the key; each name gets the prefix `clipes.`.
 
         Yields:
             A writer that takes the rows. The artifact appears when the block ends without an error.

@@ -1,4 +1,4 @@
-"""Read, atomically write, remove and move files on any file system, or copy them to the local disk."""
+"""Read, write, move and remove files on any file system, or copy them to the local disk. Writes are atomic."""
 
 import posixpath
 import tempfile
@@ -38,8 +38,8 @@ def write_file(uri: str, data: bytes) -> None:
 def write_atomically(uri: str) -> Iterator[Path]:
     """Yield a temporary file that becomes `uri` if the block ends without an error, and is removed otherwise.
 
-    The file appears by one rename on a local disk, or by one upload to an object store. Missing local folders are
-    created.
+    On a local disk, the file appears by a single rename. In an object store, it appears by a single upload. Missing
+    local folders are created.
 
     Raises:
         StorageError: the store refuses access. Errors that the block raises are not translated.

@@ -1,8 +1,8 @@
-"""Find the file system of a URI, and translate the errors of file systems. No other module knows these errors.
+"""Find the file system of a URI, and translate the errors of file systems into three kinds of error.
 
-The module distinguishes three kinds of error. A missing file is a FileNotFoundError. A permanent fault (no permission,
-no bucket, a full or read-only disk) is a StorageError, which names the path or URI and says what to do. A temporary
-fault (network, timeout, an error inside the server) is a TransientError.
+A missing file is a FileNotFoundError. A permanent fault (no permission, no bucket, a full or read-only disk) is a
+StorageError, which names the path or URI and says what to do. A temporary fault (network, timeout, an error inside the
+server) is a TransientError.
 """
 
 import errno
@@ -19,8 +19,8 @@ from clipes_core.config.run import NO_CREDENTIALS, holds_credentials
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# EIO is not listed: a local disk raises it for a bad sector, which stays bad. s3fs raises EREMOTEIO or EBUSY if the
-# server fails (HTTP 500 or 503).
+# EIO is not listed, because a local disk raises it for a bad sector, which stays bad. s3fs raises EREMOTEIO or EBUSY
+# if the server fails (HTTP 500 or 503).
 TRANSIENT_ERRNOS = (
     errno.EAGAIN,
     errno.EINTR,
@@ -37,9 +37,9 @@ TRANSIENT_ERRNOS = (
 )
 RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
 NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
-EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # a retry may use new ones
-# Errors are recognised by the name of their class or package, because importing all these packages takes longer than
-# most commands.
+EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # a retry may get new ones
+# Errors are recognised by the name of their class or package, because importing all these packages would take longer
+# than most commands run.
 STORE_PACKAGES = ("aiohttp", "botocore", "aiobotocore")
 NETWORK_ERRORS = {
     "botocore.exceptions.ConnectionError",
@@ -69,7 +69,7 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 
 
 def is_local(fs: AbstractFileSystem) -> bool:
-    """Return whether a file system is the local disk, where a folder must be created before a file is written to it."""
+    """Return whether a file system is the local disk."""
     return isinstance(fs, LocalFileSystem)
 
 
@@ -79,14 +79,14 @@ def translate_storage_errors(uri: str) -> Iterator[None]:
 
     Raises:
         FileNotFoundError: the file does not exist. If its bucket does not exist either, StorageError is raised instead.
-        StorageError: the store refuses access, and will refuse it again.
-        TransientError: another attempt may succeed.
+        StorageError: the store refuses access, and a retry will not help.
+        TransientError: a retry may succeed.
     """
     try:
         yield
     except FileNotFoundError as exc:
         if _s3_code(exc) == "NoSuchBucket":
-            raise StorageError(f"{uri}: the bucket does not exist; create it or name another") from exc
+            raise StorageError(f"{uri}: the bucket does not exist; create it or name another bucket") from exc
         raise
     except Exception as exc:
         from_package = type(exc).__module__.partition(".")[0] in STORE_PACKAGES
@@ -102,8 +102,8 @@ def translate_write_errors(uri: str) -> Iterator[None]:
     """Translate errors as `translate_storage_errors` does, but report a missing folder as a StorageError.
 
     Raises:
-        StorageError: the store refuses access, and will refuse it again.
-        TransientError: another attempt may succeed.
+        StorageError: the store refuses access, and a retry will not help; or the folder is missing.
+        TransientError: a retry may succeed.
     """
     try:
         with translate_storage_errors(uri):

@@ -48,7 +48,7 @@ class ArtifactPath(NamedTuple):
 
 
 def artifacts_uri(store_uri: str, *parts: str) -> str:
-    """Return the URI of the folder of all artifacts; with `parts`, the URI of a folder or file in it."""
+    """Return the URI of the folder of all artifacts; with `parts`, the URI of a file or folder below it."""
     return _join(store_uri, "artifacts", *parts)
 
 

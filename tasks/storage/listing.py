@@ -65,9 +65,7 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
-    """List the files directly in a folder whose names start with a prefix.
-
-    On a local disk, sizes and times are read only for these files.
+    """List those files directly in a folder whose names start with a prefix.
 
     Returns:
         The files, in any order; an empty list if there is no such folder.
@@ -81,7 +79,7 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
             fs, path = filesystem(folder)
             if is_local(fs):
                 return list(_local_files_starting(folder, path, prefix))
-            # Object stores filter by prefix themselves. Others may return all files, so they are filtered here too.
+            # Object stores filter by prefix. Other file systems may list all files, so the names are checked below too.
             listed = fs.find(path, maxdepth=1, prefix=prefix, detail=True).values()
     except FileNotFoundError:
         return []
@@ -125,7 +123,7 @@ def list_paths_below(folder: str) -> list[str] | None:
 
 
 def find_file(uri: str) -> FileFacts | None:
-    """Look up one file or folder; return None if it does not exist.
+    """Look up the metadata of one file or folder; return None if it does not exist.
 
     Raises:
         StorageError: the store refuses access.
@@ -140,7 +138,7 @@ def find_file(uri: str) -> FileFacts | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Look up many files; each folder is listed only once.
+    """Look up the metadata of many files. Each folder is listed only once.
 
     Args:
         uris: absolute paths or URIs of files.
@@ -157,7 +155,7 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
         place = uri.rindex("/") + 1
         wanted[uri[:place]][uri[place:]] = uri
     found: dict[str, FileFacts] = {}
-    # The file systems are created here, because in the threads, fsspec would open new connections for each thread.
+    # The file systems are created here, because fsspec opens new connections in each thread that creates them.
     jobs = [(folder, *filesystem(folder), names) for folder, names in wanted.items()]
     with ThreadPool(min(THREADS, max(1, len(jobs)))) as pool:
         for files in pool.imap_unordered(_find_in_folder, jobs):

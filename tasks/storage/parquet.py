@@ -16,7 +16,8 @@ ROWS_AT_ONCE = 64  # rows per row group; limits a worker's memory, however large
 PREFIX = "clipes."
 MISSING = "is missing"
 # Verify every page, and do not let Arrow read ahead in its own threads. If such a thread still holds a Python file
-# object when the process exits, the process is aborted. The same can happen with `use_threads`, so it is always False.
+# object when the process exits, the process aborts. The threads of `use_threads=True` can cause the same, so every read
+# passes `use_threads=False`.
 CHECKED: Mapping[str, Any] = {"page_checksum_verification": True, "pre_buffer": False}
 
 
@@ -26,7 +27,7 @@ class Footer:
 
     Attributes:
         rows: number of rows in the artifact.
-        metadata: entries whose names start with `clipes.`, as name without this prefix -> value.
+        metadata: name without the prefix `clipes.` -> value, for the entries whose names have this prefix.
     """
 
     rows: int
@@ -43,7 +44,7 @@ class ArtifactWriter:
         metadata: entries for the footer; each name gets the prefix `clipes.`.
 
     Attributes:
-        complete: value of the footer's entry `clipes.complete`. Set it to False to have the shard made again.
+        complete: value of the footer's entry `clipes.complete`. If it is False, the shard is made again.
     """
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -72,7 +73,7 @@ class ArtifactWriter:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Close a file that the caller removes; ignore errors, because on a full disk even closing the file fails."""
+        """Close the incomplete file, which the caller removes; ignore errors, because closing fails on a full disk."""
         with suppress(OSError):
             self._parquet.close()
 
@@ -85,7 +86,7 @@ class ArtifactWriter:
 
 
 def read_footer(uri: str) -> Footer:
-    """Read the row count and the metadata of a file. Raise the errors of `open_parquet`."""
+    """Read the row count and the metadata of a file. The errors are those of `open_parquet`."""
     with open_parquet(uri) as parquet:
         pairs = [(name.decode(), value.decode()) for name, value in (parquet.metadata.metadata or {}).items()]
         metadata = {name.removeprefix(PREFIX): value for name, value in pairs if name.startswith(PREFIX)}
@@ -95,7 +96,7 @@ def read_footer(uri: str) -> Footer:
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read some columns of a file (by default, all).
 
-    Raise the errors of `open_parquet`, and BrokenArtifactError if a column is missing.
+    The errors are those of `open_parquet`, and BrokenArtifactError if a column is missing.
     """
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
@@ -103,7 +104,7 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a file as plain dicts, one row group at a time. Raise the errors of `read_table`."""
+    """Stream the rows of a file as plain dicts, one row group at a time. The errors are those of `read_table`."""
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
         for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns, use_threads=False):
@@ -111,7 +112,7 @@ def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[s
 
 
 def check_pages(uri: str) -> None:
-    """Read a file page by page, only to verify all checksums. Raise the errors of `open_parquet`."""
+    """Read a file page by page, only to verify all checksums. The errors are those of `open_parquet`."""
     with open_parquet(uri) as parquet:
         for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
             pass
@@ -170,4 +171,4 @@ def translate_parquet_errors(uri: str) -> Iterator[None]:
     except OSError as exc:
         if type(exc) is not OSError or exc.errno is not None:
             raise
-        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # pyarrow's own, such as a bad checksum
+        raise BrokenArtifactError(uri, f"cannot be read ({exc})") from exc  # error of pyarrow, such as a bad checksum

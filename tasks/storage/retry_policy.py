@@ -9,7 +9,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_a
 
 from clipes_core.errors import TransientError
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 2, 120  # waits between the attempts of a shard, and of the writes that end a run
+FIRST_WAIT_S, LONGEST_WAIT_S = 2, 120  # between attempts to make a shard, or to write a run's outcome
 
 Result = TypeVar("Result")
 
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Limits on retrying a call that fails with a TransientError.
+    """Rules for retrying a call that fails with a TransientError.
 
     Attributes:
         attempts: maximum number of attempts, including the first.
         first_wait_s: waiting time after the first attempt [s]; each further wait is twice as long as the one before.
-        longest_wait_s: upper limit of each wait [s].
+        longest_wait_s: longest waiting time [s].
     """
 
     attempts: int

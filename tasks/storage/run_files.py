@@ -16,7 +16,7 @@ from clipes_core.errors import ArtifactError
 
 
 class RunFiles:
-    """Reads the files of one run, and writes each of them atomically; picklable.
+    """Reads the files of one run, and writes each of them atomically. The object can be pickled.
 
     Every method that accesses the store raises StorageError if the store refuses access, and TransientError if the
     store does not answer.
@@ -43,7 +43,7 @@ class RunFiles:
         return run_uri(self.store_uri, self.name, file)
 
     def find(self, file: str) -> FileFacts | None:
-        """Look up a file; return None if it does not exist."""
+        """Look up the metadata of a file; return None if the file does not exist."""
         return find_file(self.uri(file))
 
     def read_json(self, file: str) -> Any | None:
@@ -70,7 +70,7 @@ class RunFiles:
         return parquet.read_table(self.uri(file), columns)
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a Parquet file as plain dicts. Raise the errors of `read_table`."""
+        """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
         return parquet.read_rows(self.uri(file), columns)
 
     def write_json(self, file: str, value: Any) -> None:
@@ -97,7 +97,7 @@ class RunFiles:
             remove(self.uri(file))
 
     def archive(self, started: str, files: Sequence[str]) -> str:
-        """Move those of the given files that exist into the run's history.
+        """Move those of the given files that exist into a folder of the run's history.
 
         Args:
             started: start time of the run that wrote the files, as written in its run.json.

@@ -22,8 +22,8 @@ class RunStatus:
         run: content of run.json.
         shards: rows of status.parquet.
         metrics: content of metrics.json; None before the end of the run.
-        rejects: number of rejected photos, which are the rows of rejects.parquet.
-        interrupted: whether the run stopped without recording its end in run.json.
+        rejects: number of rejected photos, one per row of rejects.parquet.
+        interrupted: if True, the run stopped without recording its end in run.json.
     """
 
     run: dict[str, Any]
@@ -61,7 +61,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Return whether a run may be running: its run.json says so, and its process is not known to be dead.
+    """Return whether a run may be running: its run.json says `running`, and its process is not known to be dead.
 
     If the run is on another host, its process cannot be checked.
     """
@@ -72,12 +72,12 @@ def may_be_running(run: Mapping[str, Any]) -> bool:
 def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
     """Return whether a run is running.
 
-    On this host, its process must be alive. On another host, it must have written its status file in the last
-    SILENT_SECONDS.
+    The process of a run on this host must be alive. A run on another host must have written its status file within the
+    last SILENT_SECONDS.
 
     Args:
         files: files of the run.
-        run: content of its run.json.
+        run: content of the run's run.json.
     """
     if not may_be_running(run):
         return False

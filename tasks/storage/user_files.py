@@ -80,7 +80,7 @@ def read_text(uri: str) -> str:
 
     Raises:
         FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: the file is not UTF-8 text, or `read_bytes` raises this error.
+        DatasetError: the file is not UTF-8 text, or it cannot be read for a reason that `read_bytes` lists.
         TransientError: the network or the server fails.
     """
     try:
@@ -117,7 +117,7 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Look up many files, as `listing.find_files` does; return the metadata of each file that exists, by URI.
+    """Return the metadata of those of the given files that exist, by URI, as `listing.find_files` does.
 
     Raises:
         DatasetError: for the reasons that `read_bytes` lists.

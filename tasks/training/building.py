@@ -24,10 +24,9 @@ LOGGER = "clipes-training"
 
 @contextmanager
 def register_modules(recipe: Recipe) -> Iterator[None]:
-    """Register the modules of MMSegmentation, and those that the config imports.
+    """Register the modules of MMSegmentation, and the modules that the config imports.
 
-    Within the block, MMEngine uses MMSegmentation's registries for every type name that has no scope. (In
-    `mmseg.FCNHead`, the scope is `mmseg`.)
+    Within the block, MMEngine looks up a type name without a scope, such as `FCNHead`, as `mmseg.FCNHead`.
 
     Raises:
         ConfigError: a module that the config imports cannot be imported.
@@ -41,7 +40,7 @@ def register_modules(recipe: Recipe) -> Iterator[None]:
 
 
 def import_own_modules(names: Sequence[str]) -> None:
-    """Import the modules that the config lists in `custom_imports`; each registers its classes when it is imported.
+    """Import the modules that the config lists in `custom_imports`, so that they register their classes.
 
     Raises:
         ConfigError: a module cannot be imported.
@@ -52,17 +51,16 @@ def import_own_modules(names: Sequence[str]) -> None:
 
 @contextmanager
 def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
-    """Raise an unexpected error of the block as a ConfigError that names a part of the config.
+    """Translate errors in the block to a ConfigError that names the part of the config that the block uses.
 
-    The block uses this part, so the part is the likely cause. UsageError, StorageError and TransientError are expected,
-    and pass unchanged.
+    UsageError, StorageError and TransientError are raised unchanged.
 
     Args:
-        part: name of the part of the config that the block uses.
-        done: past participle for the message '... cannot be <done>', such as built or imported.
+        part: name of the part, such as train_pipeline.
+        done: last word of '... cannot be built' in the message, such as built, used or imported.
 
     Raises:
-        ConfigError: the block raised an unexpected error.
+        ConfigError: the block raised any other error.
     """
     try:
         yield
@@ -73,11 +71,11 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
 
 
 def build_network(recipe: Recipe) -> BaseSegmentor:
-    """Build the network of a recipe on the CPU, with its initial weights. Call this function within `register_modules`.
+    """Build the network of a recipe on the CPU, and load its initial weights. Call this within `register_modules`.
 
     Raises:
-        ConfigError: MMSegmentation cannot build the network, or could not build it again from a segmenter's file.
-        WeightsError: the initial weights belong to a different network.
+        ConfigError: MMSegmentation cannot build the network, or could not build it again from its saved config.
+        WeightsError: the initial weights cannot be loaded, or belong to a different network.
     """
     try:
         stated = without_initial_weights(from_text(as_text(recipe.model)))

@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 def initial_digest(init: str) -> str:
     """Return a text that identifies the content of initial weights.
 
-    For a file, it is the digest of the file's bytes. For torchvision's weights, it is the name of their file, which
-    contains a hash. For no weights, it is `none`.
+    For a file, the text is the digest of the file's bytes. For torchvision's weights, the text is the name of their
+    file, which contains a hash. For no weights, the text is `none`.
 
     Args:
         init: torchvision://NAME, the path or URI of a file, or none. Weights that are not on this host are downloaded.
@@ -41,22 +41,22 @@ def initial_digest(init: str) -> str:
 def load_initial_weights(model: "nn.Module", init: str) -> None:
     """Load initial weights into the whole segmenter if the file holds a whole segmenter, else into the backbone only.
 
-    The tensor names of deeplab-pytorch are translated to those of MMSegmentation. A head keeps its own tensor if the
-    file lacks this tensor or has it in a different shape, for example because the file's classes differ.
+    The tensor names of deeplab-pytorch are translated to those of MMSegmentation. A tensor of a head keeps its
+    value if the file lacks it or has it in a different shape, for example because the numbers of classes differ.
 
     Args:
         model: an MMSegmentation segmentor; changed in place.
-        init: initial weights, as for `initial_digest`.
+        init: initial weights, in the form that `initial_digest` accepts.
 
     Raises:
-        WeightsError: the file is damaged, or lacks a tensor of the backbone in the shape that the model has.
+        WeightsError: the file cannot be read, or a tensor of the backbone is missing in it or has a different shape.
     """
     path = _file(init)
     if path is None:
         return
-    from clipes_core.segmentation.deeplab_weights import named_as_in_mmsegmentation
+    from clipes_core.segmentation.deeplab_weights import to_mmsegmentation_names
 
-    tensors = named_as_in_mmsegmentation(read_state_dict(path).tensors)
+    tensors = to_mmsegmentation_names(read_state_dict(path).tensors)
     whole = any(name.startswith("backbone.") for name in tensors)
     target = model if whole else model.get_submodule("backbone")
     own = target.state_dict()
@@ -67,14 +67,14 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
         lacks = f"{len(missing)} of the backbone's tensors (such as {min(missing)})"
         raise WeightsError(
             f"train.init {init}: expected weights of the network to train, but the file does not have {lacks} in the "
-            "expected shape: set train.init to weights of this network, or to none"
+            "required shape: set train.init to weights of this network, or to none"
         )
     target.load_state_dict(fitting, strict=False)
     logger.info("train.init %s: initialised %d of %d tensors", init, len(fitting), len(own))
 
 
 def _without_counters(names: "set[str]") -> set[str]:
-    """Return the names without those of batch norm's step counters, which do not affect the network's output."""
+    """Return the names, except those of batch norm's step counters, which do not affect the network's output."""
     return {name for name in names if not name.endswith("num_batches_tracked")}
 
 
@@ -87,7 +87,7 @@ def _file(init: str) -> Path | None:
 
 
 def _torchvision_file(name: str) -> Path:
-    """Return the file in torch's cache that holds the ImageNet weights of a torchvision model; download it if missing.
+    """Return the file in torch's cache with the ImageNet weights of a torchvision model. Download it if it is missing.
 
     Raises:
         ConfigError: torchvision has no such weights.

@@ -1,4 +1,4 @@
-"""The job that each process of a training run receives, and the result of the training."""
+"""The job that each process of a training run receives, and the result of the training run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from clipes_core.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything that a process needs in order to train. It can be pickled.
+    """Everything that a training process needs. Instances can be pickled.
 
     Attributes:
         key: key of the segmenter's artifact, which the training produces.
@@ -26,7 +26,7 @@ class TrainingJob:
         validation: photos with true masks, on which the network is scored during the training.
         processes: number of processes that train together.
         rendezvous_url: URL at which the processes find each other (`init_method` of torch.distributed). A single
-            process does not use it.
+            process does not need it.
     """
 
     key: ArtifactKey
@@ -54,8 +54,7 @@ class TrainingJob:
     def checkpoint_every(self) -> int:
         """Number of iterations between two checkpoints.
 
-        It is rounded up to a multiple of the iterations whose gradients are accumulated for one optimizer step, because
-        a checkpoint does not hold accumulated gradients.
+        The number is a multiple of `recipe.accumulated`, because a checkpoint holds no accumulated gradients.
         """
         every = self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
         return -(-every // self.recipe.accumulated) * self.recipe.accumulated
@@ -71,11 +70,11 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
-        curve: points of the training curve as plain values; `clipes.tasks.training.hooks.curve.Point` explains them.
-        facts: facts about the training by name, for the artifact's footer and metrics.json.
+        curve: points of the training curve as dicts, with the keys of `clipes.tasks.training.hooks.curve.Point`.
+        facts: statistics of the training by name, for the artifact's footer and metrics.json.
         weights: size and SHA-256 of the weights file next to the artifact, as one text.
     """
 

@@ -14,13 +14,13 @@ from clipes.tasks.training.building import translate_recipe_errors
 
 
 class TrainingRunner(Runner):
-    """MMEngine's runner, except that it leaves the model on its device, and translates errors in the config.
+    """MMEngine's runner, except that it leaves the model on its device and raises ConfigError for a broken config.
 
-    If MMEngine cannot build a part of the config, the runner raises ConfigError, which names the part.
+    The message of a ConfigError names the part of the config that cannot be built.
     """
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        """Return the model unchanged; if several processes train, it is already wrapped."""
+        """Return the model unchanged. If several processes train together, the model is already wrapped."""
         return model  # MMEngine's own method would move the model to any GPU that it finds
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -34,7 +34,7 @@ class TrainingRunner(Runner):
             return super().build_param_scheduler(scheduler)
 
     def register_custom_hooks(self, hooks: Any) -> None:
-        """Build and register the config's own hooks, or raise ConfigError."""
+        """Build and register the custom hooks, or raise ConfigError."""
         with translate_recipe_errors("custom_hooks"):
             super().register_custom_hooks(hooks)
 
@@ -45,7 +45,7 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block in mixed precision with bfloat16. MMEngine runs the forward pass in this block."""
+        """Run the block, in which MMEngine computes the forward pass, in mixed precision with bfloat16."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield

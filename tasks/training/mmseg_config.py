@@ -1,4 +1,4 @@
-"""Read a config file of MMSegmentation, and check the parts that a training needs."""
+"""Read an MMSegmentation config file, and check the parts of it that training needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
     "tasks.training.sampler": "clipes.tasks.training.data.sampler",
-}  # name of a module in an earlier version of clipes -> its present name; the old name is refused with a hint
+}  # old module name -> present module name; a config that imports an old name is refused with a hint
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MmsegConfig:
     """The content of an MMSegmentation config file.
 
     Attributes:
-        name: name of the shipped config or path of the file, for messages.
+        name: name of the shipped config, or path of the file. Messages contain it.
         values: top-level variables of the config, by name.
     """
 
@@ -34,25 +34,25 @@ class MmsegConfig:
 
     @contextmanager
     def translate_type_errors(self) -> Iterator[None]:
-        """Raise ConfigError if the block fails because of an unexpected value in the config.
+        """Translate AttributeError, KeyError, TypeError and ValueError in the block to ConfigError.
 
-        MMEngine does not check the values of a config, so a value may even have the wrong type.
+        A wrong value in the config causes these errors in the block, because MMEngine does not check the values.
 
         Raises:
-            ConfigError: a value is unexpected; the message names the config.
+            ConfigError: the block raised one of these errors. The message names the config.
         """
         try:
             yield
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise self.error(
-                f"has an unexpected value: {type(exc).__name__}: {exc}; compare it with MMSegmentation's own configs"
+                f"has an unexpected value: {type(exc).__name__}: {exc}; compare this config with MMSegmentation's"
             ) from exc
 
     def error(self, problem: str) -> ConfigError:
         """Return an error that says what is wrong with this config.
 
         Args:
-            problem: phrase that follows the name of the config in the message.
+            problem: rest of the message after the name of the config, such as 'has no train_pipeline'.
         """
         return ConfigError(f"train.mmseg_config: {self.name} {problem}")
 
@@ -63,12 +63,12 @@ class MmsegConfig:
 
     @property
     def max_iters(self) -> int | None:
-        """Number of iterations that the config sets; None if the config sets no number."""
+        """Number of training iterations in the config; None if the config does not set it."""
         return (self.values.get("train_cfg") or {}).get("max_iters")
 
     @property
     def batch_size(self) -> int:
-        """Number of photos per iteration, on all devices together."""
+        """Number of photos per iteration, summed over all devices; 1 if the config does not set it."""
         return int(self.values.get("train_batch_size") or self._dataloader.get("batch_size") or 1)
 
     @property
@@ -76,25 +76,25 @@ class MmsegConfig:
         """Names of the modules that the config lists in `custom_imports`.
 
         Raises:
-            ConfigError: a name is the old name of a module of clipes that was renamed.
+            ConfigError: a listed module belongs to clipes and has been renamed.
         """
         found = (self.values.get("custom_imports") or {}).get("imports", ())
         names = (found,) if isinstance(found, str) else tuple(found)
         for name in names:
             if name in RENAMED_MODULES:
                 raise self.error(
-                    f"names {name} in custom_imports, a module that was renamed: write {RENAMED_MODULES[name]} instead"
+                    f"names {name} in custom_imports, but this module was renamed: write {RENAMED_MODULES[name]}"
                 )
         return names
 
     def pipeline(self) -> Iterator[dict[str, Any]]:
-        """Yield the transforms of the training pipeline, without those that load files.
+        """Yield the configs of the transforms in the training pipeline, except transforms that load files.
 
-        Padding and packing are replaced by transforms that also pad and pack the confidence map.
+        Transforms that pad or pack are replaced with transforms that also pad or pack the confidence map.
 
         Raises:
-            ConfigError: there are no transforms, one of them is not a dict with a type, or one of them would not
-                transform the confidence map.
+            ConfigError: there are no transforms, a transform is not a dict with a type, or a transform is Albu, which
+                does not transform the confidence map.
         """
         found = self.values.get("train_pipeline") or self._dataloader.get("dataset", {}).get("pipeline")
         if not found:
@@ -102,13 +102,13 @@ class MmsegConfig:
         for transform in deepcopy(list(self._typed(found, "train_pipeline"))):
             kind = transform["type"]
             if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
-                for section in config_sections(transform):  # a transform may contain other transforms to choose from
+                for section in config_sections(transform):  # a transform, such as RandomChoice, may contain others
                     self._move_confidence(section)
                 yield dict(transform)
         yield {"type": "PackConfidence"}
 
     def optim_wrapper(self) -> dict[str, Any]:
-        """Return the config of the optimizer wrapper, in float32.
+        """Return the config of the optimizer wrapper for training in float32.
 
         Raises:
             ConfigError: the config has no optimizer.
@@ -121,10 +121,10 @@ class MmsegConfig:
         return {**found, "type": "OptimWrapper"}
 
     def schedulers(self, iterations: int) -> Iterator[dict[str, Any]]:
-        """Yield the configs of the learning rate schedulers, stretched to the given number of iterations.
+        """Yield the configs of the learning rate schedulers, with their ranges scaled to `iterations` iterations.
 
         Raises:
-            ConfigError: a scheduler counts epochs, or is not a dict with a type.
+            ConfigError: a scheduler counts epochs instead of iterations, or is not a dict with a type.
         """
         found = self.values.get("param_scheduler") or ()
         for scheduler in self._typed([found] if isinstance(found, dict) else found, "param_scheduler"):
@@ -135,7 +135,7 @@ class MmsegConfig:
             yield {**scheduler, **bounds}
 
     def hooks(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the hooks that the config adds. ConfidenceHook is left out, because clipes adds it to every training.
+        """Yield the configs of the hooks in `custom_hooks`, except ConfidenceHook, which clipes always adds itself.
 
         Raises:
             ConfigError: a hook is not a dict with a type.
@@ -157,8 +157,8 @@ class MmsegConfig:
         kind = str(transform.get("type")).rpartition(".")[2]
         if kind == "Albu":
             raise self.error(
-                "has Albu in train_pipeline, which does not transform the confidence map: use MMSegmentation's own "
-                "transforms"
+                "has Albu in train_pipeline, but Albu does not transform the confidence map: use MMSegmentation's own "
+                "transforms instead"
             )
         if kind in PADDING:
             transform["type"] = PADDING[kind]
@@ -171,12 +171,12 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         name: name of a shipped config, or path of a `.py` file.
 
     Raises:
-        ConfigError: there is no such file, it raises an error, or it has no model with a decode_head.
+        ConfigError: the file does not exist, raises an error, or has no model with a decode_head.
     """
     path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
     if not path.is_file():
         shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
-        raise ConfigError(f"train.mmseg_config: {path} does not exist; choose a .py file, or one of: {shipped}")
+        raise ConfigError(f"train.mmseg_config: {path} does not exist; set an existing .py file or one of: {shipped}")
     try:
         values = Config.fromfile(path, import_custom_modules=False).to_dict()
     except Exception as exc:  # the file is a program, which may raise anything

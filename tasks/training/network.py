@@ -1,4 +1,4 @@
-"""Put the run's classes and losses into the config of a network; find the initial weights that the config names."""
+"""Put the run's classes and losses into a network's config, and find the initial weights that the config names."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -15,7 +15,7 @@ def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfi
     Args:
         model: config of an MMSegmentation segmentor; left unchanged.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
-        train: settings of the training, of which `loss` and `mu` are used.
+        train: settings of the training. Only `loss` and `mu` are used.
     """
     network = deepcopy(dict(model))
     for head in _heads(network):
@@ -28,7 +28,7 @@ def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfi
 
 
 def initial_weights_of_network(model: Mapping[str, Any]) -> str | None:
-    """Return the initial weights that a config names for its whole network or its backbone; None if it names none."""
+    """Return the initial weights that a config names for its whole network or its backbone, or None."""
     sections = (model, model.get("backbone", {}))
     return next((weights for section in sections for weights in _initial_weights(section)), None)
 
@@ -66,13 +66,13 @@ def _initial_weights(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _init_cfgs(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the entries of a section's `init_cfg`; an entry loads weights or draws random ones."""
+    """Return the entries of a section's `init_cfg`. Each entry loads weights or initialises them at random."""
     found = section.get("init_cfg") or ()
     return [found] if isinstance(found, Mapping) else list(found)
 
 
 def _remove_initial_weights(section: dict[str, Any]) -> None:
-    """Change a section in place: remove everything that loads weights, and keep the random initialisations."""
+    """Change a section in place: remove the keys that load weights, and keep the random initialisations."""
     section.pop("pretrained", None)
     if is_timm(section):
         section["pretrained"] = False  # by default timm downloads weights

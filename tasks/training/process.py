@@ -1,4 +1,4 @@
-"""Run one process of a training: build the network, resume from a checkpoint, train, and write the segmenter."""
+"""Run one process of a training run: build the network, resume from a checkpoint, train, and write the segmenter."""
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
@@ -47,22 +47,22 @@ MIB = 1 << 20
 
 
 def train(job: TrainingJob, rank: int) -> Trained | None:
-    """Train a segmenter together with the other processes of the job; the process with rank 0 writes the network.
+    """Train a segmenter together with the job's other processes. The process with rank 0 writes the trained network.
 
     Args:
-        job: what to train, and on which photos.
-        rank: number of this process, from 0.
+        job: recipe, photos and settings of the training.
+        rank: rank of this process among the job's processes, starting at 0.
 
     Returns:
         The result of the training in the process with rank 0; None in the other processes.
 
     Raises:
-        ConfigError: the network cannot be built from the recipe.
-        WeightsError: the initial weights belong to a different network.
+        ConfigError: a part of the recipe cannot be built.
+        WeightsError: the initial weights cannot be loaded, or belong to a different network.
         DatasetError: no photo has a pseudo mask.
         StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too little
             memory.
-        PhotoError: a hundred photos in a row are unusable.
+        PhotoError: 100 photos in a row are unusable, or all photos if there are fewer than 100.
         ArtifactError: a mask cannot be read.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -77,8 +77,8 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
             return _Training(job, rank, worker).run(folder)
     except torch.OutOfMemoryError as exc:
         raise StageError(
-            f"the training ran out of GPU memory ({first_line(exc)}): choose smaller crops in train.mmseg_config, or a "
-            "smaller batch with a higher accumulative_counts; or set train.precision=bf16"
+            f"the training ran out of GPU memory ({first_line(exc)}): in the MMSegmentation config, set smaller "
+            "crops, or a smaller batch and a higher accumulative_counts; or set train.precision=bf16"
         ) from exc
 
 
@@ -140,7 +140,7 @@ class _Training:
     def _iteration_counter(self) -> Callable[[int], None]:
         """Return the function that counts iterations for the progress display.
 
-        All processes do the same iterations, so the function does nothing in a process with a rank other than 0.
+        The processes do each iteration together, so only the function of the process with rank 0 counts it.
         """
         return partial(self._worker.counters.add, self._job.key.stage) if self._rank == 0 else _count_nothing
 
@@ -175,7 +175,7 @@ class _Training:
         return Trained(self._curve.plain(), self._facts(model), describe_weights(job.uri))
 
     def _facts(self, model: nn.Module) -> dict[str, Any]:
-        """Return the facts that the artifact and metrics.json state about the training."""
+        """Return statistics of the training for the artifact's footer and metrics.json."""
         job, clock, device = self._job, self._clock, self._worker.slot.device
         kept = [point.kept_fraction for point in self._curve.points]
         gpu = torch.cuda.max_memory_allocated() // MIB if device.startswith("cuda") else None
@@ -201,7 +201,7 @@ class _Training:
 
 @contextmanager
 def _process_group(job: TrainingJob, rank: int) -> Iterator[None]:
-    """Join the torch.distributed group of the job's processes during the block; do nothing for a single process."""
+    """Join the job's torch.distributed process group during the block. With a single process, do nothing."""
     if job.processes == 1:
         yield
         return
@@ -224,4 +224,4 @@ def _work_folder() -> "tempfile.TemporaryDirectory[str]":
 
 
 def _count_nothing(_iterations: int) -> None:
-    """Ignore the iterations of a process that does not report progress."""
+    """Do nothing, because the process with rank 0 counts the iterations."""

@@ -1,4 +1,4 @@
-"""The recipe of a training run: an MMSegmentation config with the run's classes, losses and settings in it.
+"""The recipe of a training run: an MMSegmentation config, completed with the classes and settings of a clipes run.
 
 Reading a recipe imports MMEngine and torch, which takes seconds. Importing this module does not import them.
 """
@@ -25,16 +25,16 @@ class Recipe:
     Attributes:
         model: config for MODELS.build, with the run's classes and losses and without initial weights.
         pipeline: configs of the transforms that turn a photo, its labels and its confidence map into a data sample.
-        batch_size: number of photos per iteration, on all devices together.
-        optim_wrapper: config for OPTIM_WRAPPERS.build, in float32.
+        batch_size: number of photos per iteration, summed over all devices.
+        optim_wrapper: config for OPTIM_WRAPPERS.build, for training in float32.
         param_scheduler: configs of the learning rate schedulers.
         iterations: number of iterations of the training.
-        hooks: configs of the hooks that the MMSegmentation config adds.
+        hooks: configs of the hooks in the MMSegmentation config, except ConfidenceHook.
         precision: fp32, bf16 or fp16.
         init: initial weights: torchvision://NAME, the path or URI of a file, or none.
-        ignore_below: threshold in [0, 1]; a label whose confidence is lower becomes 255. None keeps all labels.
+        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None keeps all labels.
         seed: seed for the initial weights, the order of the photos and the augmentation.
-        inputs: everything else that the result depends on: the EXIF rule and the digest of the initial weights.
+        inputs: other values that affect the result: `dataset.exif` and the digest of the initial weights.
         imports: names of the modules that the MMSegmentation config imports to register classes.
     """
 
@@ -59,14 +59,14 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Digest of everything in the recipe that affects the result; the location of the initial weights does not."""
+        """Digest of the recipe. It includes the content of the initial weights, but not their location."""
         values = asdict(self)
         del values["init"]  # `inputs` holds the digest of the initial weights
         return digest(values)
 
 
 def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
-    """Read the MMSegmentation config of a run, and put the run's classes, losses and settings into it.
+    """Read the MMSegmentation config of a run, and complete it with the run's classes and settings.
 
     Args:
         config: config of the run; only `train` and `dataset.exif` are used.
@@ -120,12 +120,12 @@ def _own_initial_weights(read: "MmsegConfig") -> str | None:
     """Return the initial weights that the config names for its network or backbone; None if it names no weights.
 
     Raises:
-        ConfigError: the config names only weights for smaller parts of the network, which clipes cannot load.
+        ConfigError: the config names only initial weights for other parts of the network. clipes cannot load these.
     """
     weights = initial_weights_of_network(read.model)
     if weights is None and (of_parts := initial_weights_of_parts(read.model)):
         raise read.error(
-            f"names initial weights for only a part of its network ({of_parts[0]}), which clipes cannot load: set "
+            f"names initial weights ({of_parts[0]}) for only a part of its network, and clipes cannot load these: set "
             "train.init to none, or to a file"
         )
     return weights

@@ -1,6 +1,8 @@
-"""Try a recipe: build and use every part of a training once, so that errors appear before the run begins."""
+"""Test a recipe: build every part of a training run once, so that errors appear before the run begins."""
 
-from clipes_core.segmentation import hand_over_confidence  # comes first, because it hides MMSegmentation's warnings
+from clipes_core.segmentation import (
+    register_confidence_hooks,
+)  # comes first, because it hides MMSegmentation's warnings
 
 # isort: split
 
@@ -24,22 +26,20 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 
 BLOCK, BLOCKS_HW = 25, (15, 20)  # side of a block [px], rows and columns of blocks; 375 x 500 px, like most VOC photos
 FULL_CONFIDENCE = 255
-DRAWS = 8  # number of test images; several, because transforms are random
-MAX_MISPLACED = 0.1  # permitted share of labels without their confidence; some transforms change labels on purpose
+DRAWS = 8  # number of random test images; there are several because transforms are random
+MAX_MISPLACED = 0.1  # permitted share of labels with a wrong confidence; some transforms change labels on purpose
 
 
 def try_recipe(recipe: Recipe, num_classes: int) -> None:
-    """Build every part of a training, and run random images through its transforms and its network.
-
-    Errors in the recipe then appear before the run begins.
+    """Build every part of a training run, and run the transforms and the network on random images.
 
     Args:
         recipe: recipe of the training.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Raises:
-        ConfigError: a part cannot be built, or fails on the images.
-        WeightsError: the initial weights belong to a different network.
+        ConfigError: a part cannot be built, or fails on an image.
+        WeightsError: the initial weights cannot be loaded, or belong to a different network.
     """
     with torch.random.fork_rng(devices=[]), register_modules(recipe):
         model = build_network(recipe)
@@ -61,7 +61,7 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
 
 
 def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
-    """Run several random images with random labels through a pipeline.
+    """Pass several random images with random labels through a pipeline, and check the confidence in each result.
 
     Return the last result that is not None, or None if the pipeline returned None for every image.
     """
@@ -79,10 +79,10 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
 
 
 def _check_confidence(sample: SegDataSample) -> None:
-    """Refuse a pipeline that moves labels to other pixels without moving their confidences too.
+    """Check that a pipeline has not moved labels to other pixels without moving their confidence.
 
     Raises:
-        ConfigError: the confidences of the sample no longer match its labels.
+        ConfigError: the confidence map of the sample no longer matches its labels.
     """
     ids, confidence = sample.gt_sem_seg.data, sample.gt_confidence.data
     labelled = ids != IGNORE_INDEX
@@ -91,21 +91,21 @@ def _check_confidence(sample: SegDataSample) -> None:
     )
     if misplaced > MAX_MISPLACED:
         raise ConfigError(
-            "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence; use the "
-            "transforms of MMSegmentation, or make your own move every map that results['seg_fields'] lists"
+            "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence: use the "
+            "transforms of MMSegmentation, or let your own transforms move all maps listed in results['seg_fields']"
         )
 
 
 def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
     """Compute the losses of a sample as in training, but with frozen batch norm.
 
-    In training mode, batch norm may need statistics of more than one photo.
+    In training mode, batch norm may fail on a single photo.
     """
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.eval()
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
     batch = model.data_preprocessor({name: [value] for name, value in sample.items()}, training=True)
     with torch.no_grad():
         model(**batch, mode="loss")

@@ -18,22 +18,22 @@ logger = logging.getLogger(__name__)
 def artifact_key(run: str, *what: str) -> str:
     """Return the key of a Prefect artifact: the run's name and the words in `what`, in lower case with dashes.
 
-    Prefect requires this form. Runs with the same name share their keys, so the UI shows the history of each Prefect
-    artifact across these runs.
+    Prefect accepts only keys of lower-case letters, digits and dashes. Runs with the same name share their keys, so the
+    UI shows the history of each Prefect artifact across these runs.
     """
     return re.sub(r"[^a-z0-9]+", "-", "-".join((run, *what)).lower()).strip("-")
 
 
 def in_flow_run() -> bool:
-    """Return whether this code runs in a flow run, which Prefect artifacts need."""
+    """Return whether this code runs in a Prefect flow run."""
     return FlowRunContext.get() is not None
 
 
 class ServerWatch:
-    """Keeps a failing server from ending a run, and logs the first failure.
+    """Keeps failures of the Prefect server from ending a run, and logs the first failure.
 
     Args:
-        what: name of the published information in the log, such as `progress`.
+        what: name of the published information, such as `progress`, for the log.
     """
 
     def __init__(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""The ranking of templates in the Prefect UI."""
+"""A table in the Prefect UI that shows the ranking of templates."""
 
 from dataclasses import asdict
 
@@ -23,5 +23,6 @@ def show_ranking(run: str, ranking: TemplateRanking, photos_encoded: int, poolin
         create_table_artifact(
             [asdict(each) for each in ranking.ranked[:LISTED]],
             artifact_key(run, "templates"),
-            f"{counted(ranking)}; {photos_encoded} photos encoded now; embedding: {pooling}; lower sharpness is better",
+            f"{counted(ranking)}; {photos_encoded} photos encoded in this run; image embedding: {pooling}; "
+            "lower sharpness is better",
         )

@@ -1,4 +1,4 @@
-"""A table per stage in the Prefect UI, with the sum over its shards, some failed shards and the slowest shards."""
+"""A table per stage in the Prefect UI, with the totals of the stage, some failed shards and the slowest shards."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,19 @@ LISTED_FAILED, LISTED_SLOWEST = 10, 5
 
 @dataclass(frozen=True)
 class StageLine:
-    """A line of a stage's table: one shard, or the sum over all shards.
+    """A line of a stage's table: one shard, or the totals of all shards.
 
     Attributes:
-        shard: number of the shard; `all` in the line of the sum.
-        state: state of the shard; in the line of the sum, the number of shards in each state.
+        shard: number of the shard; `all` in the line of totals.
+        state: state of the shard; in the line of totals, the number of shards in each state.
         shards: number of shards in this line.
-        images: number of rows in the artifacts of these shards.
+        images: number of rows in the artifacts of the shards in this line.
         errors: number of photos without a result.
-        seconds: time that the worker spent on the shard [s]; in the line of the sum, the wall time of the stage.
+        seconds: time that the worker spent on the shard [s]; in the line of totals, the wall time of the stage.
         images_per_s: rows computed per second; None if no row was computed.
         cached: number of cached shards in this line.
         copied: number of rows copied from earlier artifacts.
-        reason: reason why the shard failed; empty if it did not.
+        reason: reason why the shard failed; empty if the shard did not fail.
     """
 
     shard: str
@@ -50,7 +50,7 @@ class StageTable:
 
     Attributes:
         stage: name of the stage.
-        lines: the sum over all shards, then the first failed shards, then the slowest shards.
+        lines: the totals of all shards, then the first failed shards, then the slowest shards.
         text: text above the table.
     """
 
@@ -63,7 +63,7 @@ class StageTable:
 def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
     """After the block, show a table per stage in the Prefect UI, even if the block fails.
 
-    Outside of a flow run, show nothing.
+    Outside of a Prefect flow run, show nothing.
 
     Args:
         run: name of the run.

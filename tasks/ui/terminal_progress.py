@@ -57,7 +57,7 @@ class StageProgress:
 
     def update(self, done: Done, now: float) -> None:
         """Record the number of finished rows at the time `now` [s]."""
-        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or the training has started over
+        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or the training has restarted
             self._start = self._first = (now, 0)
         elif self._first[1] == 0:
             self._first = (now, done.computed)
@@ -90,7 +90,7 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
     """Show the progress of each stage while the block runs.
 
     Args:
-        totals: stage -> number of rows that it will have.
+        totals: name of a stage -> number of rows that the stage will have.
         done: function that returns how many rows of a stage have been computed and reused so far.
         stream: stream to print to; standard error by default.
     """

@@ -1,4 +1,4 @@
-"""A small network and a small photo for tests of CAMs, and a CRF backend that is not shipped."""
+"""A small network and photo for tests of CAMs, and a CRF backend that clipes does not ship."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from clipes_core.crf_backends import CRF_BACKENDS, CrfBackend
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Compute in one thread, so that sums have one order and the same call gives the same bits."""
+    """Compute in one thread, so that sums are added in one order and equal calls give equal bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -18,13 +18,13 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def model(seeded_weights):
-    """Return a small CLIP with its text network."""
+    """Return a small CLIP that includes its text network."""
     return oracle.oracle_model(seeded_weights).eval()
 
 
 @pytest.fixture(scope="module")
 def photo(large_scene):
-    """Return a photo of 8 x 10 patches of 16 px, whose sides are not multiples of the patch size."""
+    """Return a photo whose sides are not multiples of the patch size and that covers 8 x 10 patches of 16 px."""
     return large_scene.resize((157, 121))
 
 

@@ -34,7 +34,7 @@ def peaked_attention(patches, seed=0):
 
 
 def drawn(*rows):
-    """Return a CAM drawn as text: # is 1, + is 0.5, . is 0."""
+    """Return a CAM from its drawing: # is 1, + is 0.5, . is 0."""
     return np.array([[{"#": 1.0, "+": 0.5, ".": 0.0}[cell] for cell in row] for row in rows], dtype=np.float32)
 
 
@@ -102,7 +102,7 @@ def test_the_affinity_is_symmetric_in_queries_and_keys():
     cam = torch.tensor([[[1.0, 0.2], [0.0, 0.5]]])
     one = refine_cams(cam, ATTENTION, EVERYWHERE, 0, 2)
     assert_allclose(one, refine_cams(cam, ATTENTION.T.contiguous(), EVERYWHERE, 0, 2), rtol=1e-6)
-    # the same holds after Sinkhorn: patch i gives to j what j gives to i
+    # after Sinkhorn too, patch i gives to j what j gives to i
     a = sinkhorn(ATTENTION, 3)
     responses = [spread_of(patch) for patch in range(4)]
     expected = ((a + a.T) / 2).double().numpy()
@@ -129,7 +129,7 @@ def test_refinement_equals_the_matrix_product_with_the_masked_sources(rounds, po
 
 
 @pytest.mark.parametrize("power", [2, 4])
-def test_refinement_with_a_flat_attention_is_not_lost_in_rounding(power):
+def test_refinement_with_flat_attention_is_not_lost_in_rounding(power):
     attention = (peaked_attention(48) + 2).softmax(dim=1)  # within a factor of 3
     cam = torch.rand(1, 6, 8, generator=torch.Generator().manual_seed(1))
     refined = refine_cams(cam, attention, torch.ones(1, 6, 8, dtype=torch.bool), 3, power)
@@ -144,11 +144,11 @@ def test_the_mask_selects_the_sources_and_not_the_targets():
     cam = torch.tensor([[[1.0, 0.9], [0.9, 0.9]]])
     first_only = torch.tensor([[[True, False], [False, False]]])
     refined = refine_cams(cam, ATTENTION, first_only, 0, 1)
-    # the first column of A, (4 1 2 1): the other patches give nothing, but the third one receives
+    # the first column of A, (4 1 2 1): only the first patch is a source, but all patches receive
     assert_allclose(refined.flatten(), [1, 0, 1 / 3, 0], atol=1e-6)
 
 
-def test_a_class_without_sources_has_an_empty_cam():
+def test_a_class_without_source_patches_has_an_empty_cam():
     cams = torch.stack([torch.zeros(2, 2), torch.full((2, 2), 0.7)])
     masks = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)]).bool()
     assert refine_cams(cams, ATTENTION, masks, 3, 2).tolist() == torch.zeros(2, 2, 2).tolist()
@@ -179,7 +179,7 @@ def test_refinement_mutates_no_argument():
     assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
 
 
-def test_refuses_attention_over_a_different_grid():
+def test_refuses_attention_of_a_different_grid():
     with pytest.raises(ShapeError, match=r"attention must be \(4, 4\) for a 2 x 2 CAM, got \(5, 5\)"):
         refine_cams(torch.zeros(1, 2, 2), torch.ones(5, 5), EVERYWHERE, 3, 2)
 
@@ -195,7 +195,7 @@ def test_parts_that_touch_at_a_corner_share_a_box():
     assert boxes(drawn(".#..", "#...", "....", "....")) == ["##..", "##..", "....", "...."]
 
 
-def test_separate_parts_have_a_box_each():
+def test_separate_parts_have_separate_boxes():
     assert boxes(drawn("#.#..", "#.#..", ".....", "##...", ".....")) == ["#.#..", "#.#..", ".....", "##...", "....."]
 
 
@@ -220,7 +220,7 @@ def test_an_empty_cam_has_no_box():
 @pytest.mark.parametrize(
     ("level", "threshold", "inside"),
     [
-        (101, 0.4, False),  # int(0.4 * 254) = 101, and equal is not above
+        (101, 0.4, False),  # int(0.4 * 254) = 101; the comparison is strict
         (102, 0.4, True),
         (102, 0.405, False),  # int(0.405 * 254) = int(102.87)
         (103, 0.405, True),
@@ -230,9 +230,9 @@ def test_an_empty_cam_has_no_box():
         (1, 0, True),
     ],
 )
-def test_a_cell_counts_above_the_truncated_share_of_the_peak(level, threshold, inside):
+def test_a_cell_is_in_the_box_if_above_the_truncated_share_of_the_peak(level, threshold, inside):
     cam = np.zeros((4, 4))
-    cam[0, 0] = 254.5 / 255  # 254 once truncated
+    cam[0, 0] = 254.5 / 255  # truncated to 254
     cam[2, 2] = (level + 0.5) / 255
     assert box_mask(cam, threshold)[2, 2] == inside
     assert box_mask(cam, threshold)[0, 0]
@@ -257,15 +257,15 @@ def test_box_mask_does_not_mutate_the_cam():
     assert np.array_equal(cam, before)
 
 
-def test_the_attention_is_balanced_once_per_number_of_rounds():
+def test_the_balanced_attention_is_cached_per_number_of_rounds():
     attention = Attention(torch.rand(4, 4))
     assert attention.balanced(3) is attention.balanced(3)
     assert torch.equal(attention.balanced(0), attention.weights.double())
 
 
-def test_mhsa_is_caa_with_boxes_that_hold_every_patch():
+def test_mhsa_equals_caa_if_the_box_holds_all_nonzero_patches():
     cams = torch.zeros(1, 4, 4)
-    cams[0, 1:3, 1:3] = 1  # all that is not 0 lies in the box
+    cams[0, 1:3, 1:3] = 1  # all nonzero cells lie in the box
     attention = Attention(torch.rand(16, 16))
     photo_rgb = np.zeros((32, 32, 3), np.uint8)
     inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))

@@ -60,7 +60,7 @@ def test_an_embedding_without_projection_is_the_pooled_token():
 @pytest.mark.parametrize("side_hw", [(32, 32), (200, 208), (256, 256)])
 @pytest.mark.parametrize("blocks", [1, 3, 4, 9])
 def test_attention_is_the_mean_over_heads_and_last_blocks(side_hw, blocks):
-    # 16, 650 and 1024 patches: on a CPU all three heads at once, two and one, one by one
+    # 16, 650 and 1024 patches: on a CPU, heads are computed three at once, two and one, or one at a time
     visual = tiny_visual(width=96, heads=3)
     backbone = Backbone(visual)
     pixels = random_pixels(1, 3, *side_hw)
@@ -73,7 +73,7 @@ def test_attention_is_the_mean_over_heads_and_last_blocks(side_hw, blocks):
 
 
 def open_clip_attention(visual, backbone, pixels):
-    """Return per block the (n, n) attention between patches, from torch's own attention module."""
+    """Return the (n, n) attention between patches of each block, from torch's own attention module."""
     positions = resize_positional_embedding(visual.positional_embedding, visual.grid_size, grid_of(backbone, pixels))
     seen = []
     with torch.no_grad():
@@ -135,7 +135,7 @@ def small_sizes():
     return {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
 
 
-def test_pixels_of_a_photo_that_fits_are_only_normalised():
+def test_a_photo_of_whole_patches_is_normalised_without_resizing():
     photo = random_photo(16, 24)
     pixels = Backbone(tiny_visual()).pixels(photo)
     assert pixels.shape == (3, 24, 16)
@@ -144,7 +144,7 @@ def test_pixels_of_a_photo_that_fits_are_only_normalised():
     assert_allclose(pixels.permute(1, 2, 0), expected, atol=1e-5)
 
 
-def test_pixels_of_other_photos_are_resized_up_to_whole_patches():
+def test_other_photos_are_enlarged_to_whole_patches():
     photo = random_photo(17, 24)
     backbone = Backbone(tiny_visual())
     resized = photo.resize((24, 24), Image.Resampling.BICUBIC)
@@ -152,7 +152,7 @@ def test_pixels_of_other_photos_are_resized_up_to_whole_patches():
     assert backbone.pixels(random_photo(1, 9)).shape == (3, 16, 8)
 
 
-def test_pixels_mutate_no_photo():
+def test_computing_pixels_does_not_change_the_photo():
     photo = random_photo(17, 23)
     before = np.array(photo)
     Backbone(tiny_visual()).pixels(photo).fill_(0)
@@ -167,7 +167,7 @@ def test_positional_embedding_of_the_native_grid_is_kept():
 def test_positional_embedding_is_resized_bilinearly_without_the_class_token():
     embedding = torch.tensor([[99.0, -99.0], [0.0, 1.0], [4.0, 1.0], [8.0, 1.0], [12.0, 1.0]])
     resized = resize_positional_embedding(embedding, (2, 2), (4, 4))
-    # Centres of the new cells lie at -0.25, 0.25, 0.75, 1.25 of the old ones, held at the border.
+    # The centres of the new cells are at -0.25, 0.25, 0.75, 1.25 of the old grid, clamped at the border.
     expected = [[0, 1, 3, 4], [2, 3, 5, 6], [6, 7, 9, 10], [8, 9, 11, 12]]
     assert resized[0].tolist() == [99, -99]
     assert_allclose(resized[1:, 0].reshape(4, 4), expected)
@@ -196,7 +196,7 @@ def test_only_the_last_block_keeps_a_graph():
 
 
 class AttentionCalls(TorchFunctionMode):
-    """Counts calls of fused attention and of softmaxes that expose the weights."""
+    """A counter of calls of fused attention (`fused`) and of softmaxes that expose weights (`shown`)."""
 
     def __init__(self):
         super().__init__()
@@ -209,7 +209,7 @@ class AttentionCalls(TorchFunctionMode):
 
 
 @pytest.mark.parametrize(("blocks", "shown", "fused"), [(0, 0, 4), (1, 1, 4), (3, 3, 2), (4, 4, 1), (40, 4, 1)])
-def test_only_the_requested_blocks_compute_visible_attention(blocks, shown, fused):
+def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused):
     # The last block always runs fused attention for its gradients.
     with AttentionCalls() as calls:
         encoded = Backbone(tiny_visual()).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
@@ -251,7 +251,7 @@ def test_encoding_is_deterministic_and_keeps_the_random_state():
 
 
 @pytest.mark.parametrize(("dtype", "attention"), [(torch.bfloat16, torch.float32), (torch.float16, torch.float16)])
-def test_only_some_weights_have_half_precision(dtype, attention):
+def test_only_weights_of_matrix_products_have_half_precision(dtype, attention):
     visual = Backbone(tiny_visual(), dtype=dtype).visual
     in_half = {name for name, weight in visual.named_parameters() if weight.dtype == dtype}
     blocks = {name for name, _ in visual.named_parameters() if "resblocks" in name}
@@ -291,7 +291,8 @@ def test_refuses_pixels_that_are_not_whole_patches(shape):
 def test_refuses_networks_other_than_a_plain_vit():
     advice = "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
     resnet = ModifiedResNet(layers=[1, 1, 1, 1], output_dim=8, heads=1, image_size=32, width=8)
-    expected = f"expected an OpenCLIP ViT with plain attention, got ModifiedResNet: {advice}"
+    accepted = "an OpenCLIP ViT with torch.nn.MultiheadAttention and without attention pooling"
+    expected = f"expected {accepted}, got ModifiedResNet: {advice}"
     with pytest.raises(WeightsError, match=expected):
         Backbone(resnet)
 
@@ -300,5 +301,5 @@ def test_refuses_networks_other_than_a_plain_vit():
     "unlike", [{"attentional_pool": True, "attn_pooler_heads": 2}, {"block_type": "custom", "qk_norm": True}]
 )
 def test_refuses_vits_with_other_pooling_or_attention(unlike):
-    with pytest.raises(WeightsError, match="plain attention, got VisionTransformer: choose"):
+    with pytest.raises(WeightsError, match="without attention pooling, got VisionTransformer: choose"):
         Backbone(tiny_visual(**unlike))

@@ -27,47 +27,47 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     ("softmax", "pooling", "refine"),
     list(product([True, False], ["patch_mean", "cls"], ["none", "mhsa", "caa"])),
 )
-def test_scores_pooling_refinement_and_fusion(model, photo, softmax, pooling, refine, fusion):
+def test_cams_equal_the_oracle_for_each_score_refinement_and_fusion(model, photo, softmax, pooling, refine, fusion):
     assert_like_the_oracle(model, photo, PromptsConfig(fusion=fusion), pooling, softmax=softmax, refine=refine)
 
 
 @pytest.mark.parametrize("softmax", [True, False])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_classes_without_background_words(model, photo, fusion, softmax):
+def test_cams_without_background_words_equal_the_oracle(model, photo, fusion, softmax):
     assert_like_the_oracle(model, photo, PromptsConfig(fusion=fusion, background=False), softmax=softmax)
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "feature", "cam"])
-def test_several_templates(model, photo, fusion):
+def test_cams_of_several_templates_equal_the_oracle(model, photo, fusion):
     templates = ("a clean origami {}.", "a rendering of a weird {}.", "{} in a photo")
     assert_like_the_oracle(model, photo, PromptsConfig(template=templates, fusion=fusion))
 
 
 @pytest.mark.parametrize("box_threshold", [0, 0.4, 0.7, 0.95])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_box_thresholds(model, photo, box_threshold, fusion):
+def test_cams_equal_the_oracle_at_each_box_threshold(model, photo, box_threshold, fusion):
     assert_like_the_oracle(model, photo, PromptsConfig(fusion=fusion), box_threshold=box_threshold)
 
 
 @pytest.mark.parametrize("attention_blocks", [1, 3, 12, 40])
 @pytest.mark.parametrize("refine", ["mhsa", "caa"])
-def test_attention_blocks(model, photo, attention_blocks, refine):
+def test_cams_equal_the_oracle_for_each_number_of_attention_blocks(model, photo, attention_blocks, refine):
     assert_like_the_oracle(model, photo, PromptsConfig(), refine=refine, attention_blocks=attention_blocks)
 
 
 @pytest.mark.parametrize("sinkhorn_rounds", [0, 1, 3])
 @pytest.mark.parametrize("power", [0, 1, 2, 3])
-def test_sinkhorn_rounds_and_powers(model, photo, sinkhorn_rounds, power):
+def test_cams_equal_the_oracle_for_each_sinkhorn_round_and_power(model, photo, sinkhorn_rounds, power):
     assert_like_the_oracle(model, photo, PromptsConfig(), sinkhorn_rounds=sinkhorn_rounds, power=power)
 
 
 @pytest.mark.parametrize("class_ids", [[4], [2, 4, 1, 3], [3, 2]])
-def test_classes_in_any_number_and_order(model, photo, class_ids):
+def test_cams_of_classes_in_any_order_equal_the_oracle(model, photo, class_ids):
     assert_like_the_oracle(model, photo, PromptsConfig(fusion="cam"), class_ids=class_ids)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (300, 33), (5, 5)])
-def test_photos_of_any_size(model, photo, size):
+def test_cams_of_photos_of_any_size_equal_the_oracle(model, photo, size):
     assert_like_the_oracle(model, photo.resize(size), PromptsConfig())
 
 
@@ -97,8 +97,8 @@ def test_photos_of_any_size(model, photo, size):
     ],
     ids=str,
 )
-def test_a_switch_changes_its_results_and_no_others(model, photo, changes, what):
-    plain, changed = (with_switches(model, photo, **some) for some in ({}, changes))
+def test_a_setting_changes_only_the_results_it_is_meant_to_change(model, photo, changes, what):
+    plain, changed = (cams_with(model, photo, **some) for some in ({}, changes))
     moved = {
         name: float(np.abs(getattr(plain, name) - getattr(changed, name)).max())
         for name in ("scores", "cam", "refined_cam")
@@ -107,7 +107,7 @@ def test_a_switch_changes_its_results_and_no_others(model, photo, changes, what)
     assert all(moved[name] < 1e-5 for name in moved.keys() - set(what)), moved
 
 
-def with_switches(model, photo, cam=None, prompts=None, pooling="patch_mean"):
+def cams_with(model, photo, cam=None, prompts=None, pooling="patch_mean"):
     texts = features_of(model, PromptsConfig(**prompts or {}))
     return cams_of(Backbone(model.visual, pooling), texts, photo, CLASS_IDS, **cam or {})
 
@@ -118,7 +118,7 @@ def test_more_attention_blocks_than_the_network_has_mean_all(model, photo):
     assert_same(more, all_blocks, atol=0)
 
 
-def test_the_only_text_of_a_photo_has_no_competitor_and_so_no_cam(model, photo):
+def test_a_text_without_competitors_has_an_empty_cam(model, photo):
     texts = features_of(model, PromptsConfig(background=False))
     cams = cams_of(Backbone(model.visual), texts, photo, [2])
     assert cams.scores.tolist() == [1]
@@ -127,8 +127,8 @@ def test_the_only_text_of_a_photo_has_no_competitor_and_so_no_cam(model, photo):
     assert cams_of(Backbone(model.visual), texts, photo, [2], softmax=False).cam.max() > 0.99
 
 
-def pass_of(texts, places):
-    """Return the texts at the given places, one per class, and the background words."""
+def texts_of_pass(texts, places):
+    """Return the texts at the given indices, one per class, followed by the background words."""
     chosen = [*places, *np.flatnonzero(texts.class_ids == 0)]
     return TextFeatures(texts.class_ids[chosen], texts.features[chosen], texts.logit_scale)
 
@@ -139,15 +139,15 @@ def test_cam_fusion_is_the_mean_of_one_cam_per_synonym(model, photo):
 
     fused = cams_of(backbone, texts, photo, [3, 1, 2])
 
-    alone = [cams_of(backbone, pass_of(texts, at), photo, [3, 1, 2]) for at in ((3, 0, 2), (4, 1, 2), (5, 0, 2))]
+    alone = [cams_of(backbone, texts_of_pass(texts, at), photo, [3, 1, 2]) for at in ((3, 0, 2), (4, 1, 2), (5, 0, 2))]
     for name in ("scores", "cam"):
         first, second, third = (getattr(each, name) for each in alone)
         expected = [(first[0] + second[0] + third[0]) / 3, (first[1] + second[1]) / 2, first[2]]
         assert_allclose(getattr(fused, name), expected, rtol=0, atol=1e-5)
-        assert np.abs(first[1] + second[1] - 2 * third[1]).max() > 1e-3  # a third pass would change the mean
+        assert np.abs(first[1] + second[1] - 2 * third[1]).max() > 1e-3  # the mean has no third pass
 
 
-def test_a_synonym_costs_one_backward_pass(model, photo):
+def test_each_synonym_costs_one_backward_pass(model, photo):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
     passes = []
     backbone.visual.ln_post.register_full_backward_hook(lambda *_: passes.append(1))
@@ -160,7 +160,7 @@ VIEWS = {"scales": (0.5, 1.0, 1.5), "flip": True}
 
 @pytest.mark.parametrize("cam", [{}, VIEWS, {"softmax": False, "refine": "mhsa", "flip": True}, {"refine": "none"}])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_batches_equal_single_photos_for_all_switches(model, photo, large_scene, fusion, cam):
+def test_a_batch_equals_its_single_photos_for_all_settings(model, photo, large_scene, fusion, cam):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
     photos = [photo, large_scene.crop((0, 0, *photo.size)), photo.rotate(180)]
     class_ids = [[2], [3, 1, 2, 4], [4, 3]]
@@ -201,8 +201,8 @@ def test_without_refinement_the_refined_cams_are_a_copy_of_the_initial_ones(mode
     assert cams.refined_cam.min() == 0
 
 
-def test_refined_cams_are_empty_if_the_boxes_are(model, photo):
-    # one row of patches: it is the last one, which no box reaches
+def test_refined_cams_are_empty_if_the_boxes_are_empty(model, photo):
+    # a single row of patches is also the last row, which no box includes
     cams = cams_of(Backbone(model.visual), features_of(model, PromptsConfig()), photo.resize((100, 16)), CLASS_IDS)
     assert cams.cam.max() > 0.99
     assert not any(box_mask(one, 0.4).any() for one in cams.cam)
@@ -217,7 +217,7 @@ def test_refuses_photos_of_several_sizes(model, photo):
 
 
 @pytest.mark.parametrize("class_ids", [[], [[1]], [[1]] * 3])
-def test_refuses_other_than_one_list_of_class_ids_per_photo(model, photo, class_ids):
+def test_refuses_a_number_of_class_id_lists_other_than_one_per_photo(model, photo, class_ids):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
     expected = rf"got 2 images of sizes \[\(157, 121\)\] and {len(class_ids)} lists of class ids"
     with pytest.raises(ShapeError, match=expected):

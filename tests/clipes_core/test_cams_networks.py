@@ -1,4 +1,4 @@
-"""CAMs from networks of other layouts and sizes."""
+"""CAMs of networks of other layouts and sizes."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def small_clip(quick_gelu=True, **vision):
 
 
 def named_clip(name):
-    """Return OpenCLIP's network of this name with its initial weights and only one text block."""
+    """Return OpenCLIP's network of this name with its initial weights and a single text block."""
     sizes = get_model_config(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -41,7 +41,7 @@ def named_clip(name):
         (
             {"final_ln_after_pool": True},
             "cls",
-        ),  # the oracle normalises before it pools, which is the same for one token
+        ),  # the oracle normalises before pooling, which makes no difference for one token
         ({"image_size": (32, 64)}, "patch_mean"),
         ({"layers": 1}, "patch_mean"),
         ({"head_width": 64, "mlp_ratio": 2.5, "patch_size": 16}, "patch_mean"),
@@ -49,12 +49,12 @@ def named_clip(name):
     ids=str,
 )
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_small_networks_of_any_layout(photo, settings, pooling, fusion):
+def test_cams_of_small_networks_of_any_layout_equal_the_oracle(photo, settings, pooling, fusion):
     assert_like_the_oracle(small_clip(**settings), photo, PromptsConfig(fusion=fusion), pooling, attention_blocks=2)
 
 
 @pytest.mark.parametrize(
     ("name", "size"), [("ViT-B-32-quickgelu", (150, 100)), ("ViT-B-32", (96, 96)), ("ViT-L-14-quickgelu", (70, 50))]
 )
-def test_networks_of_the_sizes_of_open_clip(photo, name, size):
+def test_cams_of_networks_as_large_as_open_clips_equal_the_oracle(photo, name, size):
     assert_like_the_oracle(named_clip(name), photo.resize(size), PromptsConfig())

@@ -1,4 +1,4 @@
-"""The CAMs of the published program, on real photos."""
+"""CAMs of real photos, compared with those of the published program."""
 
 import cv2
 import numpy as np
@@ -22,15 +22,22 @@ from clipes_core.config.run import CamConfig, ClipConfig, PromptsConfig
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PHOTOS = (
-    *("2007_000063", "2007_000068", "2007_000256", "2007_000363", "2007_000392", "2007_000504"),
-    *("2007_001185", "2007_001340", "2007_001420"),
+    "2007_000063",
+    "2007_000068",
+    "2007_000256",
+    "2007_000363",
+    "2007_000392",
+    "2007_000504",
+    "2007_001185",
+    "2007_001340",
+    "2007_001420",
 )
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @pytest.fixture(scope="module")
 def model(golden):
-    """Return the network of the published outputs."""
+    """Return the network that produced the published outputs."""
     return oracle.oracle_model(golden / "small_vit.pt").eval()
 
 
@@ -41,22 +48,22 @@ def voc_texts(model):
 
 @pytest.fixture(scope="module")
 def made(golden, real_data, voc_texts):
-    """Return the CAMs of all golden photos in each precision, made one by one."""
+    """Return the CAMs of all golden photos in each precision, computed photo by photo."""
     visual = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
     return {
-        precision: made_by(Backbone(visual, dtype=DTYPES[precision]), golden, real_data, voc_texts)
+        precision: cams_made_by(Backbone(visual, dtype=DTYPES[precision]), golden, real_data, voc_texts)
         for precision in DTYPES
     }
 
 
-def made_by(backbone, golden, real_data, texts):
+def cams_made_by(backbone, golden, real_data, texts):
     return {
-        image_id: cams_of(backbone, texts, opened(real_data, image_id), golden_ids(golden, image_id))
+        image_id: cams_of(backbone, texts, open_photo(real_data, image_id), golden_ids(golden, image_id))
         for image_id in PHOTOS
     }
 
 
-def opened(real_data, image_id):
+def open_photo(real_data, image_id):
     return Image.open(real_data / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
 
 
@@ -77,7 +84,7 @@ def test_cams_equal_those_of_the_published_program(image_id, made, golden):
 def test_half_precision_changes_few_pixels_of_the_masks(precision, made, golden, real_data):
     same = {"published": [], "fp32": []}
     for image_id in PHOTOS:
-        size = opened(real_data, image_id).size
+        size = open_photo(real_data, image_id).size
         mask = argmax_mask(made[precision][image_id].refined_cam, size)
         same["published"].append(mask == argmax_mask(np.load(golden / f"{image_id}.npz")["refined_cam"], size))
         same["fp32"].append(mask == argmax_mask(made["fp32"][image_id].refined_cam, size))
@@ -86,13 +93,13 @@ def test_half_precision_changes_few_pixels_of_the_masks(precision, made, golden,
 
 
 def argmax_mask(refined, size):
-    """Return per pixel 0 or the number of the class with the largest CAM, at the photo's (width, height)."""
+    """Return a mask of the photo's (width, height): 0, or the position of the class with the largest CAM, from 1."""
     maps = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in refined])
     return np.concatenate([1 - maps.max(axis=0, keepdims=True), maps]).argmax(axis=0)
 
 
 @pytest.mark.parametrize("precision", DTYPES)
-def test_scores_agree_in_each_precision(precision, made, golden):
+def test_scores_equal_those_of_the_published_program_in_each_precision(precision, made, golden):
     for image_id in PHOTOS:
         expected = np.load(golden / f"{image_id}.npz")["softmax_scores"]
         assert_allclose(made[precision][image_id].scores, expected, rtol=0.02)
@@ -101,14 +108,14 @@ def test_scores_agree_in_each_precision(precision, made, golden):
 @pytest.mark.parametrize(
     "image_ids",
     [
-        ("2007_000063", "2007_000068", "2007_001185", "2007_001340"),  # 500 x 375, of 2, 1, 4 and 3 classes
-        ("2007_000392", "2007_001420"),  # 500 x 332, of 2 and 3
+        ("2007_000063", "2007_000068", "2007_001185", "2007_001340"),  # 500 x 375 px; 2, 1, 4 and 3 classes
+        ("2007_000392", "2007_001420"),  # 500 x 332 px; 2 and 3 classes
     ],
 )
-def test_a_batch_equals_its_photos_one_by_one_with_different_numbers_of_classes(
+def test_a_batch_equals_its_single_photos_if_their_class_counts_differ(
     image_ids, model, voc_texts, made, golden, real_data
 ):
-    photos = [opened(real_data, image_id) for image_id in image_ids]
+    photos = [open_photo(real_data, image_id) for image_id in image_ids]
     class_ids = [golden_ids(golden, image_id) for image_id in image_ids]
     batch = photo_cams(Backbone(model.visual), voc_texts, photos, class_ids, CamConfig())
     for image_id, cams in zip(image_ids, batch, strict=True):
@@ -116,9 +123,9 @@ def test_a_batch_equals_its_photos_one_by_one_with_different_numbers_of_classes(
 
 
 @pytest.mark.parametrize("image_id", ["2007_000256", "2007_001420"])
-def test_whole_photos_agree_with_the_oracle_from_end_to_end(image_id, model, made, golden, real_data):
+def test_cams_of_whole_photos_equal_those_of_the_oracle(image_id, model, made, golden, real_data):
     words = [[oracle.VOC_WORDS[class_id - 1]] for class_id in golden_ids(golden, image_id)]
-    expected, actual = oracle.oracle_cams(model, opened(real_data, image_id), words), made["fp32"][image_id]
+    expected, actual = oracle.oracle_cams(model, open_photo(real_data, image_id), words), made["fp32"][image_id]
     assert_allclose(actual.scores, expected.scores, rtol=1e-4)
     assert_allclose(actual.cam, expected.cam, rtol=0, atol=1e-4)
     assert_allclose(actual.refined_cam, expected.refined, rtol=0, atol=1e-4)

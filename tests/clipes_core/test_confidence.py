@@ -6,10 +6,10 @@ from clipes_core.confidence import (
     confidence_from_cams,
     confidence_from_posterior,
     histogram,
-    lowest_sure_level,
+    lowest_kept_level,
     mean_confidence,
     quantise,
-    share_from,
+    share_at_least,
     shares_by_confidence,
 )
 from clipes_core.errors import ShapeError
@@ -31,7 +31,7 @@ def test_without_classes_the_confidence_is_one():
     assert confidence_from_posterior(np.ones((1, 1, 2))).tolist() == [[1, 1]]
 
 
-def test_quantisation_rounds():
+def test_quantisation_rounds_to_the_nearest_level():
     confidence = np.array([[0, 0.0019, 0.0020, 0.5, 0.95, 0.9990, 1]])
     # times 255: 0, 0.4845, 0.51, 127.5 (to even), 242.25, 254.745, 255
     quantised = quantise(confidence)
@@ -48,13 +48,13 @@ def test_quantised_levels_survive_a_round_trip():
     ("mu", "level"),
     [(0.0, 0), (0.2, 51), (0.4, 102), (0.5, 128), (0.6, 153), (0.8, 204), (0.95, 243), (1.0, 255)],
 )
-def test_lowest_sure_level_is_the_first_not_below_the_threshold(mu, level):
-    # 0.2, 0.4, 0.6, 0.8 are levels exactly (51 / 255 ...); 0.95 * 255 = 242.25, 0.5 * 255 = 127.5
-    assert lowest_sure_level(mu) == level
+def test_lowest_sure_level_is_the_first_level_at_or_above_the_threshold(mu, level):
+    # 0.2, 0.4, 0.6 and 0.8 are exact levels (51 / 255, ...); 0.95 * 255 = 242.25 and 0.5 * 255 = 127.5
+    assert lowest_kept_level(mu) == level
 
 
-def test_every_level_is_its_own_threshold():
-    assert [lowest_sure_level(level / 255) for level in range(256)] == list(range(256))
+def test_a_level_used_as_threshold_is_the_lowest_sure_level():
+    assert [lowest_kept_level(level / 255) for level in range(256)] == list(range(256))
 
 
 def test_histogram_counts_each_level():
@@ -79,13 +79,13 @@ def test_rejects_a_posterior_without_channels(shape):
         confidence_from_posterior(np.ones(shape))
 
 
-def test_rejects_a_single_cam_without_its_axis():
+def test_rejects_a_single_cam_without_a_class_axis():
     with pytest.raises(ShapeError, match=r"cams must be \(K, H, W\), got \(2, 2\)"):
         confidence_from_cams(np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("confidence", [np.ones((2, 2)), np.ones((1, 2, 2), np.uint8)])
-def test_rejects_a_histogram_of_anything_but_stored_maps(confidence):
+def test_only_stored_maps_have_a_histogram(confidence):
     with pytest.raises(ShapeError, match=r"confidence must be \(H, W\) uint8, got"):
         histogram(confidence)
 
@@ -100,9 +100,9 @@ def counted(**pixels):
 
 def test_the_share_above_a_threshold_includes_the_threshold():
     counts = counted(level_0=1, level_242=2, level_243=3, level_255=4)
-    assert share_from(counts, 0.95) == pytest.approx(0.7)
-    assert share_from(counts, 0) == 1
-    assert share_from(counts, 1) == pytest.approx(0.4)
+    assert share_at_least(counts, 0.95) == pytest.approx(0.7)
+    assert share_at_least(counts, 0) == 1
+    assert share_at_least(counts, 1) == pytest.approx(0.4)
 
 
 def test_pixels_are_binned_by_confidence():
@@ -111,10 +111,10 @@ def test_pixels_are_binned_by_confidence():
     assert shares_by_confidence(counts, 4).tolist() == pytest.approx([0.2, 0.3, 0, 0.5])
 
 
-def test_the_last_of_twenty_bins_is_the_share_that_mu_keeps():
+def test_the_last_of_twenty_bins_is_the_share_kept_by_the_paper_mu():
     counts = np.arange(256)
     shares = shares_by_confidence(counts, 20)
-    assert shares[-1] == pytest.approx(share_from(counts, PAPER_MU))
+    assert shares[-1] == pytest.approx(share_at_least(counts, PAPER_MU))
     assert shares.sum() == pytest.approx(1)
 
 

@@ -8,8 +8,15 @@ from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
 
 GOLDEN_IDS = (
-    *("2007_000063", "2007_000068", "2007_000256", "2007_000363", "2007_000392"),
-    *("2007_000504", "2007_001185", "2007_001340", "2007_001420"),
+    "2007_000063",
+    "2007_000068",
+    "2007_000256",
+    "2007_000363",
+    "2007_000392",
+    "2007_000504",
+    "2007_001185",
+    "2007_001340",
+    "2007_001420",
 )
 WITHOUT_KERNELS = CrfConfig(pos_w=0, bi_w=0)
 
@@ -20,7 +27,7 @@ def grey_image(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def crop(large_scene) -> np.ndarray:
-    """Return 48 x 64 px of a photo: the side of a bus in front of a road."""
+    """Return 48 x 64 px of a photo that shows the side of a bus in front of a road."""
     return np.asarray(large_scene)[40:88, 380:444]
 
 
@@ -41,7 +48,7 @@ def test_without_kernels_the_posterior_is_the_normalised_scores():
 
 def test_scores_are_clipped_before_the_logarithm():
     posterior = dense_crf(grey_image(1, 2), np.array([[[0.0, 3.0]], [[1.0, 1.0]]]), WITHOUT_KERNELS)
-    # 1e-5 / (1 + 1e-5), and 3 counts as 1
+    # 1e-5 / (1 + 1e-5); the score 3 is clipped to 1
     assert posterior[0] == pytest.approx(np.array([[1e-5, 0.5]]), rel=1e-3)
 
 
@@ -101,7 +108,7 @@ def test_each_setting_changes_the_posterior_of_a_photo(crop, crop_probs, change)
 
 
 def test_the_image_mode_changes_the_posterior_of_a_photo(crop, crop_probs):
-    """The published program's image wraps around at the mean colour, which this ramp of greys crosses."""
+    """Use a ramp of greys that crosses the mean colour, where the image of the published program wraps around."""
     greys = np.linspace(60, 160, crop.shape[1]).astype(np.uint8)
     ramp = np.ascontiguousarray(np.broadcast_to(greys[None, :, None], crop.shape))
     photo, reference = (dense_crf(ramp, crop_probs, CrfConfig(), image) for image in ("rgb", "reference"))
@@ -115,7 +122,7 @@ def test_a_kernel_without_weight_equals_one_of_negligible_weight(crop, crop_prob
     assert np.abs(without - negligible).max() < 1e-5
 
 
-def test_same_input_gives_the_same_posterior(crop, crop_probs):
+def test_equal_inputs_give_equal_posteriors(crop, crop_probs):
     assert np.array_equal(*(dense_crf(crop, crop_probs, CrfConfig()) for _ in range(2)))
 
 
@@ -143,7 +150,7 @@ def test_the_smallest_standard_deviations_do_not_crash(std):
     assert posterior == pytest.approx(np.full((2, 4, 2000), 0.5))
 
 
-def test_rgb_mode_is_the_photo_as_a_copy(crop):
+def test_rgb_mode_is_a_copy_of_the_photo(crop):
     image = crf_image(crop, "rgb")
     assert np.array_equal(image, crop)
     assert not np.shares_memory(image, crop)
@@ -175,7 +182,7 @@ def test_rejects_scores_of_a_different_size(shape):
 
 
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
-def test_equals_the_published_program_on_real_photos(real_data, golden, mode):
+def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_data, golden, mode):
     for image_id in GOLDEN_IDS:
         image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
         expected = np.load(golden / f"{image_id}.npz")

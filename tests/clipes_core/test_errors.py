@@ -11,7 +11,7 @@ ALL_ERRORS = [value for value in vars(errors).values() if inspect.isclass(value)
 
 
 def drawn_parents() -> dict[str, str]:
-    """Return each error of the tree in the docstring with its parent."""
+    """Return the parent of each error in the tree of the docstring."""
     path, parents = ["ClipesError"], {}
     for line in (errors.__doc__ or "").splitlines():
         if match := re.match(r"([│ ]*)[├└]── (\w+)", line):
@@ -27,32 +27,32 @@ def test_the_tree_in_the_docstring_matches_the_classes():
 
 
 @pytest.mark.parametrize("error", [e for e in ALL_ERRORS if e not in (PhotoError, BrokenArtifactError)])
-def test_errors_survive_the_way_between_processes(error):
+def test_errors_can_be_sent_between_processes(error):
     copy = pickle.loads(pickle.dumps(error("crf.pos_w: too large")))
     assert type(copy) is error
     assert str(copy) == "crf.pos_w: too large"
 
 
-def test_a_photo_error_keeps_its_kind_and_reason_between_processes():
+def test_a_photo_error_sent_between_processes_keeps_kind_and_reason():
     copy = pickle.loads(pickle.dumps(PhotoError(ErrorKind.TOO_SMALL, "photo is 1 x 1 px")))
     assert type(copy) is PhotoError
     assert copy.kind is ErrorKind.TOO_SMALL
     assert copy.reason == str(copy) == "photo is 1 x 1 px"
 
 
-def test_a_broken_artifact_keeps_its_uri_reason_and_advice_between_processes():
+def test_a_broken_artifact_error_sent_between_processes_keeps_its_parts():
     copy = pickle.loads(pickle.dumps(BrokenArtifactError("s3://store/a.parquet", "is missing", "run again")))
     assert type(copy) is BrokenArtifactError
     assert (copy.uri, copy.reason) == ("s3://store/a.parquet", "is missing")
     assert str(copy) == "s3://store/a.parquet is missing: run again; clipes will rebuild it"
 
 
-def test_only_network_timeout_and_memory_are_transient():
+def test_only_network_timeout_and_memory_errors_are_transient():
     transient = {kind.value for kind in ErrorKind if kind.transient}
     assert transient == {"network", "timeout", "out_of_memory"}
 
 
-def test_kinds_are_stored_as_their_value():
+def test_an_error_kind_is_stored_as_its_value():
     for kind in ErrorKind:
         assert ErrorKind(str(kind)) is kind
         assert str(kind) == kind.name.lower()

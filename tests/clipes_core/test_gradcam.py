@@ -23,14 +23,14 @@ def directions(texts, width):
 
 
 def encoded_by_hand(patches, weights, class_token=(0.0, 0.0), class_weights=(0.0, 0.0)):
-    """Return 2 x 2 patches of two channels; the embedding has one entry, a weighted sum of all features."""
+    """Return an encoding of 2 x 2 patches with two channels, whose embedding is one weighted sum of all features."""
     features = torch.tensor([[class_token, *patches]]).requires_grad_()
     weighted = features * torch.tensor([class_weights, *weights])
     return Encoded(features, weighted.sum(dim=(1, 2))[:, None], None, (2, 2))
 
 
 def test_scores_are_the_softmax_of_scaled_cosines():
-    embedding = torch.tensor([3.0, 4.0])  # of length 5: cosines 0.6 and 0.8
+    embedding = torch.tensor([3.0, 4.0])  # length 5, so the cosines are 0.6 and 0.8
     texts = torch.tensor([E1, E2])
     assert_allclose(class_scores(embedding, texts, 10, softmax=False), [6, 8], rtol=1e-6)
     odds = [math.exp(6), math.exp(8)]
@@ -38,7 +38,7 @@ def test_scores_are_the_softmax_of_scaled_cosines():
     assert_allclose(class_scores(1000 * embedding, texts, 10), class_scores(embedding, texts, 10), rtol=1e-6)
 
 
-def test_probabilities_depend_on_the_other_texts_and_logits_do_not():
+def test_probabilities_depend_on_the_other_texts_but_logits_do_not():
     embedding, texts = random(16), directions(5, 16)
     alone, among = (class_scores(embedding, some, 20, softmax=False) for some in (texts[:2], texts))
     assert_allclose(alone, among[:2], rtol=1e-5)
@@ -59,7 +59,7 @@ def test_gradients_equal_finite_differences(softmax):
 
 
 def test_gradients_equal_those_worked_out_by_hand():
-    # At (2, 0): cosines 1, 0, whose gradients are (0, 0), (0, 1/2); scores s, 1 - s of logits 3, 0.
+    # At (2, 0), the cosines 1, 0 have gradients (0, 0), (0, 1/2); the logits 3, 0 have scores s, 1 - s.
     _, logits = score_gradients(torch.tensor([2.0, 0.0]), torch.tensor([E1, E2]), 3, classes=2, softmax=False)
     assert_allclose(logits, [[0, 0], [0, 1.5]], atol=1e-12)
     _, probs = score_gradients(torch.tensor([2.0, 0.0]), torch.tensor([E1, E2]), 3, classes=2)
@@ -74,7 +74,7 @@ def test_a_saturated_softmax_still_has_a_gradient():
     point = embedding.clone().requires_grad_()
     (rounded,) = torch.autograd.grad(class_scores(point, texts, 30)[0], point)
     assert rounded.abs().max() < 1e-9 < gradients.abs().max() * 1e4
-    # ds/de = s (1 - s) (dl_1 - dl_2): the direction in which the logits part
+    # ds/de = s (1 - s) (dl_1 - dl_2), which points along the gradient of the difference of the logits
     _, logits = score_gradients(embedding, texts, 30, classes=2, softmax=False)
     parting = logits[0] - logits[1]
     assert_allclose(gradients[0] / gradients.norm(), parting / parting.norm(), rtol=1e-4)
@@ -100,7 +100,7 @@ def test_scores_and_gradients_mutate_nothing():
 
 def test_channels_are_weighted_by_the_mean_gradient_over_the_patches():
     patches = [[1.0, 2.0], [3.0, 0.0], [0.0, 4.0], [2.0, 2.0]]
-    gradients = [[8.0, 0.0], [0.0, 0.0], [0.0, -4.0], [0.0, 0.0]]  # of means 2, -1
+    gradients = [[8.0, 0.0], [0.0, 0.0], [0.0, -4.0], [0.0, 0.0]]  # their means are 2 and -1
     cam = gradcam(encoded_by_hand(patches, gradients), torch.ones(1, 1, 1))
     # 2 A_1 - A_2 = (0, 6, -4, 2), then ReLU
     assert_allclose(cam, [[[[0, 1], [0, 1 / 3]]]], atol=1e-6)
@@ -119,7 +119,7 @@ def test_a_map_without_positive_values_is_empty():
 
 
 def test_a_map_is_normalised_twice():
-    # One pass leaves a peak of x / (x + 1e-7), the second one lifts it to 1.
+    # The first pass leaves a peak of x / (x + 1e-7), and the second raises it to 1.
     faint = encoded_by_hand([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0]], [[4e-10, 0.0]] * 4)
     raw = GRADIENT_PEAK * 4e-10
     once = raw / (raw + 1e-7)
@@ -128,20 +128,20 @@ def test_a_map_is_normalised_twice():
 
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
-def test_cams_equal_those_of_autograd_through_open_clip(pooling):
+def test_cams_equal_those_computed_by_autograd_through_open_clip(pooling):
     visual = tiny_visual(pool_type="tok" if pooling == "cls" else "avg")
     pixels, texts = random(2, 3, 32, 32), directions(6, 16)
     encoded = Backbone(visual, pooling).encode(pixels)
     gradients = torch.stack([score_gradients(one, texts, 20, classes=4)[1] for one in encoded.embedding])
     cams = gradcam(encoded, gradients)
-    assert (cams.amax(dim=(2, 3)) > 0.99).sum() >= 4  # the others are empty
+    assert (cams.amax(dim=(2, 3)) > 0.99).sum() >= 4  # the remaining CAMs are empty
     for photo, class_cams in enumerate(cams):
         expected = [cam_through_open_clip(visual, pixels[photo : photo + 1], texts, k) for k in range(4)]
         assert_allclose(class_cams.flatten(1), torch.stack(expected), atol=1e-4)
 
 
 def cam_through_open_clip(visual, pixels, texts, k):
-    """Run OpenCLIP's own forward pass with its last ln_1 replaced by a leaf that only the attention branch reads."""
+    """Return a CAM from OpenCLIP's forward pass; a leaf that only the attention branch reads replaces the last ln_1."""
     leaves = []
 
     def cut(_module, _inputs, output):
@@ -165,7 +165,7 @@ def test_the_scale_of_the_gradients_does_not_matter():
     assert not torch.allclose(gradcam(encoded, -gradients), cams)
 
 
-def test_a_gradient_of_zero_gives_an_empty_cam_and_does_not_change_the_others():
+def test_a_zero_gradient_gives_an_empty_cam_and_leaves_others_unchanged():
     encoded = Backbone(tiny_visual()).encode(random(2, 3, 32, 32))
     gradients = random(2, 3, 16)
     full = gradcam(encoded, gradients)
@@ -176,7 +176,7 @@ def test_a_gradient_of_zero_gives_an_empty_cam_and_does_not_change_the_others():
     assert_allclose(padded, full, atol=1e-6)
 
 
-def test_gradients_of_one_photo_do_not_change_the_others_of_a_batch():
+def test_the_gradients_of_a_photo_affect_no_other_photo_of_the_batch():
     visual, pixels, gradients = tiny_visual(), random(2, 3, 32, 32), random(2, 2, 16)
     together = gradcam(Backbone(visual).encode(pixels), gradients)
     for photo in (slice(0, 1), slice(1, 2)):
@@ -198,7 +198,7 @@ def test_the_graph_is_kept_and_no_argument_is_mutated():
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
 @pytest.mark.parametrize("side", [16, 448])
-def test_half_precision_neither_underflows_on_large_photos_nor_overflows(pooling, side):
+def test_half_precision_neither_underflows_nor_overflows(pooling, side):
     visual, pixels, gradients = tiny_visual(), random(1, 3, side, side), random(1, 2, 16)
     exact, half = (
         gradcam(Backbone(visual, pooling, dtype=dtype).encode(pixels), gradients)

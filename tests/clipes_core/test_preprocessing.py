@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes_core.preprocessing import network_pixels, patch_grid, reduce_to, resize_to_patches
+from clipes_core.preprocessing import limit_side, network_pixels, patch_grid, resize_to_patches
 
 
-def test_a_photo_that_fits_is_the_same_object():
+def test_a_photo_within_max_side_is_returned_itself():
     photo = Image.new("RGB", (30, 20))
-    assert reduce_to(photo, 30) is photo
+    assert limit_side(photo, 30) is photo
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ def test_a_photo_that_fits_is_the_same_object():
     ],
 )
 def test_a_longer_side_is_reduced_to_max_side(size, max_side, reduced):
-    assert reduce_to(Image.new("RGB", size), max_side).size == reduced
+    assert limit_side(Image.new("RGB", size), max_side).size == reduced
 
 
-def test_reduces_with_the_bicubic_filter_of_pil():
+def test_photos_are_reduced_with_the_bicubic_filter_of_pil():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
     expected = photo.resize((15, 10), Image.Resampling.BICUBIC)
-    assert np.array_equal(np.asarray(reduce_to(photo, 15)), np.asarray(expected))
+    assert np.array_equal(np.asarray(limit_side(photo, 15)), np.asarray(expected))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_photo_of_whole_patches_is_not_resized():
     assert resize_to_patches(photo, 5).size == (20, 25)
 
 
-def test_network_pixels_are_normalised_channel_by_channel():
+def test_network_pixels_are_normalised_per_channel():
     photo = Image.new("RGB", (8, 16), (255, 0, 51))
     pixels = network_pixels(photo, 8, mean=(0.5, 0.25, 0.2), std=(0.5, 0.5, 0.1))
     assert (pixels.shape, pixels.dtype) == ((16, 8, 3), np.float32)

@@ -42,18 +42,18 @@ def texts_of(**prompts):
 BACKGROUND = (Text(0, "sky", ("sky",)), Text(0, "sea", ("sea",)))
 
 
-def test_sentence_fusion_joins_the_synonyms_in_one_text():
+def test_sentence_fusion_joins_the_synonyms_of_a_class_in_one_text():
     classes = (Text(1, "bird", ("bird avian",)), Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)))
     assert texts_of(fusion="sentence") == classes + BACKGROUND
     assert texts_of() == classes + BACKGROUND
 
 
-def test_feature_fusion_has_one_text_of_several_phrases():
+def test_feature_fusion_gives_a_class_one_text_with_several_phrases():
     classes = (Text(1, "bird", ("bird", "avian")), Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)))
     assert texts_of(fusion="feature") == classes + BACKGROUND
 
 
-def test_cam_fusion_has_one_text_per_synonym():
+def test_cam_fusion_gives_a_class_one_text_per_synonym():
     birds = (Text(1, "bird", ("bird",)), Text(1, "bird", ("avian",)))
     assert texts_of(fusion="cam") == (*birds, Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)), *BACKGROUND)
 
@@ -85,7 +85,7 @@ def test_text_features_equal_those_of_the_oracle(model, phrases, templates):
     assert_allclose(feature, oracle.oracle_text_feature(model, phrases, templates), atol=2e-6)
 
 
-def test_a_text_feature_is_a_mean_of_directions_at_each_level(model):
+def test_a_text_feature_averages_unit_vectors_over_templates_and_phrases(model):
     raw = {text: model.encode_text(TOKENIZER([text]))[0].detach() for text in ("a dog", "dogs", "a pup", "pups")}
     unit = {text: vector / vector.norm() for text, vector in raw.items()}
     dog, pup = unit["a dog"] + unit["dogs"], unit["a pup"] + unit["pups"]
@@ -111,7 +111,7 @@ def test_encoding_texts_does_not_change_the_network(model):
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_tokens_equal_those_of_the_tokenizer():
+def test_tokens_are_those_of_the_tokenizer():
     texts = ["a dog", "a clean origami bird avian."]
     assert torch.equal(checked_tokens(TOKENIZER, texts), TOKENIZER(texts))
 
@@ -121,7 +121,7 @@ def words(count):
 
 
 @pytest.mark.parametrize("count", [0, 1, 74, 75])
-def test_a_text_of_up_to_77_tokens_passes(count):
+def test_a_text_of_up_to_77_tokens_is_accepted(count):
     tokens = checked_tokens(TOKENIZER, [words(count)])
     assert tokens.shape == (1, 77)
     assert (tokens != 0).sum() == count + 2
@@ -143,13 +143,13 @@ def test_a_long_word_at_the_limit_is_counted_in_tokens():
         checked_tokens(TOKENIZER, ["x1" * 38])
 
 
-def test_the_limit_is_that_of_the_tokenizer():
+def test_the_limit_is_the_context_length_of_the_tokenizer():
     short = open_clip.SimpleTokenizer(context_length=5)
     assert checked_tokens(short, ["a big dog"]).shape == (1, 5)
     with pytest.raises(PromptError, match="'a very big dog' has more than the 5 tokens"):
         checked_tokens(short, ["a very big dog"])
 
 
-def test_an_error_names_the_phrase_that_makes_a_sentence_too_long(model):
+def test_the_error_names_the_phrase_that_makes_a_sentence_too_long(model):
     with pytest.raises(PromptError, match=r"'a photo of dog .* dog\.' has more than the 77 tokens"):
         text_feature(model, TOKENIZER, ["dog", words(72)], ["{}", "a photo of {}."])

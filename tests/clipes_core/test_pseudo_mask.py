@@ -34,17 +34,17 @@ def test_background_score_of_a_cam_rounded_above_one_is_zero():
     assert background_score(np.array([1.0000001]), power=1.5).tolist() == [0]
 
 
-def test_without_classes_background_scores_one():
+def test_without_classes_the_background_score_is_one():
     assert scores_with_background(np.zeros((0, 2, 2)), power=3).tolist() == [[[1, 1], [1, 1]]]
 
 
-def test_resizes_bilinearly_between_cell_centres():
+def test_cams_are_resized_bilinearly_between_cell_centres():
     resized = resize_cams(np.array([[[0.0, 1.0]]]), (2, 4))
     assert resized.dtype == np.float32
     assert resized.tolist() == [[[0, 0.25, 0.75, 1], [0, 0.25, 0.75, 1]]]
 
 
-def test_resizes_each_cam_on_its_own():
+def test_cams_are_resized_independently():
     cams = np.random.default_rng(0).random((600, 2, 3))  # cv2 itself takes at most 512 channels
     resized = resize_cams(cams, (5, 4))
     assert resized.shape == (600, 5, 4)
@@ -52,7 +52,7 @@ def test_resizes_each_cam_on_its_own():
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", "<f8"])
-def test_resizes_any_float(dtype):
+def test_cams_of_any_float_type_are_resized(dtype):
     cams = np.array([[[0.0, 0.5], [0.5, 1.0]]], dtype)
     assert resize_cams(cams, (2, 2)).tolist() == [[[0, 0.5], [0.5, 1]]]
 
@@ -63,15 +63,15 @@ def test_resized_cams_stay_in_range():
     assert resized == pytest.approx(np.ones((1, 31, 53)))
 
 
-def test_resizes_empty_stacks_and_single_cells():
+def test_empty_stacks_and_single_cells_can_be_resized():
     assert resize_cams(np.zeros((0, 2, 3)), (4, 5)).shape == (0, 4, 5)
     assert resize_cams(np.full((1, 1, 1), 0.5), (2, 2)).tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
     assert resize_cams(np.full((1, 4, 4), 0.5), (1, 1)).tolist() == [[[0.5]]]
 
 
-def test_without_crf_the_highest_score_labels_the_pixel():
+def test_without_crf_a_pixel_gets_the_label_of_the_highest_score():
     cams = np.array([[[0.1, 0.75], [0.5, 0.2]], [[0.3, 0.25], [0.1, 0.6]]], np.float32)
-    # scores of background: 0.7 0.25 / 0.5 0.4; the tie at 0.5 goes to background
+    # background scores 0.7 0.25 / 0.5 0.4; background wins the tie at 0.5
 
     result = pseudo_mask(black(2, 2), cams, np.array([12, 15]), NO_CRF, FROM_CRF)
 
@@ -92,7 +92,7 @@ def test_a_tie_between_classes_goes_to_the_first():
     ]
 
 
-def test_background_power_changes_mask_and_score_but_not_equation_8():
+def test_background_power_changes_masks_and_scores_but_not_cam_confidence():
     cams = np.full((1, 2, 2), 0.4, np.float32)
     squared = CrfConfig(enabled=False, background_power=2)
 
@@ -126,12 +126,12 @@ def test_254_classes_fit_a_mask():
         assert np.array_equal(result.mask, np.full((4, 4), 254))
 
 
-def test_a_class_without_any_cam_is_never_chosen():
+def test_a_class_with_an_empty_cam_is_never_chosen():
     cams = np.stack([np.zeros((2, 2)), np.full((2, 2), 0.8)])
     assert (pseudo_mask(black(2, 2), cams, np.array([1, 2]), CrfConfig(), FROM_CRF).mask == 2).all()
 
 
-def test_stored_cams_give_the_mask_of_the_published_program(real_data, golden):
+def test_stored_cams_give_the_masks_of_the_published_program(real_data, golden):
     image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / "2007_000363.jpg"))
     expected = np.load(golden / "2007_000363.npz")
     stored = expected["refined_cam"].astype(np.float16)
@@ -156,19 +156,19 @@ def test_does_not_mutate_its_inputs():
         assert np.array_equal(array, copy)
 
 
-def test_ignores_pixels_below_the_threshold():
+def test_pixels_below_the_threshold_are_ignored():
     mask = np.array([[1, 2, 0, 0]], np.uint8)
     confidence = np.array([[242, 243, 242, 255]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0.95).tolist() == [[IGNORE_INDEX, 2, IGNORE_INDEX, 0]]
     assert mask.tolist() == [[1, 2, 0, 0]]
 
 
-def test_keeps_pixels_at_the_threshold():
+def test_pixels_at_the_threshold_are_kept():
     mask, confidence = np.array([[7, 7]], np.uint8), np.array([[50, 51]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0.2).tolist() == [[IGNORE_INDEX, 7]]
 
 
-def test_threshold_0_keeps_all_pixels_and_1_only_the_certain():
+def test_threshold_0_keeps_all_pixels_and_1_only_certain_ones():
     mask, confidence = np.array([[7, 7]], np.uint8), np.array([[0, 255]], np.uint8)
     assert ignore_unsure(mask, confidence, mu=0).tolist() == [[7, 7]]
     assert ignore_unsure(mask, confidence, mu=1).tolist() == [[IGNORE_INDEX, 7]]
@@ -193,7 +193,7 @@ def test_rejects_cams_without_a_grid(shape):
         resize_cams(np.zeros(shape), (4, 4))
 
 
-def test_rejects_a_score_without_its_class_axis():
+def test_rejects_a_score_without_a_class_axis():
     with pytest.raises(ShapeError, match=r"cams must be \(K, H, W\), got \(2, 2\)"):
         scores_with_background(np.zeros((2, 2)), power=1)
 

@@ -14,7 +14,7 @@ ORIENTATION = 0x0112
 
 
 def reopened(image: Image.Image, file_format: str, **options: object) -> Image.Image:
-    """Return the image as read back from a file."""
+    """Return the image after saving it to a file and opening that file."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return Image.open(io.BytesIO(buffer.getvalue()))
@@ -31,7 +31,7 @@ def with_orientation(orientation: int) -> Image.Image:
     return reopened(pixels, "PNG", exif=exif)
 
 
-def test_an_rgb_photo_keeps_its_pixels_and_has_no_note():
+def test_an_rgb_photo_is_copied_without_a_note():
     photo = Image.fromarray(np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
 
     rgb, notes = to_rgb(photo, "ignore")
@@ -42,7 +42,7 @@ def test_an_rgb_photo_keeps_its_pixels_and_has_no_note():
     assert np.array_equal(np.asarray(rgb), np.asarray(photo))
 
 
-def test_greyscale_repeats_its_value():
+def test_grey_becomes_three_equal_channels():
     rgb, notes = to_rgb(reopened(grey([[0, 7], [128, 255]]), "PNG"), "ignore")
 
     assert np.asarray(rgb).tolist() == [[[0] * 3, [7] * 3], [[128] * 3, [255] * 3]]
@@ -62,7 +62,7 @@ def palette_photo() -> Image.Image:
     return photo
 
 
-def test_a_palette_gives_its_colours():
+def test_palette_entries_become_their_colours():
     rgb, notes = to_rgb(reopened(palette_photo(), "PNG"), "ignore")
 
     assert np.asarray(rgb).tolist() == [[[10, 20, 30], [200, 0, 0]], [[0, 0, 200], [10, 20, 30]]]
@@ -118,7 +118,7 @@ def test_an_rgb_png_with_a_transparent_colour_is_composited_on_white():
 @pytest.mark.parametrize("colour", ["red", "white", "black", "blue"])
 @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
 def test_cmyk_keeps_its_colours(colour, file_format):
-    # PIL writes JPEG's CMYK inverted with Adobe's marker, as Adobe's programs do, and TIFF's as it is.
+    # Like Adobe's programs, PIL inverts CMYK in JPEGs and adds Adobe's marker; it does not invert CMYK in TIFFs.
     photo = reopened(Image.new("RGB", (8, 8), colour).convert("CMYK"), file_format)
     assert photo.mode == "CMYK"
 
@@ -182,7 +182,7 @@ def animation() -> bytes:
     return buffer.getvalue()
 
 
-def test_an_animation_gives_its_first_frame():
+def test_the_first_frame_of_an_animation_is_used():
     colours = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     photo = reopened(colours[0], "PNG", save_all=True, append_images=colours[1:])
 
@@ -200,7 +200,7 @@ def decodes(data: bytes) -> bool:
     return True
 
 
-def test_an_animation_that_breaks_after_its_first_frame_gives_that_frame():
+def test_an_animation_damaged_after_its_first_frame_is_used():
     data = animation()
     whole, notes = to_rgb(Image.open(io.BytesIO(data)), "ignore")
     assert notes == ("converted from a palette", "first of several frames")
@@ -221,7 +221,7 @@ def test_exif_orientation_is_ignored_with_a_note():
     assert notes == ("EXIF orientation 6 ignored",)
 
 
-def test_exif_orientation_6_turns_a_quarter_clockwise():
+def test_exif_orientation_6_rotates_by_90_degrees_clockwise():
     rgb, notes = to_rgb(with_orientation(6), "apply")
 
     assert np.asarray(rgb)[..., 0].tolist() == [[9, 0], [12, 3], [15, 6]]
@@ -229,25 +229,25 @@ def test_exif_orientation_6_turns_a_quarter_clockwise():
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_every_exif_orientation_turns_as_pil_does(orientation):
+def test_every_exif_orientation_is_applied_as_by_pil(orientation):
     rgb, _ = to_rgb(with_orientation(orientation), "apply")
     expected = ImageOps.exif_transpose(with_orientation(orientation))
     assert np.array_equal(np.asarray(rgb), np.asarray(expected))
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9])
-def test_an_exif_orientation_without_effect_has_no_note(orientation):
+def test_an_exif_orientation_without_effect_adds_no_note(orientation):
     assert to_rgb(with_orientation(orientation), "apply")[1] == ()
 
 
-def test_a_result_is_not_turned_a_second_time():
+def test_a_rotated_photo_is_not_rotated_again():
     once, _ = to_rgb(with_orientation(8), "apply")
     twice, notes = to_rgb(once, "apply")
     assert notes == ()
     assert np.array_equal(np.asarray(twice), np.asarray(once))
 
 
-def test_a_tiff_that_pil_has_turned_is_not_turned_again():
+def test_a_tiff_that_pil_has_rotated_is_not_rotated_again():
     photo = reopened(grey([[1, 2, 3], [4, 5, 6]]), "TIFF", tiffinfo={ORIENTATION: 6})
     for exif in ("ignore", "apply"):
         rgb, notes = to_rgb(photo, exif)
@@ -258,7 +258,7 @@ def test_a_tiff_that_pil_has_turned_is_not_turned_again():
 @pytest.mark.parametrize(
     "exif",
     [b"Exif\0\0no tiff header", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02A\0\0\0\0\0\0\0"],
-    ids=["garbage", "orientation is a text"],
+    ids=["garbage", "orientation as text"],
 )
 def test_a_photo_with_broken_exif_is_used(exif):
     photo = reopened(Image.new("RGB", (4, 3), "white"), "JPEG", exif=exif)
@@ -268,14 +268,14 @@ def test_a_photo_with_broken_exif_is_used(exif):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])
-def test_a_line_of_pixels_is_too_small(size):
+def test_a_photo_one_pixel_wide_or_high_is_too_small(size):
     width, height = size
     with pytest.raises(PhotoError, match=rf"{width} x {height} px .* at least 2") as caught:
         to_rgb(Image.new("RGB", size), "ignore")
     assert caught.value.kind is ErrorKind.TOO_SMALL
 
 
-def test_the_smallest_photo_has_a_grid_and_a_posterior():
+def test_the_smallest_allowed_photo_has_a_grid_and_a_posterior():
     rgb, _ = to_rgb(Image.new("RGB", (MIN_SIDE, MIN_SIDE)), "ignore")
     probs = np.full((2, MIN_SIDE, MIN_SIDE), 0.5)
 
@@ -283,7 +283,7 @@ def test_the_smallest_photo_has_a_grid_and_a_posterior():
     assert dense_crf(np.asarray(rgb), probs, CrfConfig()) == pytest.approx(probs, abs=1e-6)
 
 
-def test_a_truncated_file_raises_pils_error():
+def test_a_truncated_file_raises_the_error_of_pil():
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 90).save(buffer, "JPEG")
     photo = Image.open(io.BytesIO(buffer.getvalue()[:-800]))
@@ -291,7 +291,7 @@ def test_a_truncated_file_raises_pils_error():
         to_rgb(photo, "ignore")
 
 
-def test_does_not_change_the_photo():
+def test_the_given_photo_is_not_changed():
     photo = palette_photo()
     photo.info["transparency"] = 0
     before = photo.tobytes(), dict(photo.info)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("cam", [{}, {"refine": "none"}, {"scales": [1.0, 0.5], "flip": True, "softmax": False}])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_several_templates_share_one_encoding_and_equal_each_template_alone(model, photo, fusion, cam):
+def test_templates_share_one_encoding_and_equal_each_template_alone(model, photo, fusion, cam):
     backbone = CountingBackbone(model.visual)
     sets = [
         features_of(model, PromptsConfig(template=template, fusion=fusion)) for template in ("a {}.", "one weird {}.")
@@ -35,7 +35,7 @@ def test_several_templates_share_one_encoding_and_equal_each_template_alone(mode
 
 
 class CountingBackbone(Backbone):
-    """Counts the batches that it has encoded."""
+    """A backbone that counts the batches it encodes."""
 
     encoded = 0
 

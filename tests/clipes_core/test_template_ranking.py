@@ -8,13 +8,13 @@ from clipes_core.gradcam import class_scores
 from clipes_core.template_ranking import (
     CandidateFeatures,
     RankedTemplate,
+    evenly_spaced_positions,
     rank_templates,
     sharpness,
     spearman,
-    spread_over,
 )
 
-IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; two background words
+IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; 0 marks two background words
 LOGIT_SCALE = 20.0
 
 
@@ -35,7 +35,7 @@ def softmax_by_hand(texts, template, embedding, places):
     return raw / raw.sum()
 
 
-def test_present_classes_compete_with_the_background_words(texts, embedding):
+def test_the_classes_of_a_photo_compete_with_the_background_words(texts, embedding):
     scores = texts.scores(embedding, [3, 1], LOGIT_SCALE)
 
     assert scores.shape == (3, 2)
@@ -50,7 +50,7 @@ def test_scores_equal_those_of_the_cams(texts, embedding):
     assert texts.scores(embedding, [1, 3], LOGIT_SCALE)[1] == pytest.approx(of_cams.numpy())
 
 
-def test_synonyms_are_averaged_over_their_passes_and_single_texts_count_once(texts, embedding):
+def test_scores_of_synonyms_are_averaged_and_single_texts_count_once(texts, embedding):
     scores = texts.scores(embedding, [2, 1], LOGIT_SCALE)[0]
 
     first = softmax_by_hand(texts, 0, embedding, [1, 0, 4, 5])
@@ -58,7 +58,7 @@ def test_synonyms_are_averaged_over_their_passes_and_single_texts_count_once(tex
     assert scores == pytest.approx([(first[0] + second[0]) / 2, first[1]])
 
 
-def test_scores_refuse_embeddings_and_classes_that_do_not_match(texts, embedding):
+def test_embeddings_and_classes_that_do_not_match_the_texts_are_refused(texts, embedding):
     with pytest.raises(ShapeError, match=r"embedding must be \(5,\) like a text feature, got \(4,\)"):
         texts.scores(embedding[:4], [1], LOGIT_SCALE)
     for classes in ([], [4]):
@@ -66,7 +66,7 @@ def test_scores_refuse_embeddings_and_classes_that_do_not_match(texts, embedding
             texts.scores(embedding, classes, LOGIT_SCALE)
 
 
-def test_the_lowest_sharpness_is_first_and_ties_go_by_text():
+def test_templates_are_ranked_by_sharpness_and_then_alphabetically():
     ranked = rank_templates(["c {}", "b {}", "a {}", "d {}"], [0.2, 0.1, 0.2, 0.3])
     assert ranked == (
         RankedTemplate(1, "b {}", 0.1),
@@ -86,13 +86,13 @@ def test_the_lowest_sharpness_is_first_and_ties_go_by_text():
         (10, 4, (0, 3, 4, 6, 9)),
     ],
 )
-def test_a_sample_is_spread_over_the_order(count, sample, places):
-    assert spread_over(count, sample) == places
+def test_a_sample_is_spread_evenly_over_the_ranks(count, sample, places):
+    assert evenly_spaced_positions(count, sample) == places
 
 
 @pytest.mark.parametrize("count", range(21, 120))
-def test_a_sample_has_the_ends_the_middle_and_no_wide_gap(count):
-    places = spread_over(count, 20)
+def test_a_sample_includes_both_ends_and_the_middle_without_wide_gaps(count):
+    places = evenly_spaced_positions(count, 20)
     assert len(places) in (20, 21)
     assert {0, (count - 1) // 2, count - 1} <= set(places)
     assert max(np.diff(places)) <= (count - 1) / 19 + 1
@@ -116,7 +116,7 @@ def test_spearman_of_equal_values_is_nan(sides):
     assert np.isnan(spearman(*sides))
 
 
-def test_spearman_refuses_sides_of_different_length():
+def test_spearman_refuses_sequences_of_different_length():
     with pytest.raises(ShapeError, match="both sequences must have the same length, got 1 and 2"):
         spearman([1], [1, 2])
 
@@ -142,7 +142,7 @@ def test_sharpness_is_the_summed_variance_over_the_summed_mean():
     assert sharpness_of_one([np.array([0.4])]) == 0
 
 
-def test_sharpness_weights_photos_equally_whatever_their_classes():
+def test_sharpness_weights_photos_equally_for_any_number_of_classes():
     # population variance of (0, 0, 0.3): 0.02, mean 0.1
     assert sharpness_of_one([np.array([0, 0, 0.3]), np.array([0.2, 0.2])]) == pytest.approx(0.02 / 0.3)
 

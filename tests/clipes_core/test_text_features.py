@@ -4,16 +4,16 @@ import pytest
 from clipes_core.errors import ShapeError
 from clipes_core.text_features import TextFeatures, competitors, text_counts
 
-# Two synonyms of class 1, one text of class 2, three of class 4, two background words.
+# Two texts of class 1, one text of class 2, three texts of class 4 and two background words.
 FEATURES = TextFeatures(np.array([1, 1, 2, 4, 4, 4, 0, 0]), 10.0 * np.arange(8)[:, None] + np.arange(2), 100.0)
 
 
 def starts(passes):
-    """Return the first entry of each feature, which identifies it."""
+    """Return the first entry of each feature, which identifies the feature."""
     return passes[..., 0].tolist()
 
 
-def test_the_classes_of_a_photo_compete_with_the_background_in_the_order_given():
+def test_the_classes_of_a_photo_keep_their_order_before_the_background():
     passes = FEATURES.passes([2])
     assert passes.shape == (1, 3, 2)
     assert passes.tolist() == [[[20, 21], [60, 61], [70, 71]]]
@@ -21,12 +21,12 @@ def test_the_classes_of_a_photo_compete_with_the_background_in_the_order_given()
     assert starts(FEATURES.passes([1, 2])) == [[0, 20, 60, 70], [10, 20, 60, 70]]
 
 
-def test_a_class_with_fewer_texts_repeats_them():
+def test_a_class_with_fewer_texts_than_passes_repeats_them():
     assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
 
 
 @pytest.mark.parametrize(("class_ids", "counts"), [([1, 4, 2], [2, 3, 1]), ([2], [1]), ([4, 1], [3, 2])])
-def test_a_class_has_as_many_passes_as_texts(class_ids, counts):
+def test_there_are_as_many_passes_as_texts_of_the_largest_class(class_ids, counts):
     assert FEATURES.text_counts(class_ids) == counts
     assert len(FEATURES.passes(class_ids)) == max(counts)
 
@@ -53,7 +53,7 @@ def test_refuses_classes_without_texts(class_ids):
         FEATURES.text_counts(class_ids)
 
 
-def test_competitors_are_found_wherever_their_texts_stand():
+def test_competitors_are_found_at_any_position_of_their_texts():
     ids = np.array([0, 3, 1, 0, 3, 2])
     assert competitors(ids, [3, 1]).tolist() == [[1, 2, 0, 3], [4, 2, 0, 3]]
     assert competitors(ids, [2]).tolist() == [[5, 0, 3]]

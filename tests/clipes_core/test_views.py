@@ -25,8 +25,8 @@ VIEWS = {"scales": (0.5, 1.0, 1.5), "flip": True}
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
 @pytest.mark.parametrize("refine", ["none", "mhsa"])
 @pytest.mark.parametrize("views", [{"scales": (0.5, 1.0, 1.5)}, {"flip": True}, VIEWS, {"scales": (1.5,)}])
-def test_scales_and_mirrors_are_averaged_like_those_of_the_oracle(model, photo, views, refine, fusion):
-    # Without boxes the result is continuous, so the oracle can compute it from end to end.
+def test_scales_and_mirror_images_are_averaged_as_in_the_oracle(model, photo, views, refine, fusion):
+    # Without boxes the result is continuous, so it can be compared with the oracle's from end to end.
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
     actual = cams_of(backbone, texts, photo, CLASS_IDS, refine=refine, **views)
     words = oracle_words(CLASS_IDS, fusion)
@@ -39,7 +39,7 @@ def test_scales_and_mirrors_are_averaged_like_those_of_the_oracle(model, photo, 
 
 
 @pytest.mark.parametrize("views", [VIEWS, {"scales": (1.5, 0.5), "flip": False}])
-def test_caa_is_averaged_over_photos_resized_and_mirrored_by_hand(model, photo, views):
+def test_refined_cams_are_averaged_over_photos_resized_and_mirrored_by_hand(model, photo, views):
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
     actual = cams_of(backbone, texts, photo, CLASS_IDS, **views)
     seen = []
@@ -61,7 +61,7 @@ def test_a_mirrored_view_is_resized_like_the_photo(size):
     assert not np.array_equal(mirrored, plain)
 
 
-def test_a_photo_of_the_right_size_is_not_copied():
+def test_a_photo_at_scale_one_is_not_copied():
     image = Image.new("RGB", (16, 24))
     assert View(1.0, flip=False).show(image, 8) is image
 
@@ -80,7 +80,7 @@ def test_maps_of_a_mirrored_view_are_mirrored_back_before_the_average():
 
 
 def test_maps_of_other_scales_are_resized_bilinearly():
-    # cells of a grid twice as fine lie a quarter before and after each cell's centre
+    # the cells of a grid twice as fine lie a quarter of a cell before and after each centre
     coarse = np.array([[[0.0, 1.0]]], np.float32)
     assert View(0.5, False).to_grid(coarse, (1, 4)).tolist() == [[[0, 0.25, 0.75, 1]]]
 

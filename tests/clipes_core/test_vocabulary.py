@@ -8,11 +8,11 @@ def vocabulary(*entries: ClassEntry) -> Vocabulary:
     return Vocabulary(classes=entries)
 
 
-def test_ids_count_from_one_in_the_order_of_the_classes():
+def test_class_ids_start_at_one_in_the_order_of_the_classes():
     assert vocabulary(ClassEntry(name="dog"), ClassEntry(name="cat")).ids == {"dog": 1, "cat": 2}
 
 
-def test_known_names_contain_the_aliases_and_ids_do_not():
+def test_known_names_include_aliases_but_ids_do_not():
     classes = vocabulary(ClassEntry(name="dog"), ClassEntry(name="sofa", aliases=("couch", "settee")))
 
     assert classes.known_names == {"dog": 1, "sofa": 2, "couch": 2, "settee": 2}
@@ -34,7 +34,7 @@ def test_palette_defaults_to_the_voc_colour_map():
 
     assert len(palette) == 256
     assert palette[:4] == ((0, 0, 0), (128, 0, 0), (1, 2, 3), (128, 128, 0))
-    # 15 = 0b001111 fills two bits of red and one of the others; 255 is the border's cream
+    # 15 = 0b001111 sets two bits of red and one each of green and blue; 255 is the cream of borders
     assert palette[15] == (192, 128, 128)
     assert palette[255] == (224, 224, 192)
 

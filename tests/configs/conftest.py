@@ -1,3 +1,3 @@
-"""Settings of all tests in this folder."""
+"""Fixtures of all tests in this folder."""
 
-from support.threads import single_thread  # noqa: F401 - a fixture that all tests use
+from support.threads import single_thread  # noqa: F401 - a fixture used by all tests

@@ -1,4 +1,4 @@
-"""The MMSegmentation configs that are shipped: what they build is what the recipe says."""
+"""The shipped MMSegmentation configs: the networks, batches and optimizers built from them."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.utils import register_all_modules
 
-from clipes_core.segmentation import CaffeResNet, MultiScaleEncoderDecoder, hand_over_confidence
+from clipes_core.segmentation import CaffeResNet, MultiScaleEncoderDecoder, register_confidence_hooks
 
 MMSEG = Path(__file__).parents[2] / "configs" / "mmseg"
 NAMES = sorted(path.stem for path in MMSEG.glob("*.py"))
 R101 = [name for name in NAMES if name.startswith("deeplabv2_r101")]
-PRETRAINED_PARAMETERS = 42_500_160  # of ResNet-101 without its classifier
+PRETRAINED_PARAMETERS = 42_500_160  # parameters of ResNet-101 without its classifier
 
 
 def read(name: str) -> Config:
@@ -24,8 +24,8 @@ def read(name: str) -> Config:
     return Config.fromfile(MMSEG / f"{name}.py")
 
 
-def without_memory(config: Config) -> torch.nn.Module:
-    """The model with shapes only."""
+def meta_model(config: Config) -> torch.nn.Module:
+    """Build the model on the meta device, where tensors have shapes but no memory."""
     with torch.device("meta"):
         return MODELS.build(config.model)
 
@@ -43,7 +43,7 @@ def photo(height: int, width: int) -> dict:
 
 
 def packed(config: Config, *photos: dict) -> dict:
-    """What the config's pipeline and preprocessor make of a batch."""
+    """Return the batch that the config's pipeline and preprocessor make from photos."""
     with DefaultScope.overwrite_default_scope("mmseg"):
         pipeline = TRANSFORMS.build({"type": "Compose", "transforms": config.train_pipeline})
         samples = [pipeline(one) for one in photos]
@@ -56,15 +56,15 @@ def test_all_documented_configs_exist():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_config_builds_and_makes_batches(name):
+def test_each_config_builds_a_model_and_makes_batches(name):
     config = read(name)
-    model = without_memory(config)
+    model = meta_model(config)
     batch = packed(config, photo(90, 130), photo(501, 375))
 
     size = tuple(config.model.data_preprocessor.size)
     assert batch["inputs"].shape == (2, 3, *size)
     assert {tuple(sample.gt_sem_seg.shape) for sample in batch["data_samples"]} == {size}
-    assert hand_over_confidence(model)
+    assert register_confidence_hooks(model)
     assert {"type": "ConfidenceHook"} in config.custom_hooks
     assert config.param_scheduler[-1].end == config.train_cfg.max_iters
     if name in R101:
@@ -79,15 +79,15 @@ def test_each_config_builds_and_makes_batches(name):
         ("deeplabv2_r101_coco14", 100_000, 2e-4),
     ],
 )
-def test_iterations_and_rates_are_the_papers(name, steps, rate):
+def test_iterations_and_learning_rates_equal_the_published_ones(name, steps, rate):
     config = read(name)
     assert config.train_cfg.max_iters / config.optim_wrapper.accumulative_counts == steps
     assert config.train_batch_size * config.optim_wrapper.accumulative_counts == 10
     assert config.optim_wrapper.optimizer.lr == rate
 
 
-def test_parameters_of_deeplabv2_r101():
-    model = without_memory(read("deeplabv2_r101_voc12"))
+def test_deeplabv2_r101_has_the_expected_number_of_parameters():
+    model = meta_model(read("deeplabv2_r101_voc12"))
     backbone, head = (sum(each.numel() for each in part.parameters()) for part in (model.backbone, model.decode_head))
 
     assert backbone == PRETRAINED_PARAMETERS
@@ -105,15 +105,15 @@ def test_parameters_of_deeplabv2_r101():
         ("deeplabv2_r101_caffe_voc12", (320, 500), (41, 63)),
     ],
 )
-def test_output_stride_is_8_at_odd_sizes_too(name, size, reduced):
-    model = without_memory(read(name))
+def test_the_output_stride_is_8_even_at_odd_sizes(name, size, reduced):
+    model = meta_model(read(name))
     assert model(torch.empty(1, 3, *size, device="meta")).shape == (1, 21, *reduced)
 
 
 @pytest.mark.parametrize("name", R101)
-def test_rates_of_the_head_and_no_decay_of_its_biases(name):
+def test_the_head_has_higher_learning_rates_and_biases_without_decay(name):
     config = read(name)
-    model = without_memory(config)
+    model = meta_model(config)
     rate = config.optim_wrapper.optimizer.lr
     names = {parameter: each for each, parameter in model.named_parameters()}
 
@@ -130,8 +130,8 @@ def test_rates_of_the_head_and_no_decay_of_its_biases(name):
             assert settings == pytest.approx((20 * rate, 0))
 
 
-def test_batch_norm_is_frozen_while_training():
-    model = without_memory(read("deeplabv2_r101_voc12")).train()
+def test_batch_norm_is_frozen_during_training():
+    model = meta_model(read("deeplabv2_r101_voc12")).train()
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
     assert len(norms) == 104
@@ -143,7 +143,7 @@ def test_batch_norm_is_frozen_while_training():
     ("name", "bgr_of_padding"),
     [("deeplabv2_r101_voc12", (103.53, 116.28, 123.675)), ("deeplabv2_r101_caffe_voc12", (104.008, 116.669, 122.675))],
 )
-def test_padding_is_the_mean(name, bgr_of_padding):
+def test_photos_are_padded_with_the_mean_and_labels_with_255(name, bgr_of_padding):
     config = read(name)
     config.train_pipeline = [{"type": "PackConfidence"}]
     batch = packed(config, photo(320, 321))
@@ -151,21 +151,21 @@ def test_padding_is_the_mean(name, bgr_of_padding):
     preprocessor = config.model.data_preprocessor
     means = preprocessor.mean[::-1] if preprocessor.bgr_to_rgb else preprocessor.mean
     assert tuple(means) == bgr_of_padding
-    assert (batch["inputs"][0, :, 320] == 0).all()  # the mean, once it is subtracted
+    assert (batch["inputs"][0, :, 320] == 0).all()  # the mean after its subtraction
     assert (batch["data_samples"][0].gt_sem_seg.data[0, 320] == 255).all()
 
 
-def test_variants_are_of_their_kind():
-    assert isinstance(without_memory(read("deeplabv2_r101_voc12_msc")), MultiScaleEncoderDecoder)
-    assert isinstance(without_memory(read("deeplabv2_r101_voc12_coco_init")).backbone, CaffeResNet)
-    assert not isinstance(without_memory(read("deeplabv2_r101_coco14")).backbone, CaffeResNet)
+def test_variant_configs_build_their_variant_classes():
+    assert isinstance(meta_model(read("deeplabv2_r101_voc12_msc")), MultiScaleEncoderDecoder)
+    assert isinstance(meta_model(read("deeplabv2_r101_voc12_coco_init")).backbone, CaffeResNet)
+    assert not isinstance(meta_model(read("deeplabv2_r101_coco14")).backbone, CaffeResNet)
 
 
-def test_the_example_trains_both_its_heads_by_confidence():
+def test_the_example_trains_both_heads_with_the_confidence_guided_loss():
     config = read("own_config_example")
     config.model.data_preprocessor.size = config.train_pipeline[1].crop_size = (64, 64)
     model = MODELS.build(config.model)
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
 
     losses = model(**packed(config, photo(90, 130), photo(64, 70)), mode="loss")
 

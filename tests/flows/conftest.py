@@ -1,4 +1,4 @@
-"""The clipes command as a user calls it, and what it is called with."""
+"""Fixtures that call the clipes command as a user does, and the arguments for these calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def clipes_in(server_environment) -> Callable[[Path], ClipesHere]:
-    """The command in a folder that is given, in this process."""
+    """Return a function that returns the command, run inside this process, for a folder."""
     return lambda folder: ClipesHere(folder, server_environment)
 
 
 @pytest.fixture
 def clipes(tmp_path, clipes_in) -> ClipesHere:
-    """The command in a folder of its own, in this process: where processes are not what is tested."""
+    """Return the command in a new folder, run inside this process, for tests that do not test processes."""
     return clipes_in(tmp_path)
 
 
 @pytest.fixture
 def clipes_process(tmp_path, server_environment) -> ClipesProcess:
-    """The command in a folder of its own, as a process that can be killed."""
+    """Return the command in a new folder, run as a separate process, which a test can kill."""
     return ClipesProcess(tmp_path, server_environment)
 
 
@@ -52,7 +52,7 @@ def golden_photos(golden) -> dict[str, GoldenPhoto]:
 
 @pytest.fixture
 def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> list[str]:
-    """`clipes run` on the nine golden photos with the weights they were made with, in two shards."""
+    """Return the arguments of a run on the nine golden photos with the golden weights, in two shards."""
     split = tmp_path / "nine.txt"
     split.write_text("\n".join(golden_photos) + "\n")
     return [
@@ -70,7 +70,7 @@ def golden_arguments(tmp_path, configs, real_data, golden, golden_photos) -> lis
 
 @pytest.fixture(scope="session")
 def scene_arguments(configs, scene_photos, seeded_weights) -> tuple[str, ...]:
-    """`clipes run` on nine small scenes with a small CLIP, in two shards."""
+    """Return the arguments of a run on nine small scenes with a small CLIP, in two shards."""
     return (
         "run",
         str(configs / "voc12.yaml"),
@@ -85,8 +85,8 @@ def scene_arguments(configs, scene_photos, seeded_weights) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def some_photos(tmp_path_factory, configs, seeded_weights) -> tuple[str, ...]:
-    """`clipes run` on some large scenes in a few shards, a few seconds of work in each stage."""
+def long_run_arguments(tmp_path_factory, configs, seeded_weights) -> tuple[str, ...]:
+    """Return the arguments of a run on 18 large scenes, in which each stage takes a few seconds."""
     root, image_ids = tmp_path_factory.mktemp("some"), tuple(f"scene_{number:02}" for number in range(18))
     write_voc_scenes(root, image_ids, scale=3)
     write_split(root, "some", image_ids)
@@ -105,9 +105,9 @@ def some_photos(tmp_path_factory, configs, seeded_weights) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, clipes_in, some_photos) -> str:
-    """The store of a run on them that nothing happened to."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = clipes_in(folder)(*some_photos, "--store", str(folder))
+def uninterrupted_store(tmp_path_factory, clipes_in, long_run_arguments) -> str:
+    """Return the store of an uninterrupted run with `long_run_arguments`."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    done = clipes_in(folder)(*long_run_arguments, "--store", str(folder))
     assert done.returncode == 0, done.stderr
     return str(folder)

@@ -1,4 +1,4 @@
-"""The commands other than run, exit codes, signals, and processes that are left behind."""
+"""Commands other than `run`, and exit codes, signals and leftover processes of all commands."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.process_watch import gone_within, started_in
+from support.process_watch import all_end_within, processes_of_home
 from support.voc_scenes import NINE, labels_of
 
 from clipes.tasks.stages.registry import STAGES
@@ -31,14 +31,14 @@ FAST = ("--set", "crf.enabled=false")
 
 @pytest.fixture(scope="module")
 def finished(clipes_in, tmp_path_factory, scene_arguments):
-    """Run nine scenes; return the command in the folder of the run."""
+    """Run nine scenes, and return the command in the folder of the run."""
     clipes = clipes_in(tmp_path_factory.mktemp("finished"))
     done = clipes(*scene_arguments, *FAST)
     assert done.returncode == 0, done.stderr
     return clipes
 
 
-def test_status_and_export_of_a_run(finished, scene_photos):
+def test_a_completed_run_has_a_status_and_can_be_exported(finished, scene_photos):
     status = finished("status", "voc12")
     assert status.returncode == 0, status.stderr
     assert "run voc12: completed" in status.stdout
@@ -60,7 +60,7 @@ def test_status_and_export_of_a_run(finished, scene_photos):
     assert all(255 not in np.array(Image.open(path)) for path in (finished.folder / "all").glob("*.png"))
 
 
-def test_gc_shows_unused_artifacts_and_deletes_them_with_yes(clipes):
+def test_gc_lists_unused_artifacts_and_deletes_them_only_with_yes(clipes):
     store = ArtifactStore(str(clipes.folder / "clipes-store"))
     for shard, key in enumerate("ab"):
         with store.writer(ArtifactKey("cams", key * 16, shard, "c" * 16), STAGES["cams"].schema, {}):
@@ -81,13 +81,13 @@ def test_gc_shows_unused_artifacts_and_deletes_them_with_yes(clipes):
     assert [path.parts[-3] for path in clipes.folder.rglob("*.parquet")] == ["cams"]
 
 
-def test_an_unknown_run_is_named_with_those_that_exist(finished):
+def test_the_error_about_an_unknown_run_lists_the_existing_runs(finished):
     done = finished("status", "voc13")
     assert done.returncode == 2
     assert "no run voc13 in ./clipes-store; existing runs: voc12" in done.stderr
 
 
-def test_doctor_reports_what_does_not_work(clipes):
+def test_doctor_fails_and_names_the_missing_weights(clipes):
     done = clipes("doctor", "--pretrained", "nothing.pt")
     assert done.returncode == 1
     assert "nothing.pt" in done.stdout
@@ -95,9 +95,9 @@ def test_doctor_reports_what_does_not_work(clipes):
     assert "answers" in done.stdout
 
 
-def test_a_server_that_does_not_answer_is_reported(clipes, scene_arguments):
-    nobody = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    done = nobody(*scene_arguments)
+def test_a_run_reports_a_prefect_server_that_does_not_answer(clipes, scene_arguments):
+    offline = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    done = offline(*scene_arguments)
     assert done.returncode == 2
     assert "PREFECT_API_URL: http://127.0.0.1:9/api does not answer" in done.stderr
     assert "Traceback" not in done.stderr
@@ -109,12 +109,12 @@ def test_a_server_that_does_not_answer_is_reported(clipes, scene_arguments):
         (["--set", "cam.pover=1"], "cam.pover: unknown key"),
         (["--until", "mask"], "--until mask: no such stage"),
         (["--set", "dataset.classes=voc13"], "no vocabulary 'voc13'"),
-        (["--plan", "--set", "dataset.root=/none"], "no list at /none/ImageSets"),
+        (["--plan", "--set", "dataset.root=/none"], "no split file at /none/ImageSets"),
         (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: Input should be 'local' or"),
         (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],
 )
-def test_a_mistake_is_reported_before_torch_is_imported(configs, tmp_path, arguments, message):
+def test_a_user_error_is_reported_before_torch_is_imported(configs, tmp_path, arguments, message):
     command = [
         sys.executable,
         "-c",
@@ -130,101 +130,103 @@ def test_a_mistake_is_reported_before_torch_is_imported(configs, tmp_path, argum
     assert done.stdout.split() == ["False"]
 
 
-def test_the_status_of_a_run_does_not_import_torch(tmp_path):
+def test_status_does_not_import_torch(tmp_path):
     command = [sys.executable, "-c", PRINT_WHETHER_TORCH_IS_LOADED, "status", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
 
 
-def test_the_help_lists_the_commands(clipes):
+def test_help_lists_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
     for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "doctor"):
         assert command in done.stdout
 
 
-def test_without_a_named_server_a_run_starts_one_and_leaves_none(clipes_process, scene_arguments, tmp_path):
+def test_a_run_without_prefect_api_url_starts_and_stops_its_own_server(clipes_process, scene_arguments, tmp_path):
     clipes = clipes_process
-    alone = type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)})
-    done = alone(*scene_arguments, "--until", "texts")
+    with_own_server = type(clipes)(
+        clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(tmp_path)}
+    )
+    done = with_own_server(*scene_arguments, "--until", "texts")
     assert done.returncode == 0, done.stderr
-    assert gone_within(10, started_in(tmp_path))
+    assert all_end_within(10, processes_of_home(tmp_path))
 
 
-HELD = (sys.executable, str(Path(__file__).parents[1] / "support" / "interrupted_command.py"))
+INTERRUPTED_COMMAND = (sys.executable, str(Path(__file__).parents[1] / "support" / "interrupted_command.py"))
 CTRL_C, SIGTERM = SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture
-def hold(clipes_process):
-    """Start a command that holds, and return it when its work has begun."""
+def start_command(clipes_process):
+    """Return a function that starts a command, waits until its work has begun, and returns its process."""
     started = []
 
-    def begun(command, seconds, *wrapper):
-        process = replace(clipes_process, program=(*wrapper, *HELD)).start(*command.split(), seconds)
+    def start(command, seconds, *wrapper):
+        process = replace(clipes_process, program=(*wrapper, *INTERRUPTED_COMMAND)).start(*command.split(), seconds)
         started.append(process)
         assert process.stdout.readline() == "begun\n", process.communicate()
         return process
 
-    yield begun
+    yield start
     for process in started:
         process.kill()
         process.communicate()
 
 
-def go_on(process):
+def let_continue(process):
     process.stdin.write("1")
     process.stdin.flush()
 
 
-def ended(process):
-    """Exit code, and what was printed since it was looked at last."""
+def wait_for_end(process):
+    """Return the exit code, and what the process printed to stdout and stderr since the last read."""
     return process.wait(timeout=60), process.stdout.read(), process.stderr.read()
 
 
-def named(value):
+def signal_or_text_id(value):
     return getattr(value, "name", value)
 
 
 @pytest.mark.parametrize(
     ("command", "first", "second"),
     [*product(("hold", "hold-in-a-flow"), SIGNALS, SIGNALS), *product(["hold-around-a-flow"], SIGNALS, [SIGTERM])],
-    ids=named,
+    ids=signal_or_text_id,
 )
-def test_a_second_signal_ends_a_command_that_is_being_closed_at_once(hold, command, first, second):
-    process = hold(command, "0")
+def test_a_second_signal_ends_a_command_at_once_while_it_closes(start_command, command, first, second):
+    process = start_command(command, "0")
     process.send_signal(first)
     assert process.stdout.readline() == "closing\n"
     process.send_signal(second)
-    assert ended(process) == (130, "", "clipes: ended at once; finished work is kept\n")
+    assert wait_for_end(process) == (130, "", "clipes: ended at once; finished work is kept\n")
 
 
 @pytest.mark.parametrize(
     ("command", "first"),
     [("hold", CTRL_C), ("hold-in-a-flow", SIGTERM), ("hold-around-a-flow", SIGTERM)],
-    ids=named,
+    ids=signal_or_text_id,
 )
-def test_signals_that_come_together_count_as_one(hold, command, first):
-    process = hold(command, "inf")
+def test_signals_in_quick_succession_count_as_one(start_command, command, first):
+    process = start_command(command, "inf")
     process.send_signal(first)
     assert process.stdout.readline() == "closing\n"
     for number in SIGNALS:
         process.send_signal(number)
-    go_on(process)
+    let_continue(process)
     message = "clipes: interrupted; finished work is kept: run the same command again to resume\n"
-    assert ended(process) == (130, "closed\n", message)
+    assert wait_for_end(process) == (130, "closed\n", message)
 
 
-def test_an_interrupted_command_that_ignored_the_cache_is_resumed_without_fresh(hold):
-    process = hold("hold --fresh", "inf")
+def test_the_advice_on_resuming_a_fresh_run_leaves_out_fresh(start_command):
+    process = start_command("hold --fresh", "inf")
     process.send_signal(CTRL_C)
     assert process.stdout.readline() == "closing\n"
-    go_on(process)
-    assert ended(process)[2].endswith("run the same command again, without --fresh, to resume\n")
+    let_continue(process)
+    assert wait_for_end(process)[2].endswith("run the same command again, without --fresh, to resume\n")
 
 
-def test_a_second_signal_ends_a_command_whose_messages_nobody_reads(hold):
-    process = hold("hold", "0")
+def test_a_second_signal_ends_a_command_whose_stderr_is_closed(start_command):
+    process = start_command("hold", "0")
     process.send_signal(SIGTERM)
     assert process.stdout.readline() == "closing\n"
     process.stderr.close()
@@ -232,11 +234,11 @@ def test_a_second_signal_ends_a_command_whose_messages_nobody_reads(hold):
     assert process.wait(timeout=60) == 130
 
 
-def test_a_job_in_the_background_of_a_shell_ignores_ctrl_c_only(hold):
-    process = hold("hold", "0", "sh", "-c", 'trap "" INT; exec "$@"', "sh")
+def test_a_background_job_of_a_shell_ignores_ctrl_c_but_not_sigterm(start_command):
+    process = start_command("hold", "0", "sh", "-c", 'trap "" INT; exec "$@"', "sh")
     process.send_signal(CTRL_C)
-    go_on(process)
+    let_continue(process)
     assert process.stdout.readline() == "closing\n"
     process.send_signal(CTRL_C)
-    go_on(process)
-    assert ended(process) == (0, "closed\n", "")
+    let_continue(process)
+    assert wait_for_end(process) == (0, "closed\n", "")

@@ -1,4 +1,4 @@
-"""The demo as a user sees it: the shipped config on fresh scenes, with the shipped CLIP."""
+"""The demo as a user runs it, with the shipped config and the shipped CLIP."""
 
 import json
 
@@ -7,10 +7,10 @@ from support.commands import settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-FRESH_SEED = 4242  # nothing was chosen on it
+FRESH_SEED = 4242  # no setting was tuned on its scenes
 
 
-def scores(clipes, configs, name, *options):
+def run_demo(clipes, configs, name, *options):
     seed = settings(f"dataset.seed={FRESH_SEED}")
     command = ("run", str(configs / "demo.yaml"), "--name", name, "--until", "mask_scores")
     done = clipes(*command, *seed, *options, timeout=400)
@@ -23,18 +23,18 @@ def scores(clipes, configs, name, *options):
     return {name: metrics[name]["miou"] for name in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask")}
 
 
-def test_every_step_of_the_method_helps_on_fresh_scenes(clipes, configs):
-    made = scores(clipes, configs, "demo")
+def test_refinement_and_softmax_raise_the_scores_on_fresh_scenes(clipes, configs):
+    made = run_demo(clipes, configs, "demo")
     assert made["refined_cam"] > made["initial_cam"]
     assert made["pseudo_mask"] >= made["refined_cam"] - 0.01
     assert made["pseudo_mask"] > made["centre_box"]
     assert made["pseudo_mask"] >= 0.33
-    without = scores(clipes, configs, "without-softmax", "--set", "cam.softmax=false")
+    without = run_demo(clipes, configs, "without-softmax", "--set", "cam.softmax=false")
     assert without["pseudo_mask"] < made["pseudo_mask"]
     assert without["refined_cam"] < made["refined_cam"]
 
 
-def test_the_demo_ends_with_a_segmenter_that_predicts_other_photos(clipes, configs):
+def test_the_demo_trains_a_segmenter_that_predicts_photos(clipes, configs):
     few = settings("dataset.count=24", "evaluation.count=8", "execution.shards=2", "train.iterations=40")
     command = ("run", str(configs / "demo.yaml"), *few)
     done = clipes(*command, timeout=400)

@@ -1,4 +1,4 @@
-"""The deployments of prefect.yaml, and one of them run by a worker as a user runs it."""
+"""The deployments of prefect.yaml, and runs of the deployment `demo` by a real Prefect worker."""
 
 import json
 import os
@@ -36,21 +36,21 @@ POOLS = {"demo": "clipes-cpu", "voc12": "clipes-gpu"}
 STAGES = ("cams", "masks", "mask_scores")
 WAIT_S = 280
 
-pytestmark = pytest.mark.timeout(900)  # where others are at work too, a run takes minutes
+pytestmark = pytest.mark.timeout(900)  # a run takes minutes on a busy machine
 
 
-def declared(name: str) -> dict[str, Any]:
+def deployment_of(name: str) -> dict[str, Any]:
     return next(each for each in DECLARED["deployments"] if each["name"] == name)
 
 
-def test_the_deployments_are_demo_and_voc12_on_their_pools():
+def test_prefect_yaml_deploys_demo_and_voc12_to_their_work_pools():
     assert {each["name"]: each["work_pool"]["name"] for each in DECLARED["deployments"]} == POOLS
 
 
 @pytest.mark.parametrize("name", POOLS)
 def test_a_deployment_runs_its_config_file(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    deployment = declared(name)
+    deployment = deployment_of(name)
     [(step, inputs)] = deployment["build"][0].items()
     outputs = {inputs.pop("id"): import_object(step)(**inputs)}
     flow = load_flow_from_entrypoint(deployment["entrypoint"])
@@ -64,13 +64,13 @@ def test_a_deployment_runs_its_config_file(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", POOLS)
-def test_a_deployment_has_a_paused_schedule_and_one_run_at_a_time(name):
-    deployment = declared(name)
+def test_a_deployment_has_a_paused_schedule_and_runs_one_at_a_time(name):
+    deployment = deployment_of(name)
     assert [schedule["active"] for schedule in deployment["schedules"]] == [False]
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
-def test_a_described_run_keeps_what_is_filled_in_when_it_runs(tmp_path, monkeypatch):
+def test_described_run_keeps_placeholders_and_relative_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text("name: own-{date}\nstore: here\ndataset: {format: list, split: photos.csv}\n")
     assert described_run("own.yaml") == {
@@ -81,12 +81,12 @@ def test_a_described_run_keeps_what_is_filled_in_when_it_runs(tmp_path, monkeypa
 
 @dataclass(frozen=True)
 class Deployed:
-    """The deployment demo, a worker that takes its runs, and the server's client.
+    """The deployment `demo`, with a Prefect worker that executes its runs.
 
     Attributes:
-        environment: of commands that talk to the server.
-        client: of the server.
-        worker: the process.
+        environment: environment variables for commands that talk to the server.
+        client: client of the server.
+        worker: process of the worker.
     """
 
     environment: dict[str, str]
@@ -94,22 +94,22 @@ class Deployed:
     worker: subprocess.Popen[bytes]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A prefect command."""
+        """Run a prefect command."""
         return subprocess.run(
             [PREFECT, *arguments], env=self.environment, capture_output=True, text=True, timeout=WAIT_S, check=False
         )
 
-    def started(self, config: dict[str, Any]) -> FlowRun:
-        """A run that the worker takes."""
+    def start(self, config: dict[str, Any]) -> FlowRun:
+        """Start a run of the deployment, and return it at once."""
         return run_deployment("clipes/demo", parameters={"config": config}, timeout=0)
 
-    def ended(self, run: FlowRun) -> State[Any]:
-        """The state that a run ends in."""
+    def wait_for_end(self, run: FlowRun) -> State[Any]:
+        """Wait until a run has ended, and return its final state."""
         wait_for(lambda: self.client.read_flow_run(run.id).state.is_final())
         return self.client.read_flow_run(run.id).state
 
-    def watched(self, config: dict[str, Any]) -> FlowRun:
-        """A run that is started from the shell, once it has completed."""
+    def run(self, config: dict[str, Any]) -> FlowRun:
+        """Run the deployment from the shell, and return the completed run."""
         given = ("--param", f"config={json.dumps(config)}")
         done = self.command("deployment", "run", "clipes/demo", *given, "--watch")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -118,12 +118,12 @@ class Deployed:
         return run
 
     def task_states(self, run: FlowRun) -> Counter[str]:
-        """How many task runs of a run are in which state, by name."""
+        """Return how many task runs of a flow run are in each state, by the name of the state."""
         runs = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
         return Counter(task.state_name for task in self.client.read_task_runs(flow_run_filter=runs))
 
     def log(self, run: FlowRun) -> str:
-        """What the UI shows as the log of a run."""
+        """Return the log of a run, as the UI shows it."""
         lines = self.client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
         return "\n".join(line.message for line in lines)
 
@@ -137,7 +137,9 @@ def deployed(server_environment, tmp_path_factory) -> Iterator[Deployed]:
         temporary_settings({PREFECT_API_URL: server_environment["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
     ):
-        client.create_work_pool(WorkPoolCreate(name="clipes-gpu", type="process"))  # one is there, one is made
+        client.create_work_pool(
+            WorkPoolCreate(name="clipes-gpu", type="process")
+        )  # `make deploy` keeps this pool and creates the other
         make = ["make", "-o", "setup", "deploy", f"VENV={sys.prefix}"]
         subprocess.run(make, cwd=ROOT, env=environment, check=True, timeout=WAIT_S)
         worker = subprocess.Popen(
@@ -152,7 +154,7 @@ def deployed(server_environment, tmp_path_factory) -> Iterator[Deployed]:
 
 
 def few_scenes(folder: Path) -> dict[str, Any]:
-    """The demo's config with twelve scenes in three shards, and a store of its own."""
+    """Return the demo's config with twelve scenes in three shards and a store in the folder."""
     config = described_run(str(ROOT / "configs" / "demo.yaml"))["config"]
     return {
         **config,
@@ -171,67 +173,67 @@ def config(tmp_path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def completed(deployed, tmp_path_factory) -> dict[str, Any]:
-    """The config of a run that a worker has completed."""
+    """Complete a run on the worker, and return its config."""
     config = few_scenes(tmp_path_factory.mktemp("completed"))
-    assert deployed.task_states(deployed.watched(config)) == {"Completed": 10}
+    assert deployed.task_states(deployed.run(config)) == {"Completed": 10}
     return config
 
 
 @pytest.mark.slow
-def test_the_second_run_of_a_worker_finds_all_of_it_cached(deployed, completed):
-    assert deployed.task_states(deployed.watched({**completed, "name": "second"})) == {"Cached": 10}
+def test_a_second_run_finds_every_shard_cached(deployed, completed):
+    assert deployed.task_states(deployed.run({**completed, "name": "second"})) == {"Cached": 10}
 
 
 @pytest.mark.slow
-def test_a_retry_from_the_ui_computes_what_is_missing(deployed, completed):
+def test_a_retry_from_the_ui_computes_only_the_missing_rows(deployed, completed):
     config = completed
     photo = min(Path(config["store"]).glob("scenes/*/JPEGImages/*"))
     whole = photo.read_bytes()
     photo.write_bytes(whole[: len(whole) // 2])
     strict = {**config, "execution": {**config["execution"], "max_failure_rate": 0}}
-    run = deployed.started(strict)
-    state = deployed.ended(run)
+    run = deployed.start(strict)
+    state = deployed.wait_for_end(run)
     assert state.is_failed()
-    assert f"photos failed, more than execution.max_failure_rate 0 allows; the first: {photo.stem}" in state.message
-    assert f"To resume: retry the flow run in the UI, or call prefect flow-run retry {run.id}" in state.message
+    assert f"photos failed, more than execution.max_failure_rate 0 allows; first failure: {photo.stem}" in state.message
+    assert f"To resume: retry the flow run in the UI, or run `prefect flow-run retry {run.id}`" in state.message
     changed = f"changed since the last run named {config['name']}"
     wait_for(lambda: changed in deployed.log(run))
 
     photo.write_bytes(whole)
     retry = State(type=StateType.SCHEDULED, name="AwaitingRetry", message="Retry from the UI")
-    deployed.client.set_flow_run_state(run.id, retry)  # what the button does
-    assert deployed.ended(run).is_completed()
+    deployed.client.set_flow_run_state(run.id, retry)  # as the Retry button does
+    assert deployed.wait_for_end(run).is_completed()
     computed = {stage: counts["computed_rows"] for stage, counts in stages(config).items() if stage in STAGES}
     assert computed == dict.fromkeys(STAGES, 1)
 
 
 @pytest.mark.slow
-def test_a_run_cancelled_in_the_ui_leaves_no_process_and_is_resumed_from_the_shell(deployed, config):
+def test_a_run_cancelled_in_the_ui_leaves_no_process_and_resumes(deployed, config):
     config["dataset"]["count"], config["execution"]["shards"] = 48, 12
-    run = deployed.started(config)
-    wait_for(lambda: artifacts(config)["masks"])
+    run = deployed.start(config)
+    wait_for(lambda: artifact_counts(config)["masks"])
     processes = psutil.Process(deployed.worker.pid).children(recursive=True)
     workers = [process for process in processes if any("spawn_main" in word for word in process.cmdline())]
     for process in workers:
-        process.suspend()  # so that the run is not done before it is cancelled
+        process.suspend()  # otherwise the run could complete before it is cancelled
     assert 0 < len(workers) < len(processes)
     cancelling = State(type=StateType.CANCELLING, name="Cancelling", message="Cancelled from the UI")
     deployed.client.set_flow_run_state(run.id, cancelling)
-    assert deployed.ended(run).is_cancelled()
+    assert deployed.wait_for_end(run).is_cancelled()
     wait_for(lambda: not any(process.is_running() for process in processes))
     assert "Running" not in deployed.task_states(run)
-    done = artifacts(config)
+    done = artifact_counts(config)
     assert done["mask_scores"] < 12
 
     again = deployed.command("flow-run", "retry", str(run.id))
     assert again.returncode == 0, again.stdout + again.stderr
-    assert deployed.ended(run).is_completed()
+    assert deployed.wait_for_end(run).is_completed()
     computed = {stage: counts["computed_shards"] for stage, counts in stages(config).items() if stage in STAGES}
     assert computed == {stage: 12 - done[stage] for stage in STAGES}
 
 
 @pytest.mark.slow
-def test_a_run_with_an_unknown_key_is_refused(deployed, config):
+def test_prefect_rejects_a_run_with_an_unknown_config_key(deployed, config):
     parameter = f"config={json.dumps({**config, 'cam': {'pover': 1}})}"
     done = deployed.command("deployment", "run", "clipes/demo", "--param", parameter)
     assert done.returncode == 1
@@ -239,9 +241,9 @@ def test_a_run_with_an_unknown_key_is_refused(deployed, config):
 
 
 @pytest.mark.slow
-def test_a_run_whose_values_do_not_go_together_fails_with_the_key(deployed, config):
+def test_a_run_without_a_required_value_fails_and_names_the_key(deployed, config):
     del config["dataset"]
-    state = deployed.ended(deployed.started(config))
+    state = deployed.wait_for_end(deployed.start(config))
     assert state.is_failed()
     assert "dataset.root: must be set for format voc" in state.message
 
@@ -251,13 +253,13 @@ def stages(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return json.loads(metrics.read_text())["stages"]
 
 
-def artifacts(config: dict[str, Any]) -> dict[str, int]:
-    """How many artifacts each stage has."""
+def artifact_counts(config: dict[str, Any]) -> dict[str, int]:
+    """Return how many artifacts each stage has in the store."""
     return {stage: len(list(Path(config["store"]).glob(f"artifacts/{stage}/*/*.parquet"))) for stage in STAGES}
 
 
 def wait_for(condition: Callable[[], object], seconds: float = WAIT_S) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.05)

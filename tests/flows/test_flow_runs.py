@@ -14,14 +14,14 @@ from clipes.tasks.machine.processes import started_at
 HERE = socket.gethostname()
 
 
-@flow(name="someone", on_running=[claim_flow_run])
-def someone():
-    """A flow that records its process."""
+@flow(name="claimed", on_running=[claim_flow_run])
+def claimed_flow():
+    """Do nothing, in a flow run that records its process."""
 
 
 @task(name="shard")
 def shard():
-    """A task that is still running when its process is killed."""
+    """Do nothing; the tests only create records of this task."""
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def client(server):
 
 
 def create_active_run(client, host, pid, started):
-    """Create a flow run that is recorded as running in a process, with a task run in it."""
-    run = client.create_flow_run(someone, state=Running())
+    """Create a flow run with one task run, both recorded as running in a process."""
+    run = client.create_flow_run(claimed_flow, state=Running())
     client.update_flow_run_labels(run.id, {HOST: host, PID: pid, PID_STARTED: started})
     client.create_task_run(shard, run.id, dynamic_key="0", state=Running())
     return run
@@ -44,13 +44,13 @@ def states(client, run):
 
 
 def test_a_run_records_its_process(client):
-    state = someone(return_state=True)
+    state = claimed_flow(return_state=True)
     labels = client.read_flow_run(state.state_details.flow_run_id).labels
     assert (labels[HOST], labels[PID]) == (HERE, os.getpid())
     assert labels[PID_STARTED] == pytest.approx(started_at(os.getpid()))
 
 
-def test_a_run_whose_process_has_died_is_marked_as_crashed_with_its_tasks(client):
+def test_a_run_of_a_dead_process_is_marked_crashed_with_its_tasks(client):
     dead = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()) - 600)
     assert dead.name in mark_crashed(client)
     assert states(client, dead) == (StateType.CRASHED, StateType.CRASHED)
@@ -58,7 +58,7 @@ def test_a_run_whose_process_has_died_is_marked_as_crashed_with_its_tasks(client
 
 
 @pytest.mark.parametrize("host", [HERE, "elsewhere"])
-def test_runs_that_are_alive_or_on_another_host_are_left_alone(client, host):
+def test_running_runs_and_runs_of_other_hosts_are_not_marked(client, host):
     before = 0 if host == HERE else 600
     run = create_active_run(client, host, os.getpid(), started_at(os.getpid()) - before)
     assert mark_crashed(client) == []
@@ -66,14 +66,14 @@ def test_runs_that_are_alive_or_on_another_host_are_left_alone(client, host):
     client.delete_flow_run(run.id)
 
 
-def test_an_earlier_run_of_this_process_is_marked_as_crashed(client):
+def test_an_earlier_run_of_this_process_is_marked_crashed(client):
     left = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()))
-    someone()
+    claimed_flow()
     assert states(client, left) == (StateType.CRASHED, StateType.CRASHED)
 
 
-def test_a_deployments_run_that_is_being_cancelled_is_left_to_its_worker(client):
-    deployment = client.create_deployment(client.create_flow(someone), name="someone")
+def test_a_deployment_run_that_is_being_cancelled_is_not_marked(client):
+    deployment = client.create_deployment(client.create_flow(claimed_flow), name="claimed")
     run = client.create_flow_run_from_deployment(deployment, state=Running())
     client.update_flow_run_labels(run.id, {HOST: HERE, PID: os.getpid(), PID_STARTED: started_at(os.getpid()) - 600})
     client.set_flow_run_state(run.id, Cancelling(), force=True)
@@ -81,7 +81,7 @@ def test_a_deployments_run_that_is_being_cancelled_is_left_to_its_worker(client)
     client.delete_flow_run(run.id)
 
 
-def test_a_run_of_another_program_is_left_alone(client):
-    run = client.create_flow_run(someone, state=Running())
+def test_a_run_of_another_program_is_not_marked(client):
+    run = client.create_flow_run(claimed_flow, state=Running())
     assert mark_crashed(client) == []
     client.delete_flow_run(run.id)

@@ -1,4 +1,4 @@
-"""What the Prefect UI draws for "Custom run": the parameters' schema, and how it takes what is sent back."""
+"""The schema from which the Prefect UI draws its form "Custom run", and the values that the form sends back."""
 
 import pytest
 from prefect.utilities.callables import parameter_schema
@@ -9,11 +9,11 @@ from clipes.flows.prompt_selection import prompt_selection
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.stages.registry import run_names
 
-NOTHING_BY_DEFAULT = {"config.name", "candidates"}
+WITHOUT_DEFAULT = {"config.name", "candidates"}
 
 
 def leaves(schema, where=""):
-    """Dotted path and schema of every input of a form."""
+    """Yield the dotted path and the schema of every input of a form."""
     for key, found in schema["properties"].items():
         path = f"{where}.{key}" if where else key
         section = schema["definitions"][found["$ref"].rpartition("/")[2]] if "$ref" in found else None
@@ -28,14 +28,14 @@ def schema(request):
     return parameter_schema(request.param).model_dump_for_openapi()
 
 
-def test_every_input_says_what_it_is_and_what_it_is_by_default(schema):
+def test_every_input_has_a_description_and_most_have_a_default(schema):
     inputs = dict(leaves(schema))
     assert "config.crf.bi_rgb_std" in inputs
     assert [path for path, found in inputs.items() if not found.get("description")] == []
-    assert {path for path, found in inputs.items() if "default" not in found} <= NOTHING_BY_DEFAULT
+    assert {path for path, found in inputs.items() if "default" not in found} <= WITHOUT_DEFAULT
 
 
-def test_inputs_and_sections_are_headed_by_their_keys(schema):
+def test_inputs_and_sections_have_their_key_as_title(schema):
     for path, found in leaves(schema):
         assert found["title"] == path.rpartition(".")[2]
     for key, found in schema["definitions"]["RunConfig"]["properties"].items():
@@ -43,7 +43,7 @@ def test_inputs_and_sections_are_headed_by_their_keys(schema):
         assert section["title"] == key
 
 
-def test_names_are_chosen_from_a_list():
+def test_inputs_that_take_a_name_offer_the_valid_names():
     inputs = dict(leaves(parameter_schema(pipeline).model_dump_for_openapi()))
     assert inputs["config.dataset.format"]["enum"] == ["voc", "list", "coco", "scenes"]
     assert inputs["until"]["enum"] == list(run_names())
@@ -51,7 +51,7 @@ def test_names_are_chosen_from_a_list():
 
 
 @pytest.mark.parametrize("template", ["a {}.", ("a {}.", "the {}.")])
-def test_a_deployments_values_are_valid_when_sent_back_unchanged(configs, template):
+def test_the_values_of_a_deployment_are_valid_when_sent_back(configs, template):
     config = load_config(str(configs / "demo.yaml"))
     prompts = config.prompts.model_copy(update={"template": template})
     config = config.model_copy(update={"prompts": prompts})
@@ -61,7 +61,7 @@ def test_a_deployments_values_are_valid_when_sent_back_unchanged(configs, templa
     assert pipeline.validate_parameters(sent)["config"] == config
 
 
-def test_what_is_out_of_range_is_told_before_a_run_starts(configs):
+def test_invalid_values_are_reported_before_a_run_starts(configs):
     config = load_config(str(configs / "demo.yaml")).model_dump(mode="json")
     config["crf"]["iter_max"], config["execution"]["gpu_workers"] = 0, "many"
     config["dataset"]["format"] = "vok"

@@ -1,4 +1,4 @@
-"""docs/input.md: every row has a case that makes such an input, and what is seen of it is what the row says."""
+"""The tables of docs/input.md: each row has a case that makes the input and checks what clipes does with it."""
 
 import socket
 import subprocess
@@ -24,8 +24,8 @@ LONG_WORDS = ("Config", "class words longer than 77 tokens")
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a run left behind."""
+class RunOutcome:
+    """The log, rejects and rows of a completed run."""
 
     output: str
     rejects: list[dict[str, str]]
@@ -33,35 +33,35 @@ class Finished:
     masks: Mapping[str, dict]
 
     def seen(self, image_id: str) -> Seen:
-        """What became of a photo."""
+        """Return what clipes did with a photo."""
         rejects = tuple((row["stage"], row["kind"]) for row in self.rejects if row["image_id"] == image_id)
         masked = self.masks.get(image_id, {}).get("status") == "ok"
         return Seen(rejects, tuple(self.cams[image_id]["notes"]) if masked else None, message=self.output)
 
     @property
     def with_mask(self) -> set[str]:
-        """Ids of the photos that have one."""
+        """Ids of the photos with a mask."""
         return {image_id for image_id, row in self.masks.items() if row["status"] == "ok"}
 
     @property
-    def lines(self) -> int:
-        """Photos with a mask and rows of the stages that come before it."""
+    def accounted_lines(self) -> int:
+        """The number of lines that led to a mask or to a reject of the stages up to `masks`."""
         return len(self.with_mask) + sum(row["stage"] in ("manifest", "cams", "masks") for row in self.rejects)
 
 
-def test_every_row_has_a_case_and_every_case_a_row():
+def test_every_row_has_a_case_and_every_case_has_a_row():
     cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
 
 
 def rows(cases) -> list:
-    """The table's rows of some cases, as parameters."""
+    """Return the table's rows for some cases, as test parameters."""
     return [pytest.param(ROWS[case], id="-".join(case)) for case in cases if case in ROWS]
 
 
-def finished(folder: Path, name: str, output: str) -> Finished:
-    """Read what a run left behind."""
+def read_outcome(folder: Path, name: str, output: str) -> RunOutcome:
+    """Read the rejects and rows of a completed run."""
     store = ArtifactStore(str(folder / "clipes-store"))
     of_run = folder / "clipes-store" / "runs" / name
     status = pq.read_table(of_run / "status.parquet").to_pylist()
@@ -71,12 +71,12 @@ def finished(folder: Path, name: str, output: str) -> Finished:
         return {row["image_id"]: row for uri in uris for row in store.read_rows(uri)}
 
     rejects = pq.read_table(of_run / "rejects.parquet").to_pylist()
-    return Finished(output, rejects, of_stage("cams"), of_stage("masks"))
+    return RunOutcome(output, rejects, of_stage("cams"), of_stage("masks"))
 
 
 @pytest.fixture(scope="module")
 def listener() -> Iterator[socket.socket]:
-    """A port of this machine that knows whether it was called."""
+    """Yield a listening socket, which notices if anything connects to it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
@@ -84,11 +84,11 @@ def listener() -> Iterator[socket.socket]:
 
 @dataclass(frozen=True)
 class Runs:
-    """The two runs that all bad files take part in."""
+    """Two runs, one per data set, which together read all bad photos, annotations and lines."""
 
     folder: Path
-    of_list: Finished
-    of_voc: Finished
+    of_list: RunOutcome
+    of_voc: RunOutcome
     list_ids: Mapping[str, str]
     list_lines: int
     voc_lines: int
@@ -96,7 +96,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(server_environment, tmp_path_factory, seeded_weights, listener) -> Runs:
-    """Run both data sets side by side; one photo vanishes when it has been listed."""
+    """Run both data sets at the same time, and delete one photo after it has been listed."""
     folder = tmp_path_factory.mktemp("bad")
     list_ids = photos.write_list_data_set(folder)
     lines = annotations.lines(f"http://127.0.0.1:{listener.getsockname()[1]}/x.dtd")
@@ -126,7 +126,7 @@ def runs(server_environment, tmp_path_factory, seeded_weights, listener) -> Runs
     split = (folder / "voc" / "ImageSets" / "Segmentation" / "bad.txt").read_text()
     return Runs(
         folder,
-        *(finished(folder, name, output) for name, output in zip(("list", "voc"), outputs, strict=True)),
+        *(read_outcome(folder, name, output) for name, output in zip(("list", "voc"), outputs, strict=True)),
         list_ids,
         list_lines=len(photos.LINES),
         voc_lines=len([line for line in split.splitlines() if line.strip()]),
@@ -140,35 +140,35 @@ def _wait_for(manifest: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("row", rows(photos.LINES))
-def test_lines_of_a_list(runs, row: TableRow):
+def test_a_line_of_a_list_is_handled_as_documented(runs, row: TableRow):
     row.check(runs.of_list.seen(runs.list_ids[photos.LINES[row.group, row.given].image]))
 
 
 @pytest.mark.parametrize("row", rows(VOC_LINES))
-def test_lines_of_a_voc_split(runs, row: TableRow):
+def test_a_line_of_a_voc_split_is_handled_as_documented(runs, row: TableRow):
     row.check(runs.of_voc.seen(VOC_LINES[row.group, row.given].image_id))
 
 
-def test_photos_and_rejects_add_up_to_the_lines(runs):
-    assert runs.of_list.lines == runs.list_lines
-    assert runs.of_voc.lines == runs.voc_lines
+def test_masks_and_rejects_add_up_to_the_lines_of_the_list(runs):
+    assert runs.of_list.accounted_lines == runs.list_lines
+    assert runs.of_voc.accounted_lines == runs.voc_lines
     assert runs.list_lines > 40
     assert runs.voc_lines > 14
 
 
-def test_every_reject_says_why(runs):
+def test_every_reject_has_a_reason_of_one_line(runs):
     for row in (*runs.of_list.rejects, *runs.of_voc.rejects):
         assert row["reason"], row
         assert "\n" not in row["reason"], row
 
 
-def test_no_address_outside_is_asked(runs, listener):
+def test_external_addresses_in_annotations_are_not_fetched(runs, listener):
     assert ("manifest", "unreadable_labels") in runs.of_voc.seen("refers").rejects
     with pytest.raises(BlockingIOError):
         listener.accept()
 
 
-def test_no_photo_is_exported_outside_of_the_folder(runs, clipes_in):
+def test_export_writes_no_file_outside_the_target_folder(runs, clipes_in):
     before = set(runs.folder.rglob("*"))
     done = clipes_in(runs.folder)("export", "list", "--to", "out/masks")
     assert done.returncode == 0, done.stderr
@@ -178,12 +178,12 @@ def test_no_photo_is_exported_outside_of_the_folder(runs, clipes_in):
 
 
 @pytest.mark.parametrize("row", rows(READ))
-def test_readers(tmp_path, row: TableRow):
+def test_an_input_read_in_this_process_is_handled_as_documented(tmp_path, row: TableRow):
     row.check(READ[row.group, row.given](tmp_path))
 
 
 @pytest.mark.parametrize("row", rows(COMMANDS))
-def test_commands(clipes_in, tmp_path, row: TableRow):
+def test_a_bad_list_or_config_is_reported_as_documented(clipes_in, tmp_path, row: TableRow):
     done = clipes_in(tmp_path)(*COMMANDS[row.group, row.given].write(tmp_path))
     row.check(Seen(exit_code=done.returncode, message=done.stderr))
     assert done.stdout == ""
@@ -192,13 +192,13 @@ def test_commands(clipes_in, tmp_path, row: TableRow):
 
 
 @pytest.mark.parametrize("row", rows(WEIGHTS))
-def test_weights(tmp_path, seeded_weights, row: TableRow):
+def test_bad_weights_are_reported_as_documented(tmp_path, seeded_weights, row: TableRow):
     WEIGHTS[row.group, row.given](tmp_path / "weights.pt", seeded_weights)
     row.check(seen_of_weights(tmp_path / "weights.pt"))
     assert not (tmp_path / "ran").exists()
 
 
-def test_long_class_words(seeded_weights):
+def test_too_long_class_words_are_reported_as_documented(seeded_weights):
     ROWS[LONG_WORDS].check(seen_of_long_words(seeded_weights))
 
 
@@ -206,7 +206,7 @@ def test_long_class_words(seeded_weights):
 @pytest.mark.parametrize(
     "row", rows([("Weights", "truncated weights"), ("Weights", "pickle that would run a program")])
 )
-def test_weights_as_the_command_tells_them(clipes, scene_arguments, seeded_weights, row: TableRow):
+def test_the_command_reports_bad_weights_as_documented(clipes, scene_arguments, seeded_weights, row: TableRow):
     path = clipes.folder / "weights.pt"
     WEIGHTS[row.group, row.given](path, seeded_weights)
     done = clipes(*scene_arguments, "--set", f"clip.pretrained={path}")

@@ -1,4 +1,4 @@
-"""Trainings that are stopped or killed as a user's whole command is: the curve is that of an undisturbed one."""
+"""Commands that are stopped or killed while they train: the resumed training has the curve of an uninterrupted one."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 import yaml
-from support.process_watch import gone_within, started_in
+from support.process_watch import all_end_within, processes_of_home
 from support.small_runs import TINY_NETWORK, TinyPhotos
 from support.small_trainings import SmallTraining
 
@@ -22,7 +22,7 @@ RUNAWAY = TINY_NETWORK.with_name("runaway.py")
 
 @pytest.fixture
 def clipes(clipes_process):
-    """The command as a process of its own."""
+    """Return the command, run as a separate process."""
     return clipes_process
 
 
@@ -33,7 +33,7 @@ def small(tmp_path_factory, large_scene, seeded_weights):
 
 @pytest.fixture(scope="module")
 def command(small):
-    """`clipes run` with the training's settings."""
+    """Write the config of the training, and return the arguments that run it."""
     values = small.prepared().config.model_dump(mode="json")
     values["execution"].update(gpu_workers=1, cpu_workers=1)
     path = small.photos.folder / "training.yaml"
@@ -42,32 +42,35 @@ def command(small):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small, command, clipes_in, tmp_path_factory):
-    """The curve of a training that nothing happened to."""
-    done = clipes_in(tmp_path_factory.mktemp("undisturbed"))(*command)
+def uninterrupted_curve(small, command, clipes_in, tmp_path_factory):
+    """Return the curve of an uninterrupted training."""
+    done = clipes_in(tmp_path_factory.mktemp("uninterrupted"))(*command)
     assert done.returncode == 0, done.stderr
-    curve, facts = trained(small.photos.folder / "store")
+    curve, facts = read_training(small.photos.folder / "store")
     assert facts["resumed_at"] == 0
     return curve
 
 
 @pytest.fixture
-def store(small, undisturbed):
-    """Where the masks are, and no segmenter."""
+def store(small, uninterrupted_curve):
+    """Return the store with the pseudo masks but without the segmenter."""
     folder = small.photos.folder / "store"
     shutil.rmtree(folder / "artifacts" / "segmenter")
     return folder
 
 
 @pytest.fixture
-def alone(clipes):
-    """The command without a server that is named; what it starts is known by its PREFECT_HOME."""
+def clipes_with_own_server(clipes):
+    """Return the command without PREFECT_API_URL, so that it starts a server; PREFECT_HOME marks its processes."""
     home = clipes.folder / "prefect"
     return type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home)})
 
 
-def standing(clipes, command, store):
-    """Start a run, and return it when the checkpoint of step 20 is there; its training stands still at step 21."""
+def start_and_wait_for_checkpoint(clipes, command, store):
+    """Start a run, and return its process once the checkpoint of iteration 20 exists.
+
+    Its training must be blocked at iteration 21.
+    """
     process = clipes.start(*command)
     while not list(store.glob("artifacts/segmenter/*/*.checkpoints/00000020.pt")):
         assert process.poll() is None, process.communicate()
@@ -75,53 +78,57 @@ def standing(clipes, command, store):
     return process
 
 
-def trained(store):
-    """The curve, and what metrics.json says of the training."""
+def read_training(store):
+    """Return the curve and the entry `training` of metrics.json."""
     (artifact,) = store.glob("artifacts/segmenter/*/*.parquet")
     metrics = json.loads((store / "runs" / "tiny" / "metrics.json").read_text())
     return ArtifactStore(str(store)).read(str(artifact)).to_pylist(), metrics["training"]
 
 
 @pytest.mark.parametrize("sent", ["ctrl-c", "kill"])
-def test_a_command_that_ends_in_its_training_is_gone_on_with(small, alone, command, store, undisturbed, sent):
-    home = alone.folder / "prefect"
+def test_a_command_stopped_or_killed_in_training_resumes(
+    small, clipes_with_own_server, command, store, uninterrupted_curve, sent
+):
+    home = clipes_with_own_server.folder / "prefect"
     with small.blocked():
-        process = standing(alone, command, store)
+        process = start_and_wait_for_checkpoint(clipes_with_own_server, command, store)
         if sent == "kill":
             process.kill()
         else:
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the job
+            os.killpg(process.pid, signal.SIGINT)  # a terminal sends SIGINT to all processes of the job
         _, error = process.communicate(timeout=60)
-        assert gone_within(10, started_in(home))
+        assert all_end_within(10, processes_of_home(home))
     if sent == "ctrl-c":
         assert process.returncode == 130, error
         assert "interrupted; finished work is kept" in error
         assert "Traceback" not in error
 
-    again = alone(*command)
+    again = clipes_with_own_server(*command)
 
     assert again.returncode == 0, again.stderr
-    curve, facts = trained(store)
+    curve, facts = read_training(store)
     assert facts["resumed_at"] == 20
-    assert curve == undisturbed
-    assert gone_within(10, started_in(home))
+    assert curve == uninterrupted_curve
+    assert all_end_within(10, processes_of_home(home))
 
 
-def test_a_training_process_that_is_killed_costs_one_attempt(small, alone, command, store, undisturbed):
+def test_a_killed_training_process_costs_one_attempt(
+    small, clipes_with_own_server, command, store, uninterrupted_curve
+):
     with small.blocked():
-        process = standing(alone, command, store)
+        process = start_and_wait_for_checkpoint(clipes_with_own_server, command, store)
         started = psutil.Process(process.pid).children()
         workers = [child for child in started if "spawn_main" in " ".join(child.cmdline())]
         youngest = max(workers, key=lambda worker: worker.create_time())
-        youngest.kill()  # the next one takes seconds to begin, and finds the truth there
+        youngest.kill()  # its replacement starts seconds later, when validation is no longer blocked
     _, error = process.communicate(timeout=400)
     assert process.returncode == 0, error
-    curve, facts = trained(store)
+    curve, facts = read_training(store)
     assert facts["resumed_at"] == 20
-    assert curve == undisturbed
+    assert curve == uninterrupted_curve
 
 
-def test_a_loss_that_is_no_number_ends_the_command_with_step_and_causes(command, clipes):
+def test_a_diverging_loss_ends_the_command_with_iteration_and_causes(command, clipes):
     done = clipes(*command, "--name", "runaway", "--set", f"train.mmseg_config={RUNAWAY}")
     assert done.returncode == 1, done.stderr
     assert "at iteration" in done.stderr

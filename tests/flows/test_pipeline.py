@@ -1,4 +1,4 @@
-"""The flow in this process: what Prefect's database says of its task runs."""
+"""The flow `pipeline`, run inside this process: its task runs, its call stack and its errors."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def config(scene_arguments, tmp_path):
 
 
 def task_runs(flow_name):
-    """Name and state name of the task runs of the newest flow run of this name."""
+    """Return the name and the state name of each task run of the newest flow run with this name."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[flow_name])))
         newest = max(runs, key=lambda run: run.created)
@@ -35,7 +35,7 @@ def task_runs(flow_name):
     return {task.name: task.state_name for task in tasks}
 
 
-def test_each_shard_is_a_named_task_run_and_reused_ones_are_cached(server, config):
+def test_each_shard_is_a_named_task_run_and_is_cached_in_a_rerun(server, config):
     summary = pipeline(config)
     names = {
         "texts 000/001",
@@ -49,8 +49,8 @@ def test_each_shard_is_a_named_task_run_and_reused_ones_are_cached(server, confi
     assert os.listdir(config.store)  # noqa: PTH208
 
 
-def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, config, monkeypatch):
-    """docs/architecture.md lists them; a debugger shows no others of ours."""
+def test_few_frames_separate_submitting_a_stage_from_its_code(server, config, monkeypatch):
+    """Check that a debugger shows only the functions of the project that docs/architecture.md lists."""
     found = []
 
     def rows(job):
@@ -68,7 +68,7 @@ def test_few_frames_lie_between_submitting_a_stage_and_its_own_code(server, conf
     assert all(f"`{frame.partition('.')[2]}`" in listed for frame in frames if frame != "inline_runner.run")
 
 
-def test_a_job_waits_in_as_few_frames_of_the_local_runner(server, config, monkeypatch):
+def test_the_local_runner_waits_for_a_job_in_few_frames(server, config, monkeypatch):
     found = []
 
     def result(future, *arguments):
@@ -85,7 +85,7 @@ def test_a_job_waits_in_as_few_frames_of_the_local_runner(server, config, monkey
     ("kind", "until", "message"),
     [("cluster", "masks", r"^execution\.runner\.kind: Input"), ("inline", "mask", "^--until mask: no such stage")],
 )
-def test_a_mistake_in_the_request_is_reported_before_the_photos_are_listed(server, config, kind, until, message):
+def test_an_invalid_request_is_reported_before_photos_are_listed(server, config, kind, until, message):
     nowhere = config.model_copy(update={"dataset": config.dataset.model_copy(update={"root": "/none"})})
     with pytest.raises(ConfigError, match=message):
         pipeline(with_runner(nowhere, kind), until=until)

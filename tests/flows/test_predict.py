@@ -1,4 +1,4 @@
-"""`clipes predict` as a user calls it."""
+"""The command `clipes predict`."""
 
 import numpy as np
 from PIL import Image
@@ -7,7 +7,7 @@ from support.small_segmenters import built, save_run, small_config
 from clipes_core.config.run import parse_config
 
 
-def test_readable_photos_get_masks_and_overlays(clipes, scene_photos):
+def test_predict_writes_masks_and_overlays_and_reports_a_bad_photo(clipes, scene_photos):
     store = str(clipes.folder / "clipes-store")
     config = parse_config({"name": "r", "store": store, "dataset": {"root": "x"}})
     save_run(config, built(small_config()))

@@ -1,4 +1,4 @@
-"""`clipes prompts` and `prompts.template: auto`: real processes, a real Prefect server, generated photos."""
+"""`clipes prompts` and `prompts.template: auto` with a real Prefect server and generated photos."""
 
 import html
 import io
@@ -20,17 +20,19 @@ THREE = ("a {}.", "the [bold]{}.", "{} $x$")
 
 @pytest.fixture
 def ranking_arguments(scene_arguments):
-    """`clipes prompts` on nine scenes."""
+    """Return the arguments of `clipes prompts` on nine scenes."""
     return ["prompts", *scene_arguments[1:]]
 
 
 @pytest.fixture
 def own_templates(clipes):
-    def own_templates(*lines):
+    """Return a function that writes a file of templates and returns the arguments that name it."""
+
+    def write_templates(*lines):
         (clipes.folder / "own.txt").write_text("\n".join(lines))
         return "--templates", "own.txt"
 
-    return own_templates
+    return write_templates
 
 
 def ok(completed):
@@ -51,7 +53,7 @@ def computed(clipes, name):
     return {stage: counts["computed_rows"] for stage, counts in stages.items() if stage != "manifest"}
 
 
-def ranking_facts(clipes):
+def ranking_metadata(clipes):
     metadata = pq.read_schema(folder_of(clipes, "voc12-prompts") / "prompts.parquet").metadata
     prefix = "clipes."
     found = {key.decode().removeprefix(prefix): value.decode() for key, value in metadata.items() if b"clipes." in key}
@@ -71,7 +73,7 @@ def assert_picture(path, least_colours):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_all_shipped_templates_are_ranked_and_each_photo_is_encoded_once(clipes, ranking_arguments):
+def test_all_shipped_templates_are_ranked_with_one_pass_over_the_photos(clipes, ranking_arguments):
     shown = ok(clipes(*ranking_arguments))
 
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 82 * 45, "embeddings": 9, "prompts": 9}
@@ -92,20 +94,20 @@ def test_all_shipped_templates_are_ranked_and_each_photo_is_encoded_once(clipes,
     assert (found["template"], found["templates"]) == (ranking[0]["template"], 82)
     assert (found["photos_one_label"], found["photos_several_labels"]) == (3, 6)
     assert_picture(folder_of(clipes, "voc12-prompts") / "prompts.png", 20)
-    artifact = newest_artifact(clipes)
+    artifact = newest_prefect_artifact(clipes)
     assert json.loads(artifact.data)[0]["template"] == ranking[0]["template"]
     assert artifact.description.startswith("82 templates on 9 photos: 3 with one label, 6 with several")
 
 
-def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranking_arguments, own_templates):
+def test_new_templates_reuse_the_photo_embeddings_and_known_ones_everything(clipes, ranking_arguments, own_templates):
     ok(clipes(*ranking_arguments, *own_templates(PAPER_TEMPLATES[0], "a {}.")))
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 2 * 45, "embeddings": 9, "prompts": 9}
     before = {row["template"]: row["sharpness"] for row in ranking_of(clipes)}
 
-    assert ranking_facts(clipes)["photos_encoded"] == 9
+    assert ranking_metadata(clipes)["photos_encoded"] == 9
 
     shown = ok(clipes(*ranking_arguments, *own_templates(*THREE, PAPER_TEMPLATES[0], THREE[0])))
-    assert ranking_facts(clipes)["photos_encoded"] == 0
+    assert ranking_metadata(clipes)["photos_encoded"] == 0
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 2 * 45, "embeddings": 0, "prompts": 9}
     ranking = ranking_of(clipes)
     after = {row["template"]: row["sharpness"] for row in ranking}
@@ -119,15 +121,14 @@ def test_other_templates_encode_no_photo_and_the_same_ones_nothing(clipes, ranki
     assert "asked to end after" not in report
 
     again = ok(clipes(*ranking_arguments, "--templates", "own.txt", "--verify", "--retry-errors"))
-    assert (
-        "verified: 8 cached artifacts were read completely" in again
-    )  # the texts of 4 templates, 2 x 2 shards of photos
+    # 8 artifacts: texts of 4 templates, and 2 shards of each of 2 stages
+    assert "verified: 8 cached artifacts were read completely" in again
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 0, "embeddings": 0, "prompts": 0}
     assert ranking_of(clipes) == ranking
 
 
-def newest_artifact(clipes):
-    """Of the ranking, as the Prefect server has it."""
+def newest_prefect_artifact(clipes):
+    """Return the newest Prefect artifact of the ranking."""
     with (
         temporary_settings({PREFECT_API_URL: clipes.environment["PREFECT_API_URL"]}),
         get_client(sync_client=True) as client,
@@ -140,7 +141,7 @@ def newest_artifact(clipes):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_arguments, own_templates):
+def test_with_miou_compares_sharpness_with_the_scores_of_the_cams(clipes, ranking_arguments, own_templates):
     arguments = (*ranking_arguments, *own_templates(*THREE), "--with-miou", "--name", "both", "--miou-photos", "4")
 
     shown = ok(clipes(*arguments))
@@ -166,7 +167,7 @@ def test_sharpness_is_set_against_the_scores_of_the_cams(clipes, ranking_argumen
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_auto_takes_the_best_template_and_computes_nothing_twice(clipes, scene_arguments):
+def test_auto_uses_the_best_template_and_computes_nothing_twice(clipes, scene_arguments):
     fast = ("--set", "crf.enabled=false")
     auto = (*scene_arguments, *fast, "--set", "prompts.template=auto")
     plan = ok(clipes(*auto, "--plan"))
@@ -182,7 +183,7 @@ def test_auto_takes_the_best_template_and_computes_nothing_twice(clipes, scene_a
     shown = ok(done)
     best = ranking_of(clipes, "voc12")[0]
     run = json_of(clipes, "voc12", "run.json")
-    assert f"prompts.template auto: {best['template']!r}" in done.stderr
+    assert f"prompts.template is auto: the template is {best['template']!r}" in done.stderr
     assert f"best of 82 templates (sharpness {best['sharpness']:.5f}, lower is better): {best['template']}" in shown
     assert (run["template"], run["config"]["prompts"]["template"]) == (best["template"], "auto")
     assert json_of(clipes, "voc12", "metrics.json")["prompts"]["template"] == best["template"]
@@ -193,7 +194,7 @@ def test_auto_takes_the_best_template_and_computes_nothing_twice(clipes, scene_a
         **dict.fromkeys(("cams", "masks", "mask_scores"), 9),
     }
     history = sorted((folder_of(clipes, "voc12") / "history").iterdir())
-    assert len(history) == 1  # of --until texts
+    assert len(history) == 1  # the run with --until texts
 
     again = clipes(*auto)
     assert "nothing to compute" in ok(again)
@@ -216,7 +217,7 @@ def test_auto_takes_the_best_template_and_computes_nothing_twice(clipes, scene_a
         ),
     ],
 )
-def test_templates_that_cannot_be_ranked_exit_2_before_a_photo_is_encoded(
+def test_invalid_templates_exit_with_2_before_a_photo_is_encoded(
     clipes, ranking_arguments, own_templates, lines, message
 ):
     done = clipes(*ranking_arguments, *own_templates(*lines))
@@ -235,7 +236,7 @@ def test_templates_that_cannot_be_ranked_exit_2_before_a_photo_is_encoded(
         ("prompts", "bird", ("--with-miou",), "--with-miou: no photo with labels has a true mask"),
     ],
 )
-def test_photos_that_say_nothing_of_templates_exit_2(
+def test_photos_without_the_required_labels_or_truth_exit_with_2(
     clipes, scene_arguments, scene_photos, command, labels, arguments, message
 ):
     (clipes.folder / "photos.csv").write_text(f"image,labels\nscene_02.jpg,{labels}\n")

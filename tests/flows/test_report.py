@@ -1,4 +1,4 @@
-"""The report that a user reads after `clipes run` and `clipes report`."""
+"""The report that `clipes run` and `clipes report` write."""
 
 import json
 
@@ -19,7 +19,7 @@ def page_of(clipes, name="voc12"):
     return page
 
 
-def test_a_run_ends_with_its_scores_and_its_report(clipes, scene_arguments, scene_photos):
+def test_a_run_prints_its_scores_and_writes_its_report(clipes, scene_arguments, scene_photos):
     done = clipes(*scene_arguments, *FAST, "--set", "report.gallery=6")
     assert done.returncode == 0, done.stderr
 
@@ -66,7 +66,7 @@ def test_a_failed_run_prints_the_path_of_its_report(clipes, scene_arguments, sce
 
 
 @pytest.mark.parametrize("name", ["nobody", "<b>"])
-def test_an_unknown_run_exits_with_2_and_one_line(clipes, name):
+def test_the_report_of_an_unknown_run_exits_with_2_and_one_line(clipes, name):
     done = clipes("report", name)
     assert done.returncode == 2
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""`clipes run`: real processes, a real Prefect server, real photos."""
+"""`clipes run` with a real Prefect server, and with real photos or generated scenes."""
 
 import io
 import json
@@ -20,7 +20,7 @@ def metrics_of(clipes, name="voc12"):
 
 
 def rows_of(clipes, stage):
-    """image_id -> row, from the artifacts that the run's status names."""
+    """Return image_id -> row, read from the artifacts listed in status.parquet."""
     folder = clipes.folder / "clipes-store"
     status = pq.read_table(folder / "runs" / "voc12" / "status.parquet").to_pylist()
     store = ArtifactStore(str(folder))
@@ -44,7 +44,7 @@ def argmax_mask(row, refined_cam):
 
 
 def share_of_close_confidence(row, confidence):
-    """Share of a photo's pixels whose confidence is within 2 of 255."""
+    """Return the share of pixels whose confidence differs by at most 2 of 255 levels."""
     return (np.abs(ids(row["confidence_png"]).astype(int) - confidence) <= 2).mean()
 
 
@@ -57,7 +57,7 @@ def computed(metrics):
     return {stage: counts["computed_rows"] for stage, counts in metrics["stages"].items() if stage != "manifest"}
 
 
-def test_agrees_with_the_published_program_and_computes_nothing_twice(clipes, golden_arguments, golden_photos):
+def test_a_run_agrees_with_the_published_program_and_is_cached(clipes, golden_arguments, golden_photos):
     ok(clipes(*golden_arguments))
 
     cams, masks = rows_of(clipes, "cams"), rows_of(clipes, "masks")
@@ -95,7 +95,7 @@ def test_agrees_with_the_published_program_and_computes_nothing_twice(clipes, go
     assert (history[0] / "metrics.json").exists()
 
 
-def test_half_precision_agrees_on_the_masks(clipes, golden_arguments, golden_photos):
+def test_bf16_cams_give_almost_the_same_masks_as_fp32_cams(clipes, golden_arguments, golden_photos):
     ok(clipes(*golden_arguments, "--set", "clip.precision=bf16", "--until", "cams"))
     equal = pixels = 0
     for image_id, row in rows_of(clipes, "cams").items():
@@ -106,7 +106,7 @@ def test_half_precision_agrees_on_the_masks(clipes, golden_arguments, golden_pho
     assert set(metrics_of(clipes)) == {"stages"}
 
 
-def test_three_more_photos_cost_three_more_rows(clipes, scene_arguments):
+def test_adding_three_photos_computes_three_rows_per_stage(clipes, scene_arguments):
     split = clipes.folder / "nine.txt"
     split.write_text("\n".join(NINE) + "\n")
     fast = ("--set", f"dataset.split={split}", "--set", "crf.iter_max=1")
@@ -115,7 +115,7 @@ def test_three_more_photos_cost_three_more_rows(clipes, scene_arguments):
     split.write_text(split.read_text() + "\n".join(THREE_MORE) + "\n")
 
     plan = ok(clipes(*scene_arguments, *fast, "--plan", "--verify"))
-    assert "verified: 1 cached artifacts were read completely" in plan  # texts; no other shard is as it was
+    assert "verified: 1 cached artifacts were read completely" in plan  # texts; every other shard has changed
     assert plan_numbers(plan, "cams") == [2, 0, 12, 9, 3]
     assert plan_numbers(plan, "masks") == [2, 0, 12, 9, 3]
     assert rows_of(clipes, "masks") == before
@@ -129,7 +129,7 @@ def test_three_more_photos_cost_three_more_rows(clipes, scene_arguments):
     assert {image_id: after[image_id] for image_id in before} == before
 
 
-def test_two_workers_give_what_one_gives(clipes_process, scene_arguments):
+def test_two_workers_compute_the_same_cams_as_one(clipes_process, scene_arguments):
     clipes = clipes_process
     ok(clipes(*scene_arguments, "--until", "cams"))
     one = rows_of(clipes, "cams")
@@ -142,7 +142,7 @@ def test_two_workers_give_what_one_gives(clipes_process, scene_arguments):
 
 
 @pytest.mark.parametrize(("rate", "code"), [("0.5", 0), ("0.05", 1)])
-def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, scene_arguments, scene_photos, rate, code):
+def test_a_broken_photo_is_a_reject_and_too_many_fail_the_run(clipes, scene_arguments, scene_photos, rate, code):
     folder = clipes.folder / "photos"
     folder.mkdir()
     for image_id in ("scene_00", "scene_01", "scene_02"):
@@ -172,7 +172,7 @@ def test_a_broken_photo_is_a_row_until_there_are_too_many(clipes, scene_argument
         assert rows["scene_01"]["error_kind"] == "upstream"
 
 
-def test_says_every_bad_key_in_a_line_and_exits_2(clipes, scene_arguments):
+def test_each_invalid_key_is_reported_in_one_line_with_exit_code_2(clipes, scene_arguments):
     done = clipes(*scene_arguments, "--set", "cam.box_treshold=0.4", "--set", "crf.iter_max=0")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
@@ -191,14 +191,14 @@ def test_says_every_bad_key_in_a_line_and_exits_2(clipes, scene_arguments):
         ("clip.device=cuda:77", "this host has no cuda:77"),
     ],
 )
-def test_a_mistake_that_can_be_mended_exits_2_without_a_traceback(clipes, scene_arguments, override, message):
+def test_a_user_error_exits_with_2_and_no_traceback(clipes, scene_arguments, override, message):
     done = clipes(*scene_arguments, "--set", override)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_class_words_that_clip_cannot_read_exit_2(clipes, scene_arguments):
+def test_a_prompt_longer_than_77_tokens_exits_with_2(clipes, scene_arguments):
     template = "a {} " + "very " * 90 + "far away."
     done = clipes(*scene_arguments, "--set", f"prompts.template={template}")
     assert done.returncode == 2, done.stderr
@@ -207,6 +207,9 @@ def test_class_words_that_clip_cannot_read_exit_2(clipes, scene_arguments):
 
 
 def plan_numbers(plan, stage):
-    """shards, cached shards, images, copied rows, computed rows of a line of --plan."""
+    """Return the numbers of a stage in the output of --plan.
+
+    They are: shards, cached shards, images, copied rows, computed rows.
+    """
     (line,) = [line for line in plan.splitlines() if line.split()[:1] == [stage]]
     return [int(number) for number in line.split()[1:]]

@@ -1,4 +1,4 @@
-"""The server that runs share, with real servers, which take seconds to start."""
+"""The shared Prefect server, tested with real servers."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from support.process_watch import gone_within, started_in
+from support.process_watch import all_end_within, processes_of_home
 
 from clipes.flows.server import _answers, _Keeper, provide_server
 from clipes.flows.server_process import join_shared_server
@@ -17,19 +17,19 @@ from clipes_core.errors import ConfigError, StageError
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Set a PREFECT_HOME for this test and unset PREFECT_API_URL; check that no server is left."""
+    """Set a new PREFECT_HOME, unset PREFECT_API_URL, and check at the end that no server still runs."""
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with temporary_settings({PREFECT_HOME: tmp_path, PREFECT_API_URL: None}):
         yield tmp_path
-    assert gone_within(10, started_in(tmp_path)), "a server is left"
+    assert all_end_within(10, processes_of_home(tmp_path)), "a server still runs"
 
 
 def kill_server(home):
     os.kill(json.loads((home / "clipes-server" / "server.json").read_text())["pid"], signal.SIGKILL)
 
 
-def test_a_named_server_that_does_not_answer_is_reported_and_nothing_runs(home):
+def test_no_run_starts_if_the_named_server_does_not_answer(home):
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         provide_server() as server,
@@ -38,7 +38,7 @@ def test_a_named_server_that_does_not_answer_is_reported_and_nothing_runs(home):
         server.record(lambda _: pytest.fail("must not begin"))
 
 
-def test_a_run_that_failed_because_its_server_died_is_resumed_with_the_new_one(home):
+def test_a_run_whose_server_died_resumes_with_a_new_server(home):
     calls = []
 
     def run(resumes):
@@ -55,7 +55,7 @@ def test_a_run_that_failed_because_its_server_died_is_resumed_with_the_new_one(h
 
 
 class DyingServer:
-    """A process that looks alive a few more times after it closed its connections."""
+    """A server process that closed its connections but looks alive in the next `seen` checks."""
 
     def __init__(self, seen):
         self.seen = seen
@@ -66,12 +66,12 @@ class DyingServer:
         return self.seen >= 0
 
 
-def test_a_dying_server_counts_as_lost(home):
+def test_a_dying_server_counts_as_lost_before_its_process_ends(home):
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert _Keeper(DyingServer(seen=3)).lost_server(restarts=0)
 
 
-def test_a_run_that_fails_for_another_reason_is_not_called_again(home):
+def test_a_run_that_fails_for_another_reason_is_not_repeated(home):
     calls = []
 
     def run(resumes):
@@ -83,7 +83,7 @@ def test_a_run_that_fails_for_another_reason_is_not_called_again(home):
     assert calls == [False]
 
 
-def test_a_run_that_was_stopped_is_not_called_again_although_its_server_was_lost(home):
+def test_an_interrupted_run_is_not_repeated_if_its_server_died(home):
     calls = []
 
     def run(resumes):
@@ -100,9 +100,9 @@ def test_a_run_that_was_stopped_is_not_called_again_although_its_server_was_lost
 
 
 def test_all_users_share_one_server_until_the_last_one_leaves(home):
-    holds = "import sys; from pathlib import Path; from clipes.flows.server_process import join_shared_server"
-    holds += "\nwith join_shared_server(Path(sys.argv[1])) as server: print(server.pid, flush=True); input()"
-    command = [sys.executable, "-c", holds, str(home)]
+    program = "import sys; from pathlib import Path; from clipes.flows.server_process import join_shared_server"
+    program += "\nwith join_shared_server(Path(sys.argv[1])) as server: print(server.pid, flush=True); input()"
+    command = [sys.executable, "-c", program, str(home)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         pid = int(other.stdout.readline())
         with join_shared_server(home) as server:

@@ -1,4 +1,4 @@
-"""What Prefect says of the task runs of shards: names, tags, logs, attempts and end states."""
+"""The Prefect task runs of shards: their names, tags, logs, attempts and final states."""
 
 import signal
 import threading
@@ -21,36 +21,36 @@ from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
 
-SHARDS = 4000  # so that a task run takes two
+SHARDS = 4000  # with so many shards, one task run makes two
 NAMES = [next(name for name in map(str, count()) if shard_of(name, SHARDS) == shard) for shard in range(3)]
 
 
 @pytest.fixture
 def three(tmp_path, large_scene, seeded_weights):
-    """Three photos: in shards 0 and 1, which one task run takes, and in shard 2."""
+    """Return three photos, one in each of the shards 0, 1 and 2; one task run makes shards 0 and 1."""
     photos = TinyPhotos(tmp_path, large_scene, seeded_weights)
     for name in NAMES:
         photos.add(name)
     return photos
 
 
-class Site(SimpleHTTPRequestHandler):
-    """A web server of photos; what is to happen when one is asked for the first time is in `server.once`."""
+class PhotoHandler(SimpleHTTPRequestHandler):
+    """Serves photos; `server.once` holds a function to call instead at the first request for a photo."""
 
     def do_GET(self):
-        happen = self.server.once.pop(Path(self.path).stem, None)
-        if happen is None:
+        disturb = self.server.once.pop(Path(self.path).stem, None)
+        if disturb is None:
             super().do_GET()
         else:
-            happen(self)
+            disturb(self)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
-def site(three):
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(three.folder))) as server:
+def photo_server(three):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(PhotoHandler, directory=str(three.folder))) as server:
         server.once = {}
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -59,13 +59,13 @@ def site(three):
         thread.join()
 
 
-def asking(request):
-    """The worker process at the other end of a request."""
+def requesting_worker(request):
+    """Return the worker process that sent a request."""
     port = request.client_address[1]
     for process in psutil.Process().children(recursive=True):
         if any(connection.laddr.port == port for connection in process.net_connections()):
             return process
-    raise AssertionError(f"nobody asks from port {port}")
+    raise AssertionError(f"no worker uses port {port}")
 
 
 def config_of(photos, **execution):
@@ -73,9 +73,9 @@ def config_of(photos, **execution):
     return config.model_copy(update={"name": photos.folder.name})
 
 
-def over_the_network(photos, site, **execution):
+def config_over_http(photos, photo_server, **execution):
     config = config_of(photos, **execution)
-    dataset = config.dataset.model_copy(update={"root": f"http://127.0.0.1:{site.server_port}"})
+    dataset = config.dataset.model_copy(update={"root": f"http://127.0.0.1:{photo_server.server_port}"})
     return config.model_copy(update={"dataset": dataset})
 
 
@@ -84,19 +84,19 @@ def flow_run(client, name):
     return run
 
 
-def seen(client, name):
-    """The task runs of the only flow run of a name, by their names, when all have ended."""
+def ended_task_runs(client, name):
+    """Wait until all task runs of a flow run have ended, and return them by name."""
     chosen, until = FlowRunFilter(id={"any_": [flow_run(client, name).id]}), time.monotonic() + 60
     while time.monotonic() < until:
         runs = {run.name: run for run in client.read_task_runs(flow_run_filter=chosen)}
         if all(run.state.is_final() for run in runs.values()):
             return runs
         time.sleep(0.2)
-    raise AssertionError(f"still on: {[run.name for run in runs.values() if not run.state.is_final()]}")
+    raise AssertionError(f"still running: {[run.name for run in runs.values() if not run.state.is_final()]}")
 
 
 def log_of(client, run, text):
-    """What a task run has logged, when a text is there."""
+    """Wait until the log of a task run contains a text, and return the log."""
     until = time.monotonic() + 60
     while time.monotonic() < until:
         log = "\n".join(line.message for line in client.read_logs(LogFilter(task_run_id={"any_": [run.id]})))
@@ -107,24 +107,24 @@ def log_of(client, run, text):
 
 
 def states(photos, stage):
-    """Shard -> state and attempt, as status.parquet has them."""
+    """Return shard -> (state, attempt) from status.parquet."""
     status = read_run(str(photos.folder / "store"), photos.folder.name)
     return {row["shard"]: (row["state"], row["attempt"]) for row in status.shards if row["stage"] == stage}
 
 
-def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
+def test_a_failed_shard_stops_only_the_shards_that_depend_on_it(server, three):
     config = config_of(three)
     run = prepare_run(config, "masks")
-    taken = Path(run.store.artifact_uri(run.plan(STAGES["cams"], 0, {}, {}).key))
-    taken.mkdir(parents=True)
+    blocked = Path(run.store.artifact_uri(run.plan(STAGES["cams"], 0, {}, {}).key))
+    blocked.mkdir(parents=True)
 
-    with pytest.raises(StageError, match=rf"^cams shard 0: {taken} cannot be used .*; repair it"):
+    with pytest.raises(StageError, match=rf"^cams shard 0: {blocked} cannot be used .*; repair it"):
         pipeline(config, "masks")
 
     assert states(three, "cams") == {0: ("failed", 1), 1: ("completed", 1), 2: ("completed", 1)}
     assert states(three, "masks") == {0: ("pending", 1), 1: ("completed", 1), 2: ("completed", 1)}
     with get_client(sync_client=True) as client:
-        runs = seen(client, config.name)
+        runs = ended_task_runs(client, config.name)
         assert {name: run.state_name for name, run in runs.items()} == {
             "texts 000/001": "Completed",
             "cams 0000-0001/4000": "Failed",
@@ -136,31 +136,31 @@ def test_a_failed_shard_stops_what_stands_on_it_and_nothing_else(server, three):
         assert {frozenset(run.tags) for name, run in runs.items() if "cams" in name} == {
             frozenset({"cams", config.name})
         }
-        assert f"{taken} cannot be used" in runs["cams 0000-0001/4000"].state.message
+        assert f"{blocked} cannot be used" in runs["cams 0000-0001/4000"].state.message
         assert runs["masks 0000-0001/4000"].state.message == "not run: it reads cams shard 0, which has failed"
         assert runs["masks 0002/4000"].state.message.startswith("1 rows, 0 copied, 1 computed, 0 errors in ")
         log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
         assert "shard 1: 1 rows, 0 copied, 1 computed, 0 errors in " in log
         assert " by cpu:" in log
-        assert f"{taken.parent}/001-" in log
+        assert f"{blocked.parent}/001-" in log
         assert "cams shard 0: " in flow_run(client, config.name).state.message
 
 
 @pytest.mark.slow
-def test_what_may_pass_costs_one_attempt_of_one_shard(server, three, site):
+def test_a_transient_failure_costs_one_attempt_of_one_shard(server, three, photo_server):
     killed, _, busy = NAMES
-    site.once = {
-        killed: lambda request: asking(request).send_signal(signal.SIGKILL),
+    photo_server.once = {
+        killed: lambda request: requesting_worker(request).send_signal(signal.SIGKILL),
         busy: lambda request: request.send_error(503),
     }
-    config = over_the_network(three, site)
+    config = config_over_http(three, photo_server)
 
     pipeline(config, "masks")
 
     assert states(three, "cams") == {0: ("completed", 2), 1: ("completed", 1), 2: ("completed", 2)}
     assert states(three, "masks") == dict.fromkeys(range(3), ("completed", 1))
     with get_client(sync_client=True) as client:
-        runs = seen(client, config.name)
+        runs = ended_task_runs(client, config.name)
         assert {(run.state_name, run.run_count) for name, run in runs.items() if "cams" in name} == {("Completed", 2)}
         assert {(run.state_name, run.run_count) for name, run in runs.items() if "masks" in name} == {("Completed", 1)}
         log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
@@ -170,15 +170,15 @@ def test_what_may_pass_costs_one_attempt_of_one_shard(server, three, site):
 
 
 @pytest.mark.slow
-def test_a_shard_that_hangs_is_ended_and_its_worker_replaced(server, three, site):
+def test_a_hanging_shard_is_stopped_and_its_worker_replaced(server, three, photo_server):
     workers, end = [], threading.Event()
 
     def hang(request):
-        workers.append(asking(request))
+        workers.append(requesting_worker(request))
         end.wait()
 
-    site.once = {NAMES[0]: hang}
-    config = over_the_network(three, site, retries=0, shard_timeout_s=60)
+    photo_server.once = {NAMES[0]: hang}
+    config = config_over_http(three, photo_server, retries=0, shard_timeout_s=60)
     try:
         with pytest.raises(StageError, match=r"^cams shard 0: stopped after 60 s: raise execution\.shard_timeout_s$"):
             pipeline(config, "masks")

@@ -39,26 +39,26 @@ def lines(console):
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
 
-def test_a_training_has_a_line_after_its_counts_and_scores(console):
+def test_a_training_is_summarised_after_its_counts_and_scores(console):
     print_metrics(console, {"stages": {"segmenter": COUNTS}, "segmenter": SCORES, "training": TRAINING})
     assert lines(console)[1:] == [
         "segmenter (iterations) 1 0 0 600 0 600 10.00 60.0 50.0",
         "score mIoU pixel accuracy mean accuracy power photos",
         "Segmenter (evaluation) 0.5000 0.7500 0.6250 6",
-        "segmenter trained for 600 iterations at 12.50 iterations/s in bf16 by 2 processes on cuda, 81.2% of the "
-        "labelled pixels kept, best mIoU during training 0.5100 at iteration 540",
+        "segmenter trained for 600 iterations at 12.50 iterations/s in bf16 by 2 processes on cuda, the loss used "
+        "81.2% of the labelled pixels, best mIoU during training 0.5100 at iteration 540",
     ]
 
 
-def test_a_training_resumed_at_its_end_has_no_speed(console):
+def test_a_training_resumed_after_its_last_iteration_has_no_speed(console):
     training = {**TRAINING, "iterations_per_second": None, "processes": 1, "best_miou": None}
     print_metrics(console, {"stages": {}, "training": training})
     assert lines(console)[-1] == (
-        "segmenter trained for 600 iterations in bf16 by 1 process on cuda, 81.2% of the labelled pixels kept"
+        "segmenter trained for 600 iterations in bf16 by 1 process on cuda, the loss used 81.2% of the labelled pixels"
     )
 
 
-def test_the_status_of_a_running_training_counts_iterations(console):
+def test_the_status_of_a_running_training_shows_iterations(console):
     run = {"name": "demo", "state": "running", "started": "now", "photos": 9, "error": None}
     shards = [
         {"stage": "masks", "shard": 0, "state": "completed", "images": 9},

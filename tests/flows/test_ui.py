@@ -1,4 +1,4 @@
-"""The artifacts that a real Prefect server receives from a run."""
+"""The Prefect artifacts that a run sends to a real Prefect server."""
 
 import base64
 import io
@@ -30,8 +30,8 @@ from clipes.tasks.ui.terminal_progress import Done
 from clipes.tasks.ui.ui_progress import show_progress_in_ui
 from clipes_core.errors import StageError
 
-NOBODY = "http://127.0.0.1:9/api"  # the discard port: no server listens
-PATIENCE_S = 120
+DEAD_SERVER = "http://127.0.0.1:9/api"  # the discard port: no server listens
+TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +47,11 @@ def server(server_environment):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, large_scene, seeded_weights):
-    """Six photos with truth."""
+    """Return six photos with true masks."""
     photos = TinyPhotos(tmp_path_factory.mktemp("ui"), large_scene, seeded_weights)
     Image.new("L", (64, 48), 8).save(photos.folder / "truth.png")
-    for place in range(6):
-        photos.add(f"p{place}", truth="truth.png")
+    for number in range(6):
+        photos.add(f"p{number}", truth="truth.png")
     return photos
 
 
@@ -61,7 +61,7 @@ def config_of(photos, name, **execution):
 
 
 def artifacts_of(name):
-    """Return key -> artifact of the newest flow run of this name."""
+    """Return key -> Prefect artifact of the newest flow run with this name."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
         newest = max(runs, key=lambda run: run.created)
@@ -71,7 +71,7 @@ def artifacts_of(name):
 
 @pytest.fixture(scope="module")
 def shown(server, photos):
-    """Run the pipeline; return its artifacts in the UI, and its metrics."""
+    """Run the pipeline, and return its Prefect artifacts and its metrics."""
     metrics = pipeline(config_of(photos, "Seen.ui")).metrics
     return artifacts_of("Seen.ui"), metrics
 
@@ -80,7 +80,7 @@ STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")
 COUNTED = ("cams", "masks", "mask_scores")
 
 
-def test_the_keys_of_the_artifacts_begin_with_the_runs_name(shown):
+def test_the_keys_of_the_artifacts_start_with_the_name_of_the_run(shown):
     artifacts, _ = shown
     types = {key: artifact.type for key, artifact in artifacts.items()}
     assert types == {
@@ -92,7 +92,7 @@ def test_the_keys_of_the_artifacts_begin_with_the_runs_name(shown):
     }
 
 
-def test_each_stage_has_the_counts_of_metrics_json(shown):
+def test_the_table_of_a_stage_has_the_counts_of_metrics_json(shown):
     artifacts, metrics = shown
     for stage in STAGES:
         counts = metrics["stages"][stage]
@@ -104,7 +104,7 @@ def test_each_stage_has_the_counts_of_metrics_json(shown):
         assert len(shards) == counts["shards"]
 
 
-def test_progress_ends_at_100_percent(shown):
+def test_the_progress_of_each_stage_ends_at_100_percent(shown):
     artifacts, _ = shown
     for stage in COUNTED:
         found = artifacts[f"seen-ui-{stage.replace('_', '-')}-progress"]
@@ -112,7 +112,7 @@ def test_progress_ends_at_100_percent(shown):
         assert found.description.startswith("6 of 6 after ")
 
 
-def test_scores_and_pictures_are_those_of_the_run(shown):
+def test_the_artifacts_show_the_scores_and_pictures_of_the_run(shown):
     artifacts, metrics = shown
     mean, *classes = json.loads(artifacts["seen-ui-class-scores"].data)
     assert mean["pseudo_mask"] == pytest.approx(metrics["pseudo_mask"]["miou"], abs=1e-4)
@@ -138,7 +138,7 @@ def test_a_failed_run_shows_its_results_so_far(server, photos):
     )
 
 
-def seen_progress(key):
+def shown_progress(key):
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
     return [artifact.data for artifact in found]
@@ -149,8 +149,8 @@ def test_progress_is_updated_during_a_run(server, monkeypatch):
     counts = {"cams": Done(1), "masks": Done(9)}
 
     def wait_for(percent):
-        end = time.monotonic() + PATIENCE_S
-        while seen_progress("moving-cams-progress") != [percent]:
+        end = time.monotonic() + TIMEOUT_S
+        while shown_progress("moving-cams-progress") != [percent]:
             assert time.monotonic() < end
             time.sleep(0.05)
 
@@ -161,12 +161,12 @@ def test_progress_is_updated_during_a_run(server, monkeypatch):
             counts["cams"] = Done(3)
             wait_for(75)
             counts["cams"] = Done(7)
-        return seen_progress("moving-cams-progress"), seen_progress("moving-masks-progress")
+        return shown_progress("moving-cams-progress"), shown_progress("moving-masks-progress")
 
     assert moving() == ([100], [])
 
 
-def test_a_server_that_does_not_answer_is_logged_once_and_the_block_continues(server, monkeypatch, caplog):
+def test_a_server_that_stops_answering_is_logged_once(server, monkeypatch, caplog):
     monkeypatch.setattr(ui_progress, "REFRESH_SECONDS", 0.05)
     counted = []
 
@@ -176,10 +176,10 @@ def test_a_server_that_does_not_answer_is_logged_once_and_the_block_continues(se
 
     @flow(name="alone")
     def alone():
-        gone = {PREFECT_API_URL: NOBODY, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}
-        # With other settings Prefect makes a new client; the flow's own would still reach the real server.
+        no_server = {PREFECT_API_URL: DEAD_SERVER, PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED: False}
+        # With changed settings Prefect creates a new client; the client of the flow would still reach the real server.
         with (
-            temporary_settings(gone),
+            temporary_settings(no_server),
             SyncClientContext({"timeout": 5}),
             show_progress_in_ui("alone", {"cams": 1000}, count),
         ):
@@ -188,5 +188,5 @@ def test_a_server_that_does_not_answer_is_logged_once_and_the_block_continues(se
         return "done"
 
     assert alone() == "done"
-    (told,) = [text for text in caplog.messages if "does not show" in text]
-    assert told.startswith("the Prefect UI does not show the progress: ConnectError")
+    (message,) = [text for text in caplog.messages if "does not show" in text]
+    assert message.startswith("the Prefect UI does not show the progress: ConnectError")

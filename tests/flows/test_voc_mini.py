@@ -1,4 +1,4 @@
-"""All real photos, and the real network: what a user of VOC sees, and what it costs in memory."""
+"""Runs on all real photos, with the real network or with large photos: their results and their peak memory."""
 
 import io
 import json
@@ -18,7 +18,7 @@ GIB = 1024  # MiB
 
 @pytest.fixture
 def clipes(clipes_process):
-    """The command as a process of its own."""
+    """Return the command, run as a separate process."""
     return clipes_process
 
 
@@ -41,7 +41,7 @@ def ids(png):
     return np.array(Image.open(io.BytesIO(png)))
 
 
-def test_all_photos_become_masks_once(clipes, real_data, configs, golden):
+def test_all_photos_get_masks_and_a_rerun_computes_nothing(clipes, real_data, configs, golden):
     arguments = (
         "run",
         str(configs / "voc12.yaml"),
@@ -81,7 +81,7 @@ def test_all_photos_become_masks_once(clipes, real_data, configs, golden):
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(clipes, real_data, configs, golden):
-    """A photo's pixels are 2 MB as the network sees them; 190 more of them must not stay."""
+    """Compare 228 with 38 photos: the pixels of a photo take 2 MB in the network and must not stay in memory."""
     ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
     split = clipes.folder / "some.txt"
 
@@ -102,8 +102,8 @@ def test_memory_does_not_grow_with_the_number_of_photos(clipes, real_data, confi
     assert peak_memory(228) < peak_memory(38) + 150
 
 
-def test_the_real_network_makes_masks_in_bounded_memory(clipes, real_data, configs):
-    """ViT-B/16 in float32 with a dense CRF of ten iterations, on a few photos of several sizes."""
+def test_vit_b16_makes_masks_in_less_than_3_gib(clipes, real_data, configs):
+    """Run ViT-B/16 in float32 and a dense CRF with ten iterations on a few photos of several sizes."""
     ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
     (clipes.folder / "few.txt").write_text("\n".join(ids_listed[::29]) + "\n")
     done = clipes(
@@ -119,7 +119,7 @@ def test_the_real_network_makes_masks_in_bounded_memory(clipes, real_data, confi
     assert metrics["stages"]["cams"]["peak_memory_mib"] < 3 * GIB
 
 
-def test_a_photo_of_24_megapixels_goes_through(clipes, configs):
+def test_a_photo_of_24_megapixels_gets_a_full_size_mask(clipes, configs):
     generator = np.random.default_rng(0)
     tile = generator.integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(tile).resize((6000, 4000), Image.Resampling.BICUBIC).save(clipes.folder / "large.jpg")

@@ -1,4 +1,4 @@
-"""CAMs of one photo, made by clipes and by the oracle from the same texts."""
+"""CAMs of one photo, which clipes and the oracle compute from the same texts."""
 
 import numpy as np
 import open_clip
@@ -54,8 +54,8 @@ def oracle_words(class_ids, fusion):
 def assert_like_the_oracle(model, photo, prompts, pooling="patch_mean", class_ids=CLASS_IDS, **cam):
     """Compare scores and initial CAMs with the oracle's, and each refined CAM with the oracle's refinement of that CAM.
 
-    A cell at the threshold of its box would turn a difference of 1e-6 into one of 1e-2, if the oracle refined
-    its own CAM.
+    The oracle does not refine its own CAM. If a cell is close to the box threshold, a difference of 1e-6 between the
+    initial CAMs could change the box, and cause a difference of 1e-2 between the refined CAMs.
     """
     actual = cams_of(Backbone(model.visual, pooling), features_of(model, prompts), photo, class_ids, **cam)
     switches = {"templates": prompts.templates, "fusion": prompts.fusion, "pooling": pooling, **cam}

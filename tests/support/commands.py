@@ -1,4 +1,4 @@
-"""The clipes command: as a process of its own, and in the process of the tests."""
+"""The clipes command, run as a separate process or inside the process of the tests."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from clipes.tasks.machine.log import LOGGER
 
 CLIPES = Path(sys.executable).with_name("clipes")
 INLINE = ("--set", "execution.runner.kind=inline")
-WITH_A_RUNNER = ("run", "prompts")  # the commands that make shards
+WITH_RUNNER = ("run", "prompts")  # the commands that make shards
 
 
 def settings(*overrides: str) -> tuple[str, ...]:
@@ -27,19 +27,19 @@ def settings(*overrides: str) -> tuple[str, ...]:
     return tuple(word for override in overrides for word in ("--set", override))
 
 
-def heed_ctrl_c() -> None:
-    """Let a process that is being started end at Ctrl-C; a job in the background of a shell ignores it."""
+def end_at_ctrl_c() -> None:
+    """Let the started process end at Ctrl-C even if the tests are a background job, which ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
 class ClipesProcess:
-    """The clipes command in a folder of its own, as a user calls it.
+    """The clipes command as a separate process, as a user calls it.
 
     Attributes:
-        folder: where it is called.
-        environment: added to the process's.
-        program: the command.
+        folder: folder in which the command is called.
+        environment: environment variables added to those of this process.
+        program: program and its first arguments.
     """
 
     folder: Path
@@ -67,17 +67,17 @@ class ClipesProcess:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_ctrl_c,
+            preexec_fn=end_at_ctrl_c,
         )
 
 
 @dataclass(frozen=True)
 class ClipesHere:
-    """The same command in this process, its shards made by the inline runner: it imports nothing anew.
+    """The same command inside this process, with the inline runner, which saves the imports of a new process.
 
     Attributes:
-        folder: where it is called.
-        environment: of the call, beside this process's.
+        folder: folder in which the command is called.
+        environment: environment variables that are set during the call.
     """
 
     folder: Path
@@ -90,15 +90,16 @@ class ClipesHere:
             temporary_settings({PREFECT_API_URL: self.environment["PREFECT_API_URL"]}),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            _own_handlers(),
+            _restored_handlers(),
         ):
             patch.chdir(self.folder)
             for name, value in self.environment.items():
                 patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["clipes", *arguments, *(INLINE if arguments[0] in WITH_A_RUNNER else ())])
+            patch.setattr(sys, "argv", ["clipes", *arguments, *(INLINE if arguments[0] in WITH_RUNNER else ())])
             code = _exit_code()
-        told = err.getvalue().replace(f" {' '.join(INLINE)}", "")  # of the command that a message says to repeat
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), told)
+        # A message that quotes the command to repeat must not show the arguments added here.
+        stderr = err.getvalue().replace(f" {' '.join(INLINE)}", "")
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), stderr)
 
 
 def _exit_code() -> int:
@@ -110,8 +111,8 @@ def _exit_code() -> int:
 
 
 @contextlib.contextmanager
-def _own_handlers() -> Iterator[None]:
-    """What the block does to logging and signals ends with it."""
+def _restored_handlers() -> Iterator[None]:
+    """Restore the handlers of logging and signals at the end of the block."""
     logger = logging.getLogger(LOGGER)
     handlers, before = list(logger.handlers), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,17 +1,17 @@
-"""Damage to Parquet files, as a disk or a network does it."""
+"""Damage to Parquet files, as a faulty disk or network causes it."""
 
 import pyarrow.parquet as pq
 
 
-def flip(path, place, bit=0):
-    """Flip a bit of a file; a negative place counts from its end."""
+def flip(path, offset, bit=0):
+    """Flip a bit of the byte at an offset; a negative offset counts from the end of the file."""
     content = bytearray(path.read_bytes())
-    content[place] ^= 1 << bit
+    content[offset] ^= 1 << bit
     path.write_bytes(content)
 
 
 def flip_in_page(path, group, column):
-    """Flip the last bit of the last page of a column."""
+    """Flip a bit in the last byte of the last page of a column."""
     with pq.ParquetFile(path) as parquet:
         chunk = parquet.metadata.row_group(group).column(column)
     start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset

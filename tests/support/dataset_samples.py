@@ -1,4 +1,4 @@
-"""Samples of a training's data set, as a loader reads them."""
+"""Samples of a training set, as a data loader reads them."""
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -17,7 +17,7 @@ RANDOM = [
 
 
 def samples(dataset, draws, workers=0, skipped=0):
-    """The samples of some draws, one by one."""
+    """Return the samples of the first `draws` draws after `skipped` draws."""
     sampler = DrawSampler(dataset)
     sampler.skip(skipped)
     loader = DataLoader(dataset, sampler=sampler, num_workers=workers, collate_fn=list)
@@ -25,5 +25,5 @@ def samples(dataset, draws, workers=0, skipped=0):
 
 
 def same(one, other):
-    """Whether two samples show the same photo with the same maps."""
+    """Return whether two samples have the same photo, labels and confidence."""
     return all(np.array_equal(one[key], other[key]) for key in ("img", "gt_seg_map", "gt_confidence", "image_id"))

@@ -1,4 +1,4 @@
-"""Runs that something happens to in the middle, and what must hold when the same command is called again."""
+"""Runs that a test disturbs halfway, and checks of the rerun that resumes them."""
 
 import json
 import time
@@ -12,30 +12,31 @@ SHARDED = ("cams", "masks", "mask_scores")
 
 
 def files_of(store):
-    """Path below the store -> size, temporary files too."""
+    """Return path below the store -> size of the file, including temporary files."""
     fs, folder = fsspec.url_to_fs(str(store), use_listings_cache=False)
     found = fs.find(folder, detail=True)
     return {path.removeprefix(folder).lstrip("/"): entry["size"] for path, entry in found.items()}
 
 
 def artifacts(store, *stages):
-    """Paths below the store of the artifacts of photos."""
+    """Return the paths below the store of the artifacts of stages; by default of `SHARDED`."""
     wanted = {("artifacts", stage) for stage in stages or SHARDED}
     return {path for path in files_of(store) if tuple(path.split("/")[:2]) in wanted and not path.endswith(".tmp")}
 
 
 def rows(store):
-    """Path below the store, which holds the digest of what the rows are made of -> rows of a photos' artifact."""
+    """Return path below the store -> rows of the artifact; the path contains the digest of the artifact's inputs."""
     return {path: ArtifactStore(str(store)).read(f"{store}/{path}").to_pylist() for path in artifacts(store)}
 
 
 def run_file(store, name):
+    """Read a JSON file of the run."""
     with fsspec.open(f"{store}/runs/voc12/{name}") as file:
         return json.load(file)
 
 
-def in_the_middle(clipes, arguments, store, stage="cams"):
-    """Start a run, and return it when the first shard of a stage is made."""
+def start_and_wait_for_shard(clipes, arguments, store, stage="cams"):
+    """Start a run, and return its process once the first shard of a stage is made."""
     process = clipes.start(*arguments, "--store", str(store))
     while not artifacts(store, stage):
         assert process.poll() is None, process.communicate()
@@ -43,10 +44,10 @@ def in_the_middle(clipes, arguments, store, stage="cams"):
     return process
 
 
-def check_resumed(clipes, arguments, store, undisturbed):
-    """The same command again makes what is missing, and the whole is that of an undisturbed run."""
-    before, whole = artifacts(store), rows(undisturbed)
-    assert len(before) < len(whole), "it was not in the middle any more"
+def check_resumed(clipes, arguments, store, uninterrupted_store):
+    """Check that a rerun computes only the missing shards, and that the store then equals an uninterrupted one."""
+    before, whole = artifacts(store), rows(uninterrupted_store)
+    assert len(before) < len(whole), "the run had already made all shards"
     assert rows(store).items() <= whole.items()
     again = clipes(*arguments, "--store", str(store), timeout=500)
     assert again.returncode == 0, again.stderr

@@ -1,4 +1,4 @@
-"""Free ports of this host for the servers of tests, and the ports that a process listens on."""
+"""Free ports of this host, and the ports on which a process listens."""
 
 import socket
 
@@ -8,9 +8,9 @@ import psutil
 def free_ports(count: int) -> list[int]:
     """Return different free ports, chosen by the operating system from its range for short-lived connections.
 
-    Two test processes that choose at the same moment almost never get the same port. Prefect's own choice is one of
-    1000 ports, and two of its servers that chose the same one did not notice: the second test process used the server
-    of the first.
+    Two test processes that ask at the same moment almost never get the same port. Prefect itself chooses among only
+    1000 ports. When two of its servers chose the same port, neither failed, and the second test process used the server
+    of the first one.
     """
     probes = [socket.socket() for _ in range(count)]
     try:

@@ -1,4 +1,4 @@
-"""Losses of processes that share a batch under torch.distributed."""
+"""Gradients of the confidence-guided loss, for a batch that processes share under torch.distributed."""
 
 import torch
 from torch import distributed
@@ -10,7 +10,7 @@ CLASS_WEIGHT = (1.0, 2.0, 0.5)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits, labels and confidence of four images; the last two have far fewer confident pixels."""
+    """Return logits, labels and confidence of four images; the last two have far fewer confident pixels."""
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 3, 5, 4, generator=draw)
     label = torch.randint(0, 3, (4, 5, 4), generator=draw)
@@ -21,11 +21,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def gradient(images: slice, sure: bool) -> tuple[torch.Tensor, float]:
-    """The gradient of the loss for some images, and the kept fraction.
+    """Return the gradient of the loss for some images, and the kept fraction.
 
     Args:
-        images: which of the four.
-        sure: False sets the confidence of the last two images to zero.
+        images: slice of the four images.
+        sure: if false, the confidence of the last two images is set to zero.
     """
     logits, label, confidence = batch()
     if not sure:

@@ -1,4 +1,4 @@
-"""What the source files of this repository import, read without running them."""
+"""The imports of the source files of this repository, read without running the files."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ LAYERS = ("flows", "tasks", "clipes_core")
 
 
 def source_files(folder: str = "") -> list[Path]:
-    """All modules of the project, or of one folder; never empty."""
+    """Return the source files of the project, or of one folder; never an empty list."""
     folders = [ROOT / folder] if folder else [ROOT / layer for layer in LAYERS]
     found = sorted(source for each in folders for source in each.rglob("*.py"))
     assert found, f"no modules found in {folder or LAYERS}"
@@ -16,7 +16,7 @@ def source_files(folder: str = "") -> list[Path]:
 
 
 def imported_modules(source: Path) -> set[str]:
-    """Dotted names imported anywhere in `source`, inside functions included."""
+    """Return the dotted names that a source file imports, including imports inside functions."""
     names = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
@@ -27,5 +27,5 @@ def imported_modules(source: Path) -> set[str]:
 
 
 def under(name: str, prefixes: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of some packages or modules, or lies in one."""
+    """Return whether a dotted name is one of the packages or modules `prefixes`, or is inside one of them."""
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

@@ -1,7 +1,7 @@
 """The clipes command with three more commands: python interrupted_command.py COMMAND SECONDS.
 
-Each prints a line when its work begins, when it is being closed and when it is closed, and waits after the first two
-until it can read a byte. Signals within SECONDS of the first one count as the same.
+Each command prints a line when its work begins, when it starts to close and when it has closed. After each of the first
+two lines it waits for a byte on standard input. Signals within SECONDS of the first one count as the same signal.
 """
 
 import os

@@ -1,7 +1,7 @@
 """A program that is interrupted while it uses a worker pool: python interrupted_pools.py SCENARIO TRIALS.
 
-It sends SIGINT to its process group, as a terminal does with Ctrl-C, and prints a line of JSON for each trial: how the
-pool's block ended, and how the calls ended that two threads waited for.
+The program sends SIGINT to its process group, as a terminal does at Ctrl-C. For each trial it prints a line of JSON:
+how the block of the pool ended, and how the calls ended for which two threads waited.
 """
 
 import json
@@ -21,12 +21,12 @@ SLOTS = [WorkerSlot("cpu", 1)] * 2
 
 
 def sleep_in(pool: WorkerPool) -> None:
-    """Wait for a worker that stands still."""
+    """Wait for a worker that sleeps."""
     call(pool, time.sleep, 60, timeout_s=None)
 
 
 def sleep_and_renew(pool: WorkerPool) -> None:
-    """End the workers after the call, as a training does."""
+    """Wait for a worker that sleeps, then end the idle workers, as a training does."""
     try:
         sleep_in(pool)
     finally:
@@ -34,14 +34,14 @@ def sleep_and_renew(pool: WorkerPool) -> None:
 
 
 def training(pool: WorkerPool, trial: int) -> float:
-    """Start the workers; return when to interrupt the calls [s]."""
+    """Start the workers, and return after how many seconds to interrupt the calls."""
     for _ in SLOTS:
         call(pool, time.sleep, 0, timeout_s=None)
     return 0.1
 
 
 def starting(pool: WorkerPool, trial: int) -> float:
-    """Let the calls start the workers; return when to interrupt that [s], each time a little later."""
+    """Leave the start of the workers to the calls, and return a delay [s] that grows with each trial."""
     return 0.03 * trial
 
 

@@ -1,4 +1,4 @@
-"""Records of shards for tests of a ledger, and the photos that they reject."""
+"""Records of shards and rejects of photos, for tests that fill a ledger."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +24,6 @@ def record(
 
 
 def finished(ledger: Ledger, made: ShardRecord, attempt: int = 1) -> None:
-    """Let a shard start and finish."""
+    """Record in the ledger that a shard started and finished."""
     ledger.started(made.stage, made.shard, attempt)
     ledger.finished(made, attempt)

@@ -1,4 +1,4 @@
-"""Photos whose masks can be told from their pixels, with the artifacts of these masks, in any store."""
+"""Photos whose masks are computed from their pixels, and the artifacts of these masks, in any store."""
 
 import io
 from dataclasses import asdict, dataclass, field
@@ -30,25 +30,25 @@ def noise(seed, size_hw=(24, 32)):
 
 
 def ids_of(image_rgb):
-    """The mask that a photo of these tests has: its red, modulo three."""
+    """Return the mask of a photo: its red channel modulo three."""
     return image_rgb[..., 0] % 3
 
 
 def confidence_of(image_rgb):
-    """The confidence that a photo of these tests has: its green."""
+    """Return the confidence of a photo: its green channel."""
     return np.ascontiguousarray(image_rgb[..., 1])
 
 
 @dataclass
 class MaskedPhotos:
-    """Photos of noise below a URI, and the artifacts of their masks."""
+    """Photos of random pixels below a URI, and the artifacts of their masks."""
 
     uri: str
     shards: list[list[MasksRow]] = field(default_factory=lambda: [[], []])
     uris: dict[str, str] = field(default_factory=dict)
 
     def add(self, image_id, data=None, row=None, shard=0):
-        """Write a photo, by default one of noise, and add its row, by default with the mask that it tells."""
+        """Write a photo and add its row; by default a photo of random pixels, and the mask computed from them."""
         image = noise(len(self.uris))
         self.uris[image_id] = f"{self.uri}/photos/{image_id}.png"
         write_bytes(self.uris[image_id], png(image) if data is None else data)
@@ -62,7 +62,7 @@ class MaskedPhotos:
         ]
 
     def artifacts(self):
-        """Write the artifacts."""
+        """Write the artifacts, and return their URIs."""
         return [self.artifact(shard) for shard in range(len(self.shards))]
 
     def artifact(self, shard):

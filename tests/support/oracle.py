@@ -1,7 +1,8 @@
-"""The method once more: one photo, one class, one text at a time, in float64, plain rather than fast.
+"""The oracle: a second implementation of the method, in float64, plain rather than fast.
 
-It imports nothing of this repository, so that the tests can hold the repository's results against it. From
-OpenCLIP it takes the weights, their layout and the tokenizer; what the weights compute is written out here.
+It processes one photo, one class and one text at a time. It imports nothing from this repository, so that the tests can
+compare the results of the repository with it. From OpenCLIP it takes the weights, their layout and the tokenizer; it
+implements the computations of the networks itself.
 Axes: K classes present, M background words, C channels, E embedding, n = h * w patches, H W pixels, h w grid.
 
 Source: CLIP-ES (CVPR 2023, arXiv 2212.09506), sec. 3, eq. (1)-(9).
@@ -40,7 +41,7 @@ REFERENCE_MEAN_BGR = (104.008, 116.669, 122.675)
 
 @dataclass(frozen=True)
 class CamSwitches:
-    """What decides the CAMs; the defaults are the paper's for VOC."""
+    """Settings of the CAMs; the defaults are the paper's for VOC."""
 
     templates: tuple[str, ...] = ("a clean origami {}.",)
     fusion: Literal["sentence", "feature", "cam"] = "sentence"
@@ -57,7 +58,7 @@ class CamSwitches:
 
 @dataclass(frozen=True)
 class MaskSwitches:
-    """What decides the mask and its confidence; the defaults are the paper's."""
+    """Settings of the mask and its confidence; the defaults are the paper's."""
 
     enabled: bool = True
     iter_max: int = 10
@@ -81,12 +82,13 @@ class Cams(NamedTuple):
 
 
 class VisualPass(NamedTuple):
-    """One pass of a picture through the visual encoder.
+    """The results of one pass through the visual encoder.
 
     Attributes:
-        patches: (n, C) float64, patch tokens of the last block's ln_1 output; `embedding` depends on them.
+        patches: (n, C) float64, patch tokens of the last block's ln_1 output. `embedding` is computed from them, so
+            that autograd can differentiate scores with respect to them.
         embedding: (E,) float64, not normalised.
-        attentions: one (n, n) float64 per block: mean over the heads, class token dropped.
+        attentions: (n, n) float64 per block, averaged over the heads, without the class token.
     """
 
     patches: Tensor
@@ -95,7 +97,7 @@ class VisualPass(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Scores of a confusion matrix, in [0, 1]; a class without truth has no IoU and is in no mean."""
+    """Scores of a confusion matrix, in [0, 1]; a class without truth has no IoU and does not count in the means."""
 
     miou: float
     pixel_accuracy: float
@@ -105,7 +107,7 @@ class Metrics(NamedTuple):
 
 
 def oracle_model(weights: Path) -> open_clip.CLIP:
-    """The float32 CLIP of a file that holds a state dict in OpenAI's layout."""
+    """Load a float32 CLIP from a state dict in OpenAI's layout."""
     state_dict = torch.load(weights, weights_only=True)
     model = open_clip.model.build_model_from_openai_state_dict(state_dict, cast_dtype=torch.float32)
     return model.float()
@@ -118,17 +120,17 @@ def oracle_cams(
     background: Sequence[str] = VOC_BACKGROUND_WORDS,
     **switches: Any,
 ) -> Cams:
-    """Scores, initial and refined CAMs of the classes present in one photo (eq. 1-7).
+    """Compute scores, initial CAMs and refined CAMs of the classes present in one photo (eq. 1-7).
 
     Args:
-        model: a CLIP with a plain ViT; its weights are read as float64 and stay as they are.
-        photo: RGB.
-        classes: K lists of words; one sentence each for fusion "sentence", else the synonyms.
+        model: CLIP with a plain ViT; its weights are read as float64 and not changed.
+        photo: RGB photo.
+        classes: K lists of words: one entry each for fusion "sentence", otherwise the synonyms.
         background: M words that compete with the classes; may be empty.
         switches: fields of `CamSwitches`.
 
     Returns:
-        Scores (K,): probabilities, or logits where softmax is off. CAMs (K, h, w) on the grid of scale 1.
+        Scores (K,): probabilities, or logits if softmax is off. CAMs (K, h, w) on the grid of scale 1.
     """
     chosen = CamSwitches(**switches)
     rounds = text_rounds(model, classes, background, chosen)
@@ -150,9 +152,9 @@ def oracle_cams(
 def view_cams(
     model: open_clip.CLIP, pixels: np.ndarray, rounds: list[Tensor], turns: list[int], chosen: CamSwitches
 ) -> Cams:
-    """Scores and CAMs of one view of the photo, on the view's own grid and as the view lies.
+    """Compute scores and CAMs of one view of the photo, on the grid and in the orientation of the view.
 
-    Class k is averaged over the first turns[k] rounds: those in which its synonyms come up first.
+    The results of class k are averaged over the first turns[k] rounds, in which each of its synonyms competes once.
     """
     h, w = pixels.shape[0] // patch_size(model), pixels.shape[1] // patch_size(model)
     seen = visual_pass(model, pixels, chosen.pooling)
@@ -164,11 +166,12 @@ def view_cams(
 
 
 def mirrored_back(view: Cams) -> Cams:
+    """Return the CAMs of a mirrored photo in the orientation of the photo."""
     return Cams(view.scores, view.cam[:, :, ::-1], view.refined[:, :, ::-1])
 
 
 def oracle_text_feature(model: open_clip.CLIP, synonyms: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Feature of one class, (E,) float64 of norm 1: mean over templates per synonym, then over synonyms."""
+    """Compute the feature of one class, (E,) float64 of norm 1: the mean over templates, then over synonyms."""
     return unit(torch.stack([_words_feature(model, words, templates) for words in synonyms]).mean(dim=0))
 
 
@@ -180,9 +183,9 @@ def _words_feature(model: open_clip.CLIP, words: str, templates: Sequence[str]) 
 def text_rounds(
     model: open_clip.CLIP, classes: Sequence[Sequence[str]], background: Sequence[str], chosen: CamSwitches
 ) -> list[Tensor]:
-    """Text features (K + M, E) of each round of competition: several only where CAMs are fused.
+    """Compute the text features (K + M, E) of each round of competition; only fusion "cam" has several rounds.
 
-    A class with fewer synonyms than there are rounds begins again, to compete in every round.
+    In round i each class competes with its i-th synonym. After its last synonym, a class starts again with its first.
     """
     words_of_rounds = [classes]
     if chosen.fusion == "cam":
@@ -200,7 +203,7 @@ def text_rounds(
 
 
 def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
-    """Text embedding (E,) float64, not normalised: the state at the end token, projected."""
+    """Compute the text embedding (E,) float64, not normalised: the projected state of the end token."""
     tokens = open_clip.tokenize([sentence], context_length=model.context_length)[0]
     x = f64(model.token_embedding.weight[tokens]) + f64(model.positional_embedding)
     later = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(diagonal=1)
@@ -229,7 +232,7 @@ def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> Visu
 
 
 def embedded_patches(visual: open_clip.transformer.VisionTransformer, pixels: np.ndarray) -> Tensor:
-    """Class and patch tokens (1 + n, C) with their positions, as they enter the first block."""
+    """Compute the input (1 + n, C) of the first block: class token and patch tokens with position embeddings."""
     colours = torch.tensor(pixels, dtype=torch.float64) / 255
     colours = (colours - torch.tensor(CLIP_MEAN).double()) / torch.tensor(CLIP_STD).double()
     kernel = f64(visual.conv1.weight)
@@ -244,7 +247,7 @@ def embedded_patches(visual: open_clip.transformer.VisionTransformer, pixels: np
 
 
 def block_output(block: Any, x: Tensor, normed: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """One transformer block on `x` (N, C), whose ln_1 output is `normed`; also its attention (N, N)."""
+    """Apply a transformer block to `x` (N, C), whose ln_1 output is `normed`; return output and attention (N, N)."""
     attended, attention = self_attention(block.attn, normed, hidden)
     x = x + block.ls_1(attended)
     inner = block.mlp.gelu(linear(block.mlp.c_fc, layer_norm(block.ln_2, x)))
@@ -252,7 +255,7 @@ def block_output(block: Any, x: Tensor, normed: Tensor, hidden: Tensor | None = 
 
 
 def self_attention(attn: Any, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Multi-head self-attention head by head: (N, C) output, (N, N) probabilities averaged over the heads."""
+    """Compute multi-head self-attention: (N, C) output, and (N, N) probabilities averaged over the heads."""
     queries, keys, values = (x @ f64(attn.in_proj_weight).T + f64(attn.in_proj_bias)).chunk(3, dim=1)
     size = x.shape[1] // attn.num_heads
     outputs, probabilities = [], []
@@ -290,19 +293,19 @@ def patch_size(model: open_clip.CLIP) -> int:
 
 
 def grid_hw(photo: Image.Image, scale: float, patch: int) -> tuple[int, int]:
-    """Rows and columns of patches that cover the scaled photo."""
+    """Return how many rows and columns of patches cover the scaled photo."""
     return math.ceil(scale * photo.height / patch), math.ceil(scale * photo.width / patch)
 
 
 def view_pixels(photo: Image.Image, scale: float, patch: int, mirrored: bool) -> np.ndarray:
-    """The photo at a scale, sides rounded up to whole patches, as (H, W, 3) uint8 RGB."""
+    """Resize the photo by a scale, with sides rounded up to whole patches, to (H, W, 3) uint8 RGB."""
     h, w = grid_hw(photo, scale, patch)
     pixels = np.array(photo.resize((w * patch, h * patch), Image.Resampling.BICUBIC))
     return pixels[:, ::-1].copy() if mirrored else pixels
 
 
 def resized(maps: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Bring (K, h, w) maps to another size bilinearly, half-pixel centres, no anti-aliasing."""
+    """Resize (K, h, w) maps bilinearly, with half-pixel centres and without anti-aliasing."""
     h, w = size_hw
     return np.stack([cv2.resize(np.ascontiguousarray(one), (w, h), interpolation=cv2.INTER_LINEAR) for one in maps])
 
@@ -310,7 +313,7 @@ def resized(maps: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 def texts_scores_cams(
     model: open_clip.CLIP, seen: VisualPass, texts: Tensor, n_classes: int, softmax: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (K,) and initial CAMs (K, n) of the first K of the (K + M, E) texts."""
+    """Compute scores (K,) and initial CAMs (K, n) of the first K of the (K + M, E) texts."""
     logits = f64(model.logit_scale).exp() * texts @ unit(seen.embedding)
     scores = logits.softmax(dim=0) if softmax else logits
     cams = [initial_cam(scores[index], seen.patches) for index in range(n_classes)]
@@ -318,7 +321,7 @@ def texts_scores_cams(
 
 
 def initial_cam(score: Tensor, patches: Tensor) -> np.ndarray:
-    """CAM (n,) of one class, normalised twice: one pass leaves too low a peak where the maps are tiny."""
+    """Compute the CAM (n,) of one class, normalised twice because one pass leaves the peak of a tiny map below 1."""
     (gradient,) = torch.autograd.grad(score, patches, retain_graph=True)
     channel_weights = gradient.mean(dim=0)
     cam = (patches.detach() @ channel_weights).clamp(min=0).numpy()
@@ -344,7 +347,7 @@ def refined_cam(cam: np.ndarray, attentions: list[Tensor], chosen: CamSwitches) 
 
 
 def affinity(attn_weights: np.ndarray, sinkhorn_rounds: int) -> np.ndarray:
-    """Symmetric affinity (n, n): columns, then rows, are made to sum to 1, round after round."""
+    """Compute the symmetric affinity (n, n); each Sinkhorn round divides by the column sums, then by the row sums."""
     balanced = attn_weights
     for _ in range(sinkhorn_rounds):
         balanced = balanced / balanced.sum(axis=0, keepdims=True)
@@ -353,10 +356,11 @@ def affinity(attn_weights: np.ndarray, sinkhorn_rounds: int) -> np.ndarray:
 
 
 def box_mask(cam: np.ndarray, box_threshold: float) -> np.ndarray:
-    """Ones in the upright box of each 8-connected region of high values in a CAM (h, w), else zeros.
+    """Return (h, w) ones in the bounding box of each 8-connected region of high values in a CAM, and zeros elsewhere.
 
-    The box of a hole or of an island in it lies within the box around them, so that regions are enough and no
-    contours are followed. A box's far edges are exclusive and end at the last row and column.
+    The published program follows contours. Regions give the same boxes, because the box of a hole, or of an island in
+    the hole, lies within the box of the region around it. The bottom and right edges of a box are exclusive and at most
+    the last row and column, so that no box covers these.
     """
     h, w = cam.shape
     grey = (cam * 255).astype(np.uint8)
@@ -370,7 +374,7 @@ def box_mask(cam: np.ndarray, box_threshold: float) -> np.ndarray:
 
 
 def regions(high: np.ndarray) -> list[list[tuple[int, int]]]:
-    """The 8-connected regions of a boolean map, each as its (row, column) cells."""
+    """Return the 8-connected regions of a boolean map, each as a list of its (row, column) cells."""
     left = {(int(row), int(column)) for row, column in np.argwhere(high)}
     found = []
     while left:
@@ -386,12 +390,12 @@ def regions(high: np.ndarray) -> list[list[tuple[int, int]]]:
 
 
 def oracle_mask(photo: Image.Image, refined: np.ndarray, **switches: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Pseudo mask and confidence of one photo.
+    """Compute the pseudo mask and the confidence of one photo.
 
     Args:
-        photo: RGB, W x H pixels.
+        photo: RGB photo of W x H pixels.
         refined: (K, h, w) CAMs in [0, 1].
-        switches: fields of `MaskSwitches`. `half_input` rounds the resized CAMs to float16.
+        switches: fields of `MaskSwitches`. If `half_input` is true, the resized CAMs are rounded to float16.
 
     Returns:
         (H, W) int64, 0 background or k for the k-th CAM, from 1; (H, W) float64 confidence in [0, 1].
@@ -409,7 +413,7 @@ def oracle_mask(photo: Image.Image, refined: np.ndarray, **switches: Any) -> tup
 
 
 def crf_image(photo: Image.Image, kind: str) -> np.ndarray:
-    """What the CRF sees, (H, W, 3) uint8: the RGB photo, or BGR minus the mean, truncated and wrapped."""
+    """Return the CRF's image, (H, W, 3) uint8: the RGB photo, or BGR minus the mean, truncated and wrapped."""
     if kind == "rgb":
         return np.array(photo, dtype=np.uint8)
     centred = np.array(photo, dtype=np.float64)[:, :, ::-1] - np.array(REFERENCE_MEAN_BGR)
@@ -417,7 +421,7 @@ def crf_image(photo: Image.Image, kind: str) -> np.ndarray:
 
 
 def crf_probs(image: np.ndarray, probs: np.ndarray, chosen: MaskSwitches) -> np.ndarray:
-    """Mean-field posteriors (1 + K, H, W) float64."""
+    """Compute the mean-field posteriors (1 + K, H, W) float64."""
     n_labels, height, width = probs.shape
     field = dcrf.DenseCRF2D(width, height, n_labels)
     unary = -np.log(probs.clip(1e-5, 1)).reshape(n_labels, -1).astype(np.float32)
@@ -429,13 +433,13 @@ def crf_probs(image: np.ndarray, probs: np.ndarray, chosen: MaskSwitches) -> np.
 
 
 def oracle_sharpness(scores_of_photos: Sequence[np.ndarray]) -> float:
-    """Sharpness of a template (eq. 5): summed population variance over summed mean of each photo's scores."""
+    """Compute the sharpness of a template (eq. 5): the photos' summed variances of scores over their summed means."""
     variance = sum(float(((scores - scores.mean()) ** 2).mean()) for scores in scores_of_photos)
     return variance / sum(float(scores.mean()) for scores in scores_of_photos)
 
 
 def oracle_confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) -> np.ndarray:
-    """Pixel counts (1 + K, 1 + K) int64, row truth, column prediction; truth 255 is left out."""
+    """Count pixels by truth (row) and prediction (column) in (1 + K, 1 + K) int64; truth 255 is ignored."""
     counts = np.zeros((1 + n_classes, 1 + n_classes), dtype=np.int64)
     for true_id, predicted_id in zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True):
         if true_id != 255:
@@ -444,7 +448,7 @@ def oracle_confusion(truth: np.ndarray, prediction: np.ndarray, n_classes: int) 
 
 
 def oracle_metrics(confusion: np.ndarray) -> Metrics:
-    """Scores of a pooled confusion matrix that counts at least one pixel."""
+    """Compute the scores of a confusion matrix with at least one pixel."""
     counts, total = confusion.tolist(), int(confusion.sum())
     correct = [row[index] for index, row in enumerate(counts)]
     true = [sum(row) for row in counts]

@@ -1,4 +1,4 @@
-"""Real refusals of the file system, also where the tests run as root, whom it refuses nothing."""
+"""Real permission errors of the file system, even if the tests run as root."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,10 @@ NOBODY = 65534
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """The block without root's rights: permission bits count, and those of `folder` and above let one pass.
+    """Run the block without root's privileges, so that permission bits count.
 
-    As root the process takes another effective user; everybody else is refused already.
+    If the tests run as root, this switches the effective user, and makes `folder` and its parents accessible for that
+    user.
     """
     if os.geteuid() != 0:
         yield

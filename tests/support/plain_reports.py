@@ -1,4 +1,4 @@
-"""Facts of runs for tests of the report: files and artifacts are written by hand, so every number is known."""
+"""Facts of runs for tests of the report, from files and artifacts with known numbers."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,7 +67,7 @@ def plain_facts(
 
 
 def write_photo(folder: Path, image_id: str, class_ids: tuple[int, ...], truth: np.ndarray | None = None) -> Photo:
-    """Write a grey photo of 6 x 4 px, and its true mask if there is one."""
+    """Write a grey photo of 6 x 4 px and, if `truth` is given, its true mask; return the photo."""
     folder.mkdir(parents=True, exist_ok=True)
     path, truth_path = folder / f"{image_id}.png", folder / f"{image_id}-truth.png"
     Image.new("RGB", (6, 4), (90, 90, 90)).save(path)
@@ -78,7 +78,7 @@ def write_photo(folder: Path, image_id: str, class_ids: tuple[int, ...], truth: 
 
 
 def mask_row(image_id: str, mask: np.ndarray, confidence: np.ndarray) -> MasksRow:
-    """Return the row of a pseudo mask, (H, W) uint8 ids, with its confidence, (H, W) uint8 levels."""
+    """Return the row of a pseudo mask with (H, W) uint8 ids and (H, W) uint8 confidence levels."""
     return MasksRow(
         image_id=image_id,
         class_ids=tuple(int(class_id) for class_id in np.unique(mask) if class_id),
@@ -89,6 +89,6 @@ def mask_row(image_id: str, mask: np.ndarray, confidence: np.ndarray) -> MasksRo
 
 
 def class_scores(miou: float, images: int = 1, **class_iou: float | None) -> dict[str, Any]:
-    """Return scores as metrics.json has them."""
+    """Return scores in the form of metrics.json."""
     others = {"pixel_accuracy": 0.5, "mean_accuracy": 0.5, "fwiou": 0.5, "background_power": 1}
     return {"miou": miou, "images": images, "class_iou": class_iou, **others}

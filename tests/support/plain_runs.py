@@ -1,4 +1,4 @@
-"""Runs that open no photo and load no network: inputs, artifacts, and a stage whose rows can be worked out by hand."""
+"""Runs without photos and networks: their inputs, artifacts, and a stage whose rows can be computed by hand."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,7 +32,13 @@ def photo(image_id: str, class_ids: tuple[int, ...] = (1,), truth: bool = True) 
 
 
 def run_inputs(*shards: tuple[Photo, ...], settings: dict[str, Any] | None = None, **values: Any) -> RunInputs:
-    """Return the inputs of a run with these shards; `settings` are sections of its config."""
+    """Return the inputs of a run with these shards.
+
+    Args:
+        shards: photos of each shard.
+        settings: sections of the config.
+        values: fields of `RunInputs` that differ.
+    """
     config = parse_config({"name": "plain", "dataset": {"root": "/data"}, **(settings or {})})
     inputs = RunInputs(config, VOCABULARY, "digest of weights", "fp32", shards=dict(enumerate(shards)))
     return replace(inputs, **values)
@@ -46,10 +52,10 @@ class LengthRow(PhotoRow):
 
 
 class Lengths(Stage):
-    """Counts the letters of each photo's id; ids with a known prefix cannot be used.
+    """Counts the letters of each photo's id, and fails for ids that start with `gone`, `busy` or `above`.
 
     Args:
-        settings: plain values that the key depends on.
+        settings: values on which the content key depends.
         attributes: attributes of the stage that differ from the defaults.
     """
 
@@ -62,11 +68,11 @@ class Lengths(Stage):
             setattr(self, name, value)
 
     def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
-        """Return the settings that the stage was made with."""
+        """Return the settings of this instance."""
         return self.settings
 
     def rows(self, job: ShardJob) -> Iterator[LengthRow]:
-        """Yield a row per photo; none for ids that begin with `lost`."""
+        """Yield a row per photo, except for ids that start with `lost`."""
         kinds = {"gone": ErrorKind.MISSING, "busy": ErrorKind.NETWORK, "above": ErrorKind.UPSTREAM}
         for each in job.photos:
             kind = kinds.get(each.image_id.partition(" ")[0])
@@ -77,8 +83,8 @@ class Lengths(Stage):
 
 
 @contextmanager
-def worker_here(*stages: str) -> Iterator[Counters]:
-    """Let this process be a worker on the CPU, and yield its counters of the given stages."""
+def worker_in_this_process(*stages: str) -> Iterator[Counters]:
+    """Let this process act as a CPU worker during the block, and yield its counters for the given stages."""
     counters = Counters(stages)
     with act_as_worker(WorkerSlot("cpu", 1), counters.of_slot()):
         yield counters
@@ -90,7 +96,7 @@ def plain_run(store: str, inputs: RunInputs, stages: tuple[str, ...], rejects: t
 
 
 def write_artifact(store: str, stage: Stage, rows: Iterable[Any], shard: int = 0, **metadata: str) -> ShardRecord:
-    """Write an artifact of given rows and return the record of its shard."""
+    """Write an artifact with the given rows, and return the record of its shard."""
     made = [asdict(row) for row in rows]
     key = ArtifactKey(stage.name, "5" * 16, shard, "c" * 16)
     with ArtifactStore(store).writer(key, stage.schema, metadata) as artifact:

@@ -1,4 +1,4 @@
-"""Pools of workers for a test, and calls of functions in them, as the runner makes them."""
+"""Worker pools for tests, and calls of functions in their workers, as the local runner makes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Which processes tests have left behind."""
+"""Processes that tests may leave behind."""
 
 import os
 import time
@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 
 
-def started_in(prefect_home: Path) -> list[psutil.Process]:
-    """The processes, but for this one, that were started with this PREFECT_HOME and still run."""
+def processes_of_home(prefect_home: Path) -> list[psutil.Process]:
+    """Return the processes other than this one that were started with this PREFECT_HOME and still run."""
     return [
         process
         for process in psutil.process_iter(["environ", "status"])
@@ -19,8 +19,8 @@ def started_in(prefect_home: Path) -> list[psutil.Process]:
     ]
 
 
-def gone_within(seconds: float, processes: Sequence[psutil.Process]) -> bool:
-    """Whether all of them end in this time; one that nobody has waited for yet has ended, too."""
+def all_end_within(seconds: float, processes: Sequence[psutil.Process]) -> bool:
+    """Return whether all processes end within this time; a zombie counts as ended."""
     end = time.monotonic() + seconds
     while any(map(_runs, processes)) and time.monotonic() < end:
         time.sleep(0.1)

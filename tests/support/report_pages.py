@@ -20,7 +20,7 @@ class Element:
 
     @property
     def text(self) -> str:
-        """The text that a reader sees, white space collapsed."""
+        """The text that a reader sees, with collapsed white space."""
         return " ".join("".join(self._texts()).split())
 
     def _texts(self):
@@ -28,7 +28,7 @@ class Element:
             yield from [child] if isinstance(child, str) else [*child._texts(), " "]
 
     def all(self, tag: str | None = None, having: str | None = None) -> list["Element"]:
-        """Elements beneath, of a tag, with an attribute or a class of this name."""
+        """Return the descendants with this tag that have an attribute or a CSS class named `having`."""
         found = []
         for child in self.children:
             if isinstance(child, Element):
@@ -39,11 +39,12 @@ class Element:
         return found
 
     def one(self, tag: str | None = None, having: str | None = None) -> "Element":
+        """Return the only such descendant."""
         (found,) = self.all(tag, having)
         return found
 
     def values(self) -> list[float]:
-        """The numbers beneath, as written and not as rounded for the eye."""
+        """Return the exact numbers of the <data> elements beneath, which the text rounds."""
         return [float(each.attributes["value"]) for each in self.all("data")]
 
 
@@ -67,7 +68,7 @@ class _Parser(HTMLParser):
 
 
 def parsed(html: str) -> Element:
-    """The document; fails where an element is not closed in its place."""
+    """Parse a document, and check that its elements are closed in the right order."""
     parser = _Parser()
     parser.feed(html)
     parser.close()
@@ -76,41 +77,41 @@ def parsed(html: str) -> Element:
 
 
 def section(page: Element, name: str) -> Element | None:
-    """The section of an id, None where the report has none."""
+    """Return the section with this id; None if the report does not have it."""
     found = [each for each in page.all("section") if each.attributes.get("id") == name]
     return found[0] if found else None
 
 
 def cards(page: Element) -> dict[str, Element]:
-    """image_id -> card of the gallery."""
+    """Return image_id -> card of the gallery."""
     return {card.attributes["data-photo"]: card for card in page.all("article")}
 
 
 def groups(page: Element) -> dict[str, list[str]]:
-    """Group of the gallery -> image ids in it."""
+    """Return the groups of the gallery with the image ids in each."""
     found = page.all("div", having="data-group")
     return {each.attributes["data-group"]: list(cards(each)) for each in found}
 
 
 def titles(element: Element) -> list[str]:
-    """Captions of the pictures in an element."""
+    """Return the captions of the pictures in an element."""
     return [caption.text for caption in element.all("figcaption")]
 
 
 def notes(page: Element) -> str:
-    """What the report says of the run, before all numbers."""
+    """Return the text of the summary section."""
     return section(page, "summary").text
 
 
 def picture(image: Element) -> Image.Image:
-    """The decoded picture of an <img>."""
+    """Decode the picture of an <img>."""
     head, data = image.attributes["src"].split(",", 1)
     assert head == "data:image/webp;base64"
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
 
 
 def check_stands_alone(page: Element) -> None:
-    """Nothing is loaded, and nothing runs."""
+    """Check that the page loads no other file and runs no script."""
     for element in page.all():
         assert element.tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
         for name, value in element.attributes.items():

@@ -1,4 +1,4 @@
-"""Runs of a few photos, written down as a pipeline would, and their reports."""
+"""Files of runs of a few photos, as the pipeline writes them, and their reports."""
 
 from contextlib import suppress
 
@@ -9,8 +9,14 @@ from clipes.tasks.report.report_file import write_report
 from clipes.tasks.runs.record.recorder import record_run
 
 
-def write_down(made, failure=None, without=()):
-    """Write the files of a run whose shards are made; those of `without` failed, and the run with them."""
+def write_run_files(made, failure=None, without=()):
+    """Write the files of a run whose shards are made, and return the run.
+
+    Args:
+        made: run with the records of its shards.
+        failure: error that ends the run; None if the run completed.
+        without: (stage, shard) of the shards that failed with this error.
+    """
     with suppress(() if failure is None else type(failure)), record_run(made.run) as record:
         for each in made.records.values():
             record.ledger.planned(each.stage, each.shard)
@@ -25,7 +31,7 @@ def write_down(made, failure=None, without=()):
 
 
 def report_of(run) -> Element:
-    """Write the report of a run and parse it."""
+    """Write the report of a run, and return the parsed page."""
     fs, path = fsspec.core.url_to_fs(write_report(run.config.store, run.config.name))
     page = parsed(fs.cat_file(path).decode())
     check_stands_alone(page)

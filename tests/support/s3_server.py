@@ -1,4 +1,4 @@
-"""A real S3 server with signature checks: SeaweedFS, with identities of different rights."""
+"""A real S3 server, SeaweedFS, that checks signatures and has identities with different permissions."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ BUCKET = "clipes"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks: an access key, its secret, and what it may do."""
+    """An access key with its secret and its permissions."""
 
     name: str
     access_key: str
@@ -26,7 +26,7 @@ class Identity:
     actions: tuple[str, ...]
 
 
-# Not ADMIN for the runs of tests: to a server of SeaweedFS an admin's first file is reason to make its bucket.
+# Tests must not run as ADMIN, because SeaweedFS creates a missing bucket when an admin writes a file to it.
 ADMIN = Identity("admin", "AKIDADMIN3F7Q", "sk-admin-9dK2mVtYb4xR", ("Admin", "Read", "Write", "List", "Tagging"))
 WRITER = Identity("writer", "AKIDWRITER5J2", "sk-writer-Lq8ZcN3wPe7T", ("Read", "Write", "List", "Tagging"))
 READER = Identity("reader", "AKIDREADER8B1", "sk-reader-Hs6UyG1oXa5M", ("Read", "List"))
@@ -35,10 +35,10 @@ UNKNOWN = Identity("unknown", "AKIDUNKNOWN77", "sk-unknown-Tg5ErC7uMz3J", ())
 
 
 class S3Server:
-    """The server, its data and its ports, which it keeps when it is started again.
+    """An S3 server that keeps its data and its ports when it is restarted.
 
     Args:
-        folder: an empty one for its data.
+        folder: empty folder for the data of the server.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +59,7 @@ class S3Server:
         (folder / "data").mkdir()
 
     def start(self) -> None:
-        """Start it, and wait until it takes files."""
+        """Start the server, and wait until it accepts files."""
         options = {
             "dir": self._folder / "data",
             "ip": "127.0.0.1",
@@ -84,16 +84,16 @@ class S3Server:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it as a crash does; in order it takes half a minute."""
+        """Kill the server; a regular shutdown takes half a minute."""
         self._process.kill()
         self._process.wait()
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket."""
+        """Create a bucket."""
         self.files().mkdir(name)
 
     def files(self) -> S3FileSystem:
-        """All that it holds, as its admin sees it."""
+        """Return a file system with an admin's access to all buckets."""
         return S3FileSystem(
             key=ADMIN.access_key,
             secret=ADMIN.secret_key,
@@ -102,7 +102,7 @@ class S3Server:
         )
 
     def environment(self, identity: Identity = WRITER) -> dict[str, str]:
-        """The variables by which botocore finds the server and who asks, and nothing of the machine's own."""
+        """Return variables that give botocore the server and the identity, and hide the settings of this machine."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": identity.access_key,
@@ -121,6 +121,6 @@ class S3Server:
         )
         try:
             fs.pipe_file("started/file", b"1")
-        except Exception:  # not yet: refused, or by one of its parts that waits for another
+        except Exception:  # not ready: the port is closed, or a part of the server waits for another part
             return False
         return True

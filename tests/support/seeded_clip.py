@@ -1,4 +1,4 @@
-"""A small CLIP with random weights, of the architecture and the spread of those of the golden outputs."""
+"""A small CLIP with random weights, with the architecture and spread of the weights of the golden outputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ LOGIT_SCALE = 20.0
 
 
 def write_seeded_clip(path: Path, seed: int = 23) -> Path:
-    """Write a state dict in OpenAI's layout and half precision; its CAMs mean nothing, and its attention is peaked."""
+    """Write a half-precision state dict in OpenAI's layout, with peaked attention and meaningless CAMs."""
     generator = torch.Generator().manual_seed(seed)
     state = {
         name: mean + spread * torch.randn(shape, generator=generator) for name, shape, mean, spread in _parameters()
@@ -25,7 +25,7 @@ def write_seeded_clip(path: Path, seed: int = 23) -> Path:
 
 
 def _parameters() -> Iterator[Parameter]:
-    """All tensors but the scale."""
+    """Yield all parameters except `logit_scale`."""
     yield "positional_embedding", (CONTEXT, TEXT_WIDTH), 0, 0.01
     yield "text_projection", (TEXT_WIDTH, EMBEDDING), 0, TEXT_WIDTH**-0.5
     yield "token_embedding.weight", (TOKENS, TEXT_WIDTH), 0, 0.5

@@ -1,4 +1,4 @@
-"""Recipes read from small configs."""
+"""Training recipes read from small MMSegmentation configs."""
 
 import pytest
 
@@ -15,13 +15,13 @@ train_cfg = dict(max_iters=100)
 
 
 def recipe_of(path, classes=9, precision="fp32", exif="ignore", **train):
-    """Read the recipe of a config file for a run with these settings."""
+    """Read the recipe from a config file, for a run with these settings."""
     values = {"name": "r", "dataset": {"root": "/", "exif": exif}, "train": {"mmseg_config": str(path), **train}}
     return read_recipe(parse_config(values), classes, precision)
 
 
-def fault(recipe_of_lines, lines, **train):
-    """Return the message that a config is refused with."""
+def rejection(recipe_of_lines, lines, **train):
+    """Return the error message with which `recipe_of_lines` rejects a config."""
     with pytest.raises(ConfigError) as caught:
         recipe_of_lines(lines, **train)
     return str(caught.value)

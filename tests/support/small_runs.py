@@ -1,4 +1,4 @@
-"""Small runs for the tests of the stages: a few photos, a store, and each shard made by a real worker."""
+"""Runs of a few photos, whose shards real workers make without Prefect."""
 
 import csv
 from collections.abc import Iterable
@@ -31,20 +31,21 @@ Records = dict[tuple[str, int], ShardRecord]
 
 @dataclass(frozen=True)
 class Made:
-    """A run whose shards are made, without Prefect."""
+    """A run and the records of its shards."""
 
     run: PreparedRun
     records: Records
 
     def of(self, stage: str) -> list[ShardRecord]:
+        """Return the records of a stage."""
         return [record for (name, _), record in self.records.items() if name == stage]
 
     def rows(self, stage: str) -> dict[str, dict[str, Any]]:
-        """image_id -> row of a stage."""
+        """Return image_id -> row of a stage."""
         return rows_of(self.run.store, (record.uri for record in self.of(stage)))
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """stage -> images, copied and computed rows, of the stages with a row per photo."""
+        """Return stage -> (images, copied rows, computed rows) for the stages with one row per photo."""
         return {stage.name: self._count(stage.name) for stage in self.run.own_stages() if stage.kind.per_photo}
 
     def _count(self, stage: str) -> tuple[int, int, int]:
@@ -54,11 +55,11 @@ class Made:
 
 
 class PoolRunner(LocalRunner):
-    """A local runner on a pool of workers that many tests share, and that stays open.
+    """A local runner that uses a given pool of workers and does not close it, so that many tests can share the pool.
 
     Args:
-        pool: makes the shards of all kinds of stages.
-        config: of the run.
+        pool: pool that makes the shards of all stages.
+        config: config of the run.
     """
 
     def __init__(self, pool: WorkerPool, config: RunConfig) -> None:
@@ -67,26 +68,26 @@ class PoolRunner(LocalRunner):
 
 
 def make_run(run: PreparedRun, pool: WorkerPool) -> Made:
-    """Make or reuse every shard of a run, in the order of the stages."""
-    ledger = worked_through(run, pool)
+    """Make or reuse every shard of a run in the order of the stages, and return the records."""
+    ledger = make_all_shards(run, pool)
     return Made(run, {(record.stage, record.shard): record for record in ledger.records()})
 
 
-def worked_through(run: PreparedRun, pool: WorkerPool) -> Ledger:
-    """Make or reuse every shard of a run as its task runs do; damaged artifacts are repaired on the way."""
-    return made_with(PoolRunner(pool, run.config), run)
+def make_all_shards(run: PreparedRun, pool: WorkerPool) -> Ledger:
+    """Make or reuse every shard of a run as the task runs do, which rebuilds damaged artifacts; return the ledger."""
+    return make_all_shards_with(PoolRunner(pool, run.config), run)
 
 
-def made_with(runner: Runner, run: PreparedRun) -> Ledger:
-    """Make or reuse every shard of a run with a runner that is open."""
+def make_all_shards_with(runner: Runner, run: PreparedRun) -> Ledger:
+    """Make or reuse every shard of a run with an open runner, and return the ledger."""
     ledger = Ledger(run.photos, 1)
     for stage_shards in _stage_shards(run, ledger, runner):
-        work_on(stage_shards, run)
+        make_stage_shards(stage_shards, run)
     return ledger
 
 
 def all_stage_shards(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[StageShards]:
-    """The shards of each stage of a run, on a pool."""
+    """Return the shards of each stage of a run, to be made in a pool."""
     return _stage_shards(run, ledger, PoolRunner(pool, run.config))
 
 
@@ -98,7 +99,7 @@ def _stage_shards(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[Stag
     return list(found.values())
 
 
-def work_on(stage_shards: StageShards, run: PreparedRun) -> None:
+def make_stage_shards(stage_shards: StageShards, run: PreparedRun) -> None:
     """Make or reuse all shards of a stage."""
     stage, ledger = stage_shards.stage, stage_shards.ledger
     for shard in run.shards(stage):
@@ -108,7 +109,10 @@ def work_on(stage_shards: StageShards, run: PreparedRun) -> None:
 
 
 def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> ShardPlan:
-    """The plan of a shard that reads what records are of; texts lie where they would without a record, too."""
+    """Return the plan of a shard that reads the artifacts of `records`.
+
+    An artifact of texts without a record is read from the URI that its plan gives.
+    """
 
     def uri(read: Stage, own: int) -> str:
         if read.kind.per_photo or (read.name, own) in records:
@@ -123,8 +127,8 @@ def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> Sha
     return run.plan(stage, shard, uris, digests)
 
 
-def made_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
-    """Reuse or make one shard."""
+def make_or_reuse_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool) -> ShardRecord:
+    """Make or reuse one shard, and return its record."""
     if plan.cached:
         return cached_record(stage, plan, run.store)
     job = shard_job(stage, plan, run.store, run.inputs, plan.shard)
@@ -132,27 +136,27 @@ def made_shard(run: PreparedRun, stage: Stage, plan: ShardPlan, pool: WorkerPool
 
 
 def photos_by_shard(run: PreparedRun, stage: Stage) -> dict[int, tuple[Photo, ...]]:
-    """shard -> its photos that have a row in a stage."""
+    """Return shard -> the photos of the shard that have a row in a stage."""
     return {shard: stage.kind.photos(stage, run.inputs, shard) for shard in run.shards(stage)}
 
 
 def run_files(run: PreparedRun) -> RunFiles:
-    """The files of a run."""
+    """Return access to the files of a run."""
     return RunFiles(run.store.uri, run.config.name)
 
 
 def rows_of(store: ArtifactStore, uris: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """image_id -> row of some artifacts."""
+    """Return image_id -> row of some artifacts."""
     return {row["image_id"]: row for uri in uris for row in store.read_rows(uri)}
 
 
 class TinyPhotos:
-    """A list data set of crops of one photo, 64 x 48 px, with weights whose CAMs mean nothing.
+    """A data set of format `list`, with 64 x 48 px crops of one photo, and a small CLIP whose CAMs mean nothing.
 
     Args:
-        folder: an empty one; photos, list and store lie in it.
+        folder: empty folder for the photos, the list and the store.
         source: RGB photo to crop.
-        weights: of a small CLIP.
+        weights: weights of the small CLIP.
     """
 
     def __init__(self, folder: Path, source: Image.Image, weights: Path) -> None:
@@ -160,7 +164,7 @@ class TinyPhotos:
         self._rows: dict[str, tuple[str, str, str]] = {}
 
     def add(self, name: str, labels: str = "cat", size: tuple[int, int] = (64, 48), truth: str = "") -> Path:
-        """Write a photo, or write it anew, and list it under labels separated by `;`."""
+        """Write or overwrite a photo, list it with labels separated by `;`, and return its path."""
         path = self.folder / f"{name}.png"
         left, top = sum(name.encode()) % 97, len(self._rows) * 8 % 97
         self._source.crop((left, top, left + size[0], top + size[1])).save(path)
@@ -168,15 +172,15 @@ class TinyPhotos:
         return path
 
     def label(self, name: str, labels: str, truth: str = "") -> None:
-        """List a photo that is there, or not, under labels."""
+        """List a photo with labels; the photo need not exist."""
         self._rows[name] = (f"{name}.png", labels, truth)
 
     def remove(self, name: str) -> None:
-        """Take a photo off the list; its file stays."""
+        """Remove a photo from the list, but keep its file."""
         del self._rows[name]
 
     def config(self, **sections: Any) -> RunConfig:
-        """Write the list; a configuration of it with some values changed, per section."""
+        """Write the list, and return a config of the data set; `sections` override its values."""
         with (self.folder / "list.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("image", "labels", "truth"), *self._rows.values()])
         dataset = {"format": "list", "root": str(self.folder), "split": str(self.folder / "list.csv")}

@@ -1,4 +1,4 @@
-"""Segmenters of few weights, made of MMSegmentation's modules."""
+"""Segmenters with few weights, built from MMSegmentation's modules."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from clipes_core.config.run import RunConfig
 
 
 def small_config(classes: int = 21) -> dict[str, Any]:
-    """A narrow ResNet-18, and a head of one convolution."""
+    """Return the config of a narrow ResNet-18 with a head of one convolution."""
     norm = {"type": "BN"}
     return {
         "type": "EncoderDecoder",
@@ -50,7 +50,12 @@ def built(config: dict[str, Any], seed: int = 0) -> BaseSegmentor:
 
 
 def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
-    """Write the files of a run that has trained `small_config` or nothing, and return the URI of the weights."""
+    """Write the files of a run, and return the URI of its weights.
+
+    Args:
+        config: config of the run.
+        model: trained network with the config `small_config()`; None for a run whose segmenter is not trained yet.
+    """
     files = RunFiles(config.store, config.name)
     uri = f"{config.store}/artifacts/segmenter/{'a' * 16}/000-{'b' * 16}.parquet"
     if model is not None:

@@ -1,4 +1,4 @@
-"""Trainings of a tiny network on the masks of a few photos, in real processes that tests can kill."""
+"""Trainings of a tiny network on the pseudo masks of a few photos, in real processes that tests can kill."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.pool_calls import worker_pool
 from support.prepared import prepare_run
-from support.small_runs import TINY_NETWORK, TinyPhotos, all_stage_shards, work_on
+from support.small_runs import TINY_NETWORK, TinyPhotos, all_stage_shards, make_stage_shards
 from torch import Tensor
 
 from clipes.tasks.execution.stage_shards import StageShards
@@ -31,7 +31,7 @@ from clipes.tasks.stages.segmenter import read_training_facts
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes_core.config.run import RunConfig
 
-VALIDATED_AT = 21  # and at the end
+VALIDATED_AT = 21  # a second validation follows the last iteration
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Result:
     """The output of a training.
 
     Attributes:
-        curve: rows of the artifact.
+        curve: rows of the artifact, which record the training curve.
         weights: tensors of the trained network.
-        facts: the artifact's statements about the training.
-        checkpoints: names of their files.
+        facts: facts about the training from the metadata of the artifact.
+        checkpoints: file names of the checkpoints.
     """
 
     curve: list[dict[str, Any]]
@@ -52,10 +52,12 @@ class Result:
 
 
 class SmallTraining:
-    """Thirty iterations on the masks of five photos of 64 x 48 px, validated on one of them at iterations 21 and 30.
+    """A training of 30 iterations on the pseudo masks of five photos of 64 x 48 px.
+
+    One of the photos validates the network at iterations 21 and 30.
 
     Args:
-        photos: an empty data set.
+        photos: data set without photos.
     """
 
     def __init__(self, photos: TinyPhotos) -> None:
@@ -81,13 +83,13 @@ class SmallTraining:
         return self.photos.config(**{**values, **given})
 
     def resume(self) -> None:
-        """Let a process that waits for the truth continue, if there still is one."""
+        """Let a process that is blocked at its validation continue, if there is one."""
         with suppress(OSError):
             os.close(os.open(self.truth, os.O_WRONLY | os.O_NONBLOCK))
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Block trainings at their validation at iteration 21: the truth is a pipe that nobody writes to."""
+        """Block trainings at their validation at iteration 21: the true mask is a pipe to which nobody writes."""
         content = self.truth.read_bytes()
         self.truth.unlink()
         os.mkfifo(self.truth)
@@ -100,23 +102,23 @@ class SmallTraining:
 
 @contextmanager
 def training_work(run: PreparedRun, pool: WorkerPool | None = None, processes: int = 1) -> Iterator[StageShards]:
-    """Run the earlier stages, and yield the work of the segmenter's stage with training processes of its own.
+    """Run the earlier stages, and yield the shards of the stage `segmenter`, to be made in new training processes.
 
     Args:
-        run: ends with the segmenter.
-        pool: runs the earlier stages, so that its warm worker need not be started again; None: the training processes.
-        processes: how many train.
+        run: run whose last stage is `segmenter`.
+        pool: running pool for the earlier stages; None: the training processes run them.
+        processes: number of training processes.
     """
     with worker_pool([WorkerSlot("cpu", 1)] * processes, Counters(tuple(STAGES))) as training_pool:
         ledger = Ledger(run.photos, run.evaluated)
         *earlier, work = all_stage_shards(run, ledger, training_pool)
         for each in all_stage_shards(run, ledger, pool)[:-1] if pool else earlier:
-            work_on(each, run)
+            make_stage_shards(each, run)
         yield work
 
 
 def result_of(run: PreparedRun, record: ShardRecord) -> Result:
-    """Read the output of a training."""
+    """Read the output of a training from the store."""
     return Result(
         run.store.read(record.uri).to_pylist(),
         load_file(weights_uri(record.uri)),
@@ -139,7 +141,7 @@ def failed_attempt(work: StageShards, disturb: Callable[[], None]) -> BaseExcept
 
 
 def killer(signal_number: int = signal.SIGKILL) -> Callable[[], None]:
-    """Return a call that sends a signal to the youngest process that this one has started since now."""
+    """Return a function that signals the youngest child process started after this call."""
     before = {process.pid for process in multiprocessing.active_children()}
 
     def send() -> None:
@@ -150,7 +152,7 @@ def killer(signal_number: int = signal.SIGKILL) -> Callable[[], None]:
 
 
 def same_weights(one: Result, other: Result, atol: float = 0.0) -> bool:
-    """Return whether two networks have the same tensors, to a tolerance."""
+    """Return whether two trained networks have the same tensors, up to an absolute tolerance."""
     return one.weights.keys() == other.weights.keys() and all(
         tensor.sub(other.weights[name]).abs().max() <= atol for name, tensor in one.weights.items()
     )

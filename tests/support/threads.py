@@ -1,4 +1,4 @@
-"""Threads of torch in tests."""
+"""A fixture that limits the threads of torch."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="module")
 def single_thread() -> Iterator[None]:
-    """Compute in one thread: on networks this small more threads mostly wait, and for long if other tests run."""
+    """Compute in one thread, because more threads slow down networks this small, above all on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Small segmentors made of MMSegmentation's modules, and batches for them."""
+"""Small segmenters built from MMSegmentation's modules, and batches for them."""
 
 import torch
 from mmengine.structures import PixelData
@@ -55,7 +55,7 @@ SEGMENTORS = {
 
 
 def segmentor(name: str, kind: str = "EncoderDecoder", **settings) -> torch.nn.Module:
-    """A segmentor with random weights, without dropout, so that the same batch gives the same loss."""
+    """Build a segmenter with random weights and without dropout, so that a batch always gives the same loss."""
     register_all_modules()
     torch.manual_seed(0)
     parts = SEGMENTORS[name] | settings
@@ -68,7 +68,7 @@ def segmentor(name: str, kind: str = "EncoderDecoder", **settings) -> torch.nn.M
 
 
 def sample(height: int, width: int, level: int | None) -> SegDataSample:
-    """Random labels with the same confidence everywhere, or without confidence."""
+    """Return random labels with the confidence `level` everywhere; None: without confidence."""
     one = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, CLASSES, (1, height, width))))
     if level is not None:
         one.gt_confidence = PixelData(data=torch.full((1, height, width), level, dtype=torch.uint8))
@@ -76,13 +76,13 @@ def sample(height: int, width: int, level: int | None) -> SegDataSample:
 
 
 def batch(*levels: int | None, size: tuple[int, int] = (48, 40)) -> dict:
-    """A batch of a data loader: one photo and sample for each level."""
+    """Return a batch as a data loader makes it, with one photo and one sample per confidence level."""
     torch.manual_seed(1)
     photos = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for _ in levels]
     return {"inputs": photos, "data_samples": [sample(*size, level) for level in levels]}
 
 
 def losses(model: torch.nn.Module, data: dict) -> dict[str, float]:
-    """The losses of a forward pass in training."""
+    """Return the losses of a forward pass in training mode."""
     given = model.data_preprocessor(data, training=True)
     return {name: value.item() for name, value in model(**given, mode="loss").items() if "loss" in name}

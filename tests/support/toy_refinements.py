@@ -1,10 +1,10 @@
-"""A CAM refinement that this repository does not ship; a test adds it to the table."""
+"""A CAM refinement that a test adds to the table `REFINEMENTS`."""
 
 import torch
 
 
 def brightness(cams, attention, photo_rgb, config):
-    """Weigh each CAM by the brightness of the photo's patches; reads no attention."""
+    """Weight each CAM by the brightness of the photo's patches, without attention."""
     assert attention is None
     rows, columns = (photo_rgb.shape[axis] // cams.shape[1 + axis] for axis in (0, 1))
     patches = photo_rgb.mean(axis=2).reshape(cams.shape[1], rows, cams.shape[2], columns).mean(axis=(1, 3)) / 255

@@ -1,4 +1,4 @@
-"""Stages that no pipeline has, for tests of who makes them; worker processes import this module."""
+"""Stages for tests of runners. They are in a module, so that worker processes can import them."""
 
 import os
 import time
@@ -9,26 +9,26 @@ from clipes_core.errors import StageError
 
 
 class Failing(Texts):
-    """Cannot work."""
+    """Fails in every shard."""
 
     def rows(self, job):
         raise StageError("the toy stage cannot work")
 
 
-class NotesItsProcess(Texts):
-    """Has a row that names the process that makes it."""
+class RecordsProcess(Texts):
+    """Makes one row, whose name is the id of the process that makes it."""
 
     def rows(self, job):
         yield TextRow(class_id=0, name=str(os.getpid()), sentences=(), feature=())
 
 
-class StandsStill(Texts):
-    """Leaves a file beside the store, and comes to no end."""
+class Hangs(Texts):
+    """Creates the file `<store>-hangs` to show that it started, and then sleeps for five minutes."""
 
     def rows(self, job):
-        Path(f"{job.store.uri}-stands-still").touch()
+        Path(f"{job.store.uri}-hangs").touch()
         time.sleep(300)
         yield from ()
 
 
-FAILING, NOTES_ITS_PROCESS, STANDS_STILL = Failing(), NotesItsProcess(), StandsStill()
+FAILING, RECORDS_PROCESS, HANGS = Failing(), RecordsProcess(), Hangs()

@@ -1,4 +1,4 @@
-"""Generated scenes in VOC's layout, with VOC's classes: photos, labels and true masks where no real photo is needed."""
+"""Generated photos, labels and true masks in VOC's layout and with VOC's classes, for tests without real photos."""
 
 from collections.abc import Iterator
 from itertools import count, islice
@@ -13,7 +13,8 @@ from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.demo.scenes import CLASS_NAMES, scene_of_seed
 
 SEED = 1  # three of the first nine scenes show one class and six show several, as in the nine golden photos
-SIZES = ((160, 112), (112, 160), (150, 100))  # width and height [px]; the last one is not whole patches of 16
+# Width and height [px]; the sides of the last size are not multiples of the patch size 16.
+SIZES = ((160, 112), (112, 160), (150, 100))
 NINE = tuple(f"scene_{number:02}" for number in range(9))
 THREE_MORE = tuple(f"scene_{number:02}" for number in range(9, 12))
 
@@ -22,9 +23,9 @@ def write_voc_scenes(root: Path, image_ids: tuple[str, ...], scale: int = 1) -> 
     """Write scenes below a folder as JPEGs, annotations and true masks.
 
     Args:
-        root: the data set's; made if it does not exist.
-        image_ids: one per scene.
-        scale: factor of the scenes' sides.
+        root: root of the data set; created if it does not exist.
+        image_ids: an id for each scene.
+        scale: factor by which the sides of the scenes are multiplied.
     """
     vocabulary = load_vocabulary("voc12")
     palette = np.array(vocabulary.palette, np.uint8)
@@ -39,12 +40,12 @@ def write_voc_scenes(root: Path, image_ids: tuple[str, ...], scale: int = 1) -> 
 
 
 def write_split(root: Path, name: str, image_ids: tuple[str, ...]) -> None:
-    """Write a list of photos of a data set."""
+    """Write a split of a data set, which lists photos by id."""
     (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("".join(f"{image_id}\n" for image_id in image_ids))
 
 
 def voc_scenes(scale: int = 1) -> Iterator[tuple[Image.Image, np.ndarray]]:
-    """Scenes of VOC's classes alone: an RGB photo, and its ids with 255 around each object as VOC has it."""
+    """Yield scenes whose objects all have VOC classes: RGB photo, and ids with VOC's border of 255 around objects."""
     known = load_vocabulary("voc12").known_names
     ids = np.array([0, *(known.get(name, 255) for name in CLASS_NAMES)], np.uint8)
     found = 0
@@ -61,10 +62,10 @@ def voc_scenes(scale: int = 1) -> Iterator[tuple[Image.Image, np.ndarray]]:
 
 
 def labels_of(truth: np.ndarray) -> list[int]:
-    """The class ids of a true mask, in ascending order."""
+    """Return the class ids of a true mask in ascending order."""
     return [int(class_id) for class_id in np.unique(truth) if class_id not in (0, 255)]
 
 
 def first_voc_scene(scale: int = 1) -> Image.Image:
-    """The photo of the first scene."""
+    """Return the photo of the first scene."""
     return next(islice(voc_scenes(scale), 1))[0]

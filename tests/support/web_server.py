@@ -1,4 +1,4 @@
-"""A web server on this host, for the block, in a thread of its own."""
+"""A web server on this host, which runs in a thread of the tests."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers requests, and logs nothing."""
+    """Base class of handlers that log nothing."""
 
     def log_message(self, *_):
         """Log nothing."""
@@ -15,7 +15,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(handler: type[Handler]) -> Iterator[str]:
-    """Yield the URL of a server whose requests the handler answers."""
+    """Serve requests with the handler during the block, and yield the URL of the server."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""What tests of the workers have them do; a module that worker processes can import."""
+"""Functions that tests call in workers. They are in a module, so that worker processes can import them."""
 
 import logging
 import signal
@@ -7,8 +7,8 @@ import time
 from clipes.tasks.machine.worker_state import current_worker
 
 
-def name_of_worker(seconds=0.0):
-    """device:pid, after a while."""
+def worker_name(seconds=0.0):
+    """Return the name of this worker, device:pid, after a delay."""
     time.sleep(seconds)
     return current_worker().name
 
@@ -19,44 +19,44 @@ def count(stage, rows):
         current_worker().counters.add(stage)
 
 
-def blocks_sigint():
-    """Whether Ctrl-C does not reach this worker, whatever handler it has."""
+def sigint_is_blocked():
+    """Return whether this worker blocks SIGINT, which then reaches no handler."""
     return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def be_too_late():
-    """Raise what a slow store raises."""
+def raise_timeout():
+    """Raise the error of a store that does not answer."""
     raise TimeoutError("the store did not answer")
 
 
 def warn(text):
-    """Log as a stage does."""
+    """Log a warning as a stage does."""
     logging.getLogger("clipes.tasks.stages.cams").warning(text)
 
 
-def ask_for_too_much():
-    """Want more memory than there can be."""
+def allocate_too_much():
+    """Allocate more memory than any machine has."""
     return bytearray(1 << 62)
 
 
 def models_loaded():
-    """How often this worker has loaded a CLIP."""
-    from clipes.tasks.models.loaded_clip import loaded_clip  # seconds of imports that the other calls do without
+    """Return how often this worker has loaded a CLIP."""
+    from clipes.tasks.models.loaded_clip import loaded_clip  # a slow import that the other calls do not need
 
     return loaded_clip.cache_info().misses
 
 
 def peak_memory():
-    """MiB this worker says it has had at most."""
+    """Return the peak memory of this worker [MiB]."""
     return current_worker().peak_memory_mib
 
 
-def made_rows(job):
-    """What a stage makes of a job, before it is written."""
+def rows_of_job(job):
+    """Compute the rows of a job, and return them without writing an artifact."""
     return list(job.stage.rows(job))
 
 
-def stand_still(started):
-    """Leave a file, and come to no end."""
+def hang(started):
+    """Create a file, and then sleep for five minutes."""
     started.touch()
     time.sleep(300)

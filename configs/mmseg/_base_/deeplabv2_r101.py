@@ -1,7 +1,6 @@
-"""DeepLabV2 on ResNet-101 with output stride 8, from torchvision's ImageNet weights.
+"""DeepLabV2 on ResNet-101 with output stride 8. The backbone starts from torchvision's ImageNet weights.
 
-Photos are normalised as they were when these weights were trained: RGB, with the mean and standard deviation of
-ImageNet.
+Photos are normalised as for the training of these weights: RGB, with the mean and standard deviation of ImageNet.
 """
 
 model = dict(
@@ -11,7 +10,7 @@ model = dict(
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
-        size=(321, 321),  # smaller crops are padded on the right and at the bottom with 0, which is the normalised mean
+        size=(321, 321),  # smaller crops are padded on the right and at the bottom with 0, the normalised mean colour
         pad_val=0,
         seg_pad_val=255,
     ),

@@ -1,6 +1,7 @@
 """The training recipe of CLIP-ES for VOC12: that of kazuto1011/deeplab-pytorch, with a different learning rate.
 
-An iteration is one batch. A step of the recipe has 2 batches of 5 photos, so its 20 000 steps are 40 000 iterations.
+One iteration processes one batch. A step of that recipe processes 2 batches of 5 photos, so its 20 000 steps are 40 000
+iterations here.
 """
 
 default_scope = "mmseg"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One format that masks can be written in.
+    """A format in which clipes exports masks.
 
     Attributes:
         module: name of a module with a function `export(request: ExportRequest) -> Exported`. It is imported only when
@@ -41,7 +41,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         store_uri: URI of the run's store.
         name: name of the run.
         to: target folder, as a path or URI; it is created if it does not exist.
-        ignore_below: pixels of pseudo masks whose confidence is below this value become 255; 0 changes no pixel.
+        ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
 
     Raises:
         ConfigError: the format does not exist.
@@ -49,7 +49,8 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`. clipes writes none.
+        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`. clipes never writes
+            such an `image_id`.
     """
     chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.

@@ -1,4 +1,4 @@
-"""The steps that all export formats share: read the rows of a run that hold a result, and write PNG files."""
+"""The steps that all export formats share: read the results of a run, and write PNG files."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,13 @@ from clipes_core.errors import StageError
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A run, and the target of its masks.
+    """A run, and the folder to which its masks are exported.
 
     Attributes:
         run: status of the run.
         store: store of the run.
         to: target folder, as a path or URI.
-        ignore_below: pixels of pseudo masks whose confidence is below this value become 255; 0 changes no pixel.
+        ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
     """
 
     run: RunStatus
@@ -31,7 +31,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of masks written, and the number of photos that have no mask, whatever the reason."""
+    """The number of masks written, and the number of photos that have no mask."""
 
     written: int
     left_out: int

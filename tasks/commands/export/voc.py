@@ -1,4 +1,4 @@
-"""Format voc: pseudo masks as `<target>/<image_id>.png`, with the palette of the run."""
+"""The export format voc: pseudo masks as `<target>/<image_id>.png`, with the palette of the run."""
 
 import io
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from clipes_core.pseudo_mask import ignore_unsure
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the pseudo masks of a run; set pixels whose confidence is below `ignore_below` to 255.
+    """Write the pseudo masks of a run; set pixels with a confidence below `ignore_below` to 255.
 
     Raises:
         StageError: the run has no pseudo masks yet.

@@ -1,6 +1,7 @@
-"""Format voc-server: the segmenter's masks of the evaluation photos, in the layout of VOC's evaluation server.
+"""The export format voc-server: the masks that a segmenter predicts for the evaluation photos.
 
-The server's competition comp6 is for methods that also use data from outside VOC, as CLIP does.
+The files have the layout that VOC's evaluation server expects. The server's competition comp6 is for methods that also
+use data from outside VOC, as CLIP does.
 """
 
 import posixpath
@@ -15,7 +16,7 @@ FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the predicted masks of a run's segmenter to `FOLDER`, whose name includes the evaluated split.
+    """Write the masks that the segmenter of a run predicted into `FOLDER` below the target folder.
 
     Raises:
         StageError: the run has no predictions yet.

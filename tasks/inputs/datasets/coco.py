@@ -38,7 +38,7 @@ FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FI
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A photo as the annotation file or the text list describes it."""
+    """A photo as the .json file or the .txt file of a split describes it."""
 
     file_name: str
     labels: tuple[str, ...]
@@ -46,21 +46,21 @@ class _Row:
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List a split in COCO's layout.
+    """List the photos of a split in COCO's layout.
 
-    A photo's labels are the categories of all its annotations, including crowds.
+    A photo's labels are the categories of all its annotations, including annotations of crowds.
 
     Args:
-        config: its `split` is NAME for annotations/instances_NAME.json, or the path or URI of such a .json file or of a
-            .txt list. A line of a .txt list is a file name and class ids, `NAME ID ID`. These ids are counted from 0,
-            as in the lists that the authors of CLIP-ES published.
-        vocabulary: its class names and aliases must match the names of COCO's categories.
+        config: its `split` is the path or URI of a .json or .txt file, or a name. The name NAME stands for the file
+            annotations/instances_NAME.json. Each line of a .txt file has a file name and class ids, `NAME ID ID`. These
+            ids start at 0, as in the files that the authors of CLIP-ES published.
+        vocabulary: classes of the data set. The name of each category must be the name or an alias of one of them.
 
     Yields:
-        One entry or reject for each image of the .json file or line of the .txt list, in the order of the file.
+        One `Entry` or `Reject` for each image of a .json file, or for each line of a .txt file, in the same order.
 
     Raises:
-        ConfigError: root is not set.
+        ConfigError: `root` is not set.
         DatasetError: the split does not exist, or its annotation file is broken.
     """
     root = dataset_root(config)
@@ -103,7 +103,7 @@ def _known_splits(root: str) -> str:
 def _photo_folders(root: str, split: str) -> list[str]:
     """Return the folders to search for photos, in order.
 
-    First come the split's own folders, then those of the published splits, then `images`, then the root.
+    The order is: the folders of this split, the folders of the splits that COCO published, `images`, and the root.
     """
     images = join(root, "images")
     present = {folder: list_names(folder) or () for folder in (root, images)}
@@ -119,7 +119,7 @@ def _text_rows(list_uri: str) -> Iterator[_Row]:
 
 
 def _json_rows(json_uri: str) -> Iterator[_Row]:
-    """Yield each image with the names of its categories, without repetitions and in order of first appearance."""
+    """Yield each image with the names of its categories; each name occurs once, in order of first appearance."""
     data = _read_json(json_uri)
     categories = {record["id"]: str(record["name"]) for record in _records(json_uri, data, "categories")}
     labels: dict[Any, dict[str, None]] = defaultdict(dict)
@@ -149,12 +149,12 @@ def _warn_of_unknown_images(json_uri: str, image_ids: set[Any]) -> None:
 def _read_json(json_uri: str) -> Any:
     try:
         return json.loads(read_text(json_uri), object_hook=_drop_polygons)
-    except (ValueError, RecursionError) as exc:  # also for too long numbers and too deep nesting
+    except (ValueError, RecursionError) as exc:  # also if a number is too long, or the nesting too deep
         raise DatasetError(f"{json_uri}: broken JSON ({exc}); download the file again") from exc
 
 
 def _drop_polygons(record: dict[str, Any]) -> dict[str, Any]:
-    # The polygons are dropped: they make up most of an annotation file, and would need much memory.
+    # The polygons make up most of an annotation file, and would need much memory.
     return {key: record[key] for key in FIELDS_READ if key in record}
 
 

@@ -1,4 +1,4 @@
-"""The declaration of a data set format."""
+"""The description of a data set format: its name, its reader, and the config keys that it needs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,16 +13,17 @@ Reader = Callable[[DatasetConfig, Vocabulary], Iterator[Entry | Reject]]
 
 @dataclass(frozen=True)
 class DatasetFormat:
-    """A layout of photos and labels, and how to read it.
+    """A data set format: a layout of photos and labels.
 
     Attributes:
-        name: the value of `dataset.format`.
-        read: function that yields one entry or reject for each photo in `dataset.split`, in the order of the split.
-        read_unlabelled: like `read`, for photos that are only scored and therefore need no labels; None if `read` can
-            list such photos too.
-        needs_root: whether `dataset.root` must be set.
-        folder_in_store: folder in the store that is used if `dataset.root` is not set; None if there is no default.
-        split_is_a_path: whether `dataset.split` is always a path or URI, never the name of a split.
+        name: value of `dataset.format` that selects this format.
+        read: function that yields one `Entry` or `Reject` for each photo in `dataset.split`, in the order of the split.
+        read_unlabelled: like `read`, but accepts photos without labels. It lists the photos on which the segmenter is
+            scored. None if `read` itself accepts photos without labels.
+        needs_root: true if `dataset.root` must be set.
+        folder_in_store: name of a folder in the store, which is the default of `dataset.root`; None if there is no
+            default.
+        split_is_a_path: true if `dataset.split` is always a path or URI, never the name of a split.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Entries: photos as the reader of a data set lists them, before clipes checks that their files exist."""
+"""Photos that the reader of a data set format lists, before clipes checks that their files exist."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -15,15 +15,16 @@ PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A listed photo whose labels are valid.
+    """A listed photo with valid labels. Its files may not exist.
 
     Attributes:
         image_id: id, unique in the data set.
         photo_uris: URIs at which the photo may be found, in order of preference; at least one.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uris: URIs at which the true mask may be found, in order of preference; empty if there is no true mask.
-        named_truth: URI of the true mask, if the list of photos itself names one. It is preferred to `truth_uris`. If
-            no file exists at any of these URIs, scoring reports `named_truth` as missing.
+        named_truth: URI of the true mask, if the list file of the data set states one. It takes precedence over
+            `truth_uris`. If none of these files exists, clipes reports `named_truth` as missing when it scores the
+            photo.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 
@@ -41,7 +42,7 @@ class Entry:
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """Return a reject for a photo that cannot be used; escape characters that UTF-8 cannot encode."""
+    """Build the `Reject` of a photo that cannot be used; escape characters that UTF-8 cannot encode."""
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 
@@ -71,7 +72,7 @@ def path_inside(path: str) -> str:
 
 
 def _unwritable(path: str) -> bool:
-    """Return whether a path has a NUL or a lone surrogate. JSON allows both, but file names cannot contain them."""
+    """Return whether a path has a NUL character or a lone surrogate, which file names cannot contain."""
     return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 
 
@@ -81,7 +82,7 @@ def without_extension(path: str) -> str:
 
 
 def mask_place(folder: str | None, image_id: str) -> tuple[str, ...]:
-    """Return the URI of a photo's mask in a folder of masks, as a tuple of one; empty if `folder` is None."""
+    """Return a tuple with the URI of a photo's mask in a folder of masks; the tuple is empty if `folder` is None."""
     return (join(folder, f"{image_id}.png"),) if folder else ()
 
 
@@ -89,11 +90,11 @@ def find_class_ids(labels: Iterable[str], known: Mapping[str, int]) -> tuple[int
     """Return the data set ids of a photo's labels, unique, in order of first appearance.
 
     Args:
-        labels: labels as the data set spells them. Upper and lower case matter.
+        labels: labels of the photo, as the data set spells them. They are case-sensitive.
         known: valid label -> its data set id 1..K.
 
     Raises:
-        PhotoError: UNKNOWN_CLASS; the reason names the first unknown label and suggests a known one.
+        PhotoError: UNKNOWN_CLASS; the reason names the first unknown label.
     """
     ids: dict[int, None] = {}
     for label in labels:
@@ -113,5 +114,5 @@ def _hint(label: str, known: Mapping[str, int]) -> str:
     first, last = min(numbers), max(numbers)
     off_by_one = ""
     if label == (str(last + 1) if first == 0 else "0"):
-        off_by_one = f". Does the list count ids from {1 - first}? Then all its labels are off by one"
+        off_by_one = f". Does the file count ids from {1 - first}? Then all its labels are off by one"
     return f"; ids range from {first} to {last}{off_by_one}"

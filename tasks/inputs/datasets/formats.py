@@ -1,6 +1,7 @@
-"""The table of data set formats. To add a format, write a module in this folder and add one line here.
+"""The table of data set formats. To add a format, write a module in this folder and add its name to MODULES.
 
-Keep the modules fast to import, so that a mistake in a config is reported before pandas, pyarrow or torch are imported.
+These modules must not import large packages such as pandas, pyarrow and torch at the top. clipes imports the modules
+before it checks a config, and slow imports would delay the report of a mistake in the config.
 """
 
 from pkgutil import resolve_name
@@ -8,7 +9,7 @@ from pkgutil import resolve_name
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes_core.config.choice import look_up
 
-MODULES = (  # each module declares its FORMAT
+MODULES = (  # each module defines a DatasetFormat with the name FORMAT
     "voc",
     "photo_list",
     "coco",

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """The photos of a split. Each one is listed as usable or as rejected.
+    """The photos of a split, divided into usable and rejected photos.
 
     Attributes:
         photos: usable photos, in the split's order; their ids are unique.
@@ -30,22 +30,21 @@ class Listing:
 
 
 def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Listing:
-    """List a data set's photos with labels and fingerprints.
+    """List the photos of a split, with their labels and fingerprints.
 
     Args:
-        config: the data set.
-        vocabulary: the classes that labels may name.
+        config: settings of the data set, including the split.
+        vocabulary: classes of the data set.
         labelled: if False, photos need no labels. For example, the photos of VOC's split `test` have none.
 
     Returns:
         The photos and the rejects. Each photo that the split lists is in exactly one of the two.
 
     Raises:
-        ConfigError: the format does not exist, or needs a root and none is set.
-        DatasetError: the data set as a whole cannot be used. For example, the root, split or truth folder is missing,
-            the list has no photos or lacks a column, an annotation file that covers the whole split (as in COCO) is
-            broken, or a permission is missing.
-        TransientError: a store does not answer.
+        ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
+        DatasetError: the data set as a whole cannot be used. For example, a folder or the split is missing, the split
+            lists no photos, a list file lacks a column, COCO's annotation file is broken, or a permission is missing.
+        TransientError: the network or a server fails.
     """
     layout = find_format(config.format)
     read = layout.read if labelled else layout.read_unlabelled or layout.read
@@ -78,7 +77,7 @@ def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | 
         return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
     if not entry.class_ids and empty == "reject":
         return rejected(
-            entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "it has no labels, and dataset.empty is reject")
+            entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "the photo has no labels; dataset.empty is reject")
         )
     truth_uri = next((uri for uri in entry.all_truth_uris if uri in files), entry.named_truth)
     truth, facts = files.get(truth_uri or ""), files[uri]
@@ -98,7 +97,7 @@ def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject
     seen: set[str] = set()
     for row in rows:
         if row.image_id in seen:
-            reason = "an earlier line has the same id (without extension); only the first line is used"
+            reason = "an earlier photo has the same id (path without extension); only the earlier photo is used"
             yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
         else:
             seen.add(row.image_id)

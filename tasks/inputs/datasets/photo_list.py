@@ -1,4 +1,4 @@
-"""Data sets that are a list of photos and labels, in a CSV, Parquet or text file."""
+"""Data sets whose photos and labels are listed in a single file (the list file): CSV, Parquet or plain text."""
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,12 +34,12 @@ from clipes_core.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import pyarrow
 
-COLUMNS = "a list needs the columns image and labels, and may have the column truth"
+COLUMNS = "a list file needs the columns image and labels, and may have the column truth"
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a list, with paths and labels as the list spells them."""
+    """One row of a list file, with unchanged paths and labels."""
 
     image: str
     labels: tuple[str, ...]
@@ -47,17 +47,18 @@ class _Row:
 
 
 def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List the photos of a .csv or .parquet file, or of a text file with any other suffix.
+    """List the photos of a list file: a .csv file, a .parquet file, or a text file with any other suffix.
 
     Args:
-        config: its `split` is the path or URI of the list. Without `root`, paths are relative to the list's folder.
-        vocabulary: each label must be a name, an alias or an id 1..K of one of its classes.
+        config: its `split` is the path or URI of the list file. Relative paths in it start at `root` or, if `root` is
+            not set, at the folder of the list file.
+        vocabulary: classes of the data set. Each label must be the name, an alias or the id (1..K) of one of them.
 
     Yields:
-        One entry or reject per row, in the list's order.
+        One `Entry` or `Reject` per row, in the order of the list file.
 
     Raises:
-        DatasetError: the list is missing or broken, or lacks a column.
+        DatasetError: the list file is missing or broken, or lacks a column.
     """
     list_uri = absolute(config.split)
     root = absolute(config.root) if config.root else parent(list_uri)
@@ -68,7 +69,7 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
             yield row if isinstance(row, Reject) else _entry(number, row, root, truth_folder, known)
     except FileNotFoundError as exc:
         advice = "give the path or URI of a .csv, .parquet or text file"
-        raise DatasetError(f"dataset.split: no list at {list_uri}; {advice}") from exc
+        raise DatasetError(f"dataset.split: no list file at {list_uri}; {advice}") from exc
 
 
 FORMAT = DatasetFormat(name="list", read=read_list, needs_root=False, split_is_a_path=True)
@@ -94,7 +95,7 @@ def _csv_rows(list_uri: str) -> Iterator[_Row | Reject]:
             elif cells:
                 yield _wrong_cell_count(list_uri, reader.line_num, len(cells), len(header))
     except csv.Error as exc:
-        raise DatasetError(f"{list_uri}: line {reader.line_num}: {exc}; save it as plain CSV") from exc
+        raise DatasetError(f"{list_uri}: line {reader.line_num}: {exc}; save the file as plain CSV") from exc
 
 
 def _wrong_cell_count(list_uri: str, number: int, cells: int, columns: int) -> Reject:
@@ -104,7 +105,7 @@ def _wrong_cell_count(list_uri: str, number: int, cells: int, columns: int) -> R
 
 
 def _parquet_rows(list_uri: str) -> Iterator[_Row]:
-    import pyarrow.parquet  # imported here, so that mistakes in a config are reported sooner
+    import pyarrow.parquet  # imported here, because the import is slow and few data sets need it
 
     source = BytesIO(read_bytes(list_uri))
     try:
@@ -114,7 +115,7 @@ def _parquet_rows(list_uri: str) -> Iterator[_Row]:
             for batch in file.iter_batches(columns=columns, use_threads=False):
                 yield from _batch_rows(batch)
     except (pyarrow.ArrowException, OSError) as exc:
-        raise DatasetError(f"{list_uri}: not a readable Parquet list ({exc}); {COLUMNS}") from exc
+        raise DatasetError(f"{list_uri}: not a readable Parquet file ({exc}); {COLUMNS}") from exc
 
 
 def _batch_rows(batch: "pyarrow.RecordBatch") -> Iterator[_Row]:
@@ -150,7 +151,7 @@ def _split_labels(cell: str) -> tuple[str, ...]:
 
 
 def _label_cell(cell: Any) -> tuple[str, ...]:
-    """Return the labels in a cell of a Parquet file: a list of labels, text as in a CSV file, one id, or nothing."""
+    """Return the labels in a Parquet cell, which holds a list of labels, text as in a CSV file, one id, or None."""
     if cell is None:
         return ()
     return _stripped(str(label) for label in cell) if isinstance(cell, list) else _split_labels(str(cell))
@@ -184,10 +185,10 @@ def _hint_at_spaces(row: _Row, error: PhotoError) -> PhotoError:
 
 
 def _check_openable(uri: str) -> str:
-    """Return a URI if an installed package knows its protocol.
+    """Check that an installed package can open a URI, and return the URI.
 
     Raises:
-        PhotoError: MISSING; no installed package knows the protocol, or the URI holds credentials.
+        PhotoError: MISSING; no installed package knows the protocol of the URI, or the URI contains credentials.
     """
     try:
         check_protocol(uri)
@@ -197,7 +198,7 @@ def _check_openable(uri: str) -> str:
 
 
 def _place(image: str, root: str) -> tuple[str, str]:
-    """Return the id and the URI of a photo, given a URI or a path that is absolute or relative to `root`."""
+    """Return the id and the URI of a photo; `image` is a URI, an absolute path, or a path relative to `root`."""
     if not is_absolute(image):
         inside = path_inside(image)
         return without_extension(inside), join(root, inside)

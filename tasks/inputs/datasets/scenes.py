@@ -1,4 +1,4 @@
-"""Generated scenes as a data set. They are written once, in VOC's layout, and then read as a VOC data set."""
+"""A data set of generated photos (scenes), which clipes writes and reads in VOC's layout."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ from clipes_core.demo.scenes import CLASS_NAMES, Scene, scene_of_seed
 from clipes_core.errors import DatasetError
 from clipes_core.vocabulary import Vocabulary
 
-VERSION = 1  # of the generator; increment it if a change gives different scenes for the same seed
+VERSION = 1  # version of the generator; increment it if a code change alters the scenes of a seed
 SCENE_SIZE = 160  # [px]
 SPLIT_FOLDER = "ImageSets/Segmentation"
 JPEG_QUALITY = 95
@@ -29,22 +29,22 @@ logger = logging.getLogger(__name__)
 
 
 def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List generated scenes with their true masks. First generate the scenes that do not exist yet.
+    """Generate the scenes that do not exist yet, then list all scenes of the data set with their true masks.
 
     Args:
         config: its `seed` and `count` determine the scenes. The scenes of each seed have their own folder in `root`.
-        vocabulary: must have the generator's classes, in the generator's order.
+        vocabulary: must have exactly the classes of the generator, in the same order.
 
     Yields:
-        One entry or reject per scene.
+        One `Entry` or `Reject` per scene.
 
     Raises:
-        ConfigError: root is not set.
-        DatasetError: the vocabulary has different classes, or files cannot be read or written below root.
+        ConfigError: `root` is not set.
+        DatasetError: the vocabulary has different classes, or files below `root` cannot be read or written.
     """
     names = tuple(entry.name for entry in vocabulary.classes)
     if names != CLASS_NAMES:
-        raise DatasetError(f"dataset.classes: scenes show {', '.join(CLASS_NAMES)}; set dataset.classes to scenes")
+        raise DatasetError(f"dataset.classes: expected {', '.join(CLASS_NAMES)}; set dataset.classes to scenes")
     root = join(dataset_root(config), f"v{VERSION}-seed{config.seed}")
     split = f"first{config.count}"
     if not find_files([join(root, f"{SPLIT_FOLDER}/{split}.txt")]):
@@ -57,15 +57,16 @@ FORMAT = DatasetFormat(name="scenes", read=read_scenes, needs_root=False, folder
 
 
 def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocabulary) -> None:
-    """Generate scenes and write them in VOC's layout: photos, annotations, true masks and, last, the list of scenes.
+    """Generate scenes, and write their photos, annotations and true masks in VOC's layout, then a split file.
 
-    Existing files are kept. They come from a shorter list of the same seed, or from an interrupted attempt.
+    Files that already exist are kept.
 
     Args:
-        root: folder or URI of a seed's scenes; created if it does not exist.
-        split: name of the list of scenes. If the list exists, all of its scenes exist, because it is written last.
+        root: path or URI of the folder for the scenes of a seed; created if it does not exist.
+        split: name of the split file, without its extension. The file lists the scenes. It is written last, so that it
+            never lists a scene that does not exist.
         config: its `seed` and `count` determine the scenes. Scene i depends only on the seed and on i.
-        vocabulary: its palette colours the true masks.
+        vocabulary: defines the palette of the true masks.
     """
     palette = np.asarray(vocabulary.palette, dtype=np.uint8).tobytes()
     image_ids = [f"scene_{config.seed}_{index:05d}" for index in range(config.count)]
@@ -87,10 +88,10 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 
 
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
-    """Return the seed of a scene in a data set.
+    """Return the seed of one scene of a data set.
 
-    It has four numbers, so that it differs from the seed of every scene that the demo's CLIP was trained on. Those
-    seeds have three numbers.
+    This seed has four numbers. The scenes on which the demo's CLIP was trained have seeds of three numbers, so a data
+    set never contains a scene from that training.
     """
     return seed, index, 0, 1
 

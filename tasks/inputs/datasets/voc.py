@@ -1,4 +1,4 @@
-"""Data sets in PASCAL VOC's layout: JPEGImages, Annotations, ImageSets, SegmentationClass."""
+"""Data sets in PASCAL VOC's layout: the folders JPEGImages, Annotations, ImageSets and SegmentationClass."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
-PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # second column of the lists in ImageSets/Main: absent, difficult, present
+PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # second column of the files in ImageSets/Main: absent, difficult, present
 SPLIT_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main")
 MAX_XML_BYTES = 1 << 20  # ample: the largest annotation of VOC has 20 kB
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The photo that one line of a split names, and the URIs of the photo's files."""
+    """The photo in one line of a split file, and the URIs of the photo's files."""
 
     image_id: str
     photo_uri: str
@@ -43,8 +43,7 @@ class Annotation:
     """The content of an annotation file.
 
     Attributes:
-        names: names of the top-level `<object>` elements, in the order of the file; names may repeat. The parts of
-            objects are left out.
+        names: names of the objects, in the order of the file; names may repeat. Parts of objects are left out.
         stated_size: width and height [px]; None if the file does not state both.
     """
 
@@ -53,21 +52,21 @@ class Annotation:
 
 
 def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Iterator[Entry | Reject]:
-    """List a split in VOC's layout.
+    """List the photos of a split in VOC's layout.
 
-    A photo's labels are the names of the top-level `<object>` elements in its annotation.
+    A photo's labels are the names of the top-level `<object>` elements in its annotation file.
 
     Args:
-        config: its `split` is the name of a list in ImageSets/Segmentation or ImageSets/Main, or the path or URI of a
-            list.
-        vocabulary: its class names must match the names in the annotations, including upper and lower case.
-        labelled: if True, a photo without an annotation is a reject; if False, it is an entry without labels.
+        config: its `split` is the name of a split file in ImageSets/Segmentation or ImageSets/Main, or the path or URI
+            of such a file.
+        vocabulary: classes of the data set. Their names must match the names in the annotation files, including case.
+        labelled: if True, a photo without an annotation file is rejected; if False, it is listed without labels.
 
     Yields:
-        One entry or reject for each line of the split, in the same order.
+        One `Entry` or `Reject` for each line of the split file, in the same order.
 
     Raises:
-        ConfigError: root is not set.
+        ConfigError: `root` is not set.
         DatasetError: the split does not exist.
 
     Source: the program that the authors of CLIP-ES published. Difficult and truncated objects count as labels, but
@@ -86,7 +85,7 @@ FORMAT = DatasetFormat(name="voc", read=read_voc, read_unlabelled=partial(read_v
 
 
 def parse_annotation(xml: bytes) -> Annotation:
-    """Read a VOC annotation.
+    """Parse a VOC annotation file.
 
     Args:
         xml: content of the annotation file.
@@ -128,7 +127,7 @@ def _split_lines(root: str, split: str) -> list[tuple[int, str]]:
             return list(read_lines(place))
         except FileNotFoundError:
             continue
-    raise DatasetError(f"dataset.split: no list at {' or '.join(places)}; {_known_splits(root)}")
+    raise DatasetError(f"dataset.split: no split file at {' or '.join(places)}; {_known_splits(root)}")
 
 
 def _known_splits(root: str) -> str:
@@ -140,7 +139,7 @@ def _known_splits(root: str) -> str:
 
 
 def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
-    """Parse a line of a split.
+    """Parse a line of a split file.
 
     A line is `ID`, `ID FLAG` (FLAG is -1, 0 or 1, as in ImageSets/Main), or
     `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`. Any other line that contains spaces is an id with spaces.

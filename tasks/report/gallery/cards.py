@@ -43,8 +43,8 @@ class Card:
         class_ids: labels of the photo.
         mious: key of the score -> mIoU in [0, 1], for the pseudo mask and the baseline, or for the segmenter; empty
             without a true mask.
-        pictures: photo, mask or prediction, confidence, true mask; missing pictures are left out.
-        notes: what is missing, and why.
+        pictures: photo, pseudo mask or prediction, confidence map and true mask; missing pictures are left out.
+        notes: sentences that say which picture is missing, and why.
         sure: share of pixels with a confidence of at least the paper's mu (0.95); None without a pseudo mask.
         cams: CAMs of the photo's first classes.
         hidden: number of the photo's other classes, whose CAMs are not shown.
@@ -68,7 +68,7 @@ def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: 
 
 
 def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a photo in the report's size; if it cannot be read, return a grey canvas and a note with the reason."""
+    """Return a reduced photo; if the photo cannot be read, return a grey canvas and a note with the reason."""
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image), ()
     except PhotoError as error:
@@ -76,13 +76,13 @@ def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> 
 
 
 def ids_picture(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts) -> Picture:
-    """Draw a map of class ids, (H, W) uint8 of any size, over a photo in the report's size."""
+    """Draw a map of class ids, (H, W) uint8 of any size, over a photo that `small_photo` has reduced."""
     palette = np.asarray(facts.vocabulary.palette, np.uint8)
     return Picture(title, data_uri(ids_on_photo(image, small_ids(ids, image.shape[:2]), palette)))
 
 
 def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """Draw a photo's true mask, if it has one, over the photo; if the mask cannot be read, return a note."""
+    """Draw a photo's true mask, if it has one, over the photo; return a note if the mask cannot be read."""
     if photo.truth_uri is None:
         return (), ()
     try:

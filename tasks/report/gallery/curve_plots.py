@@ -30,7 +30,7 @@ def _pictures(curve: CurveRows) -> Iterator[Picture]:
         yield _picture("Labelled pixels kept by the confidence threshold", curve, _draw_kept)
     measured = tuple(point for point in curve if point["miou"] is not None)
     if measured:
-        yield _picture("mIoU on photos of the evaluation", measured, _draw_miou)
+        yield _picture("mIoU on evaluation photos", measured, _draw_miou)
 
 
 def _picture(title: str, curve: CurveRows, draw: Callable[[Axes, CurveRows], None]) -> Picture:

@@ -1,4 +1,4 @@
-"""The gallery of the segmenter: its predictions on a few photos of the evaluation."""
+"""The gallery of the segmenter: its predictions for a few evaluation photos."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +16,7 @@ COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
 
 class EvaluationGallery:
-    """Makes the cards of photos of the evaluation: reads all rows at once, then makes one card at a time.
+    """Makes the cards of evaluation photos: reads all rows at once, then makes one card at a time.
 
     Args:
         facts: facts of the run.

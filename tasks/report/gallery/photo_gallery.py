@@ -13,7 +13,7 @@ from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
-from clipes_core.confidence import PAPER_MU, share_from
+from clipes_core.confidence import PAPER_MU, share_at_least
 from clipes_core.pictures.overlay import heat_on_photo
 
 SHOWN_CLASSES = 4
@@ -59,7 +59,7 @@ class Gallery:
             mious={} if scores is None else photo_mious(scores, 1 + len(self._facts.vocabulary.classes)),
             pictures=(Picture("Photo", data_uri(image)), *self._mask_pictures(mask, image), *truth),
             notes=(*lost, *no_truth),
-            sure=None if mask is None else share_from(np.array(mask["confidence_histogram"]), PAPER_MU),
+            sure=None if mask is None else share_at_least(np.array(mask["confidence_histogram"]), PAPER_MU),
             cams=tuple(self._class_cams(cams, image)),
             hidden=max(0, len(photo.class_ids) - SHOWN_CLASSES),
         )

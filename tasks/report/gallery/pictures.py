@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from clipes_core.preprocessing import reduce_to
+from clipes_core.preprocessing import limit_side
 
 LONGER_SIDE = 320  # px; the page shows pictures at about half this size, so that they are sharp on a phone
 QUALITY = 72
@@ -23,12 +23,12 @@ class Picture:
 
 
 def small_photo(image: Image.Image) -> np.ndarray:
-    """Reduce a photo to the report's size.
+    """Reduce a photo to the size at which the report stores it.
 
     Returns:
         (H, W, 3) uint8 RGB, its longer side at most `LONGER_SIDE`.
     """
-    return np.asarray(reduce_to(image, LONGER_SIDE))
+    return np.asarray(limit_side(image, LONGER_SIDE))
 
 
 def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
@@ -53,7 +53,7 @@ def png_map(png: bytes) -> np.ndarray:
 
 
 def data_uri(image: np.ndarray, lossless: bool = False) -> str:
-    """Encode a picture as a data URI.
+    """Encode a picture as a data URI that holds a WebP file.
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.

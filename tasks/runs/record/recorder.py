@@ -1,4 +1,4 @@
-"""Record a run in its files: write them before its work, update them during it, and always write the outcome."""
+"""Record a run in its files: write them at its start, update them while it runs, and write its outcome at the end."""
 
 import logging
 import threading
@@ -23,7 +23,7 @@ from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
-# With 100 000 shards, writing the status takes seconds. The next pause lasts at least this multiple of that time.
+# With 100 000 shards, writing status.parquet takes seconds. The pause after it is at least this many times as long.
 PAUSE_PER_WRITE = 4
 
 State = Literal["running", "completed", "failed", "cancelled"]
@@ -56,7 +56,7 @@ class RunRecord:
     Attributes:
         ledger: state of the run's shards.
         report: URI of report.html; None until it is written.
-        findings: entries of metrics.json in addition to scores and counts.
+        findings: entries to add to metrics.json, besides those that `run_metrics` returns.
     """
 
     def __init__(self, run: PreparedRun) -> None:
@@ -163,7 +163,7 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
             try:
                 record.write_status()
             except (ArtifactError, StorageError, TransientError) as exc:
-                logger.warning("could not write status.parquet, will retry: %s", exc)
+                logger.warning("could not write status.parquet; will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 
     with in_background(write, "status"):

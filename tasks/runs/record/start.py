@@ -1,4 +1,4 @@
-"""Start a run: check that its name is free, archive the files of an earlier run, and write the first files."""
+"""Start a run: check that it is not already running, archive the files of an earlier run, and write the first files."""
 
 import logging
 import os
@@ -37,8 +37,8 @@ def start_run(run: PreparedRun) -> tuple[str, ...]:
     """Write run.json and the manifest; archive the files of the last run of this name if its settings differ.
 
     Returns:
-        The settings that differ from the last run of this name, which are also logged: dotted config keys, and possibly
-        `until` and `candidates`.
+        The names of the settings that differ from those of the last run of this name: dotted config keys, `until` or
+        `candidates`. They are also logged.
 
     Raises:
         RunBusyError: a run of this name is already running.
@@ -87,7 +87,7 @@ def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of an earlier run with the defaults of keys that have been added since."""
     try:
         return parse_config(config).model_dump(mode="json")
-    except ConfigError:  # a key was removed or renamed since then, which is reported as a change
+    except ConfigError:  # a key was removed or renamed since then; it is reported as a changed setting
         return config
 
 

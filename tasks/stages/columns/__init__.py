@@ -1,1 +1,1 @@
-"""Columns that several stages write and read."""
+"""Encode and decode columns that more than one stage uses."""

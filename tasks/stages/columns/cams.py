@@ -18,7 +18,7 @@ def encoded_residual(cams: np.ndarray) -> bytes:
     """Return the rounding error of `encoded_cams`, encoded in the same form.
 
     Without this correction, the background score 1 - max CAM would have an error of up to 2e-4 near the peak of a CAM.
-    The logarithm in the CRF would turn this error into different confidences.
+    The logarithm in the CRF would turn this error into wrong confidences.
     """
     return encoded_cams(cams - cams.astype(STORED_DTYPE).astype(np.float32))
 
@@ -27,7 +27,8 @@ def stored_cams(row: Mapping[str, Any], column: CamColumn) -> np.ndarray:
     """Decode the CAMs of a row.
 
     Returns:
-        (K, grid_h, grid_w) float32 in [0, 1]; K may be 0. Initial CAMs are exact to 5e-4, refined CAMs to 1e-6.
+        (K, grid_h, grid_w) float32 in [0, 1]; K may be 0. The rounding error is at most 5e-4 for initial CAMs,
+        and 1e-6 for refined CAMs.
     """
     cams = _decoded(row, column)
     return cams + _decoded(row, "refined_residual") if column == "refined_cam" else cams

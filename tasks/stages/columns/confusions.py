@@ -1,4 +1,4 @@
-"""Confusion matrices that compare predictions for a photo with its true mask, in the form that columns store."""
+"""Encode and decode the columns that store confusion matrices between predicted masks and true masks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

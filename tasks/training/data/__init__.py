@@ -1,1 +1,1 @@
-"""The training data: photos, pseudo masks and confidence maps as samples."""
+"""Load the training data: photos with their pseudo masks and confidence maps."""

@@ -1,4 +1,4 @@
-"""A cache on the local disk for files, and for parts of files, that lie on other hosts."""
+"""Cache files from other hosts, or parts of such files, on the local disk."""
 
 import fcntl
 import logging
@@ -25,7 +25,7 @@ from clipes_core.errors import StorageError
 logger = logging.getLogger(__name__)
 
 GB = 10**9
-INDEX_TIMEOUT_S = 10.0  # longest wait for the cache's index; on a suitable disk, its lock is held for milliseconds
+INDEX_TIMEOUT_S = 10.0  # longest wait for the lock of the cache's index, which is normally held for milliseconds
 PAUSE_S = 60.0  # how long the cache is bypassed after a failure
 LOCK_FILES = 256
 
@@ -39,7 +39,7 @@ class FileRead:
     """One read of a file, or of a part of a file.
 
     Attributes:
-        source: where the bytes came from. local: a file of this host; hit: the cache; fetched: the file's own store.
+        source: origin of the bytes. local: a file on this host; hit: the cache; fetched: the remote store of the file.
         size_bytes: number of bytes read.
         seconds: duration of the read [s].
     """
@@ -50,17 +50,17 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files or parts of files, and caches on the local disk what comes from other hosts.
+    """Reads files or parts of files, and caches those from other hosts on the local disk.
 
-    A full cache evicts its least recently used entries. Any number of processes may share the folder; only one process
-    at a time fetches a given file. If the folder cannot be used, for example because the disk is full or read-only, the
-    instance logs one warning. It then reads from the stores directly, and tries the folder again after a minute.
-    Instances can be pickled.
+    A full cache evicts its least recently used entries. Any number of processes may share the folder. Only one of
+    them at a time fetches a given file. If the folder cannot be used, for example because the disk is full or
+    read-only, the instance logs a warning the first time. It then reads from the stores directly, and tries the folder
+    again after a minute. Instances can be pickled.
 
     Args:
-        folder: folder of the cache, on a local disk and private to this user; None: clipes/files in the
-            user's cache folder.
-        size_gb: largest size of the cache [10^9 bytes]; 0 turns the cache off.
+        folder: folder of the cache. It must be on a local disk, and writable only by this user. None:
+            clipes/files in $XDG_CACHE_HOME, or in ~/.cache if this variable is not set.
+        size_gb: maximum size of the cache [10^9 bytes]; 0 turns the cache off.
     """
 
     def __init__(self, folder: str | Path | None = None, size_gb: float = 10.0) -> None:
@@ -77,7 +77,7 @@ class CachedFiles:
         Args:
             uri: path or URI of the file.
             version: text that changes whenever the content of the file changes.
-            span: range of bytes to read, [start, end); None: the whole file.
+            span: range of bytes [start, end) to read; None: the whole file.
 
         Raises:
             FileNotFoundError: the file does not exist.
@@ -140,15 +140,15 @@ class CachedFiles:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Keep other processes from fetching this file; the operating system releases the lock if this process dies."""
-        locks = self.folder / "turns"
+        """Keep other processes from fetching the same file during the block, or until this process dies."""
+        locks = self.folder / "locks"
         locks.mkdir(exist_ok=True)
         with (locks / str(zlib.crc32(key.encode()) % LOCK_FILES)).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _try(self, act: Callable[[], Result]) -> Result | None:
-        """Call `act`, which uses the cache; return None if it fails, or if the cache failed less than `PAUSE_S` ago."""
+        """Return the result of `act`. Return None if the cache fails, or has failed in the last `PAUSE_S` seconds."""
         if time.monotonic() < self._paused_until:
             return None
         try:
@@ -165,10 +165,10 @@ class CachedFiles:
 
 
 class _RawDisk(Disk):
-    """Stores each value unchanged in a file of its own.
+    """Stores each value of the cache as unchanged bytes in a file of its own.
 
-    It never unpickles a value, even if the index says that the value is a pickle. If a file cannot be written
-    completely, it is removed.
+    Values are never unpickled, even if the index marks a value as a pickle. A file that could not be written completely
+    is removed.
     """
 
     def store(self, value: bytes, _read: bool, key: Any = UNKNOWN) -> tuple[int, int, str, None]:
@@ -193,10 +193,10 @@ def _users_folder() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Create a folder, or restrict an existing one, so that only this user can enter it: photos may be confidential.
+    """Create a folder if necessary, and let only this user access it, because photos may be confidential.
 
     Raises:
-        StorageError: other users can write to the folder.
+        StorageError: the folder belongs to another user, or other users can write to it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.stat()

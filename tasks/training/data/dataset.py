@@ -1,4 +1,4 @@
-"""An MMSegmentation data set of photos and their pseudo masks, in an order that a resumed training run repeats."""
+"""An MMSegmentation data set of photos and their pseudo masks, in a reproducible order."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,28 +21,29 @@ from clipes_core.rgb_conversion import to_rgb
 
 logger = logging.getLogger(__name__)
 
-UNUSABLE_IN_A_ROW = 100  # so many errors in a row mean expired credentials or a missing folder, not bad photos
+UNUSABLE_IN_A_ROW = 100  # the training fails after this many; a likely cause is expired credentials or a missing folder
 
 
 @DATASETS.register_module()
 class PseudoMaskDataset(Dataset[dict[str, Any]]):
-    """The photos of a run with their pseudo masks and confidence maps, without true masks.
+    """The photos of a run, each with its pseudo mask and its confidence map.
 
-    This data set is indexed by draws. A draw is the number of a sample in the whole training run, counted over all
-    epochs and processes. Epoch e consists of the draws e * len to (e + 1) * len - 1. Each epoch has its own order of
-    photos. A draw gives the same sample in every process. `DrawSampler` divides the draws among the processes.
+    The index of a sample is called a draw. Draws count the samples of a whole training run from 0, over all epochs and
+    processes. Epoch e consists of the draws e * N to (e + 1) * N - 1, where N is the number of photos. Each
+    epoch has its own order of photos. A draw gives the same sample in every process. `DrawSampler` divides the draws
+    among the processes.
 
-    Besides the pipeline's result, a sample holds `image_id`, `reads` (a tuple of `FileRead`, one per file) and
-    `unusable` (the unusable photos that this sample replaces, each with the reason). If the pipeline packs
-    `data_samples`, these three entries are in the metainfo of `data_samples`.
+    A sample is the pipeline's result with three more entries: `image_id`; `reads`, a tuple with a `FileRead` for each
+    file; and `unusable`, a tuple with one text 'image_id: reason' for each unusable photo that the sample replaces. If
+    the result has `data_samples`, the three entries are in its metainfo.
 
     Args:
-        training_set: photos and the locations of their masks, or a mapping with `store` (URI of a store) and `run`
-            (name of the run whose photos and masks are used).
-        pipeline: MMSegmentation's transforms. Their input is `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and
-            `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
+        training_set: photos and the locations of their masks, or a mapping with the keys `store` (URI of a store) and
+            `run` (name of the run whose photos and masks are used).
+        pipeline: MMSegmentation transforms, or their configs. Their input is a dict with `img`, (H, W, 3) uint8 BGR,
+            and with `gt_seg_map` and `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
         seed: seed for the order of the photos and for the transforms.
-        ignore_below: threshold in [0, 1]; a label whose confidence is lower becomes 255. None keeps all labels.
+        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None keeps all labels.
         cache: cache for files from other hosts, or a mapping with the cache's `folder` and `size_gb`.
 
     Raises:
@@ -79,7 +80,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return len(self.training_set)
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
-        """Return the sample of a draw; if a photo is unusable, the next one in the epoch's order replaces it.
+        """Return the sample of a draw. If its photo is unusable, the next photo in the epoch's order replaces it.
 
         Raises:
             PhotoError: the photo and all photos that could replace it are unusable.
@@ -106,7 +107,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
-        """Return the index of the drawn photo, then those of the photos that may replace it."""
+        """Return the index of the draw's photo, followed by the indices of the photos that may replace it."""
         count = len(self)
         epoch, position = divmod(draw, count)
         order = _order(self.seed, epoch, count)
@@ -153,13 +154,13 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
 def transform_input(
     uri: str, index: int, image_bgr: np.ndarray, ids: np.ndarray, confidence: np.ndarray
 ) -> dict[str, Any]:
-    """Return the dict that MMSegmentation's transforms expect after loading.
+    """Return the dict that MMSegmentation's transforms expect as input after a photo has been loaded.
 
     Args:
         uri: path or URI of the photo.
         index: index of the photo in the data set.
         image_bgr: (H, W, 3) uint8.
-        ids: (H, W) uint8, 0..K and 255.
+        ids: (H, W) uint8: 0 for background, 1..K for classes, 255 for ignored pixels.
         confidence: (H, W) uint8, round(255 c) for a confidence c in [0, 1].
     """
     return {
@@ -177,7 +178,7 @@ def transform_input(
 
 @lru_cache(maxsize=2)  # two epochs, because a batch may contain the end of an epoch and the beginning of the next
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return the photos of an epoch in order, as (count,) int64 indices."""
+    """Return the indices of the photos in the order of an epoch, (count,) int64."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
     order.setflags(write=False)
     return order

@@ -1,4 +1,4 @@
-"""Load batches in separate processes, and raise the errors of these processes unchanged in the training process."""
+"""Load batches in separate processes, and raise their errors in the training process."""
 
 import sys
 from collections.abc import Sequence
@@ -20,16 +20,17 @@ MAX_WORKERS = 8
 def training_loader(
     dataset: PseudoMaskDataset, batch_size: int, slot: WorkerSlot, workers: int | str
 ) -> DataLoader[Any]:
-    """Return a loader that yields batches without end.
+    """Return a loader that yields batches endlessly.
 
-    If a sample raises a ClipesError, the loader yields this error in place of the batch. `LoadErrorHook` raises it.
+    If loading a sample raises a ClipesError, the loader yields this error in place of the batch. `LoadErrorHook` then
+    raises the error.
 
     Args:
         dataset: data set to load from.
         batch_size: number of photos per batch of this process.
         slot: device and threads of this process.
-        workers: number of loading processes; with 0, this process loads the photos itself. auto: 0 if this process
-            trains on a CPU, otherwise one per thread of this process, but at most 8.
+        workers: number of loading processes. With 0, this process loads the photos itself. auto: 0 on a CPU; on other
+            devices, one loading process per thread in `slot`, but at most 8.
     """
     auto = 0 if slot.device == "cpu" else min(MAX_WORKERS, slot.threads)
     count = auto if workers == "auto" else int(workers)
@@ -61,9 +62,9 @@ class LoadErrorHook(Hook):
 
 
 class _ErrorsAsSamples(Dataset[Any]):
-    """Returns an error in place of a sample.
+    """Wraps a data set, and returns a ClipesError in place of a sample that cannot be loaded.
 
-    If the error were raised in a loading process, torch might raise a RuntimeError in the training process instead.
+    If a loading process raised the error, torch might replace it with a RuntimeError in the training process.
     """
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of the files that a training run reads, and of the photos that it cannot use."""
+"""Count the files that a training process reads, and collect the photos that it cannot use."""
 
 from collections import Counter
 from typing import Any
@@ -7,7 +7,7 @@ from clipes.tasks.training.data.cached_files import FileRead
 
 
 class ReadCounts:
-    """Counts the files that one training process has read for its samples since it started or resumed the training."""
+    """Counts the files that one training process has read since it started or resumed the training."""
 
     def __init__(self) -> None:
         self._files, self._bytes = Counter[str](), Counter[str]()
@@ -24,11 +24,11 @@ class ReadCounts:
 
     @property
     def unusable(self) -> list[str]:
-        """The unusable photos, each with the reason, sorted."""
+        """Unusable photos as texts 'image_id: reason', in sorted order."""
         return sorted(self._unusable)
 
     def plain(self) -> dict[str, Any]:
-        """Return the counts by name: files per source, MB fetched, seconds spent reading, and the unusable photos."""
+        """Return the files read per source, the MB fetched, the seconds spent reading, and the unusable photos."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,

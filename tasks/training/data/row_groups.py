@@ -53,7 +53,7 @@ class RowGroups:
         return min(start for start, _ in spans), max(end for _, end in spans)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield one table per row group, with the given columns; fetch only the bytes in `span` of each row group.
+        """Yield the given columns of each row group as a table. Only the ranges that `span` returns are fetched.
 
         Raises:
             BrokenArtifactError: the file is missing, or a page fails its checksum.
@@ -72,10 +72,10 @@ class RowGroups:
         """Decode columns of a row group.
 
         Args:
-            group: number of the row group.
+            group: index of the row group in the file.
             columns: names of the columns.
-            start: offset of the data in the file.
-            data: bytes of the file from `start` on, at least up to the end of the row group's `span`.
+            start: offset of `data` in the file [bytes].
+            data: bytes of the file from `start` on. They must contain the range that `span` returns.
 
         Raises:
             BrokenArtifactError: a page fails its checksum.
@@ -88,7 +88,7 @@ class RowGroups:
 
 
 class _Part(io.BytesIO):
-    """The bytes of a file from an offset on; `seek` and `tell` use the offsets of the whole file."""
+    """The part of a file that begins at an offset. `seek` and `tell` use positions in the whole file."""
 
     def __init__(self, start: int, data: bytes) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""The sampler, which decides which samples a process loads."""
+"""The sampler of the training data, which chooses the samples that a process loads."""
 
 from collections.abc import Iterator, Sized
 from itertools import count
@@ -10,11 +10,11 @@ from torch.utils.data import Sampler
 
 @DATA_SAMPLERS.register_module()
 class DrawSampler(Sampler[int]):
-    """Yields the indices that this process loads, without end: rank, rank + world size, rank + 2 * world size, ...
+    """Yields the indices of the samples that this process loads: rank, rank + world size, rank + 2 * world size, ...
 
-    The indices are draws, that is, numbers of samples in the whole training run; see `PseudoMaskDataset`. In each
-    iteration, the processes together load the next draws. The draws of an iteration depend only on the number of the
-    iteration and on the total batch size. They do not depend on the number of processes or on interruptions.
+    The sequence has no end. Its indices are draws, which `PseudoMaskDataset` explains. With the same total batch size,
+    the processes together always load the same draws in an iteration. The number of processes and interruptions of the
+    training have no effect on these draws.
 
     Args:
         dataset: data set whose samples are loaded.
@@ -32,10 +32,10 @@ class DrawSampler(Sampler[int]):
         return len(self._dataset)
 
     def skip(self, num_samples: int) -> None:
-        """Start after the draws of earlier attempts, without loading them; MMEngine calls this method when it resumes.
+        """Skip the samples of earlier iterations. MMEngine calls this method when a training run resumes.
 
         Args:
-            num_samples: number of samples per process in all earlier iterations of the training, at least 0.
+            num_samples: number of samples that each process has loaded in all earlier iterations, at least 0.
 
         Raises:
             ValueError: `num_samples` is negative.

@@ -21,11 +21,11 @@ from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
-THREADS = 16  # number of artifacts whose image ids are read at once; the threads mostly wait for the store
+THREADS = 16  # number of artifacts that are read at the same time; the threads mostly wait for the store
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
-CONTENT_ADDRESSED = ""  # version of all artifacts for the cache: an artifact with other content has another name
+CONTENT_ADDRESSED = ""  # `version` of each artifact for the cache; the content behind an artifact's URI never changes
 MASK_LOCATIONS = pa.schema(
     [("image_id", pa.string()), ("artifact", pa.int32()), ("group", pa.int32()), ("row", pa.int32())]
 )
@@ -33,7 +33,7 @@ MASK_LOCATIONS = pa.schema(
 
 @dataclass(frozen=True)
 class TrainingPhoto:
-    """A photo to train on: its id, its URI, and a fingerprint that changes if the file changes."""
+    """A photo to train on: its image id, its URI, and a fingerprint that changes if the file changes."""
 
     image_id: str
     uri: str
@@ -42,7 +42,7 @@ class TrainingPhoto:
 
 @dataclass(frozen=True)
 class MaskLocation:
-    """The location of a photo's mask: indices of an artifact, of a row group in it, and of a row in that group."""
+    """The location of a photo's mask: the indices of its artifact, of a row group there, and of a row in this group."""
 
     image_id: str
     artifact: int
@@ -52,11 +52,11 @@ class MaskLocation:
 
 @dataclass(frozen=True)
 class StoredMask:
-    """A photo's pseudo mask.
+    """A photo's pseudo mask and its confidence map.
 
     Attributes:
         ids: (H, W) uint8; 0 for background, 1..K for the classes of the data set.
-        confidence: (H, W) uint8, round(255 c).
+        confidence: (H, W) uint8, round(255 c) for a confidence c in [0, 1].
     """
 
     ids: np.ndarray
@@ -65,14 +65,13 @@ class StoredMask:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """The photos that have a pseudo mask, sorted by id. It can be pickled.
-
-    The photos are stored as a table, because there may be millions.
+    """The photos that have a pseudo mask, sorted by image id. Instances can be pickled.
 
     Attributes:
-        locations: columns image_id, uri and fingerprint of the photos; artifact, group and row of their masks.
+        locations: table with one row per photo. The columns are image_id, uri and fingerprint of the photo, and
+            artifact, group and row of its mask (see `MaskLocation`).
         artifacts: artifacts of the stage `masks`.
-        vocabulary: names of the classes that the ids in the masks stand for.
+        vocabulary: classes that the ids in the masks stand for.
         exif: `apply` if photos are rotated as their EXIF orientation says, `ignore` if not. The masks were made with
             the same setting.
         left_out: number of photos of the data set that have no mask.
@@ -88,13 +87,13 @@ class TrainingSet:
     def of_photos(
         cls, photos: Iterable[Photo], artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        """Locate the masks of photos.
+        """Find the masks of the given photos in artifacts, and return the training set.
 
         Args:
             photos: photos of the manifest.
             artifacts: URIs of the artifacts that hold the masks.
             vocabulary: vocabulary of the run.
-            exif: the run's rule for EXIF orientations.
+            exif: the run's setting `dataset.exif`.
 
         Raises:
             BrokenArtifactError: an artifact is missing, does not open, fails a checksum or lacks a column.
@@ -108,7 +107,7 @@ class TrainingSet:
 
     @classmethod
     def of_run(cls, store: str, run: str) -> "TrainingSet":
-        """Locate the masks of a run's photos, using the files that the run has written.
+        """Find the photos and masks of a run, and return the training set.
 
         Args:
             store: URI of the run's store.
@@ -146,14 +145,14 @@ class TrainingSet:
         return TrainingPhoto(*(self.locations[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
-        """Read a photo's mask; from the artifact, fetch only the row group that holds the mask.
+        """Read a photo's mask. Only the row group of the mask is read, not the whole artifact.
 
         Args:
             index: index of the photo, in the order of image ids.
             files: cache through which the row group is read.
 
         Raises:
-            BrokenArtifactError: the artifact is missing, fails a checksum or has a different photo in this row.
+            BrokenArtifactError: the artifact is missing, fails a checksum or has another photo in the expected row.
             StorageError: the store refuses access.
             TransientError: the store did not answer in any attempt.
         """
@@ -175,7 +174,7 @@ def _row_groups(uri: str) -> RowGroups:
 
 
 def _mask_locations(masks: RowGroups, artifact: int) -> pa.Table:
-    """Return the locations of an artifact's masks; leave out rows without a mask, whose photos failed."""
+    """Return the locations of an artifact's masks, without the rows of failed photos, which have no mask."""
     found = [MASK_LOCATIONS.empty_table()]
     for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
         numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]

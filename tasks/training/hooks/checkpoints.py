@@ -1,4 +1,4 @@
-"""Write checkpoints to the store atomically, keep the newest ones and the best, and resume from the newest."""
+"""Write the checkpoints of a training run, keep the newest ones and the best one, and resume from the newest."""
 
 import io
 import logging
@@ -29,8 +29,7 @@ logger = logging.getLogger(__name__)
 class CheckpointFolder:
     """The folder that holds the checkpoints of one training run.
 
-    If the store does not answer, a write is retried for about a minute. A failed write would stop the training, and the
-    iterations since the last checkpoint would be lost.
+    If the store does not answer, a write is retried for about a minute, because a failed write stops the training.
 
     Args:
         uri: URI of the folder; any fsspec URI.
@@ -41,10 +40,10 @@ class CheckpointFolder:
         self.uri, self._keep = uri, keep
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint atomically, then remove all but the newest ones.
+        """Write a checkpoint atomically, and then remove all numbered checkpoints except the `keep` newest.
 
         Args:
-            iteration: number of iterations done; it becomes the name of the file.
+            iteration: number of iterations done. The file is named after it, for example 00000020.pt.
             state: content of the checkpoint: tensors and plain values.
 
         Raises:
@@ -55,16 +54,23 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._prune)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
-        """Write the best checkpoint over the previous best one, as a file that `train.init` accepts.
+        """Write best.pt atomically; if the file exists, replace it. The setting `train.init` accepts this file.
 
-        Raise the same errors as `write`.
+        Args:
+            state: content of the file. The weights are under the key `state_dict`.
+
+        Raises:
+            StorageError, TransientError: for the same reasons as `write`.
         """
         ONE_MINUTE.call(self._put, BEST, state)
 
-    def newest(self) -> dict[str, Any] | None:
+    def load_newest(self) -> dict[str, Any] | None:
         """Return the content of the newest intact checkpoint, or None if there is none.
 
-        No code from the file is executed. Raise the same errors as `write`.
+        No code in the file is executed.
+
+        Raises:
+            StorageError, TransientError: for the same reasons as `write`.
         """
         for name in reversed(self._names()):
             uri = posixpath.join(self.uri, name)
@@ -73,7 +79,10 @@ class CheckpointFolder:
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             except BROKEN_FILE as exc:
                 logger.warning(
-                    "%s is damaged (%s): the training resumes from the checkpoint before it, if there is one", uri, exc
+                    "%s is damaged (%s): clipes tries the checkpoint before it; if there is none, the training starts "
+                    "from iteration 0",
+                    uri,
+                    exc,
                 )
         return None
 
@@ -92,42 +101,42 @@ class CheckpointFolder:
 
 
 class CheckpointHook(Hook):
-    """Resumes the training from the newest checkpoint, and writes checkpoints every few iterations and at the end.
+    """Resumes the training from the newest checkpoint, and writes checkpoints at regular intervals and at the end.
 
-    A checkpoint holds no state of random generators. None is needed: `RandomnessHook` seeds the generators again for
-    each iteration, and the data set for each sample.
+    A checkpoint does not hold the states of random generators, because the training does not need them.
+    `RandomnessHook` seeds the generators before each iteration, and the data set seeds them for each sample.
 
     Args:
-        folder: folder of the checkpoints.
-        every: iterations between two checkpoints.
-        curve: training curve; every checkpoint contains it, and resuming restores it.
+        folder: folder that holds the checkpoints.
+        every: number of iterations between two checkpoints.
+        curve: training curve. It is saved in each numbered checkpoint, and restored when the training resumes.
         clock: clock that is paused while a checkpoint is written.
-        writes: if true, this process writes the checkpoints. Exactly one process of a training run does so.
+        writes: if true, this process writes the checkpoints. Set it in exactly one process of a training run.
     """
 
-    priority = "LOWEST"  # runs after the schedulers' step, so that a checkpoint holds their state after this iteration
+    priority = "LOWEST"  # runs after the schedulers' step, so that a checkpoint holds their state after it
 
     def __init__(self, folder: CheckpointFolder, every: int, curve: Curve, clock: Clock, writes: bool) -> None:
         self._folder, self._every, self._curve, self._clock, self._writes = folder, every, curve, clock, writes
 
     def before_train(self, runner: Runner) -> None:
         """Restore the newest checkpoint, if there is one."""
-        state = self._folder.newest()
+        state = self._folder.load_newest()
         if state is None:
             return
         unwrapped_model(runner).load_state_dict(state["model"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self._curve.take_over(state["curve"])
+        self._curve.restore(state["curve"])
         loop = runner.train_loop
-        loop._iter = state["iteration"]  # MMEngine's Runner.resume sets it in the same way
+        loop._iter = state["iteration"]  # a private attribute, which MMEngine's Runner.resume sets too
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
         if self._writes:
             logger.info("the training resumes at iteration %d of %d", loop.iter, loop.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Write the best checkpoint if this iteration has the best mIoU, and a numbered checkpoint if one is due."""
+        """Write best.pt if this iteration has the highest mIoU so far, and a numbered checkpoint if one is due."""
         done = batch_idx + 1
         if not self._writes:
             return
@@ -148,5 +157,5 @@ class CheckpointHook(Hook):
 
 
 def unwrapped_model(runner: Runner) -> torch.nn.Module:
-    """Return the model without its distributed wrapper, which it has only if several processes train together."""
+    """Return the model. If it is wrapped for distributed training, return the module inside the wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -10,12 +10,10 @@ from mmengine.runner import Runner
 
 
 class Clock:
-    """The computing time and the waiting time of one training process in the present attempt.
-
-    An attempt begins when the process starts or resumes the training. Earlier attempts do not count.
+    """The computing time and the waiting time of one training process since it started or resumed the training.
 
     Attributes:
-        iterations: number of iterations done in this attempt.
+        iterations: number of iterations done since then.
         seconds: time spent computing these iterations [s].
         waited: time spent waiting for the photos of these iterations [s].
     """
@@ -26,7 +24,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the duration of the block from the lap that the next call of `lap` returns."""
+        """Exclude the duration of the block from the current lap."""
         began = perf_counter()
         try:
             yield
@@ -34,14 +32,14 @@ class Clock:
             self._last_lap += perf_counter() - began
 
     def lap(self) -> float:
-        """Start a new lap, as on a stopwatch, and return the duration of the previous one [s]."""
+        """End the current lap, start the next one, and return the duration of the lap that ended [s]."""
         now = perf_counter()
         lap, self._last_lap = now - self._last_lap, now
         return lap
 
 
 class ClockHook(Hook):
-    """Measures the duration of each iteration, and of the wait for photos before it.
+    """Measures how long each iteration waits for its photos, and how long it computes.
 
     Args:
         clock: clock to which the durations are added.
@@ -53,7 +51,7 @@ class ClockHook(Hook):
         self._clock = clock
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Start the lap that measures the wait for the first photos."""
+        """Start measuring the wait for the first photos."""
         self._clock.lap()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -61,6 +59,6 @@ class ClockHook(Hook):
         self._clock.waited += self._clock.lap()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Count the iteration, and add its duration to the computing time."""
+        """Count the iteration, and add the time since the photos arrived to the computing time."""
         self._clock.seconds += self._clock.lap()
         self._clock.iterations += 1

@@ -1,4 +1,4 @@
-"""The training curve (loss, learning rate, share of kept pixels, mIoU), and the check that stops a failing training."""
+"""Record the training curve, and stop the training if the loss diverges."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +13,28 @@ from mmengine.runner import Runner
 from clipes_core.errors import StageError
 
 POINTS = 500  # approximate number of points in a curve
-FIRST, RECENT = 20, 50  # numbers of first and of latest iterations whose mean losses are compared
-RUNAWAY = 5.0  # factor by which the loss may grow
-CHANCE = 1.0  # a lower initial loss counts as this value in the check; the loss starts low if few pixels are kept
-OVERFLOWS = 10  # consecutive fp16 overflows that are permitted while the loss scaler lowers its scale
+FIRST_ITERATIONS, RECENT_ITERATIONS = (
+    20,
+    50,
+)  # the mean loss of the latest 50 iterations is compared with that of about the first 20
+MAX_GROWTH = 5.0  # the training stops if the loss exceeds the initial loss by more than this factor
+MIN_INITIAL_LOSS = (
+    1.0  # an initial loss below 1 counts as 1; it can be near 0 if the first batches have few confident pixels
+)
+OVERFLOWS = 10  # permitted number of consecutive fp16 overflows; the loss scaler lowers its scale after each
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the training curve; it becomes a row of the segmenter's artifact.
+    """A point of the training curve. The segmenter's artifact stores each point as a row.
 
     Attributes:
         iteration: number of iterations done.
         loss: mean loss over the iterations since the previous point.
         learning_rate: learning rate of the first parameter group in this iteration.
-        kept_fraction: share of the labelled pixels that the confidence threshold keeps, in [0, 1]; mean over the
-            iterations since the previous point.
-        miou: mIoU on the validation photos, in [0, 1]; None if it was not measured.
+        kept_fraction: share of the labelled pixels that count in the loss, in [0, 1]; mean over the iterations since
+            the previous point. Pixels whose confidence is below the threshold do not count.
+        miou: mIoU on the validation photos after this iteration, in [0, 1]; None if it was not measured.
     """
 
     iteration: int
@@ -54,10 +59,10 @@ class Curve:
     best_iteration: int | None = None
 
     def add_miou(self, miou: float) -> None:
-        """Set the mIoU of the last point.
+        """Set the mIoU of the last point, and update the best mIoU.
 
         Args:
-            miou: mIoU in [0, 1]. NaN is ignored; it means that no pixel was scored.
+            miou: mIoU in [0, 1], or NaN if no pixel was scored. NaN is ignored.
         """
         if math.isnan(miou) or not self.points:
             return
@@ -69,11 +74,11 @@ class Curve:
         """Return each point as a dict of plain values."""
         return [asdict(point) for point in self.points]
 
-    def take_over(self, plain: Sequence[Mapping[str, Any]]) -> None:
-        """Replace the points with those in a checkpoint.
+    def restore(self, plain: Sequence[Mapping[str, Any]]) -> None:
+        """Replace all points with those from a checkpoint, and compute the best mIoU again.
 
         Args:
-            plain: points as `plain` returned them.
+            plain: points in the form that the method `plain` returns.
         """
         self.points, self.best_miou, self.best_iteration = [], None, None
         for values in plain:
@@ -83,18 +88,19 @@ class Curve:
 
 
 class CurveHook(Hook):
-    """Adds points to a curve, reports progress, and stops the training if the loss is not finite or grows too much.
+    """Adds points to the training curve, reports progress, and stops the training if the loss diverges.
 
     Args:
         curve: curve that receives the points.
-        count_iterations: function that reports progress; called with the number of iterations since its last call.
-        iterations: number of iterations of the whole training.
-        half: if true, the training uses fp16, and a few losses in a row may be infinite or NaN.
-        also: further intervals [iterations] between points, besides the regular one; 0 is ignored. Checkpoints need
-            a point, because they do not hold the sums since the last point. Validations need a point for their mIoU.
+        count_iterations: function that reports progress. Its argument is the number of iterations since its last call.
+        iterations: total number of iterations of the training.
+        half: if true, the training uses fp16, and up to 10 losses in a row may be infinite or NaN.
+        also: further intervals at which points are added [iterations]; 0 is ignored. Include the intervals of
+            checkpoints and validations. A checkpoint holds the points, but not the losses since the last point. A
+            validation stores its mIoU in the last point.
     """
 
-    priority = "NORMAL"  # runs before the schedulers' step, so that a point gets the learning rate of its own iteration
+    priority = "NORMAL"  # runs before the schedulers' step, so that a point has the rate of its own iteration
 
     def __init__(
         self,
@@ -112,14 +118,15 @@ class CurveHook(Hook):
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Report the iterations of earlier attempts as progress, if the training resumes from a checkpoint."""
+        """If the training resumes from a checkpoint, report the number of iterations already done as progress."""
         self._count_iterations(runner.train_loop.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Check the loss of the iteration, report the iteration as progress, and add a point if one is due.
 
         Raises:
-            StageError: the loss is not finite or has grown too much; the message names the iteration and likely causes.
+            StageError: the loss is not finite or has grown too much. The message states the iteration and likely
+                causes.
         """
         done, loss, rate = batch_idx + 1, outputs["loss"].item(), runner.optim_wrapper.get_lr()["lr"][0]
         kept = _kept_fraction(runner)
@@ -138,23 +145,25 @@ class CurveHook(Hook):
         if not math.isfinite(loss):
             self._overflows += 1
             if self._overflows > self._allowed_overflows:
-                raise StageError(_explained(f"the loss is {loss}", done, rate, kept))
+                raise StageError(_with_likely_causes(f"the loss is {loss}", done, rate, kept))
             return
         self._overflows = 0
-        self._losses = [*self._losses, loss][-RECENT:]
+        self._losses = [*self._losses, loss][-RECENT_ITERATIONS:]
         first, recent = self._first_loss(), sum(self._losses) / len(self._losses)
-        if first and len(self._losses) == RECENT and recent > RUNAWAY * max(first, CHANCE):
-            raise StageError(_explained(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept))
+        if first and len(self._losses) == RECENT_ITERATIONS and recent > MAX_GROWTH * max(first, MIN_INITIAL_LOSS):
+            raise StageError(
+                _with_likely_causes(f"the loss has grown from {first:.3g} to {recent:.3g}", done, rate, kept)
+            )
 
     def _first_loss(self) -> float:
-        """Return the mean loss of the points from the start of the training to iteration FIRST or shortly after it.
+        """Return the mean loss of the first points, up to the first point at or after iteration FIRST_ITERATIONS.
 
-        Points of earlier attempts count too. Return 0 if the curve does not reach iteration FIRST yet.
+        Return 0 if the curve has no such point yet.
         """
         losses: list[float] = []
         for point in self._curve.points:
             losses.append(point.loss)
-            if point.iteration >= FIRST:
+            if point.iteration >= FIRST_ITERATIONS:
                 return sum(losses) / len(losses)
         return 0.0
 
@@ -163,11 +172,11 @@ def _kept_fraction(runner: Runner) -> float:
     return float(runner.message_hub.get_scalar("train/kept_fraction").current())
 
 
-def _explained(cause: str, done: int, rate: float, kept: float) -> str:
+def _with_likely_causes(cause: str, done: int, rate: float, kept: float) -> str:
     return (
         f"{cause} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely "
         "causes: a learning rate too high for these initial weights; initial weights made for another normalisation or "
         "order of the colour channels; fp16 (try train.precision=fp32); batches with hardly any confident pixels (try "
         "a lower train.mu). "
-        "Earlier checkpoints are kept, but a training with changed settings starts from iteration 0."
+        "If you change such a setting, the training starts from iteration 0 and does not use the existing checkpoints."
     )

@@ -1,4 +1,4 @@
-"""Seed random generators anew for each iteration and sample, so that a resumed training run draws the same numbers."""
+"""Seed the random generators for each iteration and sample, so that interruptions do not change random numbers."""
 
 import random
 from collections.abc import Iterator
@@ -21,10 +21,13 @@ def seed_all(*numbers: int) -> None:
 
 @contextmanager
 def seeded(*entropy: int) -> Iterator[None]:
-    """Seed the random generators of transforms from the given numbers, and restore their states after the block.
+    """Seed the random generators that transforms use, and restore their states after the block.
 
-    These are the global generators of Python and NumPy, and torch's generator for the CPU. torch's generators for GPUs
-    stay as they are, because the network uses them and transforms do not.
+    These generators are the global ones of Python and NumPy, and torch's CPU generator. The block does not affect
+    torch's GPU generators, which transforms do not use.
+
+    Args:
+        entropy: numbers from which the seeds are computed.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seeds = np.random.SeedSequence(entropy).generate_state(3)
@@ -40,13 +43,11 @@ def seeded(*entropy: int) -> Iterator[None]:
 
 
 class RandomnessHook(Hook):
-    """Seeds all random generators before each iteration, for random numbers in the network, such as those of dropout.
-
-    The data set seeds the transforms of the photos separately.
+    """Seeds all global random generators before each iteration, so that random layers such as dropout are repeatable.
 
     Args:
         seed: seed of the training.
-        rank: rank of this process; because of it, every process draws different numbers.
+        rank: rank of this process. Processes with different ranks draw different random numbers.
     """
 
     priority = "VERY_HIGH"
@@ -55,5 +56,5 @@ class RandomnessHook(Hook):
         self._seed, self._rank = seed, rank
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed all random generators from the training's seed, the iteration and the rank."""
+        """Seed all global random generators from the seed of the training, the iteration and the rank."""
         seed_all(self._seed, batch_idx, self._rank)

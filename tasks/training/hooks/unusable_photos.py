@@ -1,4 +1,4 @@
-"""Stop a training if too many of its photos are unusable."""
+"""Stop a training run if too many of its photos are unusable."""
 
 from typing import Any
 
@@ -10,13 +10,12 @@ from clipes_core.errors import StageError
 
 
 class UnusablePhotosHook(Hook):
-    """Counts the reads of each iteration, and stops the training if too many photos are unusable.
+    """Counts the files read for each batch, and stops the training if too many photos are unusable.
 
-    The hook sees only the photos that its own process has loaded since the process started or resumed the training.
-    After enough epochs, it has seen all photos.
+    The hook counts only the photos that its own process has loaded since this process started or resumed the training.
 
     Args:
-        reads: counter to which the reads are added.
+        reads: counter to which the reads and the unusable photos are added.
         photos: number of photos to train on.
         max_failure_rate: highest permitted share of unusable photos, in [0, 1].
     """
@@ -25,7 +24,7 @@ class UnusablePhotosHook(Hook):
         self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Count the reads of a batch, and check the share of unusable photos.
+        """Count the files read for a batch, and check the share of unusable photos.
 
         Raises:
             StageError: too many photos are unusable.
@@ -37,5 +36,6 @@ class UnusablePhotosHook(Hook):
             raise StageError(
                 f"{len(unusable)} of {self._photos} photos are unusable, more than execution.max_failure_rate "
                 f"{self._max_failure_rate:g} permits; the first: {unusable[0]}\n"
-                "Raise the rate to resume the training from its newest checkpoint, or repair the photos to restart it."
+                "Raise this rate and rerun to resume the training from its newest checkpoint. Or repair the photos and "
+                "rerun to train from the start."
             )

@@ -1,4 +1,4 @@
-"""Validation: measure the mIoU of a network during its training."""
+"""Measure the mIoU of a network during its training."""
 
 import logging
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 class ValidationHook(Hook):
     """Scores the network on photos with true masks during its training.
 
-    The network predicts at one scale, without mirroring and without a CRF, regardless of the settings in `evaluation`.
+    The network predicts at one scale, without mirroring and without a CRF. The section `evaluation` of the run config
+    does not change this.
 
     Args:
-        photos: photos to score on. A photo that cannot be scored is skipped in every validation, and a warning is
-            logged once.
+        photos: photos with true masks. A photo that cannot be scored is skipped. A warning is logged the first time.
         dataset: settings for reading the photos.
-        every: iterations between two validations; the last iteration is always validated.
+        every: number of iterations between two validations. The last iteration is also followed by a validation.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
         curve: curve that receives the mIoU.
         clock: clock that is paused during a validation.

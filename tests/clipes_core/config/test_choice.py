@@ -39,7 +39,9 @@ def test_a_name_in_the_table_is_accepted():
 def test_the_schema_lists_the_names():
     properties = Paint.model_json_schema()["properties"]
     assert properties["colour"] == {
-        **{"title": "colour", "type": "string", "default": "red"},
+        "title": "colour",
+        "type": "string",
+        "default": "red",
         "enum": ["red", "green", "blue"],
     }
 
@@ -50,11 +52,11 @@ def test_a_name_added_later_is_accepted(monkeypatch):
     assert Paint.model_json_schema()["properties"]["colour"]["enum"][-1] == "pink"
 
 
-def test_a_row_is_looked_up_by_the_name_that_a_setting_has():
+def test_a_row_is_looked_up_by_the_value_of_a_setting():
     assert look_up(TABLE, "blue", "wall.colour") == 3
 
 
-def test_an_unknown_name_is_refused_with_the_setting_and_the_names():
+def test_the_error_for_an_unknown_name_gives_the_setting_and_known_names():
     with pytest.raises(ConfigError, match=r"^wall\.colour: Input should be 'red', 'green' or 'blue' \(got 'pink'\)$"):
         look_up(TABLE, "pink", "wall.colour")
     with pytest.raises(ConfigError, match=r"^wall\.colour: Input should be 'red' \(got 'pink'\)$"):

@@ -8,7 +8,7 @@ from clipes_core.config.segmenter import EvaluationCrfConfig
 KERNELS = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
 
 
-def test_key_fields_leave_out_the_name_of_pydensecrf():
+def test_key_fields_omit_the_backend_if_it_is_pydensecrf():
     assert DenseCrfConfig().key_fields() == KERNELS
     assert EvaluationCrfConfig().key_fields() == KERNELS | {"enabled": False}
     assert CrfConfig().key_fields() == KERNELS | {"enabled": True, "image": "rgb", "background_power": 1}
@@ -35,7 +35,7 @@ def test_values_at_their_bounds_are_accepted():
         ("bi_xy_std", 0.09, r"greater than or equal to 0\.1"),
     ],
 )
-def test_values_beyond_their_bounds_are_refused_on_predictions_too(key, value, message):
+def test_out_of_bounds_values_are_refused_for_masks_and_predictions(key, value, message):
     for section in (DenseCrfConfig, EvaluationCrfConfig):
         with pytest.raises(ValidationError, match=rf"{key}\n  Input should be {message}"):
             section(**{key: value})

@@ -37,21 +37,34 @@ def complaint(**sections: Any) -> str:
         (
             CamConfig,
             {
-                **{"softmax": True, "refine": "caa", "box_threshold": 0.4, "attention_blocks": 8},
-                **{"sinkhorn_rounds": 3, "power": 2, "scales": (1.0,), "flip": False},
+                "softmax": True,
+                "refine": "caa",
+                "box_threshold": 0.4,
+                "attention_blocks": 8,
+                "sinkhorn_rounds": 3,
+                "power": 2,
+                "scales": (1.0,),
+                "flip": False,
             },
         ),
         (
             CrfConfig,
             {
-                **{"enabled": True, "iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4},
-                **{"bi_xy_std": 67, "bi_rgb_std": 3, "image": "rgb", "background_power": 1},
+                "enabled": True,
+                "iter_max": 10,
+                "pos_w": 3,
+                "pos_xy_std": 1,
+                "bi_w": 4,
+                "bi_xy_std": 67,
+                "bi_rgb_std": 3,
+                "image": "rgb",
+                "background_power": 1,
             },
         ),
         (ConfidenceConfig, {"source": "crf"}),
     ],
 )
-def test_defaults_are_the_values_of_the_paper(section, values):
+def test_defaults_are_the_values_in_the_paper(section, values):
     assert {name: getattr(section(), name) for name in values} == values
 
 
@@ -65,7 +78,7 @@ def test_the_smallest_config_has_every_default():
     assert config.execution.max_failure_rate == 0.01
 
 
-def test_texts_from_the_command_line_are_parsed():
+def test_strings_from_the_command_line_are_converted():
     config = parsed(crf={"iter_max": "5", "enabled": "false"}, execution={"gpu_workers": "2"})
     assert config.crf.iter_max == 5
     assert config.crf.enabled is False
@@ -91,7 +104,7 @@ def test_every_key_is_described():
 
 @pytest.mark.parametrize("section", [each for each in sections_of(RunConfig) if each is not RunnerConfig])
 def test_every_section_rejects_unknown_keys(section):
-    """Keys of execution.runner are checked by the runner, see tests/tasks/execution/test_runner.py."""
+    """Check every section except execution.runner; tests/tasks/execution/test_runner.py covers that one."""
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         section.model_validate({"no_such_key": 1})
 
@@ -102,7 +115,7 @@ def test_an_unknown_key_is_named(key):
     assert complaint(crf={key: 1}) == f"crf.{key}: unknown key"
 
 
-def test_each_bad_key_has_a_line_of_its_own():
+def test_each_bad_key_gets_its_own_error_line():
     lines = complaint(crf={"iter_max": 0, "image": "bgr"}, extra=1).splitlines()
     assert lines == [
         "crf.image: Input should be 'rgb' or 'reference' (got 'bgr')",
@@ -156,7 +169,7 @@ def test_a_run_name_may_contain_date_and_time(name):
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:3"])
-def test_devices_have_their_torch_names(device):
+def test_devices_are_named_as_in_torch(device):
     assert parsed(clip={"device": device}).clip.device == device
 
 
@@ -189,21 +202,21 @@ def test_devices_have_their_torch_names(device):
         ("execution", "shard_timeout_s", 0),
     ],
 )
-def test_values_out_of_bounds_are_refused_with_their_key(section, key, value):
+def test_the_error_for_an_out_of_bounds_value_names_its_key(section, key, value):
     line = complaint(**{section: {**SMALLEST.get(section, {}), key: value}})
     assert line.startswith(f"{section}.{key}: ")
     assert line.endswith(f"(got {value!r})")
 
 
-def test_retries_may_reach_the_limit_of_prefect():
+def test_retries_may_be_as_high_as_the_limit_of_prefect():
     assert parsed(execution={"retries": 50}).execution.retries == 50
 
 
-def test_a_bad_scale_is_named_by_its_index():
+def test_the_error_for_a_bad_scale_gives_its_index():
     assert complaint(cam={"scales": [1, 5]}).startswith("cam.scales.1: Input should be less than or equal to 4")
 
 
-def test_auto_stands_for_a_template_only_as_a_single_text():
+def test_auto_is_a_keyword_only_outside_a_list_of_templates():
     assert PromptsConfig(template="auto").templates == ()
     assert complaint(prompts={"template": ["auto"]}).startswith("prompts.template: 'auto' must contain {} exactly once")
 
@@ -227,7 +240,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(section, key, uri):
     assert "hun" not in told
 
 
-def test_credentials_in_the_stores_uri_are_refused():
+def test_credentials_in_the_store_uri_are_refused():
     assert complaint(store="s3://key:hunter2@bucket/store").startswith("store: the URI contains credentials")
 
 

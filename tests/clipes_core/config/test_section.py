@@ -5,13 +5,13 @@ from clipes_core.config.section import Section
 
 
 class GammaConfig(Section):
-    """A section with a number."""
+    """A section with one number."""
 
     power: float = Field(2.0, ge=1, description="Exponent.")
 
 
 class Palette(Section):
-    """A section in a section, whose name does not end with Config."""
+    """A section that contains a section and whose name does not end with Config."""
 
     gamma: GammaConfig = Field(default_factory=GammaConfig)
 
@@ -25,7 +25,7 @@ def test_a_section_cannot_be_changed():
     assert section == Palette()
 
 
-def test_equal_sections_are_one_key_of_a_dict():
+def test_equal_sections_have_the_same_hash():
     assert len({GammaConfig(): 1, GammaConfig(power=2): 2, GammaConfig(power=3): 3}) == 2
 
 
@@ -41,7 +41,7 @@ def test_numbers_must_be_finite(number):
         GammaConfig(power=number)
 
 
-def test_a_form_shows_the_names_of_keys_and_sections():
+def test_schema_titles_are_the_names_of_keys_and_sections():
     schema = Palette.model_json_schema()
     assert schema["title"] == "palette"
     assert schema["$defs"]["GammaConfig"]["title"] == "gamma"

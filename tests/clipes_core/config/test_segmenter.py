@@ -11,22 +11,22 @@ def complaint(section, **values):
     return str(caught.value)
 
 
-def test_defaults_are_those_of_the_paper():
+def test_defaults_are_the_values_in_the_paper():
     train, evaluation = TrainConfig(), EvaluationConfig()
     assert (train.loss, train.mu, train.mmseg_config) == ("cgl", 0.95, "deeplabv2_r101_voc12")
-    assert (train.iterations, train.init) == (None, None)  # those of the MMSegmentation config
+    assert (train.iterations, train.init) == (None, None)  # the iterations of the MMSegmentation config
     assert (evaluation.mode, evaluation.scales, evaluation.flip) == ("whole", (1.0,), False)
     assert not evaluation.crf.enabled
 
 
-def test_evaluation_photos_are_the_settings_that_differ_from_the_data_set():
+def test_evaluation_photos_contains_only_the_settings_given_for_photos():
     assert EvaluationConfig().photos == {}
     assert EvaluationConfig(seed=0, scales=(1, 0.5)).photos == {"seed": 0}
     own = {"root": "/photos", "split": "val", "truth": "/masks", "seed": 3, "count": 9}
     assert EvaluationConfig(mode="slide", **own).photos == own
 
 
-def test_mu_is_a_threshold_or_labels():
+def test_mu_is_a_number_or_labels():
     assert [TrainConfig(mu=mu).mu for mu in (0, 1, "labels")] == [0, 1, "labels"]
     for mu in (1.5, -0.1, "masks"):
         assert {line.partition(":")[0] for line in complaint(TrainConfig, mu=mu).splitlines()} == {"mu"}
@@ -63,7 +63,7 @@ def test_a_bad_crop_is_the_only_complaint():
         (EvaluationConfig, "merge", "sum"),
     ],
 )
-def test_values_out_of_bounds_are_refused_with_their_key(section, key, value):
+def test_the_error_for_an_out_of_bounds_value_names_its_key(section, key, value):
     line = complaint(section, **{key: value})
     assert line.startswith(f"{key}: ")
     assert line.endswith(f"(got {value!r})")

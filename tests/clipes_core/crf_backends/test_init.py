@@ -12,12 +12,12 @@ GREY = np.full((1, 2, 3), 128, np.uint8)
 
 
 @pytest.mark.parametrize("name", CRF_BACKENDS)
-def test_every_row_names_a_function_that_can_be_imported(name):
+def test_every_backend_names_a_function_that_can_be_imported(name):
     assert callable(CRF_BACKENDS[name].load())
 
 
 @pytest.mark.parametrize("name", CRF_BACKENDS)
-def test_every_row_returns_a_posterior_and_mutates_nothing(name):
+def test_every_backend_returns_a_posterior_and_mutates_nothing(name):
     random = np.random.default_rng(0)
     unary = random.random((3, 5, 7), dtype=np.float32)
     image = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -38,7 +38,7 @@ def test_an_added_backend_computes_the_posterior(add_toy):
     assert posterior == pytest.approx(np.array([0.75, 0.5, 0.25, 0.5]).reshape(2, 1, 2))
 
 
-def test_an_unknown_backend_is_refused_with_the_names():
+def test_the_error_for_an_unknown_backend_lists_the_known_ones():
     values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "gpu"}}
     with pytest.raises(ConfigError, match=r"^crf\.backend: Input should be 'pydensecrf' \(got 'gpu'\)$"):
         parse_config(values)

@@ -21,14 +21,14 @@ def test_a_lone_pixel_gets_its_own_message_through_both_kernels():
     assert posterior.ravel() == pytest.approx([first / (first + second), second / (first + second)], abs=1e-4)
 
 
-def test_every_pixel_stays_in_its_place():
+def test_pixels_keep_their_positions():
     probs = np.random.default_rng(0).dirichlet(np.ones(3), (2, 5)).transpose(2, 0, 1)
     posterior = infer(np.ascontiguousarray(unary_of(probs)), np.zeros((2, 5, 3), np.uint8), WITHOUT_KERNELS)
     assert posterior.dtype == np.float32
     np.testing.assert_allclose(posterior, probs, rtol=1e-5)
 
 
-def test_colours_belong_to_the_pixels_of_a_photo_that_is_not_square():
+def test_colours_match_their_pixels_in_a_photo_that_is_not_square():
     image = np.zeros((4, 9, 3), np.uint8)
     image[:, 5:] = 255
     probs = np.full((2, 4, 9), 0.1)
@@ -40,7 +40,7 @@ def test_colours_belong_to_the_pixels_of_a_photo_that_is_not_square():
     assert np.array_equal(labels, (image[..., 0] == 255).astype(int))
 
 
-def test_an_image_that_is_read_only_is_refused():
+def test_a_read_only_image_is_refused():
     image = np.zeros((1, 2, 3), np.uint8)
     image.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):

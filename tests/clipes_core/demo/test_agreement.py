@@ -1,4 +1,4 @@
-"""The demo's own CLIP on its scenes: the core makes the CAMs that the plain oracle makes."""
+"""CAMs of the demo's CLIP on its scenes, compared with those of the plain oracle."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def texts(demo, clip):
 
 @pytest.mark.parametrize("index", range(9))
 @pytest.mark.parametrize("softmax", [True, False])
-def test_initial_and_refined_cams_are_the_oracles(index, softmax, demo, clip, texts):
+def test_initial_and_refined_cams_equal_those_of_the_oracle(index, softmax, demo, clip, texts):
     scene = scene_of_seed((11, index), SCENE_SIZE)
     photo, config = Image.fromarray(scene.image_rgb), demo.cam.model_copy(update={"softmax": softmax})
     names = list(dict.fromkeys(one.name for one in scene.objects))

@@ -24,21 +24,21 @@ def test_backgrounds_differ_in_colour():
             assert name == other or np.abs(mean - theirs).max() > 15, (name, other)
 
 
-def test_waves_have_their_length_and_direction():
+def test_waves_have_the_given_length_and_direction():
     across = waves(np.random.default_rng(0), 64, 0.0, 0.25)
-    assert np.ptp(across, axis=0).max() < 1e-5  # each column is of one value
+    assert np.ptp(across, axis=0).max() < 1e-5  # each column has a single value
     assert np.count_nonzero(np.diff(np.sign(across[0]))) in (7, 8)  # four waves
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_textures_keep_in_bounds(seed):
+def test_textures_stay_in_bounds(seed):
     made = texture(np.random.default_rng(seed), 40)
     assert made.shape == (40, 40)
     assert np.abs(made).max() < 1.6
     assert made.std() > 0.05
 
 
-def test_more_cells_are_finer_noise():
+def test_more_cells_give_finer_noise():
     def roughness(cells):
         made = cloudy(np.random.default_rng(0), 64, (cells, cells))
         return np.abs(np.diff(made, axis=1)).mean()

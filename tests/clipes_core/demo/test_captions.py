@@ -11,7 +11,7 @@ TEMPLATES = ("a photo of a {}.", "the {} in a video game.")
 
 @pytest.fixture(scope="module")
 def captioned():
-    """Scenes, each with twenty captions."""
+    """Return scenes with twenty captions each."""
     pairs = []
     for index in range(100):
         rng = np.random.default_rng([9, index])
@@ -29,7 +29,7 @@ def test_every_class_and_background_has_two_synonyms():
     assert all(len(set(synonyms)) >= 2 for synonyms in (*CLASS_WORDS.values(), *BACKGROUND_WORDS.values()))
 
 
-def test_a_caption_says_only_what_the_scene_shows(captioned):
+def test_a_caption_mentions_only_what_the_scene_shows(captioned):
     for scene, caption in captioned:
         shown = {word for one in scene.objects for word in CLASS_WORDS[one.name]}
         named = words(caption) & {word for synonyms in CLASS_WORDS.values() for word in synonyms}
@@ -40,7 +40,7 @@ def test_a_caption_says_only_what_the_scene_shows(captioned):
         assert named or places, caption
 
 
-def test_captions_name_some_objects_or_all_with_or_without_colour_and_background(captioned):
+def test_captions_mention_objects_colours_and_backgrounds_in_varying_number(captioned):
     several = [(scene, words(caption)) for scene, caption in captioned if len({o.name for o in scene.objects}) == 3]
     counts = [sum(bool(said & set(CLASS_WORDS[o.name])) for o in scene.objects) for scene, said in several]
     assert {0, 1, 2, 3} == set(counts)
@@ -49,7 +49,7 @@ def test_captions_name_some_objects_or_all_with_or_without_colour_and_background
         assert 0.2 < np.mean([bool(words(caption) & some) for _, caption in captioned]) < 0.6
 
 
-def test_templates_are_used_and_sometimes_none(captioned):
+def test_captions_use_every_template_or_none(captioned):
     captions = [caption for _, caption in captioned]
     shares = [
         np.mean([re.search(pattern, caption) is not None for caption in captions])
@@ -59,7 +59,7 @@ def test_templates_are_used_and_sometimes_none(captioned):
     assert sum(shares) < 0.95
 
 
-def test_the_same_numbers_give_the_same_caption():
+def test_the_same_random_numbers_give_the_same_caption():
     scene = make_scene(np.random.default_rng(1), 32)
     one, same = (make_caption(np.random.default_rng(2), scene, TEMPLATES) for _ in range(2))
     assert one == same

@@ -12,7 +12,7 @@ def scenes():
     return [make_scene(np.random.default_rng([4, index]), SIZE) for index in range(1000)]
 
 
-def test_the_same_numbers_give_the_same_scene():
+def test_the_same_random_numbers_give_the_same_scene():
     one, same, other = (make_scene(np.random.default_rng([4, index]), SIZE) for index in (7, 7, 8))
     assert (one.image_rgb == same.image_rgb).all()
     assert (one.truth == same.truth).all()
@@ -20,7 +20,7 @@ def test_the_same_numbers_give_the_same_scene():
     assert (one.image_rgb != other.image_rgb).any()
 
 
-def test_pictures_are_rgb_and_truth_holds_the_objects_classes(scenes):
+def test_pictures_are_rgb_and_truth_holds_the_classes_of_the_objects(scenes):
     for scene in scenes:
         assert scene.image_rgb.shape == (SIZE, SIZE, 3)
         assert scene.image_rgb.dtype == scene.truth.dtype == np.uint8
@@ -28,13 +28,13 @@ def test_pictures_are_rgb_and_truth_holds_the_objects_classes(scenes):
         assert set(np.unique(scene.truth)) - {0} == {CLASS_NAMES.index(one.name) + 1 for one in scene.objects}
 
 
-def test_scenes_have_one_to_three_objects_and_often_several(scenes):
+def test_scenes_have_one_to_three_objects(scenes):
     counts = np.array([len(scene.objects) for scene in scenes])
     assert set(counts) == {1, 2, 3}
     assert (counts >= 2).mean() >= 0.4
 
 
-def test_objects_cover_5_to_40_percent_and_at_most_a_fifth_of_one_is_hidden(scenes):
+def test_objects_cover_5_to_40_percent_and_hide_at_most_a_fifth_of_another(scenes):
     areas = np.array([one.area for scene in scenes for one in scene.objects])
     hidden = np.array([one.hidden for scene in scenes for one in scene.objects])
     assert areas.min() >= 0.05
@@ -53,19 +53,19 @@ def test_visible_pixels_are_in_the_truth(scenes):
 
 
 @pytest.mark.parametrize("name", CLASS_NAMES)
-def test_each_kind_stands_on_its_own_background_in_60_percent_of_scenes(scenes, name):
+def test_60_percent_of_objects_stand_on_the_background_of_their_class(scenes, name):
     places = [scene.background for scene in scenes for one in scene.objects if one.name == name]
     assert len(places) > 120
     assert np.mean([place == OWN_BACKGROUND[name] for place in places]) == pytest.approx(0.6, abs=0.12)
     assert set(places) == set(BACKGROUNDS)
 
 
-def test_all_colours_occur_with_every_kind(scenes):
+def test_objects_of_every_class_occur_in_all_colours(scenes):
     seen = {(one.name, one.colour) for scene in scenes for one in scene.objects}
     assert seen == {(name, colour) for name in CLASS_NAMES for colour in COLOURS}
 
 
-def test_the_picture_of_an_object_differs_from_the_background_around_it(scenes):
+def test_an_object_differs_from_the_background_around_it(scenes):
     contrast = [
         np.abs(scene.image_rgb[scene.truth > 0].mean(axis=0) - scene.image_rgb[scene.truth == 0].mean(axis=0)).max()
         for scene in scenes

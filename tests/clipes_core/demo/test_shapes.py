@@ -3,7 +3,7 @@ import pytest
 
 from clipes_core.demo.shapes import SHAPES, Paint, box, ellipse, polygon
 
-MIDDLE_REACH = 1.6  # what the scenes' measure of an area takes for granted
+MIDDLE_REACH = 1.6  # the scenes rely on this bound to measure areas
 
 
 def parts_of(name, seed):
@@ -11,7 +11,7 @@ def parts_of(name, seed):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_kind_varies_and_stays_near_its_middle_at_every_rotation(name):
+def test_a_shape_varies_and_stays_within_its_reach_at_every_rotation(name):
     first, second = (np.concatenate([part.outline for part in parts_of(name, seed)]) for seed in (0, 1))
     assert first.shape != second.shape or not np.allclose(first, second)
     for seed in range(50):
@@ -20,7 +20,7 @@ def test_a_kind_varies_and_stays_near_its_middle_at_every_rotation(name):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_kind_shows_its_own_colour(name):
+def test_a_shape_has_a_part_in_its_own_colour(name):
     assert Paint.BODY in {part.paint for part in parts_of(name, 0)}
 
 

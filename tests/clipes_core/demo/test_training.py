@@ -10,8 +10,13 @@ from clipes_core.demo.training import ClipTrainer, TrainingConfig, clip_loss, co
 TINY = {
     "embed_dim": 8,
     "vision_cfg": {
-        **{"layers": 2, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32},
-        **{"output_tokens": True, "patch_dropout": 0.5},
+        "layers": 2,
+        "width": 16,
+        "head_width": 8,
+        "patch_size": 8,
+        "image_size": 32,
+        "output_tokens": True,
+        "patch_dropout": 0.5,
     },
     "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1},
 }
@@ -23,7 +28,7 @@ def tiny_trainer(**settings):
 
 
 def bright_and_dark(rng, count=8):
-    """Bright pictures with one caption, dark ones with another."""
+    """Return bright pictures with one caption and dark pictures with another."""
     bright = torch.tensor(rng.permutation(count) % 2)
     images = (bright * 150)[:, None, None, None] + torch.tensor(rng.integers(0, 100, (count, 3, 32, 32)))
     captions = torch.zeros((count, 8), dtype=torch.int64)
@@ -31,11 +36,11 @@ def bright_and_dark(rng, count=8):
     return images.to(torch.uint8), captions
 
 
-def test_the_loss_of_even_odds_is_the_logarithm_of_the_choices():
+def test_the_loss_at_even_odds_is_the_logarithm_of_the_number_of_choices():
     assert contrastive_loss(torch.zeros(4, 4), torch.arange(4)).item() == pytest.approx(math.log(4))
 
 
-def test_the_loss_by_hand():
+def test_the_loss_equals_one_worked_out_by_hand():
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     to_text = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2
     to_image = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2
@@ -43,7 +48,7 @@ def test_the_loss_by_hand():
 
 
 def test_equal_captions_do_not_compete():
-    """Three images, two of them with one caption: as if the caption stood there twice and both were right."""
+    """Give two of three images the same caption: the loss is as if both copies were correct."""
     logits = torch.tensor([[3.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
     loss = contrastive_loss(logits, torch.tensor([0, 0, 1])).item()
     twice, once = 2 * math.exp(3), math.exp(3)
@@ -52,7 +57,7 @@ def test_equal_captions_do_not_compete():
     assert loss == pytest.approx((to_text + to_image) / 2, rel=1e-6)
 
 
-def test_both_embeddings_learn():
+def test_image_and_text_embeddings_learn():
     trainer = tiny_trainer()
     images, captions = bright_and_dark(np.random.default_rng(0))
     clip_loss(trainer.model, normalised(images), [captions]).backward()
@@ -65,7 +70,7 @@ def test_training_lowers_the_loss_and_separates_bright_from_dark():
     trainer, rng = tiny_trainer(learning_rate=3e-3), np.random.default_rng(0)
     losses = [trainer.train_step(images, [captions]) for images, captions in (bright_and_dark(rng) for _ in range(60))]
     assert trainer.step == 60
-    # two captions, four images each: the caption is certain, which of its four images is not
+    # Two captions with four images each: an image determines its caption, but not the other way round.
     best = math.log(4) / 2
     assert np.mean(losses[:5]) > best + 0.2
     assert np.mean(losses[-5:]) < best + 0.1
@@ -105,7 +110,7 @@ def test_the_last_steps_see_all_patches():
     assert [config.patch_dropout_at(step) for step in (0, 79, 80, 99)] == [0.5, 0.5, 0, 0]
 
 
-def test_pixels_have_clips_mean_and_deviation():
+def test_pixels_are_normalised_by_the_mean_and_deviation_of_clip():
     grey = normalised(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8))
     assert grey[0, :, 0, 0].tolist() == pytest.approx(
         [(1 - 0.48145466) / 0.26862954, (1 - 0.4578275) / 0.26130258, (1 - 0.40821073) / 0.27577711]

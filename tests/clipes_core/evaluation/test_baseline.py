@@ -4,7 +4,7 @@ import pytest
 from clipes_core.evaluation.baseline import centre_box
 
 
-def test_one_label_fills_a_centred_box_of_half_of_each_side():
+def test_a_single_label_fills_a_centred_box_half_as_wide_and_high():
     mask = centre_box((4, 8), np.array([7]))
     assert mask.dtype == np.uint8
     assert mask.tolist() == [
@@ -15,11 +15,11 @@ def test_one_label_fills_a_centred_box_of_half_of_each_side():
     ]
 
 
-def test_several_labels_share_the_box_in_their_order():
+def test_several_labels_divide_the_box_in_their_order():
     assert centre_box((2, 8), np.array([9, 2])).tolist() == [[0, 0, 9, 9, 2, 2, 0, 0], [0] * 8]
 
 
-def test_strips_are_equal_to_a_pixel():
+def test_strips_differ_in_width_by_at_most_one_pixel():
     (row,) = centre_box((3, 20), np.array([1, 2, 3]))[1:2].tolist()  # a box of 10 columns
     assert row == [0] * 5 + [1] * 3 + [2] * 3 + [3] * 4 + [0] * 5
 

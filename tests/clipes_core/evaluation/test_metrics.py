@@ -17,7 +17,7 @@ def ids(values: list[list[int]]) -> np.ndarray:
     return np.array(values, np.uint8)
 
 
-def test_counts_pairs_and_skips_ignored_truth():
+def test_pairs_of_ids_are_counted_except_where_the_truth_is_ignored():
     truth = ids([[0, 0, 1], [2, 255, 2]])
     prediction = ids([[0, 1, 1], [2, 1, 0]])
 
@@ -27,16 +27,16 @@ def test_counts_pairs_and_skips_ignored_truth():
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
 
 
-def test_a_prediction_under_ignored_truth_may_be_anything():
+def test_any_prediction_is_accepted_where_the_truth_is_ignored():
     assert confusion(ids([[255, 0]]), ids([[255, 0]]), num_classes=2).tolist() == [[1, 0], [0, 0]]
 
 
-def test_counts_nothing_if_all_truth_is_ignored():
+def test_nothing_is_counted_if_all_truth_is_ignored():
     matrix = confusion(np.full((3, 3), 255, np.uint8), np.zeros((3, 3), np.uint8), num_classes=2)
     assert matrix.tolist() == [[0, 0], [0, 0]]
 
 
-def test_counts_255_labels():
+def test_255_labels_are_counted():
     truth = np.arange(255, dtype=np.uint8).reshape(15, 17)
     assert np.array_equal(confusion(truth, truth, num_classes=255), np.eye(255))
 
@@ -69,7 +69,7 @@ def test_rejects_anything_but_8_bit_maps(wrong):
         cam_confusions(np.zeros((0, 2, 2)), np.array([], int), wrong, [1], num_classes=2)
 
 
-def test_triplets_hold_the_cells_that_are_not_zero():
+def test_triplets_hold_the_nonzero_cells():
     triplets = to_triplets(np.array([[5, 0, 1], [0, 0, 0], [2, 0, 7]]))
     assert triplets.truth.tolist() == [0, 0, 2, 2]
     assert triplets.prediction.tolist() == [0, 2, 0, 2]
@@ -87,13 +87,13 @@ def test_triplets_of_several_photos_add_up():
     assert from_triplets(triplets, num_classes=2).tolist() == [[0, 8], [0, 4]]
 
 
-def test_no_triplets_give_a_matrix_of_zeros():
+def test_an_empty_list_of_triplets_gives_a_matrix_of_zeros():
     none = to_triplets(np.zeros((2, 2), np.int64))
     assert from_triplets(none, num_classes=2).tolist() == [[0, 0], [0, 0]]
 
 
 @pytest.mark.parametrize(("truth", "prediction"), [(-1, 0), (0, 2)])
-def test_rejects_triplets_of_unknown_ids(truth, prediction):
+def test_rejects_triplets_with_unknown_ids(truth, prediction):
     triplets = Triplets(np.array([truth]), np.array([prediction]), np.array([1]))
     with pytest.raises(ShapeError, match=rf"have ids {truth}\.\.{prediction}, but the classes are 0\.\.1"):
         from_triplets(triplets, num_classes=2)
@@ -110,7 +110,7 @@ def test_scores_equal_those_worked_out_by_hand():
     assert scores.fwiou == pytest.approx(8 / 16 * 6 / 10 + 4 / 16 * 3 / 7 + 4 / 16 * 2 / 4)
 
 
-def test_a_class_without_true_pixels_has_no_score_but_its_predictions_count_as_wrong():
+def test_a_class_without_true_pixels_has_no_score():
     scores = scores_from_confusion(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 4]]))
     assert scores.class_iou == pytest.approx([3 / 4, np.nan, 1], nan_ok=True)
     assert scores.miou == pytest.approx((3 / 4 + 1) / 2)
@@ -136,7 +136,7 @@ def test_scores_of_no_pixels_are_nan():
     assert np.isnan(scores.class_iou).all()
 
 
-def test_pooling_is_not_the_mean_of_photos():
+def test_pooled_scores_are_not_the_mean_over_photos():
     first, second = np.array([[9, 1], [0, 0]]), np.array([[0, 0], [5, 5]])
     # pooled: background 9 / (9 + 1 + 5), class 5 / (5 + 1 + 5)
     assert scores_from_confusion(first + second).miou == pytest.approx((9 / 15 + 5 / 11) / 2)
@@ -147,7 +147,7 @@ def test_rejects_a_matrix_that_is_not_square():
         scores_from_confusion(np.zeros((2, 3)))
 
 
-def test_cams_are_counted_at_each_power():
+def test_cams_are_scored_at_each_background_power():
     cams = np.array([[[0.4, 0.2, 0.9, 0.1]], [[0.1, 0.3, 0.1, 0.05]]])
     truth = ids([[2, 3, 255, 0]])
     # peaks 0.4 0.3 0.9 0.1. p = 1 leaves 0.6 0.7: both background. p = 2: 0.36 < 0.4 but 0.49 > 0.3.
@@ -168,9 +168,9 @@ def test_a_tie_with_background_is_background():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_cams_are_counted_as_the_argmax_with_background(dtype):
+def test_cams_are_scored_by_the_argmax_including_background(dtype):
     rng = np.random.default_rng(0)
-    cams = (rng.integers(0, 17, (3, 20, 30)) / 16).astype(dtype)  # steps of 1/16 make ties
+    cams = (rng.integers(0, 17, (3, 20, 30)) / 16).astype(dtype)  # multiples of 1/16 produce ties
     class_ids, truth = np.array([5, 2, 9]), rng.integers(0, 11, (20, 30), dtype=np.uint8)
     truth[truth == 10] = IGNORE_INDEX
     powers = [1, 1.5, 2, 7, 10]
@@ -205,7 +205,7 @@ def test_does_not_mutate_its_inputs():
         assert np.array_equal(array, copy)
 
 
-def test_rejects_cams_that_are_not_at_the_truths_size():
+def test_rejects_cams_whose_size_differs_from_the_truth():
     with pytest.raises(ShapeError, match=r"for ids \(1,\) and truth \(1, 2\), got \(1, 2, 2\)"):
         cam_confusions(np.zeros((1, 2, 2)), np.array([1]), ids([[0, 1]]), [1], num_classes=2)
 

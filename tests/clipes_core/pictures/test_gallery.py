@@ -16,7 +16,7 @@ def picks(count, scores):
     return choice.picks()
 
 
-def test_a_third_each_are_best_and_worst_and_the_rest_follow_the_hash():
+def test_a_third_are_the_best_a_third_the_worst_and_the_rest_go_by_hash():
     scores = {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6, "e": 0.8, "f": 0.2, "g": 0.4}
     assert picks(6, scores) == Picks(best=("a", "e"), worst=("b", "f"), random=("d", "c"))
 
@@ -26,16 +26,16 @@ def test_if_all_photos_are_shown_none_is_shown_twice():
     assert picks(24, scores) == Picks(best=("a",), worst=("b",), random=("d", "c"))
 
 
-def test_photos_without_a_score_are_picked_at_random_only():
+def test_photos_without_a_score_are_only_picked_at_random():
     assert picks(3, {"a": math.nan, "b": math.nan, "c": 0.5}) == Picks((), (), ("c", "b", "a"))
 
 
-def test_equal_scores_are_ordered_by_hash_and_no_photo_is_best_and_worst():
+def test_ties_are_ordered_by_hash_and_no_photo_is_both_best_and_worst():
     assert picks(3, dict.fromkeys("abcdefg", 0.5)) == Picks(best=("d",), worst=("g",), random=("f",))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_fewer_than_three_photos_are_shown_as_random(count):
+def test_fewer_than_three_picks_are_all_random(count):
     assert picks(count, {"a": 0.9, "b": 0.1, "d": 0.5}) == Picks((), (), tuple("db"[:count]))
 
 

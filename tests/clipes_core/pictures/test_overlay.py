@@ -5,7 +5,7 @@ from clipes_core.errors import ShapeError
 from clipes_core.pictures.overlay import heat_on_photo, ids_on_photo
 
 PHOTO = np.full((2, 3, 3), (30, 60, 90), np.uint8)  # its grey is 60
-TURBO_TOP = np.array([122, 4, 3])  # the published colour map's last entry
+TURBO_TOP = np.array([122, 4, 3])  # the last entry of the published colour map
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[7], PALETTE[255] = (200, 0, 100), (224, 224, 192)
 
@@ -21,7 +21,7 @@ def test_full_heat_covers_three_quarters():
     assert (heated == heated[0, 0]).all()
 
 
-def test_heat_is_at_the_place_of_the_cam():
+def test_heat_appears_where_the_cam_is_high():
     photo = np.full((4, 8, 3), 100, np.uint8)
     heated = heat_on_photo(photo, np.array([[0.0, 1.0]]))
     assert heated.shape == (4, 8, 3)

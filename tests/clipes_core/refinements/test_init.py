@@ -25,7 +25,7 @@ class RecordingBackbone(Backbone):
 
 @pytest.fixture
 def photo():
-    """Return a photo that is dark on the left and bright on the right; 3 x 4 patches of 8 px."""
+    """Return a photo of 3 x 4 patches of 8 px that is dark on the left and bright on the right."""
     grey = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (24, 1))
     return Image.fromarray(np.stack([grey, grey, grey], axis=2))
 
@@ -37,12 +37,12 @@ def toy(monkeypatch):
 
 
 @pytest.mark.parametrize("name", REFINEMENTS)
-def test_every_row_names_a_function_that_can_be_imported(name):
+def test_every_refinement_names_a_function_that_can_be_imported(name):
     assert callable(REFINEMENTS[name].load())
 
 
 @pytest.mark.parametrize("name", REFINEMENTS)
-def test_every_row_returns_new_cams_of_the_same_shape_and_mutates_nothing(name):
+def test_every_refinement_returns_new_cams_and_mutates_nothing(name):
     cams = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
     weights = torch.rand(12, 12, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
     photo_rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)

@@ -13,10 +13,10 @@ def test_strides_are_on_the_first_convolution_of_a_bottleneck():
 
 
 @pytest.mark.parametrize(("side", "caffe", "torchvision"), [(321, 41, 41), (320, 41, 40), (97, 13, 13)])
-def test_its_max_pool_rounds_up(side, caffe, torchvision):
+def test_the_max_pool_rounds_up(side, caffe, torchvision):
     photo = torch.zeros(1, 3, side, 33)
     assert [network(**SMALL)(photo)[-1].shape[2] for network in (CaffeResNet, ResNet)] == [caffe, torchvision]
 
 
-def test_its_tensors_have_torchvisions_names():
+def test_tensors_are_named_as_in_torchvision():
     assert CaffeResNet(**SMALL).state_dict().keys() == ResNet(**SMALL).state_dict().keys()

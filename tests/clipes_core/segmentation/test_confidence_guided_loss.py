@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from support import gloo_losses
 
-from clipes_core.confidence import lowest_sure_level
+from clipes_core.confidence import lowest_kept_level
 from clipes_core.errors import ConfigError, ShapeError
 from clipes_core.segmentation import ConfidenceGuidedLoss
 
@@ -28,8 +28,8 @@ def random_batch(classes: int, dtype=torch.float32):
     return logits, label, confidence
 
 
-def test_by_hand():
-    # One row of four pixels, two classes. Sure: the first two and the last, which is ignored.
+def test_the_loss_equals_one_worked_out_by_hand():
+    # One row of four pixels and two classes. Pixels 1, 2 and 4 are confident; the label of pixel 4 is ignored.
     logits = torch.tensor([[[[0.0, math.log(3), 9.0, 5.0]], [[0.0, 0.0, 0.0, 0.0]]]])
     label = torch.tensor([[[0, 0, 1, IGNORED]]])
     loss = loss_with([[[[243, 255, 242, 255]]]], mu=0.95)
@@ -39,7 +39,7 @@ def test_by_hand():
     assert loss.kept_fraction.item() == pytest.approx(2 / 3)
 
 
-def test_class_weights_by_hand():
+def test_class_weights_equal_those_worked_out_by_hand():
     logits = torch.tensor([[[[0.0, math.log(3)]], [[0.0, 0.0]]]])
     loss = loss_with([[[[255, 255]]]], class_weight=[1.0, 3.0], loss_weight=0.5)
 
@@ -48,7 +48,7 @@ def test_class_weights_by_hand():
     assert loss(logits, torch.tensor([[[1, 0]]])).item() == pytest.approx(expected)
 
 
-def test_a_samplers_pixel_weights_select_among_the_confident_pixels():
+def test_pixel_weights_of_a_sampler_select_among_the_confident_pixels():
     logits = torch.tensor([[[[0.0, 7.0, math.log(3)]], [[0.0, 0.0, 0.0]]]])
     loss = loss_with([[[[255, 255, 0]]]])
 
@@ -59,14 +59,14 @@ def test_a_samplers_pixel_weights_select_among_the_confident_pixels():
 
 @pytest.mark.parametrize("classes", [2, 21, 81])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_equals_cross_entropy_on_labels_ignored_below_mu(classes, weighted):
+def test_the_loss_is_cross_entropy_with_labels_below_mu_ignored(classes, weighted):
     logits, label, confidence = random_batch(classes)
     class_weight = torch.linspace(0.5, 2, classes) if weighted else None
     loss = loss_with(confidence, mu=0.9, class_weight=None if class_weight is None else class_weight.tolist())
     ours, plain = logits.clone().requires_grad_(), logits.clone().requires_grad_()
 
     value = loss(ours, label, ignore_index=IGNORED)
-    masked = label.masked_fill(confidence[:, 0] < lowest_sure_level(0.9), IGNORED)
+    masked = label.masked_fill(confidence[:, 0] < lowest_kept_level(0.9), IGNORED)
     expected = F.cross_entropy(plain, masked, weight=class_weight, ignore_index=IGNORED)
 
     assert 0 < loss.kept_fraction < 1
@@ -74,7 +74,7 @@ def test_equals_cross_entropy_on_labels_ignored_below_mu(classes, weighted):
     torch.testing.assert_close(*[torch.autograd.grad(each, x)[0] for each, x in ((value, ours), (expected, plain))])
 
 
-def test_mu_zero_is_cross_entropy_and_needs_no_confidence():
+def test_with_mu_zero_the_loss_is_cross_entropy_and_needs_no_confidence():
     logits, label, _ = random_batch(21)
     loss = ConfidenceGuidedLoss(mu=0)
 
@@ -82,7 +82,7 @@ def test_mu_zero_is_cross_entropy_and_needs_no_confidence():
     assert loss.kept_fraction == 1
 
 
-def test_gradient_agrees_with_differences():
+def test_the_gradient_equals_finite_differences():
     logits, label, confidence = random_batch(3, torch.float64)
     loss = loss_with(confidence, mu=0.9, class_weight=[1.0, 2.0, 0.5])
 
@@ -90,7 +90,7 @@ def test_gradient_agrees_with_differences():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_single(dtype):
+def test_the_loss_of_half_precision_logits_is_computed_in_float32(dtype):
     logits, label, confidence = random_batch(21, dtype)
     loss = loss_with(confidence, mu=0.9)
     half = logits.clone().requires_grad_()
@@ -108,7 +108,7 @@ def test_half_precision_is_computed_in_single(dtype):
 def test_logits_of_ignored_pixels_have_no_effect(bad):
     logits, label, confidence = random_batch(3)
     loss = loss_with(confidence, mu=0.9)
-    left_out = (label == IGNORED) | (confidence[:, 0] < lowest_sure_level(0.9))
+    left_out = (label == IGNORED) | (confidence[:, 0] < lowest_kept_level(0.9))
     spoilt = logits.masked_fill(left_out.unsqueeze(1), bad).requires_grad_()
 
     value = loss(spoilt, label)
@@ -133,7 +133,7 @@ def test_a_batch_without_confident_pixels_has_zero_loss_and_gradient(level, igno
     assert (logits.grad == 0).all()
 
 
-def test_confidence_of_another_size_is_reduced_like_nearest_neighbour_labels():
+def test_confidence_of_another_size_is_resized_like_nearest_neighbour_labels():
     confidence = torch.tensor([[0, 0, 0], [0, 255, 0], [0, 0, 0]], dtype=torch.uint8)
     loss = loss_with(confidence[None, None])
 
@@ -142,11 +142,11 @@ def test_confidence_of_another_size_is_reduced_like_nearest_neighbour_labels():
     assert loss.kept_fraction == 1  # the centre
 
 
-def test_its_state_is_empty_so_that_checkpoints_fit_any_loss():
+def test_the_loss_has_no_state_so_checkpoints_fit_any_loss():
     assert not ConfidenceGuidedLoss(class_weight=[1.0, 2.0]).state_dict()
 
 
-def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path):
+def test_two_processes_have_the_gradient_of_one_process_with_both_halves(tmp_path):
     other = multiprocessing.get_context("spawn").Process(target=gloo_losses.share, args=(1, str(tmp_path)))
     other.start()
     gloo_losses.share(0, str(tmp_path))
@@ -160,20 +160,20 @@ def test_two_processes_have_the_gradient_of_one_with_the_whole_batch(tmp_path):
         assert [fraction for _, fraction in halves] == pytest.approx([kept_fraction] * 2)
 
 
-def test_missing_confidence_is_reported_with_what_the_config_lacks():
+def test_the_error_for_missing_confidence_says_what_to_add_to_the_config():
     logits, label, _ = random_batch(3)
     with pytest.raises(ConfigError, match=r"custom_hooks=.*ConfidenceHook.*PackConfidence"):
         ConfidenceGuidedLoss()(logits, label)
 
 
 @pytest.mark.parametrize("mu", [-0.1, 1.1])
-def test_rejects_a_threshold_outside_of_0_to_1(mu):
+def test_rejects_a_threshold_outside_0_to_1(mu):
     with pytest.raises(ConfigError, match=r"in \[0, 1\]"):
         ConfidenceGuidedLoss(mu=mu)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 2, 2), (1, 3, 2, 3), (2, 3, 2, 2), (1, 3, 4)])
-def test_rejects_logits_that_do_not_fit_the_labels(shape):
+def test_rejects_logits_whose_size_differs_from_the_labels(shape):
     with pytest.raises(ShapeError, match="out_channels"):
         ConfidenceGuidedLoss(mu=0)(torch.zeros(shape), torch.zeros(1, 2, 2, dtype=torch.long))
 

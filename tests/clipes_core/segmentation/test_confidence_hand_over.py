@@ -8,7 +8,7 @@ from torch import distributed
 from torch.utils.data import Dataset
 
 from clipes_core.errors import ConfigError
-from clipes_core.segmentation import hand_over_confidence
+from clipes_core.segmentation import register_confidence_hooks
 
 EXPECTED_LOSSES = {
     "deeplabv2": {"decode.loss_cgl", "aux.loss_cgl"},
@@ -20,7 +20,7 @@ EXPECTED_LOSSES = {
 @pytest.mark.parametrize("name", EXPECTED_LOSSES)
 def test_confidence_alone_changes_every_loss_of_unmodified_heads(name):
     model = segmentor(name)
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
 
     all_sure = losses(model, batch(255, 255))
     one_sure = losses(model, batch(255, 0))
@@ -31,38 +31,38 @@ def test_confidence_alone_changes_every_loss_of_unmodified_heads(name):
     assert set(none_sure.values()) == {0.0}
 
 
-def test_padding_of_a_batch_has_no_confidence():
-    # The preprocessor pads photos and labels to 48 x 40. Ignored labels would hide what the padding's confidence is.
+def test_padding_has_zero_confidence():
+    # The preprocessor pads photos and labels to 48 x 40. If it padded with ignored labels, confidence would not matter.
     model = segmentor("deeplabv2")
     model.data_preprocessor.seg_pad_val = 0
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
 
     losses(model, batch(255, 255, size=(24, 40)))
 
     assert model.decode_head.loss_decode.kept_fraction == 0.5
 
 
-def test_takes_the_confidence_away_after_the_batch():
+def test_the_confidence_is_removed_after_each_batch():
     model = segmentor("segformer")
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
     losses(model, batch(255, 255))
 
     with pytest.raises(ConfigError, match="no confidence for this batch"):
         losses(model, batch(255, None))
 
 
-def test_its_handles_remove_the_hooks():
+def test_the_returned_handles_remove_the_hooks():
     model = segmentor("segformer")
-    for handle in hand_over_confidence(model):
+    for handle in register_confidence_hooks(model):
         handle.remove()
 
     with pytest.raises(ConfigError, match="no confidence for this batch"):
         losses(model, batch(255, 255))
 
 
-def test_needs_a_loss_that_takes_confidence():
+def test_a_model_without_a_confidence_guided_loss_is_refused():
     with pytest.raises(ConfigError, match="no head of the model has a ConfidenceGuidedLoss"):
-        hand_over_confidence(torch.nn.Conv2d(1, 1, 1))
+        register_confidence_hooks(torch.nn.Conv2d(1, 1, 1))
 
 
 class TwoPhotos(Dataset):

@@ -14,7 +14,7 @@ HALF_TO_DOUBLE = [[{"type": "Resize", "scale_factor": factor}] for factor in (0.
 
 
 def results(size=ODD_SIZE) -> dict:
-    """A photo whose confidence is a known function of the labels, which alone tells whether they stay together."""
+    """Return a photo whose confidence is a function of its labels, so that tests notice if the two drift apart."""
     labels = np.random.default_rng(0).integers(0, 200, size, dtype=np.uint8)
     return {
         "img": np.repeat(labels[..., None], 3, axis=2),
@@ -49,7 +49,7 @@ def pipeline(*transforms: dict) -> Compose:
     ids=lambda transform: transform["type"],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_stock_transforms_move_confidence_and_labels_alike(transform, seed):
+def test_stock_transforms_treat_confidence_like_labels(transform, seed):
     np.random.seed(seed)
     given = results()
 
@@ -61,7 +61,7 @@ def test_stock_transforms_move_confidence_and_labels_alike(transform, seed):
     assert not np.array_equal(moved["gt_seg_map"], given["gt_seg_map"])
 
 
-def test_pads_photo_labels_and_confidence_each_with_its_own_value():
+def test_photo_labels_and_confidence_are_each_padded_with_their_own_value():
     pad = {"type": "PadWithConfidence", "size": (60, 40), "pad_val": {"img": (104, 117, 123), "seg": 255}}
     given = results()
 
@@ -74,14 +74,14 @@ def test_pads_photo_labels_and_confidence_each_with_its_own_value():
         assert (padded[key][:, 53:] == value).all()
 
 
-def test_pads_photos_without_confidence():
+def test_photos_without_confidence_are_padded_too():
     given = results()
     del given["gt_confidence"]
     padded = pipeline({"type": "PadWithConfidence", "size_divisor": 8})(given)
     assert padded["gt_seg_map"].shape == (40, 56)
 
 
-def test_packs_photo_labels_and_confidence():
+def test_photo_labels_and_confidence_are_packed():
     given = results()
 
     packed = pipeline({"type": "PackConfidence"})(given.copy())
@@ -94,8 +94,8 @@ def test_packs_photo_labels_and_confidence():
     assert sample.metainfo["img_shape"] == ODD_SIZE
 
 
-def test_the_recipe_from_photos_to_a_batch():
-    # Photos smaller and larger than the crop, in odd sizes; the batch's photos and labels are padded to the crop.
+def test_photos_and_confidence_stay_aligned_from_file_to_batch():
+    # The photos have odd sizes, smaller and larger than the crop; the preprocessor pads them and their labels to it.
     np.random.seed(0)
     whole = pipeline(
         {"type": "RandomChoice", "transforms": HALF_TO_DOUBLE},
@@ -126,7 +126,7 @@ def test_rejects_photos_without_confidence():
         pipeline({"type": "PackConfidence"})(given)
 
 
-def test_rejects_confidence_that_a_transform_left_behind():
+def test_rejects_confidence_whose_size_a_transform_did_not_update():
     given = results() | {"seg_fields": ["gt_seg_map"]}
     with pytest.raises(ShapeError, match=r"\(37, 53\), but gt_seg_map is \(17, 23\).*seg_fields"):
         pipeline({"type": "RandomCrop", "crop_size": (17, 23)}, {"type": "PackConfidence"})(given)

@@ -1,9 +1,9 @@
 import torch
 
 from clipes_core.segmentation import CaffeResNet, DeepLabV2Head
-from clipes_core.segmentation.deeplab_weights import named_as_in_mmsegmentation
+from clipes_core.segmentation.deeplab_weights import to_mmsegmentation_names
 
-DEPTHS = {2: 3, 3: 4, 4: 23, 5: 3}  # blocks of ResNet-101 by layer
+DEPTHS = {2: 3, 3: 4, 4: 23, 5: 3}  # number of blocks in each layer of ResNet-101
 NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -12,7 +12,7 @@ def unit(prefix: str) -> list[str]:
 
 
 def published_names() -> list[str]:
-    """All tensors of deeplab-pytorch's DeepLabV2."""
+    """Return the names of all tensors of the DeepLabV2 in deeplab-pytorch."""
     names = unit("layer1.conv1")
     for layer, depth in DEPTHS.items():
         for block in range(1, depth + 1):
@@ -21,7 +21,7 @@ def published_names() -> list[str]:
     return names + [f"aspp.c{branch}.{tensor}" for branch in range(4) for tensor in ("weight", "bias")]
 
 
-def test_names_every_tensor_of_the_network():
+def test_every_tensor_of_the_network_gets_a_name():
     with torch.device("meta"):
         head = DeepLabV2Head(2048, 21, loss_decode={"type": "ConfidenceGuidedLoss"})
         network = torch.nn.ModuleDict({"backbone": CaffeResNet(101), "decode_head": head})
@@ -29,18 +29,18 @@ def test_names_every_tensor_of_the_network():
 
     for prefix in ("", "base."):
         given = {f"{prefix}{name}": torch.empty(0) for name in published_names()}
-        assert named_as_in_mmsegmentation(given).keys() == expected
+        assert to_mmsegmentation_names(given).keys() == expected
 
 
-def test_by_hand():
+def test_names_equal_those_worked_out_by_hand():
     tensor = torch.ones(1)
     given = {"base.layer4.block23.conv3x3.bn.running_var": tensor, "layer5.block1.shortcut.conv.weight": tensor}
-    assert list(named_as_in_mmsegmentation(given)) == [
+    assert list(to_mmsegmentation_names(given)) == [
         "backbone.layer3.22.bn2.running_var",
         "backbone.layer4.0.downsample.0.weight",
     ]
 
 
-def test_other_names_are_kept():
+def test_unknown_names_are_kept():
     given = {"layer1.0.conv1.weight": torch.ones(1), "backbone.conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)}
-    assert named_as_in_mmsegmentation(given) == given
+    assert to_mmsegmentation_names(given) == given

@@ -12,14 +12,14 @@ def head(num_classes: int = 3, **settings) -> DeepLabV2Head:
 
 
 @pytest.mark.parametrize("num_classes", [2, 21, 81])
-def test_has_four_convolutions_with_bias_and_nothing_else(num_classes):
+def test_the_head_has_only_four_convolutions_with_bias(num_classes):
     parameters = dict(head(num_classes).named_parameters())
 
     assert sorted(parameters) == sorted(f"branches.{i}.{kind}" for i in range(4) for kind in ("weight", "bias"))
     assert sum(each.numel() for each in parameters.values()) == 4 * (4 * 9 * num_classes + num_classes)
 
 
-def test_is_the_sum_of_dilated_convolutions():
+def test_logits_are_the_sum_of_the_dilated_convolutions():
     ours = head(dilations=(1, 6))
     ours.init_weights()
     features = torch.randn(2, 4, 9, 7)
@@ -32,7 +32,7 @@ def test_is_the_sum_of_dilated_convolutions():
     torch.testing.assert_close(ours([features]), expected)
 
 
-def test_starts_from_small_weights_and_no_bias():
+def test_initial_weights_are_small_and_biases_are_zero():
     ours = head(num_classes=81)
     ours.init_weights()
 
@@ -42,6 +42,6 @@ def test_starts_from_small_weights_and_no_bias():
     assert all((branch.bias == 0).all() for branch in ours.branches)
 
 
-def test_uses_the_stage_of_in_index():
+def test_in_index_selects_the_backbone_stage():
     stages = [torch.zeros(1, 4, 8, 8), torch.zeros(1, 9, 4, 4)]
     assert head(in_index=0)(stages).shape == (1, 3, 8, 8)

@@ -15,9 +15,9 @@ from clipes_core.segmentation.inference import photo_mask, photo_probs
 
 
 class Pointwise(BaseSegmentor):
-    """Logits of a pixel from its normalised colours alone, at a smaller size where asked.
+    """A network whose logits at a pixel depend on its normalised colour alone.
 
-    `seen` holds the sizes of what it was shown.
+    It returns every `every`-th row and column; `seen` lists the (height, width) of its inputs.
     """
 
     def __init__(self, weights, preprocessor, every=1):
@@ -53,7 +53,7 @@ def config(**values):
 
 
 def logits_by_hand(image_rgb):
-    """Of `pointwise()`: 0, a tenth of the red and of the blue that are normalised."""
+    """Return the logits of `pointwise()`: 0, a tenth of the normalised red and a tenth of the normalised blue."""
     red, blue = (image_rgb[..., 0] - 10.0) / 1, (image_rgb[..., 2] - 30.0) / 4
     return np.stack([0 * red, red / 10, blue / 10])
 
@@ -63,7 +63,7 @@ def softmax(logits):
     return raised / raised.sum(axis=0)
 
 
-def test_probabilities_are_the_softmax_of_the_networks_own_view_of_the_colours():
+def test_probabilities_are_the_softmax_of_logits_of_normalised_colours():
     image = photo(5, 7)
     probs = photo_probs(pointwise(), image, config())
     assert (probs.dtype, probs.shape) == (torch.float32, (3, 5, 7))
@@ -79,25 +79,25 @@ def test_a_preprocessor_that_keeps_bgr_receives_bgr():
 
 
 @pytest.mark.parametrize("size_hw", [(32, 32), (33, 70), (70, 33), (95, 97), (5, 40)])
-def test_crops_give_what_the_whole_photo_gives_where_pixels_stand_for_themselves(size_hw):
+def test_crops_and_the_whole_photo_agree_for_a_pointwise_network(size_hw):
     image, model = photo(*size_hw), pointwise()
     whole = photo_probs(model, image, config())
     slid = photo_probs(model, image, config(mode="slide", crop=32, stride=20))
     torch.testing.assert_close(slid, whole)
 
 
-def test_crops_are_a_stride_apart_and_end_with_the_photo():
+def test_crops_are_a_stride_apart_and_stay_within_the_photo():
     model = pointwise()
     photo_probs(model, photo(32, 73), config(mode="slide", crop=32, stride=20))
-    assert model.seen == [(32, 32)] * 4  # from 0, 20, 40 and 41
+    assert model.seen == [(32, 32)] * 4  # starting at columns 0, 20, 40 and 41
     model.seen.clear()
     photo_probs(model, photo(20, 72), config(mode="slide", crop=32, stride=20))
-    assert model.seen == [(20, 32)] * 3  # from 0, 20 and 40; a photo smaller than a crop is one
+    assert model.seen == [(20, 32)] * 3  # starting at columns 0, 20 and 40; in rows, one crop covers the photo
 
 
 def test_logits_of_overlapping_crops_are_averaged():
     class FirstColumn(Pointwise):
-        """The logits of a crop's first column, everywhere."""
+        """A network that repeats the logits of a crop's first column in all columns."""
 
         def encode_decode(self, inputs, batch_img_metas):
             logits = super().encode_decode(inputs, batch_img_metas)
@@ -116,7 +116,7 @@ def test_logits_of_overlapping_crops_are_averaged():
 
 
 def scaled_logits(image, scale):
-    """The logits of a scaled photo, brought back."""
+    """Return the logits of the scaled photo, resized to the size of the photo."""
     height, width, _ = image.shape
     small = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_LINEAR)
     logits = torch.from_numpy(logits_by_hand(small))[None]
@@ -127,10 +127,10 @@ def test_probabilities_are_averaged_over_scales_and_flips():
     image = photo(9, 13)
     probs = photo_probs(pointwise(), image, config(scales=[1, 0.5, 1.5], flip=True))
     expected = np.mean([softmax(scaled_logits(image, scale)) for scale in (1, 0.5, 1.5)], axis=0)
-    np.testing.assert_allclose(probs.numpy(), expected, atol=1e-5)  # a pixel for itself: flips change nothing
+    np.testing.assert_allclose(probs.numpy(), expected, atol=1e-5)  # the network is pointwise: flips change nothing
 
 
-def test_the_base_recipes_rule_is_the_maximum_of_the_logits():
+def test_merge_max_takes_the_maximum_of_the_logits_over_scales():
     image = photo(12, 11)
     probs = photo_probs(pointwise(), image, config(scales=[1, 0.75, 0.5], merge="max"))
     expected = softmax(np.max([scaled_logits(image, scale) for scale in (1, 0.75, 0.5)], axis=0))
@@ -154,14 +154,14 @@ def test_odd_sizes_are_preserved_and_probabilities_add_up_to_one(size_hw):
     assert not probs.requires_grad
 
 
-def test_a_networks_own_test_settings_do_not_matter():
+def test_the_test_cfg_of_the_network_is_ignored():
     image = photo(40, 50)
     sliding = small_config(3) | {"test_cfg": {"mode": "slide", "crop_size": (16, 16), "stride": (8, 8)}}
     whole = photo_probs(built(small_config(3)), image, config())
     torch.testing.assert_close(photo_probs(built(sliding), image, config()), whole)
 
 
-def test_padding_of_a_preprocessor_is_cut_off():
+def test_padding_by_the_preprocessor_is_cut_off():
     model = pointwise(preprocessor=RGB | {"test_cfg": {"size_divisor": 8}})
     image = photo(13, 21)
     probs = photo_probs(model, image, config())
@@ -177,7 +177,7 @@ def test_logits_of_a_coarser_grid_are_resized_bilinearly():
     np.testing.assert_allclose(probs.numpy(), softmax(expected), atol=1e-5)
 
 
-def test_a_mask_is_the_most_probable_class():
+def test_a_mask_holds_the_most_probable_class():
     image, model = photo(6, 5), pointwise()
     mask = photo_mask(model, image, config())
     assert mask.dtype == np.uint8
@@ -208,15 +208,22 @@ def test_an_array_that_is_not_a_photo_is_refused(image):
         photo_probs(pointwise(), image, config())
 
 
-def test_a_transformer_works_as_well():
+def test_probabilities_of_a_transformer_add_up_to_one():
     segformer = small_config(3) | {
         "backbone": {
-            **{"type": "MixVisionTransformer", "embed_dims": 8, "num_layers": [1, 1, 1, 1]},
-            **{"num_heads": [1, 1, 1, 1], "patch_sizes": [7, 3, 3, 3]},
+            "type": "MixVisionTransformer",
+            "embed_dims": 8,
+            "num_layers": [1, 1, 1, 1],
+            "num_heads": [1, 1, 1, 1],
+            "patch_sizes": [7, 3, 3, 3],
         },
         "decode_head": {
-            **{"type": "SegformerHead", "in_channels": [8, 8, 8, 8], "in_index": [0, 1, 2, 3], "channels": 8},
-            **{"num_classes": 3, "norm_cfg": {"type": "BN"}},
+            "type": "SegformerHead",
+            "in_channels": [8, 8, 8, 8],
+            "in_index": [0, 1, 2, 3],
+            "channels": 8,
+            "num_classes": 3,
+            "norm_cfg": {"type": "BN"},
             "loss_decode": {"type": "CrossEntropyLoss", "avg_non_ignore": True},
         },
     }

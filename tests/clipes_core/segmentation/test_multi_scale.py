@@ -5,14 +5,14 @@ from support.tiny_segmenters import batch, losses, segmentor
 from torch import nn
 
 from clipes_core.errors import ShapeError
-from clipes_core.segmentation import MultiScaleEncoderDecoder, hand_over_confidence
+from clipes_core.segmentation import MultiScaleEncoderDecoder, register_confidence_hooks
 
 SCALES = ("1.0", "0.75", "0.5", "max")
 
 
 def multi_scale(name: str) -> MultiScaleEncoderDecoder:
     model = segmentor(name, "MultiScaleEncoderDecoder")
-    hand_over_confidence(model)
+    register_confidence_hooks(model)
     return model
 
 
@@ -30,14 +30,14 @@ def test_confidence_reaches_every_scale_of_every_head(name, heads):
 
 
 def nearest(labels: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The label under each small pixel's centre."""
+    """Return the labels at the centres of the pixels of the smaller map."""
     rows = ((torch.arange(height) + 0.5) * labels.shape[0] / height).long()
     columns = ((torch.arange(width) + 0.5) * labels.shape[1] / width).long()
     return labels[rows][:, columns]
 
 
-def test_is_four_cross_entropies_on_reduced_labels():
-    model = multi_scale("deeplabv2").eval()  # batch norm then has the same statistics for every scale
+def test_the_loss_is_four_cross_entropies_on_reduced_labels():
+    model = multi_scale("deeplabv2").eval()  # in eval mode, batch norm has the same statistics at every scale
     data = batch(255, 255)
     given = model.data_preprocessor(data, training=True)
     labels = [sample.gt_sem_seg.data[0] for sample in given["data_samples"]]
@@ -55,7 +55,7 @@ def test_is_four_cross_entropies_on_reduced_labels():
         assert found[f"decode_{scale}.loss_cgl"] == pytest.approx(F.cross_entropy(each, reduced).item(), rel=1e-5)
 
 
-def test_predicts_like_an_encoder_decoder():
+def test_predictions_equal_those_of_an_encoder_decoder():
     model = multi_scale("deeplabv2").eval()
     plain = segmentor("deeplabv2").eval()
     plain.load_state_dict(model.state_dict())
@@ -64,7 +64,7 @@ def test_predicts_like_an_encoder_decoder():
     torch.testing.assert_close(model(photo), plain(photo))
 
 
-def test_refuses_heads_that_give_more_than_logits():
+def test_refuses_heads_that_return_more_than_logits():
     model = multi_scale("deeplabv2")
     model.decode_head = TwoMaps()
 

@@ -1,4 +1,4 @@
-"""Bad annotations and lines of a split, all of one data set in VOC's layout."""
+"""Bad annotations and bad lines of a split, all in one data set in VOC's layout."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,33 +9,33 @@ LIMIT = 11 << 20
 
 
 def annotation(*names: str, size: tuple[int, int] | None = None) -> bytes:
-    """Return a VOC annotation of objects."""
+    """Return a VOC annotation with an object for each name."""
     stated = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
     objects = "".join(f"<object><name>{name}</name></object>" for name in names)
     return f"<annotation>{stated}{objects}</annotation>".encode()
 
 
-def multiplying() -> bytes:
-    """Return ten levels of ten entities each, which would expand to 10 GB."""
+def expanding() -> bytes:
+    """Return an annotation with ten levels of ten entities each, which would expand to 10 GB."""
     entities = "".join(f'<!ENTITY e{level} "{f"&e{level - 1};" * 10}">' for level in range(1, 11))
     name = "<object><name>&e10;</name></object>"
     return f'<!DOCTYPE a [<!ENTITY e0 "dog">{entities}]><annotation>{name}</annotation>'.encode()
 
 
 def referring(address: str) -> bytes:
-    """Return an annotation whose document type and entity are at an address."""
+    """Return an annotation with a document type and an entity at an external address."""
     name = "<object><name>&x;</name></object>"
     return f'<!DOCTYPE a SYSTEM "{address}" [<!ENTITY x SYSTEM "{address}">]><annotation>{name}</annotation>'.encode()
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the split.
+    """A line of the split, and the annotation of its photo.
 
     Attributes:
-        text: of the line.
-        image_id: of the photo, or of the row that says why it is rejected.
-        xml: the annotation, None if the file does not exist.
+        text: text of the line; several lines if the case needs them.
+        image_id: id of the photo in masks and rejects.
+        xml: content of the annotation; None if the file does not exist.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Line:
 
 
 def listed(name: str, xml: bytes | None) -> Line:
-    """Return an ordinary line."""
+    """Return a line with only an image id."""
     return Line(name, name, xml)
 
 
@@ -52,7 +52,7 @@ def lines(address: str) -> dict[tuple[str, str], Line]:
     """Return all lines of the split.
 
     Args:
-        address: one annotation refers to it; the test notices if it is fetched.
+        address: address to which one annotation refers; the test notices if clipes fetches it.
     """
     dog = annotation("dog")
     labels = {
@@ -60,7 +60,7 @@ def lines(address: str) -> dict[tuple[str, str], Line]:
         "broken XML": listed("broken", dog[:-9]),
         "web page named .xml": listed("page", b"<html><title>404 Not Found</title></html>"),
         "XML of 11 MB": listed("huge", dog.replace(b"><object", b">" + b" " * LIMIT + b"<object")),
-        "XML with entities that expand exponentially": listed("bomb", multiplying()),
+        "XML with entities that expand exponentially": listed("bomb", expanding()),
         "XML that refers to an external address": listed("refers", referring(address)),
         "object without a name": listed("nameless", b"<annotation><object/></annotation>"),
         "XML without objects": listed("empty", annotation()),

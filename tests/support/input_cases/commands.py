@@ -1,4 +1,4 @@
-"""Bad configs, and lists that cannot be used at all, which end the command with exit code 2."""
+"""Bad configs and unusable lists of photos, with which the command exits with code 2."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ class Command:
     """A call of `clipes run` with the files that it reads.
 
     Attributes:
-        arguments: after `clipes run CONFIG`.
-        config: content of the config, None if the file does not exist.
-        files: name -> content.
+        arguments: arguments after `clipes run CONFIG`.
+        config: content of the config file; None if the file does not exist.
+        files: name -> content of each other file.
     """
 
     arguments: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class Command:
     files: Mapping[str, bytes] = field(default_factory=dict)
 
     def write(self, folder: Path) -> list[str]:
-        """Write the files; return the whole command."""
+        """Write the files, and return the arguments of the command `clipes`."""
         if self.config is not None:
             (folder / "run.yaml").write_bytes(self.config)
         for name, content in self.files.items():
@@ -29,12 +29,12 @@ class Command:
 
 
 def setting(text: str) -> Command:
-    """Return a command with a value for a key."""
+    """Return a command that sets a key of the config, given as KEY=VALUE."""
     return Command(("--set", text))
 
 
 def listed(name: str, content: bytes | None, kind: str = "list") -> Command:
-    """Return a command with a list of photos; None if the list does not exist."""
+    """Return a command that reads a list of photos; `content` is None if the list does not exist."""
     overrides = (f"dataset.format={kind}", f"dataset.split={name}", "clip.pretrained=random:0")
     files = {} if content is None else {name: content}
     return Command(("--plan", *(word for text in overrides for word in ("--set", text))), files=files)

@@ -1,4 +1,4 @@
-"""Bad photos, truths and lines of a list, all in one data set that `clipes run` reads."""
+"""Bad photos, bad true masks and bad lines of a list, all in one data set that `clipes run` reads."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
 
 
 def saved(image: Image.Image, kind: str = "JPEG", **options: object) -> Write:
-    """Return a function that writes an image in a format, whatever the suffix."""
+    """Return a function that writes an image in a format, regardless of the suffix of the path."""
     return lambda path: image.save(path, kind, **options)
 
 
@@ -36,7 +36,7 @@ def nothing(_path: Path) -> None:
 
 
 def circle(path: Path) -> None:
-    """Create a link to itself."""
+    """Create a symbolic link to itself."""
     path.symlink_to(path.name)
 
 
@@ -47,8 +47,8 @@ def half(image: Image.Image) -> Write:
     return content(buffer.getvalue()[: buffer.tell() // 2])
 
 
-def announced(width: int, height: int) -> bytes:
-    """Return a PNG whose header states a size, without pixels."""
+def header_only_png(width: int, height: int) -> bytes:
+    """Return a PNG whose header states a size, but which has no pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -65,7 +65,7 @@ def turned() -> Image.Exif:
 
 
 def ids(array: np.ndarray) -> Write:
-    """Return a function that writes ids as a grey PNG."""
+    """Return a function that writes ids as a greyscale PNG."""
     return saved(Image.fromarray(array), "PNG")
 
 
@@ -79,12 +79,12 @@ class Line:
     """A line of the list, and the files that it names.
 
     Attributes:
-        image: its path below the root, as the list spells it.
-        write: writes the photo.
-        labels: separated by `;`.
-        write_truth: writes the true mask that the list names, None if it names none.
-        truth: named by the list instead of a mask that is written.
-        outside: whether the photo lies outside the root, so that the list has its absolute path.
+        image: path of the photo below the root, as written in the list.
+        write: function that writes the photo.
+        labels: labels separated by `;`.
+        write_truth: function that writes the true mask; None if the list names no mask that must be written.
+        truth: true mask that the list names without a file being written.
+        outside: if true, the photo is outside the root, and the list has its absolute path.
     """
 
     image: str
@@ -112,7 +112,7 @@ PHOTOS = {
     "1x1 pixel": Line("pixel.png", saved(picture(size=(1, 1)), "PNG")),
     "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),
     "6000x4000 pixels": Line("large.jpg", saved(picture(size=(6000, 4000)))),
-    "PNG whose header states 20000x20000 pixels": Line("bomb.png", content(announced(20_000, 20_000))),
+    "PNG whose header states 20000x20000 pixels": Line("bomb.png", content(header_only_png(20_000, 20_000))),
     "EPS named .jpg": Line("eps.jpg", saved(picture(), "EPS")),
     "missing file": Line("none.jpg", nothing),
     "file that disappears after clipes listed it": Line("vanishing.jpg"),
@@ -154,7 +154,7 @@ VANISHING = PHOTOS["file that disappears after clipes listed it"].image
 
 
 def write_list_data_set(folder: Path) -> dict[str, str]:
-    """Write photos, truths and `list.csv`; return the id of every photo by its name in `LINES`."""
+    """Write photos, true masks and `list.csv`; return `Line.image` -> image id."""
     root = folder / "photos"
     root.mkdir()
     rows, image_ids = ["image,labels,truth"], {}
@@ -175,5 +175,5 @@ def write_list_data_set(folder: Path) -> dict[str, str]:
 
 
 def _image_id(image: str) -> str:
-    """Return the id of a photo in rejects and masks; an impossible path is its own id."""
+    """Return the id of a photo in rejects and masks; for a path that clipes rejects, the id is the path itself."""
     return image if image.startswith(("..", "gopher:")) else image.lstrip("/").rpartition(".")[0]

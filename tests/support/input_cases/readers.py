@@ -1,4 +1,4 @@
-"""Bad COCO files and missing permissions, read in this process."""
+"""Bad COCO files and unreadable files, read inside this process."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from clipes_core.vocabulary import Vocabulary
 
 
 class Messages(logging.Handler):
-    """A handler that keeps the messages."""
+    """A log handler that stores the messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Messages(logging.Handler):
 
 
 def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
-    """List a data set and load its photos, as the stages manifest and cams do; return what happens to one of them."""
+    """List a data set and load its photos, as the stages `manifest` and `cams` do; return what happens to one photo."""
     messages = Messages()
     logging.getLogger("clipes").addHandler(messages)
     try:
@@ -51,7 +51,7 @@ def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """Return VOC's vocabulary, read once because an unprivileged process may not be able to read it."""
+    """Return VOC's vocabulary, cached because an unprivileged process may not be able to read its file."""
     return load_vocabulary("voc12")
 
 
@@ -65,7 +65,7 @@ def voc_with(folder: Path, forbidden: str) -> Seen:
     (folder / "both.txt").write_text("a\nb\n")
     (folder / forbidden).chmod(0)
     config = DatasetConfig(root=str(folder), split=str(folder / "both.txt"))
-    seen_by_readers(config, "b")  # whatever Python imports for it lies where only root may look
+    seen_by_readers(config, "b")  # do all imports now: the modules may be in folders that only root can read
     with unprivileged(folder):
         assert seen_by_readers(config, "b") == Seen(notes=())
         return seen_by_readers(config, "a")
@@ -83,7 +83,7 @@ def coco_with(folder: Path, **changes: Any) -> Seen:
 
 
 def coco_list(folder: Path) -> Seen:
-    """Read a published list whose id is that of the last class if ids start at 1."""
+    """Read a text list with the id 20, the number of classes, which is the last class only if ids start at 1."""
     (folder / "own.txt").write_text("a 20\n")
     return _seen_in_coco(folder, "own.txt")
 

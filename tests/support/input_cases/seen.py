@@ -13,10 +13,10 @@ class Seen:
     """What clipes did with an input.
 
     Attributes:
-        rejects: stage and kind of each of its rows in rejects.parquet.
-        notes: of its row in cams, None if it has no mask.
-        exit_code: of the command, None if the command did not end with an error.
-        message: standard error.
+        rejects: stage and kind of each row of the photo in rejects.parquet.
+        notes: notes in the photo's row of the stage `cams`; None if the photo has no mask.
+        exit_code: exit code of the command; None if the command did not end with an error.
+        message: text that clipes logged or wrote to standard error.
     """
 
     rejects: tuple[tuple[str, str], ...] = ()
@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of the table: an input and what clipes is expected to do with it."""
+    """A row of a table in docs/input.md: an input, and what clipes is expected to do with it."""
 
     group: str
     given: str

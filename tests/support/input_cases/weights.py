@@ -1,4 +1,4 @@
-"""Bad weights and class words, which end the command with exit code 2 before it uses them."""
+"""Bad weights and too long class words, with which the command exits with code 2."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ from clipes_core.prompts import text_feature
 
 
 class Touch:
-    """Unpickles by running a shell command."""
+    """An object that runs a shell command when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -53,18 +53,18 @@ WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
 
 
 def seen_of_weights(path: Path) -> Seen:
-    """Load weights as a worker does; return what happens."""
+    """Load weights as a worker does, and return what happens."""
     return _refused(lambda: load_clip(ClipConfig(pretrained=str(path))))
 
 
 def seen_of_long_words(small_vit: Path) -> Seen:
-    """Encode a class with too many words; return what happens."""
+    """Encode a class with too many words, and return what happens."""
     clip = load_clip(ClipConfig(pretrained=str(small_vit)))
     return _refused(lambda: text_feature(clip.model, clip.tokenizer, ["dog " * 90], ["a {}."]))
 
 
 def _refused(call: Callable[[], object]) -> Seen:
-    """Return the error of a call; for a UsageError the command writes its message and exits with code 2."""
+    """Return a call's UsageError as seen by a user: the command writes its message and exits with code 2."""
     try:
         call()
     except UsageError as error:

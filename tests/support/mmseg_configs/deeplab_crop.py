@@ -1,4 +1,4 @@
-"""The shipped DeepLabV2 on crops that are small enough for two cores."""
+"""The shipped DeepLabV2 with crops small enough to train on two cores."""
 
 _base_ = "../../../configs/mmseg/deeplabv2_r101_voc12.py"
 

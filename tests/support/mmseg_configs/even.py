@@ -1,4 +1,4 @@
-"""The tiny network without batch statistics and dropout, whose results depend on the number of processes."""
+"""The tiny network without batch statistics and dropout, which depend on the number of processes."""
 
 _base_ = "tiny.py"
 

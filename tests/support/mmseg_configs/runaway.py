@@ -1,4 +1,4 @@
-"""The tiny network with a learning rate at which every network diverges."""
+"""The tiny network with a learning rate at which the training diverges."""
 
 _base_ = "tiny.py"
 

@@ -1,4 +1,4 @@
-"""A network for tests, whose training takes milliseconds per iteration."""
+"""A network for tests that trains in milliseconds per iteration."""
 
 default_scope = "mmseg"
 model = dict(

@@ -14,14 +14,14 @@ from clipes_core.config.run import ClipConfig
 
 @pytest.fixture(autouse=True)
 def no_server():
-    """Unset PREFECT_API_URL, whatever the environment says."""
+    """Unset PREFECT_API_URL in every test."""
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         yield
 
 
 @pytest.fixture
 def found(tmp_path, seeded_weights):
-    """Return a function that checks a store and weights: what was checked -> finding."""
+    """Return a function that checks a store and weights and returns the finding for each check."""
 
     def found(store=tmp_path / "store", pretrained=seeded_weights):
         return {finding.what: finding for finding in examine(str(store), ClipConfig(pretrained=str(pretrained)))}
@@ -29,7 +29,7 @@ def found(tmp_path, seeded_weights):
     return found
 
 
-def test_everything_works_with_a_store_and_weights(found):
+def test_all_checks_pass_with_a_store_and_weights(found):
     findings = found()
 
     assert all(finding.works for finding in findings.values())
@@ -38,7 +38,7 @@ def test_everything_works_with_a_store_and_weights(found):
     assert {"torch", "prefect", "devices", "weights", "server", "store"} <= findings.keys()
 
 
-def test_the_devices_have_their_precision(found):
+def test_devices_are_reported_with_their_precision(found):
     detail = found()["devices"].detail
     assert detail.split(" in ")[0] in ("cpu", "mps") or detail.startswith("cuda:0")
     assert f"{cores()} cores for masks" in detail
@@ -50,7 +50,7 @@ def test_a_writable_store_is_left_empty(found, tmp_path):
     assert list((tmp_path / "a b").iterdir()) == []
 
 
-def test_a_store_in_memory_can_be_written(found):
+def test_a_store_in_memory_is_writable(found):
     assert found("memory://store")["store"].works
 
 
@@ -62,7 +62,7 @@ def test_a_store_in_memory_can_be_written(found):
         ("gs://bucket/store", "install gcsfs"),
     ],
 )
-def test_a_store_that_cannot_be_written_is_reported(found, tmp_path, store, expected):
+def test_a_store_that_is_not_writable_is_reported(found, tmp_path, store, expected):
     (tmp_path / "file").write_text("no folder")
     uri = store.format(folder=tmp_path)
 
@@ -102,7 +102,7 @@ def test_a_store_on_s3_is_written_to_and_left_empty(found, s3, s3_folder, monkey
     )
 
 
-def test_weights_have_their_digest(found, seeded_weights):
+def test_weights_are_reported_with_their_digest(found, seeded_weights):
     detail = found()["weights"].detail
     assert detail.startswith(f"ViT-B-16-quickgelu {seeded_weights}, digest ")
     assert len(detail.rpartition(" ")[2]) == 16
@@ -129,11 +129,11 @@ def test_weights_that_cannot_be_loaded_are_reported(found, seeded_weights, tmp_p
         assert finding.detail.startswith(f"{path}: expected ")
 
 
-def test_without_a_named_server_all_runs_share_one(found):
+def test_without_a_configured_server_all_runs_share_one(found):
     finding = found()["server"]
     assert finding.works
     assert finding.detail == (
-        "PREFECT_API_URL is not set: clipes starts a server, which all your runs on this machine share"
+        "PREFECT_API_URL is not set: clipes starts a Prefect server, which all your runs on this machine share"
     )
 
 
@@ -145,8 +145,8 @@ def test_a_server_that_does_not_answer_is_reported(found):
     assert finding.detail.endswith("start the server with `prefect server start`, or unset PREFECT_API_URL")
 
 
-def test_without_prefect_the_rest_is_still_checked(found, monkeypatch):
-    monkeypatch.setitem(sys.modules, "prefect.settings", None)  # as Python marks a module that cannot be imported
+def test_without_prefect_everything_else_is_still_checked(found, monkeypatch):
+    monkeypatch.setitem(sys.modules, "prefect.settings", None)  # None makes the import fail
 
     findings = found()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from support.prepared import prepare_ranking, prepare_run
-from support.small_runs import TINY_NETWORK, worked_through
+from support.small_runs import TINY_NETWORK, make_all_shards
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
 from clipes.tasks.runs.record.contents import STATUS_SCHEMA
@@ -36,7 +36,7 @@ def local(tmp_path):
 
 
 def artifact(store, stage, stage_key=A, shard=0):
-    """Write an artifact without rows; its URI."""
+    """Write an artifact without rows and return its URI."""
     key = ArtifactKey(stage, stage_key, shard, "c" * 16)
     with store.writer(key, STAGES[stage].schema, {}):
         pass
@@ -44,7 +44,7 @@ def artifact(store, stage, stage_key=A, shard=0):
 
 
 def run(store, name="voc12", state="completed", artifacts=None, **said):
-    """Write the files of a run; its status where it names artifacts."""
+    """Write the files of a run; write its status only if `artifacts` is given."""
     begun = {"state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
     files = RunFiles(store.uri, name)
     files.write_json("run.json", {**begun, **said})
@@ -54,64 +54,64 @@ def run(store, name="voc12", state="completed", artifacts=None, **said):
 
 
 def found(store, older_than_s=HOUR, age=DAY):
-    """What may go when everything is a day old, as stage/key/file."""
+    """Return the garbage at the given age, as stage/key/file."""
     files = [file for each in find_garbage(store.uri, older_than_s, time.time() + age).values() for file in each]
     return sorted("/".join(file.uri.rsplit("/", 3)[1:]) for file in files)
 
 
-def places(*uris):
+def short_names(*uris):
     return sorted("/".join(uri.rsplit("/", 3)[1:]) for uri in uris)
 
 
-def test_a_completed_run_uses_the_artifacts_that_its_status_names(store):
+def test_a_completed_run_keeps_the_artifacts_in_its_status(store):
     used = [artifact(store, "cams"), artifact(store, "masks")]
     left = [artifact(store, "masks", shard=1), artifact(store, "masks", B)]
     run(store, artifacts=used, stage_keys={"cams": A, "masks": A})
-    assert found(store) == places(*left)
+    assert found(store) == short_names(*left)
 
 
 @pytest.mark.parametrize("state", ["running", "failed", "cancelled"])
-def test_any_other_run_uses_everything_under_its_stage_keys(store, state):
+def test_any_other_run_keeps_all_artifacts_with_its_stage_keys(store, state):
     used = [artifact(store, "cams"), artifact(store, "cams", shard=1), artifact(store, "masks")]
     left = [artifact(store, "cams", B), artifact(store, "masks", B)]
     run(store, state=state, artifacts=used[:1], stage_keys={"cams": A, "masks": A})
-    assert found(store) == places(*left)
+    assert found(store) == short_names(*left)
 
 
-def test_a_completed_run_without_status_uses_everything_under_its_stage_keys(store):
+def test_a_completed_run_without_status_keeps_all_with_its_stage_keys(store):
     artifact(store, "cams")
     run(store, stage_keys={"cams": A})
     assert found(store) == []
 
 
-def test_a_run_that_ranks_templates_uses_all_texts(store):
+def test_a_run_that_ranks_templates_keeps_all_texts(store):
     artifact(store, "texts"), artifact(store, "texts", B)
     left = artifact(store, "cams", B)
     run(store, state="failed", candidates=["a {}."], stage_keys={"candidate_texts": A})
-    assert found(store) == places(left)
+    assert found(store) == short_names(left)
 
 
-def test_the_artifacts_of_every_run_are_kept(store):
+def test_artifacts_of_all_runs_are_kept(store):
     one, two = artifact(store, "cams"), artifact(store, "cams", shard=1)
     run(store, "one", artifacts=[one])
     run(store, "two", artifacts=[two])
     assert found(store) == []
 
 
-def test_runs_in_a_history_use_nothing(store):
+def test_archived_runs_keep_no_artifacts(store):
     left = artifact(store, "cams")
     run(store, artifacts=[left])
     RunFiles(store.uri, "voc12").archive("2026-11-24T00:00:00+00:00", ["run.json", "status.parquet"])
     run(store, artifacts=[])
-    assert found(store) == places(left)
+    assert found(store) == short_names(left)
 
 
 def test_young_artifacts_are_kept(store):
     left = artifact(store, "cams")
     run(store, artifacts=[])
     assert found(store, older_than_s=HOUR, age=HOUR - 60) == []
-    assert found(store, older_than_s=HOUR, age=HOUR + 60) == places(left)
-    assert found(store, older_than_s=0, age=60) == places(left)
+    assert found(store, older_than_s=HOUR, age=HOUR + 60) == short_names(left)
+    assert found(store, older_than_s=0, age=60) == short_names(left)
 
 
 def test_files_that_are_not_artifacts_are_kept(local):
@@ -122,7 +122,7 @@ def test_files_that_are_not_artifacts_are_kept(local):
     assert [place.rpartition("/")[2] for place in found(local)] == [f"000-{'c' * 16}.parquet"]
 
 
-def test_half_written_files_are_garbage_after_a_day(local):
+def test_partially_written_files_are_garbage_after_a_day(local):
     run(local, state="running", stage_keys={"cams": A})
     folders = [Path(artifact(local, "cams")).parent, Path(RunFiles(local.uri, "voc12").folder)]
     left = [folder / f".000-{A}.parquet.{uuid.uuid4().hex}.tmp" for folder in folders]
@@ -130,7 +130,7 @@ def test_half_written_files_are_garbage_after_a_day(local):
         path.touch()
     (folders[1] / ".mine.tmp").touch()
     assert found(local, age=DAY - 60) == []
-    assert found(local, age=DAY + 60) == places(*map(str, left))
+    assert found(local, age=DAY + 60) == short_names(*map(str, left))
 
 
 def test_garbage_is_counted_and_removed_by_stage(store):
@@ -152,7 +152,7 @@ def test_garbage_is_counted_and_removed_by_stage(store):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"state": "completed"}', None])
-def test_a_broken_run_json_stops_the_search(store, content):
+def test_a_broken_run_json_stops_the_search_for_garbage(store, content):
     artifact(store, "cams")
     run(store, "good", artifacts=[])
     RunFiles(store.uri, "odd").write_text("run.json" if content else "metrics.json", content or "{}")
@@ -161,7 +161,7 @@ def test_a_broken_run_json_stops_the_search(store, content):
         find_garbage(store.uri, HOUR, time.time() + DAY)
 
 
-def test_a_broken_status_stops_the_search(local):
+def test_a_broken_status_stops_the_search_for_garbage(local):
     run(local, artifacts=[artifact(local, "cams")])
     status = Path(RunFiles(local.uri, "voc12").uri("status.parquet"))
     status.write_bytes(status.read_bytes()[:-50])
@@ -169,13 +169,13 @@ def test_a_broken_status_stops_the_search(local):
         find_garbage(local.uri, HOUR, time.time() + DAY)
 
 
-def test_a_place_without_a_store_is_an_error(store):
+def test_a_folder_without_a_store_is_an_error(store):
     with pytest.raises(UsageError, match=f"no artifacts and no runs in {store.uri}: name another store with --store"):
         find_garbage(store.uri, HOUR, time.time())
 
 
-def test_young_artifacts_cannot_be_searched_while_a_run_may_be_running(local):
-    """Where another machine has taken the name of a run that goes on, its youth alone protects what it makes."""
+def test_young_artifacts_are_not_searched_while_a_run_may_be_running(local):
+    """Only their age protects the artifacts of a running run whose name another host has taken over."""
     artifact(local, "cams")
     run(local, state="running")
     with pytest.raises(RunBusyError, match="run voc12 may be running now, on elsewhere: wait until it ends, or give"):
@@ -186,7 +186,7 @@ def test_young_artifacts_cannot_be_searched_while_a_run_may_be_running(local):
 
 
 @pytest.mark.parametrize(("age", "seconds"), [("7d", 7 * DAY), ("12h", 12 * HOUR), ("0d", 0)])
-def test_ages(age, seconds):
+def test_ages_are_given_in_days_or_hours(age, seconds):
     assert seconds_of(age) == seconds
 
 
@@ -196,33 +196,33 @@ def test_a_bad_age_is_an_error(age):
         seconds_of(age)
 
 
-def written_down(run, pool):
-    """Make a run with its files; the URIs of its artifacts."""
+def recorded_artifacts(run, pool):
+    """Run and record all stages, and return the URIs of the artifacts."""
     with record_run(run) as record:
-        made = worked_through(run, pool)
+        made = make_all_shards(run, pool)
         for each in made.records():
             record.ledger.started(each.stage, each.shard, 1)
             record.ledger.finished(each, 1)
     return [each.uri for each in made.records()]
 
 
-def test_real_runs_keep_their_artifacts_and_lose_those_of_an_older_config(tiny, pool):
+def test_recorded_runs_keep_only_the_artifacts_of_their_last_config(tiny, pool):
     for name in "abc":
         tiny.add(name, "cat;dog")
-    first = written_down(prepare_run(tiny.config(execution={"shards": 2}), "masks"), pool)
+    first = recorded_artifacts(prepare_run(tiny.config(execution={"shards": 2}), "masks"), pool)
     tiny.label("a", "dog")
     settings = {"execution": {"shards": 2}, "crf": {"iter_max": 2}}
-    second = written_down(prepare_run(tiny.config(**settings), "masks"), pool)
+    second = recorded_artifacts(prepare_run(tiny.config(**settings), "masks"), pool)
     ranking = prepare_ranking(tiny.config().model_copy(update={"name": "ranking"}), ("a {}.", "the {}."))
-    ranked = written_down(ranking, pool)
+    ranked = recorded_artifacts(ranking, pool)
     store = ranking.store
 
-    assert found(store) == places(*{*first} - {*second})
+    assert found(store) == short_names(*{*first} - {*second})
     remove_garbage(find_garbage(store.uri, HOUR, time.time() + DAY))
 
     assert all(os.path.exists(uri) for uri in (*second, *ranked))  # noqa: PTH110
     assert found(store) == []
-    again = worked_through(prepare_run(tiny.config(**settings), "masks"), pool)
+    again = make_all_shards(prepare_run(tiny.config(**settings), "masks"), pool)
     assert all(record.cached for record in again.records())
 
 
@@ -233,7 +233,7 @@ def test_weights_and_checkpoints_are_kept_or_removed_with_their_artifact(tiny, p
     def trained(seed):
         train = {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 2, "seed": seed}
         run = prepare_run(tiny.config(train=train), "segmenter")
-        (uri,) = (uri for uri in written_down(run, pool) if "/segmenter/" in uri)
+        (uri,) = (uri for uri in recorded_artifacts(run, pool) if "/segmenter/" in uri)
         newest = f"{checkpoints_uri(uri)}/00000002.pt"
         assert all(map(os.path.exists, (weights_uri(uri), newest)))
         return run.store, (uri, weights_uri(uri), newest, f"{checkpoints_uri(uri)}/00000001.pt")

@@ -12,7 +12,7 @@ from clipes_core.config.run import parse_config
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, ConfigError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
-from clipes_core.preprocessing import reduce_to
+from clipes_core.preprocessing import limit_side
 from clipes_core.segmentation.inference import photo_mask
 
 
@@ -23,7 +23,7 @@ def model():
 
 @pytest.fixture
 def predicted(tmp_path, model):
-    """Return a function that predicts photos with a run of given settings and returns the outcomes."""
+    """Return a function that predicts photos with the segmenter of a run and returns the outcomes."""
 
     def predicted(*images, to="out", overlay=False, **sections):
         config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}, **sections})
@@ -37,7 +37,7 @@ def predicted(tmp_path, model):
 
 @pytest.fixture
 def photo(tmp_path):
-    """Return a function that writes a photo of 60 x 44 px below the folder of the test and returns its path."""
+    """Return a function that writes a photo of 60 x 44 px below the test folder and returns its path."""
 
     def photo(name, left=0):
         path = tmp_path / name
@@ -63,7 +63,7 @@ def written(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_masks_are_those_of_the_runs_segmenter_and_settings(tmp_path, predicted, photo, model):
+def test_masks_follow_the_segmenter_and_settings_of_the_run(tmp_path, predicted, photo, model):
     first, second = photo("a.jpg"), photo("x/b.png", left=40)
     evaluation = {"mode": "slide", "crop": 32, "stride": 32, "scales": [1, 0.5], "merge": "max"}
 
@@ -76,7 +76,7 @@ def test_masks_are_those_of_the_runs_segmenter_and_settings(tmp_path, predicted,
         assert (ids_of(tmp_path / "out" / mask) == photo_mask(model, rgb_of(path), settings)).all()
 
 
-def test_a_folder_means_all_photos_below_it(tmp_path, predicted, photo):
+def test_a_folder_stands_for_all_photos_below_it(tmp_path, predicted, photo):
     for name in ("p/a.jpg", "p/deep/er/b.PNG", "p/c.webp"):
         photo(name)
     (tmp_path / "p" / "notes.txt").write_text("no photo")
@@ -84,7 +84,7 @@ def test_a_folder_means_all_photos_below_it(tmp_path, predicted, photo):
     assert written(tmp_path / "out") == ["a.png", "c.png", "deep/er/b.png"]
 
 
-def test_photos_of_the_same_name_do_not_replace_each_other(tmp_path, predicted, photo, model, caplog):
+def test_masks_of_photos_with_the_same_name_do_not_overwrite_each_other(tmp_path, predicted, photo, model, caplog):
     paths = [photo("p/a.jpg"), photo("p/a.png", left=30), photo("q/a.jpg", left=60), photo("q/a-2.jpg", left=90)]
     with caplog.at_level(logging.INFO, logger="clipes"):
         predicted(*paths, paths[0])
@@ -95,14 +95,14 @@ def test_photos_of_the_same_name_do_not_replace_each_other(tmp_path, predicted, 
     assert f"{paths[1]}: its mask is written as a-2.png, because another photo is also named a" in caplog.messages
 
 
-def test_masks_written_below_the_folder_of_the_photos_are_not_taken_for_photos(tmp_path, predicted, photo):
+def test_masks_written_into_the_photo_folder_are_not_read_as_photos(tmp_path, predicted, photo):
     photo("p/a.jpg")
     for _ in range(2):
         assert len(predicted(tmp_path / "p", to="p/masks")) == 1
     assert written(tmp_path / "p") == ["a.jpg", "masks/a.png"]
 
 
-def test_photos_may_lie_below_the_target(tmp_path, predicted, photo):
+def test_photos_may_be_below_the_target_folder(tmp_path, predicted, photo):
     photo("out/p/a.jpg")
     assert len(predicted(tmp_path / "out" / "p", to="out")) == 1
     assert written(tmp_path / "out") == ["a.png", "p/a.jpg"]
@@ -118,27 +118,27 @@ def test_no_mask_replaces_a_photo(tmp_path, predicted, photo, name):
     assert len(written(tmp_path / "p")) == len(photos)
 
 
-def test_an_overlay_is_the_photo_with_its_mask_over_it(tmp_path, predicted, photo):
+def test_an_overlay_shows_the_mask_on_the_photo(tmp_path, predicted, photo):
     path = photo("a.png")
     predicted(path, overlay=True)
     mask = ids_of(tmp_path / "out" / "a.png")
     palette = np.array(Image.open(tmp_path / "out" / "a.png").getpalette(), np.uint8).reshape(-1, 3)
     expected = ids_on_photo(rgb_of(path), mask, palette)
     difference = np.abs(rgb_of(tmp_path / "out" / "a-overlay.jpg").astype(int) - expected)
-    assert difference.mean() < 5  # a JPEG
+    assert difference.mean() < 5  # JPEG is lossy
 
 
-def test_a_large_photo_is_reduced_as_in_the_run_and_its_mask_has_its_size(tmp_path, predicted, photo, model):
+def test_a_large_photo_is_reduced_as_in_the_run_but_its_mask_is_not(tmp_path, predicted, photo, model):
     path = photo("a.png")
     predicted(path, overlay=True, dataset={"root": "x", "max_side": 32})
-    small = photo_mask(model, np.asarray(reduce_to(Image.open(path), 32)), EvaluationConfig())
+    small = photo_mask(model, np.asarray(limit_side(Image.open(path), 32)), EvaluationConfig())
     mask = ids_of(tmp_path / "out" / "a.png")
     assert mask.shape == (44, 60)
     assert set(np.unique(mask)) == set(np.unique(small))
     assert Image.open(tmp_path / "out" / "a-overlay.jpg").size == (32, 23)
 
 
-def test_bad_photos_are_reported_and_the_others_are_predicted(tmp_path, predicted, photo):
+def test_bad_photos_are_reported_and_the_others_predicted(tmp_path, predicted, photo):
     good, bad, small = photo("a.jpg"), tmp_path / "b.jpg", tmp_path / "c.png"
     bad.write_bytes(b"no photo")
     Image.new("RGB", (1, 9)).save(small)
@@ -160,7 +160,7 @@ def test_photos_and_target_may_be_any_uri(predicted, photo, tmp_path):
     assert memory.find(f"{tmp_path}/out") == [f"{tmp_path}/out/deep/a.png"]
 
 
-def test_a_run_without_a_segmenter_is_reported_with_what_to_do(tmp_path):
+def test_the_error_for_a_run_without_a_segmenter_says_what_to_do(tmp_path):
     config = parse_config({"name": "r", "store": str(tmp_path), "dataset": {"root": "x"}})
     save_run(config, None)
     with pytest.raises(UsageError, match=r"^run r has no segmenter: run it again with train\.enabled=true"):

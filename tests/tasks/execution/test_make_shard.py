@@ -3,7 +3,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from support.plain_runs import LengthRow, Lengths, photo, run_inputs, worker_here
+from support.plain_runs import LengthRow, Lengths, photo, run_inputs, worker_in_this_process
 
 from clipes.tasks.execution.make_shard import cached_record, make_shard
 from clipes.tasks.inputs.photos import Reject
@@ -38,7 +38,7 @@ def job_of(store, *image_ids, stage=LENGTHS, **changes):
 
 def made(store, *image_ids, stage=LENGTHS, **changes):
     """Make a shard in this process and return its record and its rows."""
-    with worker_here(stage.name):
+    with worker_in_this_process(stage.name):
         record = make_shard(job_of(store, *image_ids, stage=stage, **changes))
     return record, list(store.read_rows(record.uri))
 
@@ -54,7 +54,7 @@ def test_every_photo_has_a_row_with_its_digests(store):
 
 
 def test_the_record_names_the_worker_and_counts_the_rows(store):
-    with worker_here("lengths") as counters:
+    with worker_in_this_process("lengths") as counters:
         record = make_shard(job_of(store, "ab", "cde"))
         assert counters.count("lengths") == 2
 
@@ -68,7 +68,7 @@ def test_the_record_names_the_worker_and_counts_the_rows(store):
 def test_the_footer_has_the_key_the_config_and_the_stage_s_own_entries(store):
     job = job_of(store, "ab")
     job.footer["weights"] = "12 abc"
-    with worker_here("lengths"):
+    with worker_in_this_process("lengths"):
         record = make_shard(job)
 
     footer = store.footer(record.uri)
@@ -221,7 +221,7 @@ class JointWords(Words, JointStage):
 
 @pytest.mark.parametrize(("stage", "counted"), [(Words(), 3), (JointWords(), 0)])
 def test_text_rows_have_no_digests_and_make_shard_counts_no_joint_rows(store, stage, counted):
-    with worker_here("words") as counters:
+    with worker_in_this_process("words") as counters:
         record = make_shard(job_of(store, "ab", stage=stage))
         assert counters.count("words") == counted
     assert store.read(record.uri).to_pylist() == [{"word": "cat"}, {"word": "dog"}, {"word": "sky"}]

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 from support.prepared import prepare_run
-from support.small_runs import TINY_NETWORK, made_with, planned
-from support.toy_stages import FAILING, NOTES_ITS_PROCESS, STANDS_STILL
+from support.small_runs import TINY_NETWORK, make_all_shards_with, planned
+from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
@@ -43,7 +43,7 @@ def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path):
     for kind in RUNNERS:
         run = prepared(kind, store=str(tmp_path / kind))
         with runner_for(run.config) as runner:
-            ledger = made_with(runner, run)
+            ledger = make_all_shards_with(runner, run)
             counted = {stage: runner.rows(stage) for stage in run.stages}
         assert counted == {"texts": 45, "cams": 2, "masks": 2}
         uris = [record.uri for stage in ("cams", "masks") for record in ledger.records(stage)]
@@ -59,10 +59,10 @@ def test_every_runner_trains(prepared, kind):
     run = prepared(kind, "segmenter", train=train)
 
     with runner_for(run.config) as runner:
-        (record,) = made_with(runner, run).records("segmenter")
+        (record,) = make_all_shards_with(runner, run).records("segmenter")
         counted = runner.rows("segmenter")
         run.store.discard(record.uri)
-        made_with(runner, run)
+        make_all_shards_with(runner, run)
         counted_again = runner.rows("segmenter")
 
     assert (record.images, record.computed) == (3, 3)
@@ -90,14 +90,14 @@ def test_a_closed_runner_refuses_jobs(prepared, kind):
     with runner:
         pass
     with pytest.raises(StageError, match="stopped before it was done"):
-        runner.run(job_of(run, NOTES_ITS_PROCESS))
+        runner.run(job_of(run, RECORDS_PROCESS))
 
 
 def test_inline_runs_jobs_in_this_process_and_local_does_not(prepared):
     for kind, here in {"inline": True, "local": False}.items():
         run = prepared(kind)
         with runner_for(run.config) as runner:
-            record = runner.run(job_of(run, NOTES_ITS_PROCESS))
+            record = runner.run(job_of(run, RECORDS_PROCESS))
         assert (record.worker == f"cpu:{os.getpid()}") is here
 
 
@@ -108,13 +108,13 @@ def test_cancel_ends_the_threads_that_wait_for_a_worker(prepared):
 
         def wait():
             try:
-                runner.run(job_of(run, STANDS_STILL))
+                runner.run(job_of(run, HANGS))
             except StageError as error:
                 errors.append(error)
 
         thread = threading.Thread(target=wait)
         thread.start()
-        started = run.store.uri + "-stands-still"
+        started = run.store.uri + "-hangs"
         while not os.path.exists(started):  # noqa: PTH110
             assert thread.is_alive()
         runner.__exit__(None, None, None)
@@ -130,7 +130,7 @@ def test_an_unknown_runner_or_setting_is_a_config_error(tiny):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))
 
 
-@pytest.mark.usefixtures("heeds_ctrl_c")
+@pytest.mark.usefixtures("default_sigint_handler")
 def test_ctrl_c_takes_precedence_over_errors_of_the_closing_runner(prepared):
     class EndsBadly(LocalRunner):
         def cancel(self):

@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 from support.damage import flip_in_page
 from support.pool_calls import worker_pool
 from support.prepared import prepare_ranking, prepare_run
-from support.small_runs import all_stage_shards, work_on, worked_through
+from support.small_runs import all_stage_shards, make_all_shards, make_stage_shards
 
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot
@@ -33,7 +33,7 @@ def made(three, pool):
 
     def made(until="masks", **sections):
         run = prepare_run(three.config(**sections), until)
-        return {record.stage: record for record in worked_through(run, pool).records()}
+        return {record.stage: record for record in make_all_shards(run, pool).records()}
 
     return made
 
@@ -108,7 +108,7 @@ def test_a_rebuild_whose_worker_dies_succeeds_in_the_next_attempt(made, three, p
         run, ledger, LosesWorkers(pool, [finds_damage, dies_in_rebuild, rebuilds, computes])
     )
     for work in (texts, cams_work):
-        work_on(work, run)
+        make_stage_shards(work, run)
 
     with pytest.raises(WorkerError):
         masks.make(0)
@@ -142,7 +142,7 @@ def test_an_artifact_deleted_before_it_is_read_is_rebuilt(made, three, pool):
         if work.stage.name == "masks":
             assert ledger.record("cams", 0).cached
             cams.unlink()
-        work_on(work, run)
+        make_stage_shards(work, run)
     assert cams.exists()
     assert (ledger.record("cams", 0).computed, ledger.record("masks", 0).computed) == (3, 3)
 
@@ -216,7 +216,7 @@ def test_a_folder_in_place_of_an_artifact_is_reported_and_kept(made):
 
 def test_only_the_unreadable_texts_of_a_candidate_are_rebuilt(three, pool, caplog):
     def ranked(pool, **sections):
-        return worked_through(prepare_ranking(three.config(**sections), ("a {}.", "the {}.")), pool)
+        return make_all_shards(prepare_ranking(three.config(**sections), ("a {}.", "the {}.")), pool)
 
     first = ranked(pool)
     texts = Path(first.record("candidate_texts", 1).uri)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.damage import flip_in_page
 from support.pool_calls import worker_pool
-from support.small_runs import all_stage_shards, work_on, worked_through
+from support.small_runs import all_stage_shards, make_all_shards, make_stage_shards
 from support.small_trainings import result_of, same_weights
 
 from clipes.tasks.machine.row_counters import Counters
@@ -36,7 +36,7 @@ def prepared(small):
 def trained(prepared, pool):
     """Return the segmenter's record and the output of its training."""
     run = prepared()
-    record = worked_through(run, pool).record("segmenter", 0)
+    record = make_all_shards(run, pool).record("segmenter", 0)
     return record, result_of(run, record)
 
 
@@ -103,10 +103,10 @@ def test_weights_deleted_before_the_scores_read_them_are_rebuilt(prepared, train
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
         *before, scores = all_stage_shards(run, ledger, own)
         for work in before:
-            work_on(work, run)
+            make_stage_shards(work, run)
         assert ledger.record("segmenter", 0).cached
         Path(weights_uri(record.uri)).unlink()
-        work_on(scores, run)
+        make_stage_shards(scores, run)
     assert not ledger.record("segmenter", 0).cached
     assert [each.computed for each in ledger.records("segmenter_scores")] == [1]
     assert same_weights(result_of(run, record), expected)
@@ -115,10 +115,10 @@ def test_weights_deleted_before_the_scores_read_them_are_rebuilt(prepared, train
 @pytest.mark.slow
 def test_masks_found_damaged_by_the_training_are_rebuilt_and_it_resumes(prepared, pool):
     run = prepared()
-    masks = [Path(each.uri) for each in worked_through(run, pool).records("masks")]
+    masks = [Path(each.uri) for each in make_all_shards(run, pool).records("masks")]
     whole = [pq.read_table(path) for path in masks]
     flip_in_page(masks[0], group=0, column=STAGES["masks"].schema.names.index("mask_png"))
-    again = worked_through(prepared(train={"seed": 2}), pool)
+    again = make_all_shards(prepared(train={"seed": 2}), pool)
     assert [each.cached for each in again.records("masks")] == [False, True]
     assert not again.record("segmenter", 0).cached
     assert [pq.read_table(path) for path in masks] == whole

@@ -13,17 +13,17 @@ import psutil
 import pytest
 from support.pool_calls import call, worker_pool
 from support.prepared import prepare_run
-from support.small_runs import made_shard, make_run, planned
+from support.small_runs import make_or_reuse_shard, make_run, planned
 from support.worker_calls import (
-    ask_for_too_much,
-    be_too_late,
-    blocks_sigint,
+    allocate_too_much,
     count,
+    hang,
     models_loaded,
-    name_of_worker,
     peak_memory,
-    stand_still,
+    raise_timeout,
+    sigint_is_blocked,
     warn,
+    worker_name,
 )
 
 from clipes.tasks.execution.worker_pool import WorkerPool
@@ -60,7 +60,7 @@ def one():
 
 
 def pid(pool):
-    return int(call(pool, name_of_worker).rpartition(":")[2])
+    return int(call(pool, worker_name).rpartition(":")[2])
 
 
 def gone(pids, seconds):
@@ -80,7 +80,7 @@ def alive(process):
 
 def test_two_workers_share_the_work(two):
     with ThreadPoolExecutor(4) as threads:
-        names = list(threads.map(lambda _: call(two, name_of_worker, 0.3), range(4)))
+        names = list(threads.map(lambda _: call(two, worker_name, 0.3), range(4)))
 
     assert sorted(names.count(name) for name in names) == [2, 2, 2, 2]
     assert all(name.startswith("cpu:") for name in names)
@@ -90,7 +90,7 @@ def test_two_workers_share_the_work(two):
 def test_a_worker_runs_one_call_at_a_time(one):
     started = time.monotonic()
     with ThreadPoolExecutor(3) as threads:
-        names = list(threads.map(lambda _: call(one, name_of_worker, 0.2), range(3)))
+        names = list(threads.map(lambda _: call(one, worker_name, 0.2), range(3)))
 
     assert len(set(names)) == 1
     assert time.monotonic() - started >= 0.6
@@ -105,7 +105,7 @@ def test_two_devices_load_the_model_once_each_and_give_the_same_rows(two, tiny, 
     plans = [planned(anew, STAGES["cams"], shard, {}) for shard in anew.inputs.shards]
 
     with ThreadPoolExecutor(2) as threads:
-        records = list(threads.map(lambda plan: made_shard(anew, STAGES["cams"], plan, two), plans))
+        records = list(threads.map(lambda plan: make_or_reuse_shard(anew, STAGES["cams"], plan, two), plans))
 
     assert len({record.worker for record in records}) == 2
     assert [call(two, models_loaded) for _ in range(2)] == [1, 1]
@@ -195,7 +195,7 @@ def test_a_call_over_the_time_limit_is_stopped_and_its_worker_replaced(one):
 def test_a_worker_that_runs_out_of_memory_is_replaced(one):
     first = pid(one)
     with pytest.raises(WorkerError, match=r"^its worker process ran out of memory$"):
-        call(one, ask_for_too_much)
+        call(one, allocate_too_much)
 
     assert pid(one) != first
     assert gone([first], 10)
@@ -220,7 +220,7 @@ def test_an_exception_arrives_unchanged(two):
 
 def test_a_timeout_error_of_the_call_is_not_the_pool_s_time_limit(two):
     with pytest.raises(TimeoutError, match="the store did not answer") as caught:
-        call(two, be_too_late)
+        call(two, raise_timeout)
     assert not isinstance(caught.value, WorkerError)
 
 
@@ -254,7 +254,7 @@ def test_closing_ends_the_processes():
 
     assert gone(pids, 5)
     with pytest.raises(StoppedError, match="stopped before it was done"):
-        call(pool, name_of_worker)
+        call(pool, worker_name)
 
 
 def test_closing_a_pool_that_was_never_used_ends_at_once():
@@ -275,13 +275,13 @@ def test_closing_and_renewing_at_once_end_the_processes():
 
 def test_a_worker_blocks_sigint_from_its_start(one):
     first = pid(one)
-    assert call(one, blocks_sigint)
+    assert call(one, sigint_is_blocked)
     one.renew()
     second = pid(one)
-    assert call(one, blocks_sigint)
+    assert call(one, sigint_is_blocked)
     with pytest.raises(WorkerError):
         call(one, time.sleep, 60, timeout_s=0.5)  # pebble replaces the process in another thread
-    assert call(one, blocks_sigint)
+    assert call(one, sigint_is_blocked)
     assert len({first, second, pid(one)}) == 3
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
@@ -307,7 +307,7 @@ def test_ctrl_c_ends_a_pool_and_its_calls_without_another_error(scenario):
 def test_a_stopped_call_raises_and_the_pool_accepts_more_calls(one, tmp_path):
     started = tmp_path / "started"
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(call, one, stand_still, started)
+        waiting = threads.submit(call, one, hang, started)
         while not started.exists():
             assert not waiting.done()
             time.sleep(0.01)
@@ -343,11 +343,11 @@ from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot
 from support.pool_calls import call
-from support.worker_calls import name_of_worker
+from support.worker_calls import worker_name
 
 if __name__ == "__main__":
     pool = WorkerPool([WorkerSlot("cpu", 1)] * 2, Counters(()))
-    print(*(call(pool, name_of_worker, timeout_s=60) for _ in range(2)), flush=True)
+    print(*(call(pool, worker_name, timeout_s=60) for _ in range(2)), flush=True)
     with ThreadPoolExecutor(1) as threads:
         threads.submit(call, pool, time.sleep, 300, timeout_s=300).result()
 """

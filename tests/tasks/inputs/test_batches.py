@@ -12,7 +12,7 @@ def loaded(size, name="a"):
     return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(image, (size[1], size[0]), ())
 
 
-def test_a_budget_of_one_token_is_one_photo_at_a_time():
+def test_a_budget_of_one_token_gives_batches_of_one_photo():
     batches = Batches(1, 16)
     for name in "ab":
         assert [photo.image_id for photo, _ in batches.add(*loaded((500, 375), name))] == [name]
@@ -28,12 +28,12 @@ def test_a_batch_holds_as_many_photos_as_fit_the_budget():
     assert [len(batch) for batch in batches.rest()] == [1]
 
 
-def test_one_token_less_is_one_photo_less():
+def test_a_budget_one_token_smaller_gives_one_photo_less():
     batches = Batches(3 * 24 * 32 - 1, 16)
     assert [len(batches.add(*loaded((500, 375))) or []) for _ in range(3)] == [0, 2, 0]
 
 
-def test_photos_of_one_size_go_together():
+def test_a_batch_contains_photos_of_a_single_size():
     batches = Batches(2 * 24 * 32, 16)
     sizes = {"a": (500, 375), "b": (375, 500), "c": (500, 376), "d": (375, 500), "e": (500, 375)}
 
@@ -44,7 +44,7 @@ def test_photos_of_one_size_go_together():
     assert [[photo.image_id for photo, _ in batch] for batch in batches.rest()] == [["c"]]
 
 
-def test_the_largest_batch_is_returned_if_too_many_photos_wait():
+def test_the_largest_batch_is_returned_once_too_many_photos_wait():
     batches = Batches(10**9, 16)
     sizes = [(32 + number, 32) for number in range(PHOTOS_WAITING - 2)]
 
@@ -53,7 +53,7 @@ def test_the_largest_batch_is_returned_if_too_many_photos_wait():
     again = batches.add(*loaded((999, 32), "next"))
 
     assert waiting == [None] * (PHOTOS_WAITING - 1)
-    assert [photo.image_id for photo, _ in back] == ["32", "last"]  # as many as of the other size, but first
+    assert [photo.image_id for photo, _ in back] == ["32", "last"]  # the first of two sizes with two photos
     assert again is None
     rest = [[photo.image_id for photo, _ in batch] for batch in batches.rest()]
     assert len(rest) == PHOTOS_WAITING - 2
@@ -78,7 +78,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_computed_in_halves(error):
     assert sizes == [5, 2, 3, 1, 2]
 
 
-def test_a_photo_that_does_not_fit_alone_is_out_of_memory():
+def test_a_photo_that_does_not_fit_alone_is_an_out_of_memory_error():
     def compute(batch):
         if any(photo.image_id == "b" for photo, _ in batch):
             raise RuntimeError("DefaultCPUAllocator: not enough memory")

@@ -13,14 +13,14 @@ YAML = "name: mine\ndataset: {format: list, split: photos.txt}\n"
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Tests run in a folder of their own."""
+    """Return the empty folder in which the test runs."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def load(here):
-    """Load a YAML of some text with overrides."""
+    """Return a function that writes a YAML text to a file and loads it with the given overrides."""
 
     def load(*overrides, text=YAML, given=None):
         (here / "run.yaml").write_text(text)
@@ -35,7 +35,7 @@ def fault(load, *overrides, **text):
     return str(caught.value)
 
 
-def test_a_yaml_is_a_config_with_the_papers_defaults(load):
+def test_a_yaml_file_is_completed_with_the_defaults_of_the_paper(load):
     config = load()
     assert config.name == "mine"
     assert config.dataset.format == "list"
@@ -63,7 +63,7 @@ def test_an_override_is_a_dotted_key_and_a_yaml_value(load, here, override, sect
     assert getattr(getattr(load(override), section), key) == expected
 
 
-def test_the_last_override_of_a_key_wins(load):
+def test_later_overrides_of_a_key_win(load):
     config = load("cam.power=1", "cam.flip=true", "cam.power=3", "crf.bi_w=5")
     assert (config.cam.power, config.cam.flip, config.crf.bi_w) == (3, True, 5)
 
@@ -74,31 +74,31 @@ def test_an_override_replaces_one_value_of_the_file(load):
 
 
 @pytest.mark.parametrize("name", ["20240501", "1e5", "true", "null", "0x10", "2024-05-01"])
-def test_a_given_text_is_never_parsed_as_yaml(load, name):
+def test_a_given_value_is_never_parsed_as_yaml(load, name):
     assert load(given={"name": name}).name == name
 
 
 @pytest.mark.parametrize("store", ["/a: b", "/a #b", "/[a]", "/a=b", "/{a}", "s3://bucket/a, b"])
-def test_given_texts_may_contain_yaml_syntax(load, store):
+def test_given_values_may_contain_yaml_syntax(load, store):
     assert load(given={"store": store}).store == store
 
 
-def test_a_given_name_may_hold_the_date(load):
+def test_a_given_name_may_contain_the_date(load):
     before, name, after = datetime.now().date(), load(given={"name": "{date}"}).name, datetime.now().date()
     assert name in (str(before), str(after))
 
 
-def test_given_texts_win_over_file_and_overrides_and_leave_the_rest(load):
+def test_given_values_override_only_their_own_keys(load):
     config = load("name=second", "store=/second", "cam.power=1", given={"name": "third"})
     assert (config.name, config.store, config.cam.power) == ("third", "/second", 1)
 
 
-def test_values_that_refer_to_another_one_see_the_given_text(load):
+def test_references_resolve_to_the_given_value(load):
     text = "name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n"
     assert load(text=text, given={"name": "007"}).store == "/data/007"
 
 
-def test_an_invalid_given_text_has_its_line(load):
+def test_an_invalid_given_value_has_its_own_error_line(load):
     assert fault(load, given={"name": "a b", "nam": "c"}).splitlines() == [
         "nam: unknown key",
         "name: String should match pattern '^[A-Za-z0-9{][A-Za-z0-9._{}-]*$' (got 'a b')",
@@ -110,7 +110,7 @@ def test_a_list_replaces_a_list(load):
     assert config.cam.scales == (0.5,)
 
 
-def test_a_value_may_refer_to_another_one(load):
+def test_a_value_may_refer_to_another_value(load):
     assert load(text="name: mine\nstore: /data/${name}\ndataset: {format: list, split: /a.txt}\n").store == "/data/mine"
 
 
@@ -159,7 +159,7 @@ def test_relative_paths_are_made_absolute(load, here, key, given, expected):
 @pytest.mark.parametrize(
     ("split", "expected"), [("train_aug", "train_aug"), ("my.txt", "{here}/my.txt"), ("a/b", "{here}/a/b")]
 )
-def test_a_split_of_voc_may_be_a_name(load, here, split, expected):
+def test_a_voc_split_without_a_path_is_a_name(load, here, split, expected):
     config = load(f"dataset.split={split}", "dataset.format=voc", "dataset.root=/voc")
     assert config.dataset.split == expected.format(here=here)
 
@@ -189,7 +189,7 @@ def test_date_and_time_are_filled_into_the_name(load):
     assert before <= datetime.strptime(name, "run-%Y-%m-%d-%H%M%S") <= after
 
 
-def test_a_config_may_be_at_any_uri():
+def test_a_config_may_be_read_from_any_uri():
     fsspec.filesystem("memory").pipe_file("/configs/run.yaml", YAML.encode())
     assert load_config("memory://configs/run.yaml").name == "mine"
 
@@ -212,7 +212,7 @@ def test_a_missing_file_is_an_error():
         ("hello\n", "hello: unknown key\nname: must be set"),
     ],
 )
-def test_a_file_that_is_not_a_config_has_a_line_per_fault(load, text, expected):
+def test_a_file_that_is_not_a_config_gets_one_error_line_per_fault(load, text, expected):
     assert re.fullmatch(expected, fault(load, text=text))
 
 
@@ -235,13 +235,13 @@ def test_an_override_without_key_or_value_is_an_error(load, override):
     assert fault(load, override) == f"--set {override}: write it as key=value, for example --set cam.power=1"
 
 
-def test_an_override_that_is_not_yaml_is_an_error_that_says_how_to_write_it(load):
+def test_the_error_for_an_override_that_is_not_yaml_shows_the_syntax(load):
     message = fault(load, "prompts.template={} on a table")
     assert message.startswith("--set prompts.template={} on a table: ")
     assert message.endswith("""; put the value in quotes: 'prompts.template="..."'""")
 
 
-def test_unknown_keys_and_bad_values_have_a_line_each(load):
+def test_each_unknown_key_and_bad_value_gets_an_error_line(load):
     message = fault(load, "cam.nope=1", "camera.power=1", "cam.power=99", "clip.device=tpu")
     assert message.splitlines() == [
         "cam.nope: unknown key",
@@ -254,7 +254,7 @@ def test_unknown_keys_and_bad_values_have_a_line_each(load):
 UNKNOWN_FORMAT = "dataset.format: Input should be 'voc', 'list', 'coco' or 'scenes' (got 'vok')"
 
 
-def test_an_unknown_format_is_reported_beside_other_bad_keys(load):
+def test_an_unknown_format_is_reported_together_with_other_bad_keys(load):
     assert fault(load, "dataset.format=vok") == UNKNOWN_FORMAT
     assert fault(load, "dataset.format=vok", "cam.nope=1", "extra=1").splitlines() == [
         "cam.nope: unknown key",
@@ -272,10 +272,10 @@ def test_a_format_with_a_layout_needs_its_root(load, layout):
         resolve_config(parse_config({"name": "a", "dataset": {"format": layout}}))
 
 
-def test_a_config_of_the_prefect_ui_is_checked_too():
+def test_the_format_of_a_config_from_the_prefect_ui_is_checked():
     with pytest.raises(ConfigError, match=f"^{re.escape(UNKNOWN_FORMAT)}$"):
         resolve_config(parse_config({"name": "a", "dataset": {"format": "vok"}}))
 
 
-def test_a_section_cannot_be_a_value(load):
+def test_a_section_cannot_be_replaced_by_a_value(load):
     assert fault(load, "cam=1").startswith("cam: ")

@@ -11,7 +11,7 @@ from clipes_core.errors import ErrorKind, PhotoError, StorageError
 
 
 class Answers(Handler):
-    """Answers with the status in the path, or with less than it announces."""
+    """A request handler that answers with the HTTP status in the path, or with fewer bytes than announced."""
 
     def do_GET(self):  # noqa: N802 - the name that http.server calls
         status = self.path.lstrip("/").partition(".")[0]
@@ -42,7 +42,7 @@ def server():
         ("short", "network"),
     ],
 )
-def test_permanent_answers_of_a_server_differ_from_transient_ones(server, answer, kind):
+def test_http_statuses_are_permanent_or_transient_errors(server, answer, kind):
     with pytest.raises(PhotoError) as caught:
         read_bytes(f"{server}/{answer}.jpg")
     assert caught.value.kind == kind
@@ -58,7 +58,7 @@ def test_a_server_that_cannot_be_reached_is_transient():
 
 @pytest.fixture
 def no_connections():
-    """Drop the cached file systems of other tests, and afterwards those of this one, with their settings."""
+    """Drop all cached file systems before and after the test."""
     S3FileSystem.clear_instance_cache()
     yield
     S3FileSystem.clear_instance_cache()
@@ -83,7 +83,7 @@ def test_permanent_failures_become_photo_errors():
     assert (missing.value.kind, refused.value.kind) == (ErrorKind.MISSING, ErrorKind.UNREADABLE)
 
 
-def test_an_error_while_the_block_decodes_names_the_file():
+def test_an_error_while_decoding_names_the_file():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")

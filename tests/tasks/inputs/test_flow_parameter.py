@@ -8,26 +8,26 @@ from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes_core.config.run import RunConfig
 
 
-def form():
-    """Return the schema that Prefect makes the form from."""
+def form_schema():
+    """Return the schema from which Prefect builds the form of a flow."""
 
     def flow(config: ConfigParameter) -> None:
-        """Do nothing."""
+        """Stand in for a flow."""
 
     return parameter_schema(flow).model_dump_for_openapi()
 
 
 def formats():
-    return form()["definitions"]["DatasetConfig"]["properties"]["format"]["enum"]
+    return form_schema()["definitions"]["DatasetConfig"]["properties"]["format"]["enum"]
 
 
-def test_the_form_lists_every_format_and_a_new_one(monkeypatch):
+def test_the_form_lists_every_format_including_new_ones(monkeypatch):
     assert formats() == ["voc", "list", "coco", "scenes"]
     monkeypatch.setitem(FORMATS, "folders", DatasetFormat(name="folders", read=lambda config, vocabulary: ()))
     assert formats() == ["voc", "list", "coco", "scenes", "folders"]
 
 
-def test_the_schema_differs_from_that_of_a_config_in_nothing_else():
+def test_the_schema_differs_from_that_of_a_config_only_in_formats():
     schema, plain = TypeAdapter(ConfigParameter).json_schema(), RunConfig.model_json_schema()
     formats = schema["$defs"]["DatasetConfig"]["properties"]["format"].pop("enum")
     assert (schema, formats) == (plain, list(FORMATS))

@@ -22,7 +22,7 @@ def photo(uri, image_id="a"):
 
 
 def halves(size=(8, 6)):
-    """An RGB picture whose left half is red and right half blue."""
+    """Return an RGB picture whose left half is red and whose right half is blue."""
     picture = Image.new("RGB", size, RED)
     picture.paste(BLUE, (size[0] // 2, 0, *size))
     return picture
@@ -39,7 +39,7 @@ def failure(uri, config=CONFIG):
 
 
 def png_header(width, height):
-    """A PNG that announces a size and has no pixels."""
+    """Return a PNG that announces a size but contains no pixels."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -48,7 +48,7 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_a_photo_is_loaded_pixel_by_pixel(tmp_path):
+def test_the_pixels_of_a_photo_are_loaded_exactly(tmp_path):
     halves().save(tmp_path / "a.png")
 
     loaded = load_photo(photo(tmp_path / "a.png"), CONFIG)
@@ -69,7 +69,7 @@ def test_a_real_photo_equals_what_pil_decodes(real_data):
 
 
 @pytest.mark.parametrize("uri", ["memory://photos/ä b.png", "file://{folder}/ä b.png"])
-def test_a_photo_may_be_anywhere(tmp_path, uri):
+def test_a_photo_may_be_read_from_any_uri(tmp_path, uri):
     uri = uri.format(folder=tmp_path)
     buffer = io.BytesIO()
     halves().save(buffer, "PNG")
@@ -89,7 +89,7 @@ def test_a_photo_may_be_on_s3(s3_folder):
     assert failure(f"{s3_folder}/none.png").kind == "missing"
     no_bucket = failure("s3://nobodys-bucket/a.png")
     assert no_bucket.kind == "unreadable"
-    assert no_bucket.reason == "s3://nobodys-bucket/a.png: the bucket does not exist; create it or name another"
+    assert no_bucket.reason == "s3://nobodys-bucket/a.png: the bucket does not exist; create it or name another bucket"
 
 
 def test_cmyk_is_converted_and_noted(tmp_path):
@@ -110,7 +110,7 @@ def test_16_bits_are_scaled_and_noted(tmp_path):
     assert (pixels(loaded) == 0x80).all()
 
 
-def test_alpha_is_laid_on_white_and_noted(tmp_path):
+def test_alpha_is_composited_on_white_and_noted(tmp_path):
     picture = Image.new("RGBA", (2, 2), (*RED, 0))
     picture.putpixel((0, 0), (*RED, 255))
     picture.save(tmp_path / "a.png")
@@ -126,7 +126,7 @@ def test_alpha_is_laid_on_white_and_noted(tmp_path):
 )
 def test_exif_rotation_is_ignored_or_applied_and_noted(tmp_path, exif, size_hw, corner):
     tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = 6  # the camera was held upright: rotate clockwise
+    tags[ExifTags.Base.Orientation] = 6  # orientation 6: rotate clockwise to display
     halves((32, 16)).save(tmp_path / "a.jpg", exif=tags, quality=100, subsampling=0)
 
     loaded = load_photo(photo(tmp_path / "a.jpg"), DatasetConfig(root="/", exif=exif))
@@ -153,7 +153,7 @@ def test_a_photo_of_the_largest_side_is_not_reduced(tmp_path):
     assert (loaded.image.size, loaded.notes) == ((100, 60), ())
 
 
-def test_rotation_comes_before_reduction_in_size_and_notes(tmp_path):
+def test_a_photo_is_rotated_before_it_is_reduced(tmp_path):
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = 8
     halves((80, 40)).convert("L").save(tmp_path / "a.jpg", exif=tags)
@@ -168,7 +168,7 @@ def test_rotation_comes_before_reduction_in_size_and_notes(tmp_path):
     )
 
 
-def test_a_wrong_suffix_is_noted_and_the_content_decides_the_format(tmp_path):
+def test_a_wrong_suffix_is_noted_and_the_content_determines_the_format(tmp_path):
     halves().save(tmp_path / "a.jpg", "PNG")
     halves().save(tmp_path / "b.png", "JPEG")
     halves().save(tmp_path / "c", "PNG")
@@ -176,22 +176,22 @@ def test_a_wrong_suffix_is_noted_and_the_content_decides_the_format(tmp_path):
     notes = {name: load_photo(photo(tmp_path / name), CONFIG).notes for name in ("a.jpg", "b.png", "c")}
 
     assert notes == {
-        "a.jpg": ("content is PNG, the name says .jpg",),
-        "b.png": ("content is JPEG, the name says .png",),
+        "a.jpg": ("the content is PNG, but the file name ends in .jpg",),
+        "b.png": ("the content is JPEG, but the file name ends in .png",),
         "c": (),
     }
 
 
-def test_several_pictures_in_one_jpeg_are_not_a_wrong_suffix(tmp_path):
+def test_a_jpeg_with_several_pictures_has_no_note_about_its_suffix(tmp_path):
     halves().save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[halves()])
     assert load_photo(photo(tmp_path / "a.jpg"), CONFIG).notes == ("first of several frames",)
 
 
 @pytest.mark.parametrize(
     ("stated", "notes"),
-    [(None, ()), ((32, 16), ()), ((16, 32), ()), ((32, 17), ("labels state 32x17, the photo has 16x32",))],
+    [(None, ()), ((32, 16), ()), ((16, 32), ()), ((32, 17), ("the label file states 32x17, but the photo has 16x32",))],
 )
-def test_labels_for_another_size_are_noted_with_or_without_rotation(tmp_path, stated, notes):
+def test_a_photo_size_that_differs_from_the_labels_is_noted(tmp_path, stated, notes):
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = 6
     halves((32, 16)).save(tmp_path / "a.png", exif=tags)
@@ -202,7 +202,7 @@ def test_labels_for_another_size_are_noted_with_or_without_rotation(tmp_path, st
     assert loaded.notes == ("EXIF orientation 6 applied", *notes)
 
 
-def test_a_photo_without_permission(tmp_path):
+def test_a_photo_without_read_permission_is_unreadable(tmp_path):
     for name in ("a.png", "b.png"):
         halves().save(tmp_path / name)
     (tmp_path / "a.png").chmod(0)
@@ -215,27 +215,27 @@ def test_a_photo_without_permission(tmp_path):
 
 @pytest.mark.parametrize("kind", ["EPS", "SPIDER"])
 def test_formats_that_are_unsafe_to_decode_are_refused(tmp_path, kind):
-    halves().convert("L").save(tmp_path / "a.other", kind)  # not as a.jpg: PIL would register the suffix
+    halves().convert("L").save(tmp_path / "a.other", kind)  # a.jpg would register the suffix in PIL
     (tmp_path / "a.other").rename(tmp_path / "a.jpg")
     assert "not an image in a known format" in failure(tmp_path / "a.jpg").reason
 
 
-def test_a_missing_photo(tmp_path):
+def test_a_missing_photo_is_an_error(tmp_path):
     error = failure(tmp_path / "none.jpg")
     assert (error.kind, error.reason) == ("missing", f"{tmp_path}/none.jpg does not exist")
 
 
-def test_a_missing_photo_of_another_store():
+def test_a_missing_photo_in_another_store_is_an_error():
     assert failure("memory://photos/none.jpg").kind == "missing"
 
 
-def test_a_folder_in_place_of_a_photo(tmp_path):
+def test_a_folder_in_place_of_a_photo_is_an_error(tmp_path):
     error = failure(tmp_path)
     assert error.kind == "unreadable"
     assert error.reason.startswith(f"{tmp_path} cannot be used (")
 
 
-def test_a_photo_beneath_a_file(tmp_path):
+def test_a_photo_below_a_file_is_an_error(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     error = failure(tmp_path / "a.jpg" / "b.jpg")
     assert error.kind == "unreadable"
@@ -273,8 +273,8 @@ def test_a_file_that_is_not_an_image_is_undecodable(tmp_path, content):
     assert error.reason == what
 
 
-def test_a_variant_of_a_format_that_pil_does_not_know_is_undecodable(tmp_path):
-    """PIL raises NotImplementedError, which is not an OSError."""
+def test_a_format_variant_unknown_to_pil_is_undecodable(tmp_path):
+    """Cover a format variant for which PIL raises NotImplementedError, which is not an OSError."""
     buffer = io.BytesIO()
     halves().save(buffer, "DDS")
     content = bytearray(buffer.getvalue())
@@ -296,7 +296,7 @@ def test_a_photo_that_would_fill_the_memory_is_undecodable(tmp_path):
 
 
 def test_a_very_large_photo_is_decoded_with_a_warning(tmp_path):
-    """PIL warns about 89 to 179 million pixels, but panoramas of this size are real photos."""
+    """PIL warns about photos of 89 to 179 million pixels, although real panoramas are that large."""
     Image.new("1", (10_000, 9_000), 1).save(tmp_path / "a.png")
 
     with pytest.warns(Image.DecompressionBombWarning, match="90000000 pixels"):
@@ -313,7 +313,7 @@ def test_a_photo_of_one_row_is_too_small(tmp_path):
     assert "8 x 1 px" in error.reason
 
 
-def test_photos_are_loaded_in_order_and_failures_take_their_place(tmp_path):
+def test_photos_and_failures_are_returned_in_order(tmp_path):
     names = [f"{number:02d}" for number in range(3 * PHOTOS_AHEAD)]
     for number, name in enumerate(names):
         if number % 5:
@@ -329,7 +329,7 @@ def test_photos_are_loaded_in_order_and_failures_take_their_place(tmp_path):
             assert loaded.kind == "missing"
 
 
-def test_photos_are_loaded_a_few_ahead(tmp_path):
+def test_a_few_photos_are_loaded_ahead(tmp_path):
     taken = []
 
     def listed():

@@ -9,7 +9,7 @@ from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
 IDS = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
 
 
-def test_a_palette_png_holds_the_ids_and_their_colours():
+def test_a_palette_png_contains_ids_and_colours():
     palette = np.arange(768, dtype=np.uint8).reshape(256, 3)
     image = Image.open(io.BytesIO(palette_png(IDS, palette)))
     assert (image.format, image.mode) == ("PNG", "P")
@@ -17,7 +17,7 @@ def test_a_palette_png_holds_the_ids_and_their_colours():
     assert image.getpalette() == palette.ravel().tolist()
 
 
-def test_a_grey_png_holds_the_levels():
+def test_a_grey_png_contains_the_levels():
     image = Image.open(io.BytesIO(grey_png(IDS)))
     assert (image.format, image.mode) == ("PNG", "L")
     assert (np.array(image) == IDS).all()

@@ -9,7 +9,7 @@ from clipes_core.errors import PromptError
 
 @pytest.fixture
 def templates_of(tmp_path):
-    """Write a file of templates and read it."""
+    """Return a function that writes a file of templates and reads it."""
 
     def templates_of(content):
         path = tmp_path / "own.txt"
@@ -19,13 +19,13 @@ def templates_of(tmp_path):
     return templates_of
 
 
-def test_shipped_templates_are_those_of_the_paper_and_for_imagenet():
+def test_shipped_templates_are_those_of_the_paper_and_of_imagenet():
     for_imagenet = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     assert list(shipped_templates()) == [*PAPER_TEMPLATES, *for_imagenet]
     assert len(set(shipped_templates())) == 82
 
 
-def test_one_template_per_line_with_any_line_end(templates_of):
+def test_a_file_has_one_template_per_line_with_any_line_end(templates_of):
     assert templates_of(b"\xef\xbb\xbfa {}.\r\n\r\n  the {} \n\t\n\xe4\xb8\x80 {}") == ("a {}.", "the {}", "一 {}")
 
 
@@ -35,7 +35,7 @@ def test_a_repeated_template_is_used_once_with_a_warning(templates_of, caplog):
     assert "own.txt: line 4 repeats the template of line 1, 'a {}.': the repetition is ignored" in caplog.text
 
 
-def test_every_line_without_one_place_for_the_words_is_reported(templates_of):
+def test_every_line_without_exactly_one_placeholder_is_reported(templates_of):
     with pytest.raises(PromptError) as caught:
         templates_of(b"a {}.\na photo.\n\n{} and {}.\n")
     first, second = str(caught.value).splitlines()
@@ -58,6 +58,6 @@ def test_a_file_that_cannot_be_read_is_an_error(templates_of, tmp_path):
         templates_of("a café {}.".encode("latin-1"))
 
 
-def test_templates_may_be_at_a_uri(tmp_path):
+def test_templates_may_be_read_from_a_uri(tmp_path):
     (tmp_path / "own.txt").write_text("a {}.")
     assert read_templates(f"file://{tmp_path}/own.txt") == ("a {}.",)

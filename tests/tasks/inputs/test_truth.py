@@ -30,14 +30,14 @@ def test_ids_are_the_pixel_values_of_a_palette_or_grey_image(tmp_path, mode):
     assert (found == ids).all()
 
 
-def test_ids_of_a_real_mask(real_data):
+def test_a_real_mask_has_the_expected_ids(real_data):
     ids = load_ids(str(real_data / "SegmentationClass" / "2007_000068.png"))
     assert ids.shape == (375, 500)
     assert set(np.unique(ids)) == {0, 3, 255}
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "I;16"])
-def test_an_image_of_colours_is_not_an_image_of_ids(tmp_path, mode):
+def test_an_image_in_colours_is_refused(tmp_path, mode):
     Image.new(mode, (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(
         PhotoError, match=rf"a\.png has mode {mode}: a true mask must be a palette or grey PNG"
@@ -46,7 +46,7 @@ def test_an_image_of_colours_is_not_an_image_of_ids(tmp_path, mode):
     assert caught.value.kind == "bad_truth"
 
 
-def test_missing_and_broken_files_are_told_apart(tmp_path):
+def test_missing_and_broken_files_are_different_errors(tmp_path):
     (tmp_path / "a.png").write_bytes(b"PNG")
     kinds = []
     for name in ("a", "none"):
@@ -56,8 +56,8 @@ def test_missing_and_broken_files_are_told_apart(tmp_path):
     assert kinds == ["undecodable", "missing"]
 
 
-def test_a_jpeg_is_not_an_image_of_ids(tmp_path):
+def test_a_jpeg_is_refused(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
-    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, which changes ids: a true mask must be a PNG") as caught:
+    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, whose compression changes ids: use a PNG") as caught:
         load_ids(str(tmp_path / "a.png"))
     assert caught.value.kind == "bad_truth"

@@ -13,7 +13,7 @@ def write(folder, text):
     return str(path)
 
 
-def test_voc12_has_the_papers_classes_words_and_background():
+def test_voc12_has_the_classes_words_and_background_words_of_the_paper():
     voc = load_vocabulary("voc12")
 
     words = [entry.sentence_words for entry in voc.classes]
@@ -42,7 +42,7 @@ def test_voc12_has_the_palette_of_the_real_masks(real_data):
     assert np.array_equal(load_vocabulary("voc12").palette, stored)
 
 
-def test_coco14_has_the_official_order_under_the_papers_spellings():
+def test_coco14_has_the_official_order_and_the_spellings_of_the_paper():
     coco = load_vocabulary("coco14")
 
     assert len(coco.classes) == 80
@@ -68,7 +68,7 @@ def test_coco14_knows_the_six_official_spellings_as_aliases():
     }
 
 
-def test_coco14_gives_clip_other_words_for_thirteen_classes():
+def test_coco14_gives_thirteen_classes_words_that_differ_from_the_name():
     renamed = {entry.name: entry.words for entry in load_vocabulary("coco14").classes if entry.words}
     assert renamed == {
         "person": "person with clothes,people,human",
@@ -87,7 +87,7 @@ def test_coco14_gives_clip_other_words_for_thirteen_classes():
     }
 
 
-def test_a_vocabulary_of_the_user_is_read_from_a_path_or_a_uri(tmp_path):
+def test_a_vocabulary_may_be_read_from_a_path_or_a_uri(tmp_path):
     hen, ox = "{name: hen, colour: [9, 8, 7]}", "{name: ox, synonyms: [ox, bull]}"
     text = f"background_words: [sky]\nclasses: [{hen}, {ox}]\n"
     fsspec.filesystem("memory").pipe("/vocabularies/own.yml", text.encode())
@@ -100,7 +100,7 @@ def test_a_vocabulary_of_the_user_is_read_from_a_path_or_a_uri(tmp_path):
     assert here.classes[1].separate_words == ("ox", "bull")
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_the_error_for_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
         ConfigError,
         match=r"no vocabulary 'voc13' at .*voc13.yaml; known names: coco14, scenes, voc12; choose one, or give",
@@ -108,12 +108,12 @@ def test_an_unknown_name_lists_the_known_ones():
         load_vocabulary("voc13")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_the_error_for_a_missing_file_names_it(tmp_path):
     with pytest.raises(ConfigError, match=r"dataset.classes: no vocabulary '.*/none.yaml' at .*/none.yaml"):
         load_vocabulary(f"{tmp_path}/none.yaml")
 
 
-def test_every_bad_value_has_its_line(tmp_path):
+def test_every_bad_value_gets_its_own_error_line(tmp_path):
     hen, ox, no = "{name: hen, color: red}", "{words: ox}", "{name: no}"
     path = write(tmp_path, f"classes: [{hen}, {ox}, {no}, {{name: ant}}]\nbackground: [sky]\n")
 
@@ -141,7 +141,7 @@ def test_every_bad_value_has_its_line(tmp_path):
         ),
     ],
 )
-def test_an_unusable_file_is_an_error_with_its_reason(tmp_path, text, message):
+def test_the_error_for_an_unusable_file_gives_the_reason(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_vocabulary(write(tmp_path, text))
 

@@ -8,7 +8,7 @@ from clipes.tasks.machine.background import in_background
 CALLER = ContextVar("CALLER", default="nobody")
 
 
-def test_work_runs_until_the_block_ends_in_the_context_of_its_caller():
+def test_work_runs_until_the_block_ends_with_the_context_of_the_caller():
     started, seen = threading.Event(), []
 
     def work(stop):
@@ -23,7 +23,7 @@ def test_work_runs_until_the_block_ends_in_the_context_of_its_caller():
     assert seen == [("worker", "this test")]
 
 
-def test_an_error_in_the_block_stops_the_work_too():
+def test_an_error_in_the_block_also_stops_the_work():
     stopped = threading.Event()
 
     def work(stop):

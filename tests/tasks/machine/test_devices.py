@@ -31,7 +31,7 @@ def test_importing_this_module_does_not_import_torch():
     assert done.stdout == "False\n"
 
 
-def test_cores_are_those_this_process_may_use():
+def test_only_cores_available_to_this_process_are_counted():
     assert cores() == len(os.sched_getaffinity(0)) >= 1
 
 
@@ -39,7 +39,7 @@ def test_masks_have_one_worker_with_one_thread_per_core():
     assert cpu_slots(ExecutionConfig()) == (WorkerSlot("cpu", 1),) * cores()
 
 
-def test_masks_have_as_many_workers_as_the_config_says():
+def test_the_config_may_set_the_number_of_mask_workers():
     assert cpu_slots(ExecutionConfig(cpu_workers=5)) == (WorkerSlot("cpu", 1),) * 5
 
 
@@ -57,7 +57,7 @@ def test_workers_for_cams_share_the_cores(workers):
 
 
 @with_gpu
-def test_workers_use_the_gpus_in_turn():
+def test_workers_are_distributed_over_the_gpus():
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     slots = gpu_slots(ClipConfig(), ExecutionConfig(gpu_workers=2 * len(gpus)))
     assert [slot.device for slot in slots] == gpus * 2
@@ -81,7 +81,7 @@ def test_the_cpu_is_always_available():
 
 
 @pytest.mark.parametrize("device", ["cuda:99", pytest.param("cuda", marks=without_gpu)])
-def test_a_missing_device_is_an_error_that_lists_the_others(device):
+def test_the_error_for_a_missing_device_lists_the_available_ones(device):
     with pytest.raises(ConfigError, match=rf"clip\.device: this host has no {device}; set clip\.device to one of auto"):
         gpu_slots(ClipConfig(device=device), ExecutionConfig())
 
@@ -102,18 +102,20 @@ def test_automatic_precision_on_a_gpu_is_fp16():
 
 
 @with_gpu
-def test_the_slots_of_a_machine_with_a_gpu_are_on_it():
+def test_workers_are_placed_on_the_gpu_if_there_is_one():
     slots = gpu_slots(ClipConfig(), ExecutionConfig())
     assert all(slot.on_cuda for slot in slots)
     assert clip_precision(ClipConfig(), slots) == "fp16"
 
 
-def test_fp16_is_not_trained_with_on_a_cpu():
-    with pytest.raises(ConfigError, match=r"^train\.precision: fp16 needs a CUDA device: set it to bf16, fp32"):
+def test_fp16_training_on_a_cpu_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"^train\.precision: fp16 needs a CUDA device: set train\.precision to bf16, fp32"
+    ):
         training_precision(TrainConfig(precision="fp16"), (*ON_CUDA, *ON_CPU))
 
 
-def test_workers_with_different_precisions_need_a_stated_one():
+def test_workers_on_cpu_and_gpu_need_a_configured_precision():
     mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both: cpu, cuda:0; set .+ to fp16 or fp32$"
     with pytest.raises(ConfigError, match=rf"^clip\.precision: {message}"):
         clip_precision(ClipConfig(), mixed)
@@ -121,11 +123,11 @@ def test_workers_with_different_precisions_need_a_stated_one():
         training_precision(TrainConfig(), mixed)
 
 
-def test_the_cpu_takes_one_photo_at_a_time():
+def test_a_cpu_batch_holds_one_photo():
     assert token_budget("cpu") == 1
 
 
 @with_gpu
-def test_a_gpu_takes_as_many_tokens_as_fit_its_free_memory():
+def test_a_gpu_batch_holds_as_many_tokens_as_fit_its_free_memory():
     free, _ = torch.cuda.mem_get_info()
     assert token_budget("cuda:0") == pytest.approx(2048 * free / 2**30, rel=0.1)

@@ -9,13 +9,13 @@ from prefect.exceptions import TerminationSignal
 
 from clipes.tasks.machine.interruption import INTERRUPTED, interruption_behind, interruption_first, sigint_blocked
 
-pytestmark = pytest.mark.usefixtures("heeds_ctrl_c")
+pytestmark = pytest.mark.usefixtures("default_sigint_handler")
 
 INTERRUPTIONS = [KeyboardInterrupt(), TerminationSignal(signal.SIGTERM)]
 
 
-def replaced(first, then):
-    """Raise one exception, and another one while the block that the first one left is being closed."""
+def raise_while_handling(first, then):
+    """Raise `first`, and raise `then` while `first` is being handled."""
     try:
         raise first
     finally:
@@ -24,26 +24,26 @@ def replaced(first, then):
 
 def caught(first, then):
     with pytest.raises(type(then)) as found:
-        replaced(first, then)
+        raise_while_handling(first, then)
     return found.value
 
 
 @pytest.mark.parametrize("interruption", INTERRUPTIONS, ids=lambda each: type(each).__name__)
-def test_an_interruption_comes_before_the_error_that_replaced_it(interruption, caplog):
+def test_an_interruption_is_raised_instead_of_the_error_that_replaced_it(interruption, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(type(interruption)) as found, interruption_first():
-        replaced(interruption, OSError(9, "Bad file descriptor"))
+        raise_while_handling(interruption, OSError(9, "Bad file descriptor"))
     assert found.value is interruption
     assert caplog.messages == [
         "an error occurred while the run was being stopped: OSError: [Errno 9] Bad file descriptor"
     ]
 
 
-def test_an_interruption_is_found_behind_several_errors():
+def test_an_interruption_is_found_behind_a_chain_of_errors():
     interruption = KeyboardInterrupt()
     assert interruption_behind(caught(caught(interruption, OSError("pipe")), ValueError("not closed"))) is interruption
 
 
-def test_ctrl_c_comes_before_a_file_that_does_not_close():
+def test_ctrl_c_is_raised_instead_of_the_error_of_closing_a_file():
     def fail_to_close():
         try:
             signal.raise_signal(signal.SIGINT)
@@ -55,7 +55,7 @@ def test_ctrl_c_comes_before_a_file_that_does_not_close():
 
 
 @pytest.mark.parametrize("error", [OSError("no"), ValueError("no"), SystemExit(1), SystemExit(INTERRUPTED)])
-def test_what_no_interruption_caused_stays_as_it_is(error, caplog):
+def test_an_error_without_an_interruption_is_raised_unchanged(error, caplog):
     with pytest.raises(type(error)) as found, interruption_first():
         raise error
     assert found.value is error
@@ -63,11 +63,11 @@ def test_what_no_interruption_caused_stays_as_it_is(error, caplog):
 
 
 @pytest.mark.parametrize("first", [ValueError(), SystemExit(1), GeneratorExit()], ids=lambda each: type(each).__name__)
-def test_an_error_behind_an_error_is_no_interruption(first):
+def test_an_error_behind_an_error_is_not_an_interruption(first):
     assert interruption_behind(caught(first, OSError("no"))) is None
 
 
-def test_an_interruption_that_is_over_is_not_behind_what_fails_later():
+def test_a_handled_interruption_is_not_behind_later_errors():
     with suppress(KeyboardInterrupt):
         raise KeyboardInterrupt
     with pytest.raises(OSError, match="no") as found:
@@ -75,7 +75,7 @@ def test_an_interruption_that_is_over_is_not_behind_what_fails_later():
     assert interruption_behind(found.value) is None
 
 
-def test_sigint_waits_until_it_is_not_blocked_any_more():
+def test_sigint_is_delivered_after_the_block():
     reached = []
 
     def interrupted_in_the_block():

@@ -7,7 +7,7 @@ import pytest
 @pytest.mark.parametrize(
     ("level", "expected"), [("INFO", "clipes: kept\nclipes: 1 of 2\n"), ("WARNING", "clipes: 1 of 2\n")]
 )
-def test_records_from_a_level_on_are_lines_of_standard_error(level, expected):
+def test_records_at_or_above_the_level_are_printed_to_standard_error(level, expected):
     program = f"""
 import logging
 from clipes.tasks.machine.log import log_level, show_log
@@ -22,7 +22,7 @@ logger.warning("%d of %d", 1, 2)
     assert (done.stdout, done.stderr) == ("", expected)
 
 
-def test_information_is_logged_before_anybody_shows_it():
+def test_the_default_log_level_is_info():
     program = "from clipes.tasks.machine.log import log_level; print(log_level())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "20\n"

@@ -12,16 +12,16 @@ def test_this_process_is_alive():
     assert is_alive(os.getpid(), started_at(os.getpid()))
 
 
-def test_a_later_process_with_the_same_number_is_another_one():
+def test_a_process_with_the_same_pid_and_another_start_is_not_alive():
     assert not is_alive(os.getpid(), started_at(os.getpid()) - 600)
 
 
-def test_a_process_that_ended_is_not_alive_even_before_its_parent_waits_for_it():
+def test_a_zombie_process_is_not_alive():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = started_at(process.pid)
     assert is_alive(process.pid, started)
     process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended and is still in the process table
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended but is still in the process table
     assert not is_alive(process.pid, started)
     process.communicate()
     assert not is_alive(process.pid, started)

@@ -2,7 +2,7 @@ from clipes.tasks.machine.processes import SPAWN_CONTEXT
 from clipes.tasks.machine.row_counters import Counters
 
 
-def test_rows_are_summed_over_slots_and_kept_per_stage():
+def test_rows_are_counted_per_stage_and_summed_over_worker_slots():
     counters = Counters(("cams", "masks"))
     first, second = counters.of_slot(), counters.of_slot()
 
@@ -14,7 +14,7 @@ def test_rows_are_summed_over_slots_and_kept_per_stage():
     assert (counters.count("cams"), counters.count("masks")) == (5, 2)
 
 
-def test_a_reset_sets_one_stage_of_all_slots_to_zero():
+def test_a_reset_sets_a_stage_to_zero_in_all_worker_slots():
     counters = Counters(("cams", "masks"))
     for slot in (counters.of_slot(), counters.of_slot()):
         slot.add("cams", 3)
@@ -25,7 +25,7 @@ def test_a_reset_sets_one_stage_of_all_slots_to_zero():
     assert (counters.count("cams"), counters.count("masks")) == (0, 2)
 
 
-def test_what_another_process_counts_is_seen_here():
+def test_counts_of_another_process_are_visible():
     counters = Counters(("cams",))
     worker = SPAWN_CONTEXT.Process(target=counters.of_slot().add, args=("cams", 7))
     worker.start()

@@ -22,7 +22,7 @@ print(os.environ["OMP_WAIT_POLICY"], logging.getLogger("clipes").getEffectiveLev
 """
 
 
-def test_a_worker_knows_its_slot_its_memory_and_its_threads():
+def test_a_worker_knows_its_slot_memory_and_threads():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout == "3 3 3\npassive 30\n"
 

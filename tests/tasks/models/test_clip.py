@@ -1,4 +1,4 @@
-"""Real files of every layout, made in tmp_path from a small CLIP or a tiny one; nothing is downloaded."""
+"""Loading CLIP from real files of every layout, made in tmp_path; nothing is downloaded."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from clipes_core.errors import WeightsError
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
 
 State = dict[str, torch.Tensor]
-TINY = {  # sizes that no network of OpenCLIP has
+TINY = {  # no OpenCLIP network has these sizes
     "embed_dim": 56,
     "vision_cfg": {"image_size": 48, "layers": 2, "width": 128, "patch_size": 16},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
@@ -32,11 +32,11 @@ TINY = {  # sizes that no network of OpenCLIP has
 
 
 class Branch(torch.nn.Module):
-    """A module that only holds other modules and parameters."""
+    """A module that only contains other modules and parameters."""
 
 
 class Touch:
-    """Unpickles by running a shell command."""
+    """An object that runs a shell command when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -47,7 +47,7 @@ class Touch:
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_names(tmp_path_factory) -> tuple[str, str]:
-    """The tiny network, registered with OpenCLIP under two names, with GELU and QuickGELU."""
+    """Register the tiny network with OpenCLIP, with GELU and with QuickGELU, and return both names."""
     folder = tmp_path_factory.mktemp("configs")
     (folder / "tiny56.json").write_text(json.dumps(TINY))
     (folder / "tiny56-quickgelu.json").write_text(json.dumps({**TINY, "quick_gelu": True}))
@@ -68,7 +68,7 @@ def seeded_state(seeded_weights) -> State:
 
 
 def archive(state: State, path: Path) -> Path:
-    """A TorchScript archive of OpenAI's layout: half precision, its buffers, its QuickGELU modules."""
+    """Write a TorchScript archive as OpenAI does: half precision, with its buffers and QuickGELU modules."""
     root = Branch()
     for name, tensor in state.items():
         *branches, leaf = name.split(".")
@@ -87,7 +87,7 @@ def archive(state: State, path: Path) -> Path:
 
 
 def features(model: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of one random image and two sentences, (1, C) and (2, C)."""
+    """Return the features of one random image, (1, C), and of two sentences, (2, C)."""
     image = torch.rand(1, 3, *model.visual.image_size, generator=torch.Generator().manual_seed(1))
     tokens = open_clip.SimpleTokenizer(context_length=model.context_length)(["a dog", "a clean origami cat."])
     with torch.no_grad():
@@ -101,7 +101,7 @@ def check_same_features(clip: Clip, expected: torch.nn.Module) -> None:
 
 
 def check_loads_as(path: Path, model_name: str, architecture: dict, state: State) -> Clip:
-    """Same features as the state dict loaded by hand into that architecture."""
+    """Check that the file gives the features of the architecture with the state dict loaded directly."""
     expected = CLIP(**architecture)
     expected.load_state_dict(state)
     clip = load_clip(ClipConfig(model=model_name, pretrained=str(path)))
@@ -109,7 +109,7 @@ def check_loads_as(path: Path, model_name: str, architecture: dict, state: State
     return clip
 
 
-def test_a_state_dict_is_read_as_openclips_own_reader_does(seeded_weights, seeded_state):
+def test_a_state_dict_is_read_as_by_open_clip(seeded_weights, seeded_state):
     clip = load_clip(ClipConfig(pretrained=str(seeded_weights)))
 
     check_same_features(clip, build_model_from_openai_state_dict(dict(seeded_state)).float())
@@ -127,14 +127,14 @@ def test_the_model_is_frozen_float32_on_the_cpu(seeded_weights):
     assert not any(module.training for module in clip.model.modules())
 
 
-def test_the_tokenizer_has_the_models_context_length():
+def test_the_tokenizer_has_the_context_length_of_the_model():
     tokens = load_clip(ClipConfig(model="tiny56", pretrained="random:0")).tokenizer(["a dog", "a cat"])
     assert tokens.shape == (2, 20)
     assert tokens.dtype == torch.int64
     assert tokens[0, :5].tolist() == [49406, 320, 1929, 49407, 0]  # start, a</w>, dog</w>, end, padding
 
 
-def test_float32_weights_in_openais_layout_are_not_rounded(tmp_path, seeded_state):
+def test_float32_weights_in_the_layout_of_openai_are_not_rounded(tmp_path, seeded_state):
     state = {name: tensor.float() * 1.0001 for name, tensor in seeded_state.items()}
     torch.save(state, tmp_path / "clip.pt")
     loaded = load_clip(ClipConfig(pretrained=str(tmp_path / "clip.pt"))).model.state_dict()
@@ -142,31 +142,31 @@ def test_float32_weights_in_openais_layout_are_not_rounded(tmp_path, seeded_stat
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
-def test_openais_archive_equals_its_state_dict(tmp_path, seeded_state, seeded_weights):
+def test_an_archive_of_openai_equals_its_state_dict(tmp_path, seeded_state, seeded_weights):
     path = archive(seeded_state, tmp_path / "ViT.pt")
     clip = load_clip(ClipConfig(pretrained=str(path)))
     check_same_features(clip, load_clip(ClipConfig(pretrained=str(seeded_weights))).model)
 
 
-def test_openais_archive_has_quickgelu_even_if_the_name_has_gelu(tmp_path, tiny_names, tiny_state):
+def test_an_archive_of_openai_has_quickgelu_even_if_the_name_has_gelu(tmp_path, tiny_names, tiny_state):
     path = archive(tiny_state, tmp_path / "ViT.pt")
     half = {name: tensor.half() for name, tensor in tiny_state.items()}
     check_loads_as(path, tiny_names[0], {**TINY, "quick_gelu": True}, half)
 
 
-def test_a_state_dict_saved_from_openais_archive_keeps_quickgelu(tmp_path, tiny_names, tiny_state):
+def test_a_state_dict_from_an_archive_of_openai_keeps_quickgelu(tmp_path, tiny_names, tiny_state):
     torch.save({**tiny_state, "input_resolution": torch.tensor(48)}, tmp_path / "clip.pt")
     check_loads_as(tmp_path / "clip.pt", tiny_names[0], {**TINY, "quick_gelu": True}, tiny_state)
 
 
 @pytest.mark.parametrize("quick_gelu", [False, True])
-def test_a_checkpoint_of_the_named_network_has_its_activation(tmp_path, tiny_names, tiny_state, quick_gelu):
+def test_a_checkpoint_has_the_activation_of_the_named_network(tmp_path, tiny_names, tiny_state, quick_gelu):
     wrapped = {f"module.{name}": tensor for name, tensor in tiny_state.items()}
     torch.save({"epoch": 1, "name": "run", "state_dict": wrapped}, tmp_path / "epoch_1.pt")
     check_loads_as(tmp_path / "epoch_1.pt", tiny_names[quick_gelu], {**TINY, "quick_gelu": quick_gelu}, tiny_state)
 
 
-def test_gelu_and_quickgelu_differ_enough_for_these_tests(tiny_state):
+def test_gelu_and_quickgelu_differ_more_than_the_tolerance(tiny_state):
     gelu, quick = CLIP(**TINY), CLIP(**TINY, quick_gelu=True)
     gelu.load_state_dict(tiny_state)
     quick.load_state_dict(tiny_state)
@@ -174,12 +174,12 @@ def test_gelu_and_quickgelu_differ_enough_for_these_tests(tiny_state):
 
 
 @pytest.mark.parametrize("name", ["clip.safetensors", "clip.bin"])
-def test_safetensors(tmp_path, tiny_names, tiny_state, name):
+def test_weights_in_safetensors_are_loaded(tmp_path, tiny_names, tiny_state, name):
     safetensors.torch.save_file(tiny_state, tmp_path / name)
     check_loads_as(tmp_path / name, tiny_names[0], TINY, tiny_state)
 
 
-def test_another_named_network_is_refused(tmp_path, tiny_names, tiny_state):
+def test_weights_of_a_different_named_network_are_refused(tmp_path, tiny_names, tiny_state):
     torch.save(tiny_state, tmp_path / "clip.pt")
     with pytest.raises(WeightsError, match=r"clip\.pt: .*ViT-B-16, found those of tiny56 or tiny56-quickgelu; set"):
         load_clip(ClipConfig(model="ViT-B-16", pretrained=str(tmp_path / "clip.pt")))
@@ -193,7 +193,7 @@ def test_sparse_tensors_are_refused(tmp_path, tiny_names, tiny_state):
 
 
 @pytest.mark.parametrize("layout", ["zip", "pickle", "archive"])
-def test_a_file_that_would_run_a_program_is_refused(tmp_path, tiny_state, layout):
+def test_a_file_that_would_run_code_is_refused(tmp_path, tiny_state, layout):
     target, path = tmp_path / "executed", tmp_path / "clip.pt"
     if layout == "archive":
         with zipfile.ZipFile(path, "w") as forged:
@@ -209,7 +209,7 @@ def test_a_file_that_would_run_a_program_is_refused(tmp_path, tiny_state, layout
     assert not target.exists()
 
 
-def test_random_weights_follow_the_seed_and_leave_the_global_state(tiny_names):
+def test_random_weights_depend_only_on_the_seed(tiny_names):
     before = torch.get_rng_state()
     first, again, other = (load_clip(ClipConfig(model=tiny_names[0], pretrained=f"random:{s}")) for s in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
@@ -219,7 +219,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_state(tiny_names):
     assert first.digest == again.digest != other.digest
 
 
-def test_random_weights_are_openclips_own_initial_ones():
+def test_random_weights_are_the_initial_weights_of_open_clip():
     clip = load_clip(ClipConfig(model="ViT-B-32-quickgelu", pretrained="random:5"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -235,7 +235,7 @@ def test_loading_a_file_leaves_the_global_random_state(seeded_weights):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_digest_is_the_same_without_building_the_model(seeded_weights, tiny_names):
+def test_the_digest_can_be_computed_without_building_the_model(seeded_weights, tiny_names):
     for config in (
         ClipConfig(pretrained=str(seeded_weights)),
         ClipConfig(model=tiny_names[1], pretrained="random:3"),
@@ -251,7 +251,7 @@ def test_random_digests_differ_by_model_and_seed():
     assert weights_digest(ClipConfig(model="ViT-B-32", pretrained="random:00")) in digests
 
 
-def test_a_uri_is_fetched_once_per_version(tmp_path, monkeypatch, tiny_state):
+def test_a_remote_file_is_downloaded_once_per_version(tmp_path, monkeypatch, tiny_state):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     memory = fsspec.filesystem("memory")
     config = ClipConfig(model="tiny56", pretrained="memory://weights/clip.safetensors")
@@ -290,7 +290,7 @@ def test_a_local_uri_is_read_in_place(tmp_path, monkeypatch, tiny_state):
         "http://127.0.0.1:9/clip.pt",
     ],
 )
-def test_unreadable_uris_are_errors(tmp_path, monkeypatch, uri):
+def test_unreadable_uris_are_weights_errors(tmp_path, monkeypatch, uri):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=rf"{uri}: expected a readable file, found none \(.+\); check the URI"):
         load_clip(ClipConfig(pretrained=uri))
@@ -324,13 +324,13 @@ def test_unreadable_uris_are_errors(tmp_path, monkeypatch, uri):
     ],
 )
 @pytest.mark.parametrize("function", [load_clip, weights_digest])
-def test_values_that_do_not_name_weights_are_errors(function, model, pretrained, message):
+def test_unusable_values_of_pretrained_are_errors(function, model, pretrained, message):
     with pytest.raises(WeightsError, match=message) as caught:
         function(ClipConfig(model=model, pretrained=pretrained))
     assert "\n" not in str(caught.value)
 
 
-def test_a_tag_that_cannot_be_downloaded(tmp_path):
+def test_a_tag_that_cannot_be_downloaded_is_an_error(tmp_path):
     program = (
         "from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError\n"
         "from clipes.tasks.models.clip import weights_digest\n"

@@ -12,7 +12,7 @@ from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
 FILE = Path("clip.pt")
-TINY = {  # sizes that no network of OpenCLIP has
+TINY = {  # no OpenCLIP network has these sizes
     "embed_dim": 48,
     "vision_cfg": {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 128, "heads": 2, "layers": 1},
@@ -26,7 +26,7 @@ def state_of(architecture: dict, openai: bool = False) -> StateDict:
 
 @pytest.fixture(scope="module")
 def tiny_names(tmp_path_factory) -> tuple[str, str]:
-    """A network that is registered with OpenCLIP under two names, with GELU and QuickGELU."""
+    """Register a network with OpenCLIP, with GELU and with QuickGELU, and return both names."""
     folder = tmp_path_factory.mktemp("configs")
     named = {**TINY, "embed_dim": 40}
     (folder / "tiny40.json").write_text(json.dumps(named))
@@ -35,7 +35,7 @@ def tiny_names(tmp_path_factory) -> tuple[str, str]:
     return "tiny40", "tiny40-quickgelu"
 
 
-def test_named_architecture_is_openclips():
+def test_a_named_architecture_is_that_of_open_clip():
     architecture = named_architecture("ViT-B-16-quickgelu")
     assert architecture["quick_gelu"]
     assert architecture["vision_cfg"]["width"] == 768
@@ -44,8 +44,8 @@ def test_named_architecture_is_openclips():
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("ViT-B-61", "no such name"),
-        ("hf-hub:someone/clip", "no such name"),
+        ("ViT-B-61", "no model of this name"),
+        ("hf-hub:someone/clip", "no model of this name"),
         ("RN50", "another network"),
         ("convnext_base", "another network"),
         ("coca_ViT-B-32", "another network"),
@@ -54,25 +54,25 @@ def test_named_architecture_is_openclips():
         ("ViT-B-16-SigLIP", "another network"),
     ],
 )
-def test_names_of_other_networks_are_errors(name, found):
+def test_names_without_a_usable_architecture_are_errors(name, found):
     with pytest.raises(WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set it to .*ViT-B-16,"):
         named_architecture(name)
 
 
-def test_exact_tensors_go_into_the_named_network(tiny_names):
+def test_tensors_with_the_sizes_of_the_named_network_use_its_architecture(tiny_names):
     gelu, quick = tiny_names
     state = state_of(named_architecture(gelu))
     assert not fitting_architecture(state, gelu, FILE).get("quick_gelu", False)
     assert fitting_architecture(state, quick, FILE)["quick_gelu"]
 
 
-def test_openais_own_file_has_quickgelu_whatever_the_name(tiny_names):
+def test_a_file_of_openai_has_quickgelu_for_any_name(tiny_names):
     gelu, _ = tiny_names
     state = state_of(named_architecture(gelu), openai=True)
     assert fitting_architecture(state, gelu, FILE)["quick_gelu"]
 
 
-def test_unknown_sizes_replace_the_named_network(tiny_names, caplog):
+def test_unknown_sizes_are_used_instead_of_the_named_network(tiny_names, caplog):
     with caplog.at_level(logging.INFO):
         sizes = fitting_architecture(state_of(TINY), "ViT-B-16-quickgelu", FILE)
     assert sizes == {**TINY, "quick_gelu": True}
@@ -86,12 +86,12 @@ def test_unknown_sizes_replace_the_named_network(tiny_names, caplog):
     ]
 
 
-def test_quickgelu_instead_of_a_name_with_gelu_is_a_warning(caplog):
+def test_using_quickgelu_for_a_name_with_gelu_is_logged_as_a_warning(caplog):
     fitting_architecture(state_of(TINY), "ViT-B-16", FILE)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_openais_sizes_are_read_back():
+def test_sizes_of_openai_networks_are_read_from_their_tensors():
     named = named_architecture("ViT-L-14-336-quickgelu")
     sizes = fitting_architecture(state_of(named, openai=True), "ViT-B-16-quickgelu", FILE)
     assert sizes == named
@@ -111,53 +111,53 @@ def test_heads_are_never_guessed_for_a_named_network():
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_missing_unknown_and_misshapen_tensors():
+def test_missing_unknown_and_misshapen_tensors_are_errors():
     state = state_of(TINY)
     del state.tensors["visual.ln_pre.weight"], state.tensors["visual.ln_pre.bias"]
     state.tensors["adapter.weight"] = torch.empty(1)
     state.tensors["ln_final.bias"] = torch.empty(7)
     with pytest.raises(
         WeightsError,
-        match=r"found 2 missing \(such as visual\.ln_pre\.weight\), 1 unknown \(such as adapter\.weight\), "
+        match=r"layout: 2 missing \(such as visual\.ln_pre\.weight\), 1 unknown \(such as adapter\.weight\), "
         r"1 of another shape \(such as ln_final\.bias: \(7,\) instead of \(128,\)\); use a complete CLIP state dict",
     ):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_a_smaller_vocabulary_than_the_tokenizers():
+def test_a_vocabulary_smaller_than_the_tokenizer_is_an_error():
     state = state_of({**TINY, "text_cfg": {**TINY["text_cfg"], "vocab_size": 1000}})
     with pytest.raises(WeightsError, match=r"token_embedding\.weight: \(1000, 128\) instead of \(49408, 128\)"):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_a_grid_that_is_not_square():
+def test_a_grid_that_is_not_square_is_an_error():
     state = state_of(TINY)
     state.tensors["visual.positional_embedding"] = torch.empty(1 + 3 * 2, 64)
     with pytest.raises(WeightsError, match=r"visual\.positional_embedding: \(7, 64\) instead of \(5, 64\)"):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_a_network_without_blocks():
+def test_a_network_without_blocks_is_an_error():
     state = state_of(TINY)
     for name in [name for name in state.tensors if name.startswith("visual.transformer")]:
         del state.tensors[name]
-    with pytest.raises(WeightsError, match=r"found 12 missing \(such as visual\.transformer\.resblocks\.0"):
+    with pytest.raises(WeightsError, match=r"layout: 12 missing \(such as visual\.transformer\.resblocks\.0"):
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_widths_that_no_head_divides():
+def test_a_width_that_heads_do_not_divide_is_an_error():
     vision = {**TINY["vision_cfg"], "width": 96, "head_width": 32}
     with pytest.raises(WeightsError, match=r"multiples of 64, .* found 96 for images and 128 for texts"):
         fitting_architecture(state_of({**TINY, "vision_cfg": vision}), "ViT-B-16", FILE)
 
 
-def test_resnet_clips():
+def test_resnet_clips_are_refused():
     resnet = open_clip.get_model_config("RN50")
     with pytest.raises(WeightsError, match=r"clip\.pt: expected a ViT, found a ResNet CLIP; use weights of a ViT"):
         fitting_architecture(state_of(resnet, openai=True), "ViT-B-16", FILE)
 
 
-def test_weights_of_something_else():
+def test_weights_of_another_kind_of_network_are_refused():
     state = StateDict(dict(torch.nn.Linear(2, 2).state_dict()), openai=False)
     with pytest.raises(
         WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, .*found 2 tensors such as weight, bias;"
@@ -165,7 +165,7 @@ def test_weights_of_something_else():
         fitting_architecture(state, "ViT-B-16", FILE)
 
 
-def test_an_empty_tensor_gives_no_size():
+def test_an_empty_tensor_is_an_error():
     state = state_of(TINY)
     state.tensors["visual.conv1.weight"] = torch.empty(64, 3, 0, 0)
     with pytest.raises(WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, found"):

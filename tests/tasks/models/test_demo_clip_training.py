@@ -1,4 +1,4 @@
-"""The training of the demo's CLIP, on a network small enough for a test."""
+"""The training of the demo's CLIP, with a network small enough for a test."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import pytest
 import torch
 from open_clip.factory import add_model_config
 from safetensors.torch import load_file
-from support.commands import heed_ctrl_c
-from support.process_watch import gone_within
+from support.commands import end_at_ctrl_c
+from support.process_watch import all_end_within
 
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
@@ -35,7 +35,7 @@ CONFIG = TrainingConfig(samples=64, batch=16, captions=1)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Register a network with OpenCLIP; return its name."""
+    """Register a network with OpenCLIP and return its name."""
     path = tmp_path_factory.mktemp("models") / "tiny-scenes-clip.json"
     path.write_text(json.dumps(ARCHITECTURE))
     add_model_config(path)
@@ -43,14 +43,14 @@ def tiny(tmp_path_factory):
 
 
 def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
-    """Train all steps or the first ones, with 32 scenes at once and a checkpoint after every second step."""
+    """Train all steps or the first ones, in batches of 32 scenes, with a checkpoint after every second step."""
     trainer = open_training(tiny, config, templates, folder)
     pace = Pace(scenes=32, checkpoint_steps=2, compiled=False)
     done = list(islice(training_steps(trainer, templates, folder, pace), steps))
     return done, write_weights(trainer, folder)
 
 
-def test_a_training_writes_weights_that_load(tiny, tmp_path):
+def test_a_training_writes_weights_that_can_be_loaded(tiny, tmp_path):
     done, weights = train(tiny, tmp_path)
     assert done == [1, 2, 3, 4]
     assert weights == tmp_path / "weights.safetensors"
@@ -64,7 +64,7 @@ def test_a_training_writes_weights_that_load(tiny, tmp_path):
 
 def test_a_resumed_training_ends_like_an_uninterrupted_one(tiny, tmp_path):
     _, whole = train(tiny, tmp_path / "whole")
-    assert train(tiny, tmp_path / "parts", steps=3)[0] == [1, 2, 3]  # the third step is lost
+    assert train(tiny, tmp_path / "parts", steps=3)[0] == [1, 2, 3]  # the last checkpoint is of step 2
     done, resumed = train(tiny, tmp_path / "parts")
     assert done == [3, 4]
     expected, actual = load_file(whole), load_file(resumed)
@@ -74,7 +74,7 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(tiny, tmp_path):
     assert any((expected[name] != tensor).any() for name, tensor in load_file(other).items())
 
 
-def test_the_checkpoint_of_another_training_is_an_error(tiny, tmp_path):
+def test_a_checkpoint_of_another_training_is_refused(tiny, tmp_path):
     train(tiny, tmp_path, steps=2)
     with pytest.raises(
         ConfigError, match=r"checkpoint.pt belongs to a training run with different settings: delete it"
@@ -104,7 +104,7 @@ ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 
 
 def start(folder):
-    """Start to train the real network; return the process after its first checkpoint, and its workers."""
+    """Start to train the real network; after its first checkpoint, return the process and its workers."""
     (folder / "train.py").write_text(KILLED)
     process = subprocess.Popen(
         [sys.executable, str(folder / "train.py"), str(folder)],
@@ -112,7 +112,7 @@ def start(folder):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=end_at_ctrl_c,
     )
     for line in process.stderr:
         if line.startswith("checkpoint"):
@@ -122,11 +122,11 @@ def start(folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_training_that_is_killed_leaves_no_process_and_resumes_from_its_checkpoint(tmp_path):
+def test_a_killed_training_leaves_no_process_and_can_be_resumed(tmp_path):
     first, workers = start(tmp_path)
     first.kill()
-    first.communicate(timeout=60)  # a worker that is left would keep standard error open
-    assert gone_within(10, workers)
+    first.communicate(timeout=60)  # a surviving worker would keep standard error open
+    assert all_end_within(10, workers)
     assert not (tmp_path / "weights.safetensors").exists()
     command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
@@ -136,16 +136,16 @@ def test_a_training_that_is_killed_leaves_no_process_and_resumes_from_its_checkp
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ctrl_c_reaches_no_worker_of_a_training(tmp_path):
+def test_ctrl_c_does_not_reach_the_workers_of_a_training(tmp_path):
     process, workers = start(tmp_path)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the job
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal, signal all processes of the job
     _, error = process.communicate(timeout=60)
     assert error.rstrip().endswith("KeyboardInterrupt"), error
     assert "SpawnProcess" not in error, error
-    assert gone_within(10, workers)
+    assert all_end_within(10, workers)
 
 
-def test_the_command_that_trains_it_starts():
+def test_the_training_command_starts():
     command = [sys.executable, "-m", "clipes.flows.demo_clip", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--checkpoint-every" in done.stdout

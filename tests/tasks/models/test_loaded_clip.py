@@ -22,7 +22,7 @@ print(round(logit_scale(loaded_clip(config)), 1))
 """
 
 
-def test_a_worker_loads_its_clip_once_with_the_threads_of_its_slot():
+def test_a_worker_loads_its_clip_once_and_sets_its_threads():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 1 < float(done.stdout) <= 100

@@ -22,7 +22,7 @@ def test_a_config_is_restored_with_its_tuples():
     assert from_text(json.dumps({"a": [1, 2]})) == {"a": [1, 2]}
 
 
-def test_values_that_json_cannot_express_are_errors():
+def test_values_that_json_cannot_represent_are_errors():
     with pytest.raises(TypeError, match="set is not JSON serializable"):
         as_text({"strides": {1, 2}})
     with pytest.raises(TypeError, match="the key 1 is not text"):
@@ -68,12 +68,12 @@ def test_timm_reads_and_downloads_nothing(name):
         ({"type": ["ResNet"]}, ["['ResNet']"]),
     ],
 )
-def test_names_that_are_not_registered_or_never_built_are_found(section, expected):
+def test_unregistered_names_are_found(section, expected):
     assert unregistered({"backbone": section}) == expected
 
 
-def test_nothing_is_imported_for_a_name_that_is_not_registered(tmp_path, monkeypatch):
-    """A name of one registry, looked up in another; and a registered name as a scope."""
+def test_nothing_is_imported_to_look_up_an_unregistered_name(tmp_path, monkeypatch):
+    """Look up a name in the wrong registry, and a registered name as a scope."""
     for name in ("OHEMPixelSampler", "FCNHead"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)

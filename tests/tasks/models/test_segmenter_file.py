@@ -20,7 +20,7 @@ PALETTE = tuple((number, 255 - number, 7) for number in range(256))
 
 @pytest.fixture(scope="module")
 def model():
-    """A network with weights of its own, statistics too."""
+    """Return a network with random weights and batch norm statistics."""
     model = built(small_config(3), seed=5)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
@@ -31,7 +31,7 @@ def model():
 
 
 def save(uri, model, config=None, tensors=None):
-    """Write a file as a training does; returns its URI."""
+    """Write a file as a training does and return its URI."""
     save_segmenter(str(uri), config or small_config(3), tensors or model.state_dict(), CLASSES, PALETTE)
     return str(uri)
 
@@ -64,7 +64,7 @@ def test_other_programs_can_read_the_metadata(saved):
     assert json.loads(metadata["palette"])[2] == [2, 253, 7]
 
 
-def test_tensors_that_share_memory_or_have_strides_are_written(tmp_path, model):
+def test_tensors_that_share_memory_or_have_strides_can_be_written(tmp_path, model):
     tensors = dict(model.state_dict())
     weight = tensors["decode_head.conv_seg.weight"]
     everything = torch.rand(2, *weight.shape)
@@ -104,7 +104,7 @@ def timm_config(**settings):
     return config
 
 
-def test_a_network_of_timm_is_built_without_its_weights(tmp_path):
+def test_a_timm_network_is_built_without_its_pretrained_weights(tmp_path):
     model = built(timm_config(pretrained=False))
     loaded = load_segmenter(save(tmp_path / "s.safetensors", model, timm_config(pretrained=True)), "cpu").model
     assert torch.equal(probs_of(loaded), probs_of(model))
@@ -136,7 +136,7 @@ def test_a_type_that_is_not_registered_is_not_executed(tmp_path, model, place):
     assert not made.exists()
 
 
-def test_names_with_their_scope_are_known(tmp_path, model):
+def test_names_with_a_scope_are_found(tmp_path, model):
     config = small_config(3)
     config["decode_head"].update(type="mmseg.FCNHead", _scope_="mmseg")
     loaded = load_segmenter(save(tmp_path / "s.safetensors", model, config), "cpu").model
@@ -159,7 +159,7 @@ def test_a_scope_is_not_imported(tmp_path, model):
         (small_config(4), "its tensors do not fit its network .*conv_seg.weight"),
     ],
 )
-def test_a_config_that_does_not_fit_is_an_error(tmp_path, model, config, complaint):
+def test_a_config_that_does_not_match_the_tensors_is_an_error(tmp_path, model, config, complaint):
     uri = save(tmp_path / "s.safetensors", model, config)
     with pytest.raises(WeightsError, match=complaint) as caught:
         load_segmenter(uri, "cpu")

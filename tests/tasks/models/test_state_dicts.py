@@ -21,7 +21,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 class Touch:
-    """Unpickles by running a shell command."""
+    """An object that runs a shell command when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -39,17 +39,17 @@ def check_same(path: Path, tensors: dict[str, torch.Tensor]) -> None:
         assert torch.equal(state.tensors[name], expected)
 
 
-def test_plain_state_dict(tmp_path, tensors):
+def test_a_plain_state_dict_is_read(tmp_path, tensors):
     torch.save(tensors, tmp_path / "clip.pt")
     check_same(tmp_path / "clip.pt", tensors)
 
 
-def test_checkpoint_older_than_torch_1_6(tmp_path, tensors):
+def test_a_checkpoint_older_than_torch_1_6_is_read(tmp_path, tensors):
     torch.save(tensors, tmp_path / "clip.pt", _use_new_zipfile_serialization=False)
     check_same(tmp_path / "clip.pt", tensors)
 
 
-def test_checkpoint_of_openclips_distributed_training(tmp_path, tensors):
+def test_a_checkpoint_of_distributed_open_clip_training_is_read(tmp_path, tensors):
     wrapped = {f"module.{name}": tensor for name, tensor in tensors.items()}
     content = {"epoch": 3, "name": "run", "state_dict": wrapped, "optimizer": {"state": {0: {"step": 7}}}}
     torch.save(content, tmp_path / "epoch_3.pt")
@@ -57,17 +57,17 @@ def test_checkpoint_of_openclips_distributed_training(tmp_path, tensors):
 
 
 @pytest.mark.parametrize("name", ["clip.safetensors", "clip.bin"])
-def test_safetensors_whatever_the_suffix(tmp_path, tensors, name):
+def test_safetensors_are_recognised_with_any_suffix(tmp_path, tensors, name):
     safetensors.torch.save_file(tensors, tmp_path / name)
     check_same(tmp_path / name, tensors)
 
 
-def test_a_wrong_safetensors_suffix_does_not_matter(tmp_path, tensors):
+def test_a_checkpoint_with_the_suffix_safetensors_is_read(tmp_path, tensors):
     torch.save(tensors, tmp_path / "clip.safetensors")
     check_same(tmp_path / "clip.safetensors", tensors)
 
 
-def test_integers_and_masks_are_not_weights_but_show_openai(tmp_path, tensors):
+def test_integers_and_masks_are_dropped_but_identify_openai_files(tmp_path, tensors):
     extra = {"input_resolution": torch.tensor(224), "vocab_size": torch.tensor(49408), "attn_mask": torch.ones(2, 2)}
     torch.save(tensors | extra, tmp_path / "clip.pt")
 
@@ -85,7 +85,7 @@ def test_logit_scale_of_one_element_becomes_0d(tmp_path, tensors):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")
-def test_archive_with_gelu_is_not_openais(tmp_path):
+def test_an_archive_with_gelu_is_not_identified_as_openai(tmp_path):
     path = tmp_path / "jit.pt"
     torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.GELU())), str(path))
     with pytest.raises(WeightsError, match=r"jit\.pt: expected one of OpenAI's .* but this one has GELU; save"):
@@ -93,7 +93,7 @@ def test_archive_with_gelu_is_not_openais(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_calls_a_program_is_refused(tmp_path, tensors, zipped):
+def test_a_pickle_that_would_run_a_command_is_refused(tmp_path, tensors, zipped):
     target, path = tmp_path / "executed", tmp_path / "clip.pt"
     torch.save({**tensors, "x": Touch(target)}, path, _use_new_zipfile_serialization=zipped)
 
@@ -122,7 +122,7 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["zip", "pickle", "safetensors"])
 @pytest.mark.parametrize("kept", [0.5, 0.99])
-def test_truncated_files(tmp_path, tensors, kind, kept):
+def test_truncated_files_are_errors(tmp_path, tensors, kind, kept):
     path = tmp_path / f"clip.{kind}"
     if kind == "safetensors":
         safetensors.torch.save_file(tensors, path)
@@ -139,7 +139,7 @@ def test_truncated_files(tmp_path, tensors, kind, kept):
     assert caught.value.__cause__ is not None
 
 
-def test_a_zip_of_something_else_is_damaged(tmp_path):
+def test_a_zip_file_without_a_checkpoint_is_reported_as_damaged(tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photo.txt", "a dog")
     with pytest.raises(WeightsError, match=r"photos\.zip: .*damaged file"):

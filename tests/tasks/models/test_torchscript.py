@@ -1,4 +1,4 @@
-"""Archives are made by torch itself, then forged byte by byte."""
+"""TorchScript archives saved by torch, and copies with forged bytes."""
 
 import os
 import pickle
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWa
 
 
 class Block(torch.nn.Module):
-    """Half-precision weights, an integer buffer, a list, a flag and a child whose name is a number."""
+    """A module with half-precision weights, an integer buffer, a list, a flag and a child named by a number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def saved(tmp_path: Path) -> tuple[Path, Block]:
 
 
 def rewritten(path: Path, **changed: bytes) -> Path:
-    """A copy of an archive with other contents for `data` (data.pkl) or without what older torch did not write."""
+    """Copy an archive without the entries that older torch did not write, and replace the entries in `changed`."""
     copy = path.with_name("rewritten.pt")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(copy, "w") as new:
         for name in old.namelist():
@@ -48,7 +48,7 @@ def pickled_module(path: Path) -> bytes:
         return archive.read("block/data.pkl")
 
 
-def test_reads_every_tensor_and_nothing_else(tmp_path):
+def test_only_tensors_are_read(tmp_path):
     path, block = saved(tmp_path)
 
     archive = read_torchscript(path)
@@ -60,7 +60,7 @@ def test_reads_every_tensor_and_nothing_else(tmp_path):
     assert {"Block", "Linear", "Sequential"} <= archive.classes
 
 
-def test_reads_archives_that_an_older_torch_wrote_on_a_gpu(tmp_path):
+def test_archives_written_by_an_older_torch_on_a_gpu_are_read(tmp_path):
     path, block = saved(tmp_path)
     on_gpu = pickled_module(path).replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
     assert b"cuda:0" in on_gpu
@@ -71,14 +71,14 @@ def test_reads_archives_that_an_older_torch_wrote_on_a_gpu(tmp_path):
     assert torch.equal(tensors["proj"], block.proj)
 
 
-def test_reads_an_empty_tensor(tmp_path):
+def test_an_empty_tensor_is_read(tmp_path):
     module = torch.nn.Module()
     module.register_buffer("empty", torch.zeros(0, 3))
     torch.jit.save(torch.jit.script(module), str(tmp_path / "empty.pt"))
     assert read_torchscript(tmp_path / "empty.pt").tensors["empty"].shape == (0, 3)
 
 
-def test_archives_and_checkpoints_are_told_apart(tmp_path):
+def test_archives_and_checkpoints_are_distinguished(tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "checkpoint.pt")
     assert is_torchscript(saved(tmp_path)[0])
     assert not is_torchscript(tmp_path / "checkpoint.pt")
@@ -92,7 +92,7 @@ def test_a_truncated_zip_is_an_error(tmp_path):
 
 
 class Touch:
-    """Unpickles by running a shell command."""
+    """An object that runs a shell command when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -101,7 +101,7 @@ class Touch:
         return os.system, (f"touch {self.target}",)
 
 
-def test_refuses_a_pickle_that_calls_a_program(tmp_path):
+def test_a_pickle_that_would_run_a_command_is_refused(tmp_path):
     target = tmp_path / "executed"
     forged = rewritten(saved(tmp_path)[0], data=pickle.dumps(Touch(target), protocol=2))
 
@@ -117,14 +117,14 @@ def test_refuses_a_pickle_that_calls_a_program(tmp_path):
     "imported",
     ["builtins eval", "torch load", "torch.jit._pickle build_tensor_from_id", "__torch__x y", "torch.hub load"],
 )
-def test_refuses_every_name_that_tensors_do_not_need(tmp_path, imported):
+def test_names_that_tensors_do_not_need_are_refused(tmp_path, imported):
     module, name = imported.split()
     forged = rewritten(saved(tmp_path)[0], data=f"c{module}\n{name}\n.".encode())
     with pytest.raises(WeightsError, match=f"'{module}.{name}'"):
         read_torchscript(forged)
 
 
-def test_classes_of_the_archive_never_reach_python(tmp_path):
+def test_classes_of_the_archive_are_never_executed(tmp_path):
     forged = rewritten(saved(tmp_path)[0], data=b"c__torch__.os\nsystem\n)\x81}(X\x01\x00\x00\x00aK\x01ub.")
     archive = read_torchscript(forged)
     assert archive.tensors == {}
@@ -154,14 +154,14 @@ def test_a_pickle_cannot_change_torch(tmp_path):
         (b"c__torch__\nA\n)\x81(X\x07\x00\x00\x00storagectorch\nHalfStorage\nX\x02\x00\x00\x0099N2tQ.", "99"),
     ],
 )
-def test_damaged_pickles(tmp_path, data, reason):
+def test_damaged_pickles_are_errors(tmp_path, data, reason):
     with pytest.raises(WeightsError, match=rf"rewritten\.pt: .*({reason}).*download it again") as caught:
         read_torchscript(rewritten(saved(tmp_path)[0], data=data))
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
 
 
-def test_a_tensor_larger_than_its_storage_is_damage(tmp_path):
+def test_a_tensor_larger_than_its_storage_is_reported_as_damage(tmp_path):
     path, _ = saved(tmp_path)
     shape = b"(K\x03K\x02t"
     assert pickled_module(path).count(shape) == 1
@@ -170,7 +170,7 @@ def test_a_tensor_larger_than_its_storage_is_damage(tmp_path):
         read_torchscript(rewritten(path, data=larger))
 
 
-def test_flipped_bits_are_damage(tmp_path):
+def test_flipped_bits_are_reported_as_damage(tmp_path):
     path, block = saved(tmp_path)
     content = block.proj.detach().t().contiguous().numpy().tobytes()
     assert path.read_bytes().count(content) == 1

@@ -11,14 +11,14 @@ KEY = "train.init"
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The cache folder of torch, which is this test's own."""
+    """Use a temporary folder as the cache of torch, and return it."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "hub" / "clipes"
 
 
 @pytest.fixture
 def remote():
-    """A file system that is not local, without any files."""
+    """Yield a remote file system without any files."""
     memory = fsspec.filesystem("memory")
     yield memory
     memory.rm("/weights", recursive=True)
@@ -52,7 +52,7 @@ def test_a_local_file_is_used_in_place(cache, tmp_path):
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_missing_file_or_a_folder_is_an_error_of_the_key(tmp_path):
+def test_the_error_for_a_missing_file_or_a_folder_names_the_setting(tmp_path):
     for uri in (f"{tmp_path}/none.pt", str(tmp_path), "memory://none.pt"):
         with pytest.raises(WeightsError, match=rf"^train\.init {uri}: expected a readable file, found none \(.+\); "):
             local_copy(uri, KEY)

@@ -1,4 +1,4 @@
-"""What a run reuses and what it makes again, to the row: the work of its task runs, done by a real worker."""
+"""Which rows a run reuses and which it recomputes: a real worker runs the shards."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from PIL import Image
 from support.damage import flip_in_page
 from support.pool_calls import worker_pool
 from support.prepared import prepare_ranking, prepare_run
-from support.small_runs import rows_of, worked_through
+from support.small_runs import make_all_shards, rows_of
 
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot
@@ -30,7 +30,7 @@ ALL = {"texts": 45, "cams": 6, "masks": 6, "mask_scores": 6}
 
 @pytest.fixture
 def six(tiny):
-    """Six photos with truth in two shards."""
+    """Return six photos with truth in two shards."""
     Image.new("L", (64, 48), 8).save(tiny.folder / "truth.png")
     for name in "abcdef":
         tiny.add(name, "cat;dog", truth="truth.png")
@@ -46,9 +46,9 @@ def prepared(six):
 
 
 @pytest.fixture
-def work(prepared, pool):
-    """A call that works through the run, with some settings, and gives its ledger."""
-    return lambda reuse=REUSE_ALL, **sections: worked_through(prepared(reuse, **sections), pool)
+def run_shards(prepared, pool):
+    """Return a function that runs all shards with the given settings and returns the ledger."""
+    return lambda reuse=REUSE_ALL, **sections: make_all_shards(prepared(reuse, **sections), pool)
 
 
 def computed(ledger):
@@ -59,8 +59,8 @@ def copied(ledger):
     return {stage: counts.copied_rows for stage, counts in summaries(ledger, STAGES).items()}
 
 
-def made(ledger):
-    """The shards that something was done for."""
+def not_cached(ledger):
+    """Return the shards that are not cached."""
     return {(record.stage, record.shard) for record in ledger.records() if not record.cached}
 
 
@@ -72,11 +72,11 @@ def flip_in(path, column):
     flip_in_page(path, 0, pq.read_schema(path).names.index(column))
 
 
-def test_the_same_again_computes_nothing(work):
-    assert computed(work()) == ALL
-    again = work()
+def test_an_identical_run_computes_nothing(run_shards):
+    assert computed(run_shards()) == ALL
+    again = run_shards()
     assert computed(again) == NOTHING
-    assert made(again) == set()
+    assert not_cached(again) == set()
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_the_same_again_computes_nothing(work):
     ],
     ids=["crf", "template", "report", "execution"],
 )
-def test_a_setting_costs_what_reads_it_and_what_stands_on_that(work, settings, expected):
-    work()
-    after = work(**settings)
+def test_a_changed_setting_recomputes_its_stages_and_those_downstream(run_shards, settings, expected):
+    run_shards()
+    after = run_shards(**settings)
     assert computed(after) == expected
     assert set(copied(after).values()) == {0}
 
 
-def replace(path):
-    """Another picture under the same name, of the same length in bytes, a second younger."""
+def replace_picture(path):
+    """Replace the picture by another one of the same size in bytes, modified one second later."""
     before = path.stat()
     Image.new("RGB", Image.open(path).size, (200, 90, 30)).save(path)
     content = path.read_bytes()
@@ -107,60 +107,60 @@ def replace(path):
 
 
 @pytest.mark.parametrize("change", ["labels", "file"])
-def test_one_changed_photo_costs_one_row_a_stage(work, prepared, six, change):
-    before = rows_of(prepared().store, [record.uri for record in work().records("masks")])
+def test_one_changed_photo_recomputes_one_row_per_stage(run_shards, prepared, six, change):
+    before = rows_of(prepared().store, [record.uri for record in run_shards().records("masks")])
     if change == "labels":
         six.label("b", "dog", truth="truth.png")
     else:
-        replace(six.folder / "b.png")
+        replace_picture(six.folder / "b.png")
 
-    after = work()
+    after = run_shards()
 
     assert computed(after) == {"texts": 0, "cams": 1, "masks": 1, "mask_scores": 1}
-    (shard,) = {shard for _, shard in made(after)}
+    (shard,) = {shard for _, shard in not_cached(after)}
     assert copied(after) == {"texts": 0, **dict.fromkeys(OF_PHOTOS, after.record("cams", shard).images - 1)}
     rows = rows_of(prepared().store, [record.uri for record in after.records("masks")])
     assert {image_id for image_id in rows if rows[image_id] != before[image_id]} == {"b"}
 
 
-def test_other_weights_under_the_same_path_cost_all_that_saw_them(work, prepared, seeded_weights, tmp_path):
+def test_new_weights_at_the_same_path_recompute_all_rows(run_shards, prepared, seeded_weights, tmp_path):
     weights = tmp_path / "weights.pt"
     shutil.copy(seeded_weights, weights)
-    before = work(clip={"pretrained": str(weights)})
+    before = run_shards(clip={"pretrained": str(weights)})
     state = torch.load(weights)
     state["visual.conv1.weight"] *= 0.5
     torch.save(state, weights)
 
-    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:  # workers live as long as their run
-        after = worked_through(prepared(clip={"pretrained": str(weights)}), own)
+    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:  # workers cache weights
+        after = make_all_shards(prepared(clip={"pretrained": str(weights)}), own)
 
     assert computed(before) == computed(after) == ALL
     for stage in ALL:
         assert path_of(before, stage).parent != path_of(after, stage).parent
 
 
-def deleted(path, _other):
+def delete(path, _other):
     path.unlink()
 
 
-def truncated(path, _other):
+def truncate(path, _other):
     path.write_bytes(path.read_bytes()[:-300])
 
 
-def flipped_in_a_page(path, _other):
+def flip_in_a_page(path, _other):
     flip_in(path, "image_id")
 
 
-def of_another_key(path, other):
+def replace_by_another_shard(path, other):
     shutil.copy(other, path)
 
 
-def of_other_ids(path, _other):
+def replace_image_ids(path, _other):
     rewrite(path, image_id=[f"not {image_id}" for image_id in pq.read_table(path)["image_id"].to_pylist()])
 
 
 def rewrite(path, complete=True, **columns):
-    """Write an artifact anew with other columns, as whole as it was."""
+    """Rewrite an artifact with other columns, and mark it as complete or not."""
     table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
     for name, values in columns.items():
         place = table.schema.names.index(name)
@@ -170,115 +170,115 @@ def rewrite(path, complete=True, **columns):
     pq.write_table(table.replace_schema_metadata(own), path)
 
 
-@pytest.mark.parametrize("damage", [deleted, truncated, flipped_in_a_page, of_another_key, of_other_ids])
-def test_a_damaged_artifact_is_made_again_alone(work, prepared, damage, caplog):
-    first = work()
+@pytest.mark.parametrize("damage", [delete, truncate, flip_in_a_page, replace_by_another_shard, replace_image_ids])
+def test_only_a_damaged_artifact_is_rebuilt(run_shards, prepared, damage, caplog):
+    first = run_shards()
     for stage in OF_PHOTOS:
         uris = [record.uri for record in first.records(stage)]
         rows = rows_of(prepared().store, uris)
         damage(path_of(first, stage), path_of(first, stage, 1))
         caplog.clear()
 
-        again = work()
+        again = run_shards()
 
-        assert made(again) == {(stage, 0)}
+        assert not_cached(again) == {(stage, 0)}
         assert again.record(stage, 0).copied == 0
         assert rows_of(prepared().store, uris) == rows
-        assert len(caplog.messages) == (0 if damage is deleted else 1)
+        assert len(caplog.messages) == (0 if damage is delete else 1)
         assert all(message.startswith(uris[0]) for message in caplog.messages)
 
 
 @pytest.mark.parametrize("stage", OF_PHOTOS)
-def test_an_incomplete_artifact_is_completed_alone(work, prepared, stage):
-    first = work()
+def test_only_the_failed_row_of_an_incomplete_artifact_is_recomputed(run_shards, prepared, stage):
+    first = run_shards()
     uris = [record.uri for record in first.records(stage)]
     rows, images = rows_of(prepared().store, uris), first.record(stage, 0).images
     failed = [["error", *["ok"] * (images - 1)], ["network", *[None] * (images - 1)]]
     rewrite(path_of(first, stage), complete=False, status=failed[0], error_kind=failed[1])
 
-    again = work()
+    again = run_shards()
 
-    assert made(again) == {(stage, 0)}
+    assert not_cached(again) == {(stage, 0)}
     assert (again.record(stage, 0).copied, again.record(stage, 0).computed) == (images - 1, 1)
     assert rows_of(prepared().store, uris) == rows
 
 
-def test_pages_that_no_run_has_read_are_found_by_one_that_verifies(work, prepared, caplog):
-    first = work()
+def test_verify_finds_damaged_pages_that_a_normal_run_does_not_read(run_shards, prepared, caplog):
+    first = run_shards()
     damaged = [(path_of(first, "texts"), "feature"), (path_of(first, "masks"), "mask_png")]
     whole = [pq.read_table(path) for path, _ in damaged]
     for path, column in damaged:
         flip_in(path, column)
-    assert made(work()) == set()
+    assert not_cached(run_shards()) == set()
 
     plans = plan_run(prepared(Reuse(verify=True)))
     assert {plan.stage: plan.cached_shards for plan in plans} == {"texts": 0, "cams": 2, "masks": 1, "mask_scores": 1}
     caplog.clear()
-    again = work(Reuse(verify=True))
+    again = run_shards(Reuse(verify=True))
 
-    assert made(again) == {("texts", 0), ("masks", 0)}
+    assert not_cached(again) == {("texts", 0), ("masks", 0)}
     assert [pq.read_table(path) for path, _ in damaged] == whole
     assert [message.split(" ")[0] for message in caplog.messages] == [str(path) for path, _ in damaged]
-    assert made(work(Reuse(verify=True))) == set()
+    assert not_cached(run_shards(Reuse(verify=True))) == set()
 
 
-def test_fresh_computes_all(work):
-    work()
-    assert computed(work(Reuse(fresh=True))) == ALL
+def test_fresh_recomputes_all_rows(run_shards):
+    run_shards()
+    assert computed(run_shards(Reuse(fresh=True))) == ALL
 
 
 @pytest.fixture
 def failed(prepared, six, pool):
-    """A run whose photo `b` was away; it is back as it was. Gives the shard that it is in."""
+    """Run with photo `b` missing, restore the photo, and return its shard."""
     path, run = six.folder / "b.png", prepared()
     path.rename(six.folder / "away")
-    ledger = worked_through(run, pool)
+    ledger = make_all_shards(run, pool)
     (six.folder / "away").rename(path)
     assert [(reject.image_id, reject.kind) for reject in ledger.rejects()] == [("b", "missing")]
     return next(shard for shard, photos in run.inputs.shards.items() if "b" in [photo.image_id for photo in photos])
 
 
-def test_a_photo_that_failed_for_good_is_tried_again_where_that_is_wished(work, prepared, failed):
-    assert made(work()) == set()
+def test_retry_errors_retries_a_photo_that_failed_permanently(run_shards, prepared, failed):
+    assert not_cached(run_shards()) == set()
     plans = {plan.stage: plan for plan in plan_run(prepared(Reuse(retry_errors=True)))}
     assert (plans["cams"].cached_shards, plans["cams"].computed_rows) == (1, 1)
 
-    again = work(Reuse(retry_errors=True))
+    again = run_shards(Reuse(retry_errors=True))
 
-    assert made(again) == {(stage, failed) for stage in OF_PHOTOS}
+    assert not_cached(again) == {(stage, failed) for stage in OF_PHOTOS}
     assert computed(again) == {"texts": 0, "cams": 1, "masks": 1, "mask_scores": 1}
     assert again.rejects() == []
-    assert made(work(Reuse(retry_errors=True))) == set()
+    assert not_cached(run_shards(Reuse(retry_errors=True))) == set()
 
 
-def test_what_fails_again_in_the_same_way_moves_nothing_else(prepared, six, pool, failed):
+def test_a_row_that_fails_again_recomputes_nothing_downstream(prepared, six, pool, failed):
     run = prepared(Reuse(retry_errors=True))
     (six.folder / "b.png").unlink()
 
-    again = worked_through(run, pool)
+    again = make_all_shards(run, pool)
 
-    assert made(again) == {("cams", failed)}
+    assert not_cached(again) == {("cams", failed)}
     assert computed(again)["cams"] == 1
     assert [reject.image_id for reject in again.rejects()] == ["b"]
 
 
-def test_scores_with_a_damaged_page_are_made_again_before_the_run_reads_them(work, prepared):
-    first = work()
+def test_scores_with_a_damaged_page_are_rebuilt_before_they_are_read(run_shards, prepared):
+    first = run_shards()
     metrics = run_metrics(prepared(), first)
     flip_in(path_of(first, "mask_scores"), "pixels")
 
-    again = work()
+    again = run_shards()
 
-    assert made(again) == {("mask_scores", 0)}
+    assert not_cached(again) == {("mask_scores", 0)}
     assert run_metrics(prepared(), again)["pseudo_mask"] == metrics["pseudo_mask"]
 
 
 @pytest.mark.parametrize(("stage", "column"), [("prompts", "scores"), ("prompt_scores", "pixels")])
-def test_what_a_ranking_reads_is_made_again_before_it_does(six, pool, stage, column):
+def test_damaged_scores_of_a_ranking_are_rebuilt_before_they_are_read(six, pool, stage, column):
     def ranked():
         run = prepare_ranking(six.config(), ("a {}.", "the {}."), scored_photos=2)
         run = run.with_inputs(run.inputs.with_sampled(("a {}.",)))
-        return run, worked_through(run, pool)
+        return run, make_all_shards(run, pool)
 
     run, first = ranked()
     path, scores = path_of(first, stage), [path_of(first, "prompts")]
@@ -287,6 +287,6 @@ def test_what_a_ranking_reads_is_made_again_before_it_does(six, pool, stage, col
 
     _, again = ranked()
 
-    assert made(again) == {(stage, 0)}
+    assert not_cached(again) == {(stage, 0)}
     assert pq.read_table(path) == rows
     assert template_ranking(run.store, map(str, scores), run.inputs.candidates) == ranking

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.prepared import prepare_run
-from support.small_runs import made_shard, make_run, planned
+from support.small_runs import make_or_reuse_shard, make_run, planned
 
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import shard_job
@@ -18,20 +18,20 @@ def prepared(tiny, until="masks", reuse=REUSE_ALL, **sections):
     return prepare_run(tiny.config(**sections), until, reuse)
 
 
-def made(tiny, pool, until="masks", reuse=REUSE_ALL, **sections):
+def run_stages(tiny, pool, until="masks", reuse=REUSE_ALL, **sections):
     return make_run(prepared(tiny, until, reuse, **sections), pool)
 
 
 @pytest.fixture
 def four(tiny):
-    """Four photos; `d` has no objects."""
+    """Return four photos, of which `d` has no objects."""
     for name, labels in {"a": "cat", "b": "cat;dog", "c": "dog", "d": ""}.items():
         tiny.add(name, labels)
     return tiny
 
 
-def test_all_rows_are_computed_where_nothing_is_there(four, pool):
-    first = made(four, pool)
+def test_an_empty_store_computes_all_rows(four, pool):
+    first = run_stages(four, pool)
 
     assert first.counts() == {"cams": (4, 0, 4), "masks": (4, 0, 4)}
     for stage in ("cams", "masks"):
@@ -44,8 +44,8 @@ def test_all_rows_are_computed_where_nothing_is_there(four, pool):
         assert record.worker.startswith("cpu:")
 
 
-def test_a_second_time_all_is_there(four, pool):
-    first, second = made(four, pool), made(four, pool)
+def test_an_identical_second_run_is_cached(four, pool):
+    first, second = run_stages(four, pool), run_stages(four, pool)
 
     assert second.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 0)}
     assert all(record.cached for record in second.records.values())
@@ -53,14 +53,14 @@ def test_a_second_time_all_is_there(four, pool):
 
 
 @pytest.mark.parametrize("change", ["pixels", "labels"])
-def test_only_a_changed_photo_is_computed(four, pool, change):
-    before = made(four, pool)
+def test_only_a_changed_photo_is_recomputed(four, pool, change):
+    before = run_stages(four, pool)
     if change == "pixels":
         four.add("b", "cat;dog", size=(80, 48))
     else:
         four.label("b", "dog;cat")
 
-    after = made(four, pool)
+    after = run_stages(four, pool)
 
     assert after.counts() == {"cams": (4, 3, 1), "masks": (4, 3, 1)}
     for stage in ("cams", "masks"):
@@ -71,46 +71,46 @@ def test_only_a_changed_photo_is_computed(four, pool, change):
 
 
 def test_only_an_added_photo_is_computed(four, pool):
-    before = made(four, pool)
+    before = run_stages(four, pool)
     four.add("e", "cat")
 
-    after = made(four, pool)
+    after = run_stages(four, pool)
 
     assert after.counts() == {"cams": (5, 4, 1), "masks": (5, 4, 1)}
     assert {image_id: row for image_id, row in after.rows("cams").items() if image_id != "e"} == before.rows("cams")
 
 
-def test_a_removed_photo_costs_nothing(four, pool):
-    before = made(four, pool)
+def test_removing_a_photo_computes_nothing(four, pool):
+    before = run_stages(four, pool)
     four.remove("b")
 
-    after = made(four, pool)
+    after = run_stages(four, pool)
 
     assert after.counts() == {"cams": (3, 3, 0), "masks": (3, 3, 0)}
     assert after.rows("masks").items() <= before.rows("masks").items()
     assert after.rows("masks").keys() == set("acd")
 
 
-def test_a_setting_of_the_crf_leaves_the_cams_alone(four, pool):
-    before = made(four, pool)
+def test_a_crf_setting_recomputes_masks_but_not_cams(four, pool):
+    before = run_stages(four, pool)
 
-    after = made(four, pool, crf={"enabled": False})
+    after = run_stages(four, pool, crf={"enabled": False})
 
     assert after.counts() == {"cams": (4, 0, 0), "masks": (4, 0, 4)}
     assert before.rows("masks") != after.rows("masks")
 
 
-def test_a_mask_stays_where_the_cams_come_out_the_same(four, pool):
-    before = made(four, pool)
+def test_a_mask_is_reused_if_its_recomputed_cams_are_equal(four, pool):
+    before = run_stages(four, pool)
     Path(before.of("cams")[0].uri).unlink()
 
-    assert made(four, pool).counts() == {"cams": (4, 0, 4), "masks": (4, 0, 0)}
+    assert run_stages(four, pool).counts() == {"cams": (4, 0, 4), "masks": (4, 0, 0)}
 
 
-def test_fresh_makes_all_anew(four, pool):
-    before = made(four, pool)
+def test_fresh_recomputes_all_rows(four, pool):
+    before = run_stages(four, pool)
 
-    after = made(four, pool, reuse=Reuse(fresh=True))
+    after = run_stages(four, pool, reuse=Reuse(fresh=True))
 
     assert after.counts() == before.counts()
     assert after.rows("masks") == before.rows("masks")
@@ -120,9 +120,9 @@ def test_fresh_makes_all_anew(four, pool):
 def test_rows_do_not_depend_on_the_number_of_shards(four, pool):
     for name in "efghij":
         four.add(name)
-    before = made(four, pool)
+    before = run_stages(four, pool)
 
-    after = made(four, pool, execution={"shards": 3})
+    after = run_stages(four, pool, execution={"shards": 3})
 
     assert len(after.of("cams")) == 3
     assert after.rows("cams") == before.rows("cams")
@@ -130,7 +130,7 @@ def test_rows_do_not_depend_on_the_number_of_shards(four, pool):
     assert {stage: images for stage, (images, _, _) in after.counts().items()} == {"cams": 10, "masks": 10}
 
 
-def test_a_photo_that_cannot_be_used_is_a_row(four, pool):
+def test_an_unusable_photo_is_a_row_with_an_error(four, pool):
     photos = prepared(four, "mask_scores")
     (four.folder / "b.png").write_bytes(b"<html>gone</html>")
     (four.folder / "c.png").unlink()
@@ -146,7 +146,7 @@ def test_a_photo_that_cannot_be_used_is_a_row(four, pool):
     assert masks["c"]["error"] == f"no CAMs: {four.folder}/c.png does not exist"
 
 
-def test_a_photo_is_a_reject_of_the_stage_that_could_not_use_it_only(four, pool):
+def test_a_photo_is_rejected_only_by_the_stage_that_could_not_use_it(four, pool):
     photos = prepared(four)
     (four.folder / "b.png").unlink()
 
@@ -161,7 +161,7 @@ def test_a_photo_is_a_reject_of_the_stage_that_could_not_use_it_only(four, pool)
     masks.check()
 
 
-def test_a_photo_that_failed_for_good_is_not_tried_again(four, pool):
+def test_a_photo_that_failed_permanently_is_not_retried(four, pool):
     photos = prepared(four)
     (four.folder / "b.png").unlink()
     first = make_run(photos, pool)
@@ -173,7 +173,7 @@ def test_a_photo_that_failed_for_good_is_not_tried_again(four, pool):
 
 
 class Photos(BaseHTTPRequestHandler):
-    """Serves the server's folder, or says that it is too busy."""
+    """A request handler that serves the server's folder, or answers 503 while the server is busy."""
 
     def do_GET(self):
         content = (self.server.folder / self.path.lstrip("/")).read_bytes()
@@ -184,12 +184,12 @@ class Photos(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def server(four):
-    """A web server of the four photos, `busy` at first."""
+    """Yield a web server of the four photos that is busy at first."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Photos) as server:
         server.folder, server.busy = four.folder, True
         thread = threading.Thread(target=server.serve_forever)
@@ -200,14 +200,14 @@ def server(four):
 
 
 def over_the_network(run, server, name):
-    """The run with one photo read from the server."""
+    """Return the run with one photo read from the server."""
     uri = f"http://127.0.0.1:{server.server_port}/{name}.png"
     (photos,) = run.inputs.shards.values()
     moved = tuple(dataclasses.replace(each, uri=uri) if each.image_id == name else each for each in photos)
     return dataclasses.replace(run, inputs=dataclasses.replace(run.inputs, shards={0: moved}))
 
 
-def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool, server):
+def test_a_photo_with_a_transient_failure_is_retried(four, pool, server):
     run = over_the_network(prepared(four, "cams"), server, "b")
 
     first = make_run(run, pool)
@@ -228,19 +228,19 @@ def test_a_photo_that_failed_for_a_cause_that_may_pass_is_tried_again(four, pool
     assert {row["status"] for row in second.rows("cams").values()} == {"ok"}
 
 
-def test_a_stage_cannot_go_on_without_the_artifact_it_reads(four, pool):
-    cams = made(four, pool, "cams")
+def test_a_missing_upstream_artifact_fails_the_stage(four, pool):
+    cams = run_stages(four, pool, "cams")
     run = prepared(four)
     plan = planned(run, STAGES["masks"], 0, cams.records)
     Path(cams.of("cams")[0].uri).unlink()
 
     with pytest.raises(ArtifactError, match=r"\.parquet is missing: run again"):
-        made_shard(run, STAGES["masks"], plan, pool)
+        make_or_reuse_shard(run, STAGES["masks"], plan, pool)
     assert not Path(run.store.artifact_uri(plan.key)).exists()
 
 
-def test_a_job_can_be_sent_to_a_worker_and_names_its_photos(four, pool):
-    made(four, pool, "cams")
+def test_a_job_sent_to_a_worker_holds_the_photos_to_compute(four, pool):
+    run_stages(four, pool, "cams")
     four.add("e")
     grown = prepared(four, "cams")
     plan = planned(grown, STAGES["cams"], 0, {})
@@ -252,8 +252,8 @@ def test_a_job_can_be_sent_to_a_worker_and_names_its_photos(four, pool):
     assert sent.plan == job.plan
 
 
-def test_a_job_reads_the_upstream_rows_of_its_photos_only(four, pool):
-    cams = made(four, pool, "cams")
+def test_a_job_reads_only_the_upstream_rows_of_photos_to_compute(four, pool):
+    cams = run_stages(four, pool, "cams")
     run = prepared(four)
     whole = planned(run, STAGES["masks"], 0, cams.records)
     part = dataclasses.replace(whole, copies={"earlier": ("a", "d")})

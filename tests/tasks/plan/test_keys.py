@@ -49,16 +49,16 @@ def test_digest_does_not_depend_on_the_order_of_keys():
     ("one", "other"),
     [([1, 2], [2, 1]), ([1, [2]], [[1], 2]), ("1", 1), (1, 1.0), (None, ""), (b"a", b"b"), ([], None), (0, False)],
 )
-def test_digest_tells_values_apart(one, other):
+def test_digests_of_different_values_differ(one, other):
     assert digest(one) != digest(other)
 
 
-def test_digest_takes_numpys_doubles_for_what_they_are():
+def test_digest_treats_numpy_doubles_as_floats():
     assert digest([np.float64(0.5)]) == digest([0.5])
 
 
 @pytest.mark.parametrize("value", [np.float32(0.5), np.int64(3), np.zeros(2), {1, 2}, Row("1")])
-def test_digest_refuses_what_has_no_one_way_to_be_written(value):
+def test_digest_refuses_values_without_a_canonical_form(value):
     with pytest.raises(TypeError, match=f"expected numbers, text, bytes, lists or dicts, got {type(value).__name__}"):
         digest({"value": [value]})
 
@@ -70,7 +70,7 @@ def test_digest_refuses_what_has_no_one_way_to_be_written(value):
         {"size_bytes": 1235},
         {"fingerprint": "1234-98"},
         {"class_ids": (3,)},
-        {"class_ids": (15, 3)},  # another order of CAMs in its row
+        {"class_ids": (15, 3)},  # the order of the labels is the order of the CAMs
         {"class_ids": ()},
     ],
 )
@@ -82,11 +82,11 @@ def test_photo_digest_changes_with_file_and_labels(change):
     "change",
     [{"truth_fingerprint": "77-2"}, {"truth_uri": None, "truth_fingerprint": None}, {"uri": "/moved/1.jpg"}],
 )
-def test_photo_digest_does_not_change_with_truth_or_place(change):
+def test_photo_digest_does_not_change_with_truth_or_location(change):
     assert photo_digest(dataclasses.replace(PHOTO, **change)) == photo_digest(PHOTO)
 
 
-def test_content_key_depends_on_ids_and_digests_but_not_on_their_order():
+def test_content_key_depends_on_ids_and_digests_in_any_order():
     key = content_key({"a": "1", "b": "2"})
 
     assert key == content_key({"b": "2", "a": "1"})

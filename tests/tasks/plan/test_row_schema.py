@@ -9,7 +9,7 @@ from clipes_core.errors import ErrorKind, PhotoError
 
 @dataclass(frozen=True, kw_only=True)
 class TextRow:
-    """A row that stands for no photo."""
+    """A row that does not belong to a photo."""
 
     name: str = column("string")
     feature: tuple[float, ...] = column("list<float32>", ())
@@ -18,7 +18,7 @@ class TextRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeRow(PhotoRow):
-    """A row that stands for a photo."""
+    """A row that belongs to a photo."""
 
     class_ids: tuple[int, ...] = column("list<int16>")
     size: int | None = column("int64", None)
@@ -26,18 +26,18 @@ class SizeRow(PhotoRow):
 
 @dataclass(frozen=True)
 class BareRow:
-    """A row with a field that states no type."""
+    """A row with a field that has no Arrow type."""
 
     name: str = column("string")
     size: int = 0
 
 
-def test_a_field_states_the_type_of_its_column():
+def test_a_field_determines_the_type_of_its_column():
     expected = [("name", pa.string()), ("feature", pa.list_(pa.float32())), ("cells", pa.list_(pa.list_(pa.uint8())))]
     assert schema_of(TextRow) == pa.schema(expected)
 
 
-def test_rows_of_photos_have_their_digests_after_the_columns_of_every_photo():
+def test_digests_follow_the_columns_common_to_all_photo_rows():
     schema = schema_of(SizeRow)
     assert schema.names == ["image_id", "status", "error", "error_kind", *DIGESTS, "class_ids", "size"]
     assert {str(schema.field(name).type) for name in schema.names[:6]} == {"string"}
@@ -45,7 +45,7 @@ def test_rows_of_photos_have_their_digests_after_the_columns_of_every_photo():
     assert not set(DIGESTS) & {each.name for each in fields(SizeRow)}  # the worker adds them
 
 
-def test_a_field_without_a_type_is_named():
+def test_the_error_for_a_field_without_a_type_names_it():
     with pytest.raises(TypeError, match=r"^BareRow\.size states no Arrow type: declare it with column\(\.\.\.\)$"):
         schema_of(BareRow)
 
@@ -56,18 +56,18 @@ def test_a_field_without_a_default_must_be_set():
     assert SizeRow(image_id="a", class_ids=(3,)).size is None
 
 
-def test_a_photo_has_a_result_until_an_error_says_otherwise():
+def test_a_row_without_an_error_has_status_ok():
     row = SizeRow(image_id="a", class_ids=(3,), size=7)
     assert (row.status, row.error, row.error_kind) == ("ok", None, None)
 
 
-def test_a_failed_photo_has_the_reason_and_its_kind():
+def test_the_row_of_a_failed_photo_has_reason_and_kind():
     row = SizeRow.failed("a", PhotoError(ErrorKind.TOO_SMALL, "a.jpg is 1x1"), class_ids=(3, 5))
     expected = {"status": "error", "error": "a.jpg is 1x1", "error_kind": "too_small"}
     assert row == SizeRow(image_id="a", class_ids=(3, 5), size=None, **expected)
 
 
-def test_a_photo_without_an_upstream_result_is_refused_with_the_reason():
+def test_a_photo_without_an_upstream_result_fails_with_the_upstream_reason():
     check_upstream({"status": "ok", "error": None}, "mask")
     with pytest.raises(PhotoError, match=r"^no mask: a\.jpg is empty$") as caught:
         check_upstream({"status": "error", "error": "a.jpg is empty"}, "mask")

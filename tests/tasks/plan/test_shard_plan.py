@@ -45,8 +45,8 @@ def plan(store, listed, stage="cams", above=None, shard=0, stage_key=STAGE_KEY, 
     return plan_shard(STAGES[stage], shard, stage_key, inputs, store, UPSTREAM, above or {}, Reuse(**reuse))
 
 
-def make(store, plan, kinds=None, complete=True, age=0):
-    """Write the artifact that a plan asks for; `kinds` are the errors of some of its rows, `age` is in seconds."""
+def write_planned(store, plan, kinds=None, complete=True, age=0):
+    """Write the planned artifact, `age` seconds old; `kinds` maps ids of failed rows to their error kinds."""
     with store.writer(plan.key, STAGES[plan.key.stage].schema, {}) as artifact:
         for each in plan.photos:
             kind = (kinds or {}).get(each.image_id)
@@ -60,8 +60,8 @@ def make(store, plan, kinds=None, complete=True, age=0):
     return path
 
 
-def made(store, listed, stage="cams", above=None, **settings):
-    return make(store, plan(store, listed, stage, above), **settings)
+def write_artifact(store, listed, stage="cams", above=None, **settings):
+    return write_planned(store, plan(store, listed, stage, above), **settings)
 
 
 def ids(listed):
@@ -69,11 +69,11 @@ def ids(listed):
 
 
 def copied(plan):
-    """File name -> ids of the rows taken from it."""
+    """Return the ids of the rows to copy from each file name."""
     return {Path(uri).name: "".join(image_ids) for uri, image_ids in plan.copies.items()}
 
 
-def test_with_nothing_there_all_is_computed(store):
+def test_an_empty_store_computes_all_rows(store):
     found = plan(store, photos())
 
     assert not found.cached
@@ -83,7 +83,7 @@ def test_with_nothing_there_all_is_computed(store):
     assert found.upstream == UPSTREAM
 
 
-def test_the_artifacts_name_follows_from_what_it_is_made_from(store):
+def test_the_artifact_key_contains_the_digest_of_its_inputs(store):
     found = plan(store, photos())
 
     assert found.key == ArtifactKey("cams", STAGE_KEY, 0, content_key(found.input_digests))
@@ -91,8 +91,8 @@ def test_the_artifacts_name_follows_from_what_it_is_made_from(store):
     assert len(set(found.input_digests.values())) == 4
 
 
-def test_with_all_there_nothing_is_computed(store):
-    made(store, photos())
+def test_a_complete_artifact_is_cached(store):
+    write_artifact(store, photos())
 
     found = plan(store, photos("dcba"))
 
@@ -102,8 +102,8 @@ def test_with_all_there_nothing_is_computed(store):
     assert found.copied == 0
 
 
-def test_fresh_uses_nothing_that_is_there(store):
-    made(store, photos())
+def test_fresh_reuses_nothing(store):
+    write_artifact(store, photos())
 
     found = plan(store, photos(), fresh=True)
 
@@ -113,8 +113,8 @@ def test_fresh_uses_nothing_that_is_there(store):
 
 
 @pytest.mark.parametrize("change", [{"fingerprint": "100-2"}, {"size_bytes": 101}, {"class_ids": (3, 5)}])
-def test_only_a_changed_photo_is_computed(store, change):
-    before = made(store, photos())
+def test_only_a_changed_photo_is_recomputed(store, change):
+    before = write_artifact(store, photos())
 
     found = plan(store, (photo("a"), photo("b", **change), photo("c"), photo("d")))
 
@@ -125,7 +125,7 @@ def test_only_a_changed_photo_is_computed(store, change):
 
 
 def test_only_an_added_photo_is_computed(store):
-    before = made(store, photos("abc"))
+    before = write_artifact(store, photos("abc"))
 
     found = plan(store, photos("abcd"))
 
@@ -133,8 +133,8 @@ def test_only_an_added_photo_is_computed(store):
     assert ids(found.to_compute) == ["d"]
 
 
-def test_a_removed_photo_makes_another_artifact_of_copied_rows(store):
-    before = made(store, photos("abcd"))
+def test_removing_a_photo_copies_the_other_rows(store):
+    before = write_artifact(store, photos("abcd"))
 
     found = plan(store, photos("abd"))
 
@@ -143,17 +143,17 @@ def test_a_removed_photo_makes_another_artifact_of_copied_rows(store):
     assert found.to_compute == ()
 
 
-def test_a_set_that_was_there_before_is_there_again(store):
-    made(store, photos("abc"), age=60)
-    made(store, photos("abcd"))
+def test_an_older_artifact_of_the_same_photos_is_cached(store):
+    write_artifact(store, photos("abc"), age=60)
+    write_artifact(store, photos("abcd"))
 
     assert plan(store, photos("abc")).cached
 
 
-def test_rows_are_copied_from_older_artifacts_where_the_newest_lacks_them(store):
-    oldest = made(store, photos("abc"), age=120)
-    older = made(store, photos("bd"), age=60)
-    newest = made(store, photos("ef"))
+def test_rows_that_the_newest_artifact_lacks_are_copied_from_older_ones(store):
+    oldest = write_artifact(store, photos("abc"), age=120)
+    older = write_artifact(store, photos("bd"), age=60)
+    newest = write_artifact(store, photos("ef"))
 
     found = plan(store, photos("abcdeg"))
 
@@ -161,9 +161,9 @@ def test_rows_are_copied_from_older_artifacts_where_the_newest_lacks_them(store)
     assert ids(found.to_compute) == ["g"]
 
 
-def test_a_broken_artifact_is_made_again_from_what_older_ones_hold(store):
-    older = made(store, photos("ab"), age=60)
-    newest = made(store, photos("abc"))
+def test_a_broken_artifact_is_rebuilt_from_rows_of_older_ones(store):
+    older = write_artifact(store, photos("ab"), age=60)
+    newest = write_artifact(store, photos("abc"))
     newest.write_bytes(newest.read_bytes()[:-100])
 
     found = plan(store, photos("abc"))
@@ -174,7 +174,7 @@ def test_a_broken_artifact_is_made_again_from_what_older_ones_hold(store):
 
 
 def test_nothing_is_copied_from_an_artifact_whose_rows_fail_their_checksum(store):
-    before = made(store, photos("ab"))
+    before = write_artifact(store, photos("ab"))
     with pq.ParquetFile(before) as parquet:
         column = parquet.metadata.row_group(0).column(parquet.schema_arrow.names.index("input_digest"))
     content = bytearray(before.read_bytes())
@@ -196,8 +196,8 @@ def test_nothing_is_copied_from_a_file_of_another_program(store):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind.transient])
-def test_a_row_that_failed_for_a_cause_that_may_pass_is_computed_again(store, kind):
-    before = made(store, photos(), kinds={"c": kind}, complete=False)
+def test_a_row_with_a_transient_failure_is_recomputed(store, kind):
+    before = write_artifact(store, photos(), kinds={"c": kind}, complete=False)
 
     found = plan(store, photos())
 
@@ -207,16 +207,16 @@ def test_a_row_that_failed_for_a_cause_that_may_pass_is_computed_again(store, ki
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if not kind.transient])
-def test_a_row_that_failed_for_good_is_kept(store, kind):
-    before = made(store, photos(), kinds={"c": kind})
+def test_a_row_that_failed_permanently_is_kept(store, kind):
+    before = write_artifact(store, photos(), kinds={"c": kind})
 
     assert plan(store, photos()).cached
     assert copied(plan(store, photos("abcde"))) == {before.name: "abcd"}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ErrorKind if kind != ErrorKind.UPSTREAM])
-def test_errors_are_tried_again_where_that_is_wished(store, kind):
-    before = made(store, photos(), kinds={"c": kind}, complete=not kind.transient)
+def test_retry_errors_recomputes_failed_rows(store, kind):
+    before = write_artifact(store, photos(), kinds={"c": kind}, complete=not kind.transient)
 
     found = plan(store, photos(), retry_errors=True)
 
@@ -226,8 +226,8 @@ def test_errors_are_tried_again_where_that_is_wished(store, kind):
 
 
 @pytest.mark.parametrize("kinds", [{}, {"c": ErrorKind.UPSTREAM}])
-def test_a_shard_without_errors_of_its_own_has_none_to_try_again(store, kinds):
-    before = made(store, photos(), kinds=kinds)
+def test_retry_errors_keeps_rows_that_failed_upstream(store, kinds):
+    before = write_artifact(store, photos(), kinds=kinds)
 
     assert plan(store, photos(), retry_errors=True).cached
     assert copied(plan(store, photos("abcde"), retry_errors=True)) == {before.name: "abcd"}
@@ -237,8 +237,8 @@ def damaged(path, stage, column):
     flip_in_page(path, 0, STAGES[stage].schema.names.index(column))
 
 
-def test_a_damaged_page_counts_until_it_is_read(store, caplog):
-    before = made(store, photos())
+def test_a_damaged_page_is_only_noticed_by_verify(store, caplog):
+    before = write_artifact(store, photos())
     damaged(before, "cams", "notes")
 
     assert plan(store, photos()).cached
@@ -249,22 +249,22 @@ def test_a_damaged_page_counts_until_it_is_read(store, caplog):
     assert f"{before} cannot be read" in caplog.text
 
 
-def test_what_is_verified_and_whole_is_cached(store):
-    made(store, photos())
+def test_an_intact_artifact_is_cached_with_verify(store):
+    write_artifact(store, photos())
     assert plan(store, photos(), verify=True).cached
 
 
-def test_rows_of_a_damaged_artifact_are_not_planned_to_be_copied_where_all_is_read(store):
-    older = made(store, photos("ab"), age=60)
-    damaged(made(store, photos("abc")), "cams", "notes")
+def test_no_rows_are_copied_from_an_artifact_that_verify_finds_damaged(store):
+    older = write_artifact(store, photos("ab"), age=60)
+    damaged(write_artifact(store, photos("abc")), "cams", "notes")
 
     assert copied(plan(store, photos("abcd"), verify=True)) == {older.name: "ab"}
 
 
 @pytest.mark.parametrize("stage", ["prompts", "prompt_scores", "mask_scores"])
-def test_what_the_run_itself_reads_is_always_read_wholly(store, stage):
+def test_scores_that_the_run_reads_are_always_verified(store, stage):
     above = {read.name: dict.fromkeys("ab", "1") for read in STAGES[stage].photo_upstream}
-    before = made(store, photos("ab"), stage, above)
+    before = write_artifact(store, photos("ab"), stage, above)
     assert plan(store, photos("ab"), stage, above).cached
 
     damaged(before, stage, "input_digest")
@@ -272,20 +272,20 @@ def test_what_the_run_itself_reads_is_always_read_wholly(store, stage):
     assert not plan(store, photos("ab"), stage, above).cached
 
 
-def test_three_kinds_of_failure_may_pass():
+def test_three_kinds_of_failure_are_transient():
     assert {kind for kind in ErrorKind if kind.transient} == {"network", "timeout", "out_of_memory"}
 
 
 def test_rows_of_another_stage_key_or_shard_are_not_copied(store):
-    made(store, photos())
+    write_artifact(store, photos())
 
     assert len(plan(store, photos(), stage_key="6" * 16).to_compute) == 4
     assert len(plan(store, photos(), shard=1).to_compute) == 4
 
 
-def test_a_row_follows_the_row_it_is_made_from(store):
+def test_a_row_is_recomputed_if_its_upstream_row_changed(store):
     above = {"cams": dict.fromkeys("abcd", "1")}
-    before = made(store, photos(), "masks", above)
+    before = write_artifact(store, photos(), "masks", above)
 
     assert plan(store, photos(), "masks", above).cached
     found = plan(store, photos(), "masks", {"cams": {**above["cams"], "b": "2"}})
@@ -293,9 +293,9 @@ def test_a_row_follows_the_row_it_is_made_from(store):
     assert ids(found.to_compute) == ["b"]
 
 
-def test_a_row_whose_upstream_row_is_not_made_yet_is_computed(store):
+def test_a_row_whose_upstream_row_does_not_exist_yet_is_computed(store):
     above = {"cams": dict.fromkeys("abcd", "1")}
-    before = made(store, photos(), "masks", above)
+    before = write_artifact(store, photos(), "masks", above)
 
     found = plan(store, photos(), "masks", {"cams": dict.fromkeys("abd", "1")})
 
@@ -305,9 +305,9 @@ def test_a_row_whose_upstream_row_is_not_made_yet_is_computed(store):
     assert ids(found.to_compute) == ["c"]
 
 
-def test_an_artifact_of_the_known_rows_alone_is_not_the_whole_shard(store):
+def test_an_artifact_without_the_rows_to_come_is_not_cached(store):
     above = {"cams": dict.fromkeys("ab", "1")}
-    before = made(store, photos("ab"), "masks", above)
+    before = write_artifact(store, photos("ab"), "masks", above)
 
     found = plan(store, photos("abc"), "masks", above)
 
@@ -315,9 +315,9 @@ def test_an_artifact_of_the_known_rows_alone_is_not_the_whole_shard(store):
     assert copied(found) == {before.name: "ab"}
 
 
-def test_a_changed_truth_is_scored_again(store):
+def test_a_photo_with_a_changed_truth_is_rescored(store):
     above = {name: dict.fromkeys("ab", "1") for name in ("cams", "masks")}
-    before = made(store, photos("ab"), "mask_scores", above)
+    before = write_artifact(store, photos("ab"), "mask_scores", above)
 
     found = plan(store, (photo("a"), photo("b", truth_fingerprint="9-2")), "mask_scores", above)
 
@@ -326,36 +326,36 @@ def test_a_changed_truth_is_scored_again(store):
 
 
 @pytest.mark.parametrize("stage", ["cams", "masks"])
-def test_a_changed_truth_moves_no_other_stage(store, stage):
+def test_a_changed_truth_recomputes_no_other_stage(store, stage):
     above = {"cams": {"a": "1"}} if stage == "masks" else {}
-    made(store, (photo("a"),), stage, above)
+    write_artifact(store, (photo("a"),), stage, above)
 
     assert plan(store, (photo("a", truth_uri=None, truth_fingerprint=None),), stage, above).cached
 
 
-def test_a_score_follows_mask_and_cams(store):
+def test_a_score_is_recomputed_if_its_mask_or_cams_changed(store):
     above = {name: {"a": "1"} for name in ("cams", "masks")}
-    made(store, photos("a"), "mask_scores", above)
+    write_artifact(store, photos("a"), "mask_scores", above)
 
     assert plan(store, photos("a"), "mask_scores", above).cached
     for changed in above:
         assert not plan(store, photos("a"), "mask_scores", {**above, changed: {"a": "2"}}).cached
 
 
-def test_digests_of_an_artifacts_rows(store):
-    before = made(store, photos("ab"))
+def test_output_digests_are_read_from_an_artifact(store):
+    before = write_artifact(store, photos("ab"))
     assert output_digests(store, str(before)) == {"a": "row of a", "b": "row of b"}
 
 
-def test_digests_of_a_missing_artifact(store):
+def test_output_digests_of_a_missing_artifact_are_an_error(store):
     with pytest.raises(ArtifactError, match="is missing"):
         output_digests(store, store.artifact_uri(plan(store, photos()).key))
 
 
-def test_digests_known_before_a_shard_is_made(store):
+def test_planned_digests_are_those_of_existing_rows(store):
     assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {}
-    made(store, photos("ab"), age=60)
-    made(store, photos("cd"))
+    write_artifact(store, photos("ab"), age=60)
+    write_artifact(store, photos("cd"))
 
     assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {
         "a": "row of a",

@@ -36,30 +36,30 @@ def test_a_key_is_the_digest_of_name_version_settings_and_upstream_keys():
         (BASE, OTHER, Lengths({"words": ["a"]}, name="top", version=3, upstream=(BASE,))),
     ],
 )
-def test_a_key_changes_with_each_of_them(changed):
+def test_a_key_changes_with_settings_version_or_upstream(changed):
     assert top_key(*changed) != top_key(BASE, OTHER, TOP)
 
 
-def test_a_key_does_not_depend_on_what_does_not_change_a_result():
+def test_a_key_ignores_attributes_that_do_not_change_results():
     same = Lengths({"power": 2}, name="base", workers="gpu", enabled_by="base.enabled=true", pooled=True)
     assert stage_keys((same,), INPUTS) == stage_keys((BASE,), INPUTS)
 
 
-class Waits(Lengths):
+class Waiting(Lengths):
     """A stage whose settings are not known yet."""
 
     def reads(self, inputs):
         return None
 
 
-def test_a_stage_that_waits_for_a_setting_has_no_key_and_neither_have_those_that_read_it():
-    waits = Waits(name="waits")
+def test_a_stage_waiting_for_a_setting_and_its_downstream_have_no_key():
+    waits = Waiting(name="waits")
     reads_it = Lengths(name="reads_it", upstream=(BASE, waits))
     reads_that = Lengths(name="reads_that", upstream=(reads_it,))
     assert list(stage_keys((BASE, waits, reads_it, reads_that, OTHER), INPUTS)) == ["base", "other"]
 
 
-def test_the_key_of_a_stage_without_upstream_needs_no_other_stage():
+def test_the_key_of_a_stage_without_upstream_needs_only_that_stage():
     assert key_without_upstream(BASE, INPUTS) == stage_keys((BASE, OTHER, TOP), INPUTS)["base"]
     with pytest.raises(AssertionError):
         key_without_upstream(TOP, INPUTS)
@@ -76,16 +76,17 @@ def test_the_key_of_a_stage_without_upstream_needs_no_other_stage():
         ({"needs_truth": True, "needs_labels": True, "sampled": True}, "d"),
     ],
 )
-def test_a_photo_has_a_row_if_it_has_all_that_the_stage_needs(needs, expected):
+def test_a_photo_has_a_row_if_it_has_everything_the_stage_needs(needs, expected):
     photos = photo("a"), photo("b", truth=False), photo("c", class_ids=()), photo("d")
     inputs = run_inputs(photos, sample=frozenset("bcd"))
     stage = Lengths(**needs)
     assert "".join(each.image_id for each in photos if stage.has_row(each, inputs)) == expected
 
 
-def test_the_title_names_the_unit_of_the_rows_unless_they_are_photos_or_texts():
+def test_the_title_names_the_unit_unless_rows_are_photos_or_texts():
     assert [Lengths(kind=kind).title for kind in (TEXT_ROWS, EVALUATION_ROWS, TRAINING_ROWS)] == [
-        *("lengths", "lengths"),
+        "lengths",
+        "lengths",
         "lengths (iterations)",
     ]
 
@@ -94,16 +95,16 @@ def test_the_columns_are_those_of_the_row():
     assert Lengths().schema == schema_of(LengthRow)
 
 
-def test_only_stages_of_photos_are_read_photo_by_photo():
+def test_only_stages_with_a_row_per_photo_are_read_by_photo():
     texts, training, scores = Lengths(kind=TEXT_ROWS), Lengths(kind=TRAINING_ROWS), Lengths(kind=EVALUATION_ROWS)
     stage = Lengths(upstream=(texts, BASE, training, scores))
     assert stage.photo_upstream == (BASE, scores)
 
 
-def test_a_stage_is_part_of_every_run_unless_it_says_otherwise():
+def test_a_stage_is_enabled_by_default():
     assert Lengths().enabled(INPUTS.config)
 
 
-def test_a_stage_must_say_what_it_reads_and_how_it_makes_its_rows():
+def test_a_stage_must_define_reads_and_rows():
     with pytest.raises(TypeError, match=r"abstract methods '?reads'?, '?rows'?"):
         Stage()

@@ -23,7 +23,7 @@ def levels(level):
 
 
 def masks(folder):
-    """Write masks of 2 x 2 px in two shards, of which one photo has none."""
+    """Write masks of 2 x 2 px in two shards; one photo has no mask."""
     ids = levels(1)
     first = [mask_row("a", ids, levels(100)), mask_row("b", ids, levels(250))]
     second = [mask_row("c", ids, levels(200)), MasksRow.failed("d", GONE, class_ids=(1,))]
@@ -31,18 +31,18 @@ def masks(folder):
 
 
 def scored(image_id, right, wrong=0):
-    """Return the scores of a mask with some pixels of class 1 right, and some taken for background."""
+    """Return the scores of a mask with `right` correct pixels of class 1 and `wrong` pixels predicted as background."""
     cells = {"truth": (1, 1), "prediction": (1, 0), "pixels": (right, wrong)}
     return MaskScoresRow(image_id=image_id, scored=("pseudo_mask",) * 2, background_power=(1.0,) * 2, **cells)
 
 
-def test_confidence_is_over_the_pixels_of_all_masks(tmp_path):
+def test_the_confidence_histogram_covers_the_pixels_of_all_masks(tmp_path):
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS)
     assert facts.masks == 3
     assert {level: count for level, count in enumerate(facts.confidence) if count} == {100: 4, 200: 4, 250: 4}
 
 
-def test_photos_are_chosen_by_miou_if_any_is_scored(tmp_path):
+def test_photos_are_chosen_by_miou_if_any_photo_is_scored(tmp_path):
     rows = [scored("b", 1, 3), scored("a", 3, 1), scored("c", 4), MaskScoresRow.failed("d", GONE)]
     scores = write_artifact(str(tmp_path), MASK_SCORES, rows)
     facts = plain_facts(tmp_path, *masks(tmp_path), scores, photos=PHOTOS, settings=THREE)
@@ -51,7 +51,7 @@ def test_photos_are_chosen_by_miou_if_any_is_scored(tmp_path):
     assert facts.listed.chosen.keys() == set("abc")
 
 
-def test_photos_are_chosen_by_confidence_if_none_is_scored(tmp_path):
+def test_photos_are_chosen_by_confidence_if_no_photo_is_scored(tmp_path):
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS, settings=THREE)
     assert facts.basis == "confidence"
     assert (facts.picks.best, facts.picks.worst, facts.picks.random) == (("b",), ("a",), ("c",))
@@ -77,14 +77,14 @@ def test_rejects_are_counted_by_stage_and_kind_and_the_first_are_listed(tmp_path
     assert found.listed[0]["reason"] == "p0 is missing"
 
 
-def test_a_class_has_the_sentences_of_all_its_texts(tmp_path):
+def test_the_sentences_of_a_class_are_those_of_all_its_texts(tmp_path):
     texts = [(1, ("a cat.",)), (1, ("a kitten.",)), (2, ("a dog.", "the dog.")), (0, ("sky.",))]
     rows = [TextRow(class_id=class_id, name="-", sentences=said, feature=(1.0,)) for class_id, said in texts]
     facts = plain_facts(tmp_path, write_artifact(str(tmp_path), TEXTS, rows))
     assert facts.sentences == {1: ("a cat.", "a kitten."), 2: ("a dog.", "the dog."), 0: ("sky.",)}
 
 
-def test_a_run_that_only_listed_its_photos_has_their_counts_alone(tmp_path):
+def test_a_run_that_only_listed_photos_has_only_photo_counts(tmp_path):
     facts = plain_facts(tmp_path, photos=PHOTOS)
     assert (facts.listed.photos, facts.masks, facts.confidence.sum(), facts.basis) == (4, 0, 0, "nothing")
     assert (facts.rejects.groups, facts.sentences, facts.segmenter.curve) == ({}, {}, ())
@@ -92,7 +92,7 @@ def test_a_run_that_only_listed_its_photos_has_their_counts_alone(tmp_path):
 
 
 @pytest.mark.parametrize("stage", [MASKS, MASK_SCORES])
-def test_an_artifact_that_cannot_be_read_is_noted_and_the_others_are_used(tmp_path, stage):
+def test_an_unreadable_artifact_is_noted_and_the_others_are_used(tmp_path, stage):
     records = [*masks(tmp_path), write_artifact(str(tmp_path), MASK_SCORES, [scored("a", 1)])]
     lost = next(record for record in records if record.stage == stage.name)
     Path(lost.uri).unlink()

@@ -18,8 +18,9 @@ def shown(facts, **run):
     return parsed(page(replace(facts, status=replace(facts.status, run={**facts.status.run, **run}))))
 
 
-def essentials(page):
-    return dict(zip(*([each.text for each in page.all(tag)] for tag in ("dt", "dd")), strict=True))
+def head_values(page):
+    terms, values = page.all("dt"), page.all("dd")
+    return {term.text: value.text for term, value in zip(terms, values, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -43,22 +44,22 @@ def test_the_head_has_the_start_in_utc_and_the_duration(facts, finished, duratio
         (["a {}.", "the {}."], ["a {}.", "the {}."], "a {}. · the {}."),
         ("the {}.", "auto", "the {}. (the best of the candidates)"),
         (None, "auto", "not chosen yet"),
-        (None, "a {}.", None),  # a ranking
+        (None, "a {}.", None),  # a run that ranks templates
     ],
 )
-def test_the_template_says_how_it_was_chosen(tmp_path, template, configured, expected):
+def test_the_template_is_shown_with_how_it_was_chosen(tmp_path, template, configured, expected):
     facts = plain_facts(tmp_path, settings={"prompts": {"template": configured}}, template=template)
-    assert essentials(shown(facts)).get("Template") == expected
+    assert head_values(shown(facts)).get("Template") == expected
 
 
-def test_the_essentials_describe_data_set_and_settings(facts, tmp_path):
-    found = essentials(shown(facts, rejected=3))
+def test_the_head_describes_data_set_and_settings(facts, tmp_path):
+    found = head_values(shown(facts, rejected=3))
     assert (found["Photos"], found["Data set"]) == ("2, and 3 rejected when listed", "voc, train_aug")
     assert (found["Background words"], found["CAMs"]) == ("1", "softmax, refinement: caa")
     assert found["Masks"] == "dense CRF, 10 iterations, confidence from crf"
     settings = {"prompts": {"background": False}, "cam": {"softmax": False, "refine": "none"}}
     settings |= {"crf": {"enabled": False}, "confidence": {"source": "cam"}, "dataset": {"format": "scenes", "seed": 7}}
-    other = essentials(shown(plain_facts(tmp_path / "other", settings=settings)))
+    other = head_values(shown(plain_facts(tmp_path / "other", settings=settings)))
     assert (other["Photos"], other["Data set"]) == ("0", "scenes, seed 7")
     assert (other["Background words"], other["CAMs"]) == ("none", "no softmax, refinement: none")
     assert other["Masks"] == "no CRF, confidence from cam"
@@ -75,11 +76,11 @@ def test_scores_are_shown_in_percent_and_gains_in_points(facts):
     assert [(score, cell["mIoU"], cell["over baseline"]) for score, cell in cells.items()] == [
         ("centre_box", "42.4%", "–"),
         ("pseudo_mask", "40.0%", "−2.4"),
-        ("segmenter", "50.0%", "–"),  # on other photos than the baseline
+        ("segmenter", "50.0%", "–"),  # not scored on the photos of the baseline
     ]
 
 
-def test_confidence_is_shown_from_its_lowest_bin_on(facts):
+def test_confidence_is_shown_from_the_lowest_nonempty_bin(facts):
     confidence = np.zeros(256, np.int64)
     confidence[[153, 255]] = 1, 3  # 0.6 and 1
     part = section(shown(replace(facts, confidence=confidence)), "confidence")
@@ -93,4 +94,4 @@ def test_confidence_is_shown_from_its_lowest_bin_on(facts):
 def test_a_run_without_results_has_no_sections_for_them(facts):
     page = shown(facts)
     assert [part.attributes["id"] for part in page.all("section")] == ["summary", "stages", "config"]
-    assert "Model digest" in essentials(page)
+    assert "Model digest" in head_values(page)

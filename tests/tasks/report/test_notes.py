@@ -16,20 +16,20 @@ EVALUATION = {"evaluation": {"split": "val"}}
 
 @pytest.fixture
 def facts(tmp_path):
-    """The facts of a run whose photos all have labels and truth, with nothing else to note."""
+    """Return the facts of a run whose photos all have labels and truth, so that there is nothing else to note."""
     ended = {"pseudo_mask": class_scores(0.5, images=2), "training": TRAINING}
     return plain_facts(tmp_path, photos=PHOTOS, settings=EVALUATION, metrics=ended)
 
 
-def changed(facts, run=None, metrics=None, **status):
-    """Return the facts with other entries of run.json and metrics.json, and other values of the status."""
+def updated(facts, run=None, metrics=None, **status):
+    """Return the facts with other entries of run.json and metrics.json and other values of the run status."""
     own = {"run": {**facts.status.run, **(run or {})}, "metrics": {**(facts.status.metrics or {}), **(metrics or {})}}
     return replace(facts, status=replace(facts.status, **own, **status))
 
 
 def with_masks(facts, masks=3, sure=75, unsure=25):
     confidence = np.zeros(256, np.int64)
-    confidence[243], confidence[242] = sure, unsure  # 243 is the lowest level from 0.95 on
+    confidence[243], confidence[242] = sure, unsure  # 243 is the lowest level of at least 0.95
     return replace(facts, masks=masks, confidence=confidence)
 
 
@@ -42,19 +42,19 @@ def texts(facts):
     return [note.text for note in notes(facts)]
 
 
-def test_a_complete_run_has_nothing_to_note(facts):
+def test_a_complete_run_has_no_notes(facts):
     assert notes(facts) == []
 
 
 @pytest.mark.parametrize(
     ("state", "tone"), [("completed", "good"), ("failed", "bad"), ("cancelled", "warn"), ("running", "plain")]
 )
-def test_a_state_has_its_tone(facts, state, tone):
-    assert state_of(changed(facts, {"state": state})) == (state, tone)
+def test_each_run_state_has_a_tone(facts, state, tone):
+    assert state_of(updated(facts, {"state": state})) == (state, tone)
 
 
-def test_a_run_without_its_process_is_interrupted(facts):
-    assert state_of(changed(facts, {"state": "running"}, interrupted=True)) == ("interrupted", "bad")
+def test_a_run_whose_process_is_gone_is_interrupted(facts):
+    assert state_of(updated(facts, {"state": "running"}, interrupted=True)) == ("interrupted", "bad")
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,26 @@ def test_a_run_without_its_process_is_interrupted(facts):
         ),
     ],
 )
-def test_a_run_that_did_not_complete_says_why_and_how_to_resume(facts, run, status, expected):
-    assert notes(changed(facts, run, **status)) == [expected]
+def test_the_note_on_an_incomplete_run_says_why_and_how_to_resume(facts, run, status, expected):
+    assert notes(updated(facts, run, **status)) == [expected]
 
 
 def test_the_headline_compares_the_masks_with_the_baseline(facts):
-    scored = with_masks(changed(facts, metrics={"centre_box": class_scores(0.424)}))
+    scored = with_masks(updated(facts, metrics={"centre_box": class_scores(0.424)}))
     compared = "3 pseudo masks, 50.0% mIoU: 7.6 points above the baseline, a box in the middle of the photo."
     sure = "75% of the mask pixels have a confidence of at least 0.95."
     assert headline(scored) == Note("good", f"{compared} {sure}")
 
-    worse = with_masks(changed(facts, metrics={"centre_box": class_scores(0.6)}), masks=1)
+    worse = with_masks(updated(facts, metrics={"centre_box": class_scores(0.6)}), masks=1)
     assert headline(worse).tone == "warn"
     assert headline(worse).text.startswith("1 pseudo mask, 50.0% mIoU: 10.0 points below the baseline")
 
-    equal = with_masks(changed(facts, metrics={"centre_box": class_scores(0.5)}))
+    equal = with_masks(updated(facts, metrics={"centre_box": class_scores(0.5)}))
     assert headline(equal).tone == "warn"
     assert headline(equal).text.startswith("3 pseudo masks, 50.0% mIoU: no better than the baseline")
 
 
-def test_the_headline_has_the_segmenters_score(facts):
+def test_the_headline_gives_the_score_of_the_segmenter(facts):
     unscored = replace(facts, status=replace(facts.status, metrics={"segmenter": class_scores(0.61, images=1)}))
     assert headline(with_masks(unscored, masks=2)) == Note(
         "plain",
@@ -100,20 +100,20 @@ def test_the_headline_has_the_segmenters_score(facts):
 
 def test_the_headline_of_a_run_without_masks_says_so(facts):
     assert headline(facts) == Note("warn", "This run has no pseudo masks.")
-    assert headline(changed(facts, {"until": "prompts"})).text == "This run ranks templates and makes no pseudo masks."
+    assert headline(updated(facts, {"until": "prompts"})).text == "This run ranks templates and makes no pseudo masks."
 
 
 def test_failed_and_missing_shards_are_counted_by_stage(facts):
     rows = [*shards("masks", failed=[3], completed=[0, 1], pending=[2]), *shards("cams", failed=range(13))]
     numbers = ", ".join(map(str, range(12)))
-    assert texts(changed(facts, shards=rows)) == [
+    assert texts(updated(facts, shards=rows)) == [
         f"cams: 13 of 13 shards failed (shard numbers: {numbers}, …).",
         "masks: 1 of 4 shards failed (shard numbers: 3).",
         "masks: 1 of 4 shards not computed yet.",
     ]
-    running = texts(changed(facts, {"state": "running"}, shards=shards("masks", pending=[2], running=[0])))
+    running = texts(updated(facts, {"state": "running"}, shards=shards("masks", pending=[2], running=[0])))
     assert running == [
-        "The run has not ended. This report shows the progress so far. At its end, the run writes a new one."
+        "The run has not ended. This report shows the progress so far. At its end, the run writes a new report."
     ]
 
 
@@ -123,7 +123,7 @@ def test_classes_without_a_photo_are_named(facts):
     ]
 
 
-def test_random_weights_make_the_results_meaningless(tmp_path):
+def test_random_weights_are_noted_as_giving_meaningless_results(tmp_path):
     settings = {**EVALUATION, "clip": {"pretrained": "random:0"}}
     ended = {"pseudo_mask": class_scores(0.5, images=2), "training": TRAINING}
     assert notes(plain_facts(tmp_path, photos=PHOTOS, settings=settings, metrics=ended)) == [
@@ -143,20 +143,20 @@ def test_random_weights_make_the_results_meaningless(tmp_path):
     ],
 )
 def test_photos_that_the_training_could_not_use_are_named(facts, lost, text):
-    assert notes(changed(facts, metrics={"training": {"reads": {"unusable_photos": lost}}})) == [Note("warn", text)]
+    assert notes(updated(facts, metrics={"training": {"reads": {"unusable_photos": lost}}})) == [Note("warn", text)]
 
 
-def test_an_evaluation_without_truth_says_what_to_set(facts):
+def test_the_note_on_an_evaluation_without_truth_says_what_to_set(facts):
     evaluated = replace(facts.segmenter, listed=PhotoCounts(3, 0, 0, {}, {}))
     assert texts(replace(facts, segmenter=evaluated)) == [
         "No photo of the evaluation has a true mask, so the segmenter is not scored. Set evaluation.truth."
     ]
 
 
-def test_the_worst_note_is_the_first(tmp_path):
+def test_notes_are_sorted_from_worst_to_least(tmp_path):
     photos = photo("a", (1,), truth=False), photo("b", (), truth=False)
     facts = plain_facts(tmp_path, photos=photos, rejects=[reject("c")], metrics={}, settings=EVALUATION)
-    stopped = changed(facts, {"until": "mask_scores"}, shards=shards("masks", failed=[0], pending=[1]))
+    stopped = updated(facts, {"until": "mask_scores"}, shards=shards("masks", failed=[0], pending=[1]))
     assert notes(stopped) == [
         Note("bad", "masks: 1 of 2 shards failed (shard numbers: 0)."),
         Note("warn", "masks: 1 of 2 shards not computed yet."),

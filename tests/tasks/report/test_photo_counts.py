@@ -25,9 +25,9 @@ def test_photos_are_counted_by_labels_and_truth(artifacts):
     assert found.chosen == {}
 
 
-def test_photos_that_are_wanted_are_kept_as_they_were_listed(artifacts):
+def test_wanted_photos_are_returned_as_they_were_listed(artifacts):
     assert count_photos(artifacts, MANIFEST_FILE, {"b", "c", "z"}).chosen == {"b": PHOTOS[1], "c": PHOTOS[2]}
 
 
-def test_a_run_without_the_file_has_no_photos(artifacts):
+def test_a_missing_list_of_photos_counts_as_empty(artifacts):
     assert count_photos(artifacts, EVALUATION_FILE, {"b"}) == PhotoCounts(0, 0, 0, {}, {})

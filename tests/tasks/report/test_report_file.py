@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.prepared import prepare_run
 from support.report_pages import cards, groups, notes, parsed, section, titles
-from support.report_runs import report_of, write_down
+from support.report_runs import report_of, write_run_files
 from support.small_runs import make_run, run_files
 
 from clipes.tasks.report.report_file import report_run, write_report
@@ -29,10 +29,10 @@ def truth_of(tiny, name, ids):
 
 @pytest.fixture(scope="module")
 def scenes_report(scenes_made):
-    return report_of(write_down(scenes_made))
+    return report_of(write_run_files(scenes_made))
 
 
-def test_scores_are_those_of_metrics_json_compared_with_the_baseline(scenes_report, scenes_made):
+def test_scores_of_metrics_json_are_compared_with_the_baseline(scenes_report, scenes_made):
     metrics = read_run(scenes_made.run.config.store, "scenes").metrics
     rows = {row.attributes["data-score"]: row for row in scenes_report.all("tr", having="data-score")}
     assert list(rows) == ["centre_box", "initial_cam", "refined_cam", "pseudo_mask"]
@@ -57,7 +57,7 @@ def test_classes_with_a_true_mask_are_listed_by_their_iou(scenes_report, scenes_
     assert "aeroplane" in notes(scenes_report)
 
 
-def test_confidence_is_over_the_pixels_of_all_masks(scenes_report, scenes_made):
+def test_the_confidence_histogram_covers_the_pixels_of_all_masks(scenes_report, scenes_made):
     counts = sum(np.array(row["confidence_histogram"]) for row in scenes_made.rows("masks").values())
     part = section(scenes_report, "confidence")
     assert part.values() == [pytest.approx(counts[243:].sum() / counts.sum())]
@@ -69,7 +69,7 @@ def test_confidence_is_over_the_pixels_of_all_masks(scenes_report, scenes_made):
     assert counts[: int(float(bars[0].attributes["title"].split()[1][:-1]) * 255)].sum() == 0
 
 
-def test_stages_have_their_shards_rows_and_times(scenes_report, scenes_made):
+def test_stages_are_listed_with_shards_rows_and_times(scenes_report, scenes_made):
     stages = read_run(scenes_made.run.config.store, "scenes").metrics["stages"]
     rows = {row.attributes["data-stage"]: row for row in scenes_report.all("tr", having="data-stage")}
     assert list(rows) == list(stages) == ["manifest", "texts", "cams", "masks", "mask_scores"]
@@ -81,7 +81,8 @@ def test_stages_have_their_shards_rows_and_times(scenes_report, scenes_made):
 def test_the_header_describes_the_run(scenes_report, scenes_made):
     assert scenes_report.one("h1").text == "scenes completed"
     assert scenes_report.one("title").text == "scenes: completed"
-    told = dict(zip(*([each.text for each in scenes_report.all(tag)] for tag in ("dt", "dd")), strict=True))
+    terms, values = scenes_report.all("dt"), scenes_report.all("dd")
+    told = {term.text: value.text for term, value in zip(terms, values, strict=True)}
     assert told["Model digest"] == scenes_made.run.inputs.model_digest
     assert told["Template"] == "a clean origami {}."
     assert told["Photos"] == "9"
@@ -90,7 +91,7 @@ def test_the_header_describes_the_run(scenes_report, scenes_made):
 
 
 def test_a_card_shows_a_photo_from_labels_to_mask(scenes_report):
-    assert len(cards(scenes_report)) == 9  # all of them
+    assert len(cards(scenes_report)) == 9  # all nine photos are shown
     assert {group: len(found) for group, found in groups(scenes_report).items()} == {"best": 3, "worst": 3, "random": 3}
     card = cards(scenes_report)["scene_00"]
     assert titles(card)[:4] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
@@ -121,7 +122,7 @@ def test_without_true_masks_the_most_and_the_least_confident_photos_are_shown(ti
     assert "Truth" not in titles(page)
 
 
-def test_scores_of_some_photos_have_their_number(tiny, reported):
+def test_the_number_of_scored_photos_is_noted_if_not_all_are(tiny, reported):
     tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
     tiny.add("b")
     page = reported()
@@ -129,7 +130,7 @@ def test_scores_of_some_photos_have_their_number(tiny, reported):
     assert list(cards(page)) == ["a"]
 
 
-def test_a_run_that_stops_early_names_what_is_missing(tiny, reported):
+def test_a_run_that_stops_early_notes_what_is_missing(tiny, reported):
     tiny.add("a", "cat;dog")
     page = reported(until="cams")
     assert "asked to stop after cams, so these stages did not run: masks, mask_scores" in notes(page)
@@ -140,14 +141,14 @@ def test_a_run_that_stops_early_names_what_is_missing(tiny, reported):
     assert titles(cards(page)["a"]) == ["Photo", *["Initial CAM", "Refined CAM"] * 2]
 
 
-def test_a_run_that_only_listed_has_a_report(tiny, reported):
+def test_a_run_that_only_listed_photos_has_a_report(tiny, reported):
     tiny.add("a")
     page = reported(until="manifest")
     assert "asked to stop after manifest" in notes(page)
     assert section(page, "gallery") is None
 
 
-def test_a_failed_run_says_why_it_failed_where_and_how_to_resume(tiny, reported):
+def test_the_note_on_a_failed_run_says_why_where_and_how_to_resume(tiny, reported):
     for name in "abcdef":
         tiny.add(name)
     failure = StageError("masks shard 0: no\nmasks shard 2: <why>")
@@ -173,7 +174,7 @@ def test_rejects_are_counted_by_reason_and_listed(tiny, reported):
     assert list(cards(page)) == ["c"]
 
 
-def test_of_many_rejects_the_first_are_listed_with_a_remark(tiny, reported):
+def test_only_the_first_of_many_rejects_are_listed(tiny, reported):
     lost = [tiny.add(f"photo {number:02d}") for number in range(51)]
     part = section(reported(until="cams", lost=lost), "rejects")
     assert part.one("li", having="data-reject").text == "51 missing in cams"
@@ -181,15 +182,15 @@ def test_of_many_rejects_the_first_are_listed_with_a_remark(tiny, reported):
     assert "The first 50 are listed here; rejects.parquet has all of them." in part.text
 
 
-def test_a_run_with_too_many_rejects_says_what_to_do(tiny, reported):
+def test_the_note_on_too_many_rejects_says_what_to_do(tiny, reported):
     lost = tiny.add("a")
-    failure = StageError("cams: 1 of 1 photos failed\nRepair them and add --retry-errors, or raise the rate.")
+    failure = StageError("cams: 1 of 1 photos failed\nRepair these photos and rerun with --retry-errors.")
     said = notes(reported(failure=failure, lost=[lost]))
     assert "cams: 1 of 1 photos failed" in said
-    assert "Repair them and add --retry-errors, or raise the rate." in said
+    assert "Repair these photos and rerun with --retry-errors." in said
 
 
-def test_a_run_whose_photos_were_all_rejected_says_so(tiny, reported):
+def test_a_run_whose_photos_were_all_rejected_has_a_note(tiny, reported):
     tiny.label("gone", "cat")
     page = reported()
     assert "No photo could be used" in notes(page)
@@ -197,7 +198,7 @@ def test_a_run_whose_photos_were_all_rejected_says_so(tiny, reported):
     assert section(page, "gallery") is None
 
 
-def test_a_photo_deleted_since_is_reported_on_its_card(tiny, reported):
+def test_a_photo_deleted_after_the_run_is_noted_on_its_card(tiny, reported):
     path = tiny.add("a", truth=truth_of(tiny, "a", np.full((48, 64), 8)))
     page = reported(lost_then=[path, tiny.folder / "a-truth.png"])
     card = cards(page)["a"]
@@ -216,11 +217,11 @@ def test_a_photo_without_labels_has_no_cams(tiny, reported):
     assert "no labels" in cards(page)["a"].text
 
 
-def test_of_many_classes_four_are_shown_and_the_others_counted(tiny, reported):
+def test_four_of_many_classes_are_shown_and_the_others_counted(tiny, reported):
     tiny.add("a", "cat;dog;cow;sheep;horse;bird")
     card = cards(reported(until="cams"))["a"]
     assert len(card.all("div", having="cam")) == 4
-    assert "Classes whose CAMs are not shown: 2." in card.text
+    assert "Number of classes whose CAMs are not shown: 2." in card.text
 
 
 def test_a_gallery_of_no_photos_is_left_out(tiny, reported):
@@ -230,7 +231,7 @@ def test_a_gallery_of_no_photos_is_left_out(tiny, reported):
     assert page.all("img") == []
 
 
-def test_html_in_names_and_reasons_is_escaped(tiny, reported):
+def test_html_in_names_and_error_reasons_is_escaped(tiny, reported):
     hostile = "<img src=x onerror=alert(1)> & \"quoted\" 'too' {{ 7 * 7 }}"
     vocabulary = tiny.folder / "own.yaml"
     classes = [{"name": hostile, "words": "<script>cat</script>"}, {"name": "dog"}]
@@ -248,7 +249,7 @@ def test_html_in_names_and_reasons_is_escaped(tiny, reported):
     assert cards(page)[card].one("q").text == "a <i><script>cat</script></i>."
     assert "lost <b>" in section(page, "rejects").text
     assert not page.all("script")
-    assert all("style" in each.attributes for each in page.all("b"))  # only the notch of a bar
+    assert all("style" in each.attributes for each in page.all("b"))  # clipes uses <b> only for notches
 
 
 def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, pool):
@@ -271,7 +272,7 @@ def test_a_running_run_has_a_report_of_its_progress(tiny):
     page = report_of(run)
     assert page.one("h1").text == "tiny running"
     assert "The run has not ended. This report shows the progress so far." in notes(page)
-    assert "There are no scores and times yet" in notes(page)
+    assert "There are no scores or times yet" in notes(page)
 
 
 def test_a_run_whose_process_has_died_is_interrupted(tiny):
@@ -285,13 +286,13 @@ def test_a_run_whose_process_has_died_is_interrupted(tiny):
     assert "repeat the command that started the run" in notes(page)
 
 
-def test_the_report_may_be_in_any_store(tiny, pool):
+def test_the_report_may_be_written_to_any_store(tiny, pool):
     tiny.add("a")
     run = prepare_run(tiny.config().model_copy(update={"store": "memory://reports/store"}), "manifest")
-    assert report_of(write_down(make_run(run, pool))).one("h1").text == "tiny completed"
+    assert report_of(write_run_files(make_run(run, pool))).one("h1").text == "tiny completed"
 
 
-def test_the_same_run_has_the_same_report(scenes_made):
+def test_writing_the_report_again_gives_the_same_file(scenes_made):
     uri = write_report(scenes_made.run.config.store, "scenes")
     first = Path(uri).read_text()
     write_report(scenes_made.run.config.store, "scenes")
@@ -335,7 +336,7 @@ def test_a_run_has_a_report_however_it_ends(tiny, caplog):
         assert caplog.messages[-1] == f"report: {record.report}"
 
 
-def test_a_report_that_cannot_be_written_does_not_hide_the_failure(tiny, caplog):
+def test_a_report_that_cannot_be_written_does_not_mask_the_error(tiny, caplog):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     blocked = Path(run_files(run).uri(REPORT_FILE))
@@ -350,7 +351,7 @@ def test_a_report_that_cannot_be_written_does_not_hide_the_failure(tiny, caplog)
     assert read_run(run.config.store, "tiny").run["state"] == "failed"
 
 
-def test_the_report_of_a_busy_run_is_left_alone(tiny):
+def test_no_report_is_written_for_a_run_of_another_live_process(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     start_run(run)

@@ -21,14 +21,14 @@ def scored(facts, **metrics):
     return replace(facts, status=replace(facts.status, metrics=metrics))
 
 
-def test_pseudo_masks_rank_the_classes_and_the_segmenter_only_without_them(facts):
+def test_classes_are_ranked_by_pseudo_masks_or_else_by_the_segmenter(facts):
     assert ranked_by(scored(facts, segmenter=SEGMENTER, pseudo_mask=MASK)) == "pseudo_mask"
     assert ranked_by(scored(facts, segmenter=SEGMENTER, centre_box=BOX)) == "segmenter"
     assert ranked_by(scored(facts, centre_box=BOX)) is None
     assert ranked_by(facts) is None
 
 
-def test_classes_with_truth_are_listed_the_best_first(facts):
+def test_classes_with_truth_are_listed_from_best_to_worst(facts):
     lines = ranked_classes(scored(facts, pseudo_mask=MASK, centre_box=BOX))
     assert [(line.id, line.name, line.iou, line.photos) for line in lines] == [
         (0, "background", 0.9, None),
@@ -37,13 +37,13 @@ def test_classes_with_truth_are_listed_the_best_first(facts):
     assert lines[1].others == {"centre_box": 0.0, "pseudo_mask": 0.1}
 
 
-def test_a_class_that_no_photo_has_as_a_label_counts_no_photos(tmp_path):
+def test_a_class_without_labelled_photos_counts_no_photos(tmp_path):
     facts = plain_facts(tmp_path, photos=(photo("a", (1,)),))
     lines = ranked_classes(scored(facts, pseudo_mask=scores(0.5, background=0.9, cat=0.1, dog=0.2)))
     assert [(line.name, line.photos) for line in lines] == [("background", None), ("dog", 0), ("cat", 1)]
 
 
-def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
+def test_a_class_that_only_occurs_in_the_evaluation_comes_last(facts):
     lines = ranked_classes(scored(facts, pseudo_mask=MASK, segmenter=SEGMENTER))
     assert [(line.name, line.iou, line.others["segmenter"]) for line in lines] == [
         ("background", 0.9, 0.7),
@@ -52,13 +52,13 @@ def test_a_class_that_only_the_evaluation_holds_is_the_last(facts):
     ]
 
 
-def test_a_class_that_only_the_baseline_was_scored_on_is_left_out(facts):
-    """The photos of the data set and those of the evaluation may hold different classes."""
+def test_a_class_scored_only_for_the_baseline_is_left_out(facts):
+    """The data set and the evaluation may contain different classes."""
     lines = ranked_classes(scored(facts, centre_box=BOX, segmenter=SEGMENTER))
     assert [line.name for line in lines] == ["background", "dog"]
 
 
-def test_classes_of_equal_iou_are_in_the_order_of_their_ids(facts):
+def test_classes_of_equal_iou_are_sorted_by_id(facts):
     equal = scores(0.5, background=0.5, cat=0.7, dog=0.7)
     assert [line.id for line in ranked_classes(scored(facts, pseudo_mask=equal))] == [1, 2, 0]
 

@@ -1,11 +1,11 @@
-"""The segmenter in report and UI: its section, its scores beside those of the masks, and notes if it is missing."""
+"""The segmenter in report and UI: its section, its scores next to those of the masks, and notes if it is missing."""
 
 import re
 from dataclasses import replace
 
 import pytest
 from support.report_pages import cards, groups, notes, picture, section, titles
-from support.report_runs import report_of, write_down
+from support.report_runs import report_of, write_run_files
 
 from clipes.tasks.report import ui_pages
 from clipes.tasks.report.artifacts import RunArtifacts
@@ -18,7 +18,7 @@ from clipes_core.errors import StageError
 
 @pytest.fixture(scope="module")
 def trained_report(scenes_trained):
-    return report_of(write_down(scenes_trained))
+    return report_of(write_run_files(scenes_trained))
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,18 @@ def test_the_curve_is_drawn(trained_report):
     assert titles(curve) == [
         "Loss and learning rate",
         "Labelled pixels kept by the confidence threshold",
-        "mIoU on photos of the evaluation",
+        "mIoU on evaluation photos",
     ]
     drawn = [picture(image) for image in curve.all("img")]
     assert len({image.tobytes() for image in drawn}) == 3
     assert all(len(image.getcolors(1 << 20)) > 50 for image in drawn)
 
 
-def test_the_facts_of_the_training_are_those_of_metrics_json(trained_report, trained_facts):
+def test_facts_about_the_training_are_those_of_metrics_json(trained_report, trained_facts):
     training = trained_facts.status.metrics["training"]
     part = section(trained_report, "segmenter")
-    told = dict(zip(*([each.text for each in part.all(tag)] for tag in ("dt", "dd")), strict=True))
+    terms, values = part.all("dt"), part.all("dd")
+    told = {term.text: value.text for term, value in zip(terms, values, strict=True)}
     assert told["Iterations"] == "40"
     assert told["Speed"] == f"{training['iterations_per_second']:.2f} iterations/s"
     assert told["Precision"] == "fp32, 1 process on cpu"
@@ -52,12 +53,12 @@ def test_the_facts_of_the_training_are_those_of_metrics_json(trained_report, tra
     assert told["Trained on"] == "9 photos"
 
 
-def test_the_segmenters_score_says_that_it_is_over_other_photos(trained_report, trained_facts):
+def test_the_score_of_the_segmenter_is_marked_as_from_other_photos(trained_report, trained_facts):
     miou = trained_facts.status.metrics["segmenter"]["miou"]
     rows = {row.attributes["data-score"]: row for row in trained_report.all("tr", having="data-score")}
     assert rows["segmenter"].values()[0] == miou
-    assert "–" in rows["segmenter"].text  # no gain over a baseline on other photos
-    assert "scored on different photos, those of the evaluation" in section(trained_report, "scores").text
+    assert "–" in rows["segmenter"].text  # no gain, because the baseline is scored on other photos
+    assert "scored on different photos, the evaluation photos" in section(trained_report, "scores").text
     assert f"The segmenter trained on these masks reaches {miou:.1%} mIoU on 9 evaluation photos." in notes(
         trained_report
     )
@@ -80,16 +81,16 @@ def test_the_best_predictions_are_better_than_the_worst(trained_report):
     assert titles(cards(part)["scene_00"]) == ["Photo", "Prediction", "Truth"]
 
 
-def test_a_segmenter_without_evaluation_says_how_to_score_it(scenes_trained, trained_facts):
-    """Pretend that the config names no photos of the evaluation."""
+def test_the_note_on_an_unscored_segmenter_says_how_to_score_it(scenes_trained, trained_facts):
+    """Pretend that the config names no evaluation photos."""
     config = trained_facts.config
     unscored = replace(trained_facts, config=config.model_copy(update={"evaluation": type(config.evaluation)()}))
-    assert "Set evaluation.split to photos that it was not trained on" in ui_pages.report_page(unscored, "r").replace(
+    assert "Set evaluation.split to a split that it was not trained on" in ui_pages.report_page(unscored, "r").replace(
         "\\", ""
     )
 
 
-def test_a_run_without_training_says_so(tiny, reported):
+def test_a_run_without_training_has_a_note(tiny, reported):
     tiny.add("a")
     page = reported(until="mask_scores")
     assert "The run trains no segmenter, because train.enabled is false." in notes(page)
@@ -102,7 +103,7 @@ def test_a_failed_training_is_reported_and_has_no_section(scenes_trained, pool):
         scenes_trained,
         records={key: each for key, each in scenes_trained.records.items() if key[0] != "segmenter_scores"},
     )
-    page = report_of(write_down(unfinished, failure, without={("segmenter", 0)}))
+    page = report_of(write_run_files(unfinished, failure, without={("segmenter", 0)}))
     assert "segmenter: 1 of 1 shard failed (shard numbers: 0)." in notes(page)
     assert "the loss is nan at iteration 3" in notes(page)
     assert section(page, "segmenter") is None
@@ -114,7 +115,7 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
     assert len(re.findall(r"^\| !\[[^|]*\|$", page, re.MULTILINE)) == 3, "two plots share a row"
     assert "| Iterations | 40 |" in page
     assert len(page) < ui_pages.LARGEST_GALLERY / 2
-    mean, *_ = score_rows(trained_facts)
+    mean = score_rows(trained_facts)[0]
     assert mean["segmenter"] == round(trained_facts.status.metrics["segmenter"]["miou"], 4)
     gallery = gallery_page(trained_facts)
     headings = [line for line in gallery.splitlines() if line.startswith("### ")]
@@ -131,7 +132,7 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
 
 
 def test_without_scores_of_masks_classes_are_ranked_by_the_segmenter(trained_facts):
-    """Pretend that only the photos of the evaluation have true masks."""
+    """Pretend that only the evaluation photos have true masks."""
     metrics = {what: each for what, each in trained_facts.status.metrics.items() if what != "pseudo_mask"}
     alone = replace(trained_facts, status=replace(trained_facts.status, metrics=metrics))
     mean, *classes = score_rows(alone)

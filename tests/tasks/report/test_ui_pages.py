@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 from support.prepared import prepare_run
-from support.report_runs import write_down
+from support.report_runs import write_run_files
 from support.small_runs import make_run
 
 from clipes.tasks.report import ui_pages
@@ -30,7 +30,7 @@ def facts_of(run):
 
 @pytest.fixture(scope="module")
 def scenes_facts(scenes_made):
-    return facts_of(write_down(scenes_made))
+    return facts_of(write_run_files(scenes_made))
 
 
 def pictures(page):
@@ -51,7 +51,7 @@ def test_scores_are_those_of_metrics_json(scenes_facts):
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode(scenes_facts):
+def test_the_gallery_shows_pictures_of_best_worst_and_other_photos(scenes_facts):
     page = gallery_page(scenes_facts)
     assert [line for line in page.splitlines() if line.startswith("### Best") or line.startswith("### Worst")] == [
         "### Best pseudo masks, by the mIoU of each photo",
@@ -67,7 +67,7 @@ def test_the_gallery_shows_best_worst_and_other_photos_with_pictures_that_decode
     assert len(page) <= ui_pages.LARGEST_GALLERY
 
 
-def test_a_gallery_that_is_too_large_is_cut_short(scenes_facts, monkeypatch):
+def test_a_gallery_that_is_too_large_is_shortened(scenes_facts, monkeypatch):
     whole = gallery_page(scenes_facts)
     monkeypatch.setattr(ui_pages, "LARGEST_GALLERY", len(whole) // 2)
     page = gallery_page(scenes_facts)
@@ -80,7 +80,7 @@ def test_without_picks_there_is_no_gallery(scenes_facts):
     assert gallery_page(replace(scenes_facts, picks=nothing)) == ""
 
 
-def test_web_addresses_are_links_and_other_uris_are_code_to_copy(scenes_facts):
+def test_web_addresses_are_links_and_other_uris_are_code(scenes_facts):
     report = "https://host/runs/scenes/report.html"
     assert f"| report | [{report}](<{report}>) |" in report_page(scenes_facts, report)
     page = report_page(scenes_facts, "s3://bucket/runs/scenes/report.html")
@@ -89,11 +89,11 @@ def test_web_addresses_are_links_and_other_uris_are_code_to_copy(scenes_facts):
     assert f"| store | `{scenes_facts.config.store}` |" in page
 
 
-def test_markdown_in_names_and_reasons_is_escaped(tiny, pool):
+def test_markdown_in_names_and_error_reasons_is_escaped(tiny, pool):
     tiny.add("<b>a|b_c_`")
     (tiny.folder / "broken`|.png").write_bytes(b"no picture")
     tiny.label("broken`|", "cat")
-    facts = facts_of(write_down(make_run(prepare_run(tiny.config(), "cams"), pool)))
+    facts = facts_of(write_run_files(make_run(prepare_run(tiny.config(), "cams"), pool)))
     assert r"**\<b\>a\|b\_c\_\`**" in gallery_page(facts)
     page = report_page(facts, "/a`b/runs/tiny/report.html")
     assert "``/a`b/runs/tiny/report.html``" in page
@@ -103,6 +103,6 @@ def test_markdown_in_names_and_reasons_is_escaped(tiny, pool):
 
 def test_a_run_without_scores_has_no_table(tiny, pool):
     tiny.add("a")
-    facts = facts_of(write_down(make_run(prepare_run(tiny.config(), "cams"), pool)))
+    facts = facts_of(write_run_files(make_run(prepare_run(tiny.config(), "cams"), pool)))
     assert score_rows(facts) == []
     assert "A reproducible random choice" in gallery_page(facts)

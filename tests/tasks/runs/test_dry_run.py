@@ -10,7 +10,7 @@ from clipes.tasks.runs.ranking import template_ranking
 
 @pytest.fixture
 def automatic(tiny):
-    """A run of two photos that chooses its template."""
+    """Return a function that prepares a run of two photos with an automatic template."""
     tiny.add("a", "cat;dog")
     tiny.add("b", "bird;dog")
     return lambda: prepare_run(tiny.config(prompts={"template": "auto"}), "cams")
@@ -20,7 +20,7 @@ def computed(run):
     return {plan.stage: plan.computed_rows for plan in plan_run(run)}
 
 
-def test_what_stands_on_the_template_is_planned_when_it_is_known(automatic, tiny, pool):
+def test_stages_that_need_the_template_are_planned_once_it_is_chosen(automatic, tiny, pool):
     assert computed(automatic()) == {"candidate_texts": 82 * 45, "embeddings": 2, "prompts": 2}
 
     ranked = automatic()

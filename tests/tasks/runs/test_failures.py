@@ -6,7 +6,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes_core.errors import ConfigError, ErrorKind, StageError
 
 
-def test_an_error_of_another_kind_is_named():
+def test_the_report_of_any_other_error_gives_its_type():
     ledger = Ledger(10, 0)
     ledger.started("cams", 0, 1)
     ledger.failed("cams", 0, 1, KeyError("feature"))
@@ -14,7 +14,7 @@ def test_an_error_of_another_kind_is_named():
         check_shards(ledger)
 
 
-def test_every_reason_has_a_line_with_its_shards():
+def test_each_reason_has_one_line_with_its_shards():
     ledger = Ledger(10, 0)
     for shard, reason in ((10, "no"), (3, "never"), (2, "no")):
         ledger.started("cams", shard, 1)
@@ -24,7 +24,7 @@ def test_every_reason_has_a_line_with_its_shards():
     assert str(caught.value) == "cams shard 2, 10: no\ncams shard 3: never"
 
 
-def test_an_error_that_the_user_can_correct_goes_first():
+def test_an_error_that_the_user_can_correct_comes_first():
     ledger = Ledger(10, 0)
     for shard, failure in enumerate([StageError("no"), ConfigError("clip.device: cuda is not here")]):
         ledger.started("cams", shard, 1)
@@ -42,8 +42,9 @@ def test_a_stage_tolerates_a_share_of_failed_photos(failed, tolerated):
         check_failure_rate(ledger, "cams")
     else:
         message = (
-            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; the first: 0: "
-            r".*\nRepair them and add --retry-errors, or raise the rate\.$"
+            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; "
+            r"first failure: 0: .*\nRepair these photos and rerun with --retry-errors, or raise "
+            r"execution\.max_failure_rate\.$"
         )
         with pytest.raises(StageError, match=message):
             check_failure_rate(ledger, "cams")
@@ -59,7 +60,7 @@ def test_failures_add_up_over_shards():
         check_failure_rate(ledger, "cams")
 
 
-def test_failures_that_a_retry_may_help_do_not_count():
+def test_transient_failures_do_not_count():
     ledger = Ledger(20, 0)
     finished(ledger, record(rejects=[reject("a", ErrorKind.TIMEOUT)]))
     check_failure_rate(ledger, "cams")
@@ -72,15 +73,15 @@ def test_failures_of_a_cached_shard_count_too():
         check_failure_rate(ledger, "cams")
 
 
-def test_the_message_names_the_first_photo_that_a_retry_cannot_help():
+def test_the_message_names_the_first_photo_that_failed_permanently():
     ledger = Ledger(20, 0)
     finished(ledger, record(0, rejects=[reject("a", ErrorKind.NETWORK), reject("b")]))
     finished(ledger, record(1, rejects=[reject("c")]))
-    with pytest.raises(StageError, match=r"^cams: 2 of 20 photos failed, .* 0 allows; the first: b: b is missing\n"):
+    with pytest.raises(StageError, match=r"^cams: 2 of 20 photos failed, .* allows; first failure: b: b is missing\n"):
         check_failure_rate(ledger, "cams")
 
 
-def test_photos_of_the_evaluation_are_a_share_of_their_own_number():
+def test_the_failure_rate_of_the_evaluation_is_over_its_own_photos():
     ledger = Ledger(100, 0.5, evaluated=4)
     for stage in ("cams", "segmenter_scores"):
         finished(ledger, record(stage=stage, rejects=[reject(name, stage=stage) for name in "abc"]))
@@ -89,7 +90,7 @@ def test_photos_of_the_evaluation_are_a_share_of_their_own_number():
         check_failure_rate(ledger, "segmenter_scores")
 
 
-def test_shards_of_several_stages_have_a_line_each_in_the_order_of_the_stages():
+def test_failed_shards_are_listed_in_the_order_of_their_stages():
     ledger = Ledger(10, 0)
     for stage, shard in (("masks", 1), ("cams", 0)):
         ledger.started(stage, shard, 1)

@@ -35,7 +35,7 @@ def test_a_shard_is_running_then_completed():
     }
 
 
-def test_a_training_that_goes_on_says_how_far_it_is():
+def test_a_running_training_shows_its_iterations():
     ledger, steps = Ledger(10, 0), iter((0, 240))
     ledger.started("masks", 0, 1)
     ledger.started("segmenter", 0, 1)
@@ -46,13 +46,13 @@ def test_a_training_that_goes_on_says_how_far_it_is():
     assert rows(ledger)[-1]["images"] == 600
 
 
-def test_a_cached_shard_says_so():
+def test_a_cached_shard_has_state_cached():
     ledger = Ledger(10, 0)
     finished(ledger, record(cached=True, computed=0))
     assert [row["state"] for row in rows(ledger)] == ["cached"]
 
 
-def test_rows_are_in_order_of_stage_and_shard():
+def test_rows_are_sorted_by_stage_and_shard():
     ledger = Ledger(10, 0)
     for stage, shard in (("masks", 1), ("cams", 10), ("cams", 2)):
         ledger.started(stage, shard, 1)
@@ -70,7 +70,7 @@ def test_a_failed_shard_keeps_its_attempt_and_reason():
         check_shards(ledger)
 
 
-def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
+def test_a_task_run_that_never_began_fails_unless_the_shard_is_finished():
     ledger = Ledger(2, 0.5)
     for shard in (0, 1):
         ledger.planned("cams", shard)
@@ -81,7 +81,7 @@ def test_a_task_run_that_never_began_is_a_failure_unless_the_shard_is_there():
         check_shards(ledger)
 
 
-def test_a_shard_that_succeeds_in_the_end_has_not_failed():
+def test_a_shard_that_succeeds_on_retry_has_not_failed():
     ledger = Ledger(10, 0)
     ledger.started("cams", 0, 1)
     ledger.failed("cams", 0, 1, TransientError("later"))
@@ -91,7 +91,7 @@ def test_a_shard_that_succeeds_in_the_end_has_not_failed():
     assert [(row["state"], row["attempt"]) for row in rows(ledger)] == [("completed", 2)]
 
 
-def test_a_shard_that_is_not_whole_has_failed_and_keeps_its_artifact():
+def test_an_incomplete_shard_has_failed_and_keeps_its_artifact():
     ledger = Ledger(10, 1)
     finished(ledger, record(rejects=[reject("a"), reject("b", ErrorKind.NETWORK)]))
     ledger.failed("cams", 0, 1, TransientError("b is network"))
@@ -103,7 +103,7 @@ def test_a_shard_that_is_not_whole_has_failed_and_keeps_its_artifact():
         check_shards(ledger)
 
 
-def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reason():
+def test_a_shard_with_a_failed_upstream_is_pending_and_not_reported():
     ledger = Ledger(10, 0)
     for stage, failure in (("cams", StageError("no")), ("masks", UpstreamError("not run"))):
         ledger.started(stage, 0, 1)
@@ -115,7 +115,7 @@ def test_a_shard_that_stands_on_a_failed_one_is_still_to_be_done_and_is_no_reaso
         check_shards(ledger)
 
 
-def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
+def test_a_shard_is_complete_if_it_has_an_artifact_and_no_failure():
     ledger = Ledger(10, 1)
     assert not ledger.has_complete_artifact("cams", 0)
     finished(ledger, record())
@@ -124,7 +124,7 @@ def test_a_shard_is_whole_when_it_has_an_artifact_and_no_failure():
     assert not ledger.has_complete_artifact("cams", 0)
 
 
-def test_a_shard_made_again_counts_once():
+def test_a_shard_that_was_computed_twice_counts_once():
     ledger = Ledger(20, 0.05)
     for attempt in (1, 2):
         finished(ledger, record(rejects=[reject("a")]), attempt)
@@ -134,7 +134,7 @@ def test_a_shard_made_again_counts_once():
     assert ledger.reused_rows("cams") == 10
 
 
-def test_records_and_rejects_are_given_by_stage_or_all():
+def test_records_and_rejects_can_be_filtered_by_stage():
     ledger = Ledger(20, 1)
     finished(ledger, record(1, rejects=[reject("b")]))
     finished(ledger, record(0, rejects=[reject("a")]))
@@ -147,7 +147,7 @@ def test_records_and_rejects_are_given_by_stage_or_all():
     assert ledger.record("masks", 0).uri == "/store/masks-0.parquet"
 
 
-def test_rows_that_were_there_are_those_of_cached_shards_and_copies():
+def test_reused_rows_are_those_of_cached_shards_and_copied_rows():
     ledger = Ledger(30, 1)
     finished(ledger, record(0, cached=True, computed=0))
     finished(ledger, record(1, images=8, copied=5, computed=3))
@@ -158,7 +158,7 @@ def test_rows_that_were_there_are_those_of_cached_shards_and_copies():
     assert ledger.reused_rows("mask_scores") == 0
 
 
-def test_wall_time_is_from_first_start_to_last_end():
+def test_wall_time_is_from_the_first_start_to_the_last_end():
     ledger = Ledger(100, 1)
     ledger.started("cams", 0, 1)
     time.sleep(0.2)
@@ -192,7 +192,7 @@ def test_many_threads_may_write_at_once():
 
 
 @pytest.mark.parametrize("later", ["cams", "prompt_scores"])
-def test_a_photo_that_failed_when_it_was_embedded_and_again_is_told_once(later):
+def test_a_photo_that_failed_again_after_embeddings_is_reported_once(later):
     ledger = Ledger(10, 1)
     finished(
         ledger, record(stage="embeddings", rejects=[reject("a", stage="embeddings"), reject("b", stage="embeddings")])

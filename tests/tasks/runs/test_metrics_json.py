@@ -31,7 +31,7 @@ def test_a_run_without_scores_has_the_counts_of_its_stages(run):
     assert run_metrics(run, ledger_of()) == {"stages": {}}
 
 
-def test_scores_have_the_names_of_the_classes_and_null_for_those_without_truth(run):
+def test_scores_are_given_by_class_name_and_null_without_truth(run):
     record = write_artifact(run.store.uri, MASK_SCORES, [MASK])
 
     metrics = run_metrics(run, ledger_of(record))
@@ -51,7 +51,7 @@ def test_scores_have_the_names_of_the_classes_and_null_for_those_without_truth(r
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
-def test_a_segmenter_has_its_scores_and_the_facts_of_its_training(run):
+def test_a_segmenter_has_scores_and_facts_about_its_training(run):
     store = run.store.uri
     facts = {"iterations": 40, "reads": {"unusable_photos": []}}
     records = [

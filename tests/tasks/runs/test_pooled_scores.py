@@ -17,7 +17,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError
 
 BAD = PhotoError(ErrorKind.BAD_TRUTH, "the true mask is 1x1")
-CLASSES = 3  # background and two classes, the second of which no true mask holds
+CLASSES = 3  # the background and two classes; no true mask contains the second class
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def predicted(image_id, *cells):
 
 
 def mask_artifacts(place):
-    """Three photos in two shards, one of which could not be scored."""
+    """Write mask scores of three photos in two shards, one of which could not be scored, and return their URIs."""
     first = masks_scored(
         "a",
         *[("initial_cam", 1, 0, 0, 6), ("initial_cam", 1, 1, 0, 2)],
@@ -74,11 +74,11 @@ def test_cams_are_scored_at_their_best_power_over_the_pixels_of_all_photos(store
     assert found.scores.pixel_accuracy == pytest.approx(11 / 12)
 
 
-def test_masks_have_the_power_they_were_made_with_and_the_baseline_has_none(store, place):
+def test_masks_keep_their_background_power_and_the_baseline_has_none(store, place):
     found = pooled_scores(store, mask_artifacts(place), CLASSES, mask_power=1.7)
     assert list(found) == ["centre_box", "initial_cam", "pseudo_mask"]
     assert (found["pseudo_mask"].background_power, found["centre_box"].background_power) == (1.7, None)
-    # mask: 9 of 10 pixels of the background, both of class 1; box: 4 of 10, and 2 of 8 that it calls class 1
+    # mask: IoU 9 / 10 for background and 2 / 2 for class 1; box: 4 / 10 and 2 / 8
     np.testing.assert_allclose(found["pseudo_mask"].scores.class_iou, [9 / 10, 1, np.nan])
     np.testing.assert_allclose(found["centre_box"].scores.class_iou, [4 / 10, 2 / 8, np.nan])
 
@@ -90,7 +90,7 @@ def test_without_photos_there_are_no_scores(store, place):
 
 
 def artifact(place, shard, *photos):
-    """Write an artifact of the segmenter's scores: the cells of each photo."""
+    """Write an artifact of segmenter scores with the given cells for each photo."""
     return write_artifact(place, SEGMENTER_SCORES, [predicted(str(cells), *cells) for cells in photos], shard).uri
 
 
@@ -132,7 +132,7 @@ def test_each_template_is_scored_at_its_own_best_power(store, place, kind):
     assert photos == 2
 
 
-def test_of_equal_scores_of_a_template_the_lowest_power_counts(store, place):
+def test_the_lowest_background_power_wins_among_equal_template_scores(store, place):
     cells = [(0, kind, power, 0, 0, 5) for kind in ("initial_cam", "refined_cam") for power in (2, 1)]
     uri = write_artifact(place, PROMPT_SCORES, [templates_scored("a", *cells)]).uri
     assert pooled_template_scores(store, [uri], 1, CLASSES) == ([TemplateScore(1.0, 1.0, 1.0, 1.0)], 1)

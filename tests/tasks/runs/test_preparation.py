@@ -16,7 +16,7 @@ from clipes_core.errors import ConfigError, DatasetError, WeightsError
 
 @pytest.fixture
 def six(tiny):
-    """Six photos in two shards, three with truth."""
+    """Return six photos in two shards, three of them with truth."""
     Image.new("L", (64, 48), 8).save(tiny.folder / "truth.png")
     for name in "abcdef":
         tiny.add(name, "cat;dog", truth="truth.png" if name in "abd" else "")
@@ -28,12 +28,12 @@ def prepared(tiny, until="mask_scores", reuse=REUSE_ALL, **sections):
 
 
 def planned(run):
-    """stage -> images, copied and computed rows, as `--plan` tells them."""
+    """Return the planned numbers of images, copied rows and computed rows per stage, as `--plan` prints them."""
     plans = plan_run(run)
     return {plan.stage: (plan.images, plan.copied_rows, plan.computed_rows) for plan in plans}
 
 
-def test_photos_are_listed_in_shards_and_none_is_opened(six):
+def test_photos_are_listed_in_shards_without_being_opened(six):
     (six.folder / "b.png").write_bytes(b"no picture")
 
     run = prepared(six)
@@ -67,13 +67,13 @@ def test_shards_without_truth_are_not_scored(six):
     assert photos_by_shard(prepared(six), STAGES["mask_scores"]) == {}
 
 
-def test_a_run_goes_as_far_as_it_is_told(six):
+def test_until_sets_the_last_stage_of_a_run(six):
     run = prepared(six, until="masks")
     assert run.stages == ("texts", "cams", "masks")
     assert prepared(six, until="manifest").stages == ()
 
 
-def test_an_unknown_stage_is_told_so(six):
+def test_an_unknown_stage_is_refused_with_the_known_ones(six):
     message = rf"^--until mask: no such stage; the stages are: {', '.join(run_names())}$"
     with pytest.raises(ConfigError, match=message):
         prepared(six, until="mask")
@@ -92,7 +92,7 @@ def test_photos_that_cannot_be_listed_are_rejects(six):
     ]
 
 
-def test_a_vocabulary_that_leaves_the_softmax_without_competition_is_refused(six):
+def test_a_softmax_without_background_words_is_refused(six):
     vocabulary = six.folder / "bare.yaml"
     vocabulary.write_text("classes: [{name: cat}, {name: dog}]\n")
     bare = {"dataset": {"classes": str(vocabulary)}}
@@ -106,11 +106,11 @@ def test_a_vocabulary_that_leaves_the_softmax_without_competition_is_refused(six
     ("section", "error", "message"),
     [
         ({"dataset": {"classes": "voc11"}}, ConfigError, "no vocabulary 'voc11'"),
-        ({"dataset": {"split": "/nowhere.csv"}}, DatasetError, r"no list at /nowhere\.csv"),
+        ({"dataset": {"split": "/nowhere.csv"}}, DatasetError, r"no list file at /nowhere\.csv"),
         ({"clip": {"pretrained": "/nowhere.pt"}}, WeightsError, r"clip\.pretrained /nowhere\.pt: expected a file"),
     ],
 )
-def test_what_the_user_can_mend_is_told_before_anything_runs(six, section, error, message):
+def test_mistakes_in_the_config_are_reported_before_the_run_starts(six, section, error, message):
     config = six.config()
     for name, values in section.items():
         config = config.model_copy(update={name: getattr(config, name).model_copy(update=values)})
@@ -118,7 +118,7 @@ def test_what_the_user_can_mend_is_told_before_anything_runs(six, section, error
         prepare_run(config, "masks")
 
 
-def test_a_training_that_could_not_begin_is_told_before_anything_runs(six):
+def test_a_network_that_cannot_be_built_is_reported_before_the_run_starts(six):
     network = six.folder / "own.py"
     network.write_text(f'_base_ = {str(TINY_NETWORK)!r}\nmodel = dict(decode_head=dict(type="FCN"))\n')
     training = {"train": {"enabled": True, "init": "none", "mmseg_config": str(network)}}
@@ -127,13 +127,13 @@ def test_a_training_that_could_not_begin_is_told_before_anything_runs(six):
     assert prepared(six, "masks", **training).photos == 6
 
 
-def test_keys_follow_from_the_config(six):
+def test_stage_keys_depend_only_on_the_config(six):
     one, same, other = prepared(six), prepared(six), prepared(six, crf={"iter_max": 2})
     assert one.keys == same.keys
     assert [stage for stage in one.keys if one.keys[stage] != other.keys[stage]] == ["masks", "mask_scores"]
 
 
-def test_a_plan_is_one_line_per_stage(six):
+def test_a_plan_has_one_line_per_stage(six):
     plans = plan_run(prepared(six))
 
     assert [plan.stage for plan in plans] == ["texts", "cams", "masks", "mask_scores"]
@@ -148,8 +148,8 @@ def test_a_plan_writes_nothing(six):
     assert not (six.folder / "store").exists()
 
 
-def happened(run, pool):
-    """What a run does, after it has been planned; stages as in a plan, without texts."""
+def planned_and_actual(run, pool):
+    """Run as planned, and return the planned and the actual counts of all stages except texts."""
     plan = planned(run)
     made = make_run(run, pool)
     texts = plan.pop("texts")
@@ -157,60 +157,60 @@ def happened(run, pool):
     return plan, made.counts()
 
 
-def test_a_plan_is_what_then_happens(six, pool):
-    plan, made = happened(prepared(six), pool)
+def test_a_plan_of_a_repeated_run_equals_the_actual_run(six, pool):
+    plan, made = planned_and_actual(prepared(six), pool)
     assert plan == made == {"cams": (6, 0, 6), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
 
-    plan, made = happened(prepared(six), pool)
+    plan, made = planned_and_actual(prepared(six), pool)
     assert plan == made == {"cams": (6, 0, 0), "masks": (6, 0, 0), "mask_scores": (3, 0, 0)}
     assert [each.cached_shards == each.shards for each in plan_run(prepared(six))] == [True] * 4
 
 
-def test_a_plan_of_a_changed_photo_is_what_then_happens(six, pool):
+def test_a_plan_after_changed_photos_equals_the_actual_run(six, pool):
     make_run(prepared(six), pool)
     six.label("a", "dog", "truth.png")
     six.add("g", "cat")
     six.remove("f")
 
-    plan, made = happened(prepared(six), pool)
+    plan, made = planned_and_actual(prepared(six), pool)
 
     assert plan == made
-    assert [made[stage][2] for stage in made] == [2, 2, 1]  # of a and g, a has truth
+    assert [made[stage][2] for stage in made] == [2, 2, 1]  # a and g are new or changed; of these, only a has truth
 
 
-def test_a_plan_of_changed_settings_is_what_then_happens(six, pool):
+def test_a_plan_after_changed_settings_equals_the_actual_run(six, pool):
     make_run(prepared(six), pool)
-    plan, made = happened(prepared(six, crf={"enabled": False}), pool)
+    plan, made = planned_and_actual(prepared(six, crf={"enabled": False}), pool)
     assert plan == made == {"cams": (6, 0, 0), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
 
 
-def test_a_plan_of_a_fresh_run_is_what_then_happens(six, pool):
+def test_a_plan_of_a_fresh_run_equals_the_actual_run(six, pool):
     make_run(prepared(six), pool)
-    plan, made = happened(prepared(six, reuse=Reuse(fresh=True)), pool)
+    plan, made = planned_and_actual(prepared(six, reuse=Reuse(fresh=True)), pool)
     assert plan == made == {"cams": (6, 0, 6), "masks": (6, 0, 6), "mask_scores": (3, 0, 3)}
 
 
-def test_a_plan_of_another_number_of_shards_is_what_then_happens(six, pool):
+def test_a_plan_with_another_number_of_shards_equals_the_actual_run(six, pool):
     make_run(prepared(six), pool)
-    plan, made = happened(prepared(six, execution={"shards": 3}), pool)
+    plan, made = planned_and_actual(prepared(six, execution={"shards": 3}), pool)
     assert plan == made
     assert made["cams"][0] == 6
 
 
-def test_a_plan_counts_rows_whose_cams_are_gone_as_computed(six, pool):
-    """Whether the cams come out as they were cannot be known before they are made."""
+def test_a_plan_counts_rows_whose_cams_are_missing_as_computed(six, pool):
+    """Only recomputing the CAMs shows that they are unchanged, so the plan counts their masks as computed."""
     first = make_run(prepared(six), pool)
     Path(first.of("cams")[0].uri).unlink()
     gone = first.of("cams")[0].images
 
-    plan, made = happened(prepared(six), pool)
+    plan, made = planned_and_actual(prepared(six), pool)
 
     assert plan["cams"] == made["cams"] == (6, 0, gone)
     assert plan["masks"] == (6, 0, gone)
     assert made["masks"] == (6, 0, 0)
 
 
-def test_an_automatic_template_is_ranked_first(six):
+def test_an_automatic_template_is_chosen_before_texts_and_cams(six):
     run = prepared(six, prompts={"template": "auto"})
     assert run.chooses_template
     assert run.stages == ("candidate_texts", "embeddings", "prompts", "texts", "cams", "masks", "mask_scores")
@@ -232,7 +232,7 @@ def test_an_automatic_template_needs_labels(six):
     assert prepared(six).photos == 6
 
 
-def test_a_ranking_has_photos_with_labels_and_scores_those_with_truth(six):
+def test_a_ranking_reads_labelled_photos_and_scores_those_with_truth(six):
     six.label("a", "", "truth.png")
     run = prepare_ranking(six.config(execution={"shards": 2}), ("a {}.", "the {}."), scored_photos=9)
     assert run.inputs.sample == {"b", "d"}
@@ -254,14 +254,14 @@ def test_a_stage_reads_the_texts_of_its_templates(six):
 
 
 class ReadsTheSegmenter(Texts):
-    """A stage with no condition of its own."""
+    """A stage without a condition that reads the segmenter."""
 
     name, upstream = "reads_the_segmenter", (SEGMENTER,)
 
 
-def test_a_stage_is_left_out_with_the_stage_that_it_reads(six, monkeypatch):
+def test_a_stage_is_left_out_if_its_upstream_stage_is(six, monkeypatch):
     monkeypatch.setitem(STAGES, "reads_the_segmenter", ReadsTheSegmenter())
-    assert prepared(six, until="reads_the_segmenter").stages[-1] == "mask_scores"  # the last stage may be left out
+    assert prepared(six, until="reads_the_segmenter").stages[-1] == "mask_scores"  # although it is left out
 
     monkeypatch.setitem(STAGES, "texts_again", type("TextsAgain", (Texts,), {"name": "texts_again"})())
     for until in ("segmenter_scores", "reads_the_segmenter"):
@@ -269,7 +269,7 @@ def test_a_stage_is_left_out_with_the_stage_that_it_reads(six, monkeypatch):
             prepared(six, until=until)
 
 
-def test_a_stage_with_a_condition_says_which_setting_adds_it():
+def test_a_stage_with_a_condition_must_name_the_setting_that_adds_it():
     with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: set `enabled_by` to the setting that adds"):
 
         class Conditional(Texts):

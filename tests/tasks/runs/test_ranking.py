@@ -12,7 +12,7 @@ def ranking_of(templates):
     return TemplateRanking(tuple(RankedTemplate(rank, each, rank / 9) for rank, each in enumerate(templates, 1)), 3, 4)
 
 
-def test_a_sample_is_spread_and_has_the_paper_s():
+def test_a_sample_is_spread_over_the_ranks_and_includes_the_paper_templates():
     templates = shipped_templates()
     for order in (templates, templates[::-1], templates[40:] + templates[:40]):
         sampled = sampled_templates(ranking_of(order), 20)
@@ -25,11 +25,11 @@ def test_a_small_ranking_is_its_own_sample():
     assert sampled_templates(ranking_of(("a {}.", "b {}.")), 20) == ("a {}.", "b {}.")
 
 
-def test_it_says_what_it_stands_on():
+def test_counted_gives_the_numbers_of_templates_and_photos():
     assert counted(ranking_of(("a {}.",))) == "1 templates on 7 photos: 3 with one label, 4 with several"
 
 
-def test_photos_are_counted_over_shards_and_without_those_that_failed(tiny, pool):
+def test_failed_photos_are_not_counted(tiny, pool):
     labels = {"a": "cat", "b": "cat;dog", "c": "dog;bird;cat", "d": "", "e": "dog"}
     for name, each in labels.items():
         tiny.add(name, each)
@@ -42,7 +42,7 @@ def test_photos_are_counted_over_shards_and_without_those_that_failed(tiny, pool
     assert (ranking.photos_one_label, ranking.photos_several_labels, ranking.photos) == (1, 2, 3)
 
 
-def test_without_a_photo_that_could_be_encoded_there_is_none(tiny, pool):
+def test_a_ranking_without_any_encoded_photo_is_an_error(tiny, pool):
     tiny.add("a", "cat").write_bytes(b"no picture")
     made = make_run(prepare_ranking(tiny.config(), ("a {}.",)), pool)
     with pytest.raises(StageError, match="no photo with labels could be encoded"):

@@ -26,13 +26,13 @@ def reds(png):
     return int((np.abs(pixels(png) - RED).max(axis=-1) < 30).sum())
 
 
-def test_templates_are_drawn_as_they_are_and_the_marked_ones_in_red():
+def test_templates_are_drawn_verbatim_and_marked_ones_in_red():
     ranking = ranking_of("a $x_{}", "b \\frac{}$", "c {}")
     assert reds(ranking_png(ranking)) == 0
     assert reds(ranking_png(ranking, ["c {}"])) > 20
 
 
-def test_a_plot_grows_with_its_templates_up_to_a_height():
+def test_a_plot_grows_with_its_templates_up_to_a_maximum_height():
     heights = [
         len(pixels(ranking_png(ranking_of(*(f"{number} {{}}" for number in range(count)))))) for count in (3, 50)
     ]

@@ -55,7 +55,7 @@ def colours(path):
         return len(np.unique(np.array(image.convert("RGB")).reshape(-1, 3), axis=0))
 
 
-def test_the_ranking_is_a_table_and_a_plot_of_sharpness(run, folder):
+def test_a_ranking_writes_a_table_and_a_plot_of_sharpness(run, folder):
     # three templates; photo a has one label, whose score has no variance, and photo b has two
     rows = [
         PromptsRow(image_id="a", class_ids=(1,), scores=(0.3, 0.2, 0.1)),
@@ -75,8 +75,13 @@ def test_the_ranking_is_a_table_and_a_plot_of_sharpness(run, folder):
     ]
     assert [each.template for each in ranking.ranked] == [template for template, _ in expected]
     assert facts == {
-        **{"template": "the {}.", "sharpness": pytest.approx(0, abs=1e-6), "templates": 3},
-        **{"photos_one_label": 1, "photos_several_labels": 1, "pooling": "patch_mean", "photos_encoded": 2},
+        "template": "the {}.",
+        "sharpness": pytest.approx(0, abs=1e-6),
+        "templates": 3,
+        "photos_one_label": 1,
+        "photos_several_labels": 1,
+        "pooling": "patch_mean",
+        "photos_encoded": 2,
     }
     assert table.schema.metadata[b"clipes.photos_encoded"] == b"2"
     assert colours(folder / "prompts.png") > 10
@@ -89,7 +94,7 @@ def test_without_scores_nothing_is_written(run, folder):
 
 
 def scored(*right):
-    """Return the scores of a photo: the share of its ten pixels that the CAMs of each template have right."""
+    """Return the scores of a photo of ten pixels, given the share that each template labels correctly."""
     cells = [
         (template, *measured, 0, int(wrong), pixels)
         for template, share in enumerate(right)
@@ -100,7 +105,7 @@ def scored(*right):
     return PromptScoresRow(image_id="a", **dict(zip(names, zip(*cells, strict=True), strict=True)))
 
 
-def test_the_scores_of_the_sample_are_a_table_and_a_plot(run, folder):
+def test_the_scores_of_the_sample_write_a_table_and_a_plot(run, folder):
     ledger = ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [scored(5, 9)]))
 
     sample, facts = write_scores(run, ledger, RANKING)
@@ -112,8 +117,13 @@ def test_the_scores_of_the_sample_are_a_table_and_a_plot(run, folder):
     assert table.schema.equals(SCORES_SCHEMA)
     assert table.to_pylist() == [
         {
-            **{"rank": rank, "template": TEMPLATES[rank - 1], "sharpness": rank / 10},
-            **{"initial_miou": miou, "initial_power": 1, "refined_miou": miou, "refined_power": 1},
+            "rank": rank,
+            "template": TEMPLATES[rank - 1],
+            "sharpness": rank / 10,
+            "initial_miou": miou,
+            "initial_power": 1,
+            "refined_miou": miou,
+            "refined_power": 1,
         }
         for rank, miou in ((1, 0.5), (2, 0.9))
     ]
@@ -121,7 +131,7 @@ def test_the_scores_of_the_sample_are_a_table_and_a_plot(run, folder):
     assert colours(folder / "prompt_scores.png") > 10
 
 
-def test_scores_that_do_not_exist_are_null_and_have_no_correlation(run, folder):
+def test_missing_scores_are_null_and_have_no_correlation(run, folder):
     ledger = ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [PromptScoresRow.failed("a", BAD)]))
 
     sample, facts = write_scores(run, ledger, RANKING)
@@ -143,7 +153,7 @@ def test_an_artifact_that_cannot_be_read_is_an_error(run, tmp_path):
         write_scores(run, sampled, RANKING)
 
 
-def test_correlations_are_said_with_what_they_are_based_on():
+def test_correlations_are_printed_with_their_sample_sizes():
     sample = ScoredSample(RANKED[:2], (TemplateScore(0.5, 1, 0.5, 1),) * 2, 7, -0.256, 0.5)
     assert correlations(sample) == (
         "initial CAM: Spearman -0.26 (2 templates, 7 photos)",

@@ -5,7 +5,7 @@ from clipes.tasks.runs.stage_summary import StageSummary, summaries
 from clipes_core.errors import StageError, UpstreamError
 
 
-def test_counts_of_a_stage():
+def test_a_summary_adds_up_the_counts_of_a_stage():
     ledger = Ledger(100, 1)
     finished(ledger, record(0, cached=True, computed=0, seconds=0.0))
     finished(ledger, record(1, images=8, copied=5, computed=3))
@@ -22,7 +22,7 @@ def test_counts_of_a_stage():
     assert summaries(ledger, ["texts", "masks"]) == {}
 
 
-def test_a_stage_without_artifacts_counts_its_shards_alone():
+def test_a_stage_without_artifacts_counts_only_its_shards():
     ledger = Ledger(100, 1)
     for shard, failure in enumerate([StageError("no"), UpstreamError("not run")]):
         ledger.planned("masks", shard)
@@ -44,7 +44,7 @@ def test_the_memory_of_a_stage_is_that_of_its_largest_worker():
     assert summaries(ledger, ["cams"])["cams"].peak_memory_mib == 900
 
 
-def test_stages_are_in_the_order_asked_for():
+def test_summaries_are_in_the_requested_order():
     ledger = Ledger(100, 1)
     for stage in ("masks", "cams"):
         finished(ledger, record(stage=stage))

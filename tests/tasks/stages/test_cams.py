@@ -42,7 +42,7 @@ def test_cams_and_scores_are_those_of_the_core(scenes_made, scene_photos, visual
         np.testing.assert_allclose(stored_cams(row, "refined_cam"), expected.refined_cam, rtol=0, atol=1e-3)
 
 
-def test_a_row_tells_the_photos_size_and_its_grid(scenes_made):
+def test_a_row_holds_the_sizes_of_photo_and_grid(scenes_made):
     row = scenes_made.rows("cams")["scene_02"]
 
     assert (row["height"], row["width"]) == (row["work_height"], row["work_width"]) == (100, 150)
@@ -50,7 +50,7 @@ def test_a_row_tells_the_photos_size_and_its_grid(scenes_made):
     assert (row["status"], row["error"], row["error_kind"], row["notes"]) == ("ok", None, None, [])
 
 
-def test_maps_are_half_precision_at_grid_size(scenes_made):
+def test_stored_cams_are_half_precision_at_grid_size(scenes_made):
     row = scenes_made.rows("cams")["scene_05"]
 
     assert len(row["cam"]) == len(row["refined_cam"]) == 3 * 7 * 10 * 2
@@ -60,13 +60,13 @@ def test_maps_are_half_precision_at_grid_size(scenes_made):
     assert stored_cams(row, "cam").max(axis=(1, 2)) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_map_without_a_positive_value_is_zero(scenes_made):
+def test_a_cam_without_positive_values_is_zero(scenes_made):
     row = scenes_made.rows("cams")["scene_02"]
     assert not stored_cams(row, "cam").any()
     assert not stored_cams(row, "refined_cam").any()
 
 
-def test_a_photo_without_objects_has_a_size_and_no_maps(tiny, pool):
+def test_a_photo_without_objects_has_a_size_but_no_cams(tiny, pool):
     tiny.add("a", "")
 
     row = cams_of(tiny, pool)["a"]
@@ -77,7 +77,7 @@ def test_a_photo_without_objects_has_a_size_and_no_maps(tiny, pool):
     assert stored_cams(row, "cam").shape == (0, 3, 4)
 
 
-def test_maps_come_in_the_order_of_the_labels(tiny, pool):
+def test_cams_are_in_the_order_of_the_labels(tiny, pool):
     tiny.add("a", "cat;dog;bird")
     one = cams_of(tiny, pool)["a"]
     tiny.label("a", "bird;cat;dog")
@@ -88,7 +88,7 @@ def test_maps_come_in_the_order_of_the_labels(tiny, pool):
     np.testing.assert_allclose(np.roll(stored_cams(one, "cam"), 1, axis=0), stored_cams(other, "cam"), atol=1e-3)
 
 
-def test_a_large_photo_is_worked_on_reduced(tiny, pool):
+def test_a_large_photo_is_reduced_before_its_cams_are_computed(tiny, pool):
     tiny.add("a", size=(300, 200))
 
     row = cams_of(tiny, pool, dataset={"max_side": 96})["a"]
@@ -99,7 +99,7 @@ def test_a_large_photo_is_worked_on_reduced(tiny, pool):
     assert row["notes"] == ["reduced from 300x200 to 96x64"]
 
 
-def test_settings_of_the_cams_reach_them(tiny, pool):
+def test_settings_change_the_cams(tiny, pool):
     tiny.add("a", "cat;dog")
     plain = cams_of(tiny, pool)["a"]
 
@@ -117,7 +117,7 @@ NO_COMPETITOR = "only one text takes part in the softmax, so the CAM is empty"
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
-def test_a_photo_whose_only_class_competes_with_nothing_is_noted(tiny, pool, fusion):
+def test_a_photo_whose_only_class_has_no_competitor_has_a_note(tiny, pool, fusion):
     tiny.add("one", "bird", size=(80, 48))
     tiny.add("two", "bird;dog")
     tiny.add("none", "")
@@ -134,14 +134,14 @@ def test_a_photo_whose_only_class_competes_with_nothing_is_noted(tiny, pool, fus
 
 
 @pytest.mark.parametrize("sections", [{}, {"prompts": {"background": False}, "cam": {"softmax": False}}])
-def test_a_photo_of_one_class_has_no_note_where_its_score_says_something(tiny, pool, sections):
+def test_a_photo_of_one_class_has_no_note_if_its_score_is_meaningful(tiny, pool, sections):
     tiny.add("one", "bird")
     row = cams_of(tiny, pool, **sections)["one"]
     assert row["notes"] == []
     assert row["scores"] != [1]
 
 
-def test_too_many_attention_blocks_are_told_once_per_worker(tiny, capfd):
+def test_too_many_attention_blocks_are_logged_once_per_worker(tiny, capfd):
     for name in "abcd":
         tiny.add(name, "cat;dog")
     cam = {"attention_blocks": 13}
@@ -159,7 +159,7 @@ def test_too_many_attention_blocks_are_told_once_per_worker(tiny, capfd):
 
 
 class SmallMemory(Backbone):
-    """The image network on a device that has room for a few photos only."""
+    """A backbone on a device with memory for only `room` photos."""
 
     room = 2
 
@@ -173,7 +173,7 @@ class SmallMemory(Backbone):
 
 
 class SmallMachine(SmallMemory):
-    """The same on a CPU, whose allocator refuses an exbibyte."""
+    """The same backbone on a CPU, whose allocator refuses to allocate an exbibyte."""
 
     def run_out(self):
         torch.empty(1 << 60, dtype=torch.uint8)
@@ -204,7 +204,7 @@ def texts(scenes_made, clip):
 
 @pytest.fixture
 def seven(large_scene):
-    """Seven crops of one size with different labels."""
+    """Return seven crops of the same size with different labels."""
     crops = [large_scene.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
     labels = [(3,), (3, 8), (12,), (8, 3, 12), (1,), (20, 3), (15,)]
     return [
@@ -232,7 +232,7 @@ def test_a_batch_that_does_not_fit_is_halved(backbone, texts, seven, room):
         np.testing.assert_allclose(cams.refined_cam, alone.refined_cam, atol=2e-3)
 
 
-def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts, seven):
+def test_a_photo_too_large_for_memory_fails_with_a_transient_error(backbone, texts, seven):
     found = made(backbone, texts, seven[:3], 0)
 
     assert list(found) == list("012")
@@ -241,7 +241,7 @@ def test_a_photo_that_does_not_fit_alone_is_a_row_that_may_pass(backbone, texts,
     assert ErrorKind.OUT_OF_MEMORY.transient
 
 
-def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
+def test_a_cpu_that_runs_out_of_memory_is_handled_like_a_gpu(visual, backbone, texts, seven):
     machine = SmallMachine(visual)
 
     halved, alone = made(machine, texts, seven[:3], 1), made(machine, texts, seven[:2], 0)
@@ -254,13 +254,13 @@ def test_a_cpu_without_memory_is_no_other(visual, backbone, texts, seven):
     assert "can't allocate memory: you tried to allocate 1152921504606846976 bytes" in alone["0"].reason
 
 
-def test_another_runtime_error_passes(backbone, texts, seven):
+def test_another_runtime_error_is_raised(backbone, texts, seven):
     narrow = TextFeatures(texts.class_ids, texts.features[:, :-1], 20.0)
     with pytest.raises(RuntimeError, match="size mismatch"):
         made(backbone, narrow, seven, 7)
 
 
-def test_an_error_of_another_kind_is_not_taken_for_lack_of_memory(backbone, texts, seven):
+def test_an_error_of_another_type_is_raised(backbone, texts, seven):
     unknown = (Photo("x", "", 1, "1", (99,)), seven[0][1])
     with pytest.raises(ShapeError, match="that have texts"):
         made(backbone, texts, [unknown], 7)

@@ -10,14 +10,14 @@ CANDIDATES = ("a {}.", "the {}.")
 
 @pytest.fixture
 def ranked(tiny, pool):
-    """Rank two candidates on the photos that were added, with some settings."""
+    """Return a function that ranks two candidates on the added photos with the given settings."""
     return lambda candidates=CANDIDATES, **sections: make_run(
         prepare_ranking(tiny.config(**sections), candidates), pool
     )
 
 
 @pytest.mark.parametrize("image_id", ["scene_00", "scene_02"])
-def test_an_embedding_is_the_oracle_s(scenes_ranked, seeded_weights, scene_photos, image_id):
+def test_an_embedding_equals_that_of_the_oracle(scenes_ranked, seeded_weights, scene_photos, image_id):
     model = oracle_model(seeded_weights)
     photo = Image.open(scene_photos / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
     expected = visual_pass(model, view_pixels(photo, 1.0, 16, False), "patch_mean").embedding
@@ -40,7 +40,7 @@ def test_only_photos_with_labels_are_encoded(tiny, ranked):
     assert ranked().rows("embeddings").keys() == {"a"}
 
 
-def test_other_templates_encode_no_photo_again(tiny, ranked):
+def test_new_templates_reuse_the_photo_embeddings(tiny, ranked):
     for name in "abc":
         tiny.add(name, "cat;dog")
     assert ranked().counts() == {"embeddings": (3, 0, 3), "prompts": (3, 0, 3)}
@@ -48,7 +48,7 @@ def test_other_templates_encode_no_photo_again(tiny, ranked):
     assert ranked(("one {}.", "a {}.")).counts() == {"embeddings": (3, 0, 0), "prompts": (3, 0, 3)}
 
 
-def test_a_new_photo_is_encoded_and_the_others_are_copied(tiny, ranked):
+def test_only_a_new_photo_is_encoded_and_the_others_are_copied(tiny, ranked):
     tiny.add("a", "cat;dog")
     before = ranked().rows("embeddings")["a"]
     tiny.add("b", "dog")
@@ -57,7 +57,7 @@ def test_a_new_photo_is_encoded_and_the_others_are_copied(tiny, ranked):
     assert after.rows("embeddings")["a"] == before
 
 
-def test_a_photo_that_cannot_be_decoded_is_a_row_and_is_not_scored(tiny, ranked):
+def test_an_undecodable_photo_is_a_row_with_an_error_and_is_not_scored(tiny, ranked):
     tiny.add("a", "cat;dog")
     tiny.add("b", "dog").write_bytes(b"no picture")
     made = ranked()
@@ -67,7 +67,7 @@ def test_a_photo_that_cannot_be_decoded_is_a_row_and_is_not_scored(tiny, ranked)
     assert made.rows("prompts")["a"]["status"] == "ok"
 
 
-def test_a_converted_photo_says_so(tiny, ranked):
+def test_a_converted_photo_has_a_note(tiny, ranked):
     tiny.add("a", "cat", size=(300, 200))
     row = ranked(dataset={"max_side": 96}).rows("embeddings")["a"]
     assert row["notes"] == ["reduced from 300x200 to 96x64"]

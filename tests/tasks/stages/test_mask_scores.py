@@ -23,7 +23,7 @@ def uris(made):
 
 
 def confusions(row):
-    """(what, power) -> (21, 21) confusion of a row."""
+    """Return the (21, 21) confusion matrix of the row for each scored mask and background power."""
     columns = (row[name] for name in ("scored", "background_power", "truth", "prediction", "pixels"))
     found = {}
     for what, power, truth, prediction, pixels in zip(*columns, strict=True):
@@ -33,7 +33,7 @@ def confusions(row):
 
 @pytest.fixture
 def scored(tiny, pool):
-    """Make all stages of the photos that were added."""
+    """Return a function that computes all stages for the added photos."""
     return lambda **sections: make_run(prepare_run(tiny.config(**sections), "mask_scores"), pool)
 
 
@@ -44,7 +44,7 @@ def write_truth(tiny, name, content, mode=None):
     return path.name
 
 
-def test_pooled_scores_are_those_of_all_pixels_together(scenes_made, scene_photos):
+def test_pooled_scores_are_computed_from_all_pixels_together(scenes_made, scene_photos):
     cams, masks = scenes_made.rows("cams"), scenes_made.rows("masks")
     direct = {}
     for image_id, row in cams.items():
@@ -72,7 +72,7 @@ def test_pooled_scores_are_those_of_all_pixels_together(scenes_made, scene_photo
         assert found.images == 9
 
 
-def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(scenes_made, scene_photos):
+def test_a_row_counts_each_pixel_that_is_not_ignored_once_per_power(scenes_made, scene_photos):
     for image_id, row in scenes_made.rows("mask_scores").items():
         truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
         found = confusions(row)
@@ -82,7 +82,7 @@ def test_a_row_counts_every_pixel_but_the_ignored_once_per_power(scenes_made, sc
         assert [matrix.sum(axis=1).tolist() for matrix in found.values()] == rows
 
 
-def test_the_score_of_one_photo_is_of_its_own_pixels():
+def test_the_score_of_a_photo_equals_one_worked_out_by_hand():
     row = {
         "scored": ["initial_cam", "pseudo_mask", "pseudo_mask", "pseudo_mask", "centre_box", "centre_box"],
         "background_power": [1, 1, 1, 1, 0, 0],
@@ -94,11 +94,11 @@ def test_the_score_of_one_photo_is_of_its_own_pixels():
     assert photo_mious(row, CLASSES) == pytest.approx({"pseudo_mask": 0.625, "centre_box": 0.3})
 
 
-def test_a_photo_without_counted_pixels_has_no_score():
+def test_a_photo_whose_pixels_are_all_ignored_has_no_score():
     assert photo_mious(dict.fromkeys(CELL_COLUMNS, ()), CLASSES) == {}
 
 
-def test_columns_are_sparse(scenes_made):
+def test_only_nonzero_counts_are_stored(scenes_made):
     for row in scenes_made.rows("mask_scores").values():
         assert min(row["pixels"]) > 0
         cells = list(zip(row["scored"], row["background_power"], row["truth"], row["prediction"], strict=True))
@@ -139,9 +139,9 @@ def test_equal_scores_take_the_lowest_background_power(tiny, scored):
     assert powers == {"centre_box": None, "initial_cam": 1, "refined_cam": 1, "pseudo_mask": 1}
 
 
-def test_the_baseline_sees_the_labels_only(tiny, scored):
+def test_the_baseline_depends_only_on_the_labels(tiny, scored):
     truth = np.zeros((48, 64))
-    truth[12:36, 16:32] = 8  # the left half of the box is right, the right half is a dog's
+    truth[12:36, 16:32] = 8  # correct in the left half of the box; the right half is labelled dog
     tiny.add("a", "cat;dog", truth=write_truth(tiny, "a", truth))
 
     made = scored()
@@ -160,7 +160,7 @@ def test_a_pseudo_mask_is_scored_at_the_power_it_was_made_with(tiny, scored):
     assert pooled_scores(made.run.store, uris(made), CLASSES, 1.7)["pseudo_mask"].background_power == 1.7
 
 
-def test_a_mask_of_ignored_pixels_counts_as_a_photo_and_scores_nothing(tiny, scored):
+def test_a_photo_with_ignored_truth_has_a_row_without_counts(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 255)))
 
     made = scored()
@@ -171,7 +171,7 @@ def test_a_mask_of_ignored_pixels_counts_as_a_photo_and_scores_nothing(tiny, sco
 
 
 def reject_of(made):
-    """What is wrong with photo a; photo b is fine."""
+    """Check that only photo a has an error, and return its reject."""
     rows = made.rows("mask_scores")
     assert (rows["a"]["status"], rows["b"]["status"]) == ("error", "ok")
     assert (rows["a"]["scored"], rows["a"]["pixels"]) == ([], [])
@@ -184,12 +184,12 @@ def reject_of(made):
 
 @pytest.fixture
 def good(tiny):
-    """Photo b with a truth as it should be."""
+    """Add photo b with a valid true mask."""
     tiny.add("b", truth=write_truth(tiny, "b", np.full((48, 64), 8)))
 
 
 @pytest.mark.usefixtures("good")
-def test_a_truth_of_another_size_is_told_so(tiny, scored):
+def test_a_truth_of_another_size_is_rejected(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
     reject = reject_of(scored())
     assert (reject.kind, reject.reason) == (
@@ -199,7 +199,7 @@ def test_a_truth_of_another_size_is_told_so(tiny, scored):
 
 
 @pytest.mark.usefixtures("good")
-def test_a_truth_in_colours_is_told_so(tiny, scored):
+def test_a_truth_in_colours_is_rejected(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((48, 64)), "RGB"))
     reject = reject_of(scored())
     assert reject.kind == "bad_truth"
@@ -207,14 +207,14 @@ def test_a_truth_in_colours_is_told_so(tiny, scored):
 
 
 @pytest.mark.usefixtures("good")
-def test_a_truth_with_an_unknown_id_is_told_so(tiny, scored):
+def test_a_truth_with_an_unknown_id_is_rejected(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 21)))
     reject = reject_of(scored())
     assert (reject.kind, reject.reason) == ("bad_truth", "truth has id 21, but valid ids are 0..20 and 255 (ignored)")
 
 
 @pytest.mark.usefixtures("good")
-def test_a_truth_that_vanished_is_told_so(tiny, pool):
+def test_a_truth_that_no_longer_exists_is_rejected(tiny, pool):
     name = write_truth(tiny, "a", np.zeros((48, 64)))
     tiny.add("a", truth=name)
     run = prepare_run(tiny.config(), "mask_scores")
@@ -224,7 +224,7 @@ def test_a_truth_that_vanished_is_told_so(tiny, pool):
 
 
 @pytest.mark.usefixtures("good")
-def test_a_photo_without_a_mask_is_not_rejected_twice(tiny, pool):
+def test_a_photo_without_a_mask_is_not_rejected_again(tiny, pool):
     path = tiny.add("a", truth=write_truth(tiny, "a", np.zeros((48, 64))))
     run = prepare_run(tiny.config(), "mask_scores")
     path.unlink()
@@ -239,7 +239,7 @@ def test_a_photo_without_a_mask_is_not_rejected_twice(tiny, pool):
 
 
 @pytest.mark.usefixtures("good")
-def test_a_mended_truth_is_scored_and_nothing_else_is_done(tiny, scored):
+def test_only_the_photo_with_a_corrected_truth_is_rescored(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
     scored()
     write_truth(tiny, "a", np.zeros((48, 64)))
@@ -250,7 +250,7 @@ def test_a_mended_truth_is_scored_and_nothing_else_is_done(tiny, scored):
     assert again.rows("mask_scores")["a"]["status"] == "ok"
 
 
-def test_opencv_has_the_threads_of_the_worker(tiny, pool):
+def test_opencv_uses_as_many_threads_as_the_worker(tiny, pool):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
     make_run(prepare_run(tiny.config(), "masks"), pool)
     call(pool, cv2.setNumThreads, 3, timeout_s=60)

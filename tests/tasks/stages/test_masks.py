@@ -29,11 +29,11 @@ def ids(content):
 
 @pytest.fixture
 def masks_of(tiny, pool):
-    """Make the masks of the photos that were added, with some settings."""
+    """Return a function that computes the masks of the added photos with the given settings."""
     return lambda **sections: make_run(prepare_run(tiny.config(**sections), "masks"), pool).rows("masks")
 
 
-def test_masks_are_what_the_core_makes_of_the_stored_cams(scenes_made, scene_photos):
+def test_masks_equal_those_of_the_core_from_the_stored_cams(scenes_made, scene_photos):
     cams = scenes_made.rows("cams")
     for image_id, row in scenes_made.rows("masks").items():
         image_rgb = np.asarray(Image.open(scene_photos / "JPEGImages" / f"{image_id}.jpg"))
@@ -43,7 +43,7 @@ def test_masks_are_what_the_core_makes_of_the_stored_cams(scenes_made, scene_pho
         assert (ids(row["confidence_png"]) == expected.confidence).all(), image_id
 
 
-def test_masks_have_the_photos_size_and_classes(scenes_made, scene_photos):
+def test_masks_have_the_size_and_classes_of_their_photo(scenes_made, scene_photos):
     for image_id, row in scenes_made.rows("masks").items():
         mask, confidence = png(row["mask_png"]), png(row["confidence_png"])
         with Image.open(scene_photos / "JPEGImages" / f"{image_id}.jpg") as photo:
@@ -52,7 +52,7 @@ def test_masks_have_the_photos_size_and_classes(scenes_made, scene_photos):
         assert set(np.unique(mask)) <= {0, *row["class_ids"]}
 
 
-def test_counts_are_those_of_the_mask(scenes_made):
+def test_pixel_counts_are_those_of_the_mask(scenes_made):
     for row in scenes_made.rows("masks").values():
         mask, confidence = ids(row["mask_png"]), ids(row["confidence_png"])
         assert row["class_pixels"] == [(mask == class_id).sum() for class_id in (0, *row["class_ids"])]
@@ -60,13 +60,13 @@ def test_counts_are_those_of_the_mask(scenes_made):
         assert sum(row["class_pixels"]) == sum(row["confidence_histogram"]) == mask.size
 
 
-def test_colours_are_those_of_voc(scenes_made, scene_photos):
+def test_mask_colours_are_those_of_voc_by_default(scenes_made, scene_photos):
     mask = png(scenes_made.rows("masks")["scene_00"]["mask_png"])
     with Image.open(scene_photos / "SegmentationClass" / "scene_00.png") as truth:
         assert mask.getpalette() == truth.getpalette()
 
 
-def test_colours_are_those_of_the_vocabulary(tiny, masks_of, tmp_path):
+def test_mask_colours_are_those_of_the_vocabulary(tiny, masks_of, tmp_path):
     classes = [{"name": "cat", "colour": [1, 2, 3]}, {"name": "dog"}]
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({"classes": classes, "background_words": ["sky"]}))
     tiny.add("a", "cat;dog")
@@ -88,7 +88,7 @@ def test_a_palette_png_keeps_every_id():
     assert image.convert("RGB").getpixel((3, 0)) == (3, 252, 7)
 
 
-def test_a_photo_without_objects_is_surely_background(tiny, masks_of):
+def test_a_photo_without_objects_is_background_with_full_confidence(tiny, masks_of):
     tiny.add("a", "", size=(30, 20))
 
     row = masks_of()["a"]
@@ -102,7 +102,7 @@ def test_a_photo_without_objects_is_surely_background(tiny, masks_of):
     assert row["confidence_histogram"] == [*[0] * 255, 600]
 
 
-def test_a_reduced_photos_mask_is_brought_back_by_nearest_neighbour(tiny, masks_of):
+def test_the_mask_of_a_reduced_photo_is_enlarged_by_nearest_neighbour(tiny, masks_of):
     tiny.add("a", "cat;dog", size=(128, 96))
 
     row = masks_of(dataset={"max_side": 64}, crf={"enabled": False})["a"]
@@ -116,14 +116,14 @@ def test_a_reduced_photos_mask_is_brought_back_by_nearest_neighbour(tiny, masks_
 
 
 @pytest.mark.parametrize("size", [(97, 61), (65, 64)])
-def test_a_reduced_photos_mask_has_its_size_in_odd_cases_too(tiny, masks_of, size):
+def test_the_mask_of_a_reduced_photo_of_odd_size_has_its_full_size(tiny, masks_of, size):
     tiny.add("a", "cat", size=size)
     row = masks_of(dataset={"max_side": 64})["a"]
     assert png(row["mask_png"]).size == png(row["confidence_png"]).size == size
     assert sum(row["class_pixels"]) == sum(row["confidence_histogram"]) == size[0] * size[1]
 
 
-def test_settings_of_crf_and_confidence_reach_the_mask(tiny, masks_of):
+def test_settings_of_crf_and_confidence_change_the_mask(tiny, masks_of):
     tiny.add("a", "cat;dog")
     plain = masks_of(crf={"iter_max": 5})["a"]
 
@@ -132,10 +132,10 @@ def test_settings_of_crf_and_confidence_reach_the_mask(tiny, masks_of):
 
     assert plain["confidence_png"] != without["confidence_png"]
     assert from_cams["mask_png"] == without["mask_png"]
-    assert ids(from_cams["confidence_png"]).min() >= 127  # max(x, 1 - x) is at least a half
+    assert ids(from_cams["confidence_png"]).min() >= 127  # max(x, 1 - x) is at least 0.5
 
 
-def test_a_photo_that_vanished_after_its_cams_is_a_reject_of_this_stage(tiny, pool):
+def test_a_photo_deleted_after_its_cams_is_rejected_by_this_stage(tiny, pool):
     tiny.add("a")
     tiny.add("b")
     run = prepare_run(tiny.config(), "cams")
@@ -154,7 +154,7 @@ def test_a_photo_that_vanished_after_its_cams_is_a_reject_of_this_stage(tiny, po
     assert masks.rows("masks")["a"]["status"] == "ok"
 
 
-def test_a_photo_that_changed_since_its_cams_were_made_is_a_row(tiny, pool):
+def test_a_photo_changed_after_its_cams_is_a_row_with_an_error(tiny, pool):
     tiny.add("a")
     path = tiny.add("b", "cat;dog")
     run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "mask_scores"))
@@ -173,7 +173,7 @@ def test_a_photo_without_cams_is_not_loaded(tiny, pool):
     run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "masks"))
     path.unlink()
     make_run(run, pool)
-    os.mkfifo(path)  # who opens it waits for ever
+    os.mkfifo(path)  # opening this pipe would block for ever
 
     rows = make_run(listed, pool).rows("masks")
 
@@ -191,14 +191,14 @@ def test_masks_do_not_read_the_initial_cams(tiny, pool):
     assert make_run(prepare_run(tiny.config(), "masks"), pool).rows("masks")["a"]["status"] == "ok"
 
 
-def test_opencv_has_the_threads_of_the_worker(tiny, pool, masks_of):
+def test_opencv_uses_as_many_threads_as_the_worker(tiny, pool, masks_of):
     tiny.add("a")
     call(pool, cv2.setNumThreads, 3, timeout_s=60)
     masks_of()
     assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
 
 
-def test_more_photos_than_are_loaded_ahead_keep_their_own_cams(tiny, pool):
+def test_photos_loaded_ahead_are_matched_to_their_own_cams(tiny, pool):
     for number in range(20):
         tiny.add(f"p{number}", ("cat", "dog", "bird", "")[number % 4], size=(64 + number, 48))
 

@@ -12,7 +12,7 @@ CANDIDATES = ("a {}.", "the {}.")
 
 @pytest.fixture
 def scored(tiny, pool):
-    """Score the CAMs of candidates, the last one first, on the photos that were added."""
+    """Return a function that scores the CAMs of candidates on the added photos, starting with the last candidate."""
 
     def scored(photos=9, candidates=CANDIDATES, **sections):
         run = prepare_ranking(tiny.config(**sections), candidates, photos)
@@ -23,7 +23,7 @@ def scored(tiny, pool):
 
 @pytest.fixture
 def truth(tiny):
-    """A true mask with a cat, and a corner that does not count."""
+    """Write a true mask with a cat and an ignored corner, and return its file name."""
     ids = np.zeros((48, 64), np.uint8)
     ids[10:30, 20:50], ids[:5, :5] = 8, 255
     Image.fromarray(ids).save(tiny.folder / "truth.png")
@@ -35,7 +35,7 @@ def pooled(made, templates=2):
     return pooled_template_scores(made.run.store, uris, templates, 1 + len(made.run.inputs.vocabulary.classes))
 
 
-def test_scores_are_those_of_a_run_with_the_template(scenes_ranked, scenes_made):
+def test_scores_equal_those_of_a_run_with_the_template(scenes_ranked, scenes_made):
     scores, photos = pooled(scenes_ranked)
     uris = [record.uri for record in scenes_made.of("mask_scores")]
     expected = pooled_scores(scenes_made.run.store, uris, 21, 1)
@@ -46,7 +46,7 @@ def test_scores_are_those_of_a_run_with_the_template(scenes_ranked, scenes_made)
         (scores[1].initial_miou, scores[1].initial_power, "initial_cam"),
         (scores[1].refined_miou, scores[1].refined_power, "refined_cam"),
     ):
-        assert own == pytest.approx(expected[kind].scores.miou, abs=1e-3)  # there CAMs are stored in half precision
+        assert own == pytest.approx(expected[kind].scores.miou, abs=1e-3)  # that run stores CAMs in half precision
         assert power == expected[kind].background_power
     assert scores[0] != scores[1]
 
@@ -64,7 +64,7 @@ def test_every_pixel_counts_once_per_template_and_power(tiny, scored, truth):
 
 
 @pytest.mark.parametrize("cam", [{"refine": "none"}, {"scales": [1.0, 0.5], "flip": True}])
-def test_settings_of_the_cams_reach_the_scores(tiny, scored, truth, pool, cam):
+def test_settings_of_the_cams_change_the_scores(tiny, scored, truth, pool, cam):
     tiny.add("a", "cat;dog", truth=truth)
     scores, _ = pooled(scored(cam=cam))
     run = make_run(prepare_run(tiny.config(cam=cam, prompts={"template": "a {}."}), "mask_scores"), pool)
@@ -73,7 +73,7 @@ def test_settings_of_the_cams_reach_the_scores(tiny, scored, truth, pool, cam):
     assert scores[1].refined_miou == pytest.approx(expected["refined_cam"].scores.miou, abs=2e-3)
 
 
-def test_the_sample_is_of_photos_with_truth_and_labels_and_does_not_change(tiny, scored, truth):
+def test_the_sample_contains_only_photos_with_truth_and_labels(tiny, scored, truth):
     for name in "abcdef":
         tiny.add(name, "cat", truth=truth if name in "abcd" else "")
     tiny.add("g", "", truth=truth)
@@ -85,7 +85,7 @@ def test_the_sample_is_of_photos_with_truth_and_labels_and_does_not_change(tiny,
     assert scored(photos=99).rows("prompt_scores").keys() == set("abcd")
 
 
-def test_it_is_made_once_and_again_for_other_templates(tiny, scored, truth):
+def test_scores_are_computed_once_per_set_of_templates(tiny, scored, truth):
     for name in "ab":
         tiny.add(name, "cat", truth=truth)
     assert scored().counts()["prompt_scores"] == (2, 0, 2)
@@ -96,7 +96,7 @@ def test_it_is_made_once_and_again_for_other_templates(tiny, scored, truth):
     assert other["embeddings"] == (2, 0, 0)
 
 
-def test_photos_that_cannot_be_scored_are_rows(tiny, scored, truth):
+def test_photos_that_cannot_be_scored_are_rows_with_an_error(tiny, scored, truth):
     for name in "abc":
         tiny.add(name, "cat", truth=truth)
     Image.new("L", (10, 10)).save(tiny.folder / "small.png")
@@ -109,7 +109,7 @@ def test_photos_that_cannot_be_scored_are_rows(tiny, scored, truth):
     assert pooled(made)[1] == 1
 
 
-def test_without_truth_it_is_refused(tiny):
+def test_scores_without_any_truth_are_refused(tiny):
     tiny.add("a", "cat")
     with pytest.raises(DatasetError, match="--with-miou: no photo with labels has a true mask"):
         prepare_ranking(tiny.config(), CANDIDATES, 9)

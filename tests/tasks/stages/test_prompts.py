@@ -13,7 +13,7 @@ def uris(made):
     return [record.uri for record in made.of("prompts")]
 
 
-def test_scores_are_those_of_the_cams(scenes_ranked, scenes_made):
+def test_scores_equal_those_of_the_cams(scenes_ranked, scenes_made):
     cams = scenes_made.rows("cams")
     for image_id, row in scenes_ranked.rows("prompts").items():
         scores = np.reshape(row["scores"], (3, -1))
@@ -22,19 +22,19 @@ def test_scores_are_those_of_the_cams(scenes_ranked, scenes_made):
 
 
 @pytest.mark.parametrize("fusion", ["sentence", "feature", "cam"])
-def test_a_candidate_scores_as_the_cams_of_a_run_with_it(tiny, pool, fusion):
+def test_scores_of_a_candidate_equal_those_of_a_run_with_this_template(tiny, pool, fusion):
     tiny.add("a", "bird;person;dog")
     tiny.add("b", "chair")
     made = make_run(prepare_ranking(tiny.config(prompts={"fusion": fusion}), CANDIDATES), pool)
     for place, template in enumerate(CANDIDATES):
         cams = make_run(prepare_run(tiny.config(prompts={"fusion": fusion, "template": template}), "cams"), pool)
-        assert [record.cached for record in cams.of("texts")] == [True]  # made as a candidate's already
+        assert [record.cached for record in cams.of("texts")] == [True]  # the ranking computed these texts
         for image_id, row in made.rows("prompts").items():
             scores = np.reshape(row["scores"], (3, -1))[place]
             np.testing.assert_allclose(scores, cams.rows("cams")[image_id]["scores"], rtol=0, atol=1e-5)
 
 
-def test_a_ranking_is_the_sharpness_of_these_scores(scenes_ranked):
+def test_templates_are_ranked_by_the_sharpness_of_their_scores(scenes_ranked):
     ranking = template_ranking(scenes_ranked.run.store, uris(scenes_ranked), scenes_ranked.run.inputs.candidates)
 
     by_hand = {}

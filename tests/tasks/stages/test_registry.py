@@ -37,17 +37,17 @@ BASE = {
     "train": {"mmseg_config": str(TINY_NETWORK), "init": "none", "precision": "fp32"},
 }
 OTHER_CRF = dict.fromkeys(DenseCrfConfig.model_fields, 7) | {"backend": "other"}
-# Every setting, another value for it, and the stages that must be made again for that value.
-MOVED_BY = {
+# For each setting: another value, and the stages whose key this value must change.
+CHANGED_BY = {
     "name": ("other", NOTHING),
     "store": ("/elsewhere", NOTHING),
-    # photos, labels and truth enter by the content keys of shards
+    # photos, labels and truth are in the content keys of shards
     "dataset.format": ("coco", NOTHING),
     "dataset.root": ("/other", NOTHING),
     "dataset.split": ("val", NOTHING),
     "dataset.truth": ("/masks", NOTHING),
     "dataset.empty": ("reject", NOTHING),
-    "dataset.seed": (1, NOTHING),  # other scenes are other photos
+    "dataset.seed": (1, NOTHING),  # other scenes are other photos, which are in the content keys
     "dataset.count": (100, NOTHING),
     "dataset.classes": ("coco14", TEXTS_ON),
     "dataset.exif": ("apply", PHOTOS_ON),
@@ -80,7 +80,7 @@ MOVED_BY = {
     "crf.image": ("reference", MASKS_ON),
     "crf.background_power": (2, MASKS_ON),
     "confidence.source": ("cam", MASKS_ON),
-    "train.enabled": (False, NOTHING),  # a run without training leaves both stages out
+    "train.enabled": (False, NOTHING),  # without training, the run leaves both stages out
     "train.mmseg_config": ("demo", TRAINED_ON),
     "train.loss": ("ce", TRAINED_ON),
     "train.mu": (0.9, TRAINED_ON),
@@ -92,20 +92,20 @@ MOVED_BY = {
     "train.keep_checkpoints": (5, NOTHING),
     "train.validate_every": (5, NOTHING),
     "train.validate_photos": (5, NOTHING),
-    # the photos of the evaluation enter by the content keys of shards
+    # the evaluation photos are in the content keys of shards
     "evaluation.root": ("/other", NOTHING),
     "evaluation.split": ("val", NOTHING),
     "evaluation.truth": ("/masks", NOTHING),
     "evaluation.seed": (1, NOTHING),
     "evaluation.count": (100, NOTHING),
     "evaluation.mode": ("slide", SCORES),
-    "evaluation.crop": (321, NOTHING),  # of mode slide alone
+    "evaluation.crop": (321, NOTHING),  # only read in mode slide
     "evaluation.stride": (107, NOTHING),
     "evaluation.scales": ([1.0, 0.5], SCORES),
     "evaluation.flip": (True, SCORES),
     "evaluation.merge": ("max", SCORES),
     "evaluation.crf.enabled": (True, SCORES),
-    **{f"evaluation.crf.{name}": (value, NOTHING) for name, value in OTHER_CRF.items()},  # of a CRF that is enabled
+    **{f"evaluation.crf.{name}": (value, NOTHING) for name, value in OTHER_CRF.items()},  # only read if enabled
     "execution.loader_workers": (0, NOTHING),
     "execution.cache_gb": (1, NOTHING),
     "execution.shards": (7, NOTHING),
@@ -116,13 +116,13 @@ MOVED_BY = {
     "execution.retries": (0, NOTHING),
     "execution.shard_timeout_s": (60, NOTHING),
 }
-TEMPLATES = (("a {}.", "the {}."), ("the {}.",))  # candidates, and those whose CAMs are scored
+TEMPLATES = (("a {}.", "the {}."), ("the {}.",))  # candidates, and sampled candidates
 BIRD = {"name": "bird", "words": "bird avian", "synonyms": ["bird", "avian"], "aliases": ["fowl"]}
 VOCABULARY = {"classes": [BIRD, {"name": "cat"}], "background_words": ["sky"]}
-MOVED_BY_VOCABULARY = {
+CHANGED_BY_VOCABULARY = {
     "classes.name": ("hawk", TEXTS_ON),
     "classes.words": ("bird", TEXTS_ON),
-    "classes.synonyms": (["bird"], NOTHING),  # sentence fusion reads the words
+    "classes.synonyms": (["bird"], NOTHING),  # sentence fusion reads `words`
     "classes.aliases": (["crow"], NOTHING),
     "classes.colour": ([1, 2, 3], MASKS_ON),
     "background_words": (["sky", "sea"], TEXTS_ON),
@@ -131,12 +131,12 @@ MOVED_BY_VOCABULARY = {
 
 @pytest.fixture(autouse=True)
 def _other_crf_backend(monkeypatch):
-    """A second backend, whose labels differ."""
+    """Register a second CRF backend whose labels differ."""
     monkeypatch.setitem(CRF_BACKENDS, "other", CrfBackend("not_imported:infer", exact=False))
 
 
 def leaves(section, prefix=""):
-    """Dotted names of all settings."""
+    """Yield the dotted names of all settings."""
     for name, field in section.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Section):
@@ -145,9 +145,9 @@ def leaves(section, prefix=""):
             yield f"{prefix}{name}"
 
 
-def changed(values, key, value):
+def with_value(values, key, value):
     head, _, rest = key.partition(".")
-    return {**values, head: changed(values.get(head, {}), rest, value) if rest else value}
+    return {**values, head: with_value(values.get(head, {}), rest, value) if rest else value}
 
 
 def keys_of(config, vocabulary=None):
@@ -158,87 +158,87 @@ def keys_of(config, vocabulary=None):
     return stage_keys(RunInputs(config, known, digest_, precision, *TEMPLATES, recipe))
 
 
-def moved(before, after):
+def changed_stages(before, after):
     return tuple(stage for stage in before if before[stage] != after[stage])
 
 
-def test_every_setting_is_in_the_table():
-    assert sorted(leaves(RunConfig)) == sorted(MOVED_BY)
+def test_every_setting_is_covered_by_the_table():
+    assert sorted(leaves(RunConfig)) == sorted(CHANGED_BY)
 
 
-@pytest.mark.parametrize("key", MOVED_BY)
-def test_a_setting_moves_exactly_the_stages_that_read_it(key):
-    value, expected = MOVED_BY[key]
-    before, after = parse_config(BASE), parse_config(changed(BASE, key, value))
+@pytest.mark.parametrize("key", CHANGED_BY)
+def test_a_setting_changes_the_keys_of_exactly_the_stages_that_read_it(key):
+    value, expected = CHANGED_BY[key]
+    before, after = parse_config(BASE), parse_config(with_value(BASE, key, value))
     assert before != after
 
-    assert moved(keys_of(before), keys_of(after)) == expected
+    assert changed_stages(keys_of(before), keys_of(after)) == expected
 
 
-def test_every_part_of_a_vocabulary_is_in_the_table():
+def test_every_part_of_a_vocabulary_is_covered_by_the_table():
     parts = [f"classes.{name}" for name in ClassEntry.model_fields]
     assert set(Vocabulary.model_fields) == {"classes", "background_words"}
-    assert sorted([*parts, "background_words"]) == sorted(MOVED_BY_VOCABULARY)
+    assert sorted([*parts, "background_words"]) == sorted(CHANGED_BY_VOCABULARY)
 
 
-@pytest.mark.parametrize("key", MOVED_BY_VOCABULARY)
-def test_a_part_of_the_vocabulary_moves_exactly_the_stages_that_read_it(key):
-    value, expected = MOVED_BY_VOCABULARY[key]
+@pytest.mark.parametrize("key", CHANGED_BY_VOCABULARY)
+def test_a_vocabulary_entry_changes_the_keys_of_exactly_its_stages(key):
+    value, expected = CHANGED_BY_VOCABULARY[key]
     part = key.removeprefix("classes.")
     other = {key: value} if part == key else {"classes": [{**BIRD, part: value}, {"name": "cat"}]}
     before, after = (Vocabulary.model_validate(each) for each in (VOCABULARY, {**VOCABULARY, **other}))
     config = parse_config(BASE)
 
-    assert moved(keys_of(config, before), keys_of(config, after)) == expected
+    assert changed_stages(keys_of(config, before), keys_of(config, after)) == expected
 
 
 @pytest.mark.parametrize("fusion", ["feature", "cam"])
 @pytest.mark.parametrize(("part", "value", "expected"), [("synonyms", ["bird"], TEXTS_ON), ("words", "fowl", NOTHING)])
-def test_a_fusion_of_synonyms_reads_them_and_not_the_joined_words(fusion, part, value, expected):
-    config = parse_config(changed(BASE, "prompts.fusion", fusion))
+def test_feature_and_cam_fusion_read_synonyms_but_not_words(fusion, part, value, expected):
+    config = parse_config(with_value(BASE, "prompts.fusion", fusion))
     other = {**VOCABULARY, "classes": [{**BIRD, part: value}, {"name": "cat"}]}
     before, after = (Vocabulary.model_validate(each) for each in (VOCABULARY, other))
 
-    assert moved(keys_of(config, before), keys_of(config, after)) == expected
+    assert changed_stages(keys_of(config, before), keys_of(config, after)) == expected
 
 
-def test_background_words_that_are_not_used_move_nothing():
-    config = parse_config(changed(BASE, "prompts.background", False))
+def test_unused_background_words_change_no_key():
+    config = parse_config(with_value(BASE, "prompts.background", False))
     before, after = ({**VOCABULARY, "background_words": words} for words in (["sky"], ["sea"]))
 
-    assert moved(*(keys_of(config, Vocabulary.model_validate(each)) for each in (before, after))) == NOTHING
+    assert changed_stages(*(keys_of(config, Vocabulary.model_validate(each)) for each in (before, after))) == NOTHING
 
 
-def test_one_template_in_a_list_is_that_template():
-    before, after = (parse_config(changed(BASE, "prompts.template", each)) for each in ("a {}.", ["a {}."]))
+def test_a_list_of_one_template_has_the_keys_of_that_template():
+    before, after = (parse_config(with_value(BASE, "prompts.template", each)) for each in ("a {}.", ["a {}."]))
     assert keys_of(before) == keys_of(after)
 
 
 @pytest.mark.parametrize("name", OTHER_CRF)
-def test_a_crf_on_predictions_moves_their_scores(name):
-    crf = changed(changed(BASE, "evaluation.crf.enabled", True), f"evaluation.crf.{name}", OTHER_CRF[name])
-    before = changed(BASE, "evaluation.crf.enabled", True)
-    assert moved(keys_of(parse_config(before)), keys_of(parse_config(crf))) == SCORES
+def test_the_crf_of_the_evaluation_changes_the_keys_of_its_scores(name):
+    crf = with_value(with_value(BASE, "evaluation.crf.enabled", True), f"evaluation.crf.{name}", OTHER_CRF[name])
+    before = with_value(BASE, "evaluation.crf.enabled", True)
+    assert changed_stages(keys_of(parse_config(before)), keys_of(parse_config(crf))) == SCORES
 
 
 @pytest.mark.parametrize("name", ["crop", "stride"])
-def test_crops_move_the_scores_of_a_sliding_window(name):
-    before = changed(BASE, "evaluation.mode", "slide")
-    after = changed(before, f"evaluation.{name}", {"crop": 601, "stride": 107}[name])
-    assert moved(keys_of(parse_config(before)), keys_of(parse_config(after))) == SCORES
+def test_crops_change_the_keys_of_scores_in_mode_slide(name):
+    before = with_value(BASE, "evaluation.mode", "slide")
+    after = with_value(before, f"evaluation.{name}", {"crop": 601, "stride": 107}[name])
+    assert changed_stages(keys_of(parse_config(before)), keys_of(parse_config(after))) == SCORES
 
 
-def test_mu_does_not_count_where_the_loss_reads_no_confidence():
-    plain = changed(BASE, "train.loss", "ce")
-    assert keys_of(parse_config(plain)) == keys_of(parse_config(changed(plain, "train.mu", 0.5)))
+def test_mu_changes_no_key_if_the_loss_reads_no_confidence():
+    plain = with_value(BASE, "train.loss", "ce")
+    assert keys_of(parse_config(plain)) == keys_of(parse_config(with_value(plain, "train.mu", 0.5)))
 
 
 def inputs_of(template, candidates=(), sampled=()):
-    config = parse_config(changed(BASE, "prompts.template", template))
+    config = parse_config(with_value(BASE, "prompts.template", template))
     return RunInputs(config, Vocabulary.model_validate(VOCABULARY), "model", "fp32", candidates, sampled)
 
 
-def test_what_stands_on_a_template_to_be_chosen_has_no_key_yet():
+def test_stages_that_need_an_automatic_template_have_no_key_yet():
     candidates = ("a {}.", "the {}.")
     before, after = stage_keys(inputs_of("auto", candidates)), stage_keys(inputs_of("the {}.", candidates))
     assert list(before) == ["candidate_texts", "embeddings", "prompts"]
@@ -247,26 +247,26 @@ def test_what_stands_on_a_template_to_be_chosen_has_no_key_yet():
     assert stage_keys(inputs_of("the {}."))["cams"] == after["cams"]
 
 
-def test_candidates_move_what_is_made_of_them_and_the_photos_embeddings_stay():
+def test_candidates_change_the_keys_of_their_stages_but_not_of_embeddings():
     two, three = (("a {}.", "the {}."), ("a {}.", "the {}.", "one {}."))
     before, after = (stage_keys(inputs_of("a {}.", each, ("a {}.",))) for each in (two, three))
-    assert moved(before, after) == ("candidate_texts", "prompts", "prompt_scores")
+    assert changed_stages(before, after) == ("candidate_texts", "prompts", "prompt_scores")
     others = stage_keys(inputs_of("a {}.", two, ("the {}.",)))
-    assert moved(before, others) == ("prompt_scores",)
+    assert changed_stages(before, others) == ("prompt_scores",)
 
 
-def test_a_candidate_s_texts_are_those_of_a_run_with_this_template():
+def test_the_texts_of_a_candidate_have_the_key_of_a_run_with_it():
     own = stage_keys(inputs_of("the {}."))["texts"]
     ranked = inputs_of("auto", ("a {}.", "the {}."))
     assert key_without_upstream(STAGES["texts"], ranked.with_template("the {}.")) == own
 
 
-def test_automatic_precision_is_the_one_it_stands_for():
-    automatic = parse_config(changed(BASE, "clip.precision", "auto"))
+def test_automatic_precision_has_the_keys_of_the_precision_it_selects():
+    automatic = parse_config(with_value(BASE, "clip.precision", "auto"))
     assert keys_of(automatic) == keys_of(parse_config(BASE))
 
 
-def test_keys_are_16_hex_digits_and_differ():
+def test_keys_are_distinct_and_have_16_hex_digits():
     keys = keys_of(parse_config(BASE))
 
     assert list(keys) == list(STAGES)
@@ -288,16 +288,16 @@ def test_keys_are_16_hex_digits_and_differ():
         ("segmenter_scores", SCORES),
     ],
 )
-def test_a_new_version_moves_the_stage_and_what_stands_on_it(stage, expected, monkeypatch):
+def test_a_new_version_changes_the_keys_of_the_stage_and_its_downstream(stage, expected, monkeypatch):
     config = parse_config(BASE)
     before = keys_of(config)
 
     monkeypatch.setattr(STAGES[stage], "version", STAGES[stage].version + 1)
 
-    assert moved(before, keys_of(config)) == expected
+    assert changed_stages(before, keys_of(config)) == expected
 
 
-def test_stages_come_after_what_they_read():
+def test_stages_come_after_their_upstream():
     assert run_names() == ("manifest", "texts", "cams", "masks", "mask_scores", "segmenter", "segmenter_scores")
     ranking = {name for name, stage in STAGES.items() if stage.ranks_templates}
     assert set(run_names()) | ranking == set(all_names())
@@ -305,14 +305,14 @@ def test_stages_come_after_what_they_read():
         assert all(all_names().index(read.name) < all_names().index(stage.name) for read in stage.upstream)
 
 
-def test_stages_of_photos_have_the_columns_that_reuse_and_failures_need():
+def test_stages_of_photos_have_the_columns_for_reuse_and_failures():
     for stage in (stage for stage in STAGES.values() if stage.kind.per_photo):
         needed = ["image_id", "status", "error", "error_kind", "input_digest", "output_digest"]
         assert stage.schema.names[:6] == needed
 
 
 def fingerprint(values):
-    """Mean, and mean weighted by place, so that exchanged values are seen too."""
+    """Return the mean and a position-weighted mean, which also detects exchanged values."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return [flat.mean(), flat @ np.linspace(0, 1, flat.size) / flat.size]
 
@@ -336,8 +336,12 @@ def masks_numbers(made):
 
 
 MEASURED = (
-    *(("initial_cam", 1), ("initial_cam", 10), ("refined_cam", 1), ("refined_cam", 2)),
-    *(("pseudo_mask", 1), ("centre_box", 0)),
+    ("initial_cam", 1),
+    ("initial_cam", 10),
+    ("refined_cam", 1),
+    ("refined_cam", 2),
+    ("pseudo_mask", 1),
+    ("centre_box", 0),
 )
 
 
@@ -394,8 +398,8 @@ def prompt_scores_numbers(made):
     return [pixels / 160 / 112 for pixels in right.values()]
 
 
-# Version of each stage, and its numbers on scenes in fp32. When you change a number on purpose, raise the version
-# in the stage's file, so that no artifact with the old numbers is reused, and write both down here.
+# The version of each stage, and its results on scenes in fp32. If you change results on purpose, raise the version
+# in the file of the stage, so that no artifact with old results is reused, and update both here.
 NUMBERS = {
     "candidate_texts": (1, candidate_texts_numbers, [3, 45, 0.081735, 0.040718, 0.003056, 0.001661], 1e-5),
     "embeddings": (1, embeddings_numbers, [20.007231, 0.586227, 0.284586, 0.066938, 0.02753], 1e-4),
@@ -417,13 +421,13 @@ NUMBERS = {
         1,
         masks_numbers,
         [0.736886, 0.016629, 0.246484, 0.990581, 1.825167, 0.907937],
-        2e-3,  # five pixels of the last class
+        2e-3,  # five pixels of the last class shift the mean id by this much
     ),
     "segmenter": (
         1,
         segmenter_numbers,
         [4.264147, 2.586156, 1.412224, 2.10443, 1.799401, 0.047686, 0.95682],
-        1e-2,  # forty steps on: processors differ
+        1e-2,  # after forty steps, processors differ
     ),
     "segmenter_scores": (1, segmenter_scores_numbers, [0.529183, 0.047619, 0.001291], 1e-2),
     "mask_scores": (2, mask_scores_numbers, [0.528013, 0.140904, 0.571763, 0.47673, 0.569029, 0.660658], 5e-4),
@@ -431,7 +435,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_numbers_do_not_move_without_a_new_version(stage, scenes_trained, scenes_made, scenes_ranked):
+def test_results_do_not_change_without_a_new_version(stage, scenes_trained, scenes_made, scenes_ranked):
     version, numbers, expected, tolerance = NUMBERS[stage]
     made = scenes_trained if stage in TRAINED_ON else scenes_made if stage in run_names() else scenes_ranked
 
@@ -443,7 +447,7 @@ def columns_digest(stage):
     return digest([[field.name, str(field.type)] for field in stage.schema])
 
 
-def test_columns_do_not_move_without_a_new_version():
+def test_columns_do_not_change_without_a_new_version():
     columns = {stage.name: (stage.version, columns_digest(stage)) for stage in STAGES.values()}
     assert columns == {
         "candidate_texts": (1, "2235eaf955f02ed8"),

@@ -1,4 +1,4 @@
-"""What the stage decides itself; tests/tasks/execution/test_joint_work.py trains with it."""
+"""What the stage decides without training; tests/tasks/execution/test_joint_work.py trains with it."""
 
 import json
 import logging
@@ -38,10 +38,10 @@ def job_of(store="/store", **values):
         (5, ["cpu"] * 2, 1),
         (8, ["cpu"] * 2, 2),
         (5, [f"cuda:{index}" for index in range(8)], 5),
-        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers on each make CAMs; NCCL wants one
+        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers per GPU compute CAMs; NCCL needs one process per GPU
     ],
 )
-def test_as_many_processes_train_as_share_a_batch_evenly(batch_size, devices, expected):
+def test_as_many_processes_train_as_divide_the_batch_evenly(batch_size, devices, expected):
     assert SEGMENTER.processes(job_of(batch_size=batch_size), devices) == expected
 
 
@@ -50,10 +50,10 @@ def test_devices_that_do_not_train_are_logged(caplog):
     SEGMENTER.processes(job_of(batch_size=4), ["cpu"] * 2)
     assert caplog.messages == []
     SEGMENTER.processes(job_of(batch_size=4), ["cuda:0", "cuda:1", "cuda:2"])
-    assert caplog.messages == ["a batch of 4 divides evenly among only 2 of the 3 devices"]
+    assert caplog.messages == ["a batch of 4 divides evenly among at most 2 of the 3 devices"]
 
 
-def test_the_stage_reads_the_recipe_of_the_training_and_waits_for_it():
+def test_the_settings_are_unknown_until_the_recipe_is_read():
     assert SEGMENTER.reads(run_inputs()) is None
     first, other = (SEGMENTER.reads(run_inputs(training=recipe(seed=seed))) for seed in (0, 1))
     assert first == {"training": recipe().digest}
@@ -65,9 +65,9 @@ def test_a_run_has_the_stage_if_training_is_enabled(enabled):
     assert SEGMENTER.enabled(run_inputs(settings={"train": {"enabled": enabled}}).config) is enabled
 
 
-def test_a_training_that_starts_anew_forgets_its_own_checkpoints(tmp_path):
+def test_discarding_attempts_deletes_only_the_checkpoints_of_this_job(tmp_path):
     job = job_of(str(tmp_path))
-    SEGMENTER.discard_attempts(job)  # there is no folder yet
+    SEGMENTER.discard_attempts(job)  # the folder does not exist yet
     own = Path(checkpoints_uri(job.store.artifact_uri(job.plan.key)))
     other = own.with_name(f"000-{'d' * 16}.checkpoints")
     for folder in (own, other):
@@ -91,5 +91,5 @@ def test_an_artifact_without_facts_is_broken(tmp_path):
     with pytest.raises(BrokenArtifactError) as caught:
         read_training_facts(ArtifactStore(str(tmp_path)), record.uri)
     assert str(caught.value) == (
-        f"{record.uri} has no facts about the training in its footer: delete it and run again; clipes will rebuild it"
+        f"{record.uri} has no statistics of the training in its footer: delete it and run again; clipes will rebuild it"
     )

@@ -11,7 +11,7 @@ from support.pool_calls import call, worker_pool
 from support.prepared import prepare_run
 from support.small_runs import rows_of
 from support.small_segmenters import built, small_config
-from support.worker_calls import made_rows
+from support.worker_calls import rows_of_job
 
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.machine.row_counters import Counters
@@ -25,7 +25,7 @@ from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
 from clipes_core.evaluation.metrics import confusion
-from clipes_core.preprocessing import reduce_to
+from clipes_core.preprocessing import limit_side
 from clipes_core.segmentation.inference import photo_mask
 
 CLASSES = 21
@@ -33,7 +33,7 @@ CLASSES = 21
 
 @dataclass(frozen=True)
 class NetworkOfOwnModules:
-    """What the stage has to know of a training: the modules that its network is made of."""
+    """The facts about a training that the stage reads: the modules that its network needs."""
 
     imports: tuple[str, ...]
     digest: str = ""
@@ -47,7 +47,7 @@ def model():
 
 @pytest.fixture
 def job(tiny, model):
-    """The job of all photos that were added, with a segmenter that has learned nothing."""
+    """Return a function that makes a job of all added photos, with an untrained segmenter."""
 
     def job(head="FCNHead", imports=(), **sections):
         run = prepare_run(tiny.config(**sections), "masks")
@@ -68,10 +68,10 @@ def job(tiny, model):
 
 @pytest.fixture
 def made(job, pool):
-    """image_id -> row, of all photos that were added."""
+    """Return a function that scores all added photos and returns their rows by image id."""
 
     def made(**sections):
-        rows = call(pool, made_rows, job(**sections), timeout_s=120)
+        rows = call(pool, rows_of_job, job(**sections), timeout_s=120)
         return {row.image_id: row for row in rows}
 
     return made
@@ -93,7 +93,7 @@ def photo_of(tiny, name):
     return Image.open(tiny.folder / f"{name}.png")
 
 
-def test_a_photo_has_the_segmenters_mask_and_its_confusion(tiny, made, model):
+def test_a_row_holds_the_mask_of_the_segmenter_and_its_confusion_counts(tiny, made, model):
     truth = np.random.default_rng(0).choice([0, 8, 12, 255], (48, 64))
     tiny.add("a", truth=write_truth(tiny, "a", truth))
 
@@ -109,14 +109,14 @@ def test_a_photo_has_the_segmenters_mask_and_its_confusion(tiny, made, model):
     assert min(row.pixels) > 0
 
 
-def test_a_photo_without_truth_has_a_mask_and_no_confusion(tiny, made):
+def test_a_photo_without_truth_has_a_mask_but_no_confusion_counts(tiny, made):
     tiny.add("a", "")
     row = made()["a"]
     assert (row.status, row.truth, row.prediction, row.pixels) == ("ok", (), (), ())
     assert sum(row.class_pixels) == 48 * 64
 
 
-def test_the_settings_of_the_evaluation_hold(tiny, made, model):
+def test_the_settings_of_the_evaluation_are_applied(tiny, made, model):
     tiny.add("a", size=(70, 50))
     evaluation = {"mode": "slide", "crop": 32, "stride": 20, "scales": [1, 0.5], "flip": True, "merge": "max"}
     evaluation["crf"] = {"enabled": True, "iter_max": 1}
@@ -127,23 +127,23 @@ def test_the_settings_of_the_evaluation_hold(tiny, made, model):
     assert (expected != photo_mask(model, image, EvaluationConfig())).any()
 
 
-def test_the_mask_of_a_reduced_photo_is_brought_back_to_its_size(tiny, made, model):
+def test_the_mask_of_a_reduced_photo_is_enlarged_to_its_full_size(tiny, made, model):
     tiny.add("a", size=(64, 48), truth=write_truth(tiny, "a", np.zeros((48, 64))))
     row = made(dataset={"max_side": 32})["a"]
-    small = photo_mask(model, np.asarray(reduce_to(photo_of(tiny, "a"), 32)), EvaluationConfig())
+    small = photo_mask(model, np.asarray(limit_side(photo_of(tiny, "a"), 32)), EvaluationConfig())
     assert small.shape == (24, 32)
     assert (ids_of(row) == small.repeat(2, axis=0).repeat(2, axis=1)).all()
     assert sum(row.pixels) == 48 * 64
 
 
-def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool):
+def test_bad_photos_and_truths_are_rows_with_an_error(tiny, job, pool):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((64, 48))))
     tiny.add("b").write_bytes(b"no photo")
     tiny.add("c", truth=write_truth(tiny, "c", np.full((48, 64), 21)))
     tiny.add("d")
     of_all = job()
 
-    rows = {row.image_id: row for row in call(pool, made_rows, of_all, timeout_s=120)}
+    rows = {row.image_id: row for row in call(pool, rows_of_job, of_all, timeout_s=120)}
 
     assert {name: (row.status, row.error_kind) for name, row in rows.items()} == {
         "a": ("error", "bad_truth"),
@@ -156,7 +156,7 @@ def test_bad_photos_and_bad_truths_are_rows_and_the_rest_goes_on(tiny, job, pool
 
 
 @pytest.mark.parametrize("damage", ["missing", "flipped"])
-def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job, pool, damage):
+def test_broken_weights_are_reported_as_a_broken_artifact(tiny, job, pool, damage):
     tiny.add("a")
     of_all = job()
     (uri,) = of_all.plan.upstream["segmenter"]
@@ -167,18 +167,18 @@ def test_broken_weights_are_a_broken_artifact_which_can_be_made_again(tiny, job,
         flip(weights, -1000)
 
     with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet has unusable weights \(") as caught:
-        call(pool, made_rows, of_all, timeout_s=120)
+        call(pool, rows_of_job, of_all, timeout_s=120)
     assert caught.value.uri == uri
 
 
-def test_opencv_has_the_threads_of_the_worker(tiny, made, pool):
+def test_opencv_uses_as_many_threads_as_the_worker(tiny, made, pool):
     tiny.add("a")
     call(pool, cv2.setNumThreads, 3, timeout_s=60)
     made()
     assert call(pool, cv2.getNumThreads, timeout_s=60) == 1
 
 
-def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
+def test_the_artifact_holds_masks_and_counts_that_can_be_scored(tiny, job, pool):
     tiny.add("a", truth=write_truth(tiny, "a", np.full((48, 64), 8)))
     tiny.add("b")
     tiny.add("c").write_bytes(b"no photo")
@@ -198,7 +198,7 @@ def test_the_artifact_holds_masks_and_confusions_and_is_scored(tiny, job, pool):
     assert pooled.scores.miou == pytest.approx((mask == 8).mean())
 
 
-def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tiny, job, model, tmp_path, monkeypatch):
+def test_modules_imported_by_the_training_are_imported_in_the_worker(tiny, job, model, tmp_path, monkeypatch):
     (tmp_path / "a_head_of_my_own.py").write_text(
         "from mmseg.models.decode_heads import FCNHead\n"
         "from mmseg.registry import MODELS\n"
@@ -208,5 +208,5 @@ def test_modules_of_the_users_own_are_known_where_the_training_imported_them(tin
     tiny.add("a")
     asked = job("HeadOfMyOwn", ("a_head_of_my_own",))
     with worker_pool([WorkerSlot("cpu", 1)], Counters(())) as own:
-        (row,) = call(own, made_rows, asked, timeout_s=120)
+        (row,) = call(own, rows_of_job, asked, timeout_s=120)
     assert (ids_of(row) == photo_mask(model, np.asarray(photo_of(tiny, "a")), EvaluationConfig())).all()

@@ -5,7 +5,7 @@ import pytest
 from support.oracle import VOC_BACKGROUND_WORDS, VOC_WORDS, oracle_model, oracle_text_feature
 from support.pool_calls import call
 from support.prepared import prepare_run
-from support.small_runs import made_shard, planned
+from support.small_runs import make_or_reuse_shard, planned
 
 from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.errors import PromptError, WeightsError
@@ -16,7 +16,7 @@ def plan_of(run):
 
 
 def make(run, pool):
-    return made_shard(run, TEXTS, plan_of(run), pool)
+    return make_or_reuse_shard(run, TEXTS, plan_of(run), pool)
 
 
 def rows(run, record):
@@ -25,7 +25,7 @@ def rows(run, record):
 
 @pytest.fixture
 def prepared(tiny):
-    """A run that has texts alone, with some prompt settings."""
+    """Return a function that prepares a run up to the texts with the given prompt settings."""
     tiny.add("a")
     return lambda **prompts: prepare_run(tiny.config(prompts=prompts), "texts")
 
@@ -35,7 +35,7 @@ def scenes_rows(scenes_made):
     return rows(scenes_made.run, scenes_made.of("texts")[0])
 
 
-def test_one_row_per_class_by_id_then_the_background_words(scenes_rows):
+def test_rows_are_classes_in_order_of_id_then_background_words(scenes_rows):
     assert [row["class_id"] for row in scenes_rows] == [*range(1, 21), *[0] * 25]
     assert scenes_rows[2]["name"] == "bird"
     assert scenes_rows[2]["sentences"] == ["a clean origami bird avian."]
@@ -43,7 +43,7 @@ def test_one_row_per_class_by_id_then_the_background_words(scenes_rows):
     assert scenes_rows[44]["sentences"] == ["a clean origami sign."]
 
 
-def test_features_are_those_of_the_sentences(scenes_rows, seeded_weights):
+def test_features_equal_those_of_the_oracle(scenes_rows, seeded_weights):
     model = oracle_model(seeded_weights)
     for row, words in zip(scenes_rows, (*VOC_WORDS, *VOC_BACKGROUND_WORDS), strict=True):
         expected = oracle_text_feature(model, [words], ("a clean origami {}.",))
@@ -60,7 +60,7 @@ def test_the_record_counts_rows_and_time(prepared, pool):
     assert record.uri == run.store.artifact_uri(plan_of(run).key)
 
 
-def test_the_artifact_is_whole_and_says_what_made_it(prepared, pool):
+def test_the_artifact_is_complete_and_records_its_origin(prepared, pool):
     run = prepared()
     assert not plan_of(run).cached
 
@@ -73,7 +73,7 @@ def test_the_artifact_is_whole_and_says_what_made_it(prepared, pool):
     assert metadata["stage_key"] == run.keys["texts"]
 
 
-def test_its_key_follows_from_the_stage_key(prepared):
+def test_the_artifact_key_depends_only_on_the_settings(prepared):
     keys = [plan_of(prepared(**prompts)).key for prompts in ({}, {}, {"template": "a {}."})]
     assert keys[0] == keys[1]
     assert keys[0].content_key != keys[2].content_key
@@ -85,12 +85,12 @@ def test_its_key_follows_from_the_stage_key(prepared):
     [
         ({"background": False}, 20, [["a clean origami bird avian."]]),
         ({"fusion": "feature"}, 45, [["a clean origami bird.", "a clean origami avian."]]),
-        # bird, chair and tvmonitor have two words, person three
+        # bird, chair and tvmonitor have two words each, person has three
         ({"fusion": "cam"}, 50, [["a clean origami bird."], ["a clean origami avian."]]),
         ({"template": ["a {}.", "the {}."]}, 45, [["a bird avian.", "the bird avian."]]),
     ],
 )
-def test_sentences_follow_templates_and_fusion(prepared, pool, prompts, count, birds):
+def test_sentences_depend_on_templates_and_fusion(prepared, pool, prompts, count, birds):
     run = prepared(**prompts)
     made = rows(run, make(run, pool))
 
@@ -99,14 +99,14 @@ def test_sentences_follow_templates_and_fusion(prepared, pool, prompts, count, b
     np.testing.assert_allclose(np.linalg.norm([row["feature"] for row in made], axis=1), 1, atol=1e-5)
 
 
-def test_fused_features_are_the_mean_of_unit_vectors(prepared, pool, seeded_weights):
+def test_fused_features_equal_those_of_the_oracle(prepared, pool, seeded_weights):
     run = prepared(fusion="feature", template=["a {}.", "the {}."])
     (bird,) = [row["feature"] for row in rows(run, make(run, pool)) if row["name"] == "bird"]
     expected = oracle_text_feature(oracle_model(seeded_weights), ["bird", "avian"], ("a {}.", "the {}."))
     np.testing.assert_allclose(bird, expected, rtol=0, atol=1e-5)
 
 
-def test_texts_are_read_as_arrays_with_clips_scale(scenes_made, scenes_rows, pool):
+def test_texts_are_read_as_arrays_with_the_logit_scale_of_clip(scenes_made, scenes_rows, pool):
     run = scenes_made.run
     texts = call(pool, read_texts, run.store, scenes_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
 
@@ -116,7 +116,7 @@ def test_texts_are_read_as_arrays_with_clips_scale(scenes_made, scenes_rows, poo
     assert texts.logit_scale == pytest.approx(20, abs=0.02)
 
 
-def test_a_sentence_that_is_too_long_is_told_so(prepared, pool):
+def test_a_sentence_that_is_too_long_is_an_error(prepared, pool):
     run = prepared(template="word " * 80 + "{}.")
 
     with pytest.raises(PromptError, match="has more than the 77 tokens that CLIP reads: shorten it"):
@@ -124,7 +124,7 @@ def test_a_sentence_that_is_too_long_is_told_so(prepared, pool):
     assert not plan_of(run).cached
 
 
-def test_weights_that_are_gone_are_told_so(prepared, pool):
+def test_missing_weights_are_an_error(prepared, pool):
     run = prepared()
     clip = run.config.clip.model_copy(update={"pretrained": "/nowhere/vit.pt"})
     config = run.config.model_copy(update={"clip": clip})

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(params=["path", "file", "memory", "s3"])
 def place(request, tmp_path):
-    """The URI of an empty folder on each kind of file system, its name with a space and another letter."""
+    """Return the URI of an empty folder on each kind of file system, named with a space and a non-ASCII letter."""
     if request.param == "s3":
         return f"{request.getfixturevalue('s3_folder')}/mein läger"
     path = tmp_path / "mein läger"

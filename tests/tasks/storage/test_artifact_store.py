@@ -46,13 +46,13 @@ def write(store, key=KEY, count=3, complete=True):
 
 
 def names(store):
-    """All files of a store, temporary ones too."""
+    """Return the names of all files of a store, including temporary ones."""
     fs, folder = fsspec.core.url_to_fs(store.uri)
     return sorted(path.rpartition("/")[2] for path in fs.find(folder))
 
 
 def path_of(store, key=KEY):
-    """A local artifact's file."""
+    """Return the path of an artifact in a local store."""
     return Path(store.artifact_uri(key))
 
 
@@ -69,7 +69,7 @@ def test_written_rows_can_be_read(store):
     assert list(store.read_rows(uri, ["sizes"])) == [{"sizes": [0, 2]}, {"sizes": [1, 2]}, {"sizes": [2, 2]}]
 
 
-def test_an_artifact_is_one_file_whose_name_says_shard_and_content(store):
+def test_an_artifact_is_one_file_named_by_shard_and_content_key(store):
     uri = write(store)
 
     assert uri == f"{store.uri}/artifacts/masks/{'5' * 16}/007-{'c' * 16}.parquet"
@@ -111,7 +111,7 @@ def test_a_store_can_be_sent_to_another_process(store):
     assert pickle.loads(pickle.dumps(store)).read(uri).num_rows == 3
 
 
-def test_an_artifact_is_complete_for_its_own_key_and_row_count_only(store):
+def test_an_artifact_is_complete_only_for_its_own_key_and_row_count(store):
     write(store)
 
     assert store.is_complete(KEY, 3)
@@ -120,7 +120,7 @@ def test_an_artifact_is_complete_for_its_own_key_and_row_count_only(store):
 
 
 @pytest.mark.parametrize("other", [("cams", "5" * 16, 7), ("masks", "6" * 16, 7)])
-def test_an_artifact_under_another_keys_name_counts_as_missing(local, other):
+def test_an_artifact_under_the_name_of_another_key_counts_as_missing(local, other):
     write(local)
     key = ArtifactKey(*other, "c" * 16)
     path_of(local, key).parent.mkdir(parents=True)
@@ -144,7 +144,7 @@ def test_an_artifact_without_rows_is_complete(store):
 
 
 class StopError(Exception):
-    """Something that goes wrong while an artifact is written."""
+    """An error raised while an artifact is being written."""
 
 
 def stop_in_the_middle(store, error=StopError):
@@ -155,7 +155,7 @@ def stop_in_the_middle(store, error=StopError):
 
 
 @pytest.mark.parametrize("error", [StopError, KeyboardInterrupt])
-def test_an_error_leaves_nothing_behind(store, error):
+def test_an_error_while_writing_leaves_no_file(store, error):
     with pytest.raises(error):
         stop_in_the_middle(store, error)
 
@@ -163,7 +163,7 @@ def test_an_error_leaves_nothing_behind(store, error):
     assert not store.is_complete(KEY, ROWS_AT_ONCE + 5)
 
 
-def test_an_error_leaves_the_earlier_artifact_as_it_was(store):
+def test_an_error_while_writing_leaves_the_earlier_artifact_intact(store):
     uri = write(store)
 
     with pytest.raises(StopError):
@@ -173,13 +173,13 @@ def test_an_error_leaves_the_earlier_artifact_as_it_was(store):
     assert len(names(store)) == 1
 
 
-def test_a_row_that_does_not_fit_the_schema_leaves_nothing_behind(store):
+def test_a_row_that_does_not_fit_the_schema_leaves_no_file(store):
     with pytest.raises(pa.ArrowException), store.writer(KEY, SCHEMA, METADATA) as artifact:
         artifact.write({"image_id": "a", "data": b"", "sizes": ["many"]})
     assert names(store) == []
 
 
-def test_a_second_writing_replaces_the_first(store):
+def test_writing_an_artifact_again_replaces_it(store):
     write(store, count=3)
     uri = write(store, count=5)
 
@@ -187,11 +187,11 @@ def test_a_second_writing_replaces_the_first(store):
     assert store.read(uri).num_rows == 5
 
 
-def test_reading_detects_a_flipped_bit_of_the_data(local):
+def test_reading_detects_a_flipped_bit(local):
     uri = write(local)
     flip_in_page(path_of(local), group=0, column=1)
 
-    assert local.is_complete(KEY, 3)  # the cheap check reads the footer only
+    assert local.is_complete(KEY, 3)  # the cheap check only reads the footer
     with pytest.raises(ArtifactError, match=r"007-c+\.parquet cannot be read \(.*CRC checksum.*\): delete it and run"):
         local.read(uri)
     with pytest.raises(ArtifactError, match="CRC checksum"):
@@ -199,7 +199,7 @@ def test_reading_detects_a_flipped_bit_of_the_data(local):
 
 
 @pytest.mark.parametrize(("group", "column"), [(0, 0), (0, 2), (1, 1)])
-def test_the_whole_check_detects_any_flipped_bit(local, caplog, group, column):
+def test_the_full_check_detects_any_flipped_bit(local, caplog, group, column):
     uri, count = write(local, count=ROWS_AT_ONCE + 5), ROWS_AT_ONCE + 5
     assert local.is_complete(KEY, count, whole=True)
     flip_in_page(path_of(local), group, column)
@@ -212,11 +212,11 @@ def test_the_whole_check_detects_any_flipped_bit(local, caplog, group, column):
     assert message.endswith("): clipes ignores it and rebuilds it")
 
 
-def test_a_broken_or_foreign_artifact_is_logged_and_a_missing_one_is_not(local, caplog):
+def test_broken_and_foreign_artifacts_are_logged_but_missing_ones_are_not(local, caplog):
     assert not local.is_complete(KEY, 3)
     write(local, complete=False)
     assert not local.is_complete(KEY, 3)
-    assert caplog.messages == []  # nothing is wrong with a missing artifact, nor with one to go on with
+    assert caplog.messages == []  # neither a missing nor an incomplete artifact is an error
 
     uri = write(local)
     other = ArtifactKey("masks", "5" * 16, 7, "d" * 16)
@@ -229,7 +229,7 @@ def test_a_broken_or_foreign_artifact_is_logged_and_a_missing_one_is_not(local, 
     ]
 
 
-def test_a_damaged_footer_never_raises(local):
+def test_checking_a_damaged_footer_never_raises(local):
     write(local)
     path = path_of(local)
     whole = path.read_bytes()
@@ -238,11 +238,11 @@ def test_a_damaged_footer_never_raises(local):
         flip(path, -place, bit=place % 8)
         found.add(local.is_complete(KEY, 3))
         path.write_bytes(whole)
-    assert found == {True, False}  # statistics and the like make no difference
+    assert found == {True, False}  # a flipped bit in the statistics goes unnoticed
 
 
 @pytest.mark.parametrize("place", [-1, -5, -8])
-def test_a_damaged_end_counts_as_missing(local, place):
+def test_an_artifact_with_a_damaged_end_counts_as_missing(local, place):
     uri = write(local)
     flip(path_of(local), place)
 
@@ -271,7 +271,7 @@ def test_a_foreign_file_counts_as_missing(store, content):
         list(store.read_rows(store.artifact_uri(KEY)))
 
 
-def test_another_programs_parquet_counts_as_missing(local):
+def test_a_parquet_file_of_another_program_counts_as_missing(local):
     uri = write(local)
     pq.write_table(pa.table({"image_id": ["a", "b", "c"]}), uri)
 
@@ -279,7 +279,7 @@ def test_another_programs_parquet_counts_as_missing(local):
     assert local.footer(uri).metadata == {}
 
 
-def test_reading_a_missing_artifact_says_that_it_is_missing(store):
+def test_the_error_for_a_missing_artifact_says_that_it_is_missing(store):
     uri = store.artifact_uri(KEY)
 
     assert not store.is_complete(KEY, 0)
@@ -315,7 +315,7 @@ def test_artifacts_are_listed_newest_first_on_every_file_system(store):
     for content_key in "bca":
         write(store, with_content(KEY, content_key))
         if store.uri.startswith("s3://"):
-            time.sleep(1)  # S3 tells times to the second
+            time.sleep(1)  # S3 reports times to the second
 
     listed = store.shard_artifacts("masks", "5" * 16, 7)
     assert [uri.rpartition("/")[2] for uri in listed] == [f"007-{name * 16}.parquet" for name in "acb"]
@@ -323,7 +323,7 @@ def test_artifacts_are_listed_newest_first_on_every_file_system(store):
 
 
 @pytest.mark.parametrize(("shard", "start"), [(0, "000-"), (999, "999-"), (1000, "1000-"), (99_999, "99999-")])
-def test_shards_are_told_apart_however_many_there_are(local, shard, start):
+def test_shards_are_distinguished_for_any_number_of_digits(local, shard, start):
     for each in (0, 9, 99, 100, 999, 1000, 99_999):
         write(local, ArtifactKey("masks", "5" * 16, each, "c" * 16))
 

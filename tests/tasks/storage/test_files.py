@@ -5,7 +5,7 @@ from clipes_core.errors import StorageError
 
 
 @pytest.mark.parametrize("place", ["{folder}/x/y/a", "file://{folder}/x/y/a", "memory://{folder}/a"])
-def test_a_file_is_written_whole_moved_and_removed(tmp_path, place):
+def test_a_file_can_be_written_moved_and_removed(tmp_path, place):
     uri = place.format(folder=tmp_path)
     with write_atomically(uri) as temporary:
         temporary.write_bytes(b"1")
@@ -23,18 +23,18 @@ def test_a_file_is_written_whole_moved_and_removed(tmp_path, place):
 
 
 @pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])
-def test_on_local_disk_yields_a_path_with_the_content(tmp_path, place):
+def test_on_local_disk_yields_a_local_path_with_the_content(tmp_path, place):
     uri = place.format(folder=tmp_path)
     write_file(uri, b"1")
     with on_local_disk(uri) as path:
         assert path.read_bytes() == b"1"
-    assert path.exists() == (path == tmp_path / "a")  # only a copy vanishes
+    assert path.exists() == (path == tmp_path / "a")  # only a copy is deleted
     assert read_file(uri) == b"1"
     with pytest.raises(FileNotFoundError), on_local_disk(f"{uri}-other") as path:
         path.read_bytes()
 
 
-def test_an_error_of_the_block_passes_unchanged_and_nothing_stays(tmp_path):
+def test_an_error_in_the_block_is_raised_and_leaves_no_file(tmp_path):
     def write_half():
         with write_atomically(f"{tmp_path}/a") as temporary:
             temporary.write_bytes(b"half")
@@ -61,7 +61,7 @@ def test_a_part_of_a_file_is_read(tmp_path, place):
     assert read_file(uri, 2, 5) == b"234"
 
 
-def test_a_folder_in_a_files_place_is_not_replaced_and_nothing_stays(tmp_path):
+def test_a_folder_in_place_of_the_file_is_kept_and_no_file_is_left(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(StorageError, match="/a cannot be used"):
         write_file(f"{tmp_path}/a", b"1")

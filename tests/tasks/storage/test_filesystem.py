@@ -17,7 +17,7 @@ from clipes_core.errors import StorageError, TransientError
 
 
 class Answers(Handler):
-    """Answers with the status in the path."""
+    """A request handler that answers with the HTTP status in the path."""
 
     def do_GET(self):  # noqa: N802 - the name that http.server calls
         self.send_response(int(self.path.lstrip("/")))
@@ -32,13 +32,13 @@ def web():
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_answers_that_ask_for_another_attempt_are_transient(web, status):
+def test_http_statuses_that_may_change_are_transient(web, status):
     with pytest.raises(TransientError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
         read_file(f"{web}/{status}")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 410, 501])
-def test_answers_that_will_repeat_are_refusals(web, status):
+def test_http_statuses_that_will_not_change_are_refusals(web, status):
     with pytest.raises(StorageError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
         read_file(f"{web}/{status}")
 
@@ -70,7 +70,7 @@ def test_a_missing_permission_is_a_refusal(tmp_path):
         (errno.EIO, r"^/here/a cannot be used \(.*Input/output error"),
     ],
 )
-def test_the_refusal_of_a_disk_says_what_to_do(number, expected):
+def test_the_error_of_a_disk_says_what_to_do(number, expected):
     with pytest.raises(StorageError, match=expected), translate_storage_errors("/here/a"):
         raise OSError(number, os.strerror(number), "/here/.a.tmp")
 
@@ -81,7 +81,7 @@ def test_faults_of_a_network_disk_are_transient(number):
         raise OSError(number, os.strerror(number))
 
 
-def test_mistakes_of_the_program_pass_unchanged():
+def test_programming_errors_are_raised_unchanged():
     with pytest.raises(KeyError), translate_storage_errors("/here/a"):
         raise KeyError("a")
 
@@ -107,8 +107,8 @@ def test_listings_are_not_cached():
     assert filesystem("s3://bucket/a")[0].dircache.use_listings_cache is False
 
 
-def test_the_package_of_a_store_is_imported_when_it_is_used():
-    """Most commands read local files only; these packages take longer to import than they take to answer."""
+def test_the_package_of_a_store_is_imported_on_first_use():
+    """Check that a local command imports no cloud package, which takes longer than the command itself."""
     seen = "import sys, clipes.tasks.storage.run_status, clipes.tasks.storage.user_files; print(*sys.modules)"
     root = Path(__file__).parents[3]
     loaded = subprocess.run([sys.executable, "-c", seen], cwd=root, capture_output=True, text=True, check=True).stdout
@@ -117,7 +117,7 @@ def test_the_package_of_a_store_is_imported_when_it_is_used():
 
 @pytest.fixture
 def as_identity(s3_folder, s3, monkeypatch):
-    """A way to become another one for the S3 server."""
+    """Return a function that switches to another S3 user."""
 
     def become(identity):
         for name, value in s3.environment(identity).items():
@@ -145,7 +145,7 @@ def test_an_unknown_or_unprivileged_s3_user_is_refused(as_identity, s3_folder, i
         act(f"{s3_folder}/a")
 
 
-def test_an_s3_user_who_may_only_read_is_refused_when_writing(as_identity, s3_folder):
+def test_a_read_only_s3_user_cannot_write(as_identity, s3_folder):
     write(f"{s3_folder}/a")
     as_identity(READER)
     assert read_file(f"{s3_folder}/a") == b"1"

@@ -21,12 +21,12 @@ def test_the_uri_of_an_artifact_follows_from_its_key():
     assert artifact_uri("s3://bucket/a store/", KEY) == URI
 
 
-def test_weights_and_checkpoints_lie_beside_their_artifact():
+def test_weights_and_checkpoints_are_next_to_their_artifact():
     assert weights_uri(URI) == URI.replace(".parquet", ".safetensors")
     assert checkpoints_uri(URI) == URI.replace(".parquet", ".checkpoints")
 
 
-def test_an_artifact_is_found_from_its_own_uri_and_from_those_beside_it():
+def test_the_artifact_of_its_weights_and_checkpoints_is_found():
     expected = ArtifactPath("segmenter", "5" * 16, f"007-{'c' * 16}.parquet")
     for uri in (URI, weights_uri(URI), f"{checkpoints_uri(URI)}/00000002.pt"):
         assert artifact_of(uri) == expected
@@ -54,7 +54,7 @@ def test_a_run_and_its_history_have_folders():
     assert run_uri("/store/", "voc12", folder, "run.json") == f"/store/runs/voc12/{folder}/run.json"
 
 
-def test_a_temporary_name_is_new_and_recognised():
+def test_a_temporary_name_is_unique_and_recognised():
     first, second = temporary_name("run.json"), temporary_name("run.json")
     assert first != second
     assert is_temporary(f"/store/runs/voc12/{first}")

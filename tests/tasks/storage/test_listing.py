@@ -10,7 +10,7 @@ def folder(place):
     return place
 
 
-def test_all_listings_agree_on_a_file(folder):
+def test_all_listings_return_equal_facts_about_a_file(folder):
     uri = f"{folder}/a b"
     write_bytes(uri, b"four")
 
@@ -21,7 +21,7 @@ def test_all_listings_agree_on_a_file(folder):
     assert facts.modified > 1_600_000_000
     assert below == starting == find_files([uri])[uri]
     assert facts.modified == pytest.approx(below.modified)
-    if not uri.startswith("memory:"):  # whose listing has the time as a datetime, and whose lookup as a float
+    if not uri.startswith("memory:"):  # lists times as datetimes, looks them up as floats
         assert facts == below
 
 
@@ -35,12 +35,12 @@ def test_all_files_below_a_folder_are_listed(folder):
     assert list_names(folder) == ["a", "b"]
 
 
-def test_a_prefix_selects_files_of_the_folder_itself(folder):
+def test_a_prefix_selects_only_files_directly_in_the_folder(folder):
     for name in ("007-a", "007-b", "0070-a", "008-a", "007-c/007-d"):
         write_bytes(f"{folder}/{name}/file" if "/" in name else f"{folder}/{name}", b"1")
 
     found = {file.name for file in list_prefix(folder, "007-")}
-    assert {"007-a", "007-b"} <= found <= {"007-a", "007-b", "007-c"}  # a local disk lists the folder 007-c, too
+    assert {"007-a", "007-b"} <= found <= {"007-a", "007-b", "007-c"}  # a local disk also lists folder 007-c
 
 
 def test_a_folder_that_does_not_exist_has_no_files(folder):
@@ -57,9 +57,9 @@ def test_a_place_below_a_file_is_a_refusal(tmp_path):
             look(f"{tmp_path}/file/a")
 
 
-def test_only_the_files_that_start_with_a_prefix_are_looked_at(tmp_path):
+def test_only_files_with_the_prefix_are_accessed(tmp_path):
     for name in ("007-a", "008-a"):
-        (tmp_path / name).symlink_to(tmp_path / name)  # whoever looks at it gets an error
+        (tmp_path / name).symlink_to(tmp_path / name)  # accessing this link is an error
     (tmp_path / "009-a").touch()
     assert [file.name for file in list_prefix(str(tmp_path), "009-")] == ["009-a"]
     with pytest.raises(StorageError, match="symbolic links"):

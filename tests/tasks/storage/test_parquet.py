@@ -22,7 +22,7 @@ from clipes.tasks.storage.parquet import (
 from clipes_core.errors import BrokenArtifactError, StorageError
 
 SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
-FULL = Path("/dev/full")  # a file on a full disk
+FULL = Path("/dev/full")  # every write to this file fails with "disk full"
 READS = [read_footer, read_table, lambda uri: list(read_rows(uri)), check_pages]
 
 
@@ -46,7 +46,7 @@ def write(path, count=3, complete=True, metadata=None, **added):
     return str(path)
 
 
-def test_rows_are_written_and_read_in_groups_that_bound_memory(path):
+def test_rows_are_written_and_read_in_groups_to_limit_memory(path):
     uri = write(path, count=2 * ROWS_AT_ONCE + 2)
 
     with pq.ParquetFile(uri) as parquet:
@@ -56,7 +56,7 @@ def test_rows_are_written_and_read_in_groups_that_bound_memory(path):
     assert list(read_rows(uri)) == read_table(uri).to_pylist() == rows(130)
 
 
-def test_groups_appear_in_the_file_while_rows_come_in(path):
+def test_groups_are_written_while_rows_arrive(path):
     writer = ArtifactWriter(str(path), path, SCHEMA, {})
     sizes = [path.stat().st_size]
     for row in rows(ROWS_AT_ONCE):
@@ -79,7 +79,7 @@ def test_the_footer_holds_the_metadata_and_whether_every_row_has_a_result(path, 
     assert (other_readers[b"clipes.config"], other_readers[b"clipes.weights"]) == ("kö".encode(), b"12 abc")
 
 
-def test_the_metadata_of_other_programs_is_left_out(path):
+def test_metadata_of_other_programs_is_ignored(path):
     table = pa.Table.from_pylist(rows(1), schema=SCHEMA).replace_schema_metadata(
         {"clipes.stage": "masks", "stage": "x"}
     )
@@ -95,7 +95,7 @@ def test_an_artifact_without_rows_has_its_columns(path):
     assert (list(read_rows(uri)), read_footer(uri).rows) == ([], 0)
 
 
-def test_a_file_that_is_abandoned_is_no_artifact(path):
+def test_an_abandoned_file_is_not_an_artifact(path):
     writer = ArtifactWriter(str(path), path, SCHEMA, {})
     writer.write(rows(1)[0])
     writer.abandon()
@@ -103,40 +103,40 @@ def test_a_file_that_is_abandoned_is_no_artifact(path):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs Linux")
-def test_a_full_disk_is_an_error_of_the_store():
+def test_a_full_disk_is_a_storage_error():
     with pytest.raises(StorageError, match=r"^/store/a\.parquet: the disk is full \(No space left on device\)"):
         ArtifactWriter("/store/a.parquet", FULL, SCHEMA, {})
 
 
 @pytest.fixture
-def no_room():
-    """Return a call after which this process can write no file of more than 1 kB."""
+def limit_file_size():
+    """Yield a function that stops this process from writing files larger than 1 kB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_fails_what_writes_on_it(path, no_room):
+def test_a_disk_that_fills_up_fails_the_write(path, limit_file_size):
     writer = ArtifactWriter("/store/a.parquet", path, SCHEMA, {})
     for row in rows(ROWS_AT_ONCE - 1):
         writer.write(row)
-    no_room()
+    limit_file_size()
     with pytest.raises(StorageError, match=r"^/store/a\.parquet cannot be used \(.*File too large.*\); repair it"):
         writer.write(rows(1)[0])
 
 
-def test_a_footer_that_does_not_fit_fails_the_end_of_an_artifact_and_not_its_abandoning(path, no_room):
+def test_a_full_disk_fails_close_but_not_abandon(path, limit_file_size):
     ended, abandoned = (ArtifactWriter(str(path), path.with_name(name), SCHEMA, {}) for name in "ab")
     for writer in (ended, abandoned):
         for row in rows(ROWS_AT_ONCE):
             writer.write(row)
-    no_room()
+    limit_file_size()
     with pytest.raises(StorageError, match="File too large"):
         ended.close()
     abandoned.abandon()
 
 
-def test_only_the_columns_that_are_read_are_checked(path):
+def test_only_columns_that_are_read_are_checked(path):
     uri = write(path)
     flip_in_page(path, group=0, column=2)
 
@@ -159,7 +159,7 @@ def test_pages_are_checked_in_every_group(path):
         check_pages(uri)
 
 
-def test_missing_columns_are_named(path):
+def test_the_error_for_missing_columns_names_them(path):
     uri = write(path)
     for read in (lambda names: read_table(uri, names), lambda names: list(read_rows(uri, names))):
         with pytest.raises(BrokenArtifactError) as caught:
@@ -184,14 +184,14 @@ def test_a_file_of_another_format_is_a_broken_artifact(path, read):
         read(str(path))
 
 
-def test_a_folder_is_an_error_of_the_store(path):
+def test_a_folder_in_place_of_the_file_is_a_storage_error(path):
     path.mkdir()
     with pytest.raises(StorageError, match="repair it or choose another location"), open_parquet(str(path)):
         pass
 
 
 @pytest.mark.parametrize("error", [pa.ArrowInvalid("bad magic"), OSError("bad checksum"), b"\xff"])
-def test_errors_about_the_content_name_the_file(error):
+def test_errors_in_the_content_name_the_file(error):
     def fail():
         if isinstance(error, bytes):
             error.decode()
@@ -205,7 +205,7 @@ def test_errors_about_the_content_name_the_file(error):
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no"), KeyError("a")])
-def test_errors_of_the_disk_are_not_about_the_content(error):
+def test_disk_errors_are_not_reported_as_broken_content(error):
     with pytest.raises(type(error)) as caught, translate_parquet_errors("a"):
         raise error
     assert caught.value is error

@@ -8,7 +8,7 @@ from clipes_core.errors import StorageError, TransientError
 
 
 class Flaky:
-    """Fails some times, then returns its argument."""
+    """A function that fails `failures` times and then returns its argument."""
 
     def __init__(self, failures, error=TransientError):
         self.failures, self.error, self.calls = failures, error, []
@@ -20,7 +20,7 @@ class Flaky:
         return value
 
 
-def test_a_call_is_repeated_until_it_succeeds(caplog):
+def test_a_call_is_retried_until_it_succeeds(caplog):
     flaky = Flaky(failures=2)
     with caplog.at_level(logging.WARNING):
         assert RetryPolicy(attempts=3, first_wait_s=0.01, longest_wait_s=1).call(flaky, "value") == "value"
@@ -31,27 +31,27 @@ def test_a_call_is_repeated_until_it_succeeds(caplog):
     ]
 
 
-def test_the_last_error_is_raised():
+def test_the_error_of_the_last_attempt_is_raised():
     flaky = Flaky(failures=5)
     with pytest.raises(TransientError, match=r"^attempt 2$"):
         RetryPolicy(attempts=2, first_wait_s=0, longest_wait_s=0).call(flaky, "value")
     assert len(flaky.calls) == 2
 
 
-def test_waits_double_up_to_the_last():
+def test_waits_double_up_to_the_longest_wait():
     flaky = Flaky(failures=3)
     RetryPolicy(attempts=4, first_wait_s=0.1, longest_wait_s=0.2).call(flaky, "value")
     waits = [later - earlier for earlier, later in zip(flaky.calls, flaky.calls[1:], strict=False)]
     assert waits == pytest.approx([0.1, 0.2, 0.2], abs=0.09)
 
 
-def test_a_refusal_is_not_repeated():
+def test_a_refusal_is_not_retried():
     flaky = Flaky(failures=1, error=StorageError)
     with pytest.raises(StorageError):
         ONE_MINUTE.call(flaky, "value")
     assert len(flaky.calls) == 1
 
 
-def test_one_minute_waits_for_a_minute():
+def test_one_minute_waits_for_about_a_minute():
     waits = [min(ONE_MINUTE.first_wait_s * 2**n, ONE_MINUTE.longest_wait_s) for n in range(ONE_MINUTE.attempts - 1)]
     assert sum(waits) == pytest.approx(60, abs=5)

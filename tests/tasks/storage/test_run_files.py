@@ -11,12 +11,12 @@ from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
 @pytest.fixture
 def files(place):
-    """The files of a run in a store on each kind of file system."""
+    """Return the files of a run in a store on each kind of file system."""
     return RunFiles(place, "my run")
 
 
 def names(files):
-    """Names of all files of a store, temporary ones too."""
+    """Return the names of all files of a store, including temporary ones."""
     fs, folder = fsspec.core.url_to_fs(files.store_uri)
     return sorted(path.rpartition("/")[2] for path in fs.find(folder))
 
@@ -34,7 +34,7 @@ def test_written_files_can_be_read(files):
     assert list_runs(files.store_uri) == ["my run"]
 
 
-def test_a_text_is_written_in_utf_8_and_replaces_the_old_one(files):
+def test_text_is_written_in_utf_8_and_replaces_the_old_text(files):
     files.write_text("report.html", "alt")
     files.write_text("report.html", "neu: ä\n")
     fs, path = fsspec.core.url_to_fs(files.uri("report.html"))
@@ -48,7 +48,7 @@ def test_run_json_is_readable_text(files):
     assert fs.cat_file(path).decode() == '{\n  "name": "läuf"\n}\n'
 
 
-def test_a_value_that_json_cannot_hold_leaves_the_old_file(files):
+def test_a_value_that_json_cannot_represent_leaves_the_old_file(files):
     files.write_json("metrics.json", {"miou": 0.5})
 
     with pytest.raises(ValueError, match="nan"):
@@ -58,7 +58,7 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file(files):
     assert names(files) == ["metrics.json"]
 
 
-def test_a_run_without_files_has_none(files):
+def test_a_run_without_files_has_no_run_json(files):
     assert files.read_json("run.json") is None
     assert files.find("run.json") is None
     assert list_runs(files.store_uri) == []
@@ -73,7 +73,7 @@ def test_a_truncated_run_json_is_an_error(files):
         files.read_json("run.json")
 
 
-def test_archived_files_move_to_the_runs_history(files):
+def test_archived_files_are_moved_to_the_history_of_the_run(files):
     for file in ("run.json", "metrics.json"):
         files.write_json(file, {"file": file})
 
@@ -85,7 +85,7 @@ def test_archived_files_move_to_the_runs_history(files):
     assert list_runs(files.store_uri) == ["my run"]
 
 
-def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_nothing_behind(tmp_path):
+def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_no_file(tmp_path):
     files = RunFiles(str(tmp_path), "my run")
     Path(files.uri("run.json")).mkdir(parents=True)
 
@@ -94,7 +94,7 @@ def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_nothing_behind(tmp_p
     assert names(files) == []
 
 
-def test_any_other_file_of_a_run_is_written_whole(files):
+def test_any_other_file_of_a_run_can_be_written(files):
     files.write_bytes("plot.png", b"\x89PNG")
     fs, path = fsspec.url_to_fs(files.uri("plot.png"))
     assert fs.cat_file(path) == b"\x89PNG"

@@ -17,15 +17,15 @@ def folder_of(run):
     return Path(run_files(run).folder)
 
 
-def pretend(run, **values):
-    """Change entries of a run.json."""
+def change_run_json(run, **values):
+    """Change entries of run.json."""
     begun = run_files(run).read_json("run.json")
     run_files(run).write_json("run.json", {**begun, **values})
 
 
 @pytest.fixture
 def process():
-    """Another process, which lives until it is killed."""
+    """Yield another process, which lives until the test kills it."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
@@ -35,10 +35,10 @@ def identity(process):
     return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
 
 
-def test_a_run_of_a_live_process_is_left_alone(prepared, process):
+def test_a_run_of_a_live_process_cannot_be_started_again(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **identity(process))
+    change_run_json(run, **identity(process))
     before = (folder_of(run) / "run.json").read_bytes()
 
     assert not read_run(run.config.store, "tiny").interrupted
@@ -49,10 +49,10 @@ def test_a_run_of_a_live_process_is_left_alone(prepared, process):
     assert (folder_of(run) / "run.json").read_bytes() == before
 
 
-def test_a_run_whose_process_was_killed_is_interrupted_and_may_restart(prepared, process):
+def test_a_run_whose_process_was_killed_can_be_started_again(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **identity(process))
+    change_run_json(run, **identity(process))
     process.kill()
     process.wait()
 
@@ -60,19 +60,19 @@ def test_a_run_whose_process_was_killed_is_interrupted_and_may_restart(prepared,
     assert start_run(run) == ()
 
 
-def test_another_process_with_the_same_pid_does_not_count(prepared, process):
+def test_another_process_with_the_same_pid_is_not_mistaken_for_the_run(prepared, process):
     run = prepared()
     start_run(run)
-    pretend(run, **{**identity(process), "pid_started": identity(process)["pid_started"] - 100})
+    change_run_json(run, **{**identity(process), "pid_started": identity(process)["pid_started"] - 100})
 
     assert read_run(run.config.store, "tiny").interrupted
     assert start_run(run) == ()
 
 
-def test_a_run_of_another_host_is_running_while_it_writes_its_status(prepared, process):
+def test_a_run_on_another_host_is_running_while_it_writes_its_status(prepared, process):
     run = prepared()
     with record_run(run):
-        pretend(run, **identity(process), host="elsewhere")
+        change_run_json(run, **identity(process), host="elsewhere")
         assert not read_run(run.config.store, "tiny").interrupted
         with pytest.raises(RunBusyError, match=r"already running .* on elsewhere"):
             start_run(run)
@@ -87,7 +87,7 @@ def test_a_run_that_ended_is_not_interrupted(prepared, process):
     run = prepared()
     with record_run(run):
         pass
-    pretend(run, **identity(process))
+    change_run_json(run, **identity(process))
     process.kill()
     process.wait()
     assert not read_run(run.config.store, "tiny").interrupted

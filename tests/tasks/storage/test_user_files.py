@@ -23,7 +23,7 @@ from clipes_core.errors import DatasetError, TransientError
 
 
 class TaggedFileSystem(MemoryFileSystem):
-    """An object store whose listings carry ETags; folders whose name says so refuse or fail."""
+    """An object store that lists ETags, denies access to folders named secret and hangs up on those named flaky."""
 
     protocol = "tagged"
     store = {}  # noqa: RUF012
@@ -73,16 +73,16 @@ def tagged():
         ("memory://", "memory://"),
     ],
 )
-def test_absolute_normalises(path, expected):
+def test_absolute_normalises_paths_and_uris(path, expected):
     assert absolute(path) == expected
 
 
-def test_absolute_starts_at_the_working_directory(tmp_path, monkeypatch):
+def test_absolute_resolves_paths_from_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute("photos/a.jpg") == f"{tmp_path}/photos/a.jpg"
 
 
-def test_join_and_parent_keep_a_uris_slashes():
+def test_join_and_parent_keep_the_slashes_of_a_uri():
     assert join("memory://", "a.jpg") == "memory://a.jpg"
     assert join("/data", "x/a.jpg") == "/data/x/a.jpg"
     assert parent("memory://a.jpg") == "memory://"
@@ -90,7 +90,7 @@ def test_join_and_parent_keep_a_uris_slashes():
     assert parent("/a.jpg") == "/"
 
 
-def test_finds_local_files_with_size_and_time(tmp_path):
+def test_local_files_are_found_with_size_and_time(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a.jpg").write_bytes(b"four")
     os.utime(tmp_path / "x" / "a.jpg", ns=(0, 1_690_000_000_123_456_789))
@@ -113,7 +113,7 @@ def test_a_fingerprint_changes_when_the_file_does(tmp_path):
     assert find_files([str(path)]) != before
 
 
-def test_links_have_the_facts_of_their_targets(tmp_path):
+def test_links_have_the_size_and_time_of_their_targets(tmp_path):
     (tmp_path / "real.jpg").write_bytes(b"four")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "real.jpg")
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "none.jpg")
@@ -124,7 +124,7 @@ def test_links_have_the_facts_of_their_targets(tmp_path):
     assert len({facts.fingerprint for facts in found.values()}) == 1
 
 
-def test_finds_files_of_a_uri_and_sees_them_change(memory_root):
+def test_files_at_a_uri_are_found_and_their_changes_detected(memory_root):
     memory_root.write({"x/a.jpg": "four"})
     uri = f"{memory_root.uri}/x/a.jpg"
 
@@ -141,7 +141,7 @@ def test_the_etag_is_the_fingerprint_if_there_is_one(tagged):
     assert find_files(["tagged://b/a.jpg"])["tagged://b/a.jpg"].fingerprint == "etag:5d41"
 
 
-def test_lists_each_folder_once(tagged):
+def test_each_folder_is_listed_only_once(tagged):
     names = [f"/b/{folder}/{number}.jpg" for folder in "xy" for number in range(50)]
     fsspec.filesystem("tagged").pipe(dict.fromkeys(names, b"1"))
 
@@ -158,7 +158,7 @@ def test_a_missing_permission_is_an_error_and_a_network_fault_is_transient(tagge
         find_files(["tagged://flaky/a.jpg"])
 
 
-def test_finds_files_on_s3_by_their_etags_and_sees_them_change(s3_folder):
+def test_files_on_s3_are_found_and_their_changes_detected_by_etag(s3_folder):
     fs, path = fsspec.core.url_to_fs(s3_folder)
     fs.pipe({f"{path}/x/a b.jpg": b"four", f"{path}/x/deeper/c.jpg": b"1"})
     uri = f"{s3_folder}/x/a b.jpg"
@@ -177,7 +177,7 @@ def test_finds_files_on_s3_by_their_etags_and_sees_them_change(s3_folder):
             read_bytes(nothing)
 
 
-def test_lists_names_of_folders_only(tmp_path, memory_root):
+def test_only_names_of_folders_are_listed(tmp_path, memory_root):
     (tmp_path / "b").mkdir()
     (tmp_path / "a.txt").touch()
     memory_root.write({"b/c.txt": "", "a.txt": ""})
@@ -193,7 +193,7 @@ def test_lists_names_of_folders_only(tmp_path, memory_root):
         assert list_names(nothing) is None
 
 
-def test_reads_lines_of_any_end_without_blank_ones(tmp_path):
+def test_lines_with_any_line_end_are_read_without_blank_ones(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa\r\n\r\n  \nb\x0cc\rd \t")
     assert list(read_lines(f"{tmp_path}/list.txt")) == [(1, "a"), (4, "b\x0cc"), (5, "d \t")]
 
@@ -217,7 +217,7 @@ def test_unknown_protocols_are_refused():
 
 
 class Site(SimpleHTTPRequestHandler):
-    """A folder on the web, whose listings are pages of links; it fails at what is named so."""
+    """A request handler that lists folders as pages of links and answers 500 to paths that contain "fails"."""
 
     def do_GET(self):
         if "fails" in self.path:
@@ -226,7 +226,7 @@ class Site(SimpleHTTPRequestHandler):
             super().do_GET()
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -239,13 +239,13 @@ def site(tmp_path):
         thread.join()
 
 
-def test_finds_files_of_a_web_server(tmp_path, site):
+def test_files_of_a_web_server_are_found(tmp_path, site):
     (tmp_path / "a.jpg").write_bytes(b"four")
     found = find_files([f"{site}/a.jpg", f"{site}/none.jpg"])
     assert {uri: facts.size_bytes for uri, facts in found.items()} == {f"{site}/a.jpg": 4}
 
 
-def test_a_server_that_fails_is_named_with_its_answer(site):
+def test_the_error_for_a_failing_server_gives_its_answer(site):
     with pytest.raises(TransientError, match=rf"{site}/fails.txt: 500.*; check the address, the network and"):
         read_text(f"{site}/fails.txt")
 

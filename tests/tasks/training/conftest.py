@@ -1,4 +1,4 @@
-"""Fixtures for the tests of the training: masked photos, caches, and recipes of small configs."""
+"""Fixtures for the tests of training: masked photos, caches, and recipes of small configs."""
 
 import pytest
 import torch
@@ -15,19 +15,19 @@ from clipes.tasks.training.data.cached_files import CachedFiles
 
 @pytest.fixture(scope="module")
 def mmseg_scope():
-    """Names of transforms mean those of MMSegmentation, as in its runner."""
+    """Look up transforms in MMSegmentation's registries, as its runner does."""
     init_default_scope("mmseg")
 
 
 @pytest.fixture
 def masked(tmp_path):
-    """A local folder for masked photos, still empty."""
+    """Return an empty local folder for masked photos."""
     return MaskedPhotos(str(tmp_path / "data"))
 
 
 @pytest.fixture
 def seven(masked):
-    """Seven photos in two shards."""
+    """Return seven masked photos in two shards."""
     for number in range(7):
         masked.add(f"p{number}", shard=number % 2)
     return masked
@@ -35,13 +35,13 @@ def seven(masked):
 
 @pytest.fixture
 def files(tmp_path):
-    """A cache with room for all files."""
+    """Return a cache that is large enough for all files."""
     return CachedFiles(tmp_path / "cache", 1)
 
 
 @pytest.fixture
 def run_with_masks(prepared, masked):
-    """A recorded run of two photos of 64 x 48 px whose masks are those of `masked`."""
+    """Return a recorded run of two photos of 64 x 48 px, with the masks in `masked`."""
     run = prepared(dataset={"exif": "apply"})
     for shard, image_id in enumerate(("a", "d")):
         image = noise(shard, (48, 64))
@@ -55,7 +55,7 @@ def run_with_masks(prepared, masked):
 
 @pytest.fixture
 def recipe_of_lines(tmp_path):
-    """Reads the recipe of a config that consists of `PARTS` and further lines, by default without initial weights."""
+    """Return a function that reads the recipe of a config made of `PARTS` and the given lines."""
 
     def recipe_of_lines(lines="", **train):
         path = tmp_path / "own.py"
@@ -67,7 +67,7 @@ def recipe_of_lines(tmp_path):
 
 @pytest.fixture
 def torchvision_home(tmp_path, monkeypatch):
-    """A cache of torch with two empty files, of which a recipe reads only the names."""
+    """Use a torch cache with two empty files; reading a recipe only needs their names."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -77,7 +77,7 @@ def torchvision_home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny_config(tmp_path):
-    """Writes a config of the tiny network with further lines, and returns its path."""
+    """Return a function that writes a config of the tiny network with the given lines and returns its path."""
 
     def tiny_config(lines):
         (tmp_path / "own.py").write_text(f"_base_ = {str(TINY_NETWORK)!r}\n{lines}\n")

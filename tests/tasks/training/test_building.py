@@ -13,7 +13,7 @@ def built(path, init="none"):
         return build_network(recipe)
 
 
-def test_a_module_that_cannot_be_imported_is_reported(tiny_config):
+def test_custom_imports_that_fail_are_reported(tiny_config):
     with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its custom_imports cannot be imported: ImportError"):
         built(tiny_config('custom_imports = dict(imports=["nonesuch"])'))
 
@@ -23,7 +23,7 @@ def test_a_model_that_cannot_be_loaded_again_is_refused(tiny_config):
         built(tiny_config('model = dict(test_cfg=dict(mode="whole", names={1: "one"}))'))
 
 
-def test_an_unregistered_module_is_named(tiny_config):
+def test_the_error_for_an_unregistered_module_names_it(tiny_config):
     with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its model names 'NoHead', which is not registered"):
         built(tiny_config('model = dict(decode_head=dict(type="NoHead"))'))
 

@@ -5,11 +5,11 @@ from torch import nn
 from clipes.tasks.training.initial_weights import initial_digest, load_initial_weights
 from clipes_core.errors import ConfigError, WeightsError
 
-RESNET18 = "resnet18-f37072fd.pth"  # as torchvision names it
+RESNET18 = "resnet18-f37072fd.pth"  # the file name in torchvision
 
 
 class Segmentor(nn.Module):
-    """Backbone and head, as MMSegmentation names them, of two tensors and counters of batch norm."""
+    """A network with the module names of MMSegmentation: a backbone with batch norm, and a head."""
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Segmentor(nn.Module):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """Torch's cache folder, empty and of this test."""
+    """Return the path of an empty torch cache for this test."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     folder = tmp_path / "torch" / "hub" / "checkpoints"
@@ -30,7 +30,7 @@ def hub(tmp_path, monkeypatch):
 
 
 def state(module, value):
-    """A state dict that is full of a value."""
+    """Return a state dict in which all tensors are filled with a value."""
     return {
         name: torch.full_like(tensor, value)
         for name, tensor in module.state_dict().items()
@@ -39,7 +39,7 @@ def state(module, value):
 
 
 def values(module):
-    """name -> the one value of a tensor that is full of it, else None."""
+    """Return the value of each tensor that has only one value, or None, by tensor name."""
     tensors = ((name, tensor) for name, tensor in module.state_dict().items() if tensor.is_floating_point())
     return {name: tensor.flatten()[0].item() if tensor.unique().numel() == 1 else None for name, tensor in tensors}
 
@@ -49,7 +49,7 @@ def saved(path, content):
     return str(path)
 
 
-def test_none_leaves_the_network_as_it_is():
+def test_init_none_leaves_the_network_unchanged():
     model = Segmentor()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     load_initial_weights(model, "none")
@@ -69,7 +69,7 @@ def test_weights_of_a_backbone_leave_the_head_unchanged(tmp_path):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_weights_of_a_whole_segmentor_are_loaded_into_all_of_it(tmp_path, wrapped):
+def test_weights_of_a_whole_segmentor_are_loaded_into_backbone_and_head(tmp_path, wrapped):
     model, given = Segmentor(), state(Segmentor(), 0.25)
     load_initial_weights(model, saved(tmp_path / "whole.pth", {"state_dict": given} if wrapped else given))
     assert set(values(model).values()) == {0.25}
@@ -84,7 +84,7 @@ def test_a_head_for_other_classes_is_not_loaded(tmp_path):
 
 
 class CaffeNamed(nn.Module):
-    """A network with one tensor that deeplab-pytorch names in its way."""
+    """A network whose tensors have other names in deeplab-pytorch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class CaffeNamed(nn.Module):
         self.decode_head = nn.ModuleDict({"branches": nn.ModuleList([nn.Conv2d(4, 3, 1)])})
 
 
-def test_names_from_caffe_are_translated(tmp_path):
+def test_tensor_names_of_deeplab_pytorch_are_translated(tmp_path):
     of_norm = {f"base.layer1.conv1.bn.{name}": torch.full((4,), 2.0) for name in ("weight", "bias")}
     of_norm |= {f"base.layer1.conv1.bn.running_{name}": torch.full((4,), 2.0) for name in ("mean", "var")}
     given = {"base.layer1.conv1.conv.weight": torch.full((4, 3, 1, 1), 2.0), **of_norm}
@@ -102,7 +102,7 @@ def test_names_from_caffe_are_translated(tmp_path):
     assert set(values(model).values()) == {2.0}
 
 
-def test_weights_of_torchvision_are_read_from_torchs_cache(hub):
+def test_weights_of_torchvision_are_read_from_the_cache_of_torch(hub):
     model = Segmentor()
     saved(hub / RESNET18, state(model.backbone, 0.125))
     load_initial_weights(model, "torchvision://resnet18")
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_reported(tmp_path):
         load_initial_weights(Segmentor(), str(path))
 
 
-def test_the_digest_is_of_the_bytes(tmp_path):
+def test_the_digest_is_that_of_the_file(tmp_path):
     for name, content in (("a.pth", b"one"), ("b.pth", b"one"), ("c.pth", b"two")):
         (tmp_path / name).write_bytes(content)
     first, same, other = (initial_digest(str(tmp_path / name)) for name in ("a.pth", "b.pth", "c.pth"))

@@ -15,7 +15,7 @@ PHOTO = Photo("a", "a.png", 1, "1", ())
 
 @pytest.fixture
 def job_with(tmp_path, recipe_of_lines):
-    """A job of the stage `toy` for some iterations, with settings of `train`."""
+    """Return a function that makes a training job with the given settings."""
 
     def job_with(iterations=30, accumulated=1, validation=(PHOTO,), **train):
         recipe = recipe_of_lines(iterations=iterations)
@@ -58,7 +58,7 @@ def test_checkpoints_lie_next_to_the_artifact(job_with, tmp_path):
         (100, 2, {"checkpoint_every": 10}, 10),
     ],
 )
-def test_checkpoints_fall_between_steps_of_the_optimizer(job_with, iterations, accumulated, train, every):
+def test_checkpoints_are_written_between_steps_of_the_optimizer(job_with, iterations, accumulated, train, every):
     assert job_with(iterations, accumulated, **train).checkpoint_every == every
 
 

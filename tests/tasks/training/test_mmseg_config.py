@@ -1,13 +1,13 @@
 from importlib.util import find_spec
 
 import pytest
-from support.small_recipes import fault, recipe_of
+from support.small_recipes import recipe_of, rejection
 
 from clipes.tasks.training.mmseg_config import RENAMED_MODULES
 from clipes_core.errors import ConfigError
 
 
-def test_photos_come_from_the_run_and_are_padded_and_packed_with_confidence(recipe_of_lines):
+def test_photos_of_the_run_are_padded_and_packed_with_confidence(recipe_of_lines):
     recipe = recipe_of_lines(
         """
 del train_pipeline
@@ -28,12 +28,12 @@ train_dataloader = dict(batch_size=6, dataset=dict(type="ADE20KDataset", data_ro
     assert recipe.batch_size == 6
 
 
-def test_packing_with_confidence_is_not_repeated(recipe_of_lines):
+def test_pack_confidence_is_not_added_twice(recipe_of_lines):
     recipe = recipe_of_lines('train_pipeline = [dict(type="RandomFlip", prob=0.5), dict(type="PackConfidence")]\n')
     assert [each["type"] for each in recipe.pipeline] == ["RandomFlip", "PackConfidence"]
 
 
-def test_padding_among_choices_pads_confidence_too(recipe_of_lines):
+def test_padding_inside_a_choice_also_pads_confidence(recipe_of_lines):
     choices = "[[dict(type='Pad', size=(9, 9))], [dict(type='RandomFlip', prob=1)]]"
     recipe = recipe_of_lines(f"train_pipeline = [dict(type='RandomChoice', transforms={choices})]\n")
     assert recipe.pipeline[0]["transforms"][0][0] == {"type": "PadWithConfidence", "size": (9, 9)}
@@ -48,11 +48,11 @@ def test_padding_among_choices_pads_confidence_too(recipe_of_lines):
         ("train_batch_size = 5\ntrain_dataloader = dict(batch_size=3)\n", 5),
     ],
 )
-def test_the_batch_size_is_that_of_the_config(recipe_of_lines, lines, size):
+def test_the_batch_size_is_read_from_the_mmseg_config(recipe_of_lines, lines, size):
     assert recipe_of_lines(lines).batch_size == size
 
 
-def test_the_precision_is_that_of_the_run(recipe_of_lines):
+def test_the_precision_is_read_from_the_run_config(recipe_of_lines):
     amp = 'type="AmpOptimWrapper", dtype="bfloat16", loss_scale="dynamic", accumulative_counts=2'
     assert recipe_of_lines(f"optim_wrapper.update({amp})\n").optim_wrapper == {
         "type": "OptimWrapper",
@@ -70,11 +70,11 @@ param_scheduler = [
 
 
 @pytest.mark.parametrize(("iterations", "bounds"), [(None, [20, 20, 100, 80]), (100, [20, 20, 100, 80])])
-def test_a_schedule_is_unchanged_if_the_iterations_are(recipe_of_lines, iterations, bounds):
+def test_a_schedule_is_kept_if_the_number_of_iterations_is(recipe_of_lines, iterations, bounds):
     assert bounds_of(recipe_of_lines(SCHEDULE, iterations=iterations)) == [0, *bounds]
 
 
-def test_a_schedule_is_stretched_with_the_iterations(recipe_of_lines):
+def test_a_schedule_is_scaled_with_the_number_of_iterations(recipe_of_lines):
     recipe = recipe_of_lines(SCHEDULE, iterations=250)
     assert recipe.iterations == 250
     assert bounds_of(recipe) == [0, 50, 50, 250, 200]
@@ -85,12 +85,12 @@ def bounds_of(recipe):
     return [first["begin"], first["end"], second["begin"], second["end"], second["T_max"]]
 
 
-def test_a_single_scheduler_needs_no_list(recipe_of_lines):
+def test_a_single_scheduler_may_be_given_without_a_list(recipe_of_lines):
     recipe = recipe_of_lines('param_scheduler = dict(type="PolyLR", end=100, by_epoch=False)\n', iterations=10)
     assert recipe.param_scheduler == ({"type": "PolyLR", "end": 10, "by_epoch": False},)
 
 
-def test_own_hooks_are_kept_except_for_the_confidence_hook(recipe_of_lines):
+def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
     assert recipe_of_lines('custom_hooks = [dict(type="ConfidenceHook"), dict(type="EMAHook")]\n').hooks == (
         {"type": "EMAHook"},
     )
@@ -112,7 +112,7 @@ def test_own_hooks_are_kept_except_for_the_confidence_hook(recipe_of_lines):
         ("custom_hooks = ['EMAHook']\n", "has 'EMAHook' in custom_hooks, expected a dict whose key 'type' names"),
         (
             "train_pipeline = [dict(type='RandomApply', transforms=[dict(type='Albu')])]\n",
-            "has Albu in train_pipeline, which does not transform the confidence map",
+            "has Albu in train_pipeline, but Albu does not transform the confidence map",
         ),
         ("train_batch_size = 'x'\n", "own.py has an unexpected value: ValueError"),
         ("optim_wrapper['accumulative_counts'] = 'x'\n", "own.py has an unexpected value: "),
@@ -125,12 +125,12 @@ def test_own_hooks_are_kept_except_for_the_confidence_hook(recipe_of_lines):
     ],
 )
 def test_a_config_that_cannot_be_trained_is_refused(recipe_of_lines, lines, expected):
-    message = fault(recipe_of_lines, lines)
+    message = rejection(recipe_of_lines, lines)
     assert expected in message
     assert "train.iterations" in message or message.startswith("train.mmseg_config: ")
 
 
-def test_a_missing_config_is_reported_with_the_shipped_ones(tmp_path):
+def test_the_error_for_a_missing_config_lists_the_shipped_ones(tmp_path):
     with pytest.raises(ConfigError, match=r"/configs/mmseg/nothing\.py does not exist; .*deeplabv2_r101_voc12, "):
         recipe_of("nothing")
     with pytest.raises(ConfigError, match=rf"^train\.mmseg_config: {tmp_path}/own\.py does not exist; "):
@@ -139,15 +139,15 @@ def test_a_missing_config_is_reported_with_the_shipped_ones(tmp_path):
 
 @pytest.mark.parametrize("imports", ["'{old}'", "['clipes_core.segmentation', '{old}']"])
 @pytest.mark.parametrize("module", ["dataset", "sampler"])
-def test_import_names_of_an_earlier_version_are_refused_with_the_new_name(recipe_of_lines, module, imports):
+def test_the_error_for_an_old_import_name_gives_the_new_name(recipe_of_lines, module, imports):
     names = imports.format(old=f"tasks.training.{module}")
-    assert fault(recipe_of_lines, f"custom_imports = dict(imports={names})\n").endswith(
-        f"own.py names tasks.training.{module} in custom_imports, a module that was renamed: write "
-        f"clipes.tasks.training.data.{module} instead"
+    assert rejection(recipe_of_lines, f"custom_imports = dict(imports={names})\n").endswith(
+        f"own.py names tasks.training.{module} in custom_imports, but this module was renamed: write "
+        f"clipes.tasks.training.data.{module}"
     )
 
 
-def test_the_new_import_names_are_accepted_and_can_be_imported(recipe_of_lines):
+def test_the_new_import_names_are_accepted(recipe_of_lines):
     assert recipe_of_lines(f"custom_imports = dict(imports={[*RENAMED_MODULES.values()]})\n").imports == (
         "clipes.tasks.training.data.dataset",
         "clipes.tasks.training.data.sampler",

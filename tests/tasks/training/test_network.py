@@ -1,19 +1,19 @@
 import pytest
-from support.small_recipes import fault
+from support.small_recipes import rejection
 
 
 def loss(mu, weight=1.0, name="loss_cgl"):
     return {"type": "ConfidenceGuidedLoss", "mu": mu, "loss_weight": weight, "loss_name": name}
 
 
-def test_a_head_gets_the_runs_classes_and_loss(recipe_of_lines):
+def test_a_head_gets_the_classes_and_loss_of_the_run(recipe_of_lines):
     head = recipe_of_lines('model["decode_head"].update(num_classes=21, out_channels=21, threshold=0.3)\n').model[
         "decode_head"
     ]
     assert head == {"type": "FCNHead", "num_classes": 9, "ignore_index": 255, "loss_decode": loss(0.95)}
 
 
-def test_all_heads_keep_the_weights_of_their_losses(recipe_of_lines):
+def test_all_heads_keep_their_loss_weights(recipe_of_lines):
     model = recipe_of_lines(
         """
 model["decode_head"] = [dict(type="FCNHead"), dict(type="OCRHead", loss_decode=dict(type="DiceLoss", loss_weight=0.5))]
@@ -39,7 +39,7 @@ model["auxiliary_head"] = [
         ({"loss": "ce", "mu": "labels"}, 0.0, "loss_ce", None),
     ],
 )
-def test_confidence_acts_in_the_loss_in_the_labels_or_not_at_all(recipe_of_lines, train, mu, name, ignore_below):
+def test_confidence_is_used_in_the_loss_in_the_labels_or_not_at_all(recipe_of_lines, train, mu, name, ignore_below):
     recipe = recipe_of_lines(**train)
     assert recipe.model["decode_head"]["loss_decode"] == loss(mu, name=name)
     assert recipe.ignore_below == ignore_below
@@ -58,7 +58,7 @@ def test_confidence_acts_in_the_loss_in_the_labels_or_not_at_all(recipe_of_lines
         ('model["backbone"]["init_cfg"] = [dict(type="Normal", layer="Conv2d")]\n', "none"),
     ],
 )
-def test_the_configs_own_initial_weights_are_the_default(recipe_of_lines, torchvision_home, lines, init):
+def test_initial_weights_in_the_mmseg_config_are_the_default(recipe_of_lines, torchvision_home, lines, init):
     recipe = recipe_of_lines(lines, init=None)
     assert recipe.init == init
     assert "pretrained" not in recipe.model
@@ -72,10 +72,10 @@ LOADED, DRAWN = "dict(type='Pretrained', checkpoint='y')", "dict(type='Normal', 
 
 
 @pytest.mark.parametrize("init_cfg", [LOADED, f"[{DRAWN}, {LOADED}]", DRAWN])
-def test_initial_weights_of_parts_of_a_network_are_refused_or_removed(recipe_of_lines, init_cfg):
+def test_initial_weights_for_part_of_a_network_are_refused_or_removed(recipe_of_lines, init_cfg):
     lines = PART.format(init_cfg=init_cfg)
-    message = fault(recipe_of_lines, lines, init=None)
-    assert "names initial weights for only a part of its network (x), which clipes cannot load: set train." in message
+    message = rejection(recipe_of_lines, lines, init=None)
+    assert "names initial weights (x) for only a part of its network, and clipes cannot load these: set" in message
     drawn = {"type": "Normal", "std": 0.1}
     kept = {LOADED: {}, DRAWN: {"init_cfg": drawn}}.get(init_cfg, {"init_cfg": [drawn]})
     assert recipe_of_lines(lines).model["backbone"]["part"] == {"type": "Part", **kept}

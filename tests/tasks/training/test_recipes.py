@@ -16,16 +16,16 @@ STOCK = Path(mmseg.__file__).parent / ".mim" / "configs"
 SHIPPED_NAMES = sorted(path.stem for path in MMSEG_CONFIGS.glob("*.py"))
 
 
-def test_the_name_of_torchvisions_file_is_the_digest(recipe_of_lines, torchvision_home):
+def test_the_digest_of_torchvision_weights_is_in_their_file_name(recipe_of_lines, torchvision_home):
     assert recipe_of_lines(init="torchvision://resnet18").inputs == ("ignore", "resnet18-f37072fd.pth")
 
 
-def test_weights_of_another_library_must_be_named_as_a_file(recipe_of_lines):
+def test_weights_of_other_libraries_must_be_given_as_a_file(recipe_of_lines):
     with pytest.raises(WeightsError, match=r"^train\.init open-mmlab://resnet50_v1c: expected a readable file"):
         recipe_of_lines('model["pretrained"] = "open-mmlab://resnet50_v1c"\n', init=None)
 
 
-def test_a_config_without_iterations_takes_those_of_the_run(recipe_of_lines):
+def test_a_config_without_iterations_uses_those_of_the_run(recipe_of_lines):
     recipe = recipe_of_lines(
         "del train_cfg\nparam_scheduler = dict(type='PolyLR', end=9, by_epoch=False)\n", iterations=7
     )
@@ -76,7 +76,7 @@ def test_settings_that_do_not_change_the_result_do_not_change_the_digest(recipe_
         assert recipe_of_lines(**quiet).digest == before
 
 
-def test_the_digest_covers_the_content_of_initial_weights_and_not_their_location(recipe_of_lines, tmp_path):
+def test_the_digest_covers_the_content_of_initial_weights_not_their_path(recipe_of_lines, tmp_path):
     one, same, other = (tmp_path / name for name in ("one.pth", "same.pth", "other.pth"))
     one.write_bytes(b"weights"), same.write_bytes(b"weights"), other.write_bytes(b"others")
     digests = [recipe_of_lines(init=str(path)).digest for path in (one, same, other)]
@@ -89,7 +89,7 @@ def test_missing_initial_weights_are_reported_when_the_recipe_is_read(recipe_of_
 
 
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
-def test_the_shipped_configs_resolve_without_a_download(name):
+def test_shipped_configs_can_be_read_without_a_download(name):
     recipe = recipe_of(name, init="none")
     assert recipe.init == "none"
     assert recipe.pipeline[-1] == {"type": "PackConfidence"}
@@ -103,7 +103,7 @@ def test_the_shipped_configs_resolve_without_a_download(name):
         "deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512",
     ],
 )
-def test_unmodified_configs_of_mmsegmentation_become_networks_with_the_runs_loss(name):
+def test_stock_configs_of_mmsegmentation_get_the_loss_of_the_run(name):
     register_all_modules(init_default_scope=False)
     recipe = recipe_of(STOCK / f"{name}.py", init="none")
     with DefaultScope.overwrite_default_scope("mmseg"):

@@ -1,4 +1,4 @@
-"""Trainings whose process is killed and that the next attempt resumes: the result is that of an undisturbed one."""
+"""Trainings that are killed and resumed: the result equals that of an undisturbed training."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from clipes_core.errors import WorkerError
 
 @pytest.fixture(scope="module")
 def undisturbed(small):
-    """The artifact and the result of an undisturbed training."""
+    """Return the artifact and the result of an undisturbed training."""
     run = small.prepared()
     with training_work(run) as work:
         record = work.make(0)
@@ -32,7 +32,7 @@ def test_the_last_checkpoints_and_the_best_are_kept_intact(undisturbed):
 
 
 def test_a_killed_training_is_resumed(small, undisturbed, pool):
-    """A run with --fresh ignores the checkpoints of earlier runs, but resumes its own attempts."""
+    """Use --fresh, which ignores checkpoints of earlier runs but resumes its own attempts."""
     _, expected = undisturbed
     run = small.prepared(Reuse(fresh=True))
     with training_work(run, pool) as work:

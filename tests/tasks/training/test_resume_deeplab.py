@@ -1,4 +1,4 @@
-"""The shipped DeepLabV2 on ResNet-101, killed during its training on the masks of real photos."""
+"""The shipped DeepLabV2 with ResNet-101, killed while it trains on masks of real photos."""
 
 import pytest
 from PIL import Image
@@ -24,7 +24,7 @@ def test_a_deeplab_killed_at_iteration_20_of_30_is_resumed(tmp_path, real_data, 
         "train": {
             "mmseg_config": str(DEEPLAB),
             "iterations": 30,
-            "checkpoint_every": 9,  # rounded up to 10, because two batches make a step of the optimizer
+            "checkpoint_every": 9,  # rounded up to 10, because the optimizer steps after two batches
             "keep_checkpoints": 1,
         },
         "evaluation": {"root": str(tmp_path)},

@@ -1,8 +1,8 @@
-"""A training whose photos and store lie on a real S3 server."""
+"""A training whose photos and store are on a real S3 server."""
 
 from support.pool_calls import worker_pool
 from support.prepared import prepare_run
-from support.small_runs import all_stage_shards, work_on
+from support.small_runs import all_stage_shards, make_stage_shards
 from support.small_trainings import SmallTraining
 
 from clipes.tasks.machine.row_counters import Counters
@@ -29,7 +29,7 @@ def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_fold
     ledger = Ledger(run.photos, run.evaluated)
     with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as own:
         for work in all_stage_shards(run, ledger, own):
-            work_on(work, run)
+            make_stage_shards(work, run)
 
     uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")
     reads = read_training_facts(run.store, uri)["reads"]

@@ -3,7 +3,7 @@ import pytest
 
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 
-NOBODY = "http://127.0.0.1:9/"  # the discard port: no server listens
+NOBODY = "http://127.0.0.1:9/"  # no server listens on the discard port
 
 
 @pytest.mark.parametrize(
@@ -14,11 +14,11 @@ NOBODY = "http://127.0.0.1:9/"  # the discard port: no server listens
         (("VOC.2012_b-", "gallery"), "voc-2012-b-gallery"),
     ],
 )
-def test_keys_are_lower_case_with_dashes(parts, key):
+def test_artifact_keys_are_lower_case_with_dashes(parts, key):
     assert artifact_key(*parts) == key
 
 
-def test_a_server_that_does_not_answer_is_logged_once_and_raises_nothing(caplog):
+def test_an_unreachable_server_is_logged_once_without_raising(caplog):
     watch = ServerWatch("progress")
     for _ in range(2):
         with watch.tolerate_failures():
@@ -33,5 +33,5 @@ def test_other_errors_are_raised():
         _ = 1 / 0
 
 
-def test_a_test_is_no_flow_run():
+def test_in_flow_run_is_false_outside_of_a_flow_run():
     assert not in_flow_run()

@@ -12,7 +12,7 @@ from clipes.tasks.ui.terminal_progress import Done, StageProgress, show_progress
 
 @pytest.fixture
 def terminal():
-    """Open a pseudo-terminal; return the descriptor to read from and the stream to write to."""
+    """Open a pseudo-terminal and return its readable file descriptor and its output stream."""
     reading, writing = os.openpty()
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
         yield reading, stream
@@ -20,12 +20,12 @@ def terminal():
 
 
 def counted(**computed):
-    """Return a function from stages to their computed rows."""
+    """Return a function that gives the computed rows of each stage."""
     return lambda stage: Done(computed[stage])
 
 
 def updated(progress, *counts):
-    """Update a progress with times and rows; return its text."""
+    """Update the progress with the given times and rows, and return its text."""
     for now, done in counts:
         progress.update(done, now)
     return progress.text
@@ -44,7 +44,7 @@ def shown_on(terminal, totals, done):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen[0].decode())
 
 
-def test_lines_at_the_end_have_the_final_counts():
+def test_the_last_lines_have_the_final_counts():
     stream = io.StringIO()
     with show_progress({"cams": 9, "masks": 4}, counted(cams=9, masks=3), stream):
         pass
@@ -65,7 +65,7 @@ def test_rows_computed_twice_do_not_exceed_the_total():
     assert stream.getvalue() == "cams: 9 of 9 after 0 s\n"
 
 
-def test_lines_are_printed_during_the_work(monkeypatch):
+def test_lines_are_printed_while_work_is_in_progress(monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
     stream, counts = io.StringIO(), {"cams": Done(1)}
     with show_progress({"cams": 3}, counts.get, stream):
@@ -103,7 +103,7 @@ def test_a_bar_does_not_exceed_its_total(terminal):
     assert "9/9" in shown_on(terminal, {"cams": 9}, lambda _: Done(7, 5))
 
 
-def test_the_speed_is_that_of_the_rows_computed_in_this_run():
+def test_only_rows_computed_in_this_run_count_for_the_speed():
     masks = StageProgress("masks", 600, 100.0)
     assert updated(masks, (110, Done(0, 50))) == "50 of 600 after 0 s"
     assert updated(masks, (120, Done(10, 50))) == "60 of 600 after 10 s"
@@ -112,14 +112,14 @@ def test_the_speed_is_that_of_the_rows_computed_in_this_run():
     assert updated(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
 
 
-def test_a_training_counts_iterations_and_those_before_its_checkpoint_take_no_time():
+def test_iterations_before_the_checkpoint_do_not_count_for_the_speed():
     training = StageProgress("segmenter", 40_000, 0.0)
     assert updated(training, (50, Done(0)), (60, Done(30_000))) == "30000 of 40000 iterations after 10 s"
     text = updated(training, (70, Done(30_010)))
     assert text == "30010 of 40000 iterations after 20 s, about 3 h to go"
 
 
-def test_a_training_that_starts_over_measures_its_speed_anew():
+def test_a_training_that_starts_over_restarts_its_speed():
     training = StageProgress("segmenter", 100, 0.0)
     updated(training, (0, Done(0)), (10, Done(10)), (20, Done(60)))
     assert updated(training, (50, Done(5))) == "5 of 100 iterations after 0 s"

@@ -1,4 +1,4 @@
-"""The table of export formats, and the command that uses it."""
+"""The table of export formats, and the command that reads it."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from clipes_core.errors import ConfigError
 
 
 def export(request):
-    """Toy format: pixels per class of each photo, as a text file."""
+    """Write the pixels per class of each photo to a text file."""
     counts = Counter()
     for row in read_good_rows(request, "masks", ("class_pixels",), "pseudo masks"):
         content = " ".join(map(str, row["class_pixels"]))
@@ -24,7 +24,7 @@ def export(request):
     return Exported(counts["written"], request.run.run["photos"] - counts["written"])
 
 
-def test_a_new_format_is_a_module_and_a_line_of_the_table(tiny, run_of, monkeypatch):
+def test_a_new_format_is_a_module_and_a_line_in_the_table(tiny, run_of, monkeypatch):
     monkeypatch.setitem(FORMATS, "toy", ExportFormat(__name__, "pixels per class"))
     for name in "ab":
         tiny.add(name)
@@ -41,7 +41,7 @@ def test_a_new_format_is_a_module_and_a_line_of_the_table(tiny, run_of, monkeypa
     assert done.output.startswith(f"1 masks in {tiny.folder}/out, 1 photos without a mask")
 
 
-def test_an_unknown_format_is_named_with_those_that_exist():
+def test_the_error_for_an_unknown_format_lists_the_known_ones():
     with pytest.raises(ConfigError, match=r"^--format: Input should be 'voc' or 'voc-server' \(got 'coco'\)$"):
         export_run("coco", "store", "run", "to", 0)
 
@@ -64,7 +64,7 @@ def test_the_help_lists_the_formats():
         (["--segmenter"], "no run nobody in ./clipes-store; existing runs: none. Name another store with --store"),
     ],
 )
-def test_mistakes_exit_with_2_before_torch_is_loaded(tmp_path, arguments, message):
+def test_usage_errors_exit_with_2_before_torch_is_loaded(tmp_path, arguments, message):
     code = "import sys; from clipes.flows.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, "export", "nobody", "--to", "out", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

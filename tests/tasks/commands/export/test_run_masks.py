@@ -12,7 +12,7 @@ GONE = PhotoError(ErrorKind.MISSING, "gone")
 
 @pytest.fixture
 def request_of(tmp_path):
-    """Return a function that requests the export of a run with these records of shards."""
+    """Return a function that requests the export of a run with the given shard records."""
 
     def request_of(*records):
         shards = [{"stage": each.stage, "shard": each.shard, "artifact": each.uri} for each in records]
@@ -26,7 +26,7 @@ def artifact(folder, *rows, shard=0):
     return write_artifact(str(folder), Lengths(), rows, shard)
 
 
-def test_rows_with_a_result_are_read_from_every_shard(request_of, tmp_path):
+def test_rows_with_a_result_are_read_from_all_shards(request_of, tmp_path):
     first = artifact(tmp_path, LengthRow(image_id="ab", length=2), LengthRow.failed("cd", GONE))
     second = artifact(tmp_path, LengthRow(image_id="efg", length=3), shard=1)
 
@@ -38,7 +38,7 @@ def test_rows_with_a_result_are_read_from_every_shard(request_of, tmp_path):
     ]
 
 
-def test_a_stage_without_artifacts_is_reported_before_a_row_is_asked_for(request_of, tmp_path):
+def test_a_stage_without_artifacts_is_an_error_before_any_row_is_read(request_of, tmp_path):
     record = artifact(tmp_path, LengthRow(image_id="ab", length=2))
     for request in (request_of(), request_of(record)):
         with pytest.raises(StageError, match=r"^run plain has no masks yet: run it up to the stage masks first$"):
@@ -51,7 +51,7 @@ def test_an_artifact_that_cannot_be_read_is_an_error(request_of, tmp_path):
         list(read_good_rows(request_of(record), "lengths", ("mask_png",), "lengths"))
 
 
-def test_files_are_named_by_photo_and_counted(tmp_path):
+def test_files_are_named_after_photos_and_counted(tmp_path):
     assert write_pngs(str(tmp_path / "out"), iter([("a", b"1"), ("cats/b", b"2"), ("x/../c", b"3")])) == 3
     written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.png")}
     assert written == {"out/a.png": b"1", "out/cats/b.png": b"2", "out/c.png": b"3"}
@@ -64,13 +64,13 @@ def test_the_folder_may_be_any_uri():
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])
-def test_an_id_that_leads_out_of_the_folder_is_refused(tmp_path, image_id):
+def test_an_id_that_points_outside_the_folder_is_refused(tmp_path, image_id):
     with pytest.raises(PhotoError, match="is not a path below the data set's root"):
         write_pngs(str(tmp_path / "out"), [(image_id, b"1")])
     assert list(tmp_path.rglob("*.png")) == []
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or choose another location"):
         write_pngs(str(tmp_path / "out"), [("a", b"1")])

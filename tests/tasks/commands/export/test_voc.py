@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.prepared import prepare_run
-from support.report_runs import store_and_name, write_down
+from support.report_runs import store_and_name, write_run_files
 from support.small_runs import make_run
 
 from clipes.tasks.commands.export.formats import export_run
@@ -29,7 +29,7 @@ def palette(path):
 
 @pytest.fixture
 def scenes_run(scenes_made):
-    return store_and_name(write_down(scenes_made))
+    return store_and_name(write_run_files(scenes_made))
 
 
 def test_every_mask_is_written_with_the_palette_of_voc(scenes_run, scenes_made, scene_photos, tmp_path):
@@ -52,8 +52,8 @@ def test_pixels_below_the_threshold_become_255(scenes_run, scenes_made, tmp_path
     for image_id, row in scenes_made.rows("masks").items():
         mask, confidence = ids(row["mask_png"]), ids(row["confidence_png"])
         exported = ids((tmp_path / f"{image_id}.png").read_bytes())
-        unsure = confidence < 243  # 243 / 255 = 0.953 is the lowest level from 0.95 on
-        assert unsure.any() or not mask.any()  # the mask of a photo with empty CAMs is all background, surely
+        unsure = confidence < 243  # 243 / 255 = 0.953 is the lowest level of at least 0.95
+        assert unsure.any() or not mask.any()  # a photo with empty CAMs is all background with full confidence
         assert (exported[unsure] == 255).all()
         assert (exported[~unsure] == mask[~unsure]).all()
 
@@ -83,7 +83,7 @@ def test_photos_of_missing_shards_are_left_out_and_counted(tiny, pool):
     assert 0 < missing.images < 6
     del made.records["masks", missing.shard]
 
-    exported = export_run("voc", *store_and_name(write_down(made)), str(tiny.folder / "out"), 0)
+    exported = export_run("voc", *store_and_name(write_run_files(made)), str(tiny.folder / "out"), 0)
 
     assert exported == Exported(written=6 - missing.images, left_out=missing.images)
 
@@ -131,7 +131,7 @@ def test_a_missing_artifact_is_reported(tiny, run_of):
         export_run("voc", store, name, str(tiny.folder / "out"), 0)
 
 
-def test_the_colours_are_those_of_the_run_even_if_its_vocabulary_was_deleted(tiny, run_of):
+def test_colours_are_those_of_the_run_even_if_its_vocabulary_is_deleted(tiny, run_of):
     own = tiny.folder / "own.yaml"
     own.write_text("classes: [{name: cat, colour: [9, 8, 7]}]\nbackground_words: [sky]\n")
     tiny.add("a")
@@ -145,7 +145,7 @@ def test_the_colours_are_those_of_the_run_even_if_its_vocabulary_was_deleted(tin
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a"])
-def test_an_id_that_leads_out_of_the_target_is_never_written(tiny, run_of, tmp_path, image_id):
+def test_an_id_that_points_outside_the_target_is_never_written(tiny, run_of, tmp_path, image_id):
     tiny.add("a")
     store, name = run_of()
     (row,) = (

@@ -20,7 +20,7 @@ def ids(content):
 
 @pytest.fixture
 def evaluated(tiny, run_of):
-    """Write a run whose segmenter predicted the given rows, for the given photos of the evaluation."""
+    """Return a function that records a run with the given segmenter rows for the given evaluation photos."""
 
     def evaluated(rows, photos, **evaluation):
         tiny.add("a")
@@ -41,7 +41,7 @@ def predicted(image_id, class_id):
     return {"image_id": image_id, "status": "ok", "mask_png": png}
 
 
-def test_predictions_have_the_layout_of_vocs_server(evaluated, tmp_path):
+def test_predictions_have_the_layout_of_the_voc_server(evaluated, tmp_path):
     failed = {"image_id": "2007_000003", "status": "error", "mask_png": b""}
     rows = [predicted("2007_000001", 20), predicted("2007_000002", 0), failed]
     photos = [*(row["image_id"] for row in rows), "2007_000004"]
@@ -59,7 +59,7 @@ def test_predictions_have_the_layout_of_vocs_server(evaluated, tmp_path):
         assert (image.mode, image.getpalette()[60:63]) == ("P", [20, 7, 7])
 
 
-def test_without_a_split_of_the_evaluation_the_folder_has_the_data_sets(evaluated, tmp_path):
+def test_without_an_evaluation_split_the_folder_names_the_dataset_split(evaluated, tmp_path):
     store, name = evaluated([predicted("x/b", 1)], ["x/b"], seed=3)
     export_run("voc-server", store, name, str(tmp_path), 0)
     assert (tmp_path / "results" / "VOC2012" / "Segmentation" / "comp6_list_cls" / "x" / "b.png").is_file()

@@ -1,4 +1,4 @@
-"""Hand-made data sets, in a local folder and in stores that are not local."""
+"""Hand-made data sets, in local folders and in other stores."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Folder:
 
 @pytest.fixture
 def local(tmp_path) -> Folder:
-    """An empty local folder."""
+    """Return an empty local folder."""
     (tmp_path / "data").mkdir()
     return Folder(f"{tmp_path}/data")
 
 
 @pytest.fixture(params=["local", "memory"])
 def folder(request, local) -> Iterator[Folder]:
-    """An empty folder: once local, once under memory://."""
+    """Yield an empty folder, once on the local disk and once under memory://."""
     if request.param == "local":
         yield local
         return
@@ -42,13 +42,13 @@ def folder(request, local) -> Iterator[Folder]:
 
 
 @pytest.fixture
-def away(s3_folder) -> Folder:
-    """An empty folder on a real S3 server."""
+def s3_data(s3_folder) -> Folder:
+    """Return an empty folder on a real S3 server."""
     return Folder(f"{s3_folder}/my data")
 
 
 @pytest.fixture
 def animals() -> Vocabulary:
-    """1 dog, 2 cat, 3 sofa (also couch), 4 traffic light."""
+    """Return a vocabulary: 1 dog, 2 cat, 3 sofa (alias couch), 4 traffic light."""
     names = (ClassEntry(name="dog"), ClassEntry(name="cat"), ClassEntry(name="sofa", aliases=("couch",)))
     return Vocabulary(classes=(*names, ClassEntry(name="traffic light")))

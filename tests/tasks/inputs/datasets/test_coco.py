@@ -7,12 +7,12 @@ from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.run import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
 
-OFF_BY_ONE = ". Does the list count ids from 1? Then all its labels are off by one"
+OFF_BY_ONE = ". Does the file count ids from 1? Then all its labels are off by one"
 CATEGORIES = {90: "cat", 7: "dog", 3: "couch", 11: "giraffe"}
 
 
 def instances(images: dict[str, list[int]], categories=CATEGORIES) -> str:
-    """An annotation file of photos and the category ids of their annotations."""
+    """Return an annotation file with the given photos and the category ids of their annotations."""
     numbers = {name: 1000 + place for place, name in enumerate(images)}
     annotations = [
         {
@@ -44,7 +44,7 @@ def reasons(listing):
     return [(reject.image_id, reject.kind, reject.reason) for reject in listing.rejects]
 
 
-def test_labels_are_the_annotations_categories_by_name(folder, animals):
+def test_labels_are_the_category_names_of_the_annotations(folder, animals):
     write_coco(folder, {"b.jpg": [90, 7, 90, 3], "a.jpg": []})
 
     listing = read(folder, animals)
@@ -62,7 +62,7 @@ def test_annotations_may_be_in_any_order(folder, animals):
     assert [photo.class_ids for photo in read(folder, animals, "val").photos] == [(1, 2), (2,)]
 
 
-def test_the_official_categories_have_the_papers_contiguous_ids(folder):
+def test_official_categories_get_the_contiguous_ids_of_the_paper(folder):
     official = {1: "person", 4: "motorcycle", 5: "airplane", 13: "stop sign", 63: "couch", 64: "potted plant"}
     official |= {67: "dining table", 72: "tv", 90: "toothbrush"}
     document = instances({"a.jpg": list(official)}, official)
@@ -79,7 +79,7 @@ def test_photos_are_found_in_the_usual_folders(folder, animals, photos):
     assert read(folder, animals).photos[0].uri == f"{folder.uri}/{photos}/a.jpg"
 
 
-def test_the_folder_of_the_split_comes_first(folder, animals):
+def test_the_folder_of_the_split_is_searched_first(folder, animals):
     write_coco(folder, {"a.jpg": [7]}, "images/val2014", split="val2014")
     folder.write({"train2014/a.jpg": "another"})
     assert read(folder, animals, "val2014").photos[0].uri == f"{folder.uri}/images/val2014/a.jpg"
@@ -94,7 +94,7 @@ def test_the_split_may_be_an_annotation_file_elsewhere(folder, animals):
     assert photo.truth_uri == f"{folder.uri}/truth/sub/a.png"
 
 
-def test_published_lists_have_ids_from_zero(folder, animals):
+def test_a_published_list_counts_class_ids_from_zero(folder, animals):
     rows = "COCO_train2014_9 3 0\r\n\r\nCOCO_val2014_25.jpg 1\nCOCO_train2014_7\n"
     rows += "COCO_train2014_8 4\nCOCO_train2014_6 dog\n"
     names = [f"train2014/COCO_train2014_{number}.jpg" for number in (9, 7, 8, 6)]
@@ -113,7 +113,7 @@ def test_published_lists_have_ids_from_zero(folder, animals):
     ]
 
 
-def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
     images = {"a.jpg": [7], "gone.jpg": [7], "b.jpg": [7, 11], "c.jpg": [12], "a.png": [7], "../d.jpg": [7]}
     present = ("a.jpg", "b.jpg", "c.jpg", "a.png")
     folder.write({"annotations/instances_val.json": instances(images), **{f"val/{name}": "" for name in present}})
@@ -129,7 +129,7 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (without extension); only the first line is used",
+            "an earlier photo has the same id (path without extension); only the earlier photo is used",
         ),
         ("../d", ErrorKind.MISSING, "'../d.jpg' is not a path below the data set's root"),
     ]
@@ -158,13 +158,13 @@ def test_every_image_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photos"),
     ],
 )
-def test_an_unusable_file_is_an_error_with_its_reason(folder, animals, document, message):
+def test_the_error_for_an_unusable_file_gives_the_reason(folder, animals, document, message):
     folder.write({"annotations/instances_val.json": document})
     with pytest.raises(DatasetError, match=message):
         read(folder, animals, "val")
 
 
-def test_an_unknown_split_lists_those_that_exist(folder, animals):
+def test_the_error_for_an_unknown_split_lists_the_known_ones(folder, animals):
     write_coco(folder, {"a.jpg": [7]})
     folder.write({"annotations/instances_val2014.json": "", "annotations/captions_val2014.json": ""})
     with pytest.raises(DatasetError) as error:
@@ -182,7 +182,7 @@ def test_a_root_that_is_not_a_coco_folder_is_an_error(folder, animals):
         read(folder, animals)
 
 
-def test_impossible_file_names_are_rejects(folder, animals):
+def test_photos_with_invalid_file_names_are_rejects(folder, animals):
     images = [{"id": number, "file_name": name} for number, name in enumerate(["a.jpg", "\ud800.jpg", "b\0/c.jpg"])]
     document = json.dumps({"images": images, "annotations": [], "categories": []})
     folder.write({"annotations/instances_val.json": document, "val/a.jpg": ""})
@@ -197,7 +197,7 @@ def test_impossible_file_names_are_rejects(folder, animals):
     assert all(reject.reason.endswith("is not a path below the data set's root") for reject in listing.rejects)
 
 
-def test_the_size_that_the_file_states_is_listed(local, animals):
+def test_the_photo_size_in_the_annotations_is_listed(local, animals):
     images = [
         {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480},
         {"id": 2, "file_name": "b.jpg", "width": "x"},

@@ -36,8 +36,8 @@ def test_the_reason_for_an_unknown_label_suggests_a_known_one():
 @pytest.mark.parametrize(
     ("label", "first", "hint"),
     [
-        ("0", 1, "; ids range from 1 to 3. Does the list count ids from 0? Then all its labels are off by one"),
-        ("3", 0, "; ids range from 0 to 2. Does the list count ids from 1? Then all its labels are off by one"),
+        ("0", 1, "; ids range from 1 to 3. Does the file count ids from 0? Then all its labels are off by one"),
+        ("3", 0, "; ids range from 0 to 2. Does the file count ids from 1? Then all its labels are off by one"),
         ("4", 1, "; ids range from 1 to 3"),
         ("-1", 0, "; ids range from 0 to 2"),
     ],
@@ -53,30 +53,30 @@ def test_a_path_inside_the_root_is_normalised():
 
 
 @pytest.mark.parametrize("path", ["", ".", "a/..", "/a", "..", "../a", "a/../../b", "a\0b", "\ud800.jpg"])
-def test_a_path_that_leaves_the_root_or_cannot_exist_is_missing(path):
+def test_a_path_outside_the_root_or_with_an_invalid_name_is_missing(path):
     with pytest.raises(PhotoError, match="is not a path below the data set's root") as caught:
         path_inside(path)
     assert caught.value.kind == ErrorKind.MISSING
 
 
-def test_only_the_extension_of_the_last_part_is_dropped():
+def test_only_the_last_extension_is_dropped():
     assert without_extension("v1.0/a.b.jpg") == "v1.0/a.b"
     assert without_extension("v1.0/a") == "v1.0/a"
 
 
-def test_a_mask_has_a_place_only_in_a_folder():
+def test_a_mask_has_a_location_only_if_the_truth_folder_is_set():
     assert mask_place("s3://bucket/masks", "sub/a") == ("s3://bucket/masks/sub/a.png",)
     assert mask_place(None, "a") == ()
 
 
-def test_the_truth_that_the_list_names_comes_first():
+def test_the_truth_named_by_the_list_takes_precedence():
     entry = Entry("a", ("/a.jpg",), (), truth_uris=("/masks/a.png",))
     assert entry.all_truth_uris == ("/masks/a.png",)
     named = Entry("a", ("/a.jpg",), (), truth_uris=("/masks/a.png",), named_truth="/own.png")
     assert named.all_truth_uris == ("/own.png", "/masks/a.png")
 
 
-def test_a_reject_is_a_row_that_utf8_can_encode():
+def test_a_reject_can_always_be_encoded_as_utf8():
     row = rejected("\ud800", "/\ud800.jpg", PhotoError(ErrorKind.MISSING, "no \ud800"))
     assert (row.image_id, row.uri, row.stage) == ("\\ud800", "/\\ud800.jpg", "manifest")
     assert (row.kind, row.reason) == (ErrorKind.MISSING, "no \\ud800")

@@ -1,4 +1,4 @@
-"""The table of formats, and a format of this test's own, which no other file knows."""
+"""The table of data set formats, extended by a format that no other file knows."""
 
 import subprocess
 import sys
@@ -25,20 +25,20 @@ def read_folders(config, vocabulary):
 
 @pytest.fixture
 def folders(monkeypatch):
-    """The table of formats with one more line."""
+    """Add the format `folders` to the table of formats."""
     toy = DatasetFormat(name="folders", read=read_folders)
     monkeypatch.setitem(FORMATS, toy.name, toy)
     return toy
 
 
 def load(folder, dataset):
-    """Load a config with a data set."""
+    """Load a config with the given data set."""
     (folder / "run.yaml").write_text(f"name: toy\ndataset: {dataset}\n")
     return load_config(str(folder / "run.yaml"))
 
 
 @pytest.mark.usefixtures("folders")
-def test_a_new_format_is_one_line_of_the_table(tmp_path):
+def test_a_new_format_is_one_line_in_the_table(tmp_path):
     for place in ("data/val/dog/a.jpg", "data/val/cat/b.jpg", "data/train/cat/c.jpg"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
@@ -55,19 +55,19 @@ def test_a_new_format_is_one_line_of_the_table(tmp_path):
 
 
 @pytest.mark.usefixtures("folders")
-def test_a_new_format_is_validated(tmp_path):
+def test_settings_of_a_new_format_are_validated(tmp_path):
     with pytest.raises(ConfigError, match=r"^dataset\.root: must be set for format folders; give the data set's"):
         load(tmp_path, "{format: folders}")
     with pytest.raises(ConfigError, match=r"'scenes' or 'folders' \(got 'folder'\)$"):
         load(tmp_path, "{format: folder, root: /}")
 
 
-def test_every_format_goes_by_its_own_name():
+def test_every_format_is_listed_under_its_own_name():
     assert list(FORMATS) == ["voc", "list", "coco", "scenes"]
     assert all(find_format(name).name == name for name in FORMATS)
 
 
-def test_the_table_is_light_to_import():
+def test_the_table_imports_no_heavy_libraries():
     program = (
         "import sys, clipes.tasks.inputs.datasets.formats\n"
         "print(*{'pandas', 'prefect', 'pyarrow', 'torch'} & sys.modules.keys())"

@@ -1,4 +1,4 @@
-"""What all formats share: counts, empty photos, missing folders, failures of the store."""
+"""Behaviour shared by all formats: counts, empty photos, missing folders, failures of the store."""
 
 import fsspec
 import pytest
@@ -10,7 +10,7 @@ from clipes_core.errors import ConfigError, DatasetError, ErrorKind, TransientEr
 
 
 class FaultyFileSystem(MemoryFileSystem):
-    """A store that refuses to list folders named secret, and hangs up on those named flaky."""
+    """A store that denies access to folders named secret and hangs up on those named flaky."""
 
     protocol = "faulty"
     store = {}  # noqa: RUF012
@@ -38,7 +38,7 @@ def read(split, vocabulary, **settings):
     return read_dataset(DatasetConfig(format="list", split=split, **settings), vocabulary)
 
 
-def test_photos_without_objects_are_kept_or_rejected(folder, animals):
+def test_photos_without_objects_are_kept_or_rejected_as_configured(folder, animals):
     folder.write({"list.txt": "a.jpg\nb.jpg dog\ngone.jpg", "a.jpg": "", "b.jpg": ""})
 
     kept = read(f"{folder.uri}/list.txt", animals, empty="background")
@@ -48,23 +48,23 @@ def test_photos_without_objects_are_kept_or_rejected(folder, animals):
     assert [photo.image_id for photo in strict.photos] == ["b"]
     first, second = strict.rejects
     assert (first.image_id, first.uri, first.stage) == ("a", f"{folder.uri}/a.jpg", "manifest")
-    assert (first.kind, first.reason) == (ErrorKind.NO_OBJECTS, "it has no labels, and dataset.empty is reject")
+    assert (first.kind, first.reason) == (ErrorKind.NO_OBJECTS, "the photo has no labels; dataset.empty is reject")
     assert second.kind == ErrorKind.MISSING
 
 
-def test_photos_and_rejects_add_up_to_the_lines(folder, animals):
+def test_photos_and_rejects_add_up_to_the_lines_of_the_list(folder, animals):
     lines = [f"{number % 40}.jpg {number % 6}" for number in range(100)]
     folder.write({"list.txt": "\n".join(lines), **{f"{number}.jpg": "" for number in range(30)}})
 
     listing = read(f"{folder.uri}/list.txt", animals)
 
     assert len(listing.photos) + len(listing.rejects) == 100
-    # the first 30 exist; of their labels 0..5 only 1..4 are classes: 20 photos
+    # photos 0 to 29 exist, and 20 of them have labels that are classes (1 to 4)
     assert [photo.image_id for photo in listing.photos] == [str(n) for n in range(30) if 1 <= n % 6 <= 4]
     assert [reject.kind for reject in listing.rejects].count(ErrorKind.DUPLICATE) == 60
 
 
-def test_a_root_without_any_photo_must_exist(folder, animals):
+def test_a_root_in_which_no_photo_is_found_must_exist(folder, animals):
     folder.write({"list.txt": "a.jpg dog", "empty/readme": ""})
 
     with pytest.raises(
@@ -74,7 +74,7 @@ def test_a_root_without_any_photo_must_exist(folder, animals):
     assert len(read(f"{folder.uri}/list.txt", animals, root=f"{folder.uri}/empty").rejects) == 1
 
 
-def test_a_truth_folder_that_is_named_must_exist(folder, animals):
+def test_a_configured_truth_folder_must_exist(folder, animals):
     folder.write({"list.txt": "a.jpg dog", "a.jpg": "", "masks/b.png": ""})
 
     with pytest.raises(
@@ -90,7 +90,7 @@ def test_formats_with_a_layout_need_a_root(animals, layout):
         read_dataset(DatasetConfig(format=layout), animals)
 
 
-def test_failures_of_the_store_are_not_missing_photos(faulty, animals):
+def test_failures_of_the_store_are_not_reported_as_missing_photos(faulty, animals):
     faulty.pipe({"/d/list.txt": b"secret/a.jpg dog", "/d/flaky.txt": b"flaky/a.jpg dog"})
 
     with pytest.raises(
@@ -101,7 +101,7 @@ def test_failures_of_the_store_are_not_missing_photos(faulty, animals):
         read("faulty://d/flaky.txt", animals)
 
 
-def test_photos_without_truth_among_others_are_logged(local, animals, caplog):
+def test_photos_without_truth_are_counted_in_the_log(local, animals, caplog):
     local.write({"list.txt": "a dog\nb dog\nc dog", "a": "", "b": "", "c": "", "masks/b.png": ""})
     with caplog.at_level("INFO"):
         read(f"{local.uri}/list.txt", animals, truth=f"{local.uri}/masks")

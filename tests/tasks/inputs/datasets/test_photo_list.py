@@ -44,7 +44,7 @@ def test_csv_labels_are_names_aliases_or_ids(folder, animals):
     assert listing.rejects == ()
 
 
-def test_text_rows_are_split_at_a_tab_or_else_at_white_space(folder, animals):
+def test_text_rows_are_split_at_a_tab_or_otherwise_at_white_space(folder, animals):
     rows = "a b.jpg\tdog;traffic light\r\nc.jpg cat 1\r\n\r\nd.jpg\r\ne f.jpg\t\r\n"
     write_list(folder, "list.txt", rows, ["a b.jpg", "c.jpg", "d.jpg", "e f.jpg"])
 
@@ -67,7 +67,7 @@ def test_parquet_labels_are_lists_or_text(folder, animals, column):
     assert labels(read(folder, animals, "list.parquet")) == {"a": (2, 1), "b": (), "c": ()}
 
 
-def test_parquet_may_hold_one_id_per_photo_and_truth(folder, animals):
+def test_parquet_may_contain_a_single_id_and_the_truth_per_photo(folder, animals):
     content = parquet(image=["a.jpg", "b.jpg"], labels=[3, None], truth=["m.png", None])
     write_list(folder, "list.parquet", content, ["a.jpg", "b.jpg", "m.png"])
 
@@ -97,7 +97,7 @@ def test_ids_are_normalised_and_relative_to_root(folder, local, animals):
     assert list(labels(read(folder, animals))) == ["a", "b", "sub/c", outside]
 
 
-def test_a_uri_outside_the_root_has_its_whole_path_as_id(folder, local, animals):
+def test_the_id_of_a_uri_outside_the_root_is_its_whole_path(folder, local, animals):
     uri = f"{folder.uri}/a.jpg"
     folder.write({"a.jpg": "photo"})
     local.write({"list.txt": f"{uri} dog"})
@@ -109,7 +109,7 @@ def test_a_uri_outside_the_root_has_its_whole_path_as_id(folder, local, animals)
     ]
 
 
-def test_truth_comes_from_the_column_or_else_from_the_folder(folder, animals):
+def test_truth_is_taken_from_the_column_or_otherwise_from_the_folder(folder, animals):
     rows = "image,labels,truth\na.jpg,,masks/own.png\nsub/b.jpg,,\nc.jpg,,gone.png\nd.jpg,,\n"
     masks = ["masks/own.png", "truth/a.png", "truth/sub/b.png", "truth/c.png"]
     write_list(folder, "list.csv", rows, ["a.jpg", "sub/b.jpg", "c.jpg", "d.jpg", *masks])
@@ -120,7 +120,7 @@ def test_truth_comes_from_the_column_or_else_from_the_folder(folder, animals):
     assert found == ["masks/own.png", "truth/sub/b.png", "truth/c.png", None]
 
 
-def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
     images = [
         "a.jpg,dog",
         "gone.jpg,dog",
@@ -145,7 +145,7 @@ def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "a",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (without extension); only the first line is used",
+            "an earlier photo has the same id (path without extension); only the earlier photo is used",
         ),
         ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
         ("row 8", ErrorKind.MISSING, f"'' {outside}"),
@@ -161,36 +161,36 @@ def test_every_row_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "list.csv",
             "file,labels\na.jpg,dog",
-            "no column image; found: file, labels; a list needs the columns image and labels",
+            "no column image; found: file, labels; a list file needs the columns image and labels",
         ),
         ("list.csv", "a.jpg dog", "no column image and no column labels; found: a.jpg dog"),
         ("list.csv", "", "no column image and no column labels; found: none"),
         (
             "list.csv",
             'image,labels\n"a.jpg,dog\nb.jpg,cat',
-            "line 3: unexpected end of data; save it as plain CSV",
+            "line 3: unexpected end of data; save the file as plain CSV",
         ),
         ("list.csv", "image,labels\n", "list.csv lists no photos; choose a split that has some"),
         ("list.parquet", parquet(image=["a.jpg"]), "no column labels; found: image"),
-        ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet list .*cast"),
-        ("list.parquet", b"PAR1 and no more", "not a readable Parquet list"),
+        ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet file .*cast"),
+        ("list.parquet", b"PAR1 and no more", "not a readable Parquet file"),
         ("list.txt", b"\xff\xfea", "not UTF-8 text"),
     ],
 )
-def test_an_unusable_list_is_an_error_with_its_reason(folder, animals, name, content, message):
+def test_the_error_for_an_unusable_list_gives_the_reason(folder, animals, name, content, message):
     write_list(folder, name, content)
     with pytest.raises(DatasetError, match=message):
         read(folder, animals, name)
 
 
-def test_a_missing_list_is_named(folder, animals):
+def test_the_error_for_a_missing_list_names_it(folder, animals):
     with pytest.raises(
-        DatasetError, match=r"dataset.split: no list at .*/none.csv; give the path or URI of a .csv, .parquet"
+        DatasetError, match=r"dataset.split: no list file at .*/none.csv; give the path or URI of a .csv, .parquet"
     ):
         read(folder, animals, "none.csv")
 
 
-def test_photos_by_a_relative_list_in_the_working_directory(scene_photos, tmp_path, monkeypatch, animals):
+def test_a_relative_list_is_found_in_the_working_directory(scene_photos, tmp_path, monkeypatch, animals):
     photos = sorted((scene_photos / "JPEGImages").iterdir())[:3]
     (tmp_path / "list.txt").write_text("".join(f"{photo}\tdog\n" for photo in photos))
     monkeypatch.chdir(tmp_path)
@@ -204,13 +204,13 @@ def test_photos_by_a_relative_list_in_the_working_directory(scene_photos, tmp_pa
     assert [photo.size_bytes for photo in listing.photos] == [photo.stat().st_size for photo in photos]
 
 
-def test_reasons_for_unknown_ids_suggest_what_is_meant(local, animals):
+def test_reasons_for_unknown_ids_suggest_the_likely_cause(local, animals):
     write_list(local, "list.txt", f"a 0\nb -1\nc 1.0\nd {'9' * 5000}\nmy photo.jpg dog\ne 1", ["e"])
 
     found = [reason for _, _, reason in reasons(read(local, animals, "list.txt"))]
 
     range_of_ids = "ids range from 1 to 4"
-    off_by_one = ". Does the list count ids from 0? Then all its labels are off by one"
+    off_by_one = ". Does the file count ids from 0? Then all its labels are off by one"
     assert found == [
         f"unknown class '0'; {range_of_ids}{off_by_one}",
         f"unknown class '-1'; {range_of_ids}",
@@ -220,7 +220,7 @@ def test_reasons_for_unknown_ids_suggest_what_is_meant(local, animals):
     ]
 
 
-def test_impossible_paths_are_rejects_and_stop_no_other_photo(local, animals):
+def test_photos_with_invalid_paths_are_rejects_without_affecting_others(local, animals):
     folder = local.uri.removeprefix("file://")
     Path(folder, "circle").symlink_to("circle")
     Path(folder, "circle.jpg").symlink_to("circle.jpg")
@@ -234,7 +234,7 @@ def test_impossible_paths_are_rejects_and_stop_no_other_photo(local, animals):
     assert listing.rejects[-1].reason.startswith("gopher://x/a.jpg: Protocol not known: gopher; use a path or a URI")
 
 
-def test_a_missing_truth_that_the_list_names_is_kept(folder, animals):
+def test_a_missing_truth_named_by_the_list_is_kept(folder, animals):
     write_list(folder, "list.csv", "image,labels,truth\na.jpg,dog,gone.png\n", ["a.jpg"])
     photo = read(folder, animals).photos[0]
     assert (photo.truth_uri, photo.truth_fingerprint) == (f"{folder.uri}/gone.png", None)

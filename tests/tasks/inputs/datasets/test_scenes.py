@@ -29,7 +29,7 @@ def read(uri):
     return fs.cat_file(path)
 
 
-def test_the_shipped_vocabulary_is_that_of_the_generator(vocabulary):
+def test_the_shipped_vocabulary_matches_the_scene_generator(vocabulary):
     assert tuple(entry.name for entry in vocabulary.classes) == CLASS_NAMES
 
 
@@ -44,17 +44,17 @@ def test_scenes_are_photos_with_labels_and_truth(folder, vocabulary):
         assert truth.getpalette()[3:6] == list(vocabulary.palette[1])
         image = np.array(Image.open(io.BytesIO(read(photo.uri))))
         assert image.shape == (SCENE_SIZE, SCENE_SIZE, 3)
-        assert np.abs(image.astype(int) - scene.image_rgb).mean() < 6  # JPEG
+        assert np.abs(image.astype(int) - scene.image_rgb).mean() < 6  # JPEG is lossy
         assert list(photo.class_ids) == list(dict.fromkeys(CLASS_NAMES.index(one.name) + 1 for one in scene.objects))
 
 
-def test_existing_scenes_are_not_written_again(local, vocabulary):
+def test_existing_scenes_are_not_rewritten(local, vocabulary):
     config = scenes_config(local.uri)
     first = read_dataset(config, vocabulary)
     assert read_dataset(config, vocabulary) == first
 
 
-def test_missing_scenes_are_generated_after_an_interruption(local, vocabulary):
+def test_missing_scenes_are_generated_when_resuming(local, vocabulary):
     config = scenes_config(local.uri)
     photos = read_dataset(config, vocabulary).photos
     fs, path = fsspec.core.url_to_fs(f"{local.uri}/v1-seed3/ImageSets/Segmentation/first6.txt")
@@ -65,7 +65,7 @@ def test_missing_scenes_are_generated_after_an_interruption(local, vocabulary):
     assert [one for one, before in zip(again, photos, strict=True) if one != before] == [again[2]]
 
 
-def test_a_longer_list_starts_with_the_same_scenes(local, vocabulary):
+def test_a_larger_count_starts_with_the_same_scenes(local, vocabulary):
     short = read_dataset(scenes_config(local.uri), vocabulary).photos
     longer = read_dataset(scenes_config(local.uri, count=8), vocabulary).photos
     assert longer[:6] == short
@@ -73,24 +73,24 @@ def test_a_longer_list_starts_with_the_same_scenes(local, vocabulary):
     assert read_dataset(scenes_config(local.uri), vocabulary).photos == short
 
 
-def test_another_seed_gives_other_scenes_in_another_folder(local, vocabulary):
+def test_another_seed_gives_different_scenes_in_another_folder(local, vocabulary):
     one, other = (read_dataset(scenes_config(local.uri, seed=seed), vocabulary).photos[0] for seed in (0, 1))
     assert one.uri == f"{local.uri}/v1-seed0/JPEGImages/scene_0_00000.jpg"
     assert read(one.uri) != read(other.uri)
 
 
-def test_scenes_without_a_root_are_in_the_store(tmp_path):
+def test_scenes_without_a_root_are_written_to_the_store(tmp_path):
     dataset = {"format": "scenes", "classes": "scenes"}
     config = resolve_config(parse_config({"name": "demo", "store": f"{tmp_path}/store/", "dataset": dataset}))
     assert config.dataset.root == f"{tmp_path}/store/scenes"
 
 
-def test_other_classes_are_an_error(local):
+def test_a_different_vocabulary_is_an_error(local):
     with pytest.raises(DatasetError, match=r"set dataset\.classes to scenes"):
         read_dataset(scenes_config(local.uri), load_vocabulary("voc12"))
 
 
-def test_a_root_that_cannot_be_written_is_an_error(tmp_path, vocabulary):
+def test_a_root_that_is_not_writable_is_an_error(tmp_path, vocabulary):
     with pytest.raises(DatasetError, match="foo"):
         read_dataset(scenes_config("foo://bucket/scenes"), vocabulary)
     (tmp_path / "closed").mkdir()
@@ -99,7 +99,7 @@ def test_a_root_that_cannot_be_written_is_an_error(tmp_path, vocabulary):
         read_dataset(scenes_config(f"{tmp_path}/closed"), vocabulary)
 
 
-def test_scenes_of_a_training_are_not_scenes_of_a_data_set():
-    """A training has seeds of three numbers, which NumPy pads with zeros."""
+def test_scenes_of_a_clip_training_differ_from_those_of_a_data_set():
+    """NumPy pads seeds with zeros; a training uses seeds of three numbers, which must not match shorter ones."""
     training = scene_of_seed((77001, 0, 5), 32)
     assert all((scene_of_seed(scene_seed(77001, index), 32).truth != training.truth).any() for index in range(20))

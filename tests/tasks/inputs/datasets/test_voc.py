@@ -18,7 +18,7 @@ def annotation(*names: str) -> str:
 
 
 def write_voc(folder, split, **labels):
-    """A data set of photos named by the keywords, whose annotations are given."""
+    """Write a data set of photos named by the keywords, with the given annotations."""
     files = {"ImageSets/Segmentation/train.txt": split}
     for image_id, xml in labels.items():
         files |= {f"JPEGImages/{image_id}.jpg": f"photo {image_id}", f"Annotations/{image_id}.xml": xml}
@@ -47,24 +47,24 @@ def test_labels_of_real_photos_are_the_classes_of_their_masks(real_data, split, 
         assert set(photo.class_ids) == set(np.unique(mask).tolist()) - {0, 255}, photo.image_id
 
 
-def test_a_data_set_on_s3_is_listed_like_a_local_one(local, away, animals):
-    for folder in (local, away):
+def test_a_data_set_on_s3_is_listed_like_a_local_one(local, s3_data, animals):
+    for folder in (local, s3_data):
         write_voc(folder, "a\nb\nc\n", a=annotation("cat"), b=annotation("sofa", "dog"), c="<broken")
         folder.write({"SegmentationClass/a.png": "mask"})
 
-    here, there = read(local, animals), read(away, animals)
+    here, there = read(local, animals), read(s3_data, animals)
 
     for photo, twin in zip(here.photos, there.photos, strict=True):
-        assert twin.uri == photo.uri.replace(local.uri, away.uri)
+        assert twin.uri == photo.uri.replace(local.uri, s3_data.uri)
         assert twin.fingerprint.startswith("etag:")
         assert (twin.image_id, twin.class_ids, twin.size_bytes) == (photo.image_id, photo.class_ids, photo.size_bytes)
-    assert there.photos[0].truth_uri == f"{away.uri}/SegmentationClass/a.png"
+    assert there.photos[0].truth_uri == f"{s3_data.uri}/SegmentationClass/a.png"
     assert reasons(there) == reasons(here)
     with pytest.raises(DatasetError, match=r"^s3://nobodys-bucket/.*: the bucket does not exist; create it or"):
-        read(away, animals, root="s3://nobodys-bucket/voc")
+        read(s3_data, animals, root="s3://nobodys-bucket/voc")
 
 
-def test_a_photo_is_listed_with_its_files_without_being_opened(folder, animals):
+def test_a_photo_is_listed_without_being_opened(folder, animals):
     write_voc(folder, "a\nb\n", a=annotation("cat"), b=annotation())
     folder.write({"SegmentationClass/a.png": "mask"})
 
@@ -77,7 +77,7 @@ def test_a_photo_is_listed_with_its_files_without_being_opened(folder, animals):
     assert (second.class_ids, second.truth_uri, second.truth_fingerprint) == ((), None, None)
 
 
-def test_labels_are_unique_in_order_of_first_appearance_without_parts(folder, animals):
+def test_labels_are_in_order_of_first_appearance_and_ignore_parts(folder, animals):
     part = "<part><name>dog</name><object><name>sofa</name></object></part>"
     cat = f"<object>{part}<name> cat\n</name><truncated>1</truncated></object>"
     xml = f"<annotation>{cat}<object><name>dog</name></object><object><name>cat</name></object></annotation>"
@@ -86,7 +86,7 @@ def test_labels_are_unique_in_order_of_first_appearance_without_parts(folder, an
     assert read(folder, animals).photos[0].class_ids == (2, 1)
 
 
-def test_lines_of_a_split_may_have_any_form_and_line_end(folder, animals):
+def test_lines_of_a_split_may_have_any_published_form_and_line_end(folder, animals):
     published = "/JPEGImages/d.jpg /SegmentationClassAug/d.png"
     split = f"\ufeffa\r\n\r\nb  1\r\nc -1\r{published}\n{published.replace('d.', 'e.')}"
     write_voc(folder, split, **dict.fromkeys("abcde", annotation("dog")))
@@ -99,7 +99,7 @@ def test_lines_of_a_split_may_have_any_form_and_line_end(folder, animals):
     assert truths == [None, None, None, "/SegmentationClassAug/d.png", "/SegmentationClass/e.png"]
 
 
-def test_a_split_may_be_a_list_elsewhere_or_in_image_sets_main(folder, animals):
+def test_a_split_may_be_any_list_file_or_one_in_image_sets_main(folder, animals):
     write_voc(folder, "a", a=annotation(), b=annotation(), c=annotation())
     folder.write({"ImageSets/Main/dog_val.txt": "b 1", "lists/mine.txt": "c"})
 
@@ -114,7 +114,7 @@ def test_truth_may_be_in_another_folder(folder, animals):
     assert read(folder, animals, truth=truth).photos[0].truth_uri == f"{truth}/a.png"
 
 
-def test_every_line_is_a_photo_or_a_reject_with_its_reason(folder, animals):
+def test_every_line_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
     split = "good\ngone\nunlabelled\nbroken\nhtml\nnameless\nDog\ngiraffe\nhuge\ngood"
     write_voc(
         folder,
@@ -145,20 +145,20 @@ def test_every_line_is_a_photo_or_a_reject_with_its_reason(folder, animals):
         (
             "good",
             ErrorKind.DUPLICATE,
-            "an earlier line has the same id (without extension); only the first line is used",
+            "an earlier photo has the same id (path without extension); only the earlier photo is used",
         ),
     ]
     assert {reject.stage for reject in listing.rejects} == {"manifest"}
     assert listing.rejects[0].uri == f"{root}/JPEGImages/gone.jpg"
 
 
-def test_aliases_are_not_names_in_annotations(folder, animals):
+def test_aliases_are_unknown_in_annotations(folder, animals):
     write_voc(folder, "a", a=annotation("couch"))
     assert reasons(read(folder, animals)) == [("a", ErrorKind.UNKNOWN_CLASS, "unknown class 'couch'")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_entities_are_refused_before_they_expand(encoding):
+def test_xml_entities_are_refused_before_they_expand(encoding):
     entities = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
     bomb = f'<!DOCTYPE annotation [<!ENTITY l0 "ha">{entities}]><annotation>&l9;</annotation>'
     with pytest.raises(PhotoError, match=r"the XML has a DOCTYPE \(annotation\)") as error:
@@ -166,7 +166,7 @@ def test_entities_are_refused_before_they_expand(encoding):
     assert error.value.kind == ErrorKind.UNREADABLE_LABELS
 
 
-def test_files_outside_are_not_read(tmp_path):
+def test_external_xml_entities_are_not_read(tmp_path):
     (tmp_path / "secret").write_text("dog")
     document = f'<!DOCTYPE a [<!ENTITY x SYSTEM "file://{tmp_path}/secret">]><annotation><object><name>&x;</name></object></annotation>'
     with pytest.raises(PhotoError, match="DOCTYPE"):
@@ -179,7 +179,7 @@ def test_encodings_that_expat_does_not_know_are_unreadable_labels(encoding):
         parse_annotation(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
 
 
-def test_an_unknown_split_lists_those_that_exist(folder, animals):
+def test_the_error_for_an_unknown_split_lists_the_known_ones(folder, animals):
     write_voc(folder, "a", a=annotation())
     folder.write({"ImageSets/Main/trainval.txt": "a", "ImageSets/Main/readme.md": ""})
 
@@ -187,7 +187,7 @@ def test_an_unknown_split_lists_those_that_exist(folder, animals):
         read(folder, animals, split="train_aug")
 
     places = " or ".join(f"{folder.uri}/ImageSets/{name}/train_aug.txt" for name in ("Segmentation", "Main"))
-    assert str(error.value) == f"dataset.split: no list at {places}; splits in {folder.uri}: train, trainval"
+    assert str(error.value) == f"dataset.split: no split file at {places}; splits in {folder.uri}: train, trainval"
 
 
 def test_a_root_that_is_not_a_voc_folder_is_an_error(folder, animals):
@@ -195,9 +195,9 @@ def test_a_root_that_is_not_a_voc_folder_is_an_error(folder, animals):
         read_dataset(DatasetConfig(format="voc", root=f"{folder.uri}/none", split="train"), animals)
 
 
-def test_a_missing_list_is_named(folder, animals):
+def test_the_error_for_a_missing_list_names_it(folder, animals):
     write_voc(folder, "a", a=annotation())
-    with pytest.raises(DatasetError, match=r"dataset.split: no list at .*/none.txt; splits in .*: train$"):
+    with pytest.raises(DatasetError, match=r"dataset.split: no split file at .*/none.txt; splits in .*: train$"):
         read(folder, animals, split=f"{folder.uri}/none.txt")
 
 
@@ -207,7 +207,7 @@ def test_an_empty_split_is_refused(folder, animals):
         read(folder, animals)
 
 
-def test_an_id_may_have_spaces_and_is_never_split_at_one(folder, animals):
+def test_an_id_may_contain_spaces(folder, animals):
     labels = {name: annotation("dog") for name in ("my photo", "my", "x 2", "b")}
     write_voc(folder, "my photo\n x 2 \nb 1\n/\n", **labels)
 
@@ -226,7 +226,7 @@ def test_an_id_may_have_spaces_and_is_never_split_at_one(folder, animals):
         ("<width>-5</width><height>wide</height>", None),
     ],
 )
-def test_the_size_that_an_annotation_states(size, stated):
+def test_the_photo_size_is_read_from_the_annotation(size, stated):
     assert parse_annotation(f"<annotation><size>{size}</size></annotation>".encode()).stated_size == stated
 
 

@@ -27,7 +27,7 @@ def drawn(found):
     return np.asarray(picture(Element("img", {"src": found.uri}))).astype(int)
 
 
-def test_only_shards_with_a_wanted_photo_are_read(tmp_path):
+def test_only_shards_that_contain_a_wanted_photo_are_read(tmp_path):
     names = [f"p{number}" for number in range(6)]
     by_shard = {shard: [name for name in names if shard_of(name, 2) == shard] for shard in (0, 1)}
     records = [
@@ -37,7 +37,7 @@ def test_only_shards_with_a_wanted_photo_are_read(tmp_path):
     Path(records[1].uri).write_bytes(b"damaged")
     facts = plain_facts(tmp_path, *records, settings={"execution": {"shards": 2}})
     artifacts = RunArtifacts(RunFiles(str(tmp_path), "plain"), facts.status.shards)
-    facts = replace(facts, artifacts=artifacts)  # the gathering of the facts has read every shard
+    facts = replace(facts, artifacts=artifacts)  # without the shards that plain_facts has already read
     wanted, other = by_shard[0][0], by_shard[1][0]
 
     assert read_rows(facts, "cams", ("image_id", "status"), [wanted]).keys() == {wanted}
@@ -61,17 +61,17 @@ def test_a_photo_that_cannot_be_read_is_a_grey_canvas_with_the_reason(facts, tmp
     assert notes == ("the photo cannot be shown: /photos/gone.jpg does not exist",)
 
 
-def test_a_map_of_ids_is_drawn_over_the_photo_in_its_size(facts):
+def test_a_map_of_ids_is_drawn_over_the_photo_at_its_size(facts):
     photo, ids = np.full((32, 48, 3), 128, np.uint8), np.repeat(np.repeat(TRUTH, 2, 0), 2, 1)
     found = ids_picture("Mask", photo, ids, facts)
     pixels = drawn(found)
     assert (found.title, pixels.shape) == ("Mask", (32, 48, 3))
     left, right = pixels[16, 4], pixels[16, 43]
-    assert np.abs(left - 128).max() < 10  # background is not coloured
+    assert np.abs(left - 128).max() < 10  # the background is not coloured
     assert np.abs(right - PALETTE[1]).sum() < np.abs(128 - PALETTE[1].astype(int)).sum() / 1.5
 
 
-def test_a_photo_has_a_true_mask_or_the_reason_why_not(facts, tmp_path):
+def test_a_photo_has_a_true_mask_or_a_reason_for_its_absence(facts, tmp_path):
     good = write_photo(tmp_path, "a", (1,), TRUTH)
     (found,), notes = truth_picture(good, GREY, facts)
     assert (found.title, notes) == ("Truth", ())

@@ -24,7 +24,7 @@ def predicted(image_id, **cells):
 
 @pytest.fixture
 def facts(tmp_path):
-    """Photo a has truth, b has none, and c could not be predicted."""
+    """Return facts where photo a has truth, b has none and c could not be predicted."""
     photos = (
         write_photo(tmp_path, "a", (), TRUTH),
         write_photo(tmp_path, "b", (1,)),
@@ -36,7 +36,7 @@ def facts(tmp_path):
     return plain_facts(tmp_path / "store", record, evaluation=photos)
 
 
-def test_a_card_has_prediction_truth_and_miou(facts):
+def test_a_card_shows_prediction_truth_and_miou(facts):
     (card,) = EvaluationGallery(facts, ["a"]).cards(["a"])
     assert [picture.title for picture in card.pictures] == ["Photo", "Prediction", "Truth"]
     assert card.mious == {"segmenter": pytest.approx((8 / 12 + 12 / 16) / 2)}
@@ -53,7 +53,7 @@ def test_photos_without_a_prediction_are_left_out(facts):
     assert [card.image_id for card in EvaluationGallery(facts, "abc").cards("cbza")] == ["b", "a"]
 
 
-def test_classes_are_the_labels_and_what_was_predicted(facts):
+def test_a_card_lists_the_labelled_and_the_predicted_classes(facts):
     assert EvaluationGallery(facts, "a").class_ids == (2,)
     assert EvaluationGallery(facts, "abc").class_ids == (1, 2)
     assert EvaluationGallery(facts, "c").class_ids == ()

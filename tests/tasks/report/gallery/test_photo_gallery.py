@@ -28,8 +28,13 @@ def cams_row(image_id, class_ids):
         image_id=image_id,
         class_ids=class_ids,
         scores=tuple(0.5 / class_id for class_id in class_ids),
-        **{"height": 4, "width": 6, "grid_h": 2, "grid_w": 2},
-        **{"cam": encoded_cams(cams), "refined_cam": encoded_cams(cams), "refined_residual": encoded_residual(cams)},
+        height=4,
+        width=6,
+        grid_h=2,
+        grid_w=2,
+        cam=encoded_cams(cams),
+        refined_cam=encoded_cams(cams),
+        refined_residual=encoded_residual(cams),
     )
 
 
@@ -52,19 +57,19 @@ def titles(pictures):
     return [picture.title for picture in pictures]
 
 
-def test_a_card_has_all_results_of_its_photo(card_of, tmp_path):
+def test_a_card_shows_all_results_of_its_photo(card_of, tmp_path):
     photo = write_photo(tmp_path, "a", (1, 2), MASK)
     card = card_of(photo, cams_row("a", (1, 2)), mask_row("a", MASK, SURE), SCORES)
 
     assert (card.image_id, card.class_ids, card.notes, card.hidden) == ("a", (1, 2), (), 0)
     assert titles(card.pictures) == ["Photo", "Pseudo mask", "Confidence", "Truth"]
     assert card.mious == {"pseudo_mask": 1.0, "centre_box": 1.0}
-    assert card.sure == 0.5  # level 243 is the lowest of at least 0.95
+    assert card.sure == 0.5  # 243 is the lowest level of at least 0.95
     assert [(cams.class_id, cams.sentences, cams.score) for cams in card.cams] == [(1, ("a cat.",), 0.5), (2, (), 0.25)]
     assert [titles(cams.pictures) for cams in card.cams] == [["Initial CAM", "Refined CAM"]] * 2
 
 
-def test_a_card_without_mask_and_truth_has_the_photo_and_its_cams(card_of, tmp_path):
+def test_a_card_without_mask_and_truth_shows_the_photo_and_its_cams(card_of, tmp_path):
     card = card_of(write_photo(tmp_path, "a", (1,)), cams_row("a", (1,)))
     assert (titles(card.pictures), card.mious, card.sure, len(card.cams)) == (["Photo"], {}, None, 1)
 
@@ -74,7 +79,7 @@ def test_a_photo_without_labels_has_no_cams(card_of, tmp_path):
     assert (card.cams, card.hidden) == ((), 0)
 
 
-def test_of_many_classes_the_first_are_shown(card_of, tmp_path):
+def test_only_the_first_of_many_classes_are_shown(card_of, tmp_path):
     class_ids = tuple(range(1, SHOWN_CLASSES + 4))
     card = card_of(write_photo(tmp_path, "a", class_ids), cams_row("a", class_ids))
     assert ([cams.class_id for cams in card.cams], card.hidden) == ([1, 2, 3, 4], 3)

@@ -9,28 +9,28 @@ from clipes.tasks.report.gallery.pictures import data_uri, grey_canvas, png_map,
 
 
 @pytest.mark.parametrize(("size", "shape"), [((640, 480), (240, 320, 3)), ((100, 50), (50, 100, 3))])
-def test_a_photo_is_reduced_to_320_and_never_enlarged(size, shape):
+def test_a_photo_is_reduced_to_320_px_and_never_enlarged(size, shape):
     assert small_photo(Image.new("RGB", size)).shape == shape
 
 
-def test_the_substitute_for_a_photo_is_grey_and_has_its_size():
+def test_the_placeholder_for_a_photo_is_grey_and_has_its_size():
     canvas = grey_canvas((480, 640))
     assert canvas.shape == (240, 320, 3)
     assert (canvas == 128).all()
 
 
-def test_ids_are_not_mixed():
+def test_reducing_ids_does_not_mix_them():
     ids = np.array([[0, 0, 255, 255], [0, 0, 255, 255], [7, 7, 7, 7], [7, 7, 7, 7]], np.uint8)
     assert small_ids(ids, (2, 2)).tolist() == [[0, 255], [7, 7]]
     assert set(np.unique(small_ids(ids, (3, 3)))) == {0, 7, 255}
 
 
-def test_levels_are_averaged():
+def test_reducing_confidence_levels_averages_them():
     levels = np.array([[0, 200, 255, 255], [100, 100, 255, 255]], np.uint8)
     assert small_levels(levels, (1, 2)).tolist() == [[100, 255]]
 
 
-def test_maps_are_decoded_as_ids_and_not_as_colours():
+def test_maps_are_decoded_to_ids_and_not_to_colours():
     image = Image.fromarray(np.array([[0, 7]], np.uint8))
     image.putpalette([9] * 768)
     buffer = io.BytesIO()

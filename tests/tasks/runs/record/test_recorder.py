@@ -33,12 +33,12 @@ def write_down(record, made):
         record.ledger.finished(each, 1)
 
 
-def test_too_many_photos_that_cannot_be_listed_stop_the_run_and_are_recorded(tiny, prepared):
+def test_a_run_with_too_many_unlistable_photos_stops_and_records_them(tiny, prepared):
     (tiny.folder / "d.png").unlink()
     run = prepared(execution={"max_failure_rate": 0.3})
     with pytest.raises(StageError) as caught, record_run(run) as record:
         check_failure_rate(record.ledger, "manifest")
-    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 allows; the first: d: "
+    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 allows; first failure: d: "
     assert str(caught.value).startswith(expected)
     assert read_run(run.config.store, "tiny").rejects == 1
 
@@ -74,7 +74,7 @@ def test_an_interrupted_run_is_recorded_as_cancelled(prepared):
     assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
 
 
-def test_a_run_that_was_stopped_says_so_whatever_fails_while_it_ends(prepared):
+def test_a_stopped_run_is_cancelled_even_if_its_cleanup_fails(prepared):
     run = prepared()
 
     def stopped():
@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_says_so_whatever_fails_while_it_ends(prepared):
     assert read_run(run.config.store, "tiny").run["state"] == "cancelled"
 
 
-def test_shards_and_rejects_are_recorded(tiny, prepared, pool):
+def test_the_shards_and_rejects_of_a_run_are_recorded(tiny, prepared, pool):
     run = prepared()
     (tiny.folder / "d.png").unlink()
 
@@ -141,7 +141,7 @@ def test_scores_are_recorded_with_the_names_of_the_classes(scenes_made):
         ious = scores["class_iou"]
         assert list(ious)[:4] == ["background", "aeroplane", "bicycle", "bird"]
         assert len(ious) == 21
-        assert ious["sofa"] is None  # in none of the nine photos
+        assert ious["sofa"] is None  # no photo has this class
         assert scores["miou"] == pytest.approx(np.mean([iou for iou in ious.values() if iou is not None]))
         assert 0 < scores["miou"] < scores["pixel_accuracy"] < 1
         assert scores["images"] == 9
@@ -151,7 +151,7 @@ def test_scores_are_recorded_with_the_names_of_the_classes(scenes_made):
     assert metrics["stages"]["mask_scores"]["images"] == 9
 
 
-def test_a_summary_names_the_folder_of_the_run(prepared):
+def test_the_summary_names_the_folder_of_the_run(prepared):
     with record_run(prepared()):
         pass
     run = prepared(crf={"iter_max": 2})
@@ -175,7 +175,7 @@ def test_the_status_is_written_during_the_run(prepared, monkeypatch):
     assert (shard["stage"], shard["shard"], shard["state"]) == ("cams", 1, "running")
 
 
-def test_a_chosen_template_is_recorded_and_the_config_stays(prepared):
+def test_a_chosen_template_is_recorded_without_changing_the_config(prepared):
     run = prepared(prompts={"template": "auto"})
     with record_run(run) as record:
         begun = run_files(run).read_json("run.json")
@@ -193,7 +193,7 @@ def test_a_chosen_template_is_recorded_and_the_config_stays(prepared):
     assert start_run(prepared(prompts={"template": "auto"})) == ()
 
 
-def test_a_store_failure_does_not_hide_why_the_run_failed(prepared, caplog):
+def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
     run = prepared()
 
     def fail():
@@ -212,7 +212,7 @@ def test_a_store_outage_at_the_end_does_not_fail_a_good_run(prepared, tmp_path, 
     server = S3Server(tmp_path)
     server.start()
     server.make_bucket(BUCKET)
-    for name, value in {**server.environment(), "AWS_MAX_ATTEMPTS": "1"}.items():  # botocore itself does not wait
+    for name, value in {**server.environment(), "AWS_MAX_ATTEMPTS": "1"}.items():  # no retries by botocore
         monkeypatch.setenv(name, value)
     S3FileSystem.clear_instance_cache()
     run = replace(prepared(execution={"retries": 9}), store=ArtifactStore(f"s3://{BUCKET}/store"))

@@ -18,7 +18,7 @@ def folder_of(run):
     return Path(run_files(run).folder)
 
 
-def test_run_json_describes_the_run_from_its_start(prepared):
+def test_run_json_is_written_when_the_run_starts(prepared):
     run = prepared()
     assert start_run(run) == ()
 
@@ -46,13 +46,13 @@ def test_the_manifest_lists_every_photo_with_its_shard(prepared):
     assert facts == {name: getattr(photo, name) for name in facts}
 
 
-def test_the_same_config_archives_nothing(prepared):
+def test_an_unchanged_config_archives_nothing(prepared):
     start_run(prepared())
     assert start_run(prepared()) == ()
     assert not (folder_of(prepared()) / "history").exists()
 
 
-def test_a_shorter_run_keeps_the_files_of_the_longer_one(prepared):
+def test_a_shorter_run_keeps_the_files_of_a_longer_one(prepared):
     with record_run(prepared()):
         pass
     assert start_run(prepared(until="cams")) == ("until",)
@@ -82,7 +82,7 @@ def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
         start_run(prepared())
 
 
-def test_other_candidates_are_another_ranking(tiny, prepared):
+def test_changed_candidates_archive_the_ranking(tiny, prepared):
     prepared()
     first, same, other = (
         prepare_ranking(tiny.config(), candidates) for candidates in (("a {}.",), ("a {}.",), ("the {}.",))
@@ -90,13 +90,13 @@ def test_other_candidates_are_another_ranking(tiny, prepared):
     with record_run(first):
         run_files(first).write_bytes("prompts.png", b"plot")
     assert start_run(same) == ()
-    assert run_files(first).find("prompts.png") is None  # what a run writes is never of the one before
+    assert run_files(first).find("prompts.png") is None  # a run first removes the files it will write
     assert start_run(other) == ("candidates",)
     assert run_files(first).read_json("run.json")["template"] is None
 
 
-def test_a_run_of_a_version_with_fewer_keys_is_not_archived(prepared):
-    """A key that was added since, and has its default, changes nothing."""
+def test_a_run_of_an_older_version_with_fewer_keys_is_not_archived(prepared):
+    """A key that this version added does not count as a change while it has its default."""
     run = prepared()
     start_run(run)
     files = RunFiles(run.store.uri, "tiny")

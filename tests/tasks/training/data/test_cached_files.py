@@ -23,7 +23,7 @@ def content(number):
 
 
 class Counted(BaseHTTPRequestHandler):
-    """Serves `/NUMBER` from a byte of that value, and counts; the first of `busy` are answered with 503."""
+    """A request handler that serves `/NUMBER` and counts requests; it answers the first `busy` requests with 503."""
 
     def do_GET(self):
         with self.server.lock:
@@ -37,7 +37,7 @@ class Counted(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def sources(files, uris, version="1"):
     return found
 
 
-def test_a_file_is_fetched_once_and_never_asked_for_again(server, files):
+def test_a_file_is_fetched_only_once(server, files):
     uris = [f"{server.url}/{number}" for number in range(3)]
     assert sources(files, uris) == ["fetched"] * 3
     assert sources(files, uris) == ["hit"] * 3
@@ -76,7 +76,7 @@ def test_a_file_is_fetched_once_and_never_asked_for_again(server, files):
     assert len(server.asked) == 3
 
 
-def test_another_version_is_fetched_again(files):
+def test_a_new_version_of_a_file_is_fetched(files):
     fs = fsspec.filesystem("memory")
     fs.pipe_file("/cached/a", b"old")
     assert files.read("memory://cached/a", "1")[0] == b"old"
@@ -143,14 +143,14 @@ def test_an_evicted_file_is_fetched_again(server, files):
     assert sources(files, [uri]) == ["fetched"]
 
 
-def test_the_folder_is_private_and_holds_plain_bytes(server, files):
+def test_the_cache_folder_is_private_and_holds_plain_bytes(server, files):
     sources(files, [f"{server.url}/7"])
     (kept,) = files.folder.rglob("*.val")
     assert kept.read_bytes() == content(7)
     assert files.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_can_write_to_is_not_used(server, files, caplog):
+def test_a_cache_folder_that_others_can_write_to_is_not_used(server, files, caplog):
     files.folder.mkdir()
     files.folder.chmod(0o777)
     assert sources(files, [f"{server.url}/1"] * 2) == ["fetched"] * 2
@@ -168,7 +168,7 @@ def test_a_cache_that_cannot_be_created_does_not_stop_reading(server, tmp_path, 
 
 
 def test_a_full_disk_does_not_stop_reading(server, files, caplog, monkeypatch):
-    """A limit on the size of files refuses the write half-way, as a full disk does."""
+    """Limit the size of files, so that a write fails half-way, as on a full disk."""
     monkeypatch.setattr(cached_files, "PAUSE_S", 0.0)
     assert sources(files, [f"{server.url}/1"]) == ["fetched"]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -234,6 +234,6 @@ def test_a_missing_local_file_is_reported(tmp_path, files):
         files.read(str(tmp_path / "none"), "1")
 
 
-def test_the_default_folder_is_among_the_users_caches(tmp_path, monkeypatch):
+def test_the_default_cache_folder_is_in_the_cache_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert CachedFiles().folder == tmp_path / "clipes" / "files"

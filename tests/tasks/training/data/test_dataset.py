@@ -30,7 +30,7 @@ def order(dataset, draws):
     return [dataset[draw]["image_id"] for draw in draws]
 
 
-def test_a_sample_is_the_photo_in_bgr_with_both_maps(seven, files):
+def test_a_sample_holds_the_photo_in_bgr_and_both_maps(seven, files):
     dataset = PseudoMaskDataset(seven.training_set(), [], cache=files)
     for draw in range(7):
         found = dataset[draw]
@@ -52,7 +52,7 @@ def test_classes_and_palette_begin_with_background(seven):
     }
 
 
-def test_mmsegmentation_can_build_it(seven, tmp_path):
+def test_mmsegmentation_can_build_the_dataset(seven, tmp_path):
     config = {
         "type": "PseudoMaskDataset",
         "training_set": seven.training_set(),
@@ -63,8 +63,8 @@ def test_mmsegmentation_can_build_it(seven, tmp_path):
     assert (len(dataset), dataset.files.size_gb) == (7, 0.5)
 
 
-def test_stock_transforms_carry_the_confidence_with_the_labels(seven, files):
-    """Up to the flip no value is interpolated in the maps, and none in a crop of the photo itself."""
+def test_stock_transforms_treat_confidence_like_labels(seven, files):
+    """Crop and flip, which do not interpolate: the expected maps can be computed from the result."""
     dataset = PseudoMaskDataset(seven.training_set(), RANDOM[1:3], cache=files)
     flipped = set()
     for draw in range(14):
@@ -93,7 +93,7 @@ def test_a_photo_without_objects_is_all_background(masked, files):
     assert (found["gt_confidence"] == 255).all()
 
 
-def test_every_epoch_has_every_photo_once_in_an_order_of_its_own(seven, files):
+def test_each_epoch_has_every_photo_once_in_a_different_order(seven, files):
     training_set = seven.training_set()
     dataset = PseudoMaskDataset(training_set, [], seed=4, cache=files)
     epochs = [order(dataset, range(7 * epoch, 7 * epoch + 7)) for epoch in range(3)]
@@ -103,7 +103,7 @@ def test_every_epoch_has_every_photo_once_in_an_order_of_its_own(seven, files):
     assert order(PseudoMaskDataset(training_set, [], seed=5, cache=files), range(7)) != epochs[0]
 
 
-def test_augmentation_differs_from_epoch_to_epoch_and_from_seed_to_seed(masked, files):
+def test_augmentation_differs_between_epochs_and_seeds(masked, files):
     masked.add("a")
     training_set = masked.training_set()
     one, other = (PseudoMaskDataset(training_set, RANDOM, seed, cache=files) for seed in (0, 1))
@@ -144,7 +144,7 @@ def jpeg(image, orientation):
     return buffer.getvalue()
 
 
-def test_photos_are_decoded_as_they_were_for_their_masks(masked, files):
+def test_photos_are_decoded_as_for_their_masks(masked, files):
     grey, rgba = noise(9)[..., 0], np.dstack([noise(8), np.zeros((24, 32), np.uint8)])
     maps = noise(0)[..., 0] % 3, noise(0)[..., 1]
     masked.add("a", data=png(grey), row=mask_row("a", *maps))
@@ -168,7 +168,7 @@ def test_photos_are_not_reduced(masked, files):
     assert PseudoMaskDataset(masked.training_set(), [], cache=files)[0]["img"].shape == (4, 1500, 3)
 
 
-def test_a_broken_photo_is_replaced_by_the_next_one_with_one_warning(seven, files, caplog):
+def test_a_broken_photo_is_replaced_by_the_next_and_logged_once(seven, files, caplog):
     dataset = PseudoMaskDataset(seven.training_set(), RANDOM, cache=files)
     before = samples(dataset, 14)
     places = [place for place, sample in enumerate(before) if sample["image_id"] == "p3"]
@@ -217,7 +217,7 @@ def test_a_training_whose_photos_are_all_missing_stops(seven, files):
         dataset[2]
 
 
-def test_a_store_of_photos_that_never_answers_stops_the_training(masked, files, monkeypatch):
+def test_an_unreachable_store_of_photos_stops_the_training(masked, files, monkeypatch):
     monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
     masked.add("a")
     photos = [photo.__class__("a", "http://127.0.0.1:9/a.png", 1, "1", ()) for photo in masked.photos()]
@@ -241,8 +241,8 @@ def test_a_data_set_without_masks_is_refused(masked):
         PseudoMaskDataset(masked.training_set(), [])
 
 
-def test_a_config_names_a_run_and_batches_carry_their_reads(run_with_masks):
-    """The loader as MMEngine's runner builds it, with another process and the transform that packs confidence."""
+def test_a_loader_built_from_a_config_returns_batches_with_their_reads(run_with_masks):
+    """Build the loader as MMEngine's runner does, with one worker process and PackConfidence."""
     pipeline = [{"type": "RandomCrop", "crop_size": (24, 32)}, {"type": "PackConfidence"}]
     config = {
         "batch_size": 3,
@@ -266,8 +266,8 @@ def test_a_config_names_a_run_and_batches_carry_their_reads(run_with_masks):
     assert {sample.image_id for sample in batch["data_samples"]} == {"a", "d"}
 
 
-def test_transforms_draw_from_the_seed_of_draw_and_photo(seven, files):
-    """The same transforms, given the same photo and state by hand."""
+def test_transforms_are_seeded_by_draw_number_and_photo(seven, files):
+    """Apply the same transforms to the same photo with generators seeded here."""
     dataset = PseudoMaskDataset(seven.training_set(), [], seed=3, cache=files)
     plain = dataset[4]
     seeds = np.random.SeedSequence((3, 4, plain["sample_idx"])).generate_state(3)
@@ -276,5 +276,5 @@ def test_transforms_draw_from_the_seed_of_draw_and_photo(seven, files):
     assert same(PseudoMaskDataset(seven.training_set(), RANDOM, seed=3, cache=files)[4], expected)
 
 
-def test_the_default_cache_is_the_users_own(seven):
+def test_the_default_cache_is_that_of_the_user(seven):
     assert PseudoMaskDataset(seven.training_set(), []).files.folder == CachedFiles().folder

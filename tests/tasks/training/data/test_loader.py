@@ -22,14 +22,14 @@ def image_ids(batch):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_hold_the_next_draws_without_end(dataset, workers):
+def test_batches_continue_without_end(dataset, workers):
     batches = list(islice(training_loader(dataset, 3, CPU, workers), 4))
     expected = [dataset[draw]["data_samples"].image_id for draw in range(12)]
     assert [image_ids(batch) for batch in batches] == [expected[start : start + 3] for start in range(0, 12, 3)]
     assert [tuple(photo.shape) for photo in batches[0]["inputs"]] == [(3, 24, 32)] * 3
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than this host has cores
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # the test asks for more processes than cores
 @pytest.mark.parametrize(
     ("slot", "workers", "processes"),
     [
@@ -40,7 +40,7 @@ def test_batches_hold_the_next_draws_without_end(dataset, workers):
         (GPU, 0, 0),
     ],
 )
-def test_as_many_processes_load_as_asked_or_as_a_gpu_needs(dataset, slot, workers, processes):
+def test_the_number_of_loading_processes_is_configured_or_depends_on_the_gpu(dataset, slot, workers, processes):
     assert training_loader(dataset, 1, slot, workers).num_workers == processes
 
 

@@ -15,7 +15,7 @@ GROUPS = [["a", "b"], ["c"], ["d", "e"]]
 
 @pytest.fixture
 def path(tmp_path):
-    """Three row groups of two, one and two rows; name and mask are neighbours, what is large lies around them."""
+    """Return a file with three row groups (2, 1, 2 rows), in which large columns surround name and mask."""
     large = pa.array([b"x" * 10_000] * 2)
     with pq.ParquetWriter(tmp_path / "file.parquet", _table(["a"], large[:1]).schema, write_page_checksum=True) as file:
         for names in GROUPS:

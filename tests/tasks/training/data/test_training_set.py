@@ -35,7 +35,7 @@ def test_each_photo_has_its_own_mask(seven, files):
         assert 0 < read.size_bytes < size
 
 
-def test_photos_are_sorted_by_id_in_any_order_of_photos_and_rows(masked, files):
+def test_photos_are_sorted_by_id_for_any_order_of_photos_and_rows(masked, files):
     for name, shard in (("c", 1), ("ä/b", 0), ("a", 1), ("B", 0)):
         masked.add(name, shard=shard)
     found = masked.training_set()
@@ -63,7 +63,7 @@ def test_photos_without_a_mask_are_excluded_and_counted(masked):
     assert found.left_out == 2
 
 
-def test_no_photos_are_an_empty_set():
+def test_a_training_set_without_photos_is_empty():
     found = TrainingSet.of_photos([], [], VOCABULARY, "ignore")
     assert (len(found), found.left_out) == (0, 0)
 
@@ -89,7 +89,7 @@ def test_a_missing_run_and_a_run_without_masks_are_refused(prepared):
         TrainingSet.of_run(run.store.uri, "tiny")
 
 
-def test_a_missing_artifact_is_named(seven, files):
+def test_the_error_for_a_missing_artifact_names_it(seven, files):
     found = seven.training_set()
     Path(found.artifacts[1].uri).unlink()
     with pytest.raises(BrokenArtifactError, match=r"masks/.+/001-.+\.parquet is missing: run again"):
@@ -98,7 +98,7 @@ def test_a_missing_artifact_is_named(seven, files):
         TrainingSet.of_photos(seven.photos(), [each.uri for each in found.artifacts], VOCABULARY, "ignore")
 
 
-def test_an_artifact_with_damaged_pages_is_named(seven, files):
+def test_the_error_for_an_artifact_with_damaged_pages_names_it(seven, files):
     found = seven.training_set()
     flip_in_page(Path(found.artifacts[0].uri), 0, STAGES["masks"].schema.get_field_index("mask_png"))
     with pytest.raises(BrokenArtifactError, match=r"/000-.+ cannot be read"):
@@ -114,7 +114,7 @@ def test_a_mask_of_another_photo_is_never_returned(seven, files):
         found.mask(0, files)
 
 
-def test_one_row_group_of_a_remote_artifact_is_fetched(masked, files, s3_folder):
+def test_only_one_row_group_of_a_remote_artifact_is_fetched(masked, files, s3_folder):
     masked.uri = s3_folder
     for number in range(ROWS_AT_ONCE + 1):
         masked.add(f"{number:03d}", data=b"", row=mask_row(f"{number:03d}", *tiny_mask(number)))

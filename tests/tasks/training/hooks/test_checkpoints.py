@@ -26,29 +26,29 @@ def names(uri):
     return sorted(Path(each).name for each in fs.find(path))
 
 
-def test_an_empty_folder_has_no_newest(uri):
-    assert CheckpointFolder(uri, 2).newest() is None
+def test_an_empty_folder_has_no_newest_checkpoint(uri):
+    assert CheckpointFolder(uri, 2).load_newest() is None
 
 
-def test_the_newest_is_read_as_it_was_written(uri):
+def test_the_newest_checkpoint_is_read_as_it_was_written(uri):
     folder = CheckpointFolder(uri, 2)
     for iteration in (9, 10):
         folder.write(iteration, state(iteration))
-    newest = folder.newest()
+    newest = folder.load_newest()
     assert newest["iteration"] == 10
     assert torch.equal(newest["model"]["weight"], torch.full((2, 2), 10.0))
     assert newest["curve"] == [{"miou": None}]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_newest_are_kept_without_half_written_files(uri, keep):
+def test_only_the_newest_complete_checkpoints_are_kept(uri, keep):
     folder = CheckpointFolder(uri, keep)
     for iteration in (2, 9, 10, 100):
         folder.write(iteration, state(iteration))
     assert names(uri) == ["00000002.pt", "00000009.pt", "00000010.pt", "00000100.pt"][-keep:]
 
 
-def test_the_best_is_kept_too_and_replaced_by_a_better_one(uri):
+def test_the_best_checkpoint_is_kept_until_there_is_a_better_one(uri):
     folder = CheckpointFolder(uri, 1)
     for iteration in (1, 2):
         folder.write_best(state(iteration))
@@ -59,10 +59,10 @@ def test_the_best_is_kept_too_and_replaced_by_a_better_one(uri):
         assert torch.load(file, weights_only=True)["iteration"] == 2
 
 
-def test_the_best_is_never_resumed_from(uri):
+def test_a_training_is_never_resumed_from_the_best_checkpoint(uri):
     folder = CheckpointFolder(uri, 1)
     folder.write_best(state(7))
-    assert folder.newest() is None
+    assert folder.load_newest() is None
 
 
 @pytest.mark.parametrize("length", [0, 100, 1000])
@@ -73,24 +73,24 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_replaced(tmp_path, c
     newest = tmp_path / "00000020.pt"
     newest.write_bytes(newest.read_bytes()[:length])
 
-    assert folder.newest()["iteration"] == 10
+    assert folder.load_newest()["iteration"] == 10
     (warning,) = caplog.messages
     assert "00000020.pt is damaged (" in warning
 
     folder.write(20, state(20))
-    assert folder.newest()["iteration"] == 20
+    assert folder.load_newest()["iteration"] == 20
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, caplog):
     torch.save({"iteration": 20, "model": Path}, tmp_path / "00000020.pt")
-    assert CheckpointFolder(str(tmp_path), 2).newest() is None
+    assert CheckpointFolder(str(tmp_path), 2).load_newest() is None
     assert "is damaged" in caplog.text
 
 
 def test_a_training_whose_checkpoints_are_all_damaged_restarts(tmp_path):
     for name in ("00000010.pt", "00000020.pt"):
         (tmp_path / name).write_bytes(b"")
-    assert CheckpointFolder(str(tmp_path), 2).newest() is None
+    assert CheckpointFolder(str(tmp_path), 2).load_newest() is None
 
 
 def test_other_files_are_not_checkpoints(tmp_path):
@@ -98,5 +98,5 @@ def test_other_files_are_not_checkpoints(tmp_path):
     for name in ("x.pt", "1.pt", "00000030.pt.tmp"):
         (tmp_path / name).write_bytes(b"x")
     folder.write(1, state(1))
-    assert folder.newest()["iteration"] == 1
+    assert folder.load_newest()["iteration"] == 1
     assert len(names(str(tmp_path))) == 4

@@ -3,14 +3,14 @@ from time import perf_counter, sleep
 from clipes.tasks.training.hooks.clock import Clock, ClockHook
 
 
-def test_iterations_and_waits_add_up_to_the_elapsed_time():
+def test_computing_and_waiting_add_up_to_the_elapsed_time():
     clock, began = Clock(), perf_counter()
     hook = ClockHook(clock)
     hook.before_train_epoch(None)
     for step in range(3):
-        sleep(0.02)  # the photos
+        sleep(0.02)  # waiting for photos
         hook.before_train_iter(None, step)
-        sleep(0.01)  # the step
+        sleep(0.01)  # computing the step
         hook.after_train_iter(None, step)
     gone = perf_counter() - began
 
@@ -20,7 +20,7 @@ def test_iterations_and_waits_add_up_to_the_elapsed_time():
     assert clock.waited + clock.seconds <= gone
 
 
-def test_time_before_the_training_does_not_count():
+def test_time_before_the_training_is_not_counted():
     clock = Clock()
     sleep(0.05)
     began = perf_counter()
@@ -30,7 +30,7 @@ def test_time_before_the_training_does_not_count():
     assert clock.waited <= perf_counter() - began
 
 
-def test_a_pause_does_not_count():
+def test_a_pause_is_not_counted():
     clock, began = Clock(), perf_counter()
     clock.lap()
     with clock.paused():
@@ -41,7 +41,7 @@ def test_a_pause_does_not_count():
     assert 0 <= lap <= perf_counter() - began - paused
 
 
-def test_a_pause_that_raises_does_not_count_either():
+def test_a_pause_that_ends_with_an_error_is_not_counted():
     clock, began = Clock(), perf_counter()
     clock.lap()
     try:

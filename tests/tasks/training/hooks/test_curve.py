@@ -10,7 +10,7 @@ from clipes_core.errors import StageError
 
 
 class Iterations:
-    """A runner as far as the hook needs one, for iterations with given losses."""
+    """A runner with the attributes that the hook reads, for iterations with given losses."""
 
     def __init__(self, iterations=30, half=False, also=(), curve=None, begun=0):
         self.curve = Curve() if curve is None else curve
@@ -30,13 +30,13 @@ class Iterations:
             self._done += 1
 
 
-def test_a_short_training_has_a_point_per_iteration():
+def test_a_short_training_has_one_point_per_iteration():
     iterations = Iterations()
     iterations.take(4.0, 2.0, kept=0.5)
     assert iterations.curve.points == [Point(1, 4.0, 0.1, 0.5), Point(2, 2.0, 0.1, 0.5)]
 
 
-def test_a_long_training_has_points_of_mean_losses_and_always_a_last_point():
+def test_a_long_training_has_points_of_mean_losses_and_a_last_point():
     iterations = Iterations(iterations=2 * POINTS + 1)
     iterations.take(4.0, kept=0.5)
     assert iterations.curve.points == []
@@ -46,7 +46,7 @@ def test_a_long_training_has_points_of_mean_losses_and_always_a_last_point():
     assert [point.iteration for point in iterations.curve.points] == [*range(2, 2 * POINTS + 1, 2), 2 * POINTS + 1]
 
 
-def test_a_validation_and_a_checkpoint_have_points_of_their_own():
+def test_validations_and_checkpoints_have_their_own_points():
     iterations = Iterations(iterations=10 * POINTS, also=(4, 0))
     iterations.take(*[1.0, 3.0] * 6)
     assert [(point.iteration, point.loss) for point in iterations.curve.points] == [
@@ -57,7 +57,7 @@ def test_a_validation_and_a_checkpoint_have_points_of_their_own():
     ]
 
 
-def test_the_highest_miou_and_its_iteration_are_kept():
+def test_the_best_miou_and_its_iteration_are_kept():
     iterations = Iterations()
     for miou in (0.25, 0.5, 0.5, 0.375, math.nan):
         iterations.take(1.0)
@@ -66,7 +66,7 @@ def test_the_highest_miou_and_its_iteration_are_kept():
     assert (iterations.curve.best_miou, iterations.curve.best_iteration) == (0.5, 2)
 
 
-def test_a_curve_continues_from_its_plain_values():
+def test_a_curve_restored_from_plain_values_continues():
     iterations = Iterations()
     for miou in (0.5, 0.25):
         iterations.take(1.0)
@@ -74,12 +74,12 @@ def test_a_curve_continues_from_its_plain_values():
     iterations.take(1.0)
 
     curve = Curve([Point(9, 0.0, 0.0, 0.0)], best_miou=0.9, best_iteration=9)
-    curve.take_over(iterations.curve.plain())
+    curve.restore(iterations.curve.plain())
 
     assert curve == iterations.curve
 
 
-def test_iterations_are_counted_with_those_of_an_earlier_attempt():
+def test_iterations_of_an_earlier_attempt_are_counted():
     iterations = Iterations(begun=7)
     assert iterations.counted == [7]
     iterations.take(1.0, 1.0)
@@ -87,7 +87,7 @@ def test_iterations_are_counted_with_those_of_an_earlier_attempt():
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_stops_the_training_with_iteration_and_causes(loss):
+def test_the_error_for_a_loss_that_is_not_finite_gives_likely_causes(loss):
     iterations = Iterations()
     iterations.take(1.0, 1.0)
     message = (
@@ -109,8 +109,8 @@ def test_fp16_may_overflow_a_few_times_in_a_row():
 
 def test_a_loss_that_grows_fivefold_stops_the_training():
     iterations = Iterations(iterations=200)
-    iterations.take(*[2.0] * 20, *[1.0] * 30)  # the first 20: 2; the last 50: 1.4
-    iterations.take(*[10.0] * 50)  # the last 50: 10, which is 5 times 2 and not more
+    iterations.take(*[2.0] * 20, *[1.0] * 30)  # mean of the first 20: 2; mean of the last 50: 1.4
+    iterations.take(*[10.0] * 50)  # mean of the last 50: 10, which is exactly 5 times 2
     with pytest.raises(StageError, match=r"^the loss has grown from 2 to 10 at iteration 101 "):
         iterations.take(11.0)
 
@@ -123,21 +123,21 @@ def test_a_loss_that_grows_less_does_not_stop_the_training():
 
 def test_a_single_bad_iteration_does_not_stop_the_training():
     iterations = Iterations(iterations=200)
-    iterations.take(*[1.0] * 60, 150.0, *[1.0] * 60)  # mean of 50: 3.98
+    iterations.take(*[1.0] * 60, 150.0, *[1.0] * 60)  # mean of the last 50: 3.98
     assert len(iterations.curve.points) == 121
 
 
-def test_a_resumed_training_compares_with_the_same_first_loss():
+def test_a_resumed_training_is_compared_with_its_original_first_loss():
     before = Iterations(iterations=200)
     before.take(*[4.0] * 20, *[1.0] * 40)
 
     iterations = Iterations(iterations=200, curve=before.curve, begun=60)
-    iterations.take(*[8.0] * 60)  # eight times the loss before it stopped, twice that of the beginning
+    iterations.take(*[8.0] * 60)  # eight times the last loss, but twice the first
     with pytest.raises(StageError, match="the loss has grown from 4 to "):
         iterations.take(*[40.0] * 60)
 
 
-def test_a_long_training_compares_with_the_loss_of_its_first_points():
+def test_a_long_training_is_compared_with_the_loss_of_its_first_points():
     iterations = Iterations(iterations=4 * POINTS)
     iterations.take(*[1.0] * 20, *[3.0] * 100)
     with pytest.raises(StageError, match="the loss has grown from 1 to "):

@@ -8,8 +8,8 @@ from clipes.tasks.training.hooks.randomness import RandomnessHook, seed_all
 
 
 @pytest.fixture(autouse=True)
-def state_as_before():
-    """Other tests draw as if these had not."""
+def restore_random_state():
+    """Restore the state of all generators after each test."""
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         yield
@@ -26,7 +26,7 @@ def drawn_in(seed, step, rank=0):
     return drawn()
 
 
-def test_all_generators_are_seeded_by_the_numbers():
+def test_all_generators_are_seeded_by_seed_step_and_rank():
     seed_all(3, 7)
     first = drawn()
     drawn()
@@ -35,13 +35,13 @@ def test_all_generators_are_seeded_by_the_numbers():
     assert len(set(first)) == 3
 
 
-def test_an_iteration_draws_the_same_whatever_was_drawn_before():
+def test_an_iteration_draws_the_same_numbers_whatever_was_drawn_before():
     first = drawn_in(0, 5)
     drawn_in(0, 6)
     assert drawn_in(0, 5) == first
 
 
-def test_other_seeds_iterations_and_ranks_draw_other_numbers():
+def test_other_seeds_iterations_and_ranks_draw_different_numbers():
     draws = [drawn_in(*numbers) for numbers in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1))]
     for one in zip(*draws, strict=True):
         assert len(set(one)) == len(draws)

@@ -18,7 +18,7 @@ SIZE_HW = (24, 32)
 
 
 class RedModuloThree(BaseSegmentor):
-    """Predicts what `ids_of` tells of a photo: its red, modulo three."""
+    """A network that predicts the ids of `ids_of`: the red value of each pixel modulo three."""
 
     def __init__(self):
         super().__init__(data_preprocessor={"type": "SegDataPreProcessor", "bgr_to_rgb": True})
@@ -42,7 +42,7 @@ def model():
 
 @pytest.fixture
 def photo(tmp_path):
-    """Writes a photo and a truth, and returns the photo."""
+    """Return a function that writes a photo and its truth and returns the photo."""
 
     def photo(image_id, truth):
         (tmp_path / f"{image_id}.png").write_bytes(png(noise(0, SIZE_HW)))
@@ -54,7 +54,7 @@ def photo(tmp_path):
 
 
 def validated(model, photos, iterations=30, every=10):
-    """The mIoU by iteration."""
+    """Return the mIoU of each validated iteration."""
     curve = Curve()
     hook = ValidationHook(photos, DatasetConfig(root="/"), every, 3, curve, Clock())
     for done in range(1, iterations + 1):
@@ -68,7 +68,7 @@ def test_the_network_is_scored_at_intervals_and_at_the_end(model, photo):
     assert scores == {10: 1.0, 20: 1.0, 25: 1.0}
 
 
-def test_the_network_predicts_in_eval_mode_and_trains_on(model, photo):
+def test_the_network_is_validated_in_eval_mode_and_returns_to_training(model, photo):
     validated(model, [photo("a", ids_of(noise(0, SIZE_HW)))], iterations=1)
     assert model.modes == [False]
     assert model.training
@@ -76,14 +76,14 @@ def test_the_network_predicts_in_eval_mode_and_trains_on(model, photo):
 
 def test_pixels_of_all_photos_are_pooled_and_255_is_ignored(model, photo):
     ids = ids_of(noise(0, SIZE_HW))
-    half_wrong = np.where(ids == 1, 2, 255).astype(np.uint8)  # all pixels of class 1 have class 2 as their truth
+    half_wrong = np.where(ids == 1, 2, 255).astype(np.uint8)  # the truth of all pixels of class 1 is class 2
     scores = validated(model, [photo("a", ids), photo("b", half_wrong)], iterations=1)
     background, one, two = (np.count_nonzero(ids == each) for each in range(3))
     assert background
     assert scores[1] == pytest.approx((1 + one / (2 * one) + two / (two + one)) / 3)
 
 
-def test_a_photo_that_cannot_be_scored_is_skipped_with_one_warning(model, photo, tmp_path, caplog):
+def test_a_photo_that_cannot_be_scored_is_skipped_and_logged_once(model, photo, tmp_path, caplog):
     photos = [photo("a", ids_of(noise(0, SIZE_HW))), photo("b", ids_of(noise(0, SIZE_HW)))]
     (tmp_path / "b-truth.png").unlink()
     assert validated(model, photos, iterations=20) == {10: 1.0, 20: 1.0}

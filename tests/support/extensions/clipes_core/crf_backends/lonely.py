@@ -1,4 +1,4 @@
-"""A CRF without neighbours: the scores of each pixel, normalised."""
+"""A CRF backend without pairwise terms: it normalises the scores of each pixel."""
 
 import numpy as np
 

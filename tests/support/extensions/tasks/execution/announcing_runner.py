@@ -1,4 +1,4 @@
-"""Runner announcing: logs each shard, and makes it in a worker process of concurrent.futures."""
+"""Runner announcing: logs each shard before it makes the shard in a worker process of concurrent.futures."""
 
 import logging
 from concurrent.futures import CancelledError, ProcessPoolExecutor
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class Settings(Section):
-    """Keys of `execution.runner` beside `kind`."""
+    """Keys of `execution.runner` besides `kind`."""
 
     greeting: str = "shard"
 
 
 class AnnouncingRunner(Runner):
-    """Has one worker process for all stages, and says what it is going to do."""
+    """Makes the shards of all stages in one worker process, and announces each shard in the log."""
 
     Settings = Settings
 
@@ -52,7 +52,7 @@ class AnnouncingRunner(Runner):
         except BrokenProcessPool as exc:
             raise WorkerError("the worker died") from exc
         except (CancelledError, RuntimeError) as exc:
-            raise StoppedError("stopped before it was done") from exc
+            raise StoppedError("stopped before the shard was done") from exc
 
     @override
     def rows(self, stage: str) -> int:

@@ -1,4 +1,4 @@
-"""Stage brightness: how bright the pixels of each photo are that its mask calls an object."""
+"""Stage brightness: the mean brightness of the object pixels in the mask of each photo."""
 
 import io
 import os
@@ -23,13 +23,13 @@ from clipes_core.errors import PhotoError
 
 @dataclass(frozen=True, kw_only=True)
 class BrightnessRow(PhotoRow):
-    """A photo's brightness, in [0, 255]; null without an object."""
+    """The brightness of a photo's objects, in [0, 255]; null if the mask has no object."""
 
     brightness: float | None = column("double", None)
 
 
 class Brightness(Stage):
-    """Measures how bright objects are."""
+    """Measures the brightness of objects."""
 
     name, version = "brightness", 1
     upstream = (MASKS,)
@@ -39,7 +39,7 @@ class Brightness(Stage):
     def rows(self, job: ShardJob) -> Iterator[BrightnessRow]:
         masks = {row["image_id"]: row["mask_png"] for row in job.upstream_rows(MASKS, ("image_id", "mask_png"))}
         for photo, loaded in load_photos(job.photos, job.config.dataset):
-            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))  # so that a test can kill it in the middle
+            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))  # so that a test can kill the stage in the middle
             if isinstance(loaded, PhotoError):
                 yield BrightnessRow.failed(photo.image_id, loaded)
                 continue

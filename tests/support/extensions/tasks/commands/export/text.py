@@ -1,4 +1,4 @@
-"""Format text: the ids of the photos that have a pseudo mask, one a line."""
+"""Format text: the ids of the photos that have a pseudo mask, one per line."""
 
 from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows
 from clipes.tasks.storage.user_files import join, write_bytes

@@ -1,4 +1,4 @@
-"""Format folders: a folder per class, named as the class, with its photos in it."""
+"""Format folders: each class has a folder, which has the name of the class and holds its photos."""
 
 from collections.abc import Iterator
 
