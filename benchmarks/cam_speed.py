@@ -21,7 +21,7 @@ from clipes.tasks.models.clip import load_clip
 from clipes_core.affinity import refine_cams, sinkhorn
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig, ClipConfig
+from clipes_core.config.pseudo_masks import CamConfig, ClipConfig
 from clipes_core.gradcam import normalise_cam
 from clipes_core.text_features import TextFeatures
 

@@ -26,7 +26,8 @@ from PIL import Image
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.stages.registry import STAGES
-from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.config.execution import ExecutionConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 
 ROOT = Path(__file__).parents[1]
 DEMO_SECONDS, SECONDS_PER_SHARD, CACHED_SECONDS, TINY_SECONDS = 20, 0.1, 25, 600

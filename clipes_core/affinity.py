@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import normalise_cam
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone, Encoded
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import gradcam, score_gradients
 from clipes_core.preprocessing import patch_grid

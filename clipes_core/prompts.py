@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from clipes_core.config.run import PromptsConfig
+from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.errors import PromptError
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ from clipes_core.confidence import (
     lowest_kept_level,
     quantise,
 )
-from clipes_core.config.run import ConfidenceConfig, CrfConfig
+from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
 

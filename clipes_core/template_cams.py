@@ -14,7 +14,7 @@ from clipes_core.cams import (
     photo_attentions,
     refine_photo,
 )
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.preprocessing import patch_grid
 from clipes_core.text_features import TextFeatures
 from clipes_core.views import list_views

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.preprocessing import resize_to_patches
 
 

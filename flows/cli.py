@@ -283,7 +283,7 @@ def doctor(
     """Check what works on this machine, and say how to fix what does not."""
     from clipes.flows.terminal_tables import print_findings
     from clipes.tasks.commands.doctor import examine
-    from clipes_core.config.run import ClipConfig
+    from clipes_core.config.pseudo_masks import ClipConfig
 
     if not print_findings(out, examine(store, ClipConfig(model=model, pretrained=pretrained))):
         raise typer.Exit(FAILED)

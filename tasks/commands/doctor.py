@@ -13,7 +13,8 @@ from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.user_files import join
-from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.config.execution import ExecutionConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import StorageError, TransientError, WeightsError
 
 NO_URL = "PREFECT_API_URL is not set: clipes starts a Prefect server, which all your runs on this machine share"

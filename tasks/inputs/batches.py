@@ -8,7 +8,7 @@ import torch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker_state import current_worker
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
 

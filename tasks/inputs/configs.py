@@ -14,7 +14,8 @@ from yaml import YAMLError
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.storage.user_files import join, read_text
-from clipes_core.config.run import DatasetConfig, RunConfig, parse_config
+from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import ConfigError, DatasetError
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from clipes.tasks.inputs.decoding import open_image, read_bytes
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import limit_side
 from clipes_core.rgb_conversion import to_rgb
@@ -28,7 +28,7 @@ class Photo:
             `dataset.root`, without the extension.
         uri: absolute path or URI of the file.
         size_bytes: size of the file [bytes].
-        fingerprint: ETag, or size and modification time, of the file; it changes when the content changes.
+        fingerprint: ETag of the file, or its size and modification time. It changes when the file changes.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uri: URI of the true mask; None if the photo has none.
         truth_fingerprint: fingerprint of the file at `truth_uri`; None if `truth_uri` is None or no file exists there.

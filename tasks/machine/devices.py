@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from clipes.tasks.machine.worker_state import WorkerSlot
-from clipes_core.config.run import ClipConfig, ExecutionConfig
+from clipes_core.config.execution import ExecutionConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 

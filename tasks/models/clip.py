@@ -19,7 +19,7 @@ from clipes.tasks.models.clip_architecture import fitting_architecture, named_ar
 from clipes.tasks.models.state_dicts import read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
 

@@ -7,7 +7,7 @@ import torch
 from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.models.clip import Clip, load_clip
 from clipes_core.backbone import Backbone
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -39,7 +39,7 @@ class StateDict:
 def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a weights file without executing anything in it.
 
-    The content of the file decides how it is read: as a TorchScript archive, a checkpoint of torch.save, or
+    The content of the file decides how it is read: as a TorchScript archive, a checkpoint that torch.save wrote, or
     safetensors. A checkpoint is a state dict, or a dict with a state dict under the key `state_dict`. If tensor names
     in a checkpoint start with `module.`, this prefix is removed.
 

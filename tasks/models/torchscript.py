@@ -81,7 +81,7 @@ def damaged_file(path: Path, exc: BaseException) -> WeightsError:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether a zip file is a TorchScript archive rather than a checkpoint of torch.save.
+    """Return whether a zip file is a TorchScript archive rather than a checkpoint that torch.save wrote.
 
     Args:
         path: path of a local zip file.

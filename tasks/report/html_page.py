@@ -18,7 +18,8 @@ from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
 from clipes_core.confidence import PAPER_MU, share_at_least, shares_by_confidence
-from clipes_core.config.run import AUTO_TEMPLATE, DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20

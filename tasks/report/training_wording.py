@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clipes.tasks.report.facts import RunFacts
-from clipes_core.config.run import TrainConfig
+from clipes_core.config.segmenter import TrainConfig
 
 
 def describe_training(facts: RunFacts) -> dict[str, str]:

@@ -20,7 +20,8 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes_core.config.run import AUTO_TEMPLATE, RunConfig
+from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
 

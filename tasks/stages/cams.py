@@ -17,7 +17,7 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual
 from clipes.tasks.stages.texts import TEXTS, read_texts
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import PhotoError
 from clipes_core.preprocessing import patch_grid
 from clipes_core.refinements import REFINEMENTS

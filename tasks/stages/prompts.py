@@ -23,11 +23,11 @@ EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "l
 
 @dataclass(frozen=True, kw_only=True)
 class PromptsRow(PhotoRow):
-    """The softmax scores of a photo's classes.
+    """The softmax scores of a photo's classes with each candidate template.
 
     Attributes:
         class_ids: data set ids of the photo's K classes.
-        scores: (T, K) scores in C order: for each of the T candidate templates, the scores of `class_ids`.
+        scores: (T, K) scores of the classes in `class_ids` with each of the T candidate templates, in C order.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")

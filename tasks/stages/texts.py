@@ -12,7 +12,7 @@ from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, TEXT_ROWS
 from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage, key_without_upstream
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.text_features import TextFeatures
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ TEXTS = Texts()
 class CandidateTexts(Texts):
     """Does the work of `Texts` for each candidate template, with one shard per template.
 
-    The artifact of a template is the one that the stage `texts` writes in a run with this template. Each of the two
-    stages can therefore reuse the artifacts of the other.
+    The artifact of a template is identical to the artifact that the stage `texts` writes in a run with this template.
+    Each of the two stages can therefore reuse the artifacts of the other.
     """
 
     name, kind = "candidate_texts", CANDIDATE_TEXT_ROWS

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from clipes.tasks.models.config_sections import config_sections, is_timm
-from clipes_core.config.run import TrainConfig
+from clipes_core.config.segmenter import TrainConfig
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
 

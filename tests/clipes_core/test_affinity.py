@@ -8,7 +8,7 @@ from support import oracle
 
 from clipes_core import affinity
 from clipes_core.affinity import Attention, box_mask, caa, mhsa, sinkhorn
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import ShapeError
 
 # Attention between the four patches of a 2 x 2 grid; rows are queries.

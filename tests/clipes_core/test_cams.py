@@ -15,7 +15,7 @@ from support.cam_cases import (
 from clipes_core.affinity import box_mask
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig, PromptsConfig
+from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
 from clipes_core.errors import ShapeError
 from clipes_core.text_features import TextFeatures
 

@@ -6,7 +6,7 @@ from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from support.cam_cases import assert_like_the_oracle
 
-from clipes_core.config.run import PromptsConfig
+from clipes_core.config.pseudo_masks import PromptsConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,7 @@ from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.clip import load_clip
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig, ClipConfig, PromptsConfig
+from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, PromptsConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes_core.config.run import CrfConfig
+from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.dense_crf import crf_image, dense_crf
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams, scores_with_background

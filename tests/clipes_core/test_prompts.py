@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes_core.config.run import PromptsConfig
+from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.errors import PromptError
 from clipes_core.prompts import (
     Text,

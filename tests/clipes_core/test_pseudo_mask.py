@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes_core.config.run import ConfidenceConfig, CrfConfig
+from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import (
     IGNORE_INDEX,

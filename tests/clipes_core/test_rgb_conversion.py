@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from clipes_core.config.run import CrfConfig
+from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid

@@ -14,7 +14,7 @@ from support.cam_cases import (
 )
 
 from clipes_core.backbone import Backbone
-from clipes_core.config.run import CamConfig, PromptsConfig
+from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
 from clipes_core.views import View, average, average_maps, list_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ from support.frames import project_frames
 from clipes.flows.pipeline import pipeline
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.stages.texts import TEXTS
-from clipes_core.config.run import RunnerConfig
+from clipes_core.config.execution import RunnerConfig
 from clipes_core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from support import oracle
 
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary

@@ -20,7 +20,7 @@ from clipes.tasks.inputs.datasets.entries import (
 )
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join, list_names, read_lines, read_text
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, PhotoError
 from clipes_core.vocabulary import Vocabulary
 

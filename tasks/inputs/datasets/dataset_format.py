@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clipes.tasks.inputs.datasets.entries import Entry
 from clipes.tasks.inputs.photos import Reject
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.vocabulary import Vocabulary
 
 Reader = Callable[[DatasetConfig, Vocabulary], Iterator[Entry | Reject]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 STAGE = "manifest"

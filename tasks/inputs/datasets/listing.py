@@ -9,7 +9,7 @@ from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.user_files import absolute, find_files, list_names
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 

@@ -27,7 +27,7 @@ from clipes.tasks.storage.user_files import (
     read_lines,
     read_text,
 )
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 

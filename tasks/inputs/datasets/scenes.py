@@ -15,7 +15,7 @@ from clipes.tasks.inputs.datasets.voc import read_voc
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.listing import THREADS
 from clipes.tasks.storage.user_files import find_files, join, write_bytes
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.demo.scenes import CLASS_NAMES, Scene, scene_of_seed
 from clipes_core.errors import DatasetError
 from clipes_core.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ from clipes.tasks.inputs.datasets.entries import (
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.listing import THREADS, FileFacts
 from clipes.tasks.storage.user_files import absolute, find_files, join, list_names, read_bytes, read_lines
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 

@@ -15,7 +15,7 @@ from clipes.tasks.inputs.truth import load_truth
 from clipes.tasks.training.hooks.checkpoints import unwrapped_model
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.metrics import confusion, scores_from_confusion

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from clipes_core.config.crf import DenseCrfConfig
-from clipes_core.config.run import CrfConfig
+from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.config.segmenter import EvaluationCrfConfig
 
 KERNELS = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}

@@ -3,16 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from clipes_core.config.run import (
-    CamConfig,
-    ClipConfig,
-    ConfidenceConfig,
-    CrfConfig,
-    PromptsConfig,
-    RunConfig,
-    RunnerConfig,
-    parse_config,
-)
+from clipes_core.config.execution import RunnerConfig
+from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, ConfidenceConfig, CrfConfig, PromptsConfig
+from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.section import Section
 from clipes_core.errors import ConfigError
 

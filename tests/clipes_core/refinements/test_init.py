@@ -7,7 +7,7 @@ from support.tiny_networks import tiny_visual
 from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.refinements import REFINEMENTS, Refinement
 from clipes_core.refinements.none import none
 from clipes_core.text_features import TextFeatures

@@ -15,7 +15,7 @@ from support.permissions import unprivileged
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import PhotoError
 from clipes_core.vocabulary import Vocabulary
 

@@ -11,7 +11,7 @@ from support.input_cases.photos import PAGE
 from support.input_cases.seen import Seen
 
 from clipes.tasks.models.clip import load_clip
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import UsageError
 from clipes_core.prompts import text_feature
 

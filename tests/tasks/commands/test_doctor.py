@@ -9,7 +9,7 @@ from support.s3_server import READER
 
 from clipes.tasks.commands.doctor import examine
 from clipes.tasks.machine.devices import cores
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 
 
 @pytest.fixture(autouse=True)

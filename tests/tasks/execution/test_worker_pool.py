@@ -34,7 +34,9 @@ from clipes.tasks.machine.worker_state import WorkerSlot, current_worker
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
-from clipes_core.config.run import ClipConfig, DatasetConfig, ExecutionConfig
+from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.execution import ExecutionConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import PhotoError, StoppedError, WorkerError
 
 ROOT = Path(__file__).parents[3]

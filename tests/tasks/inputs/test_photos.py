@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from support.permissions import unprivileged
 
 from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, load_photo, load_photos
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import PhotoError
 
 CONFIG = DatasetConfig(root="/")

@@ -18,7 +18,7 @@ from open_clip.model import CLIP, build_model_from_openai_state_dict
 from open_clip.transformer import QuickGELU
 
 from clipes.tasks.models.clip import Clip, load_clip, weights_digest
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:FutureWarning")

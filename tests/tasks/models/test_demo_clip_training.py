@@ -19,7 +19,7 @@ from support.process_watch import all_end_within
 
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.demo.training import TrainingConfig
 from clipes_core.errors import ConfigError
 

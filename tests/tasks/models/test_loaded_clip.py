@@ -7,7 +7,7 @@ import torch
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
-from clipes_core.config.run import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig
 
 start_worker(WorkerSlot("cpu", 3), Counters(()).of_slot(), logging.INFO)
 config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")

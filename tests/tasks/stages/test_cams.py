@@ -19,7 +19,7 @@ from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
-from clipes_core.config.run import CamConfig, ClipConfig
+from clipes_core.config.pseudo_masks import CamConfig, ClipConfig
 from clipes_core.errors import ErrorKind, ShapeError
 from clipes_core.text_features import TextFeatures
 

@@ -15,7 +15,7 @@ from support.small_runs import make_run
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.stages.columns.cams import stored_cams
-from clipes_core.config.run import ConfidenceConfig, CrfConfig
+from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.pseudo_mask import pseudo_mask
 
 

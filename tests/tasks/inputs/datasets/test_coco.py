@@ -4,7 +4,7 @@ import pytest
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
 
 OFF_BY_ONE = ". Does the file count ids from 1? Then all its labels are off by one"

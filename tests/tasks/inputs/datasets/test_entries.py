@@ -9,7 +9,7 @@ from clipes.tasks.inputs.datasets.entries import (
     rejected,
     without_extension,
 )
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 KNOWN = {"dog": 1, "Cat": 2, "couch": 3, "sofa": 3}

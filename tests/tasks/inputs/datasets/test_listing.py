@@ -5,7 +5,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ConfigError, DatasetError, ErrorKind, TransientError
 
 

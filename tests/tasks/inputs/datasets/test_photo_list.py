@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
 
 

@@ -10,7 +10,8 @@ from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.datasets.scenes import SCENE_SIZE, scene_seed
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes_core.config.run import DatasetConfig, parse_config
+from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.run import parse_config
 from clipes_core.demo.scenes import CLASS_NAMES, scene_of_seed
 from clipes_core.errors import DatasetError
 

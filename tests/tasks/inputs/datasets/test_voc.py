@@ -8,7 +8,7 @@ from support.permissions import unprivileged
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES, parse_annotation
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 
 

@@ -12,7 +12,7 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve, Point
 from clipes.tasks.training.hooks.validation import ValidationHook
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 
 SIZE_HW = (24, 32)
 

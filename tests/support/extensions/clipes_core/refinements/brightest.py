@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from clipes_core.config.run import CamConfig
+from clipes_core.config.pseudo_masks import CamConfig
 
 
 def brightest(cams: torch.Tensor, attention: None, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:

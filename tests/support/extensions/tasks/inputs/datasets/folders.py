@@ -6,7 +6,7 @@ from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import Entry
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import join, list_names
-from clipes_core.config.run import DatasetConfig
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.vocabulary import Vocabulary
 
 

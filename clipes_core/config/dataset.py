@@ -1,0 +1,57 @@
+"""The settings of the data set: its photos, their labels, and how clipes reads the photos."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from clipes_core.config.section import Section
+
+
+class DatasetConfig(Section):
+    """The photos, their labels, and how clipes reads the photos."""
+
+    format: str = Field(
+        "voc",
+        description="Format of the data set: voc, coco, list (a file that lists photos and their labels) or scenes "
+        "(photos that clipes generates).",
+    )
+    root: str | None = Field(
+        None,
+        description="Folder of the data set: a path or any fsspec URI. The formats voc and coco need it. The format "
+        "scenes writes the generated photos to this folder. The format list resolves relative paths against this "
+        "folder. If null, scenes uses a folder in the store, and list uses the folder of the list file.",
+    )
+    split: str = Field(
+        "train_aug",
+        description="The photos to use. Format voc: the name of a split, or a .txt list of photos. Format coco: the "
+        "name of a split, a .txt list or a .json annotation file. Format list: a .txt, .csv or .parquet list. For a "
+        "file, give its path or URI. The format scenes ignores this key.",
+    )
+    classes: str = Field(
+        "voc12",
+        description="Vocabulary, which defines the classes and their words: voc12, coco14, scenes, or the path or URI "
+        "of a YAML file.",
+    )
+    truth: str | None = Field(
+        None,
+        description="Folder of the true masks: PNG files whose pixels are class ids, and whose names are those of the "
+        "photos. With the formats voc and scenes, null means the folder SegmentationClass of the data set.",
+    )
+    exif: Literal["ignore", "apply"] = Field(
+        "ignore",
+        description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: it does "
+        "not turn photos. Use ignore for VOC and COCO, because their true masks belong to the unturned photos.",
+    )
+    empty: Literal["background", "reject"] = Field(
+        "background",
+        description="How clipes treats photos without labels. background: their masks are entirely background; "
+        "reject: they get no masks, and count as failed.",
+    )
+    max_side: int = Field(
+        1024,
+        ge=32,
+        description="Largest permitted side of a photo [px]. clipes scales larger photos down to this size before it "
+        "computes CAMs and CRF.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the generated scenes; a different seed gives different scenes.")
+    count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")

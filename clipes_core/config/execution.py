@@ -1,0 +1,85 @@
+"""The settings of the execution: shards, workers, retries and time limits. They change no result."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from clipes_core.config.section import Section
+
+
+class RunnerConfig(Section):
+    """The runner, which computes the shards of a run. All keys other than `kind` are settings of the chosen runner."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str = Field(
+        "local",
+        description="Name of the runner. local: worker processes on this machine compute the shards; inline (for "
+        "debugging): the process that runs the flow computes the shards itself.",
+    )
+
+
+class ExecutionConfig(Section):
+    """How clipes divides the work, and which processes do it. No setting of this section changes a result."""
+
+    shards: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="Number of shards (parts) into which clipes divides the photos. If you change this number, photos "
+        "move to other shards, and clipes processes these photos again. The results do not change.",
+    )
+    runner: RunnerConfig = Field(
+        default_factory=RunnerConfig, description="The runner, which computes the shards, and the runner's settings."
+    )
+    gpu_workers: int | Literal["auto"] = Field(
+        "auto",
+        description="Number of worker processes for stages that run networks. auto: one process per device. The "
+        "training of the segmenter uses at most one process per GPU.",
+    )
+    cpu_workers: int | Literal["auto"] = Field(
+        "auto",
+        description="Number of worker processes for stages that run no network, such as the stage masks. auto: one "
+        "process per processor core.",
+    )
+    max_failure_rate: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Largest permitted share of photos that fail in a stage for a permanent cause. If more photos "
+        "fail, the run fails.",
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        le=50,
+        description="Maximum number of retries of a shard that fails for a transient cause. Prefect allows at most 50.",
+    )
+    shard_timeout_s: float = Field(
+        3600,
+        gt=0,
+        description="Time limit of a shard [s]. clipes stops a shard that takes longer. It stops a training only if "
+        "the training makes no progress for this time.",
+    )
+    loader_workers: int | Literal["auto"] = Field(
+        "auto",
+        description="Number of processes that load training photos for each device. auto: the number of processor "
+        "cores per device, but at most 8.",
+    )
+    cache_gb: float = Field(
+        20, gt=0, description="Maximum size of the local cache [GB] for training files that come from remote stores."
+    )
+
+    @field_validator("gpu_workers", "cpu_workers")
+    @classmethod
+    def _at_least_one(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 1:
+            raise ValueError("must be auto or at least 1")
+        return workers
+
+    @field_validator("loader_workers")
+    @classmethod
+    def _not_negative(cls, workers: int | str) -> int | str:
+        if isinstance(workers, int) and workers < 0:
+            raise ValueError("must be auto or at least 0; 0 loads photos in the training process itself")
+        return workers
