@@ -85,14 +85,16 @@ class EvaluationConfig(Section):
     """
 
     root: str | None = Field(
-        None, description="Folder of the data set: a path or any fsspec URI; null: as in `dataset`."
+        None, description="Folder of the data set: a path or any fsspec URI. null: the value of `dataset.root`."
     )
     split: str | None = Field(
-        None, description="Name of a split, or the path or URI of a list file; null: as in `dataset`."
+        None, description="Name of a split, or the path or URI of a list file. null: the value of `dataset.split`."
     )
-    truth: str | None = Field(None, description="Folder of the true masks; null: as in `dataset`.")
-    seed: int | None = Field(None, ge=0, description="Seed of the generated scenes; null: as in `dataset`.")
-    count: int | None = Field(None, ge=1, le=100_000, description="Number of generated scenes; null: as in `dataset`.")
+    truth: str | None = Field(None, description="Folder of the true masks. null: the value of `dataset.truth`.")
+    seed: int | None = Field(None, ge=0, description="Seed of the generated scenes. null: the value of `dataset.seed`.")
+    count: int | None = Field(
+        None, ge=1, le=100_000, description="Number of generated scenes. null: the value of `dataset.count`."
+    )
     mode: Literal["whole", "slide"] = Field(
         "whole",
         description="What the network sees at a time. whole: the whole photo; slide: one of several overlapping crops "

@@ -91,7 +91,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Return samples whose labels are resized to (1, h, w), as ConfidenceGuidedLoss resizes the confidence."""
+    """Return samples with labels resized to (1, h, w) by the method that ConfidenceGuidedLoss uses for confidence."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

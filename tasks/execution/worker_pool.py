@@ -137,9 +137,9 @@ class WorkerPool:
             future.cancel()
 
     def _pool(self, place: int) -> ProcessPool:
-        """Return pebble's pool for a slot.
+        """Return the `ProcessPool` of a slot, which has a single process.
 
-        If the slot's process died while it was idle, pebble has ended the pool, and a new pool replaces it.
+        If this process died while it was idle, pebble has closed the `ProcessPool`. A new one then replaces it.
         """
         with self._lock:
             pool = self._pools[place]

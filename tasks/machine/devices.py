@@ -94,7 +94,7 @@ def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
             stands for different precisions on different workers.
     """
     if train.precision == "fp16" and not all(slot.on_cuda for slot in slots):
-        raise ConfigError("train.precision: fp16 needs a CUDA device: set train.precision to bf16, fp32 or auto")
+        raise ConfigError("train.precision is fp16, which needs a CUDA device; set it to bf16, fp32 or auto")
     return train.precision if train.precision != "auto" else _native_precision(slots, "train.precision")
 
 

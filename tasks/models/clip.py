@@ -150,7 +150,7 @@ def _weights_file(config: ClipConfig) -> Path:
 def _tag_hint(model_name: str, tag: str) -> str:
     plain = model_name.removesuffix("-quickgelu")
     if get_pretrained_cfg(plain, tag):
-        return f"{plain} has this tag, whose weights were trained with GELU: set clip.model to {plain}"
+        return f"these weights belong to {plain}, which has GELU instead of QuickGELU; set clip.model to {plain}"
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     return f"the tags of this model: {', '.join(tags) or 'none'}"
 

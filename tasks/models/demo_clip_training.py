@@ -144,7 +144,7 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """Build the network, with random initial weights and with tokens as an additional output for the trainer."""
+    """Build the network with random weights. It also returns the patch tokens, which the training needs."""
     architecture = named_architecture(model_name)
     vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer replaces 0.5
     return CLIP(**{**architecture, "vision_cfg": vision})

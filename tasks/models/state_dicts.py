@@ -90,8 +90,8 @@ def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     tensors = _named_tensors(content)
     if not tensors:
         raise WeightsError(
-            f"{path}: expected a state dict, or one under the key state_dict, found {_summary(content)}; "
-            "save the model's state_dict() with torch.save"
+            f"{path}: expected a state dict, or a dict with a state dict under the key state_dict, found "
+            f"{_summary(content)}; save the model's state_dict() with torch.save"
         )
     return tensors
 

@@ -37,7 +37,7 @@ class RunInputs:
         model_digest: digest of CLIP's weights.
         precision: numeric precision of CLIP's image network, such as fp32; never auto.
         candidates: templates to rank; empty if the run ranks no templates.
-        sampled: those candidates whose CAMs are scored; empty until they are chosen, or if no CAMs are scored.
+        sampled: candidates whose CAMs are scored. Empty if no CAMs are scored, or if the candidates are not chosen yet.
         training: training recipe of the segmenter; None if the run trains no segmenter.
         shards: photos of the data set, by shard.
         evaluation: photos that the segmenter is scored on, by shard.

@@ -57,7 +57,7 @@ class Stage(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.enabled is not Stage.enabled and not cls.enabled_by:
-            raise TypeError(f"{cls.__name__} overrides `enabled`: set `enabled_by` to the setting that adds the stage")
+            raise TypeError(f"{cls.__name__} overrides `enabled`: also set `enabled_by`, which names the setting")
 
     @abstractmethod
     def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:

@@ -67,7 +67,7 @@ class CamsRow(PhotoRow):
 
 
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
-    """Return the settings that CAMs depend on, except those that the key of the stage `texts` covers."""
+    """Return the settings that CAMs depend on, except those that are part of the key of the stage `texts`."""
     return {
         "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),

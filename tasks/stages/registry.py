@@ -29,7 +29,7 @@ def all_names() -> tuple[str, ...]:
 
 
 def run_names() -> tuple[str, ...]:
-    """Return the values that `--until` accepts, in order: the manifest and the stages that do not rank templates."""
+    """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
     return (MANIFEST, *(stage.name for stage in STAGES.values() if not stage.ranks_templates))
 
 

@@ -74,7 +74,7 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact to which a file (an artifact, weights or a checkpoint) belongs; None for any other file."""
+    """Return the artifact that a URI names, or to which the weights or checkpoint at the URI belong; None otherwise."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 

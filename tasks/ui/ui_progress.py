@@ -23,7 +23,7 @@ def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Ite
     Args:
         run: name of the run.
         totals: name of a stage -> number of rows that the stage will have. Stages with 0 rows are not shown.
-        done: function that returns how many rows of a stage have been computed and reused so far.
+        done: function that returns the number of computed rows and the number of reused rows of a stage so far.
     """
     if not in_flow_run():
         yield

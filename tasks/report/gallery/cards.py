@@ -41,7 +41,7 @@ class Card:
     Attributes:
         image_id: id of the photo.
         class_ids: labels of the photo.
-        mious: key of the score -> mIoU in [0, 1], for the pseudo mask and the baseline, or for the segmenter; empty
+        mious: key of the score (pseudo mask and baseline, or segmenter) -> mIoU in [0, 1]; empty
             without a true mask.
         pictures: photo, pseudo mask or prediction, confidence map and true mask; missing pictures are left out.
         notes: sentences that say which picture is missing, and why.

@@ -32,7 +32,7 @@ def small_photo(image: Image.Image) -> np.ndarray:
 
 
 def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
-    """Return a grey picture to show instead of an unreadable photo of this size; reduce it as `small_photo` does."""
+    """Return a grey picture in place of an unreadable photo of this size, reduced in the way of `small_photo`."""
     return small_photo(Image.new("RGB", size_hw[::-1], MISSING))
 
 

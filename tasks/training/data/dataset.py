@@ -80,7 +80,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return len(self.training_set)
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
-        """Return the sample of a draw. If its photo is unusable, the next photo in the epoch's order replaces it.
+        """Return the training sample for a draw of the sampler; replace an unusable photo by the next one.
 
         Raises:
             PhotoError: the photo and all photos that could replace it are unusable.
@@ -107,7 +107,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
-        """Return the index of the draw's photo, followed by the indices of the photos that may replace it."""
+        """Yield the index of the photo for a draw of the sampler, then those of its possible replacements."""
         count = len(self)
         epoch, position = divmod(draw, count)
         order = _order(self.seed, epoch, count)

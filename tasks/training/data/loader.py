@@ -52,7 +52,7 @@ class LoadErrorHook(Hook):
     priority = "VERY_HIGH"
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Raise the error if the loader yielded an error in place of a batch.
+        """If the loader yielded an error instead of a batch, raise this error.
 
         Raises:
             ClipesError: the error that the data set raised.

@@ -175,8 +175,8 @@ def _kept_fraction(runner: Runner) -> float:
 def _with_likely_causes(cause: str, done: int, rate: float, kept: float) -> str:
     return (
         f"{cause} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely "
-        "causes: a learning rate too high for these initial weights; initial weights made for another normalisation or "
-        "order of the colour channels; fp16 (try train.precision=fp32); batches with hardly any confident pixels (try "
-        "a lower train.mu). "
+        "causes: a learning rate too high for these initial weights; initial weights that expect a different "
+        "normalisation or order of the colour channels; fp16 (try train.precision=fp32); batches with hardly any "
+        "confident pixels (try a lower train.mu). "
         "If you change such a setting, the training starts from iteration 0 and does not use the existing checkpoints."
     )

@@ -56,5 +56,5 @@ class RandomnessHook(Hook):
         self._seed, self._rank = seed, rank
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed all global random generators from the seed of the training, the iteration and the rank."""
+        """Seed all global random generators from three numbers: the training's seed, the iteration and the rank."""
         seed_all(self._seed, batch_idx, self._rank)

@@ -111,7 +111,7 @@ def test_workers_are_placed_on_the_gpu_if_there_is_one():
 
 def test_fp16_training_on_a_cpu_is_refused():
     with pytest.raises(
-        ConfigError, match=r"^train\.precision: fp16 needs a CUDA device: set train\.precision to bf16, fp32"
+        ConfigError, match=r"^train\.precision is fp16, which needs a CUDA device; set it to bf16, fp32 or auto"
     ):
         training_precision(TrainConfig(precision="fp16"), (*ON_CUDA, *ON_CPU))
 

@@ -314,7 +314,7 @@ def test_unreadable_uris_are_weights_errors(tmp_path, monkeypatch, uri):
         (
             "ViT-B-16-quickgelu",
             "laion2b_s34b_b88k",
-            "ViT-B-16 has this tag, whose weights were trained with GELU: set clip.model to V",
+            "these weights belong to ViT-B-16, which has GELU instead of QuickGELU; set clip.model to V",
         ),
         ("ViT-L-14", "laion2b_s32b_b82k", r"CLIP's mean, found the mean \(0.5, 0.5, 0.5\); choose another tag"),
         ("ViT-B-32", "random:x", "expected random:SEED with an integer seed, for example random:0"),

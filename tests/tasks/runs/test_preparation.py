@@ -270,7 +270,7 @@ def test_a_stage_is_left_out_if_its_upstream_stage_is(six, monkeypatch):
 
 
 def test_a_stage_with_a_condition_must_name_the_setting_that_adds_it():
-    with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: set `enabled_by` to the setting that adds"):
+    with pytest.raises(TypeError, match=r"^Conditional overrides `enabled`: also set `enabled_by`"):
 
         class Conditional(Texts):
             def enabled(self, config):
