@@ -128,7 +128,7 @@ def scene_of_seed(seed: Sequence[int], size: int) -> Scene:
 def _cast(rng: Rng) -> tuple[str, list[str]]:
     """Choose a random background, and random classes for one to three objects.
 
-    On average, the share OWN_BACKGROUND_RATE of all objects is on the usual background of their class.
+    OWN_BACKGROUND_RATE is the average share of objects that stand on the usual background of their class.
     """
     backgrounds = list(BACKGROUNDS)
     other = (1 - OWN_BACKGROUND_RATE) / (len(backgrounds) - 1)

@@ -89,7 +89,7 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
-    """Return a row as a dict from column to value; if the row stands for a photo, add its two digests."""
+    """Return a row as a dict from column to value; if it stands for a photo, add its input and output digest."""
     _check_row(job, row)
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:

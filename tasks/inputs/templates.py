@@ -27,8 +27,8 @@ def read_templates(path: str) -> tuple[str, ...]:
         path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: the file is missing, cannot be read or has no template, or a template does not contain {} exactly
-            once. The message then lists all templates with this error.
+        PromptError: the file is missing, cannot be read or has no template, or some templates do not contain {} exactly
+            once. In the last case, the message lists these templates.
     """
     place = absolute(path)
     lines: dict[str, int] = {}

@@ -160,7 +160,7 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _place(uri: str) -> str:
-    """Return a link if browsers can open the URI; else return the URI as text to copy, for example for local files."""
+    """Return a link if browsers can open the URI. Otherwise, as for a local path, return the URI as text to copy."""
     return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
 
 

@@ -74,7 +74,7 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
     """Build the network of a recipe on the CPU, and load its initial weights. Call this within `register_modules`.
 
     Raises:
-        ConfigError: MMSegmentation cannot build the network, or cannot rebuild it from its config in the weights file.
+        ConfigError: MMSegmentation cannot build the network, or cannot rebuild it from the config that clipes saves.
         WeightsError: the initial weights cannot be loaded, or belong to a different network.
     """
     try:
