@@ -1,4 +1,4 @@
-"""Score candidate templates on photos, rank the templates by sharpness, and choose samples of the ranking."""
+"""Score candidate templates on photos, rank the templates by sharpness, and choose some of the ranked templates."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

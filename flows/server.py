@@ -176,7 +176,7 @@ def _answers() -> bool:
 
 
 def _drain() -> None:
-    """Send Prefect's remaining logs and events now. At exit, Prefect would wait a minute for a server that is gone."""
+    """Send Prefect's remaining logs and events now, because the server is gone at exit, and Prefect waits a minute."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
 

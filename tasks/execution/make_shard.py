@@ -109,7 +109,7 @@ def _check_row(job: ShardJob, row: Any) -> None:
 
 def _check_all_written(stage: Stage, plan: ShardPlan, written: Counter[str]) -> None:
     expected = Counter(photo.image_id for photo in plan.photos)
-    for problem, found in {"without a row": expected - written, "with more than one row": written - expected}.items():
+    for problem, found in {"have no row": expected - written, "have more than one row": written - expected}.items():
         if found:
             some = sorted(found)[:5]
             raise ArtifactError(f"{stage.name} shard {plan.shard}: {len(found)} photos {problem}: {some}")

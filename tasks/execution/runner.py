@@ -69,7 +69,7 @@ class Runner(ABC):
 
     @abstractmethod
     def rows(self, stage: str) -> int:
-        """Return how many rows of a stage this runner has computed so far; for a joint stage, how many steps."""
+        """Return the number of rows (for a joint stage, of steps) that this runner has computed so far."""
 
     @abstractmethod
     def cancel(self) -> None:

@@ -60,7 +60,7 @@ class StageShards:
                 if attempt == MAX_REPAIRS:
                     raise
                 self._repair(broken, shard)
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _plan(self, shard: int) -> ShardPlan:
         run, stage = self.run, self.stage

@@ -148,7 +148,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
 
 
 def _split(dataset: DatasetConfig, split: str) -> str:
-    """Return the name of a split unchanged, but make the path of a file absolute."""
+    """Return `split`: unchanged if it names a split, as an absolute path if it is the path of a list file."""
     is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
     return _absolute(split) if is_path else split
 

@@ -17,7 +17,7 @@ class Counters:
         self._slots: list[SlotCounters] = []
 
     def of_slot(self) -> "SlotCounters":
-        """Add a slot, and return its counters, which all worker processes of the slot use one after the other."""
+        """Add a slot and return its counters. A process that replaces the slot's worker continues to use them."""
         self._slots.append(SlotCounters(self._stages))
         return self._slots[-1]
 

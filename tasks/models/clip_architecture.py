@@ -69,7 +69,8 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
         path: path of the file, for messages.
 
     Returns:
-        Keyword arguments of OpenCLIP's class `CLIP`. Its tensors then have exactly the names and shapes of `state`.
+        Keyword arguments of OpenCLIP's class `CLIP`. The network built with them has the tensor names and shapes of
+        `state`.
 
     Raises:
         WeightsError: `named_architecture` does not accept `model_name`, rule 3 refuses the file, or the tensors are
@@ -157,7 +158,7 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
 
 
 def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    """Return the number of transformer blocks whose tensor names start with a prefix, but at least 1."""
+    """Count the transformer blocks whose tensor names start with a prefix; return 1 if there are none."""
     blocks = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
     return max(len(blocks), 1)
 

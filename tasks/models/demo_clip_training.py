@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a training run generates scenes, logs and saves checkpoints, and whether the network is compiled.
+    """The intervals at which a training run generates scenes, writes log lines and saves checkpoints.
 
     Attributes:
         scenes: number of scenes in a set. Training generates one set of scenes after the other.
@@ -144,7 +144,7 @@ def write_weights(trainer: ClipTrainer, folder: Path) -> Path:
 
 
 def _model(model_name: str) -> CLIP:
-    """Build the network with random weights. It also returns the patch tokens, which the training needs."""
+    """Build the network with random weights. Its output includes the patch tokens, which the training needs."""
     architecture = named_architecture(model_name)
     vision = {**architecture["vision_cfg"], "output_tokens": True, "patch_dropout": 0.5}  # the trainer replaces 0.5
     return CLIP(**{**architecture, "vision_cfg": vision})

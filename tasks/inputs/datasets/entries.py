@@ -23,8 +23,7 @@ class Entry:
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uris: URIs at which the true mask may be found, in order of preference; empty if there is no true mask.
         named_truth: URI of the true mask, if the list file of the data set states one. It takes precedence over
-            `truth_uris`. If none of these files exists, clipes reports `named_truth` as missing when it scores the
-            photo.
+            `truth_uris`. If neither this file nor any of `truth_uris` exists, the scores report this file as missing.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 

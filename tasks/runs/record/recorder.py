@@ -147,7 +147,7 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
 
 
 def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
-    """Close the record, but never let a failure of the store or a damaged artifact mask the original error."""
+    """Close the record. If this fails because of the store or a damaged artifact, only log a warning."""
     try:
         record.close(state, error)
     except (ArtifactError, StorageError, TransientError) as exc:

@@ -141,7 +141,7 @@ def test_the_rejects_of_copied_rows_are_reported_again(store):
 
 def test_a_photo_without_a_row_is_an_error_and_leaves_no_artifact(store):
     lost = [f"lost {number}" for number in range(6)]
-    message = r"^lengths shard 0: 6 photos without a row: \['lost 0', 'lost 1', 'lost 2', 'lost 3', 'lost 4'\]$"
+    message = r"^lengths shard 0: 6 photos have no row: \['lost 0', 'lost 1', 'lost 2', 'lost 3', 'lost 4'\]$"
     with pytest.raises(ArtifactError, match=message):
         made(store, "ab", *lost)
     assert list(Path(store.uri).rglob("*.*")) == []
@@ -155,7 +155,7 @@ class Doubled(Lengths):
 
 
 def test_a_photo_with_two_rows_is_an_error_and_leaves_no_artifact(store):
-    with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos with more than one row: \['ab', 'cd'\]$"):
+    with pytest.raises(ArtifactError, match=r"^lengths shard 0: 2 photos have more than one row: \['ab', 'cd'\]$"):
         made(store, "ab", "cd", stage=Doubled())
     assert list(Path(store.uri).rglob("*.*")) == []
 
