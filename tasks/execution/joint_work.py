@@ -1,5 +1,6 @@
 """Let several worker processes share one job. If one of them fails, or if none makes progress, end all of them."""
 
+import logging
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from time import monotonic
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.stage import JointStage
+from clipes.tasks.runs.ledger import reason_of
 from clipes_core.errors import ClipesError, StoppedError, WorkerError
 
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0  # time that the other processes have to notice that one process has failed
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,7 +37,8 @@ def joint_work(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[Sh
 
     Raises:
         WorkerError: a process died or ran out of memory, or no step was counted for `timeout_s`.
-        Exception: whatever the stage raises in the process that failed first.
+        Exception: an error of the stage. If several processes fail, it is the error that shows the cause best, and the
+            others are logged.
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
@@ -53,67 +58,62 @@ def _assisted(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[Non
     """Start the assisting processes, watch all processes, and raise the error that shows the cause of a failure."""
     failures: list[BaseException] = []  # in the order in which they arrived
     over = threading.Event()
-
-    def note(ended: Future[None]) -> None:
-        if failure := ended.exception():
-            failures.append(failure)
-
     with ThreadPoolExecutor(job.processes, thread_name_prefix="joint work") as threads:
-        assistants = [threads.submit(_assist_in_worker, pool, job, rank) for rank in range(1, job.processes)]
+        assistants: list[Future[None]] = []
         watcher = threads.submit(_watch, job, pool, timeout_s, failures, over)
-        for future in (watcher, *assistants):
-            future.add_done_callback(note)
         try:
+            for rank in range(1, job.processes):
+                assistants.append(threads.submit(_assist, pool, job, rank, failures))
             yield
-            wait(assistants)
-        except BaseException as failure:  # it is raised below, unless another failure shows the cause
-            failures.append(failure)
-            if wait(assistants, timeout=GRACE_SECONDS).not_done:
-                pool.stop_calls()
+        except BaseException as exc:  # it is raised below, unless another failure shows the cause
+            failures.append(exc)
         finally:
+            wait(assistants)  # if a process has failed, _watch ends the others
             over.set()
+    watcher.result()  # raises an error of _watch itself
     if failures:
-        raise min(failures, key=_rank_of_failure)
+        cause = min(failures, key=_rank_of_failure)
+        for other in failures:
+            if other is not cause and isinstance(other, Exception) and not isinstance(other, StoppedError):
+                logger.warning("%s: another process failed as well: %s", job.stage.name, reason_of(other))
+        raise cause
 
 
 def _rank_of_failure(failure: BaseException) -> int:
-    """Rank a failure by how much it says about the cause, from 0 (an error of clipes) to 2 (a StoppedError).
+    """Rank a failure by how much it says about the cause, from 0 (an interruption) to 4 (a StoppedError).
 
-    When one process fails, the other processes are stopped, or torch raises an error in them because the connection is
-    lost. These errors may arrive before the error of the process that failed first.
+    When one process fails, the other processes are stopped, or torch raises a RuntimeError in them because the
+    connection is lost. These errors may arrive before the error of the process that failed first.
     """
-    if isinstance(failure, StoppedError):
-        return 2
-    return 0 if isinstance(failure, ClipesError) else 1
+    ranks = {StoppedError: 4, ClipesError: 1, RuntimeError: 3, Exception: 2}  # the first class that fits decides
+    return next((rank for kind, rank in ranks.items() if isinstance(failure, kind)), 0)
 
 
-def _assist_in_worker(pool: WorkerPool, job: ShardJob, rank: int) -> None:
-    with pool.idle_worker(timeout_s=None) as start:
-        start(_assist, job, rank).result()
-
-
-def _assist(job: ShardJob, rank: int) -> None:
-    """Do this worker's share of a joint stage. Every worker except the first calls this."""
+def _assist(pool: WorkerPool, job: ShardJob, rank: int, failures: list[BaseException]) -> None:
+    """Let an idle worker do its share of the job, and note its failure."""
     assert isinstance(job.stage, JointStage)
-    job.stage.assist(job, rank)
+    try:
+        with pool.idle_worker(timeout_s=None) as start:
+            start(job.stage.assist, job, rank).result()
+    except BaseException as exc:
+        failures.append(exc)
 
 
 def _watch(
     job: ShardJob, pool: WorkerPool, timeout_s: float, failures: list[BaseException], over: threading.Event
 ) -> None:
-    """Stop all processes if one has failed or none makes progress; return when the work is over.
-
-    Raises:
-        WorkerError: no step was counted for `timeout_s`.
-    """
+    """End all processes if one has failed, or if no step was counted for `timeout_s`; return when the work is over."""
     counted, moved = pool.counters.count(job.stage.name), monotonic()
-    while not over.wait(POLL_SECONDS):
-        if failures:
-            if not over.wait(GRACE_SECONDS):
-                pool.stop_calls()
-            return
+    while not (failures or over.wait(POLL_SECONDS)):
         if pool.counters.count(job.stage.name) != counted:
             counted, moved = pool.counters.count(job.stage.name), monotonic()
         if monotonic() - moved > timeout_s:
-            pool.stop_calls()
-            raise WorkerError(f"stopped after {timeout_s:g} s without a step: raise execution.shard_timeout_s")
+            failures.append(
+                WorkerError(f"stopped after {timeout_s:g} s without a step: raise execution.shard_timeout_s")
+            )
+            break
+    else:
+        over.wait(GRACE_SECONDS)
+    while not over.is_set():
+        pool.stop_calls()
+        over.wait(POLL_SECONDS)  # and again, because a call may have been about to start

@@ -5,18 +5,25 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from clipes.tasks.execution.shard_retries import JITTER, is_worth_a_retry, retry_condition, retry_delays
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import reason_of
+from clipes.tasks.storage.retry_policy import is_transient, shard_policy
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import StageError, TransientError, UpstreamError
+
+JITTER = 0.5  # each wait varies by up to this share, so that shards do not retry at the same time
+
+
+def retry_condition(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Return whether Prefect may retry a failed task run; Prefect itself limits the number of retries."""
+    return is_transient(state.result(raise_on_failure=False))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=retry_condition)
@@ -40,7 +47,7 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     """
     ledger, stage, attempt, log = stage_shards.ledger, stage_shards.stage.name, _attempt(), get_run_logger()
     for shard in shards:
-        if attempt > 1 and not is_worth_a_retry(ledger.failure(stage, shard)):
+        if attempt > 1 and not is_transient(ledger.failure(stage, shard)):
             continue
         ledger.started(stage, shard, attempt)
         try:
@@ -72,7 +79,7 @@ def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
         task_run_name=f"{stage} {{label}}",
         tags=[stage, config.name],
         retries=retries,
-        retry_delay_seconds=retry_delays(retries),
+        retry_delay_seconds=shard_policy(retries).waits_s,
         retry_jitter_factor=JITTER,
     )
 
@@ -101,7 +108,7 @@ def _as_one(failures: Mapping[int, Exception]) -> Exception:
     if len(told) == 1:
         return next(iter(told.values()))
     message = "\n".join(f"shard {shard}: {reason_of(told[shard])}" for shard in sorted(told))
-    if any(map(is_worth_a_retry, told.values())):
+    if any(map(is_transient, told.values())):
         return TransientError(message)
     return StageError(message) if causes else UpstreamError(message)
 

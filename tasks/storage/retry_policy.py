@@ -5,11 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt
 
 from clipes_core.errors import TransientError
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 2, 120  # between attempts to make a shard, or to write a run's outcome
 
 Result = TypeVar("Result")
 
@@ -18,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Rules for retrying a call that fails with a TransientError.
+    """Rules for retrying a call that fails for a transient cause.
 
     Attributes:
         attempts: maximum number of attempts, including the first.
@@ -30,20 +28,42 @@ class RetryPolicy:
     first_wait_s: float
     longest_wait_s: float
 
+    @property
+    def waits_s(self) -> list[float]:
+        """The wait after each attempt except the last [s]."""
+        return [self._wait_s(attempt) for attempt in range(1, self.attempts)]
+
     def call(self, function: Callable[..., Result], *args: object) -> Result:
         """Call a function until it succeeds or no attempt is left; log each wait with its cause.
 
         Raises:
-            TransientError: the last attempt raised it. Any other error of the function is raised without a retry.
+            Exception: an error of the last attempt, or an error that is not transient.
         """
         attempts = Retrying(
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(is_transient),
             stop=stop_after_attempt(self.attempts),
-            wait=wait_exponential(multiplier=self.first_wait_s, max=self.longest_wait_s),
+            wait=lambda state: self._wait_s(state.attempt_number),
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         )
         return attempts(function, *args)
+
+    def _wait_s(self, attempt: int) -> float:
+        return min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)
+
+
+def is_transient(failure: object) -> bool:
+    """Return whether a failure may be over in the next attempt."""
+    return isinstance(failure, TransientError | ConnectionError | TimeoutError)
+
+
+def shard_policy(retries: int) -> RetryPolicy:
+    """Return the policy for shards, and for the writes at the end of a run.
+
+    Args:
+        retries: value of `execution.retries`.
+    """
+    return RetryPolicy(1 + retries, first_wait_s=2, longest_wait_s=120)
 
 
 ONE_MINUTE = RetryPolicy(attempts=8, first_wait_s=0.5, longest_wait_s=30.0)  # its waits add up to a minute

@@ -18,7 +18,7 @@ from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.retry_policy import FIRST_WAIT_S, LONGEST_WAIT_S, RetryPolicy
+from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, StorageError, TransientError
 
@@ -92,8 +92,8 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
-        attempts = RetryPolicy(1 + self._run.config.execution.retries, FIRST_WAIT_S, LONGEST_WAIT_S)
-        self._metrics = attempts.call(self._write_end, state, error)
+        policy = shard_policy(self._run.config.execution.retries)
+        self._metrics = policy.call(self._write_end, state, error)
 
     def summary(self) -> RunSummary:
         """Return the outcome of the run; call it after `close`."""

@@ -3,8 +3,15 @@ import time
 
 import pytest
 
-from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy
-from clipes_core.errors import StorageError, TransientError
+from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy, is_transient, shard_policy
+from clipes_core.errors import (
+    BrokenArtifactError,
+    StageError,
+    StorageError,
+    TransientError,
+    UpstreamError,
+    WorkerError,
+)
 
 
 class Flaky:
@@ -53,5 +60,27 @@ def test_a_refusal_is_not_retried():
 
 
 def test_one_minute_waits_for_about_a_minute():
-    waits = [min(ONE_MINUTE.first_wait_s * 2**n, ONE_MINUTE.longest_wait_s) for n in range(ONE_MINUTE.attempts - 1)]
-    assert sum(waits) == pytest.approx(60, abs=5)
+    assert sum(ONE_MINUTE.waits_s) == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(("retries", "waits"), [(0, []), (3, [2, 4, 8]), (9, [2, 4, 8, 16, 32, 64, 120, 120, 120])])
+def test_a_shard_waits_longer_before_each_retry(retries, waits):
+    assert shard_policy(retries).waits_s == waits
+
+
+@pytest.mark.parametrize(
+    ("failure", "transient"),
+    [
+        (TransientError("the store does not answer"), True),
+        (WorkerError("died"), True),
+        (ConnectionResetError(), True),
+        (TimeoutError(), True),
+        (StageError("too many rejects"), False),
+        (UpstreamError("not run"), False),
+        (BrokenArtifactError("a", "cut"), False),
+        (ValueError(), False),
+        (None, False),
+    ],
+)
+def test_only_failures_that_may_be_over_soon_are_transient(failure, transient):
+    assert is_transient(failure) is transient
