@@ -1,9 +1,18 @@
-import io
-
-import numpy as np
 import pytest
-from PIL import Image
 from support.small_runs import TINY_NETWORK
+from support.stage_numbers import (
+    cams_numbers,
+    candidate_texts_numbers,
+    embeddings_numbers,
+    mask_scores_numbers,
+    masks_numbers,
+    prompt_scores_numbers,
+    prompts_numbers,
+    segmenter_numbers,
+    segmenter_scores_numbers,
+    texts_numbers,
+)
+from support.voc_scenes import NINE, SIZES
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.devices import clip_precision, gpu_slots, training_precision
@@ -12,7 +21,6 @@ from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import key_without_upstream
-from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES, all_names, run_names, stage_keys
 from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.crf import DenseCrfConfig
@@ -311,95 +319,9 @@ def test_stages_of_photos_have_the_columns_for_reuse_and_failures():
         assert stage.schema.names[:6] == needed
 
 
-def fingerprint(values):
-    """Return the mean and a position-weighted mean, which also detects exchanged values."""
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    return [flat.mean(), flat @ np.linspace(0, 1, flat.size) / flat.size]
-
-
-def texts_numbers(made):
-    features = made.run.store.read(made.of("texts")[0].uri, ["feature"])["feature"].to_pylist()
-    return [len(features), *fingerprint(np.abs(features)), *fingerprint(features)]
-
-
-def cams_numbers(made):
-    row = made.rows("cams")["scene_00"]
-    maps = [*stored_cams(row, "cam"), *stored_cams(row, "refined_cam")]
-    return [*row["scores"], *(number for one in maps for number in fingerprint(one))]
-
-
-def masks_numbers(made):
-    row = made.rows("masks")["scene_00"]
-    shares = np.array(row["class_pixels"]) / sum(row["class_pixels"])
-    confidence = np.average(np.arange(256), weights=row["confidence_histogram"]) / 255
-    return [*shares, confidence, *fingerprint(np.array(Image.open(io.BytesIO(row["mask_png"]))))]
-
-
-MEASURED = (
-    ("initial_cam", 1),
-    ("initial_cam", 10),
-    ("refined_cam", 1),
-    ("refined_cam", 2),
-    ("pseudo_mask", 1),
-    ("centre_box", 0),
-)
-
-
-def mask_scores_numbers(made):
-    row = made.rows("mask_scores")["scene_00"]
-    columns = [row[name] for name in ("scored", "background_power", "truth", "prediction", "pixels")]
-    right = dict.fromkeys(MEASURED, 0)
-    for scored, power, truth, prediction, pixels in zip(*columns, strict=True):
-        if (scored, power) in right and truth == prediction:
-            right[scored, power] += pixels
-    return [pixels / 160 / 112 for pixels in right.values()]
-
-
-def segmenter_numbers(made):
-    (record,) = made.of("segmenter")
-    points = made.run.store.read(record.uri, ["loss", "learning_rate", "kept_fraction"]).to_pylist()
-    return [*(point["loss"] for point in points[::8]), points[2]["learning_rate"], points[-1]["kept_fraction"]]
-
-
-def segmenter_scores_numbers(made):
-    rows = made.rows("segmenter_scores").values()
-    pixels = np.sum([row["class_pixels"] for row in rows], axis=0)
-    right = sum(
-        count
-        for row in rows
-        for truth, prediction, count in zip(row["truth"], row["prediction"], row["pixels"], strict=True)
-        if truth == prediction
-    )
-    return [right / pixels.sum(), *fingerprint(pixels / pixels.sum())]
-
-
-def candidate_texts_numbers(made):
-    uris = [record.uri for record in made.of("candidate_texts")]
-    features = [made.run.store.read(uri, ["feature"])["feature"].to_pylist() for uri in uris]
-    return [*np.shape(features)[:2], *fingerprint(np.abs(features)), *fingerprint(features)]
-
-
-def embeddings_numbers(made):
-    row = made.rows("embeddings")["scene_00"]
-    return [row["logit_scale"], *fingerprint(np.abs(row["embedding"])), *fingerprint(row["embedding"])]
-
-
-def prompts_numbers(made):
-    return [100 * score for score in made.rows("prompts")["scene_00"]["scores"]]
-
-
-def prompt_scores_numbers(made):
-    row = made.rows("prompt_scores")["scene_00"]
-    columns = [row[name] for name in ("template", "scored", "background_power", "truth", "prediction", "pixels")]
-    right = {(template, *measured): 0 for template in (0, 1) for measured in MEASURED[:4]}
-    for template, scored, power, truth, prediction, pixels in zip(*columns, strict=True):
-        if (template, scored, power) in right and truth == prediction:
-            right[template, scored, power] += pixels
-    return [pixels / 160 / 112 for pixels in right.values()]
-
-
 # The version of each stage, and its results on scenes in fp32. If you change results on purpose, raise the version
-# in the file of the stage, so that no artifact with old results is reused, and update both here.
+# in the file of the stage, so that no artifact with old results is reused, and update both, here and in
+# `test_golden_numbers.py`.
 NUMBERS = {
     "candidate_texts": (1, candidate_texts_numbers, [3, 45, 0.081735, 0.040718, 0.003056, 0.001661], 1e-5),
     "embeddings": (1, embeddings_numbers, [20.007231, 0.586227, 0.284586, 0.066938, 0.02753], 1e-4),
@@ -438,9 +360,10 @@ NUMBERS = {
 def test_results_do_not_change_without_a_new_version(stage, scenes_trained, scenes_made, scenes_ranked):
     version, numbers, expected, tolerance = NUMBERS[stage]
     made = scenes_trained if stage in TRAINED_ON else scenes_made if stage in run_names() else scenes_ranked
+    width, height = SIZES[0]
 
     assert STAGES[stage].version == version
-    assert numbers(made) == pytest.approx(expected, abs=tolerance)
+    assert numbers(made, NINE[0], (height, width)) == pytest.approx(expected, abs=tolerance)
 
 
 def columns_digest(stage):
