@@ -116,7 +116,8 @@ def page(
         f"`{command}` wrote this section and the next one.",
         "Each seed gives a different set of 200 scenes. All variants use the demo's small CLIP. The tables show mIoU",
         "in %. The first table has the mean over the seeds and, in brackets, the lowest and the highest value. The",
-        "second table has the value of each seed. CAMs are scored with the background power that gives the best mIoU.",
+        "second table has the value of each seed. The background score of a pixel is (1 - its largest CAM value)^p,",
+        "and CAMs are scored with the power p that gives the best mIoU.",
         "",
         *score_table(metrics),
         "",
@@ -161,12 +162,12 @@ def prompt_section(prompts: Mapping[int, Mapping[str, Any]]) -> list[str]:
         f"Seed {DEMO_SEED} is the seed of the demo. The first table shows:",
         "",
         "- **Spearman**: the rank correlation between the sharpness of the templates and the mIoU of their CAMs. In",
-        "  the paper, templates of lower sharpness give better masks, so the correlation is negative.",
-        "- **best**: the mIoU in % with the template of lowest sharpness, which `prompts.template=auto` chooses.",
+        "  the paper, this correlation is negative: templates of lower sharpness give better masks.",
+        "- **chosen**: the mIoU in % with the template that `prompts.template=auto` chooses (lowest sharpness).",
         "- **median**: the median mIoU in % of all templates in the sample.",
         "",
-        "| seed | templates in the sample | Spearman: initial CAM, refined CAM | initial CAM: best, median "
-        "| refined CAM: best, median |",
+        "| seed | templates in the sample | Spearman: initial CAM, refined CAM | initial CAM: chosen, median "
+        "| refined CAM: chosen, median |",
         "|---|---|---|---|---|",
     ]
     for seed, found in prompts.items():

@@ -54,7 +54,7 @@ def section(seeds: Sequence[int], runs: Mapping[tuple[str, str], Sequence[Mappin
         f"{100 * first['pseudo_mask']['miou']:.1f} %. The segmenter is scored on {first['segmenter']['images']} scenes",
         "of another seed. The table shows the mIoU of the segmenter in %: the mean over the training seeds (in",
         "brackets, the lowest and the highest value), and the value for each training seed. The column `pixels kept`",
-        "has the share of the labelled pixels that count in the loss.",
+        "shows which share of the labelled pixels counts in the loss.",
         "",
         f"| loss | prediction | mIoU | {' | '.join(f'seed {seed}' for seed in seeds)} | pixels kept | iterations/s |",
         f"|---|---|---|{'---|' * len(seeds)}---|---|",

@@ -63,7 +63,7 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread CAMs along the attention from all patches. This is MHSA, the paper's baseline for CAA.
+    """Spread the CAMs of all patches along the attention. This is MHSA, the paper's baseline for CAA.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].

@@ -62,9 +62,8 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
 
     Source: the image that the published program gives to pydensecrf.
-    Differs from the reference: mode `rgb` does not change the photo. Mode `reference` computes the modulo explicitly,
-        because the published program casts negative floats to uint8, and the result of this cast depends on the
-        platform.
+    Differs from the published program: mode `rgb` does not change the photo. In mode `reference`, the modulo is
+        explicit. The published program casts negative floats to uint8, which gives other results on some platforms.
     """
     _check_image(image_rgb)
     if mode == "rgb":

@@ -277,7 +277,7 @@ def doctor(
         str, typer.Option(help="Weights to check; accepts the same values as the config key clip.pretrained.")
     ] = "openai",
     model: Annotated[
-        str, typer.Option(help="Model of the weights; accepts the same values as the config key clip.model.")
+        str, typer.Option(help="Name of the network that the weights belong to, as in the config key clip.model.")
     ] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine, and say how to fix what does not."""

@@ -48,8 +48,8 @@ class Server:
         """Call `run` as soon as the server answers, and call it again if the shared server dies during the call.
 
         Args:
-            run: function whose flow runs the server records. Its argument is true if the server died during an earlier
-                call.
+            run: function that starts flow runs, which the server records. Its argument is true if the server died
+                during an earlier call.
 
         Raises:
             ConfigError: the server that PREFECT_API_URL names does not answer.

@@ -82,8 +82,8 @@ class ConfidenceGuidedLoss(nn.Module):
         """
         if logits.ndim != 4 or logits.shape[1] < 2 or logits[:, 0].shape != label.shape:
             raise ShapeError(
-                "logits must be (B, 1 + K, H, W) with at least two channels (out_channels of the head), and labels "
-                f"(B, H, W); got {tuple(logits.shape)} and {tuple(label.shape)}"
+                "logits must be (B, 1 + K, H, W) with K >= 1 (out_channels of the head), and labels must be (B, H, W); "
+                f"got {tuple(logits.shape)} and {tuple(label.shape)}"
             )
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         labelled = label != ignore_index

@@ -49,7 +49,7 @@ class Batches:
         return None
 
     def rest(self) -> Iterator[list[Loaded]]:
-        """Yield the batches that `add` has not returned."""
+        """Yield the remaining photos as batches; call this after the last `add`."""
         yield from self._waiting.values()
 
 

@@ -146,7 +146,7 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
     missing = [name for name, axes in SIZE_TENSORS.items() if len(shapes.get(name, ())) != axes or 0 in shapes[name]]
     if missing:
         raise WeightsError(
-            f"{path}: expected a CLIP ViT with {', '.join(missing)}, found {len(shapes)} tensors such as "
+            f"{path}: expected a CLIP ViT, but it has no {', '.join(missing)}; found {len(shapes)} tensors such as "
             f"{', '.join(list(shapes)[:3])}; use weights in OpenAI's or OpenCLIP's layout"
         )
     widths = shapes["visual.conv1.weight"][0], shapes["text_projection"][0]

@@ -82,7 +82,7 @@ class Stage(ABC):
         )
 
     def shards_read(self, upstream: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the numbers of the shards of `upstream` that a shard of this stage reads."""
+        """Return which shards of `upstream` a shard of this stage reads, by their numbers."""
         return upstream.kind.shards_read_by(self, inputs, shard)
 
     def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files

@@ -118,7 +118,7 @@ class Ledger:
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return the records of those shards of a stage that have an artifact, in order; None stands for all stages."""
+        """Return the records of the shards that have an artifact, in order, for one stage or (None) for all stages."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]

@@ -53,7 +53,7 @@ def prepare_run(
         config: configuration of the run.
         until: last stage to run; one that `check_request` accepts.
         listing: photos of the data set.
-        slots: devices and threads of the GPU workers. The devices decide which precisions `auto` stands for.
+        slots: devices and threads of the GPU workers. The devices decide which precision the setting `auto` means.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:

@@ -90,7 +90,7 @@ def run_uri(store_uri: str, name: str, *parts: str) -> str:
 
 
 def history_folder(started: str) -> str:
-    """Return the folder for the files of an earlier run of the same name, relative to the run's folder.
+    """Return the folder, within a run's folder, for the files of an earlier run of the same name.
 
     Args:
         started: start time of the earlier run, as written in its run.json.

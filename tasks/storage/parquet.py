@@ -73,7 +73,7 @@ class ArtifactWriter:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Close the incomplete file, which the caller removes; ignore errors, because closing fails on a full disk."""
+        """Close the incomplete file, which the caller removes; ignore errors such as that of a full disk."""
         with suppress(OSError):
             self._parquet.close()
 

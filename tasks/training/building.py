@@ -57,7 +57,7 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
 
     Args:
         part: name of the part, such as train_pipeline.
-        done: last word of '... cannot be built' in the message, such as built, used or imported.
+        done: last word of the message "the part cannot be ...", for example built, used or imported.
 
     Raises:
         ConfigError: the block raised any other error.
@@ -83,8 +83,8 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
         raise ConfigError(f"train.mmseg_config: its model cannot be saved and loaded again: {exc}") from exc
     if foreign := unregistered(stated):
         raise ConfigError(
-            f"train.mmseg_config: its model names {foreign[0]!r}, which is not registered in MMSegmentation; add the "
-            "Python module that registers it to custom_imports"
+            f"train.mmseg_config: its model has the type {foreign[0]!r}, which is not registered in MMSegmentation; "
+            "add the Python module that registers it to custom_imports"
         )
     with translate_recipe_errors("network, with the run's classes and losses,"):
         model = MODELS.build(dict(recipe.model))

@@ -79,7 +79,7 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
 
 
 def _check_confidence(sample: SegDataSample) -> None:
-    """Check that a pipeline has not moved labels to other pixels without moving their confidence.
+    """Check that a pipeline moves the confidence together with the labels.
 
     Raises:
         ConfigError: the confidence map of the sample no longer matches its labels.

@@ -42,7 +42,7 @@ class TrainingPhoto:
 
 @dataclass(frozen=True)
 class MaskLocation:
-    """The location of a photo's mask: the indices of its artifact, of a row group there, and of a row in this group."""
+    """The location of a mask: the index of the artifact, of the row group in it, and of the row in the group."""
 
     image_id: str
     artifact: int

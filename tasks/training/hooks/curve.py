@@ -118,7 +118,7 @@ class CurveHook(Hook):
         self._losses: list[float] = []
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """If the training resumes from a checkpoint, report the number of iterations already done as progress."""
+        """If the training resumes from a checkpoint, count the iterations before the checkpoint as progress."""
         self._count_iterations(runner.train_loop.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

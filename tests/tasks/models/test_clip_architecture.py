@@ -160,7 +160,8 @@ def test_resnet_clips_are_refused():
 def test_weights_of_another_kind_of_network_are_refused():
     state = StateDict(dict(torch.nn.Linear(2, 2).state_dict()), openai=False)
     with pytest.raises(
-        WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, .*found 2 tensors such as weight, bias;"
+        WeightsError,
+        match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight, .*found 2 tensors such as weight",
     ):
         fitting_architecture(state, "ViT-B-16", FILE)
 
@@ -168,5 +169,5 @@ def test_weights_of_another_kind_of_network_are_refused():
 def test_an_empty_tensor_is_an_error():
     state = state_of(TINY)
     state.tensors["visual.conv1.weight"] = torch.empty(64, 3, 0, 0)
-    with pytest.raises(WeightsError, match=r"expected a CLIP ViT with visual\.conv1\.weight, found"):
+    with pytest.raises(WeightsError, match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight; found"):
         fitting_architecture(state, "ViT-B-16", FILE)

@@ -122,7 +122,7 @@ def test_a_network_that_cannot_be_built_is_reported_before_the_run_starts(six):
     network = six.folder / "own.py"
     network.write_text(f'_base_ = {str(TINY_NETWORK)!r}\nmodel = dict(decode_head=dict(type="FCN"))\n')
     training = {"train": {"enabled": True, "init": "none", "mmseg_config": str(network)}}
-    with pytest.raises(ConfigError, match="its model names 'FCN', which is not registered in MMSegmentation"):
+    with pytest.raises(ConfigError, match="its model has the type 'FCN', which is not registered in MMSegmentation"):
         prepared(six, "segmenter", **training)
     assert prepared(six, "masks", **training).photos == 6
 

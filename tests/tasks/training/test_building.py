@@ -24,7 +24,7 @@ def test_a_model_that_cannot_be_loaded_again_is_refused(tiny_config):
 
 
 def test_the_error_for_an_unregistered_module_names_it(tiny_config):
-    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its model names 'NoHead', which is not registered"):
+    with pytest.raises(ConfigError, match=r"^train\.mmseg_config: its model has the type 'NoHead', which is not "):
         built(tiny_config('model = dict(decode_head=dict(type="NoHead"))'))
 
 
