@@ -5,28 +5,22 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
+from clipes.tasks.execution.shard_retries import retry_options, shards_to_make
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.plan.jobs import ShardRecord
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import reason_of
-from clipes.tasks.storage.retry_policy import is_transient, shard_policy
+from clipes.tasks.storage.retry_policy import is_transient
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import StageError, TransientError, UpstreamError
 
-JITTER = 0.5  # each wait varies by up to this share, so that shards do not retry at the same time
 
-
-def retry_condition(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Return whether Prefect may retry a failed task run; Prefect itself limits the number of retries."""
-    return is_transient(state.result(raise_on_failure=False))
-
-
-@task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=retry_condition)
+@task(cache_policy=NO_CACHE, persist_result=False)
 def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -> State[None]:
     """Reuse or make shards of one stage, one after the other; if one of them fails, continue with the next.
 
@@ -46,9 +40,7 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
             lists their errors.
     """
     ledger, stage, attempt, log = stage_shards.ledger, stage_shards.stage.name, _attempt(), get_run_logger()
-    for shard in shards:
-        if attempt > 1 and not is_transient(ledger.failure(stage, shard)):
-            continue
+    for shard in shards_to_make(ledger, stage, shards, attempt):
         ledger.started(stage, shard, attempt)
         try:
             record = stage_shards.make(shard)
@@ -73,14 +65,11 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
 
 def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
     """Return the Prefect task for the shards of a stage, with its name, tags and retries."""
-    retries = config.execution.retries
     return shard_task.with_options(
         name=stage,
         task_run_name=f"{stage} {{label}}",
         tags=[stage, config.name],
-        retries=retries,
-        retry_delay_seconds=shard_policy(retries).waits_s,
-        retry_jitter_factor=JITTER,
+        **retry_options(config.execution.retries),
     )
 
 

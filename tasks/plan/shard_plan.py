@@ -8,7 +8,8 @@ from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage, key_without_upstream
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage_keys import key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 

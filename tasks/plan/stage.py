@@ -1,11 +1,10 @@
-"""The base classes of the stages of the pipeline, and the keys of stages."""
+"""The base classes of the stages of the pipeline."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.row_kinds import RowKind
 from clipes.tasks.plan.row_schema import schema_of
 from clipes.tasks.plan.run_inputs import RunInputs
@@ -140,34 +139,3 @@ class JointStage(Stage):
             job: job of the shard.
             rank: number of this worker, from 1.
         """
-
-
-def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
-    """Return the key of each stage: a digest of its name, its version, its settings and its upstream stages' keys.
-
-    Args:
-        stages: stages in the order of the pipeline.
-        inputs: inputs of the run.
-
-    Returns:
-        Stage name -> key. A stage is left out while a setting of this stage, or of a stage upstream of it, is not
-        known. An example of such a setting is the template that a ranking chooses.
-    """
-    keys: dict[str, str] = {}
-    for stage in stages:
-        reads = stage.reads(inputs)
-        if reads is not None and all(read.name in keys for read in stage.upstream):
-            keys[stage.name] = _key(stage, reads, [keys[read.name] for read in stage.upstream])
-    return keys
-
-
-def key_without_upstream(stage: Stage, inputs: RunInputs) -> str:
-    """Return the key of a stage that has no upstream stages and whose settings are known."""
-    assert not stage.upstream
-    reads = stage.reads(inputs)
-    assert reads is not None
-    return _key(stage, reads, [])
-
-
-def _key(stage: Stage, reads: Mapping[str, Any], upstream: list[str]) -> str:
-    return digest([stage.name, stage.version, dict(reads), upstream])

@@ -4,7 +4,7 @@ from pkgutil import resolve_name
 
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.plan.stage import stage_keys as keys_of_stages
+from clipes.tasks.plan.stage_keys import stage_keys as keys_of_stages
 
 MANIFEST = "manifest"  # the list of a run's photos; it is not a stage, but tables show it like one
 IN_ORDER = (  # "module of this folder:name of a stage in this module"
@@ -39,5 +39,5 @@ def title_of(name: str) -> str:
 
 
 def stage_keys(inputs: RunInputs) -> dict[str, str]:
-    """Return the key of every stage whose settings are known; see `clipes.tasks.plan.stage.stage_keys`."""
+    """Return the key of every stage whose settings are known; see `clipes.tasks.plan.stage_keys.stage_keys`."""
     return keys_of_stages(STAGES.values(), inputs)

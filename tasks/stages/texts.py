@@ -11,7 +11,8 @@ from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, TEXT_ROWS
 from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage, key_without_upstream
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage_keys import key_without_upstream
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.text_features import TextFeatures
 

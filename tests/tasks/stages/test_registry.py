@@ -20,7 +20,7 @@ from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import key_without_upstream
+from clipes.tasks.plan.stage_keys import key_without_upstream
 from clipes.tasks.stages.registry import STAGES, all_names, run_names, stage_keys
 from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.crf import DenseCrfConfig
