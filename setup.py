@@ -1,4 +1,4 @@
-"""Build the package; stop if its wheel would lack code, or would contain code of an earlier build."""
+"""Build the package. Stop if the wheel would lack code, or would contain files of an earlier build."""
 
 from pathlib import Path
 

@@ -4,9 +4,10 @@
 
 The benchmark computes the CAMs of a photo of random pixels. The CLIP network has random weights. The variants are two
 classes in fp32, two classes in bf16, two classes in fp32 without refinement, and four classes in fp32. The benchmark
-also times the refinement of CAMs (eq. (7) of CLIP-ES) separately: as clipes computes it, and with the paper's matrix
-products. Each round times all variants, so that changes in the speed of the machine affect all of them. The benchmark
-prints the fastest time of each variant, in seconds and relative to the first variant.
+also measures two variants of the refinement alone (eq. (7) of CLIP-ES): the computation of clipes, and the matrix
+products of the paper. Every round measures all variants, so that changes in the speed of the machine affect all of
+them. For each variant, the benchmark prints the fastest time in seconds, and the ratio of this time to the time of the
+first variant.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def variants(model: str, width: int, height: int) -> dict[str, Callable[[], object]]:
-    """Return the function to time for each variant, by name."""
+    """Return a dict: each key is the name of a variant, and its value is a function that runs the variant."""
     config = ClipConfig(model=model, pretrained="random:0")
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))

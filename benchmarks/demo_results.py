@@ -1,4 +1,4 @@
-"""Score variants of the demo on new scenes, and write the scores to docs/results.md.
+"""Run variants of the demo on new scenes, and write the scores of the variants to docs/results.md.
 
     python -m benchmarks.demo_results --seeds 101 102 103
 
@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run all variants of the demo and rank the templates for each seed, and write the scores."""
+    """For each seed, run all variants of the demo and rank the templates. Then write the scores."""
     arguments = parse_arguments(__doc__, [101, 102, 103])
     metrics = {
         variant: [run(seed, settings, arguments.store) for seed in arguments.seeds]
@@ -71,7 +71,7 @@ def run(seed: int, settings: Sequence[str], store: str) -> dict[str, Any]:
 
 
 def clipes(command: str, name: str, store: str, *options: str, settings: Sequence[str]) -> None:
-    """Call a clipes command with the demo's config. Use the `clipes` program next to this Python interpreter.
+    """Run a clipes command with the demo's config. The `clipes` program is the one next to this Python interpreter.
 
     Args:
         command: name of the command: run or prompts.
@@ -137,7 +137,7 @@ def score_table(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
 
 
 def seed_table(seeds: Sequence[int], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the lines of a table with one column per seed: mIoU of the pseudo masks, and the chosen template."""
+    """Return the lines of a table: for each seed, the mIoU of the pseudo masks and the chosen template."""
     lines = [f"| mIoU of the pseudo masks, by seed | {' | '.join(map(str, seeds))} |", f"|---|{'---|' * len(seeds)}"]
     for variant, runs in metrics.items():
         cells = [f"{100 * run['pseudo_mask']['miou']:.1f}" for run in runs]
@@ -193,7 +193,7 @@ def best_and_median(rows: Sequence[Mapping[str, Any]], what: str) -> str:
 
 
 def signed(correlation: float | None) -> str:
-    """Format a rank correlation. None means that all scores are equal, and becomes `undefined`."""
+    """Format a rank correlation. If it is None, because all scores are equal, the result is `undefined`."""
     return "undefined" if correlation is None else f"{correlation:+.2f}"
 
 

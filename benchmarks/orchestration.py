@@ -2,10 +2,11 @@
 
     python -m benchmarks.orchestration [--shards 2000 10000]
 
-The benchmark runs the demo, and runs it again with all shards cached. It then does the same with data sets that have
-one tiny photo per shard. It computes the mean computing time of the GPU workers and that of the CPU workers, and
-subtracts the longer of the two from the wall time of the command. The difference is called orchestration. The benchmark
-also prints limits for some of the times. On an otherwise idle machine, the times should be below these limits.
+The benchmark runs the demo, and then data sets that have one tiny photo per shard. It runs each of them twice. In the
+second run, all shards are cached. For each run, the benchmark computes two times: the mean computing time of the GPU
+workers, and the mean computing time of the CPU workers. It subtracts the longer time from the wall time of the command.
+The difference is called orchestration. The benchmark also prints limits for some of the times. On an otherwise idle
+machine, the times should be below these limits.
 """
 
 import argparse

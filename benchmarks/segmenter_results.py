@@ -1,4 +1,4 @@
-"""Score the demo's segmenter, trained with each of two losses, and write the scores to docs/results.md.
+"""Train the demo's segmenter with two different losses, and write the scores to docs/results.md.
 
     python -m benchmarks.segmenter_results --seeds 0 1 2
 
@@ -28,7 +28,7 @@ WHY = (
 
 
 def main() -> None:
-    """Train with each loss and seed, score each segmenter with and without a CRF, and write the scores."""
+    """Train a segmenter with each loss and seed. Score each segmenter with and without a CRF. Write all scores."""
     arguments = parse_arguments(__doc__, [0, 1, 2])
     seeds, store = arguments.seeds, arguments.store
     runs = {(loss, crf): [run(loss, crf, seed, store) for seed in seeds] for loss, crf in product(LOSSES, CRF)}

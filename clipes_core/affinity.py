@@ -1,6 +1,7 @@
-"""Spread CAMs along CLIP's attention: class-aware attention-based affinity (CAA), and its baseline MHSA.
+"""Spread CAMs along CLIP's attention by one of two methods: CAA or MHSA.
 
-CAA spreads a CAM only from the patches inside boxes around the CAM's high values. MHSA spreads it from all patches.
+CAA is class-aware attention-based affinity: it spreads a CAM only from the patches inside boxes around the CAM's high
+values. MHSA is the baseline that the paper compares with CAA: it spreads a CAM from all patches.
 """
 
 import cv2
@@ -35,7 +36,9 @@ def sinkhorn(attn_weights: torch.Tensor, rounds: int) -> torch.Tensor:
 
 
 class Attention:
-    """The attention of one photo in one view. All CAMs of the photo share its cached doubly stochastic form.
+    """The attention of one photo in one view.
+
+    The object caches the doubly stochastic form of the attention, because all CAMs of the photo need this form.
 
     Args:
         weights: (hw, hw) float, at least 0, rows are queries.
@@ -49,7 +52,7 @@ class Attention:
         self._balanced: dict[int, torch.Tensor] = {}
 
     def balanced(self, rounds: int) -> torch.Tensor:
-        """Return the result of `sinkhorn` on the weights in float64, cached per number of rounds.
+        """Convert the weights to float64, and return the result of `sinkhorn`. The result is cached for each `rounds`.
 
         Args:
             rounds: number of rounds, as for `sinkhorn`.
@@ -63,7 +66,7 @@ class Attention:
 
 
 def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread the CAMs of all patches along the attention. This is MHSA, the paper's baseline for CAA.
+    """Spread each CAM along the attention, from all patches. This method is the paper's baseline for CAA.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
@@ -84,7 +87,7 @@ def mhsa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config
 
 
 def caa(cams: torch.Tensor, attention: Attention, photo_rgb: np.ndarray, config: CamConfig) -> torch.Tensor:
-    """Spread each CAM along the attention from the patches inside its boxes.
+    """Spread each CAM along the attention, but only from the patches inside boxes around the CAM's high values.
 
     Args:
         cams: (K, h, w) float32 in [0, 1].
@@ -148,8 +151,8 @@ def refine_cams(cams: torch.Tensor, balanced: torch.Tensor, masks: torch.Tensor,
     Raises:
         ShapeError: `balanced` is not (hw, hw).
 
-    Source: CLIP-ES eq. (7). Differs from the reference: A^t (B * cam) is computed by t products with A, without
-    computing A^t. The result is the same.
+    Source: CLIP-ES eq. (7). Differs from the reference: the function computes A^t (B * cam) as t products
+    of A and a vector, and does not compute the matrix A^t. The result is the same.
     """
     _, height, width = cams.shape
     if balanced.shape != (height * width, height * width):

@@ -22,11 +22,11 @@ class Encoded:
     """The network's output for a batch of photos.
 
     Attributes:
-        features: (B, 1 + hw, C) float32, output of the last block's ln_1: the class token, then the patches (A of
-            CLIP-ES eq. (2)). `embedding` can be differentiated with respect to this tensor.
+        features: (B, 1 + hw, C) float32, output of the last block's ln_1: the class token, then the patches. The
+            patches are the A of CLIP-ES eq. (2). `embedding` can be differentiated with respect to `features`.
         embedding: (B, D) float32 image embeddings before L2 normalisation.
-        attn_weights: (B, hw, hw) float32 attention between patches, averaged over the requested blocks and all their
-            heads; rows are queries. None if no attention was requested.
+        attn_weights: (B, hw, hw) float32 attention between patches, averaged over all heads of the requested
+            blocks; rows are queries. None if no attention was requested.
         grid_hw: (h, w), numbers of rows and columns of patches.
     """
 
@@ -51,8 +51,8 @@ class Backbone:
         dtype: type of the matrix products, as described above: float32, float16 or bfloat16.
 
     Raises:
-        WeightsError: `visual` is not an OpenCLIP ViT, has attention pooling, or has attention layers other than
-            torch.nn.MultiheadAttention.
+        WeightsError: `visual` is not an OpenCLIP ViT, or it has attention pooling, or one of its attention layers is
+            not a torch.nn.MultiheadAttention.
 
     Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: on a GPU, the published program runs the whole network in
     float16. It rounds the positional embedding to float16 even on the CPU, where the rest of the network is float32.
@@ -98,8 +98,8 @@ class Backbone:
 
         Args:
             pixels: (B, 3, H', W') float32; H' and W' are multiples of the patch size.
-            attention_blocks: number of blocks, counted from the last one, whose attention is averaged. If it exceeds
-                the depth, all blocks count. If it is 0, no attention is computed.
+            attention_blocks: N; the attention is averaged over the last N blocks. If N exceeds the depth, the
+                attention is averaged over all blocks. If N is 0, no attention is computed.
 
         Returns:
             Features, embeddings and attention.
@@ -207,12 +207,12 @@ def _heads(attn: torch.nn.MultiheadAttention, normed: torch.Tensor) -> tuple[tor
 
 
 def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute attention, and the mean of its weights over the heads.
+    """Compute attention, and the mean of the attention weights over the heads.
 
-    The function processes a few heads at a time, so that their weights take about `ATTENTION_BYTES_AT_ONCE` bytes.
+    The function processes a few heads at a time, to limit the memory for weights to about `ATTENTION_BYTES_AT_ONCE`.
 
     Returns:
-        The attention's output, (B, heads, N, d), and the mean of its weights over the heads, (B, N, N) float32.
+        The attention's output, (B, heads, N, d), and the mean of the attention weights, (B, N, N) float32.
     """
     batch, heads, tokens, width = q.shape
     at_once = max(1, ATTENTION_BYTES_AT_ONCE.get(q.device.type, 64 << 20) // (4 * batch * tokens**2))
@@ -236,7 +236,10 @@ def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _frozen(visual: Any) -> Any:
-    """Copy the network without gradients. The copy shares the memory of each weight until the weight is converted."""
+    """Return a copy of the network whose weights require no gradients.
+
+    The copy uses the memory of the original weights. A weight of the copy gets new memory only when it is converted.
+    """
     shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
     return copy.deepcopy(visual, shared)
 

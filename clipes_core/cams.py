@@ -1,6 +1,7 @@
 """Compute the initial and refined CAMs of photos, in the steps of figure 2 of CLIP-ES.
 
-photo -> encode -> scores and gradients -> Softmax-GradCAM -> initial CAMs -> refine -> refined CAMs
+The steps are: encode the photo, compute the scores and their gradients, compute the initial CAMs with Softmax-GradCAM,
+and refine the CAMs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -69,8 +70,9 @@ def photo_cams(
         config: section `cam` of the configuration.
 
     Returns:
-        The CAMs of each photo on its patch grid at scale 1, averaged over scales and mirror images. With CAM fusion
-        (`prompts.fusion` is `cam`), the CAM and the score of a class are also averaged over the synonyms of the class.
+        For each photo, the scores and the CAMs, averaged over the scales and the mirrored photo. A CAM has one value
+        per patch of the photo at scale 1. With CAM fusion (`prompts.fusion` is `cam`), the CAM and the score of a class
+        are also averaged over the synonyms of the class.
 
     Raises:
         ShapeError: there is no photo, the photos differ in size, `class_ids` does not have one list per photo, a photo
@@ -109,7 +111,7 @@ def check_batch(images: Sequence[Image.Image], class_ids: Sequence[Sequence[int]
 
 
 def encode_photos(backbone: Backbone, photos: Sequence[Image.Image], config: CamConfig) -> Encoded:
-    """Encode a batch of photos, and also compute their attention if the refinement needs it.
+    """Encode a batch of photos. The result includes the attention only if the refinement needs it.
 
     Args:
         backbone: CLIP's image network.
@@ -163,9 +165,10 @@ def _score_class_texts(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Score the S texts that belong to the classes of one photo.
 
-    With CAM fusion, a class can have several texts. The texts compete in several passes. Each pass is a softmax over
-    one text per class and all background words. A class with n texts uses them one after another, and starts again with
-    its first text after n passes. The scores and gradients of these texts come from the first n passes.
+    With CAM fusion, a class can have several texts. The function then computes several softmaxes, called passes. Each
+    pass is over one text per class and all background words. Each pass uses the next text of a class. After the last
+    text of a class, the next pass uses the first text again. The result for a class with n texts has the scores and
+    gradients of the first n passes.
 
     Returns:
         (S,) scores, and (S, D) gradients of the scores with respect to the embedding. Both are ordered class by class.
@@ -181,20 +184,23 @@ def _score_class_texts(
 
 
 def _padded(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack the (S, D) gradients of photos that differ in S, padded with zero gradients, whose CAMs are all zero."""
+    """Stack the (S, D) gradients of several photos. S is the number of texts, which differs between photos.
+
+    The function adds rows of zeros until each photo has the same number of rows. The CAM of such a row is all zero.
+    """
     slots = max(map(len, gradients))
     return torch.stack([F.pad(each, (0, 0, 0, slots - len(each))) for each in gradients])
 
 
 def _class_means(of_texts: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """Average the values of the texts of each class: (S, ...), ordered class by class, becomes (K, ...)."""
+    """Average the (S, ...) values over the texts of each class. The S texts are ordered class by class."""
     return torch.stack([own.mean(dim=0) for own in of_texts.split(counts)])
 
 
 def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
     """Yield the attention of each photo, or None for each photo if no attention was computed.
 
-    Each attention caches a large matrix. To save memory, use it before you request the next one, and do not keep it.
+    Each `Attention` object caches a large matrix. To save memory, drop each object before you request the next object.
     """
     if encoded.attn_weights is None:
         yield from [None] * len(encoded.embedding)
@@ -203,7 +209,7 @@ def photo_attentions(encoded: Encoded) -> Iterator[Attention | None]:
 
 
 def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image.Image, config: CamConfig) -> PhotoCams:
-    """Refine the CAMs of one photo with the refinement that `cam.refine` names.
+    """Refine the CAMs of one photo with the refinement method in `cam.refine`.
 
     Args:
         initial: initial CAMs of the photo's K classes.

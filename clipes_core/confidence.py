@@ -49,7 +49,7 @@ def confidence_from_cams(cams: np.ndarray) -> np.ndarray:
 
 
 def quantise(confidence: np.ndarray) -> np.ndarray:
-    """Round a confidence map to 8-bit levels. Artifacts store these levels, and thresholds are compared with them.
+    """Round a confidence map to 8-bit levels. Artifacts store these levels. Thresholds are compared with these levels.
 
     Args:
         confidence: (H, W) float, in [0, 1].

@@ -1,4 +1,4 @@
-"""The dense CRF, which fits class scores to a photo's edges. Pseudo masks and segmenter predictions can use it."""
+"""The dense CRF, which fits class scores to a photo's edges. It refines pseudo masks and segmenter predictions."""
 
 from typing import Literal
 
@@ -32,8 +32,8 @@ def dense_crf(
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
 
-    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As there, the scores are clipped to
-        [1e-5, 1] and are not renormalised, and their -log is the unary.
+    Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As in the published program, the
+        scores are clipped to [1e-5, 1] without renormalisation, and the unary is -log of the clipped scores.
     """
     _check_image(image_rgb)
     if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:

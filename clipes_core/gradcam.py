@@ -1,4 +1,7 @@
-"""Softmax-GradCAM: maps of the parts of a photo that support a class over the other classes and the background."""
+"""Softmax-GradCAM: for each class, a map of the parts of a photo that raise the score of the class.
+
+With the softmax, each class competes with the other classes and with the background words.
+"""
 
 import torch
 
@@ -38,7 +41,7 @@ def score_gradients(
     classes: int,
     softmax: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the scores of the classes, and their gradients with respect to the embedding, in float64.
+    """Compute the scores of the classes, and the gradients of these scores with respect to the embedding.
 
     Args:
         embedding: (D,), not normalised.
@@ -48,7 +51,7 @@ def score_gradients(
         softmax: as in `class_scores`.
 
     Returns:
-        (K,) scores and (K, D) gradients.
+        (K,) float64 scores and (K, D) float64 gradients.
 
     Source: CLIP-ES eq. (2), (4). Differs from the reference: the computation uses float64. In float32, 1 - s rounds to
     0 if the score s is nearly 1, and the gradient becomes 0.
@@ -67,9 +70,9 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
 
     Args:
         encoded: the network's output for B photos. Its autograd graph can be used again after the call.
-        gradients: (B, K, D) gradients of K scores with respect to each embedding. Their scale does not matter: the
-            function rescales each gradient to prevent underflow in half precision. An all-zero gradient gives an
-            all-zero CAM.
+        gradients: (B, K, D) gradients of K scores with respect to each embedding. The scale of a gradient does not
+            matter, because the function rescales each gradient to prevent underflow in half precision. An all-zero
+            gradient gives an all-zero CAM.
 
     Returns:
         (B, K, h, w) float32 in [0, 1], min-max normalised.
@@ -77,7 +80,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: `gradients` is not (B, K, D).
 
-    Source: CLIP-ES eq. (1), (2); the published program, which also normalises each CAM twice in a row.
+    Source: CLIP-ES eq. (1), (2); the published program. As in that program, each CAM is normalised twice in a row.
     Differs from the reference: the gradients are rescaled.
     """
     batch, dim = encoded.embedding.shape

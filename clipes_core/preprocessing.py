@@ -36,7 +36,7 @@ def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) ->
     Returns:
         (h, w): the scaled height and width, each divided by `patch_size` and rounded up.
 
-    Source: the published program rounds both sides up to whole patches.
+    Source: the published program, which rounds both sides up to whole patches.
     """
     height, width = size_hw
     return math.ceil(scale * height / patch_size), math.ceil(scale * width / patch_size)

@@ -21,8 +21,8 @@ class Text:
     Attributes:
         class_id: id of the class, 1..K; 0 for a background word.
         name: name of the class, or the background word.
-        phrases: phrases whose features are averaged. With feature fusion (`prompts.fusion` is `feature`), these are all
-            synonyms of the class. Otherwise, there is only one phrase.
+        phrases: phrases whose features are averaged. With feature fusion (`prompts.fusion` is `feature`), a class has
+            one phrase per synonym. In all other cases, there is only one phrase.
     """
 
     class_id: int
@@ -31,9 +31,12 @@ class Text:
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
-    """List the texts of a vocabulary: first the texts of the classes, ordered by class id, then the background words.
+    """Return the texts of the classes in the order of the class ids, followed by one text per background word.
 
-    Source: CLIP-ES sec. 3.2 (fusion of synonyms in the sentence, the feature or the CAM), sec. 3.1 (background words).
+    Without `prompts.background`, the background words are left out.
+
+    Source: CLIP-ES sec. 3.1 for background words; sec. 3.2 for the fusion of synonyms in the sentence, the text feature
+    or the CAM.
     """
     texts: list[Text] = []
     for class_id, entry in enumerate(vocabulary.classes, start=1):
@@ -59,14 +62,14 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Args:
         clip: an OpenCLIP model.
-        tokenizer: function that takes a list of N texts and, optionally, a context length that replaces CLIP's. It
-            returns (N, context length) int64 tokens, padded with zeros.
+        tokenizer: function `tokenizer(texts, context_length)`. It returns the tokens of the texts, padded with zeros to
+            (number of texts, context length) int64. The default of `context_length` is CLIP's context length.
         phrases: one or more phrases. The features of each phrase are first averaged over the templates. The resulting
             features are then averaged over the phrases.
         templates: one or more templates, each of which contains {}.
 
     Returns:
-        (D,) float32, L2-normalised after each average.
+        (D,) float32. Each of the two averages is followed by an L2 normalisation.
 
     Raises:
         PromptError: a sentence has more tokens than CLIP reads.
@@ -87,7 +90,7 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     """Tokenize texts, and refuse a text that the tokenizer would truncate.
 
     Raises:
-        PromptError: a text has more tokens than CLIP reads. The message names the text and the limit.
+        PromptError: a text has more tokens than CLIP reads. The message contains the text and the limit.
     """
     tokens = tokenizer(texts)
     context_length = tokens.shape[1]

@@ -1,4 +1,4 @@
-"""Compute pseudo masks and confidence maps from CAMs. A segmentation network can train on them."""
+"""Compute pseudo masks and confidence maps from CAMs, as training data for a segmentation network."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class PseudoMask:
 
     Attributes:
         mask: (H, W) uint8, 0 for background, otherwise one of the photo's class ids; never IGNORE_INDEX.
-        confidence: (H, W) uint8, round(255 c) of the confidence c in [0, 1].
+        confidence: (H, W) uint8, round(255 c), where c in [0, 1] is the confidence of the pixel.
     """
 
     mask: np.ndarray
@@ -45,20 +45,21 @@ def pseudo_mask(
         refined_cam: (K, h, w) float on the patch grid, in [0, 1].
         class_ids: (K,) int, class ids in [1, 254], in the order of `refined_cam`; may be empty.
         crf: settings of the CRF. If `enabled` is false, the mask is the argmax over the background score and the CAMs.
-        confidence: source of the confidence. `crf`: a pixel's largest CRF posterior or, without a CRF, its largest
-            score. `cam`: eq. (8).
+        confidence: settings of the confidence. If `source` is `crf`, a pixel's confidence is its largest CRF posterior,
+            or its largest score if the CRF is disabled. If `source` is `cam`, the confidence follows eq. (8).
 
     Returns:
-        Mask and confidence at the photo's size. If several scores of a pixel are equally high, the background wins,
-        then the first class. If there are no classes, the mask is all background with confidence 1, and no CRF runs.
+        Mask and confidence at the photo's size. If the highest scores of a pixel are equal, background has priority
+        over classes, and classes have priority in the order of `class_ids`. If the photo has no classes, every pixel is
+        background with confidence 1, and the CRF is skipped.
 
     Raises:
         ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with
             h, w >= 1; or the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
 
-    Source: CLIP-ES sec. 3.4, eq. (8); the published program's eval_cam_with_crf.py.
-    Differs from the reference: this function resizes the CAMs from the patch grid to the photo's size. The reference
-    stores the resized CAMs, rounded to float16.
+    Source: CLIP-ES sec. 3.4, eq. (8); eval_cam_with_crf.py of the published program.
+    Differs from the reference: this function gets CAMs on the patch grid and resizes them to the photo's size. The
+    reference reads CAMs that were stored at the photo's size, rounded to float16.
     """
     _check_ids(class_ids, len(refined_cam))
     height, width = image_rgb.shape[:2]
@@ -115,8 +116,8 @@ def background_score(peak: np.ndarray, power: float) -> np.ndarray:
     Returns:
         (1 - peak)^p, same shape and dtype, in [0, 1].
 
-    Source: the published program. It uses p = 1 for pseudo masks. To evaluate CAMs, it tries several powers and reports
-    the best result.
+    Source: the published program. It uses p = 1 for pseudo masks. To evaluate CAMs, it tries several exponents and
+    reports the best result.
     """
     return np.clip(1 - peak, 0, 1) ** power
 
@@ -141,19 +142,19 @@ def scores_with_background(cams: np.ndarray, power: float) -> np.ndarray:
 
 
 def ignore_unsure(mask: np.ndarray, confidence_u8: np.ndarray, mu: float) -> np.ndarray:
-    """Return a copy of a mask in which the pixels of low confidence are set to IGNORE_INDEX.
+    """Copy a mask, and set the pixels of low confidence to IGNORE_INDEX in the copy.
 
     Args:
         mask: (H, W) uint8.
-        confidence_u8: (H, W) uint8, round(255 c).
-        mu: threshold of the confidence, in [0, 1]. A pixel is ignored if confidence_u8 / 255 < mu. For example, 0.95
-            ignores the levels 0 to 242.
+        confidence_u8: (H, W) uint8, round(255 c), where c in [0, 1] is the confidence of the pixel.
+        mu: threshold of the confidence, in [0, 1]. A pixel is ignored if confidence_u8 / 255 < mu. If mu is 0.95, for
+            example, pixels with a `confidence_u8` from 0 to 242 are ignored.
 
     Returns:
         (H, W) uint8, a copy of `mask` with IGNORE_INDEX at the ignored pixels.
 
     Raises:
-        ShapeError: `mask` and `confidence_u8` differ in shape, or are not both uint8.
+        ShapeError: `mask` and `confidence_u8` differ in shape, or one of them is not uint8.
 
     Source: CLIP-ES sec. 3.4, eq. (9).
     """

@@ -41,16 +41,16 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.
 
     Args:
         image: photo as PIL opened it, at its first frame. The function decodes the photo if necessary.
-        exif: `apply` rotates or mirrors the photo as its EXIF orientation says; `ignore` does not. PIL itself always
-            applies the orientation of TIFF and AVIF.
+        exif: `apply` rotates or mirrors the photo as its EXIF orientation says; `ignore` does not. For TIFF, the
+            argument has no effect, because PIL itself always applies the orientation.
 
     Returns:
         A new image of mode RGB without metadata, and notes: one for each conversion, one if an EXIF orientation was
         applied or ignored, and one if the photo has several frames. Only the first frame is used.
 
     Raises:
-        PhotoError: TOO_SMALL if a side is shorter than MIN_SIDE; UNDECODABLE if no conversion to RGB is defined for the
-            pixels (floating point, or integers beyond 16 bits).
+        PhotoError: TOO_SMALL if a side is shorter than MIN_SIDE; UNDECODABLE if the pixels cannot be converted to
+            RGB, for example because they are floating-point numbers or integers of more than 16 bits.
         OSError: PIL cannot decode the file, because it is truncated or broken.
     """
     if min(image.size) < MIN_SIDE:
@@ -77,7 +77,7 @@ def _converted(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    """Reduce 16-bit greyscale to its upper byte, as PIL does for 16-bit colour. PIL clips 16-bit greyscale at 255."""
+    """Reduce 16-bit greyscale to its upper byte. PIL itself does this for colour, but clips greyscale at 255."""
     grey = np.asarray(image)
     if grey.min() < 0 or grey.max() > 65535:
         reason = (

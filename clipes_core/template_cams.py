@@ -1,4 +1,4 @@
-"""Compute the CAMs of photos once per template, so that templates can be compared by their masks."""
+"""Compute the CAMs of photos once per template, so that the CAMs of different templates can be compared."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def template_cams(
 ) -> list[list[PhotoCams]]:
     """Compute the CAMs of a batch of photos with each of several templates.
 
-    The encoding and the affinity of a photo are computed once per view, and used for all templates.
+    The encoding and the affinity of a photo are computed once per view. They are the same for all templates.
 
     Args:
         backbone: as for `clipes_core.cams.photo_cams`.
@@ -39,7 +39,7 @@ def template_cams(
         config: as for `photo_cams`.
 
     Returns:
-        One list per photo, with one entry per template: the CAMs that `photo_cams` returns with that template's texts.
+        One list per photo, with one entry per template: the CAMs that `photo_cams` returns for this template.
 
     Raises:
         ShapeError: as for `photo_cams`.

@@ -11,7 +11,7 @@ from clipes_core.text_features import competitors, text_counts
 
 @dataclass(frozen=True, eq=False)
 class CandidateFeatures:
-    """The text features that each of T templates gives to the S texts of a vocabulary.
+    """The features of the S texts of a vocabulary, computed separately for each of T templates.
 
     Attributes:
         class_ids: (S,) int, class id of each text; 0 for a background word.
@@ -30,13 +30,13 @@ class CandidateFeatures:
             logit_scale: CLIP's logit scale, after exp.
 
         Returns:
-            (T, K) float64: softmax over the present classes and the background words. With CAM fusion
+            (T, K) float64: softmax over the photo's classes and the background words. With CAM fusion
             (`prompts.fusion` is `cam`), the score of a class is the mean over its synonyms.
 
         Raises:
             ShapeError: `present` is empty, a class has no texts, or `embedding` is not (D,).
 
-        Source: CLIP-ES sec. 3.2, s of eq. (5); the softmax of eq. (3).
+        Source: CLIP-ES: s in eq. (5) of sec. 3.2, computed with the softmax of eq. (3).
         """
         if embedding.shape != self.features.shape[2:]:
             raise ShapeError(f"embedding must be {self.features.shape[2:]} like a text feature, got {embedding.shape}")
@@ -48,12 +48,12 @@ class CandidateFeatures:
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
-    """Compute the sharpness of each template: how unevenly the template scores the classes of a photo.
+    """Compute the sharpness of each template: how much the template's scores vary between the classes of a photo.
 
     Args:
         scores: one (T, K) array per photo: the scores that T templates give to the photo's K classes. The scores come
-            from a softmax over these classes and the background words. A photo without classes (K = 0) does not count.
-            The function reads one array at a time and keeps none.
+            from a softmax over these classes and the background words. A photo without classes (K = 0) is skipped.
+            The function reads one array at a time, and does not hold earlier arrays in memory.
 
     Returns:
         (T,) float64; lower is better. For each photo, the function computes the variance and the mean of the K scores.
@@ -64,7 +64,7 @@ def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:
         ValueError: no photo has a class.
 
     Source: CLIP-ES sec. 3.2, eq. (5). The authors' code for this equation is lost. The population variance, and the
-    softmax over present classes and background words, are our choices.
+    softmax over the photo's classes and the background words, are our choices.
     """
     variance, mean, photos = np.zeros(1), np.zeros(1), 0
     for photo in scores:
@@ -84,7 +84,7 @@ class RankedTemplate:
     Attributes:
         rank: rank of the template. Rank 1 is the best template, which has the lowest sharpness.
         template: the template, in which {} stands for the class words.
-        sharpness: value of eq. (5); lower is better.
+        sharpness: value of CLIP-ES eq. (5) for the template; lower is better.
     """
 
     rank: int
@@ -131,7 +131,8 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
         second: N numbers.
 
     Returns:
-        The correlation, in [-1, 1]; nan if N is 0, or if all values of `first` or all values of `second` are equal.
+        The correlation, in [-1, 1]; nan if N is 0, if all values of `first` are equal, or if all values of
+        `second` are equal.
 
     Raises:
         ShapeError: `first` and `second` differ in length.

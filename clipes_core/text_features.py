@@ -16,7 +16,7 @@ class TextFeatures:
 
     Attributes:
         class_ids: (T,) int, class id of each text; 0 for a background word. With CAM fusion (`prompts.fusion` is
-            `cam`), a class has one text per synonym. Otherwise, it has one text.
+            `cam`), a class has one text per synonym. Otherwise, each class has one text.
         features: (T, D) float32, L2-normalised.
         logit_scale: CLIP's logit scale, after exp.
     """
@@ -32,9 +32,10 @@ class TextFeatures:
             class_ids: (K,) ids of the photo's classes.
 
         Returns:
-            (P, K + M, D) float32 features of P passes. Each pass is a separate softmax. It has one text per class, in
-            the order of `class_ids`, followed by the M background words. P is the largest number of texts of any of
-            these classes. A class with fewer than P texts repeats its texts, so that it competes in every pass.
+            (P, K + M, D) float32 features of P passes. Each pass is a separate softmax. A pass has one text per class,
+            in the order of `class_ids`, followed by the M background words. P is the number of texts of the
+            class with the most texts. A class with fewer than P texts repeats its texts, so that it competes in every
+            pass.
 
         Raises:
             ShapeError: `class_ids` is empty, or a class has no texts.
@@ -42,7 +43,7 @@ class TextFeatures:
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class. The CAM and the score of a class with n texts come from the first n passes.
+        """Count the texts of each class. If a class has n texts, its CAM and its score come from the first n passes.
 
         Args:
             class_ids: (K,) ids of the photo's classes.
@@ -64,7 +65,7 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
         present: (K,) ids of the photo's classes.
 
     Returns:
-        (P, K + M) int indices into `text_ids`, for P passes as in `TextFeatures.passes`.
+        (P, K + M) int: indices into `text_ids`. For the P passes and the M background words, see `TextFeatures.passes`.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.

@@ -76,7 +76,7 @@ def average_maps(maps: Sequence[np.ndarray], views: Sequence[View], grid_hw: tup
 
 
 def average(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Average arrays of the same shape.
+    """Compute the mean of arrays of the same shape.
 
     Args:
         values: one or more float32 arrays.

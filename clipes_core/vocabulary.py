@@ -17,14 +17,15 @@ class ClassEntry(Section):
 
     name: str = Field(min_length=1, description="Name of the class, as the labels spell it.")
     words: str | None = Field(
-        None, min_length=1, description="Text that CLIP reads for the class; it may list synonyms. null: the name."
+        None, min_length=1, description="Text that CLIP reads for the class; may contain synonyms. null: the name."
     )
     synonyms: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),
-        description="One text per synonym, for feature and CAM fusion; empty: `words`, or the name if `words` is null.",
+        description="Texts for feature fusion and CAM fusion, one per synonym. empty: a single text, which is `words` "
+        "or, if `words` is null, the name.",
     )
     aliases: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Other names of the class in list files and in COCO's annotation files."
+        (), description="Other names that list files (CSV) or COCO's annotation files may use for the class."
     )
     colour: tuple[Channel, Channel, Channel] | None = Field(
         None, description="RGB colour in masks; null: the colour of the class id in VOC's colour map."
@@ -37,7 +38,7 @@ class ClassEntry(Section):
 
     @property
     def separate_words(self) -> tuple[str, ...]:
-        """Return the class words for feature and CAM fusion: one text per synonym, and always at least one."""
+        """Return the class words for feature and CAM fusion: the synonyms, or `sentence_words` if there are none."""
         return self.synonyms or (self.sentence_words,)
 
 
@@ -66,12 +67,12 @@ class Vocabulary(Section):
 
     @property
     def known_names(self) -> dict[str, int]:
-        """Map each class name and alias to its class id."""
+        """Map each class name and each alias to the id of the class."""
         return self.ids | {alias: self.ids[entry.name] for entry in self.classes for alias in entry.aliases}
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """Return 256 RGB colours, one per id: the colour that the vocabulary sets or, without one, VOC's colour."""
+        """Return 256 RGB colours, one per id. An id without a colour in the vocabulary has VOC's colour."""
         colours = [_voc_colour(class_id) for class_id in range(256)]
         for class_id, entry in enumerate(self.classes, start=1):
             colours[class_id] = entry.colour or colours[class_id]
@@ -81,8 +82,8 @@ class Vocabulary(Section):
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
     """Compute the colour that the VOC development kit gives to an id.
 
-    The kit splits the id into groups of three bits, starting with the lowest bits. The first group sets the highest bit
-    of R, of G and of B. The second group sets the second-highest bits, and so on.
+    The kit splits the id into groups of three bits, starting with the lowest bits. The three bits of the first
+    group become the highest bits of R, G and B. The second group becomes their second-highest bits, and so on.
     """
     channels = [0, 0, 0]
     for place in range(8):

@@ -66,7 +66,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; default: the name in CONFIG.")] = None,
     store: StoreOrConfigs = None,
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Last stage to run; default: run all stages.")
+        str | None, typer.Option(metavar="STAGE", help="Last stage to run; without this option, all stages run.")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what the run would reuse and compute, and exit.")] = False,
     fresh: Fresh = False,
@@ -124,7 +124,7 @@ def prompts(
     store: StoreOrConfigs = None,
     templates: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File with one template per line; default: 82 templates that clipes ships."),
+        typer.Option(metavar="FILE", help="File with one template per line; default: the 82 templates of clipes."),
     ] = None,
     with_miou: Annotated[
         bool, typer.Option("--with-miou", help="Also score the CAMs of some templates against true masks.")
@@ -132,7 +132,7 @@ def prompts(
     miou_templates: Annotated[
         int,
         typer.Option(
-            min=2, help="With --with-miou: number of templates whose CAMs are scored, spread evenly over the ranking."
+            min=2, help="With --with-miou: number of templates (evenly spaced in the ranking) whose CAMs are scored."
         ),
     ] = 20,
     miou_photos: Annotated[
@@ -203,7 +203,7 @@ def export(
         typer.Option(
             min=0,
             max=1,
-            help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0 sets no pixel.",
+            help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0: set no pixel.",
         ),
     ] = 0.95,
     segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
@@ -260,7 +260,7 @@ def gc(
     ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Delete artifacts that no run uses. Artifacts of runs that are running or may be resumed are kept."""
+    """Delete artifacts that no run uses. The artifacts of active runs and of runs that can be resumed are kept."""
     from clipes.flows.terminal_tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 

@@ -14,7 +14,7 @@ def described_run(path: str) -> dict[str, Any]:
 
     Returns:
         Two entries. `config` has the keys and values that the file sets; relative paths and {date} stay unchanged.
-        `folder` is the absolute path of the current folder. Relative paths start at this folder.
+        `folder` is the absolute path of the current folder. Relative paths in `config` start at this folder.
 
     Raises:
         ConfigError: the file is missing, or a key or value is invalid.

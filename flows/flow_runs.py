@@ -48,9 +48,10 @@ def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Resul
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that this process executes the flow run, and mark runs as Crashed if their process has died.
+    """Record that this process executes the flow run, and mark this host's dead flow runs as Crashed.
 
-    Prefect calls this hook when the flow run enters the state Running.
+    A flow run is dead if its process has died or now executes a different run. Prefect calls this hook when the flow
+    run enters the state Running.
     """
     pid = os.getpid()
     with get_client(sync_client=True) as client:
@@ -68,7 +69,8 @@ def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str
 
     Args:
         client: client of the Prefect server.
-        own: id of the run that this process executes now. Other runs whose labels name this process have crashed.
+        own: id of the run that this process executes now. Any other run that is recorded for this process is marked as
+            Crashed, because the process now executes a different run.
 
     Returns:
         Names of the marked runs.
@@ -96,7 +98,7 @@ def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:
 
 
 def _is_dead(run: FlowRun, own: UUID | None) -> bool:
-    """Return whether the process of a clipes run on this host has died, or now executes the run `own`."""
+    """Return whether a clipes run on this host is dead: its process has died, or now executes the run `own`."""
     if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
         return False  # The worker of the deployment ends the run and sets its state.
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))

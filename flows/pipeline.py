@@ -40,9 +40,9 @@ def pipeline(
         until: The last stage to run.
         fresh: If true, reuse nothing from the store, and compute all stages of this run again.
         verify: If true, read every artifact completely before it counts as cached, and rebuild damaged artifacts. If
-            false, check only the Parquet footer of most artifacts.
+            false, check most artifacts by their Parquet footer only.
         retry_errors: If true, also retry photos that failed for a permanent cause, such as a missing or damaged file.
-            This helps after files or permissions were repaired. Photos that failed for a transient cause are always
+            Use this after repairing files or permissions. Photos that failed for a transient cause are always
             retried.
 
     Returns:

@@ -37,7 +37,7 @@ class PromptSelection:
     Attributes:
         summary: metrics of the ranking, and the location of its files.
         ranking: the templates, ranked by sharpness.
-        sample: CAM scores of some templates; None if none were requested.
+        sample: CAM scores of some templates; None if no CAM scores were requested.
     """
 
     summary: RunSummary
@@ -64,9 +64,9 @@ def prompt_selection(
         miou_photos: Number of photos on which these CAMs are scored.
         fresh: If true, reuse nothing from the store, and compute all stages of the ranking again.
         verify: If true, read every artifact completely before it counts as cached, and rebuild damaged artifacts. If
-            false, check only the Parquet footer of most artifacts.
+            false, check most artifacts by their Parquet footer only.
         retry_errors: If true, also retry photos that failed for a permanent cause, such as a missing or damaged file.
-            This helps after files or permissions were repaired. Photos that failed for a transient cause are always
+            Use this after repairing files or permissions. Photos that failed for a transient cause are always
             retried.
 
     Returns:
@@ -89,7 +89,7 @@ def prompt_selection(
 
 
 def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:
-    """Rank the candidate templates of a run, and return a copy of the run that uses the best one."""
+    """Rank the candidate templates of a run, and return a copy of the run with the best template."""
     ranking = rank(run, record, scheduler)
     best = ranking.ranked[0]
     logger.info(
@@ -119,7 +119,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
 def score_sample(
     run: PreparedRun, record: RunRecord, scheduler: Scheduler, ranking: TemplateRanking, templates: int
 ) -> ScoredSample:
-    """Score the CAMs of templates spread over a ranking, and write a comparison of their sharpness with their mIoU."""
+    """Score the CAMs of evenly spaced templates of a ranking, and write a comparison of their mIoU and sharpness."""
     run = run.with_inputs(run.inputs.with_sampled(sampled_templates(ranking, templates)))
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)

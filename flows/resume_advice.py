@@ -1,4 +1,4 @@
-"""Advice on resuming a failed run of a deployment, which has no command line to repeat."""
+"""Advice on how to resume a failed run that a deployment started. Such a run has no command line to repeat."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from clipes_core.errors import StageError
 
 @contextmanager
 def explain_retry() -> Iterator[None]:
-    """If a deployment started the run and the block raises a StageError, extend its message with advice on a retry.
+    """If a deployment started the run, add advice on a retry to the message of any StageError that the block raises.
 
     For runs from the command line, `clipes.flows.cli` adds its own advice.
 

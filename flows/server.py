@@ -38,7 +38,7 @@ class Server:
 
     Attributes:
         url: URL of the server's API.
-        shared: process of the shared server; None if PREFECT_API_URL names the server.
+        shared: process of the shared server; None if `url` comes from PREFECT_API_URL.
     """
 
     url: str
@@ -48,12 +48,12 @@ class Server:
         """Call `run` as soon as the server answers, and call it again if the shared server dies during the call.
 
         Args:
-            run: function that starts flow runs, which the server records. Its argument is true if the server died
-                during an earlier call.
+            run: function that starts flow runs, which the server records. The argument of `run` is true if the
+                server died during an earlier call.
 
         Raises:
-            ConfigError: the server that PREFECT_API_URL names does not answer.
-            StageError: the shared server did not start, or the server that PREFECT_API_URL names stopped answering.
+            ConfigError: the server at PREFECT_API_URL does not answer.
+            StageError: the shared server did not start, or the server at PREFECT_API_URL stopped answering.
             Exception: an error of `run` that was not caused by the loss of the server.
         """
         resumes = False
@@ -73,7 +73,7 @@ class Server:
                             raise
                         message = f"the Prefect server at {self.url} stopped answering: start it, then resume the run"
                         raise StageError(message) from exc
-                logger.warning("the run failed because its Prefect server died; clipes resumes it with the new server")
+                logger.warning("the Prefect server died during the run; clipes resumes the run with the new server")
                 resumes = True
 
     def _wait(self, keeper: "_Keeper") -> None:
@@ -143,7 +143,7 @@ class _Keeper:
 
 @contextmanager
 def provide_server() -> Iterator[Server]:
-    """Yield the server that PREFECT_API_URL names. If it is unset, yield the user's shared server on this machine.
+    """Yield the server at PREFECT_API_URL. If this variable is unset, yield the user's shared server on this machine.
 
     A shared server may still be starting when the block begins, and it lives at least as long as the block. Processes
     that the block starts use the same server.
@@ -176,7 +176,7 @@ def _answers() -> bool:
 
 
 def _drain() -> None:
-    """Send Prefect's remaining logs and events now, because the server is gone at exit, and Prefect waits a minute."""
+    """Send Prefect's logs and events while the server lives. At exit, Prefect waits a minute for a dead server."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
 

@@ -43,8 +43,8 @@ class SharedServer:
         folder: folder of the server's locks and log.
         port: port of the server on this machine.
         pid: id of the server's process.
-        pid_started: start time of the process [s since 1970]. It is needed because another process may later get the
-            same id.
+        pid_started: start time of the process [s since 1970]. Together with `pid`, it identifies the process,
+            because a later process may get the same id.
     """
 
     folder: Path
@@ -70,7 +70,7 @@ class SharedServer:
 
 @contextmanager
 def join_shared_server(folder: Path) -> Iterator[SharedServer]:
-    """Yield the server of a folder and keep it alive during the block. If none is running, start one.
+    """Yield the server of a folder, and keep the server alive during the block. If no server is running, start one.
 
     Args:
         folder: folder for the server's locks and log. It must be on a local disk. Servers with different Prefect
@@ -84,7 +84,7 @@ def join_shared_server(folder: Path) -> Iterator[SharedServer]:
 def restart(server: SharedServer) -> SharedServer:
     """Replace a dead server with a new one at the same URL, and return the new server.
 
-    If several processes call this for the same dead server, only one of them starts the new server.
+    If several processes call this for the same dead server, one of them starts the new server, and all return it.
     """
     return _find_or_start(server.folder, lambda: server.port)
 

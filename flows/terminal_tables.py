@@ -43,7 +43,7 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
 
 
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
-    """Print the counts and scores of a run, the number of photos without a result, and the paths of its files."""
+    """Print the counts and scores of a run, the number of photos without a result, and the paths of the run's files."""
     print_metrics(console, summary.metrics)
     shards = [counts for stage, counts in summary.metrics["stages"].items() if stage != MANIFEST]
     if shards and all(counts["cached_shards"] == counts["shards"] for counts in shards):

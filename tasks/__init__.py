@@ -1,1 +1,1 @@
-"""The stages and everything they need: they load, call the core, write atomically and return a small record."""
+"""All code of clipes that touches files, processes or the network, such as the stages of the pipeline."""

@@ -32,7 +32,7 @@ class NamedFunction:
 
 
 def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
-    """Return the table row that a setting names.
+    """Return the table row with a given name.
 
     Args:
         table: name -> row.
@@ -48,7 +48,9 @@ def look_up(table: Mapping[str, Row], name: str, setting: str) -> Row:
 
 
 class NameIn:
-    """Pydantic annotation for a string that must be a key of a table. Keys that are added to the table later count too.
+    """Pydantic annotation for a string that must be a key of a table.
+
+    Keys that are added to the table after the annotation was created are valid as well.
 
     Args:
         table: mapping whose keys are the valid strings.

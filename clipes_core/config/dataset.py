@@ -17,9 +17,9 @@ class DatasetConfig(Section):
     )
     root: str | None = Field(
         None,
-        description="Folder of the data set: a path or any fsspec URI. The formats voc and coco need it. The format "
-        "scenes writes the generated photos to this folder. The format list resolves relative paths against this "
-        "folder. If null, scenes uses a folder in the store, and list uses the folder of the list file.",
+        description="Folder of the data set: a path or any fsspec URI. Formats voc and coco: the folder is required. "
+        "Format scenes: clipes writes the generated photos to this folder; null means a folder in the store. Format "
+        "list: relative paths start from this folder; null means the folder of the list file.",
     )
     split: str = Field(
         "train_aug",
@@ -29,29 +29,29 @@ class DatasetConfig(Section):
     )
     classes: str = Field(
         "voc12",
-        description="Vocabulary, which defines the classes and their words: voc12, coco14, scenes, or the path or URI "
-        "of a YAML file.",
+        description="Vocabulary: voc12, coco14, scenes, or the path or URI of a YAML file. A vocabulary defines the "
+        "classes and their words.",
     )
     truth: str | None = Field(
         None,
-        description="Folder of the true masks: PNG files whose pixels are class ids, and whose names are those of the "
-        "photos. With the formats voc and scenes, null means the folder SegmentationClass of the data set.",
+        description="Folder of the true masks. A mask is a PNG file that has the name of its photo, and whose pixels "
+        "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set.",
     )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
-        description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: it does "
-        "not turn photos. Use ignore for VOC and COCO, because their true masks belong to the unturned photos.",
+        description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: clipes "
+        "turns no photo. Use ignore for VOC and COCO, because the true masks of VOC and COCO fit the unturned photos.",
     )
     empty: Literal["background", "reject"] = Field(
         "background",
-        description="How clipes treats photos without labels. background: their masks are entirely background; "
-        "reject: they get no masks, and count as failed.",
+        description="How clipes treats photos without labels. background: the masks of these photos are entirely "
+        "background; reject: these photos get no masks, and clipes records them as failed.",
     )
     max_side: int = Field(
         1024,
         ge=32,
         description="Largest permitted side of a photo [px]. clipes scales larger photos down to this size before it "
-        "computes CAMs and CRF.",
+        "computes CAMs and runs the CRF.",
     )
     seed: int = Field(0, ge=0, description="Seed of the generated scenes; a different seed gives different scenes.")
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")

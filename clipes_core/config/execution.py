@@ -39,8 +39,8 @@ class ExecutionConfig(Section):
     )
     cpu_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run no network, such as the stage masks. auto: one "
-        "process per processor core.",
+        description="Number of worker processes for stages that run no network. For example, the stage `masks` runs no "
+        "network. auto: one process per processor core.",
     )
     max_failure_rate: float = Field(
         0.01,
@@ -58,13 +58,13 @@ class ExecutionConfig(Section):
     shard_timeout_s: float = Field(
         3600,
         gt=0,
-        description="Time limit of a shard [s]. clipes stops a shard that takes longer. It stops a training only if "
-        "the training makes no progress for this time.",
+        description="Time limit of a shard [s]. clipes stops a shard that takes longer. A training may take longer: "
+        "clipes stops a training only if the training makes no progress for this number of seconds.",
     )
     loader_workers: int | Literal["auto"] = Field(
         "auto",
-        description="Number of processes that load training photos for each device. auto: the number of processor "
-        "cores per device, but at most 8.",
+        description="Number of processes per device that load training photos. auto: the number of processor cores "
+        "per device, but at most 8.",
     )
     cache_gb: float = Field(
         20, gt=0, description="Maximum size of the local cache [GB] for training files that come from remote stores."
@@ -81,5 +81,5 @@ class ExecutionConfig(Section):
     @classmethod
     def _not_negative(cls, workers: int | str) -> int | str:
         if isinstance(workers, int) and workers < 0:
-            raise ValueError("must be auto or at least 0; 0 loads photos in the training process itself")
+            raise ValueError("must be auto or at least 0 (if it is 0, the training process itself loads the photos)")
         return workers

@@ -94,8 +94,9 @@ class CamConfig(Section):
     )
     refine: Annotated[str, NameIn(REFINEMENTS)] = Field(
         "caa",
-        description="How clipes refines the CAMs. none: not at all; mhsa: along the attention from all patches; caa: "
-        "along the attention from the patches in boxes around high CAM values (CLIP-ES eq. 7).",
+        description="How clipes refines the CAMs. none: clipes does not refine them; mhsa: clipes spreads each CAM "
+        "along the attention, from all patches; caa: clipes spreads each CAM along the attention, but only from the "
+        "patches in boxes around high CAM values (CLIP-ES eq. 7).",
     )
     box_threshold: float = Field(
         0.4,
@@ -107,8 +108,8 @@ class CamConfig(Section):
     attention_blocks: int = Field(
         8,
         ge=1,
-        description="Number of transformer blocks of the image network whose attention is averaged, counted from the "
-        "last block.",
+        description="Number N of transformer blocks. clipes averages the attention of the last N blocks of the image "
+        "network.",
     )
     sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (CLIP-ES eq. 6).")
     power: int = Field(
@@ -121,7 +122,7 @@ class CamConfig(Section):
         "program of CLIP-ES uses only the factor 1.",
     )
     flip: bool = Field(
-        False, description="If true, the average over the scales also includes the CAMs of the mirrored photo."
+        False, description="If true, clipes averages the CAMs of the photo and the CAMs of the mirrored photo."
     )
 
 
@@ -135,8 +136,8 @@ class CrfConfig(DenseCrfConfig):
     )
     image: Literal["rgb", "reference"] = Field(
         "rgb",
-        description="Image that the CRF reads. rgb: the photo; reference: the input of the published program of "
-        "CLIP-ES, which is the photo in BGR minus the mean colour, wrapped to 8 bits.",
+        description="Image that the CRF reads. rgb: the photo; reference: the photo in BGR minus the mean colour, "
+        "wrapped to 8 bits. The CRF in the published program of CLIP-ES reads this image.",
     )
     background_power: float = Field(
         1,
@@ -151,6 +152,6 @@ class ConfidenceConfig(Section):
 
     source: Literal["crf", "cam"] = Field(
         "crf",
-        description="What the confidence of a pixel is computed from. crf: the pixel's largest CRF posterior or, "
+        description="Source of the confidence of a pixel. crf: the pixel's largest CRF posterior or, "
         "without a CRF, the pixel's largest score; cam: the pixel's CAM values, by CLIP-ES eq. (8).",
     )

@@ -29,8 +29,8 @@ class ReportConfig(Section):
         24,
         ge=0,
         le=500,
-        description="Number of photos in the gallery, which shows the best, the worst and random results. 0: no "
-        "gallery.",
+        description="Number of photos in the gallery. The gallery shows the best results, the worst results and random "
+        "results. 0: no gallery.",
     )
 
 

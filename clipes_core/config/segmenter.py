@@ -31,9 +31,9 @@ class TrainConfig(Section):
     )
     mu: Annotated[float, Field(ge=0, le=1)] | Literal["labels"] = Field(
         0.95,
-        description="Confidence threshold of the loss cgl, which ignores pixels with a lower confidence (CLIP-ES eq. "
-        "9). labels: the loss has no threshold; instead, pixels with a confidence below 0.95 get the label 255 "
-        "(ignore), as in the published program of CLIP-ES.",
+        description="Confidence threshold of the loss cgl: a number, or the word labels. A number: the loss ignores "
+        "pixels with a lower confidence (CLIP-ES eq. 9). labels: the loss has no threshold; instead, pixels with a "
+        "confidence below 0.95 get the label 255 (ignore), as in the published program of CLIP-ES.",
     )
     iterations: int | None = Field(
         None,
@@ -44,7 +44,7 @@ class TrainConfig(Section):
     init: str | None = Field(
         None,
         description="Initial weights: torchvision://NAME, a path, a URI, or the word none for random weights. null: "
-        "the weights that the MMSegmentation config names.",
+        "the weights that are set in the MMSegmentation config.",
     )
     seed: int = Field(0, ge=0, description="Seed of the initial weights, the order of the photos and the augmentation.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -59,8 +59,8 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(
         2,
         ge=1,
-        description="Number of latest checkpoints that clipes keeps. clipes also keeps the weights with the best mIoU "
-        "in a validation.",
+        description="Number of checkpoints that clipes keeps: the latest ones. clipes also keeps the weights with the "
+        "best mIoU in a validation.",
     )
     validate_every: int | None = Field(
         None,
@@ -78,10 +78,10 @@ class EvaluationCrfConfig(DenseCrfConfig):
 
 
 class EvaluationConfig(Section):
-    """The photos on which the segmenter is scored, and how it predicts their masks.
+    """The photos on which the segmenter is scored, and how the segmenter predicts the masks of these photos.
 
-    If root, split, truth, seed or count is null, clipes uses the value in `dataset`. If all five are null, clipes does
-    not score the segmenter.
+    The keys root, split, truth, seed and count choose the photos. If all five keys are null, clipes does not score the
+    segmenter. If at least one key is set, each key that is null gets the value of the same key in `dataset`.
     """
 
     root: str | None = Field(
@@ -97,8 +97,8 @@ class EvaluationConfig(Section):
     )
     mode: Literal["whole", "slide"] = Field(
         "whole",
-        description="What the network sees at a time. whole: the whole photo; slide: one of several overlapping crops "
-        "of the photo.",
+        description="Input of the network. whole: the whole photo; slide: overlapping crops of the photo, one after "
+        "another.",
     )
     crop: int = Field(513, ge=32, description="Side length of a crop in mode slide [px].")
     stride: int = Field(
@@ -107,8 +107,8 @@ class EvaluationConfig(Section):
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,),
         min_length=1,
-        description="Factors by which the photo is scaled. The network makes a prediction for each factor. To predict "
-        "as kazuto1011/deeplab-pytorch does, set `scales` to 1, 0.75 and 0.5, and `merge` to max.",
+        description="Factors by which the photo is scaled. The network makes a prediction for each factor. To get "
+        "the predictions of kazuto1011/deeplab-pytorch, set `scales` to 1, 0.75 and 0.5, and set `merge` to max.",
     )
     flip: bool = Field(False, description="If true, the network also makes a prediction for the mirrored photo.")
     merge: Literal["mean", "max"] = Field(
@@ -127,9 +127,9 @@ class EvaluationConfig(Section):
 
     @property
     def photos(self) -> dict[str, Any]:
-        """Return the keys of `dataset` that this section replaces, with their new values.
+        """Return a dict with the values of root, split, truth, seed and count, without the keys that are null.
 
-        The dict is empty if the segmenter is not scored.
+        The values replace the values of the same keys in `dataset`. The dict is empty if the segmenter is not scored.
         """
         chosen = self.model_dump(include={"root", "split", "truth", "seed", "count"})
         return {key: value for key, value in chosen.items() if value is not None}

@@ -1,10 +1,10 @@
-"""The implementations of the dense CRF that `crf.backend` chooses from.
+"""The implementations of the dense CRF. The setting `crf.backend` is the name of one implementation.
 
 A backend is a function `infer(unary, image, config)`. It does not modify its arguments. It returns the (1 + K, H, W)
 float32 posterior, in [0, 1]; the channels add up to 1. Its arguments are
 
-- unary: (1 + K, H, W) float32 array, C order, -log of the clipped class scores,
-- image: (H, W, 3) uint8 array, C order, the image whose colours the bilateral kernel compares,
+- unary: (1 + K, H, W) float32 array in C order; contains -log of the clipped class scores,
+- image: (H, W, 3) uint8 array in C order; the bilateral kernel compares the colours of this image,
 - config: `DenseCrfConfig`, the kernels and the number of iterations.
 
 To add a backend, write its function in a new file of this folder and add a line to `CRF_BACKENDS`.

@@ -1,6 +1,6 @@
 """The six kinds of background of the demo's scenes, and textures for objects and backgrounds.
 
-Each background function returns a (size, size, 3) float32 RGB image, about [0, 255].
+Each background function returns a (size, size, 3) float32 RGB image with values from about 0 to about 255.
 """
 
 import math

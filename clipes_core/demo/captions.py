@@ -1,6 +1,6 @@
 """Random captions of the demo's scenes.
 
-Most captions describe only a part of the picture, as captions by people do.
+Most captions describe only a part of the picture. Captions by people also describe only a part.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,9 @@ Rng = np.random.Generator
 def make_caption(rng: Rng, scene: Scene, templates: Sequence[str]) -> str:
     """Write a random caption of a scene.
 
-    Most captions name some or all objects, with or without their colours and the background. The others name only the
-    background. Most captions are inserted into a random template.
+    Most captions name one or more objects of the scene. Such a caption can give colours of the objects, and can
+    name the background as well. The other captions name only the background. Most captions are inserted into a random
+    template.
 
     Args:
         rng: source of all randomness.

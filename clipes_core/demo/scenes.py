@@ -99,8 +99,9 @@ class _Placed:
 def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a random scene.
 
-    On average, 60 % of the objects are on the usual background of their class, such as a boat on water. The area of an
-    object is about 5 to 40 % of the scene. Other objects hide at most a fifth of an object.
+    On average, 60 % of the objects are on the usual background of their class. For example, the usual background of a
+    boat is water. The area of an object is about 5 to 40 % of the scene. Other objects hide at most a fifth of an
+    object.
 
     Args:
         rng: source of all randomness.
@@ -143,7 +144,10 @@ def _cast(rng: Rng) -> tuple[str, list[str]]:
 
 
 def _placed(rng: Rng, names: list[str], size: int) -> list[_Placed]:
-    """Place objects so that at most MAX_OVERLAP of each is hidden; reduce the largest permitted area until all fit."""
+    """Place objects at random positions. At most the share MAX_OVERLAP of each object is hidden.
+
+    If the objects do not fit, the function reduces the largest permitted area of an object, and tries again.
+    """
     low, high = AREA_RANGE
     while True:
         placed: list[_Placed] = []

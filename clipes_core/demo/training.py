@@ -84,7 +84,7 @@ class ClipTrainer:
             captions: tokens of the captions. Each tensor in the list is (B, L) int64 and has one caption per image.
 
         Returns:
-            The loss with the weights before this step.
+            The loss, computed with the weights before this step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate_at(self.step)
@@ -117,7 +117,7 @@ def normalised(images_rgb: torch.Tensor) -> torch.Tensor:
 
 
 def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) -> torch.Tensor:
-    """Compute CLIP's contrastive loss for two image embeddings, class token and patch mean, and average both losses.
+    """Compute CLIP's contrastive loss twice, with the class token and with the patch mean, and average both losses.
 
     The demo computes CAMs from the patch mean. The class token is trained too, because a network that is trained only
     with the patch mean has inverted CAMs.
@@ -139,16 +139,16 @@ def clip_loss(model: Any, pixels: torch.Tensor, captions: list[torch.Tensor]) ->
 
 
 def contrastive_loss(logits: torch.Tensor, of_image: torch.Tensor) -> torch.Tensor:
-    """Compute the symmetric cross entropy between images and captions, where equal captions do not compete.
+    """Compute the symmetric cross entropy between images and captions. Equal captions do not compete with each other.
 
     Args:
         logits: (B, U) scaled cosine similarities of B images and U different captions.
         of_image: (B,) int64, index of each image's caption. Every caption belongs to at least one image.
 
     Returns:
-        () mean of two cross entropies. The first one is for predicting the caption of each image; in its softmax, a
-        caption of n images counts n times. The second one is for predicting the image of each caption; a caption of n
-        images adds n terms, one per image.
+        () mean of two cross entropies. The first cross entropy predicts the caption of an image. Its softmax over the
+        captions contains a caption of n images n times. The second cross entropy predicts the image of a caption. A
+        caption of n images adds n terms to this cross entropy, one per image.
     """
     counts = torch.bincount(of_image, minlength=logits.shape[1])
     to_text = F.cross_entropy(logits + counts.log(), of_image)

@@ -105,8 +105,8 @@ def cam_confusions(
         num_classes: number of classes of the vocabulary, plus 1 for the background.
 
     Returns:
-        (len(powers), num_classes, num_classes) int64, one confusion matrix per power. Each is the result of `confusion`
-        for the mask that the CAMs give with this power.
+        (len(powers), num_classes, num_classes) int64, one confusion matrix per power. The CAMs and the power determine
+        a mask, and the matrix is the result of `confusion` for this mask.
 
     Raises:
         ShapeError: `truth` is not (H, W) uint8, the sizes differ, or an id in `class_ids` is not in
@@ -147,14 +147,14 @@ def to_triplets(matrix: np.ndarray) -> Triplets:
 
 
 def from_triplets(triplets: Triplets, num_classes: int) -> np.ndarray:
-    """Rebuild a confusion matrix. If the triplets of several photos are concatenated, the result is the photos' sum.
+    """Rebuild a confusion matrix from its non-zero cells.
 
     Args:
         triplets: cells of one photo, or the concatenated cells of several photos. Values of the same cell are added up.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
-        (1 + K, 1 + K) int64.
+        (1 + K, 1 + K) int64. For the cells of several photos, it is the sum of the matrices of these photos.
 
     Raises:
         ShapeError: an id is outside 0..K.
@@ -179,8 +179,8 @@ def scores_from_confusion(matrix: np.ndarray) -> Scores:
     Raises:
         ShapeError: `matrix` is not square.
 
-    Source: the published program. It also adds up the pixels of all photos in one matrix, and excludes classes that do
-    not occur in the true masks from the means.
+    Source: the published program, which also adds up the pixels of all photos in one matrix. In the published program
+    and in clipes, the means leave out each class that does not occur in the true masks.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ShapeError(f"confusion matrix must be square, got {matrix.shape}")

@@ -1,4 +1,4 @@
-"""The kinds of prediction that a run scores, with their names in metrics, terminal, report and Prefect UI."""
+"""The kinds of prediction that a run scores, and the names of each kind."""
 
 from dataclasses import dataclass
 

@@ -39,7 +39,7 @@ class GalleryChoice:
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
-        """Add a photo. A photo whose score is nan can be chosen only for the random group."""
+        """Add a photo. A photo with the score nan is never among the best or the worst photos."""
         order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
         self._keep("random", order, image_id)
@@ -53,8 +53,8 @@ class GalleryChoice:
     def picks(self) -> Picks:
         """Choose `count` photos, or all photos if fewer were added.
 
-        One third of the photos are the best, one third are the worst, and the rest are random. If fewer than `count`
-        photos have a score, the best and the worst are each a third of the photos with a score.
+        The result has n best photos and n worst photos; all other photos of the result are random. n is one third of
+        `count`. If fewer than `count` photos have a score, n is one third of the number of photos with a score.
         """
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)

@@ -11,11 +11,11 @@ IDS_OPACITY = 0.7
 
 
 def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Colour a photo by a CAM, from grey at 0 through blue, green and yellow to dark red at 1.
+    """Draw the values of a CAM over a photo in colours: blue for low values, then green and yellow, dark red for 1.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        cam: (h, w) float, in [0, 1], of any size; the function resizes it bilinearly.
+        cam: (h, w) float, in [0, 1], of any size; the function resizes the CAM bilinearly to (H, W).
 
     Returns:
         (H, W, 3) uint8 RGB: the photo in grey, covered by the colours of the CAM (OpenCV's colour map turbo). The
@@ -34,7 +34,7 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
 
 
 def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Colour a photo by a map of class ids, but leave the background unchanged.
+    """Draw a map of class ids over a photo, in one colour per id. Background pixels stay unchanged.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
@@ -42,11 +42,11 @@ def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) ->
         palette: (256, 3) uint8 RGB, one colour per id.
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo. At pixels whose id is not 0, it is covered by the id's colour with the opacity
-        `IDS_OPACITY`.
+        (H, W, 3) uint8 RGB: the photo. Each pixel whose id is not 0 is covered by the colour of the id, with the
+        opacity `IDS_OPACITY`.
 
     Raises:
-        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` has a different size.
+        ShapeError: `image_rgb` is not (H, W, 3) uint8, or `ids` is not (H, W).
     """
     _check_photo(image_rgb)
     if ids.shape != image_rgb.shape[:2]:

@@ -1,8 +1,8 @@
-"""The CAM refinements that `cam.refine` chooses from.
+"""The CAM refinements. The config key `cam.refine` selects one of them.
 
-A refinement is a function `refine(cams, attention, photo_rgb, config)`. clipes calls it once per view and template. A
-view is a photo at one scale, mirrored or not. The function does not modify its arguments. It returns (K, h, w) float32
-CAMs in [0, 1] on the device of `cams`. Its arguments are
+A refinement is a function `refine(cams, attention, photo_rgb, config)`. clipes calls the function once for each
+view of a photo and each template. A view is the photo at one scale, mirrored or not. The function does not modify its
+arguments. It returns (K, h, w) float32 CAMs in [0, 1] on the device of `cams`. The arguments of the function are
 
 - cams: (K, h, w) float32 tensor in [0, 1], the initial CAMs of the photo's K classes,
 - attention: `clipes_core.affinity.Attention` between the h x w patches; None if `needs_attention` is False,
@@ -19,11 +19,11 @@ from clipes_core.config.choice import NamedFunction
 
 @dataclass(frozen=True)
 class Refinement(NamedFunction):
-    """A refinement in the table.
+    """An entry of the table `REFINEMENTS`.
 
     Attributes:
-        needs_attention: if true, clipes computes the attention and passes it to the function. If false, clipes passes
-            None, which saves time and memory.
+        needs_attention: if true, clipes computes the attention and passes it to the function. If false, clipes saves
+            the time and the memory for the attention, and passes None.
     """
 
     needs_attention: bool

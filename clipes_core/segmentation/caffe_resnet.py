@@ -1,4 +1,4 @@
-"""The variant of ResNet for which Caffe's weights were trained."""
+"""The variant of ResNet to which Caffe's weights belong."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import nn
 
 @MODELS.register_module()
 class CaffeResNet(ResNet):
-    """ResNet as in Caffe: the first 1x1 convolution of a bottleneck has the stride, and the max pool rounds up.
+    """ResNet as in Caffe: the first convolution of a bottleneck has the stride, and the max pool rounds its size up.
 
     The tensors have the same names and shapes as the tensors of torchvision's ResNet. Weights of the wrong variant
     therefore load without an error, but do not work well.

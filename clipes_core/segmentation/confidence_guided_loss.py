@@ -14,9 +14,9 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 
 @MODELS.register_module()
 class ConfidenceGuidedLoss(nn.Module):
-    """Mean cross entropy over the pixels whose confidence is at least mu and whose label is not ignored.
+    """Mean cross entropy over the pixels that count: their confidence is at least mu, and their label is not ignored.
 
-    MMSegmentation's heads call this loss like any other, without the confidence. The hooks of
+    MMSegmentation's heads call this loss like any other loss, without the confidence. The hooks of
     `register_confidence_hooks` set the loss's attribute `confidence` before each batch. If no pixel counts, the loss
     and its gradient are 0. Under torch.distributed, the mean is taken over the pixels of all processes. The gradients,
     averaged over the processes, equal the gradients of a single process that has all images.
@@ -29,17 +29,17 @@ class ConfidenceGuidedLoss(nn.Module):
         loss_name: name of the loss in the log. MMEngine minimises only losses whose name begins with `loss`.
 
     Attributes:
-        confidence: (B, 1, H, W) uint8, round(255 c) of the confidence c of each pixel of the current batch; None if the
-            batch has no confidence.
-        kept_fraction: () float, in [0, 1]: number of pixels that counted in the last call, divided by the number of
-            labelled pixels, over all processes. None before the first call.
+        confidence: (B, 1, H, W) uint8, round(255 c), where c in [0, 1] is the confidence of each pixel of the current
+            batch. None if the batch has no confidence.
+        kept_fraction: float scalar, in [0, 1]: number of pixels that counted in the last call, divided by the number of
+            labelled pixels. Both numbers are totals of all processes. None before the first call.
 
     Raises:
         ConfigError: `mu` is not in [0, 1].
 
     Source: CLIP-ES sec. 3.4, eq. (9).
     Differs from the reference: the published program excludes pixels by setting their labels to 255. Here the
-        confidence is a separate map, so that mu can change but the labels stay the same. The loss does not differ.
+        confidence is a separate map, and the labels do not depend on mu. The value of the loss is the same.
     """
 
     class_weight: Tensor | None
@@ -70,11 +70,11 @@ class ConfidenceGuidedLoss(nn.Module):
             logits: (B, 1 + K, H, W) float; half precision is converted to float32. The logits of pixels that do not
                 count have no effect, even if they are infinite.
             label: (B, H, W) int, class ids or `ignore_index`.
-            weight: (B, H, W) weight of each pixel, which the sampler of a head computes; None if there is no sampler.
+            weight: (B, H, W) weight of each pixel, computed by the head's sampler; None if the head has no sampler.
             ignore_index: label of pixels that never count.
 
         Returns:
-            () loss, float32 or float64.
+            The loss, a scalar of type float32 or float64.
 
         Raises:
             ShapeError: the sizes of logits, labels and confidence differ, or the logits have only one channel.
@@ -119,14 +119,14 @@ class ConfidenceGuidedLoss(nn.Module):
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
     """Return the cross entropy of each pixel.
 
-    The function first replaces the logits of pixels that do not count by 0. Otherwise, an infinite loss of such a pixel
-    times the pixel's weight of 0 would be NaN.
+    If a pixel does not count, the function first sets its logits to 0. Otherwise, the pixel's cross entropy could be
+    infinite, and the caller's product of this value and the pixel's weight, 0, would be NaN.
     """
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 
 
 def _mean_over_processes(sums: Tensor) -> Tensor:
-    """Average sums over all processes.
+    """Add up each of the given sums over all processes, and divide by the number of processes.
 
     The caller divides the loss of each process by this average, not by the total over all processes, because torch
     later averages the gradients of the processes instead of adding them up.

@@ -1,4 +1,4 @@
-"""Pass confidence maps directly to the losses: MMSegmentation's segmentors and heads have no argument for them."""
+"""Set confidence maps directly in the losses, because MMSegmentation's heads have no argument for confidence maps."""
 
 import inspect
 from typing import Any
@@ -19,9 +19,9 @@ from clipes_core.segmentation.confidence_guided_loss import ConfidenceGuidedLoss
 def register_confidence_hooks(model: nn.Module) -> tuple[RemovableHandle, RemovableHandle]:
     """Register hooks that set the confidence of the batch in every ConfidenceGuidedLoss of a model.
 
-    Before each forward pass in mode `loss`, the first hook reads the confidence map of each data sample from its
-    `gt_confidence`, (1, H, W) uint8. It pads the maps with 0 on the right and at the bottom to the size of the batch's
-    labels. After each forward pass, the second hook removes the maps from the losses.
+    Before each forward pass in mode `loss`, the first hook reads the confidence map `gt_confidence`, (1, H, W) uint8,
+    of each data sample. It pads the maps with 0, on the right and at the bottom, to the size of the batch's labels.
+    After each forward pass, the second hook removes the maps from the losses.
 
     Args:
         model: an MMSegmentation segmentor without its distributed wrapper. The losses of its auxiliary heads also get
@@ -68,10 +68,10 @@ def _padded(confidence: Tensor, size: tuple[int, int]) -> Tensor:
 
 @HOOKS.register_module()
 class ConfidenceHook(Hook):
-    """Passes the confidence to the losses while MMEngine trains, and logs the share of labelled pixels that counted.
+    """Passes the confidence to the losses during training, and logs which share of the labelled pixels counted.
 
-    If several heads have a ConfidenceGuidedLoss, only the share of the first one is logged. The decode head comes
-    before the auxiliary heads.
+    If several heads have a ConfidenceGuidedLoss, only the share of the first of these losses is logged. The decode
+    head comes before the auxiliary heads.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -82,7 +82,7 @@ class ConfidenceHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Write the loss's `kept_fraction` to MMEngine's message hub, whose values MMEngine logs."""
+        """Write `kept_fraction` of the loss to MMEngine's message hub. MMEngine logs the values in the hub."""
         runner.message_hub.update_scalar("train/kept_fraction", _losses(self.model)[0].kept_fraction)
 
     def after_train(self, runner: Runner) -> None:

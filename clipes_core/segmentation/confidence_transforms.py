@@ -1,4 +1,4 @@
-"""Replacements of the transforms Pad and PackSegInputs, for photos that have confidence maps.
+"""Replacements for the transforms Pad and PackSegInputs, for photos that have confidence maps.
 
 Most transforms of MMSegmentation apply to all maps that `results["seg_fields"]` lists. Pad and PackSegInputs are
 exceptions: of these maps, they process only the labels. The transforms in this module also process the confidence.
@@ -18,7 +18,7 @@ from clipes_core.errors import ConfigError, ShapeError
 
 @TRANSFORMS.register_module()
 class PadWithConfidence(Pad):
-    """MMCV's Pad, extended so that it also pads the confidence, with 0. It pads on the right and at the bottom.
+    """MMCV's Pad, extended to also pad the confidence: with 0, on the right and at the bottom.
 
     A pipeline needs this transform only if photos must have a fixed size before they are batched, for example because a
     later transform combines several photos into a mosaic. Otherwise, MMSegmentation's SegDataPreProcessor pads the
@@ -42,11 +42,12 @@ class PackConfidence(PackSegInputs):
         """Pack the photo, its labels and its confidence for the network.
 
         Args:
-            results: metadata, `img` (H, W, 3) uint8 BGR, and `gt_seg_map` and `gt_confidence`, each (H, W) uint8.
+            results: dict with the metadata of the photo, `img` ((H, W, 3) uint8 BGR), `gt_seg_map` ((H, W) uint8) and
+                `gt_confidence` ((H, W) uint8).
 
         Returns:
-            `inputs`, (3, H, W) uint8 BGR, and `data_samples`, with `gt_sem_seg` (1, H, W) int64 and `gt_confidence`
-            (1, H, W) uint8.
+            dict with two entries. `inputs` is (3, H, W) uint8 BGR. `data_samples` is one data sample, with `gt_sem_seg`
+            ((1, H, W) int64) and `gt_confidence` ((1, H, W) uint8).
 
         Raises:
             ConfigError: `results` has no `gt_confidence`.

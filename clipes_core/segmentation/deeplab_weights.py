@@ -1,4 +1,4 @@
-"""Rename the tensors of kazuto1011/deeplab-pytorch's weights to MMSegmentation's names."""
+"""Give the weights of kazuto1011/deeplab-pytorch the tensor names of MMSegmentation."""
 
 import re
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ class DeepLabV2Head(BaseDecodeHead):
         """Compute the class logits at each position.
 
         Args:
-            inputs: feature maps of the backbone's stages. `in_index` selects one of them, which is (B, C, h, w) float.
+            inputs: feature maps of the backbone's stages. The head uses only `inputs[in_index]`, (B, C, h, w) float.
 
         Returns:
             (B, 1 + K, h, w) logits.

@@ -23,7 +23,7 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
     Args:
         model: as for `photo_probs`.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: settings of the prediction, and of the dense CRF that may follow it.
+        config: settings of the prediction and of the dense CRF. If `crf.enabled` is true, the CRF refines the result.
 
     Returns:
         (H, W) uint8, ids 0..K.
@@ -42,14 +42,14 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
     """Predict the class probabilities of each pixel of a photo.
 
     A view is the photo at one of the scales, mirrored or not. The logits of each view are resized bilinearly to the
-    size of the photo. If `merge` is `mean`, the result is the mean of the probabilities of all views. If it is `max`,
-    the result is the softmax of the maximum of the logits over all views.
+    size of the photo. If `merge` is `mean`, the result is the mean of the probabilities of all views. If `merge` is
+    `max`, the function takes the maximum of the logits over all views, and returns the softmax of this maximum.
 
     Args:
-        model: any segmentor of MMSegmentation with `encode_decode`, in eval mode. The function uses the model's
-            preprocessor, which gets BGR input, but not its `test_cfg`.
+        model: any MMSegmentation segmentor that has the method `encode_decode`, in eval mode. The function passes the
+            photo as BGR to the model's preprocessor, and ignores the model's `test_cfg`.
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
-        config: section `evaluation`. The function reads mode, crop, stride, scales, flip and merge.
+        config: section `evaluation`. The function reads the keys mode, crop, stride, scales, flip and merge.
 
     Returns:
         (1 + K, H, W) float32 on the model's device, in [0, 1]; the channels add up to 1.
@@ -71,7 +71,7 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
 
 
 def _views(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> Iterator[torch.Tensor]:
-    """Yield the logits of each view as a new (1 + K, H, W) float32 tensor, at the photo's size and not mirrored."""
+    """Yield the logits of each view as a new (1 + K, H, W) float32 tensor, resized to the photo and mirrored back."""
     size_hw = image_rgb.shape[:2]
     for scale in config.scales:
         scaled = _scaled(image_rgb, scale)
@@ -104,7 +104,7 @@ def _logits(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfi
 
 
 def _crops(side: int, crop: int, stride: int) -> list[slice]:
-    """Return the extent of each crop along a side. Crops start `stride` apart, but the last ends at the side's end."""
+    """Return the extent of each crop along a side. They start `stride` apart; the last crop ends with the side."""
     last = max(side - crop, 0)
     starts = [*range(0, last, stride), last]
     return [slice(start, min(start + crop, side)) for start in starts]

@@ -18,11 +18,11 @@ from clipes_core.errors import ShapeError
 
 @MODELS.register_module()
 class MultiScaleEncoderDecoder(EncoderDecoder):
-    """An EncoderDecoder with one loss per scale of the photo, and one loss for the maximum of the logits of all scales.
+    """An EncoderDecoder with one loss per scale of the photo, and one more loss for the maximum over all scales.
 
-    The maximum is taken for each pixel and class, at the size of the logits of the first scale. Each loss is computed
-    at the size of its logits, and the labels are reduced to this size by nearest neighbour. All heads of the model,
-    including auxiliary heads, must return a single map of logits. For prediction, the model uses one scale, like
+    The maximum is the largest logit of each pixel and class, at the size of the logits of the first scale. Each loss is
+    computed at the size of its logits, and the labels are resized to this size by nearest neighbour. All heads of the
+    model, including auxiliary heads, must return a single map of logits. Prediction uses one scale, as in
     EncoderDecoder.
 
     Args:
@@ -46,7 +46,7 @@ class MultiScaleEncoderDecoder(EncoderDecoder):
             data_samples: B samples with `gt_sem_seg` (1, H, W).
 
         Returns:
-            The losses of the heads, by names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. MMEngine adds up
+            The losses of the heads, under names such as `decode_0.75.loss_cgl` and `aux_max.loss_cgl`. MMEngine adds up
             the losses.
 
         Raises:
@@ -91,7 +91,7 @@ def _maximum(logits: Sequence[Tensor]) -> Tensor:
 
 
 def _reduced(data_samples: Sequence[SegDataSample], size: torch.Size) -> list[SegDataSample]:
-    """Return samples with labels resized to (1, h, w) by the method that ConfidenceGuidedLoss uses for confidence."""
+    """Return new samples with labels of size (1, h, w), resized in the way in which the loss resizes the confidence."""
     labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
     labels = F.interpolate(labels.float(), size=size, mode="nearest-exact").to(labels.dtype)
     return [SegDataSample(gt_sem_seg=PixelData(data=each)) for each in labels]

@@ -1,7 +1,7 @@
 """DeepLabV2 for COCO14. The backbone starts from torchvision's ImageNet weights.
 
 The paper states neither the learning rate nor the number of steps for COCO. This config uses the learning rate for
-VOC12. Its number of steps, 100 000, is that of kazuto1011/deeplab-pytorch for COCO-Stuff.
+VOC12, and trains for 100 000 steps, as kazuto1011/deeplab-pytorch does on COCO-Stuff.
 """
 
 _base_ = ["deeplabv2_r101_voc12.py"]

@@ -1,6 +1,7 @@
 """DeepLabV2 for VOC12. The training starts from the Caffe weights of a DeepLab that was trained on COCO.
 
-The learning rate is lower than with ImageNet weights. CLIP-ES also reports a score with such initial weights.
+The learning rate is lower than in the configs that start from ImageNet weights. The CLIP-ES paper also reports a score
+of a training that starts from COCO weights.
 """
 
 _base_ = ["deeplabv2_r101_caffe_voc12.py"]

@@ -1,8 +1,8 @@
 """An example of a custom config: MMSegmentation's DeepLabV3+ with the confidence-guided loss.
 
 The numbered comments mark the changes to a stock config. MMSegmentation's own tools need these changes to train on the
-pseudo masks of a finished run. If you set `train.mmseg_config` to your config, the config needs neither these changes
-nor a data set, because clipes adds both.
+pseudo masks of a finished run. If clipes trains with your config (`train.mmseg_config`), the config needs neither these
+changes nor a data set, because clipes adds the changes and the data set.
 """
 
 default_scope = "mmseg"

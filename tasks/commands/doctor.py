@@ -27,7 +27,7 @@ class Finding:
     Attributes:
         what: name of the checked item: a package, python, devices, weights, server or store.
         works: true if the item can be used.
-        detail: description of the item or, if it cannot be used, of the problem and its solution.
+        detail: description of the item. If the item cannot be used, the problem and its solution.
     """
 
     what: str
@@ -38,12 +38,12 @@ class Finding:
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:
     """Check package versions, devices, CLIP's weights, the Prefect server and the store.
 
-    To check the weights, clipes loads them. If they are given as a tag or URI and are not on this machine yet, clipes
-    downloads them first.
+    To check the weights, clipes loads them. If `clip.pretrained` is a tag or a URI, and the weights are not on this
+    machine yet, clipes downloads them first.
 
     Args:
         store_uri: URI of the store. The check writes a test file to the store, and removes it.
-        clip: settings of CLIP, with the network and the weights to load.
+        clip: settings of CLIP. They determine the network and the weights that clipes loads.
     """
     return [*_check_versions(), _find_devices(), _load_weights(clip), _find_server(), _write_to_store(store_uri)]
 

@@ -22,7 +22,7 @@ Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The number and the total size of a stage's unused files; for half-written files, `stage` is `half written`."""
+    """The number and the total size of a stage's unused files. For half-written files, `stage` is `half written`."""
 
     stage: str
     files: int
@@ -44,13 +44,14 @@ def seconds_of(age: str) -> float:
 def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, list[FileFacts]]:
     """Find the files that can be deleted, grouped by stage; delete nothing.
 
-    A completed run uses the artifacts that its status file names. Any other run may still be running, or be resumed, so
-    all artifacts under its stage keys count as used. If such a run ranks templates, it also uses all artifacts of
-    the stage `texts`. Earlier runs of the same name, whose files are in the run's history folder, use nothing.
+    A completed run uses the artifacts that are listed in its status file. A run that is not completed may still be
+    running, or may be resumed later. All artifacts with one of its stage keys therefore count as used. If such a run
+    ranks templates, all artifacts of the stage `texts` count as used too. If several runs have had the same name,
+    only the last of them uses artifacts.
 
     Args:
         store_uri: URI of the store.
-        older_than_s: age [s]; younger artifacts are kept. Half-written files are always kept for a day.
+        older_than_s: age [s]; younger artifacts are kept. For half-written files, this age is always one day.
         now: current time, in seconds since 1970.
 
     Returns:
@@ -59,7 +60,7 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     Raises:
         UsageError: the store has no artifacts and no runs.
         RunBusyError: `older_than_s` is below an hour, and a run may be running.
-        ArtifactError: a run's files are broken, so the artifacts that it uses are unknown.
+        ArtifactError: the files of a run are broken, so clipes cannot know which artifacts the run uses.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -104,7 +105,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
             f"run {files.name} may be running now, on {run['host']}: wait until it ends, or give "
-            "--older-than 1h or more, which keeps the artifacts that the run has just made"
+            "--older-than 1h or more, so that the artifacts that the run has just made are kept"
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
@@ -121,12 +122,12 @@ def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
     except ArtifactError as exc:
         raise ArtifactError(
             f"nothing was deleted, because the artifacts that run {files.name} uses are unknown ({exc}): "
-            f"rerun that run, or remove {files.folder}"
+            f"start that run again, or remove {files.folder}"
         ) from exc
 
 
 def _garbage_stage(file: FileFacts, used: set[Use], now: float, older_than_s: float) -> str | None:
-    """Return the stage to which an unused file belongs; None if the file must be kept."""
+    """Return the stage of an unused file, or `half written`; None if the file must be kept."""
     if file.modified is None:
         return None
     age = now - file.modified

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The photos to predict masks for, and where and how to write the masks.
+    """The photos whose masks are predicted, and where and how the masks are written.
 
     Attributes:
         images: paths or URIs of photos and folders; a folder stands for all photos below it.
@@ -52,7 +52,7 @@ class Prediction:
 
     Attributes:
         uri: URI of the photo.
-        reason: error message with the photo's URI if the photo has no mask; None if it has one.
+        reason: None if the mask was written. Otherwise, the error message, which contains the photo's URI.
     """
 
     uri: str
@@ -60,11 +60,11 @@ class Prediction:
 
 
 def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[Prediction]:
-    """Predict the mask of each photo, and write it as `<to>/<name>.png`.
+    """Predict the mask of each photo, and write it as a PNG to the folder `request.to`.
 
-    The name is the photo's file name without extension. For a photo below a folder, it also contains the path from the
-    folder to the photo. If a name is already taken, a number is appended. Photos are read with the run's `dataset`
-    settings, and masks are predicted with its `evaluation` settings.
+    The PNG is named after the photo's file. If the request gives a folder instead of the photo, the path from this
+    folder to the photo precedes the name. If two masks would have the same name, the second name gets a number.
+    Photos are read with the run's `dataset` settings, and masks are predicted with its `evaluation` settings.
 
     Args:
         store_uri: URI of the run's store.
@@ -125,12 +125,12 @@ def _list_photos(request: PredictionRequest) -> list[Photo]:
     for photo in photos:
         for target in _targets(request, photo):
             if absolute(target) in found:
-                raise UsageError(f"--to: {target} would replace one of the photos to predict; name another folder")
+                raise UsageError(f"--to: {target} would replace one of the given photos; name another folder")
     return photos
 
 
 def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
-    """Yield the URI and the name of each photo at `uri`, which is a photo or a folder of photos.
+    """Yield the URI and the mask's name for the photo at `uri` or, if `uri` is a folder, for each photo below it.
 
     Files in `to`, the target folder of the masks, are left out.
     """
@@ -145,7 +145,7 @@ def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
     if to.startswith(join(uri, "")):
         found = [name for name in found if not join(uri, name).startswith(join(to, ""))]
     if not found:
-        raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name a folder that does")
+        raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name another folder")
     for name in found:
         yield join(uri, name), without_extension(name)
 

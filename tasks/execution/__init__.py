@@ -1,1 +1,1 @@
-"""Execution of shards: the runners, the scheduler, the Prefect task, and shards that several processes make."""
+"""Execution of shards: the runners, the scheduler, the Prefect task, and the joint work of processes on one shard."""

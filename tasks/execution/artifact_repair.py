@@ -1,4 +1,4 @@
-"""Rebuild the damaged artifacts of a stage during a run, or discard those that the caller makes again."""
+"""Repair the damaged artifacts of a stage during a run: discard them, so that they are made again."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class ArtifactRepair:
-    """Repairs each damaged artifact of a stage once, however many shards find the damage.
+    """Repairs each damaged artifact of a stage once, even if several shards find the damage.
 
     Args:
         store: store that holds the artifacts.
@@ -27,7 +27,7 @@ class ArtifactRepair:
         self._repaired = set[str]()
 
     def discard(self, broken: BrokenArtifactError) -> None:
-        """Discard a damaged artifact, unless it has already been repaired. The caller makes the artifact again.
+        """Discard a damaged artifact, unless it has already been repaired. The caller must make the artifact again.
 
         Args:
             broken: error that names the artifact.
@@ -45,9 +45,9 @@ class ArtifactRepair:
             shard: number of the artifact's shard.
 
         Raises:
-            TransientError: photos of the new artifact failed for a transient cause. The ledger records the shard as
+            TransientError: some photos of the shard failed for a transient cause. The ledger records the shard as
                 failed.
-            Exception: an error of the function that makes the shard.
+            Exception: an error that `make` raised.
         """
         with self._lock:
             if broken.uri not in self._repaired:

@@ -19,7 +19,7 @@ from clipes_core.errors import StoppedError, WorkerError
 class InlineRunner(Runner):
     """Makes each shard in the thread that calls `run`, without worker processes and without a time limit.
 
-    `cancel` cannot end the job that is running. It only refuses the jobs that have not started.
+    `cancel` cannot end the running job. It refuses all jobs that have not started.
     """
 
     def __init__(self, config: RunConfig) -> None:

@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def joint_work(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[ShardJob]:
-    """Let further worker processes assist with a job during the block; the caller runs the first process in the block.
+    """Let several processes share a job. The caller starts the first process in the block; clipes starts the others.
 
-    The block gets the job with the number of processes and the address at which they meet:
+    The block gets a copy of the job, with the number of processes and the URI through which they find each other:
 
         with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
             return start(make_shard, shared).result()
 
     Args:
         job: job of a joint stage.
-        pool: pool of the workers. All of them must be idle, and only this call and its block may use the pool.
-        timeout_s: time limit without progress [s]. All processes are stopped if none counts a step for this time.
+        pool: pool of the workers. All workers must be idle. During the block, nothing else may use the pool.
+        timeout_s: longest time without progress [s]. If no process counts a step for this time, all are stopped.
 
     Raises:
         WorkerError: a process died or ran out of memory, or no step was counted for `timeout_s`.
-        Exception: an error of the stage. If several processes fail, it is the error that shows the cause best, and the
-            others are logged.
+        Exception: an error of the stage. If several processes fail, the error that shows the cause best is raised, and
+            the other errors are logged.
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
@@ -80,17 +80,17 @@ def _assisted(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[Non
 
 
 def _rank_of_failure(failure: BaseException) -> int:
-    """Rank a failure by how much it says about the cause, from 0 (an interruption) to 4 (a StoppedError).
+    """Return the rank of a failure: 0 (an interruption) to 4 (a StoppedError). The lowest rank shows the cause best.
 
-    When one process fails, the other processes are stopped, or torch raises a RuntimeError in them because the
-    connection is lost. These errors may arrive before the error of the process that failed first.
+    When one process fails, the other processes are stopped, or they lose the connection and torch raises a
+    RuntimeError in them. These errors may arrive before the error of the process that failed first.
     """
     ranks = {StoppedError: 4, ClipesError: 1, RuntimeError: 3, Exception: 2}  # the first class that fits decides
     return next((rank for kind, rank in ranks.items() if isinstance(failure, kind)), 0)
 
 
 def _assist(pool: WorkerPool, job: ShardJob, rank: int, failures: list[BaseException]) -> None:
-    """Let an idle worker do its share of the job, and note its failure."""
+    """Let an idle worker do share number `rank` of the job. If the worker fails, add its error to `failures`."""
     assert isinstance(job.stage, JointStage)
     try:
         with pool.idle_worker(timeout_s=None) as start:
@@ -102,7 +102,7 @@ def _assist(pool: WorkerPool, job: ShardJob, rank: int, failures: list[BaseExcep
 def _watch(
     job: ShardJob, pool: WorkerPool, timeout_s: float, failures: list[BaseException], over: threading.Event
 ) -> None:
-    """End all processes if one has failed, or if no step was counted for `timeout_s`; return when the work is over."""
+    """End all processes if one fails, or if no step is counted for `timeout_s`. Return when `over` is set."""
     counted, moved = pool.counters.count(job.stage.name), monotonic()
     while not (failures or over.wait(POLL_SECONDS)):
         if pool.counters.count(job.stage.name) != counted:

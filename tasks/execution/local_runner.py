@@ -1,4 +1,4 @@
-"""The runner `local`: long-lived worker processes on this host. By default, one per device and one per core."""
+"""The runner `local`, which makes shards in long-lived worker processes on this host."""
 
 from typing import Self, cast
 

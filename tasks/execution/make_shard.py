@@ -21,8 +21,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
 
     Raises:
-        ArtifactError: an artifact that the shard reads or copies rows from cannot be read; or the stage made a row of
-            another type or of another photo, or not exactly one row per photo.
+        ArtifactError: an artifact cannot be read, or the stage made wrong rows. A row is wrong if it has another type
+            than `stage.row`, or belongs to a photo outside the shard. Each photo must have exactly one row.
     """
     started, worker = time.monotonic(), current_worker()
     stage, plan = job.stage, job.plan
@@ -89,7 +89,7 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
-    """Return a row as a dict from column to value; if it stands for a photo, add its input and output digest."""
+    """Return a row as {column: value}. If the stage has a row per photo, add the row's input and output digest."""
     _check_row(job, row)
     values = {each.name: getattr(row, each.name) for each in fields(row)}
     if job.stage.kind.per_photo:

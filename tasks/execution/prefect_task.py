@@ -29,15 +29,16 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     Args:
         stage_shards: the object that makes the shards of the stage; it also holds the run's ledger.
         shards: numbers of the shards, in the order in which they are made.
-        label: label of the shards for the name of the task run, see `group_label`.
+        label: label of the shards, as `group_label` returns it. It is part of the task run's name.
 
     Returns:
-        The final state of the task run. If no shard failed, it is Completed, with the name Cached if all shards were
-        cached. If shards failed, but only because of failed upstream shards, it is Failed with the name NotRun.
+        The final state of the task run. If no shard failed, the state is Completed. Its name is Cached if all shards
+        were cached, and Completed otherwise. If all failures are due to failed upstream shards, the state is Failed,
+        and its name is NotRun.
 
     Raises:
-        Exception: shards failed for other reasons. If one did, its error is raised unchanged. If several did, one error
-            lists their errors.
+        Exception: shards failed for other reasons. The error of a single shard is raised unchanged. The errors of
+            several shards are combined into one error.
     """
     ledger, stage, attempt, log = stage_shards.ledger, stage_shards.stage.name, _attempt(), get_run_logger()
     for shard in shards_to_make(ledger, stage, shards, attempt):
@@ -89,8 +90,8 @@ def _counts(*records: ShardRecord) -> str:
 def _as_one(failures: Mapping[int, Exception]) -> Exception:
     """Return a single failure unchanged, and combine several failures into one error.
 
-    The combined error is worth a retry if one of the failures is. Failures due to upstream shards count only if there
-    are no others.
+    If a failure is transient, the combined error is transient too, so Prefect retries the task run. Failures due to
+    upstream shards are left out if a shard failed for another reason.
     """
     causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, UpstreamError)}
     told = causes or failures

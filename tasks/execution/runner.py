@@ -1,4 +1,4 @@
-"""The base class of runners, which make shards. To add one, write a file in this folder and a line in RUNNERS."""
+"""The base class of runners, which make shards. To add a runner, write a file in this folder and a line in RUNNERS."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,18 +22,17 @@ RUNNERS: dict[str, str] = {
 class Runner(ABC):
     """Makes shards. A runner is a context manager: entering it starts its workers, and leaving it ends them.
 
-    A worker is a process in which `start_worker` or `act_as_worker` has set the device and the number of threads. It
-    makes a shard by calling `make_shard`. For the job of a joint stage, the runner also lets other workers call
-    `JointStage.assist`.
+    A worker is a process in which `start_worker` or `act_as_worker` has set the device and the number of threads. A
+    worker makes a shard by calling `make_shard`. Several workers may share the job of a joint stage: the first worker
+    calls `make_shard`, and each further worker calls `JointStage.assist`.
 
     A runner translates the errors of the libraries that it uses into WorkerError (a worker died, ran out of memory or
     took too long) and StoppedError (a job was cancelled).
 
     Attributes:
-        slots: kind of worker (gpu, cpu) -> device and threads of each worker, determined on the host where the workers
-            run. The slots are known as soon as the runner has been entered.
-        Settings: pydantic model of the runner's own settings, which are the keys of `execution.runner` other than
-            `kind`.
+        slots: kind of worker (gpu, cpu) -> device and threads of each worker. A runner determines the slots on the host
+            where the workers run, at the latest when the runner is entered.
+        Settings: pydantic model of the runner's own settings. These are all keys of `execution.runner` except `kind`.
     """
 
     slots: Mapping[str, tuple[WorkerSlot, ...]]
@@ -69,15 +68,15 @@ class Runner(ABC):
 
     @abstractmethod
     def rows(self, stage: str) -> int:
-        """Return the number of rows (for a joint stage, of steps) that this runner has computed so far."""
+        """Return how many rows of a stage, or steps of a joint stage, this runner has computed so far."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Refuse further jobs, and end the running ones if possible; the threads that wait for them get an error."""
+        """Refuse new jobs, and end running jobs if possible. `run` raises StoppedError for refused and ended jobs."""
 
 
 def check_runner(config: RunConfig) -> type[Runner]:
-    """Check the section `execution.runner`, and return the class of the runner that it names; start nothing.
+    """Check the section `execution.runner`, and return the runner's class. No runner is started.
 
     Raises:
         ConfigError: there is no such runner, or a setting of the runner is unknown or invalid.
@@ -91,7 +90,7 @@ def runner_for(config: RunConfig) -> Runner:
     """Return the runner that the section `execution.runner` names.
 
     Raises:
-        ConfigError: there is no such runner, a setting of the runner is unknown or invalid, or no worker has the device
-            of `clip.device`.
+        ConfigError: there is no such runner, a setting of the runner is unknown or invalid, or the host of the workers
+            does not have the device that `clip.device` names.
     """
     return check_runner(config)(config)

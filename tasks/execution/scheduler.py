@@ -31,9 +31,9 @@ class Scheduler:
     For each kind of worker (gpu, cpu), the scheduler has one thread per worker. A task run therefore enters the state
     Running only when a worker is free for it. Shards of different stages run in parallel.
 
-    Each scheduler submits shards in a random order of its own. If two runs that do the same work on one store started
-    together and used the same order, both would make every shard. With different orders, each run finds in the
-    store many shards that the other run has already made.
+    Each scheduler submits shards in its own random order. The reason is that two runs may do the same work on one store
+    at the same time. If both used the same order, both would make every shard. With different orders, each run finds
+    many shards in the store that the other run has already made.
     """
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
@@ -43,7 +43,10 @@ class Scheduler:
         self._order = uuid.uuid4().hex
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
-        """Submit all shards of a stage; each waits for the shards it reads. Submit none if the run lacks the stage."""
+        """Submit all shards of a stage if the stage is part of the run.
+
+        Each shard waits for the upstream shards that it reads.
+        """
         stage = STAGES[stage_name]
         upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
         stage_shards = StageShards(run, self._ledger, stage, self._runner, upstream)
@@ -72,7 +75,7 @@ class Scheduler:
 
         Raises:
             UsageError: a shard failed with this error.
-            StageError: shards failed for other reasons. The message has one line per stage and reason, with the shards.
+            StageError: shards failed for other reasons. The message lists the shards by stage and reason.
         """
         for stage, futures in self._futures.items():
             for shard, future in futures.items():
@@ -90,12 +93,12 @@ class Scheduler:
 def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
     """Divide the shards of a stage among task runs.
 
-    Each task run gets one shard. If `count` exceeds MOST_TASK_RUNS, each gets a group of neighbouring shards.
+    Each task run gets one shard or, if `count` exceeds MOST_TASK_RUNS, a group of neighbouring shards.
 
     Args:
         shards: numbers of the stage's shards, in ascending order.
-        count: number of shards, including empty ones. All stages with a row per photo have the same count, so their
-            groups have the same bounds.
+        count: number of shards, including shards without photos. All stages with a row per photo have the same count,
+            so the groups of these stages have the same bounds.
     """
     size = -(-count // MOST_TASK_RUNS)
     return [tuple(group) for _, group in groupby(shards, key=lambda shard: shard // size)]
@@ -111,8 +114,8 @@ def group_label(group: tuple[int, ...], count: int) -> str:
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
     """Yield a scheduler for a runner that has been entered, and show the progress while the block runs.
 
-    When the block ends, the runner is cancelled before the scheduler's threads are joined. If an error ended the block,
-    the threads may still wait for workers. Cancelling the runner ends this wait.
+    After the block, the scheduler's threads are joined. If an error has ended the block, these threads may still be
+    waiting for workers. The runner is therefore cancelled first, which ends the waiting.
     """
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 

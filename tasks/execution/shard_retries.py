@@ -12,7 +12,7 @@ JITTER = 0.5  # each wait varies by up to this share, so that shards do not retr
 
 
 def retry_options(retries: int) -> dict[str, Any]:
-    """Return the options of a Prefect task that decide on its retries.
+    """Return the options by which a Prefect task decides whether and when it is retried.
 
     Args:
         retries: value of `execution.retries`.
@@ -26,10 +26,10 @@ def retry_options(retries: int) -> dict[str, Any]:
 
 
 def shards_to_make(ledger: Ledger, stage: str, shards: tuple[int, ...], attempt: int) -> tuple[int, ...]:
-    """Return the shards that an attempt of a task run makes: all, or in a retry those that failed transiently.
+    """Return the shards to make: all in the first attempt; in a retry, those that failed for a transient cause.
 
     Args:
-        ledger: ledger of the run, which knows the failures of the attempt before.
+        ledger: ledger of the run, which holds the failures of the previous attempt.
         stage: name of the stage.
         shards: shards of the task run.
         attempt: number of the attempt, from 1.

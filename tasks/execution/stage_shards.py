@@ -40,8 +40,8 @@ class StageShards:
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact.
 
-        Each damaged artifact that is found on the way is discarded, and the shard is planned again. If the damaged
-        artifact belongs to an upstream stage, it is rebuilt first.
+        If a damaged artifact is found, it is discarded and, if it belongs to an upstream stage, rebuilt. Then the shard
+        is planned again.
 
         Raises:
             TransientError: the shard failed for a transient cause; another attempt may succeed.
@@ -91,7 +91,7 @@ class StageShards:
             check_failure_rate(self.ledger, stage.name)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
-        """Yield each upstream shard that the given shard reads, as the `StageShards` of its stage and its number."""
+        """Yield the shards of the stage `upstream` that `shard` reads, as pairs of `StageShards` and shard number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
             yield self._upstream[upstream.name], own
 

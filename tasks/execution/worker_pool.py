@@ -25,8 +25,8 @@ StartCall = Callable[..., ProcessFuture]  # starts a call in a worker; takes a p
 class _LockKeeper(SpawnContext):
     """A multiprocessing context that starts the processes of one pool and keeps the pool's locks alive.
 
-    Pebble drops a pool's locks before it ends the pool's processes. Without this context, a process that is just
-    starting would not find the locks and would print a traceback.
+    Pebble releases a pool's locks before it ends the pool's processes. Without this context, a process that is just
+    starting would then find no locks, and would print a traceback.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class WorkerPool:
 
     Args:
         slots: device and threads of each process. The pool has one process per slot.
-        counters: row counters of the run; the pool adds to them a counter for each of its slots.
+        counters: row counters of the run. The pool adds one counter per slot.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot], counters: Counters) -> None:
@@ -58,7 +58,7 @@ class WorkerPool:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The device of each process, by slot. After `renew`, calls take the processes in this order."""
+        """The device of each process, in the order of the slots. After `renew`, calls take processes in this order."""
         return tuple(slot.device for slot, _ in self._slots)
 
     @contextmanager
@@ -74,8 +74,8 @@ class WorkerPool:
             timeout_s: time after which the call is stopped [s]; None for no limit.
 
         Raises:
-            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`. The next call finds a new
-                worker in its place.
+            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`. A new worker replaces it
+                before the next call.
             StoppedError: the call was stopped by `stop_calls`, or the pool was closed.
             Exception: whatever the function raises.
         """
@@ -115,7 +115,7 @@ class WorkerPool:
             self._idle.put(place)
 
     def close(self) -> None:
-        """End all processes. Their unfinished work is lost, and the threads that wait for it get an error."""
+        """End all processes. Their unfinished work is lost, and threads that wait for a result get a StoppedError."""
         with self._lock:
             self._closed = True
         self.stop_calls()
@@ -132,14 +132,14 @@ class WorkerPool:
             self._idle.put(place)
 
     def stop_calls(self) -> None:
-        """End the busy processes; the threads that wait for them get an error."""
+        """End the busy processes. Threads that wait for a result of these processes get a StoppedError."""
         for future in tuple(self._running):
             future.cancel()
 
     def _pool(self, place: int) -> ProcessPool:
-        """Return the `ProcessPool` of a slot, which has a single process.
+        """Return the `ProcessPool` of a slot. Each `ProcessPool` has a single process.
 
-        If this process died while it was idle, pebble has closed the `ProcessPool`. A new one then replaces it.
+        If the process died while it was idle, pebble has closed the `ProcessPool`. It is then replaced by a new one.
         """
         with self._lock:
             pool = self._pools[place]
@@ -149,11 +149,11 @@ class WorkerPool:
             return self._pools[place]
 
     def _end(self, places: Iterable[int]) -> None:
-        """End the processes of some slots. Only one thread at a time joins them.
+        """End the processes of some slots. Only one thread at a time calls pebble's `join`.
 
-        If Ctrl-C ends a training run, the training's thread and the main thread end the same processes. If both called
-        pebble's `join` at the same time, the second thread would close pipes that are already closed ("Bad file
-        descriptor"), or a new file that has the same descriptor.
+        After Ctrl-C during a training, the training's thread and the main thread end the same processes. If both
+        threads called `join` at the same time, the second thread would close pipes that are already closed ("Bad file
+        descriptor"), or would close a new file that has the descriptor of such a pipe.
         """
         pools = [self._pools[place] for place in places]
         for pool in pools:

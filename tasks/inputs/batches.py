@@ -35,8 +35,8 @@ class Batches:
         """Add a photo to the batch of its size, and return a batch if one must be computed now.
 
         Returns:
-            The photo's own batch if one more photo of this size would exceed the token budget. Otherwise, the largest
-            batch if PHOTOS_WAITING photos are waiting, and None if fewer are waiting.
+            The batch with this photo, if one more photo of this size would exceed the token budget. Otherwise, if
+            PHOTOS_WAITING photos are waiting, the largest batch. None in all other cases.
         """
         size = loaded.image.size
         batch = self._waiting.setdefault(size, [])
@@ -72,8 +72,9 @@ def compute_in_batches(
         known: function that returns the result of a photo that needs no computation, and None for any other photo.
 
     Yields:
-        (photo, loaded photo, result) for each photo. The order of the photos can change. If a photo cannot be used, a
-        PhotoError takes the place of the result. If it could not be loaded, None takes the place of the loaded photo.
+        (photo, loaded photo, result) for each photo. The order can differ from that of `photos`. If a photo cannot be
+        loaded, the loaded photo is None, and the result is a PhotoError. If a photo needs too much memory, the result
+        is a PhotoError.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
     for photo, loaded in load_photos(photos, config):
@@ -93,8 +94,8 @@ def compute_batch(
     """Compute the results of a batch; if the batch does not fit into memory, compute its two halves separately.
 
     Yields:
-        (photo, loaded photo, result) for each photo. If a photo does not fit into memory even alone, a PhotoError of
-        kind OUT_OF_MEMORY takes the place of the result.
+        (photo, loaded photo, result) for each photo. If a photo does not fit into memory even in a batch of its own,
+        the result is a PhotoError of kind OUT_OF_MEMORY.
     """
     results: Sequence[Result | PhotoError] | None
     try:

@@ -31,9 +31,9 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
     Args:
         path: path or fsspec URI of the YAML file.
-        overrides: texts `key=value`, each with a dotted key and a YAML value. If a key occurs twice, the last value
-            wins.
-        given: top-level key, such as `name` or `store` -> value. These values are plain text, not YAML.
+        overrides: strings `key=value`, where the key is dotted and the value is YAML. If a key occurs twice, the last
+            value wins.
+        given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
 
     Raises:
         ConfigError: the file is missing, cannot be read or is not YAML, an override has no `=`, or a key or value is
@@ -49,7 +49,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
-    """Build a config; report an unknown data set format in the same ConfigError as all other invalid values."""
+    """Build a config. One ConfigError reports all invalid values, including an unknown data set format."""
     lines = _unknown_format(values.get("dataset"))
     try:
         config = parse_config(values)
@@ -148,7 +148,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
 
 
 def _split(dataset: DatasetConfig, split: str) -> str:
-    """Return `split`: unchanged if it names a split, as an absolute path if it is the path of a list file."""
+    """Return `split`. If it is the path of a list file, and not the name of a split, make the path absolute."""
     is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
     return _absolute(split) if is_path else split
 

@@ -10,7 +10,7 @@ from clipes_core.config.run import RunConfig
 
 
 class _ListsFormats:
-    """Adds the names of the data set formats to the JSON schema of a RunConfig; clipes_core does not know them."""
+    """Adds the names of the data set formats to the JSON schema of RunConfig, which lacks these names."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         run = handler(schema)

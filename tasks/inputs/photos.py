@@ -24,7 +24,7 @@ class Photo:
     """One photo of a data set, listed but not opened.
 
     Attributes:
-        image_id: id, unique in the data set. If `dataset.format` is list, the id is the photo's path relative to
+        image_id: id, unique in the data set. For the data set format `list`, the id is the photo's path relative to
             `dataset.root`, without the extension.
         uri: absolute path or URI of the file.
         size_bytes: size of the file [bytes].

@@ -21,14 +21,14 @@ def shipped_templates() -> tuple[str, ...]:
 
 
 def read_templates(path: str) -> tuple[str, ...]:
-    """Read templates, one per line; skip blank lines, and skip repeated templates with a warning.
+    """Read templates, one per line. Skip blank lines. If a template is repeated, skip the repetition and log a warning.
 
     Args:
         path: path or fsspec URI of a UTF-8 text file.
 
     Raises:
-        PromptError: the file is missing, cannot be read or has no template, or some templates do not contain {} exactly
-            once. In the last case, the message lists these templates.
+        PromptError: the file is missing, cannot be read or has no template, or a template does not contain {}, or
+            contains {} several times. The message lists all such templates.
     """
     place = absolute(path)
     lines: dict[str, int] = {}

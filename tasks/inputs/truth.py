@@ -17,7 +17,7 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
         (H, W) uint8 ids.
 
     Raises:
-        PhotoError: as for `load_ids`; also BAD_TRUTH if the mask and the photo differ in size.
+        PhotoError: an error of `load_ids`, or BAD_TRUTH if the mask and the photo differ in size.
     """
     truth = load_ids(uri)
     if truth.shape != size_hw:

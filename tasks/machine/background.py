@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[None]:
-    """Run a function in a thread while the block runs. After the block, ask the function to stop, and wait for it.
+    """Run a function in a thread while the block runs. After the block, ask the function to stop, and wait for its end.
 
     Args:
         work: function to run. Its argument is an event, which is set when the function must stop. The function runs in

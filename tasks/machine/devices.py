@@ -90,7 +90,7 @@ def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
         slots: slots of the workers that train.
 
     Raises:
-        ConfigError: `train.precision` is fp16 and not all workers have a CUDA device, or `train.precision` is auto and
+        ConfigError: `train.precision` is fp16, but a worker has no CUDA device. Or `train.precision` is auto, and
             stands for different precisions on different workers.
     """
     if train.precision == "fp16" and not all(slot.on_cuda for slot in slots):
@@ -101,7 +101,7 @@ def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
 def token_budget(device: str) -> int:
     """Return the largest number of patch tokens that a batch may have on a device.
 
-    On devices other than CUDA GPUs, the result is 1: each batch has one photo, because larger batches are slower there.
+    On devices other than CUDA GPUs, larger batches are slower. The result is 1 there, so each batch has one photo.
     """
     if not device.startswith("cuda"):
         return 1
@@ -115,8 +115,8 @@ def _native_precision(slots: Sequence[WorkerSlot], key: str) -> str:
     found = {"fp16" if slot.on_cuda else "fp32" for slot in slots}
     if len(found) > 1:
         raise ConfigError(
-            f"{key}: auto stands for fp16 on CUDA devices and for fp32 on other devices, and the workers have both: "
-            f"{', '.join(sorted({slot.device for slot in slots}))}; set {key} to fp16 or fp32"
+            f"{key}: auto stands for fp16 on CUDA devices and for fp32 on other devices, and the workers have both "
+            f"kinds: {', '.join(sorted({slot.device for slot in slots}))}; set {key} to fp16 or fp32"
         )
     return found.pop()
 

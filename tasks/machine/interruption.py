@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class InterruptOnce:
-    """A signal handler that raises KeyboardInterrupt for the first signal, and ends the process at once for the next.
+    """A signal handler that raises KeyboardInterrupt at the first signal, and ends the process at a later signal.
 
     It never raises a second KeyboardInterrupt, because this exception could interrupt the cleanup, leave a thread
     waiting for a worker forever, or change the exit code. It ignores a signal that arrives within `SAME_SIGNAL_SECONDS`
@@ -46,7 +46,7 @@ def handle_signals() -> None:
 def _end_at_once() -> None:
     """End this process as if it were killed.
 
-    Its workers notice this and end too, and so does the Prefect server if no other process uses it.
+    The workers of this process notice its end, and end too. If no other process uses the Prefect server, it ends too.
     """
     try:
         os.write(STDERR, b"clipes: ended at once; finished work is kept\n")
@@ -88,11 +88,11 @@ def interruption_first() -> Iterator[None]:
 
 
 def interruption_behind(error: BaseException) -> BaseException | None:
-    """Return the interruption that an exception has replaced, or the exception itself if it is an interruption.
+    """Return the exception itself if it is an interruption, and otherwise the interruption that it has replaced.
 
     Returns:
-        The first interruption in the chain that starts with the exception and follows `__context__`; None if the chain
-        has no interruption.
+        The first interruption among the exception, its `__context__`, the `__context__` of that exception, and so on;
+        None if none of them is an interruption.
     """
     found: BaseException | None = error
     while found is not None and not _is_interruption(found):

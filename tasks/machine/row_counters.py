@@ -6,10 +6,10 @@ from clipes.tasks.machine.processes import SPAWN_CONTEXT
 
 
 class Counters:
-    """Counts the rows of each stage that the workers of this run have computed.
+    """For each stage, the number of rows that the workers of this run have computed.
 
-    A slot is the place of one worker process; if the process dies, a new one takes its place. Each slot has its own
-    counters, and the count of a stage is the sum over all slots.
+    A slot holds one worker process at a time. If this process dies, a new process takes over the slot. Each slot has
+    its own counters, and the count of a stage is the sum over all slots.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:
@@ -17,7 +17,7 @@ class Counters:
         self._slots: list[SlotCounters] = []
 
     def of_slot(self) -> "SlotCounters":
-        """Add a slot and return its counters. A process that replaces the slot's worker continues to use them."""
+        """Add a slot and return its counters. If the slot's process is replaced, the new process uses the same ones."""
         self._slots.append(SlotCounters(self._stages))
         return self._slots[-1]
 
@@ -32,10 +32,10 @@ class Counters:
 
 
 class SlotCounters:
-    """Counts the rows of each stage that the worker processes of one slot, one after the other, have computed.
+    """For each stage, the number of rows that the successive worker processes of one slot have computed.
 
-    The counts are in shared memory without a lock. They need no lock, because only one process at a time writes them. A
-    lock would even do harm: a worker that is killed while it holds the lock would block the other processes.
+    The counts are in shared memory without a lock. No lock is needed, because only one process at a time writes the
+    counts. A lock would do harm: a worker that is killed while it holds the lock would block the other processes.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:

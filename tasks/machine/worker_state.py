@@ -71,7 +71,7 @@ _worker: Worker | None = None  # the worker of this process; start_worker and ac
 
 @contextmanager
 def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
-    """Make this process a worker while the block runs. Such blocks must not overlap in a process."""
+    """Make this process a worker while the `with` block runs. A process may run only one such block at a time."""
     global _worker
     _worker = Worker(slot, counters)
     try:
@@ -81,7 +81,7 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
 
 
 def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:
-    """Set up this process as a worker with its slot, counters and log. The process ends as soon as its parent ends."""
+    """Set up this process as a worker with a slot, counters and a log. The process will end when its parent ends."""
     global _worker
     _worker = Worker(slot, counters)
     show_log(log_level)
@@ -92,7 +92,10 @@ def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> No
 
 
 def end_with_parent() -> None:
-    """Start a thread that ends this process when its parent ends, because a killed parent cannot end its workers."""
+    """Start a thread that waits until the parent process has ended, and then ends this process.
+
+    The thread is needed because a parent process that is killed cannot end its workers.
+    """
     threading.Thread(target=_wait_for_parent, daemon=True, name="end-with-parent").start()
 
 

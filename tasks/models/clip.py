@@ -41,7 +41,7 @@ class Clip:
 def load_clip(config: ClipConfig) -> Clip:
     """Build the CLIP that a config names, and load its weights.
 
-    The tensors in a weights file can require a different network than `clip.model`; see `fitting_architecture`.
+    Usually `clip.model` decides which network is built. `fitting_architecture` describes when the file decides.
 
     Args:
         config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of a weights file in configs/models, a path,
@@ -51,8 +51,8 @@ def load_clip(config: ClipConfig) -> Clip:
         The model with its tokenizer.
 
     Raises:
-        WeightsError: `named_architecture` does not accept `clip.model`, or the weights are missing, damaged, or belong
-            to a different network.
+        WeightsError: `named_architecture` does not accept `clip.model`; or the weights are missing or damaged; or
+            `fitting_architecture` refuses the weights.
         TransientError: the server from which the weights are downloaded does not answer.
     """
     architecture = named_architecture(config.model)
@@ -67,13 +67,12 @@ def weights_digest(config: ClipConfig) -> str:
     """Compute the digest of the weights that `load_clip` would load, without building the model.
 
     Args:
-        config: as for `load_clip`. If `pretrained` is a tag or a URI and this host does not have the weights yet, they
-            are downloaded.
+        config: as for `load_clip`. If `pretrained` is a tag or a URI, and this host does not have the weights yet,
+            the weights are downloaded.
 
     Returns:
-        16 hex characters of a SHA-256. For a file, the digest covers the file's bytes, but not the network into which
-        they are loaded. For `random:SEED`, it covers the model's name, the seed, and the versions of torch and
-        OpenCLIP.
+        16 hex characters of a SHA-256. For a file, the digest covers only the file's bytes, not `clip.model`. For
+        `random:SEED`, the digest covers the model's name, the seed, and the versions of torch and OpenCLIP.
 
     Raises:
         WeightsError: `named_architecture` does not accept `clip.model`, or the file or tag does not exist.
@@ -122,7 +121,9 @@ def _load_model(model_name: str, path: Path) -> CLIP:
     try:
         model.load_state_dict(state.tensors)
     except RuntimeError as exc:
-        raise WeightsError(f"{path}: expected dense tensors, found another kind; save them as safetensors") from exc
+        raise WeightsError(
+            f"{path}: expected dense tensors, found another kind; save dense tensors in a safetensors file"
+        ) from exc
     return model
 
 
@@ -165,13 +166,13 @@ def _tag_file(model_name: str, tag: str) -> Path:
         )
     if trained["mean"] != OPENAI_DATASET_MEAN:
         raise WeightsError(
-            f"clip.pretrained {tag}: expected weights for photos normalised with CLIP's mean, found the mean "
-            f"{trained['mean']}; choose another tag of {model_name}"
+            f"clip.pretrained {tag}: these weights need photos that are normalised with the mean {trained['mean']}, "
+            f"but clipes normalises photos with CLIP's mean; choose another tag of {model_name}"
         )
     try:
         return Path(download_pretrained(trained))
     except (OSError, RuntimeError) as exc:
         raise WeightsError(
             f"clip.pretrained {tag}: the weights of {model_name} could not be downloaded ({first_line(exc)}); "
-            "connect to the internet, or download them elsewhere and set clip.pretrained to the file"
+            "connect to the internet, or download the weights on another machine and set clip.pretrained to their file"
         ) from exc

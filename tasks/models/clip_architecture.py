@@ -31,7 +31,7 @@ SIZE_TENSORS = {  # tensor whose shape shows sizes of the network -> number of a
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """Return the keyword arguments with which OpenCLIP's class `CLIP` builds a model.
+    """Return the keyword arguments with which OpenCLIP's class `CLIP` builds the model of this name.
 
     Args:
         model_name: name of a model in `open_clip.list_models()`.
@@ -45,7 +45,7 @@ def named_architecture(model_name: str) -> dict[str, Any]:
     found = "another network" if model_name in open_clip.list_models() else "no model of this name"
     raise WeightsError(
         f"clip.model {model_name}: expected a ViT with a class token and CLIP's own text network, found {found}; "
-        f"set it to one of {', '.join(_plain_vits())}"
+        f"set clip.model to one of {', '.join(_plain_vits())}"
     )
 
 
@@ -54,14 +54,15 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
 
     The first of these rules that applies decides:
 
-    1. A TorchScript archive, or a state dict that contains the archive's `input_resolution`, comes from OpenAI. The
-       shapes of the tensors determine the sizes of the network. Its activation is QuickGELU, and its attention heads
-       have 64 channels. `model_name` is ignored.
+    1. If the file is a TorchScript archive, or a state dict with the tensor `input_resolution`, it comes from OpenAI.
+       The shapes of the tensors determine the sizes of the network. The activation is QuickGELU, and the attention
+       heads have 64 channels. `model_name` is ignored.
     2. If the tensors have exactly the names and shapes of the model `model_name`, the architecture is that of this
        model.
     3. If the tensors have exactly the names and shapes of another OpenCLIP model, the file is refused. The user must
-       set `clip.model` to that model, because the tensors show neither the activation nor the number of heads.
-    4. For any other file with OpenAI's tensor names, the architecture is determined as in rule 1.
+       set `clip.model` to that model. clipes cannot choose the model, because several models that differ only in the
+       activation or the number of heads may have these tensors.
+    4. If the file has OpenAI's tensor names, the architecture is determined as in rule 1.
 
     Args:
         state: weights in the file.
@@ -73,8 +74,8 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
         `state`.
 
     Raises:
-        WeightsError: `named_architecture` does not accept `model_name`, rule 3 refuses the file, or the tensors are
-            incomplete or do not form a ViT.
+        WeightsError: `named_architecture` does not accept `model_name`; or rule 3 refuses the file; or the tensors
+            are incomplete or do not form a ViT.
     """
     named = named_architecture(model_name)
     if not state.openai and not _describe_differences(named, state):
@@ -153,7 +154,7 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], path: Path) -> None:
     if any(width % HEAD_WIDTH for width in widths):
         raise WeightsError(
             f"{path}: expected widths that are multiples of {HEAD_WIDTH}, the width of an attention head, found "
-            f"{widths[0]} for images and {widths[1]} for texts; use weights in OpenAI's layout"
+            f"{widths[0]} in the image network and {widths[1]} in the text network; use weights in OpenAI's layout"
         )
 
 
@@ -171,7 +172,7 @@ def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
 
 
 def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
-    """Describe how the tensors in a file differ from those of a network in name and shape; return "" if they agree."""
+    """Compare a file's tensors with a network's tensors by name and shape. Describe the differences; "" means none."""
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes

@@ -44,8 +44,8 @@ class Pace:
         passes: number of passes over each set. Captions, mirroring and dropped patches differ between the passes.
         checkpoint_steps: number of training steps between two checkpoints.
         log_steps: number of training steps between two log lines.
-        compiled: if true, torch compiles the image transformer. Training is then a third faster on a CPU, but the
-            compilation takes a minute and needs a C++ compiler.
+        compiled: if true, torch compiles the image transformer. Compiled training is a third faster on a CPU, but
+            the compilation takes a minute and needs a C++ compiler.
     """
 
     scenes: int = 4096
@@ -56,7 +56,20 @@ class Pace:
 
 
 def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
-    """Train the demo's CLIP with the candidate templates that clipes ships; see `train_clip` for the arguments."""
+    """Train the demo's CLIP. Captions use the candidate templates that are part of clipes.
+
+    Args:
+        folder: as for `train_clip`.
+        seed: seed of the training.
+        samples: number of training samples; None for the default of `TrainingConfig`.
+        checkpoint_steps: number of training steps between two checkpoints.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        ConfigError: as for `train_clip`.
+    """
     config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
     return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
 
@@ -155,8 +168,9 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Yield the batch of each step, starting at the trainer's current step.
 
-    A batch has (B, 3, S, S) uint8 images, and `config.captions` lists of B captions each. It depends only on the
-    settings and the step, so a resumed training run gets the same batches.
+    A batch consists of B images as (B, 3, S, S) uint8, and of several lists with B captions each. The number of lists
+    is `config.captions`. The batch of a step depends only on the settings and on the number of the step, so a resumed
+    training run gets the same batches.
     """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch

@@ -14,14 +14,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @cache
 def loaded_backbone(config: ClipConfig, precision: str) -> Backbone:
-    """Return the image network of this process's CLIP, on the worker's device; build it only once."""
+    """Return the image network of the process's CLIP on the worker's device. Only the first call builds the network."""
     visual = loaded_clip(config).model.visual
     return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
 
 
 @cache
 def loaded_clip(config: ClipConfig) -> Clip:
-    """Return the CLIP of this process, on the CPU; load it only once."""
+    """Return the CLIP of this process, on the CPU. Only the first call loads the model."""
     torch.set_num_threads(current_worker().slot.threads)
     return load_clip(config)
 

@@ -1,8 +1,9 @@
 """Serialise network configs, and check whether clipes may build a network from an untrusted config.
 
-If a config has a type name that MMEngine's registry does not know, the registry imports the object of that name and
-calls it. Therefore clipes builds a network from the config in a file only if all names in the config are registered. It
-first removes keys that name files to read or download, and it blocks imports while it builds the network.
+If a config contains the name of a type that MMEngine's registry does not know, the registry imports the object with
+this name and calls the object. Therefore clipes builds a network from the config in a file only if all names in the
+config are registered. Before clipes builds the network, it removes the keys that would make the network read or
+download files. While clipes builds the network, imports are blocked.
 """
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
@@ -34,7 +35,7 @@ def as_text(model_config: Mapping[str, Any]) -> str:
     """Serialise a network's config as JSON. Tuples are marked, so that `from_text` can restore them.
 
     Raises:
-        TypeError: a value is neither a tuple nor of a JSON type, or a key is not a string.
+        TypeError: the config has a key that is not a string, or a value of a type that JSON lacks. Tuples are allowed.
     """
     return json.dumps(_mark_tuples(model_config))
 
@@ -52,7 +53,7 @@ def from_text(text: str) -> Any:
 
 
 def without_initial_weights(value: Any) -> Any:
-    """Return a config without the keys, at any depth, that make a network read or download files."""
+    """Return a copy of a config in which no dict has a key that makes a network read or download files."""
     if isinstance(value, list | tuple):
         return type(value)(without_initial_weights(item) for item in value)
     if not isinstance(value, Mapping):
@@ -65,7 +66,7 @@ def without_initial_weights(value: Any) -> Any:
 
 
 def unregistered(model_config: Any) -> list[str]:
-    """Return those names in a network's config that are not registered, or that NEVER_BUILT contains."""
+    """Return the names in a network's config that are not registered, and the names that are in NEVER_BUILT."""
     known = {name for registry in REGISTRIES for name in _names(registry)}
     named = [str(name) for section in config_sections(model_config) for name in _named(section)]
     return [name for name in named if name not in known or name.rpartition(".")[2] in NEVER_BUILT]
@@ -91,7 +92,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _named(section: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the names in a section of a config that MMEngine or timm would look up."""
+    """Yield the names that one section of a config contains and that MMEngine or timm would look up."""
     yield from (section[key] for key in ("type", "_scope_") if key in section)
     if is_timm(section) and "norm_layer" in section:
         yield section["norm_layer"]
@@ -118,7 +119,7 @@ def _is_class_weight_file(name: str, value: Any) -> bool:
 
 
 def _names(found: MMEngineRegistry | None) -> Iterator[str]:
-    """Yield the scopes of a registry and its parents, and their registered names, both with and without the scope."""
+    """For a registry and each of its parents, yield the scope, and each registered name with and without the scope."""
     while found is not None:
         yield found.scope
         for name in found.module_dict:

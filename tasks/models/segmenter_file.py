@@ -67,7 +67,7 @@ def save_segmenter(
     Args:
         uri: URI of the file; missing local folders are created.
         model_config: config from which MMSegmentation's registry builds the network.
-        state_dict: tensors of the network, on any device; tensors that share memory are written separately.
+        state_dict: tensors of the network, on any device. If tensors share memory, each of them is written in full.
         classes: names of the classes 1..K.
         palette: 256 RGB colours, one per id.
 
@@ -84,7 +84,7 @@ def save_segmenter(
 def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     """Build the network that a file describes, and load the file's tensors into it.
 
-    No code from the file is executed, and nothing that the file names is downloaded.
+    No code from the file is executed, and nothing is downloaded, even if the file contains URLs.
 
     Args:
         uri: URI of a file that `save_segmenter` wrote.
@@ -92,8 +92,8 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
 
     Raises:
         BrokenArtifactError: the file is missing or damaged, or was not written by `save_segmenter`.
-        WeightsError: the network has modules that are not registered, cannot be built, is not a segmentor of
-            MMSegmentation, or does not fit the tensors.
+        WeightsError: the config contains modules that are not registered; or the network cannot be built from the
+            config; or the network is not a segmentor of MMSegmentation; or the tensors do not fit the network.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -108,7 +108,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         model_config = from_text(metadata["model"])
         classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
     except (KeyError, ValueError) as exc:
-        raise BrokenArtifactError(uri, "does not say which network its tensors belong to") from exc
+        raise BrokenArtifactError(uri, "is not the file of a segmenter, or its metadata is damaged") from exc
     if checksum != _checksum(tensors):
         raise BrokenArtifactError(uri, "fails its checksum")
     model = _build(uri, model_config)
@@ -127,7 +127,7 @@ def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, c
         (h, w) uint8 ids 0..K.
 
     Raises:
-        PhotoError: OUT_OF_MEMORY; the photo does not fit into the device's memory.
+        PhotoError: the photo does not fit into the device's memory. The kind of the error is OUT_OF_MEMORY.
     """
 
     def compute(batch: list[Loaded]) -> list[np.ndarray]:
@@ -144,7 +144,7 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Return the CRC-32 of the bytes of all tensors. The safetensors format has no checksum of its own."""
+    """Return the CRC-32 of the bytes of all tensors. It is needed because the safetensors format has no checksum."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)
@@ -172,13 +172,16 @@ def _build(uri: str, model_config: Any) -> BaseSegmentor:
 
 
 def _check_registered(uri: str, model_config: Any) -> None:
-    """Raise WeightsError if a name in the config is not registered: MMEngine would import and call the named object."""
+    """Raise WeightsError if a name in the config is not registered.
+
+    MMEngine would import the object with this name and call the object.
+    """
     if not isinstance(model_config, dict) or "type" not in model_config:
         raise WeightsError(f"{uri}: its network config is {str(model_config)[:80]!r}, expected a dict with a type")
     if foreign := unregistered(model_config):
         raise WeightsError(
-            f"{uri}: its network has a module {foreign[0]!r}, which is not registered; nothing in it was executed. "
-            "Train a network whose modules are all from MMSegmentation or clipes"
+            f"{uri}: its network has a module {foreign[0]!r}, which is not registered; no code of the module was "
+            "executed. Train a network whose modules are all from MMSegmentation or clipes"
         )
 
 

@@ -1,4 +1,4 @@
-"""Read the weights of a network from a file, in any of several formats, as one flat dict of tensors."""
+"""Read the weights of a network from a file. Files of all supported formats give the same flat dict of tensors."""
 
 import pickle
 import re
@@ -24,7 +24,7 @@ class StateDict:
 
     Attributes:
         tensors: floating-point tensors by dotted name, on the CPU, with the file's dtypes; `logit_scale` is 0-d.
-        openai: true if the file itself shows that it comes from OpenAI. All of OpenAI's networks use QuickGELU.
+        openai: true if the content of the file shows that OpenAI made the file. OpenAI's networks use QuickGELU.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -39,9 +39,9 @@ class StateDict:
 def read_state_dict(path: Path) -> StateDict:
     """Read the tensors of a weights file without executing anything in it.
 
-    The content of the file decides how it is read: as a TorchScript archive, a checkpoint that torch.save wrote, or
-    safetensors. A checkpoint is a state dict, or a dict with a state dict under the key `state_dict`. If tensor names
-    in a checkpoint start with `module.`, this prefix is removed.
+    The file is a TorchScript archive, a safetensors file, or a checkpoint that torch.save wrote. The content of the
+    file decides which of these formats is assumed. A checkpoint is a state dict, or a dict with a state dict under the
+    key `state_dict`. If tensor names in a checkpoint start with `module.`, this prefix is removed.
 
     Args:
         path: path of a local file.
@@ -50,8 +50,9 @@ def read_state_dict(path: Path) -> StateDict:
         The weights. Integer tensors (such as OpenAI's input_resolution) and attention masks are left out.
 
     Raises:
-        WeightsError: the file is missing or damaged, has no weights, contains anything but plain data and tensors,
-            or is a TorchScript archive of a network with GELU.
+        WeightsError: the file is missing or damaged; or the file has no weights; or the file contains objects other
+            than plain data and tensors; or the file is a TorchScript archive of a network with GELU, which OpenAI's
+            archives never have.
     """
     try:
         with path.open("rb") as file:
@@ -66,8 +67,8 @@ def read_state_dict(path: Path) -> StateDict:
     if start[8:] == b"{" or path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
-        f"{path}: expected weights (.pt of OpenAI or torch.save, or .safetensors), found another kind of file; use one "
-        "of these"
+        f"{path}: expected weights (a .safetensors file, a .pt file from OpenAI, or a file from torch.save), found "
+        "another kind of file; use one of these three kinds"
     )
 
 
@@ -75,8 +76,8 @@ def _from_torchscript(path: Path) -> StateDict:
     archive = read_torchscript(path)
     if "GELU" in archive.classes:
         raise WeightsError(
-            f"{path}: expected one of OpenAI's TorchScript archives, which have QuickGELU, but this one has GELU; "
-            "save the state_dict() of its model with torch.save, and set clip.model to the name of the network"
+            f"{path}: expected a TorchScript archive from OpenAI with QuickGELU, found an archive with GELU; "
+            "load the model, save its state_dict() with torch.save, and set clip.model to the name of the network"
         )
     return StateDict(_weights(archive.tensors).tensors, openai=True)
 
@@ -106,7 +107,8 @@ def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
     """Return the tensors of a checkpoint by name.
 
-    OpenCLIP's training saves them under the key `state_dict`, and with the prefix `module.`; both are removed.
+    OpenCLIP's training saves the tensors under the key `state_dict`, and each name with the prefix `module.`. The
+    returned dict has neither this key nor this prefix.
     """
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -120,7 +122,7 @@ def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
-    """Return the tensors that are weights; reshape a `logit_scale` with one element to 0-d, as in OpenAI's files."""
+    """Return the tensors that are weights. A `logit_scale` with one element becomes 0-d, as in OpenAI's files."""
     weights = {
         name: tensor
         for name, tensor in tensors.items()
@@ -132,7 +134,7 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
 
 
 def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
-    """Return the error for a file that torch.load refuses, without torch's advice to load the file unsafely."""
+    """Return the error for a file that torch.load refuses. Leave out torch's advice to load the file unsafely."""
     imported = re.search(r"GLOBAL (\S+)", str(exc))
     opcode = re.search(r"Unsupported operand (\d+)", str(exc))  # opcode that torch.save does not write
     if not isinstance(exc, pickle.UnpicklingError) or not (imported or opcode):

@@ -1,9 +1,9 @@
 """Read the tensors of a TorchScript archive without executing anything in it.
 
-An archive is a zip file. Its `data.pkl` is a pickle of the module tree, its files `data/N` are the storages of the
-tensors, and its folder `code/` is the program, which is never read. The unpickler in this module accepts the few names
-that such a pickle must import, and refuses all others. It replaces the archive's own classes with inert classes that
-only hold attributes.
+An archive is a zip file. The file `data.pkl` in it is a pickle of the tree of modules. The files `data/N` are the
+storages of the tensors. The folder `code/` is the program, which is never read. The unpickler below lets the pickle
+import only the few names that the tensors need, and refuses all other names. The unpickler replaces the archive's own
+classes with inert classes that only hold attributes.
 """
 
 import io
@@ -104,7 +104,7 @@ def read_torchscript(path: Path) -> ScriptArchive:
         flags and lists, are left out.
 
     Raises:
-        WeightsError: the archive is damaged, or its pickle imports a name that is not needed for tensors.
+        WeightsError: the archive is damaged, or its pickle imports a name that tensors do not need.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -116,7 +116,7 @@ def read_torchscript(path: Path) -> ScriptArchive:
 
 
 def _root(archive: zipfile.ZipFile) -> str | None:
-    """Return the top folder in a zip file, with a trailing slash; None if the file is not a TorchScript archive."""
+    """Return the name of the top folder of a TorchScript archive, with a trailing slash; None for another zip file."""
     names = [name for name in archive.namelist() if name.endswith("/constants.pkl") and name.count("/") == 1]
     return names[0].removesuffix("constants.pkl") if names else None
 
@@ -133,8 +133,8 @@ class _ScriptObject:
 class _ArchiveUnpickler(pickle.Unpickler):
     """Unpickles the `data.pkl` of one archive into inert objects.
 
-    A pickle can set attributes on the objects that it imports. Therefore this class never gives it a real function or
-    class of torch.
+    A pickle can change the objects that it imports, by setting their attributes. Therefore this class never gives the
+    pickle a real function or class of torch.
     """
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
@@ -149,7 +149,7 @@ class _ArchiveUnpickler(pickle.Unpickler):
         """Return the replacement for the object that the pickle imports by this name.
 
         Raises:
-            WeightsError: the name is refused, because a pickle of tensors does not need it.
+            WeightsError: a pickle of tensors does not need this name, so the name is refused.
         """
         if module.split(".")[0] == "__torch__":
             self.classes.add(name)

@@ -18,9 +18,9 @@ class Reuse:
         fresh: if True, the run reuses nothing.
         verify: if True, the run reuses an artifact only after it has read the artifact completely and verified all of
             its checksums. If False, only the artifacts of `pooled` stages are verified in this way.
-        retry_errors: if True, rows that failed for a permanent cause are computed again. Rows that failed for a
-            transient cause are computed again whatever the setting. A row that failed because its upstream row failed
-            is computed again only if the upstream row changes.
+        retry_errors: if True, rows that failed for a permanent cause are computed again. This setting does not affect
+            two other kinds of failed rows. A row that failed for a transient cause is always computed again. A row that
+            failed because its upstream row failed is computed again only if the upstream row changes.
     """
 
     fresh: bool = False
@@ -64,7 +64,7 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
 def rows_to_copy(
     stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse
 ) -> dict[str, tuple[str, ...]]:
-    """Find the rows of a shard that can be copied from earlier artifacts: those whose inputs have not changed.
+    """Find the rows of a shard that can be copied from earlier artifacts because their inputs are the same.
 
     Artifacts that turn out to be damaged are skipped.
 

@@ -25,7 +25,8 @@ class ShardJob:
         stage: stage of the shard.
         plan: plan of the shard, which says which rows to copy and which to compute.
         store: store that holds the artifacts.
-        config: configuration of the run. For a shard of a candidate template, `prompts.template` is that template.
+        config: configuration of the run. If the shard belongs to a candidate template, `prompts.template` in this
+            configuration is the candidate.
         vocabulary: classes and background words.
         precision: numeric precision of CLIP's image network.
         training: training recipe of the segmenter; None if the run trains no segmenter.
@@ -33,7 +34,7 @@ class ShardJob:
         processes: number of workers that make the shard together.
         rendezvous_url: URL at which these workers find each other (`init_method` of torch.distributed); empty if there
             is only one worker.
-        footer: entries that the stage adds to the footer of the artifact. The footer also holds the artifact's key.
+        footer: the stage's own entries in the footer of the artifact. Other entries hold the artifact's key.
     """
 
     stage: Stage
@@ -105,7 +106,7 @@ class ShardRecord:
         copied: number of rows copied from earlier artifacts.
         computed: number of rows that the worker computed; 0 if `cached`.
         seconds: time that the worker spent on the shard [s]; 0 if `cached`.
-        rejects: photos that have no result in this stage; photos that an upstream stage rejected are left out.
+        rejects: photos that failed in this stage; photos that already failed in an upstream stage are left out.
         worker: worker process that made the shard, as device:pid; empty if `cached`.
         peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
     """
@@ -123,11 +124,11 @@ class ShardRecord:
     peak_memory_mib: int = 0
 
     def check(self) -> None:
-        """Raise TransientError if photos failed for a transient cause, so that the shard is retried.
+        """Check that no photo failed for a transient cause.
 
         Raises:
-            TransientError: at least one photo failed for a transient cause. The message states how many did, and why
-                the first of them failed.
+            TransientError: at least one photo failed for a transient cause, so the shard must be retried. The message
+                states the number of these photos, and why the first of them failed.
         """
         transient = [reject for reject in self.rejects if reject.kind.transient]
         if transient:

@@ -27,8 +27,8 @@ class RowKind(ABC):
         per_photo: if True, each row stands for a photo. Such a row has digests, can be copied from an earlier artifact,
             and can record that the photo has no result.
         of_evaluation: if True, each row stands for a photo that the segmenter is scored on.
-        of_training: if True, the rows record a training. The file with the trained weights then belongs to the
-            artifact.
+        of_training: if True, each row stands for a point of the training curve, and the artifact also includes the
+            file with the trained weights.
     """
 
     unit = ""
@@ -46,10 +46,10 @@ class RowKind(ABC):
 
     @abstractmethod
     def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        """Return the number of rows of a shard; for a training, the number of its iterations."""
+        """Return the number of rows of a shard. If the stage trains the segmenter, return the number of iterations."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        """Return the number of rows of all shards for the progress display; 0 if the stage is not shown there."""
+        """Return the total for the progress display: the number of rows of all shards, or 0 to hide the stage there."""
         return sum(self.row_count(stage, inputs, shard) for shard in self.shards(stage, inputs))
 
     def stored_rows(self, rows: int) -> int | None:
@@ -61,11 +61,11 @@ class RowKind(ABC):
         return rows
 
     def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
-        """Return the inputs that a shard is made from: by default, those of the run."""
+        """Return the inputs that a shard is made from. By default, these are the inputs of the run."""
         return inputs
 
     def artifact_shard(self, shard: int) -> int:
-        """Return the shard number in the name of a shard's artifact."""
+        """Return the number that stands for a shard in the name of its artifact; by default, the shard's own number."""
         return shard
 
     def content_key(self, stage_key: str, input_digests: Mapping[str, str]) -> str:
@@ -73,9 +73,12 @@ class RowKind(ABC):
         return content_key(input_digests)
 
     def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the numbers of the upstream shards that a shard of the stage `reader` reads.
+        """Return the numbers of the shards that one shard of a downstream stage reads from a stage of this kind.
 
-        The rows of the upstream stage are of this kind.
+        Args:
+            reader: downstream stage.
+            inputs: inputs of the run.
+            shard: number of the shard of `reader`.
         """
         return (0,)
 
@@ -138,7 +141,7 @@ class TextRows(RowKind):
 
 
 class CandidateTextRows(TextRows):
-    """The same rows as `TextRows`, once per candidate template, with one shard per template."""
+    """One shard per candidate template; each shard has the same rows as the shard of `TextRows`."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:

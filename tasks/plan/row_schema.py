@@ -50,7 +50,7 @@ def check_upstream(row: Mapping[str, Any], result: str) -> None:
 
     Args:
         row: row of the upstream stage, with the columns status and error.
-        result: word for the result in the message, such as `mask`.
+        result: name of the result in the error message, such as `mask`.
 
     Raises:
         PhotoError: the row holds no result. The kind of the error is UPSTREAM.
@@ -61,7 +61,7 @@ def check_upstream(row: Mapping[str, Any], result: str) -> None:
 
 @cache
 def schema_of(row: type) -> "pa.Schema":
-    """Return the Arrow schema of a row class; if its rows stand for photos, add the columns DIGESTS."""
+    """Return the Arrow schema of a row class. If the rows stand for photos, the schema also has the columns DIGESTS."""
     import pyarrow as pa  # imported here, because most commands use stages but read no artifact
 
     return pa.schema([(name, _arrow_type(arrow_type)) for name, arrow_type in _columns(row)])

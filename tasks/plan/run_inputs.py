@@ -12,7 +12,7 @@ Shards = Mapping[int, tuple[Photo, ...]]  # shard -> its photos; shards without 
 
 
 class Training(Protocol):
-    """The properties of a training recipe that planning needs; see `clipes.tasks.training.recipes.Recipe`."""
+    """The part of a training recipe that is needed to plan a run; see `clipes.tasks.training.recipes.Recipe`."""
 
     @property
     def digest(self) -> str:
@@ -37,11 +37,12 @@ class RunInputs:
         model_digest: digest of CLIP's weights.
         precision: numeric precision of CLIP's image network, such as fp32; never auto.
         candidates: templates to rank; empty if the run ranks no templates.
-        sampled: candidates whose CAMs are scored. Empty if no CAMs are scored, or if the candidates are not chosen yet.
+        sampled: those of the `candidates` whose CAMs are scored. Empty if the run scores no CAMs of candidates, or has
+            not chosen these candidates yet.
         training: training recipe of the segmenter; None if the run trains no segmenter.
         shards: photos of the data set, by shard.
         evaluation: photos that the segmenter is scored on, by shard.
-        sample: ids of the photos on which the CAMs of the `sampled` templates are scored.
+        sample: ids of the photos whose CAMs are scored for each of the `sampled` templates.
     """
 
     config: RunConfig
@@ -57,23 +58,23 @@ class RunInputs:
 
     @property
     def image_network(self) -> list[str]:
-        """The values that decide the output of CLIP's image network; they are part of stage keys."""
+        """The values that decide the output of CLIP's image network. Stage keys depend on these values."""
         return [self.config.clip.model, self.model_digest, self.config.clip.pooling, self.precision]
 
     @property
     def photo_settings(self) -> dict[str, Any]:
-        """The settings that decide the pixels of a photo; they are part of stage keys."""
+        """The settings that decide the pixels of a photo. Stage keys depend on these settings."""
         return self.config.dataset.model_dump(include={"exif", "max_side"})
 
     def with_template(self, template: str) -> "RunInputs":
-        """Return these inputs with a different template."""
+        """Return a copy of these inputs in which `config.prompts.template` is replaced."""
         prompts = self.config.prompts.model_copy(update={"template": template})
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
-        """Return these inputs with different `sampled` templates."""
+        """Return a copy of these inputs in which `sampled` is replaced."""
         return replace(self, sampled=templates)
 
     def with_sample(self, image_ids: frozenset[str]) -> "RunInputs":
-        """Return these inputs with a different `sample` of photos."""
+        """Return a copy of these inputs in which `sample` is replaced."""
         return replace(self, sample=image_ids)

@@ -30,8 +30,8 @@ class ShardPlan:
             such as an upstream row, does not exist yet.
         cached: if True, the shard counts as cached, and nothing is left to do.
         copies: URI of an earlier artifact -> ids of the photos whose rows are copied from it.
-        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from it: one URI, or one per
-            template or per shard of the upstream stage.
+        upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from that stage. Most shards
+            read a single artifact from each upstream stage.
     """
 
     key: ArtifactKey
@@ -86,8 +86,8 @@ def plan_shard(
         reuse: settings that decide what is reused.
 
     Raises:
-        BrokenArtifactError: the stage reads a trained network whose artifact is missing or damaged; or
-            `reuse.retry_errors` is True, and the shard's own artifact is damaged.
+        BrokenArtifactError: the stage reads a trained network, and the artifact of that network is missing or damaged.
+            Also raised if `reuse.retry_errors` is True, and the shard's own artifact is damaged.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -101,7 +101,7 @@ def plan_shard(
 
 
 def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
-    """Return the output digests of all rows of some artifacts, by image_id.
+    """Return the output digests of all rows of the given artifacts, by image_id.
 
     Raises:
         BrokenArtifactError: one of the artifacts is missing or damaged.
@@ -116,9 +116,9 @@ def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
 
 
 def planned_digests(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
-    """Return the output digests of the cached rows and the rows to copy, by image_id.
+    """Return the output digests that are known before the shard is made, by image_id.
 
-    These are the digests that are known before the shard is made.
+    These are the digests of the cached rows and of the rows to copy.
     """
     if not stage.kind.per_photo:
         return {}
@@ -143,10 +143,12 @@ def _artifact_key(
 
 
 def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[str] | None:
-    """Return artifact name, size and SHA-256 of each weights file that a stage reads; None if one does not exist yet.
+    """Identify the trained networks that a stage reads, by artifact name, and size and SHA-256 of the weights file.
 
-    The size and the SHA-256 are needed because, on a GPU, two training runs with the same key may give different
-    weights.
+    The size and the SHA-256 are needed because two training runs with the same key may give different weights on a GPU.
+
+    Returns:
+        One text per trained network; None if one of the networks does not exist yet.
     """
     names = [read.name for read in stage.upstream if read.kind.of_training]
     if any(name not in upstream for name in names):

@@ -20,7 +20,7 @@ class Stage(ABC):
     """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 
     Attributes:
-        name: name of the stage; also the name of the stage's folder in the store, and its value for `--until`.
+        name: name of the stage. The stage's folder in the store has this name, and `--until` takes this name.
         version: version of the stage's algorithm. Increment it when the results of the stage change.
         row: dataclass of the rows, from which the schema of the artifacts is derived.
         kind: kind of the rows, such as photos or texts.
@@ -29,14 +29,15 @@ class Stage(ABC):
         needs_truth: if True, only photos with a true mask have a row.
         needs_labels: if True, only photos with a label have a row.
         sampled: if True, only the photos in `RunInputs.sample` have a row.
-        pooled: if True, the main process of a run reads the artifacts of all shards together. Each artifact must then
-            be read completely before it counts as cached. In this way, the task run of a shard finds any damage to the
-            shard's artifact and rebuilds it, before the main process reads it.
+        pooled: if True, the main process of a run reads the artifacts of all shards together. Therefore an artifact of
+            such a stage counts as cached only after the task run of its shard has read it completely. If the artifact
+            is damaged, the task run rebuilds the artifact before the main process reads the artifact.
         ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
             `prompts.template: auto`, have such stages.
-        enabled_by: setting that adds the stage to a run, as error messages name it; required if the stage overrides
-            `enabled`.
-        stored_as: stage under whose name and key the artifacts of this stage are stored; None for its own name and key.
+        enabled_by: text for error messages: the setting that adds the stage to a run, such as `train.enabled=true`.
+            A stage that overrides `enabled` must set this text.
+        stored_as: another stage. If it is set, the artifacts of this stage are stored under the name and the key of the
+            other stage.
     """
 
     name: str
@@ -56,7 +57,9 @@ class Stage(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.enabled is not Stage.enabled and not cls.enabled_by:
-            raise TypeError(f"{cls.__name__} overrides `enabled`: also set `enabled_by`, which names the setting")
+            raise TypeError(
+                f"{cls.__name__} overrides `enabled`: also set `enabled_by` to the setting that enables the stage"
+            )
 
     @abstractmethod
     def reads(self, inputs: RunInputs) -> Mapping[str, Any] | None:
@@ -71,7 +74,7 @@ class Stage(ABC):
         return True
 
     def left_out_by(self, config: RunConfig) -> "Stage | None":
-        """Return the stage that this config disables and without which this stage cannot run; None if there is none.
+        """Return the disabled stage that keeps this stage out of a run with this config; None if no stage does.
 
         The disabled stage is this stage itself, or one of its direct or indirect upstream stages.
         """
@@ -81,15 +84,15 @@ class Stage(ABC):
         )
 
     def shards_read(self, upstream: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return which shards of `upstream` a shard of this stage reads, by their numbers."""
+        """Return the numbers of those shards of `upstream` that one shard of this stage reads."""
         return upstream.kind.shards_read_by(self, inputs, shard)
 
     def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files
-        """Remove the files that earlier attempts at a shard left, so that the next attempt starts from scratch."""
+        """Remove all files of earlier attempts to make a shard, so that the next attempt starts from scratch."""
 
     @property
     def title(self) -> str:
-        """The title of the stage in tables and pages: its name, and the unit of its rows if the unit is not obvious."""
+        """The title of the stage in tables: the stage's name, and the unit of the counts if there is one."""
         return f"{self.name} ({self.kind.unit})" if self.kind.unit else self.name
 
     @property
@@ -112,10 +115,10 @@ class Stage(ABC):
 
 
 class JointStage(Stage):
-    """A stage with a single shard, which several workers make together from all shards of the upstream stages.
+    """A stage with a single shard. Several workers make this shard together, from all shards of the upstream stages.
 
-    The first worker runs `rows`, and each of the others runs `assist`. `rows` must count its own steps for the progress
-    display; for other stages, the caller of `rows` counts the rows.
+    The first worker runs `rows`, and each of the other workers runs `assist`. In a stage of this class, `rows` itself
+    must count the steps for the progress display. In all other stages, the caller of `rows` counts the rows.
     """
 
     def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
@@ -133,7 +136,7 @@ class JointStage(Stage):
 
     @abstractmethod
     def assist(self, job: "ShardJob", rank: int) -> None:
-        """Do this worker's share of the shard; called in every worker but the first.
+        """Do this worker's part of the work on the shard. Every worker except the first calls this method.
 
         Args:
             job: job of the shard.

@@ -9,15 +9,15 @@ from clipes.tasks.plan.stage import Stage
 
 
 def stage_keys(stages: Iterable[Stage], inputs: RunInputs) -> dict[str, str]:
-    """Return the key of each stage: a digest of its name, its version, its settings and its upstream stages' keys.
+    """Return a key for each stage: a digest of its name, version and settings, and of the keys of its upstream stages.
 
     Args:
         stages: stages in the order of the pipeline.
         inputs: inputs of the run.
 
     Returns:
-        Stage name -> key. A stage is left out while a setting of this stage, or of a stage upstream of it, is not
-        known. An example of such a setting is the template that a ranking chooses.
+        Stage name -> key. A stage is left out as long as one of its settings, or of the settings of its upstream
+        stages, is unknown. For example, the template is unknown until a ranking has chosen it.
     """
     keys: dict[str, str] = {}
     for stage in stages:

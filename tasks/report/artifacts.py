@@ -1,4 +1,4 @@
-"""Read the artifacts of a run for its report; skip unreadable ones, and record why they are unreadable."""
+"""Read the artifacts of a run for its report. Unreadable artifacts are skipped, and the reasons are recorded."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from clipes_core.errors import ArtifactError, TransientError
 
 
 class RunArtifacts:
-    """Streams the rows of a run's artifacts, and of the tables in the run's folder.
+    """Reads the rows of a run's artifacts, and of the tables in the run's folder, a few rows at a time.
 
     Args:
         files: files of the run.
-        shards: rows of the run's status.parquet.
+        shards: rows of the run's status.parquet; each row gives the artifact of one shard.
 
     Attributes:
-        unreadable: URI of each file that could not be read so far -> the reason.
+        unreadable: URI of a file -> reason why the file could not be read. Each failed read adds an entry.
     """
 
     def __init__(self, files: RunFiles, shards: Sequence[Mapping[str, Any]]) -> None:
@@ -27,13 +27,13 @@ class RunArtifacts:
     def rows(
         self, stage: str, columns: Sequence[str], shards: Collection[int] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a stage's artifacts, from all shards or only from the given ones."""
+        """Yield the rows of a stage's artifacts. If `shards` is given, yield only the rows of these shards."""
         for (made, shard), uri in self._uris.items():
             if made == stage and (shards is None or shard in shards):
                 yield from self._read(uri, columns)
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Stream the rows of a table in the run's folder; yield none if the table does not exist."""
+        """Yield the rows of a table in the run's folder. If the table does not exist, yield no rows."""
         if self._files.find(file) is not None:
             yield from self._read(self._files.uri(file), columns)
 

@@ -50,13 +50,14 @@ class RunFacts:
         status: content of run.json and metrics.json, and the state of every shard.
         config: config of the run.
         vocabulary: classes of the run.
-        listed: counts of the photos in manifest.parquet, and the photos that the gallery shows.
+        listed: how many photos manifest.parquet has, and which photos the gallery shows.
         rejects: photos without a result.
         sentences: class id -> prompts that CLIP encoded for the class; 0 is background.
         masks: number of pseudo masks.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
         picks: ids of the photos for the gallery.
-        basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if all are random choices.
+        basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
+            randomly chosen photos.
         segmenter: facts about the segmenter and its evaluation.
         artifacts: reader for the rows of the galleries.
     """
@@ -106,7 +107,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
 
 
 def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
-    """Return the number of masks, the histogram of their confidence, and a choice of photos by mean confidence."""
+    """Return the number of masks, a histogram of their confidence, and a `GalleryChoice` by mean confidence."""
     masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
     for row in artifacts.rows(MASKS.name, ("image_id", "status", "confidence_histogram")):
         if row["status"] == "ok":
@@ -117,7 +118,17 @@ def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, Gall
 
 
 def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
-    """Choose photos by mIoU if any is scored, else by confidence; without masks, choose photos with CAMs at random."""
+    """Choose the photos of the gallery.
+
+    If at least one mask has a score, photos are chosen by mIoU. If no mask has a score, they are chosen by confidence.
+    If there are no masks, they are chosen at random from the photos with CAMs.
+
+    Args:
+        artifacts: artifacts of the run.
+        vocabulary: classes of the run.
+        gallery: number of photos to choose.
+        sure: choice by mean confidence, as `_masks` returned it.
+    """
     scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
     for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":

@@ -1,4 +1,4 @@
-"""Format the facts of a run as the HTML page of its report. The template escapes every text."""
+"""Format the facts of a run as the HTML page of its report. Jinja escapes every text."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -103,9 +103,9 @@ def _dataset(dataset: DatasetConfig) -> str:
 
 
 def _template(facts: RunFacts) -> dict[str, str]:
-    """Return the report's entry for the template; empty if the run uses no template.
+    """Return the report's entry for the prompt template; empty if the run uses no prompt template.
 
-    The entry says whether the template was chosen automatically, or is not chosen yet.
+    If the template is chosen automatically, the entry says that it is the best candidate, or that it is not chosen yet.
     """
     template = facts.status.run["template"]
     if template is None:
@@ -125,7 +125,11 @@ def _scores(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _gain(scored: Scored, metrics: Mapping[str, Any]) -> float | None:
-    """Return the mIoU minus the baseline's mIoU; None for the baseline itself, and if the two cannot be compared."""
+    """Return by how much the mIoU of a prediction exceeds the mIoU of the baseline.
+
+    Returns:
+        The difference. None if the prediction is the baseline itself, or if no baseline was scored on the same photos.
+    """
     if scored.is_baseline or scored.on_evaluation or CENTRE_BOX.key not in metrics:
         return None
     gain: float = metrics[scored.key]["miou"] - metrics[CENTRE_BOX.key]["miou"]
@@ -156,7 +160,7 @@ def _stages(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
-    """Return the content of the segmenter's section; None if no segmenter was trained."""
+    """Return the content of the report's section about the segmenter; None if no segmenter was trained."""
     if not facts.segmenter.curve:
         return None
     picks = facts.segmenter.picks

@@ -64,15 +64,18 @@ def headline(facts: RunFacts) -> Note:
 
 
 def _segmenter_sentence(metrics: Mapping[str, Any]) -> str:
-    """Return a sentence about the segmenter's score, with a leading space; empty if the segmenter was not scored."""
+    """Return a space and a sentence about the segmenter's score; "" if the segmenter was not scored."""
     if SEGMENTER_MASK.key not in metrics:
         return ""
     miou, images = metrics[SEGMENTER_MASK.key]["miou"], metrics[SEGMENTER_MASK.key]["images"]
-    return f" The segmenter trained on these masks reaches {miou:.1%} mIoU on {_counted(images, 'evaluation photo')}."
+    return (
+        f" The segmenter that was trained on these masks reaches {miou:.1%} mIoU on "
+        f"{_counted(images, 'evaluation photo')}."
+    )
 
 
 def notes(facts: RunFacts) -> list[Note]:
-    """Return notes on what is missing or unusual, the worst first."""
+    """Return notes on everything that is missing or unusual. Notes with the tone bad come first."""
     found = [*_end(facts), *_shards(facts), *_photos(facts), *_scores(facts), *_segmenter(facts), *_unreadable(facts)]
     return sorted(found, key=lambda note: TONES.index(note.tone))
 
@@ -102,7 +105,7 @@ def _end(facts: RunFacts) -> Iterator[Note]:
 
 
 def _stages_after(until: str) -> tuple[str, ...]:
-    """Return the stages of a complete run that come after the given one."""
+    """Return the names of the stages that come after the stage `until` in a complete run."""
     return run_names()[run_names().index(until) + 1 :]
 
 

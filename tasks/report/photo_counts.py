@@ -1,4 +1,4 @@
-"""Count the photos in a manifest, and look up those that the report shows."""
+"""Count the photos in a manifest, and look up the photos that the report shows."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ class PhotoCounts:
         photos: number of photos.
         unlabelled: number of photos without labels.
         with_truth: number of photos with a true mask.
-        by_class: class id -> number of photos with that label.
+        by_class: class id -> number of photos that have this class as a label.
         chosen: image_id -> photo, for the photos that the gallery shows.
     """
 
@@ -30,7 +30,7 @@ class PhotoCounts:
 
 
 def count_photos(artifacts: RunArtifacts, file: str, wanted: Collection[str]) -> PhotoCounts:
-    """Count the photos of a manifest in the run's folder, and keep the photos whose ids are in `wanted`."""
+    """Count the photos in the manifest `file` of a run. Return the photos whose ids are in `wanted` as `chosen`."""
     photos = unlabelled = with_truth = 0
     by_class: Counter[int] = Counter()
     chosen = {}

@@ -37,10 +37,10 @@ def write_report(store_uri: str, name: str) -> str:
 
 @contextmanager
 def report_run(run: PreparedRun) -> Iterator[RunRecord]:
-    """Record a run with `record_run`, and write its report after the block, even if the block fails.
+    """Record a run with `record_run`, and write its report after the `with` block, even if the block fails.
 
     Raises:
-        RunBusyError: a run of this name is already running. No report is written then.
+        RunBusyError: a run of this name is already running. In this case, no report is written.
     """
     try:
         with record_run(run) as record:

@@ -16,11 +16,11 @@ class ClassScores:
     Attributes:
         id: class id; 0 is background.
         name: name of the class.
-        iou: IoU in [0, 1] of the pseudo masks, or of the segmenter if the masks were not scored; None if no true mask
-            of the scored photos contains the class.
+        iou: IoU in [0, 1] of the pseudo masks. If the pseudo masks were not scored, it is the IoU of the segmenter.
+            It is None if no true mask of the scored photos contains the class.
         photos: number of photos with the class as a label; None for background.
-        others: key of a score -> IoU of the class. All scores of the run are included, even the one that `iou` comes
-            from. An IoU is None if no true mask contains the class.
+        others: key of each scored kind of prediction -> IoU of the class; one of these values is equal to `iou`. A
+            value is None if no true mask contains the class.
     """
 
     id: int
@@ -37,7 +37,7 @@ def ranked_by(facts: RunFacts) -> str | None:
 
 
 def ranked_classes(facts: RunFacts) -> list[ClassScores]:
-    """Return the scores of the classes, including background, that occur in a true mask; the best class first."""
+    """Return the scores of each class that occurs in a true mask, the best class first. Background is a class."""
     metrics, first = facts.status.metrics or {}, ranked_by(facts)
     if first is None:
         return []

@@ -21,7 +21,7 @@ class SegmenterFacts:
 
     Attributes:
         curve: rows of the segmenter's artifact, one per point of the training curve; empty if no segmenter was trained.
-        listed: counts of the evaluation photos, and the photos that the gallery shows.
+        listed: counts of the evaluation photos; `listed.chosen` holds the photos that the gallery shows.
         picks: ids of the photos for the gallery, chosen by the mIoU of each photo's prediction.
     """
 

@@ -8,7 +8,7 @@ from clipes_core.config.segmenter import TrainConfig
 
 
 def describe_training(facts: RunFacts) -> dict[str, str]:
-    """Return the facts about a run's training, by label; empty if nothing was trained or the run has not ended."""
+    """Return the facts about a run's training, as name -> text; empty if the run has no segmenter or has not ended."""
     training = (facts.status.metrics or {}).get("training")
     return dict(_facts(training, facts.config.train)) if training else {}
 

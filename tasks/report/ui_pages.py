@@ -33,7 +33,7 @@ PICTURES = "A few photos of the run; `report.html` shows more."
 
 
 def show_run(facts: RunFacts, report_uri: str) -> None:
-    """Show the results of a run in the Prefect UI after the run has ended; do nothing outside of a flow run.
+    """Show the results of an ended run in the Prefect UI; do nothing if no Prefect flow is being run.
 
     Args:
         facts: facts of the run.
@@ -67,7 +67,7 @@ def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def report_page(facts: RunFacts, report_uri: str) -> str:
-    """Return a page with the headline, the notes, the photos without a result, and the paths of the files."""
+    """Return a page with the headline, the notes, counts of the photos without a result, and paths of files."""
     state, _ = state_of(facts)
     note_lines = [
         line
@@ -97,9 +97,9 @@ def training_page(facts: RunFacts) -> str:
 
 
 def gallery_page(facts: RunFacts) -> str:
-    """Return a page with the first photos of each group in the report's galleries; empty if there are none.
+    """Return a page with the first photos of each group in the report's galleries; empty if there are no photos.
 
-    The page ends before the first photo that would make it longer than `LARGEST_GALLERY`.
+    If a photo would make the page longer than `LARGEST_GALLERY`, the page ends before this photo.
     """
     parts, size = [], 0
     for title, card in _shown_cards(facts):
@@ -112,7 +112,7 @@ def gallery_page(facts: RunFacts) -> str:
 
 
 def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
-    """Yield headings and cards; the segmenter's few cards come first, because the end of the page may be cut off."""
+    """Yield (heading, card). The segmenter's few cards come first, because the end of the page may be cut off."""
     picks = facts.segmenter.picks
     predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
     evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
@@ -149,7 +149,7 @@ def _mious(mious: Mapping[str, float]) -> str:
 
 
 def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
-    """Return a Markdown table with titles above the pictures, and at most `PICTURES_IN_A_ROW` pictures in a row."""
+    """Return a Markdown table of pictures and their titles. A row has at most `PICTURES_IN_A_ROW` pictures."""
     rows = []
     for first in range(0, len(pictures), PICTURES_IN_A_ROW):
         shown = pictures[first : first + PICTURES_IN_A_ROW]
@@ -160,7 +160,7 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def _place(uri: str) -> str:
-    """Return a link if browsers can open the URI. Otherwise, as for a local path, return the URI as text to copy."""
+    """Return a link for an HTTP URI. Return any other URI, such as a local path, as text to copy."""
     return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
 
 

@@ -1,4 +1,4 @@
-"""The dry run of `--plan`, which shows what a run would do without doing it."""
+"""The option `--plan`: count what a run would do, but do not start the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,11 @@ class StagePlan:
 
 
 def plan_run(run: PreparedRun) -> list[StagePlan]:
-    """Count the cached shards of each stage, and the rows that the run would copy and compute.
+    """For each stage of a run, count the cached shards, the rows to copy and the rows to compute.
 
-    A run that must still choose its template does so by the scores of the stage `prompts`. If all shards of `prompts`
-    are cached, the template is chosen here, and the list has all stages. Otherwise, the list ends with `prompts`.
+    A run that must still choose its template needs the scores of the stage `prompts`. If all shards of `prompts` are
+    cached, this function chooses the template of such a run, and the list has all stages. If a shard of `prompts` is
+    not cached, the list of such a run ends with `prompts`.
     """
     lines: list[StagePlan] = []
     plans: dict[tuple[str, int], ShardPlan] = {}
@@ -53,7 +54,7 @@ def plan_run(run: PreparedRun) -> list[StagePlan]:
 def _digests(
     run: PreparedRun, stage: Stage, shard: int, digests: Mapping[tuple[str, int], OutputDigests]
 ) -> dict[str, OutputDigests]:
-    """Return the digests of the existing upstream rows that a shard reads, by upstream stage and image id."""
+    """Return upstream stage -> image id -> digest of the row, for each existing row that a shard reads."""
     return {
         read.name: {
             image_id: row_digest
@@ -65,9 +66,9 @@ def _digests(
 
 
 def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uris:
-    """Return the URIs of the artifacts whose trained weights a shard reads, by upstream stage.
+    """Return upstream stage -> URIs of the artifacts that a shard reads, only for upstream stages that train weights.
 
-    A stage is left out if one of these artifacts does not exist yet.
+    An upstream stage is left out if one of its artifacts does not exist yet.
     """
     found = {
         read.name: [plans[read.name, own] for own in stage.shards_read(read, run.inputs, shard)]

@@ -28,9 +28,9 @@ def check_shards(ledger: Ledger) -> None:
     """Fail if a shard has no complete artifact.
 
     Raises:
-        UsageError: a shard failed with this error.
+        UsageError: a shard failed with a UsageError, which is raised again here.
         StageError: shards failed for other reasons. The message has one line per stage and reason, with the numbers of
-            the shards. It leaves out shards that were skipped because an upstream shard failed.
+            the shards. The message leaves out shards that were skipped because an upstream shard failed.
     """
     failures = [each for each in ledger.failures() if not isinstance(each[2], UpstreamError)]
     for _, _, failure in failures:

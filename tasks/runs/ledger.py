@@ -39,11 +39,11 @@ class Ledger:
     A run can have 100 000 shards. To keep queries fast, the ledger updates its counts whenever a shard changes.
 
     Args:
-        photos: number of photos, including those that were rejected when they were listed. The failure rate of a stage
-            is the number of photos that failed for a permanent cause, divided by this number.
+        photos: number of photos, including the photos that the listing rejected. The failure rate of a stage is the
+            number of photos that failed for a permanent cause, divided by `photos`.
         max_failure_rate: largest permitted failure rate of a stage, in [0, 1].
-        evaluated: number of photos that the segmenter is scored on. It replaces `photos` in the failure rate of the
-            stage that scores the segmenter.
+        evaluated: number of photos that the segmenter is scored on. For the stage that scores the segmenter, the
+            number of failed photos is divided by `evaluated` instead of `photos`.
     """
 
     def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
@@ -68,12 +68,12 @@ class Ledger:
             self._times.extend(stage)
 
     def set_row_counter(self, stage: str, rows: Callable[[], int]) -> None:
-        """Set the function that counts the finished rows of a running shard, for a stage with a single long shard."""
+        """Set a function that returns how many rows of a running shard are finished; for stages with a single shard."""
         with self._lock:
             self._counts[stage] = rows
 
     def finished(self, record: ShardRecord, attempt: int) -> None:
-        """Record that a shard has an artifact, and remove the record of an earlier failure of this shard."""
+        """Record that a shard has an artifact, and forget an earlier failure of this shard."""
         state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
         place = (record.stage, record.shard)
         with self._lock:
@@ -95,7 +95,7 @@ class Ledger:
             self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """Record why a shard has no complete artifact; set its state to failed, or to pending for an UpstreamError."""
+        """Record why a shard has no complete artifact. The shard becomes pending for an UpstreamError, else failed."""
         state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
@@ -111,14 +111,15 @@ class Ledger:
     def rejects(self, stage: str | None = None) -> list[Reject]:
         """Return the photos that failed in a stage, or in any stage if `stage` is None.
 
-        If a photo failed in `embeddings` and also in `cams` or `prompt_scores`, the reject of `embeddings` is left out.
+        If `stage` is None, and a photo failed in `cams` or `prompt_scores`, the list leaves out a failure of the same
+        photo in `embeddings`.
         """
         rejects = [reject for record in self.records(stage) for reject in record.rejects]
         later = {reject.image_id for reject in rejects if reject.stage in (CAMS.name, PROMPT_SCORES.name)}
         return [reject for reject in rejects if reject.stage != EMBEDDINGS.name or reject.image_id not in later]
 
     def records(self, stage: str | None = None) -> list[ShardRecord]:
-        """Return the records of the shards that have an artifact, in order, for one stage or (None) for all stages."""
+        """Return the record of each shard that has an artifact, in order. None as `stage` selects all stages."""
         with self._lock:
             places = [place for place in sorted(self._records, key=_in_order) if stage in (None, place[0])]
             return [self._records[place] for place in places]
@@ -131,11 +132,11 @@ class Ledger:
     def failures(self) -> list[tuple[str, int, Exception]]:
         """Return stage, shard and error of each shard without a complete artifact, in the order of the stages.
 
-        A shard that is still pending or running without an error counts as failed.
+        If a shard is pending or running and has no error, its error here is that its task run did not finish.
         """
         with self._lock:
             undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
-            never = {place: StageError("its task run did not finish") for place in undone - self._failures.keys()}
+            never = {place: StageError("the task run did not finish") for place in undone - self._failures.keys()}
             failed = {**self._failures, **never}
         return [(*place, failed[place]) for place in sorted(failed, key=_in_order)]
 

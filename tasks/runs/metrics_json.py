@@ -23,9 +23,10 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         ledger: state of the run's shards.
 
     Returns:
-        One entry with scores in [0, 1] for each kind of prediction: baseline, initial CAM, refined CAM, pseudo mask and
-        segmenter. A kind is left out if no photo with a true mask was scored. The entry `training` holds the facts
-        about the training, and is left out if there was none. The entry `stages` holds the counts of every stage.
+        Each kind of prediction (baseline, initial CAM, refined CAM, pseudo mask, segmenter) has an entry with its
+        scores in [0, 1]. The entry is left out if no photo with a true mask was scored. The entry `training` holds the
+        facts about the training, and is left out if the run has no segmenter. The entry `stages` holds the counts of
+        every stage.
 
     Raises:
         ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.

@@ -18,11 +18,13 @@ from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, 
 
 @dataclass(frozen=True)
 class PooledScores:
-    """Scores over all photos.
+    """Scores of one kind of prediction over all photos.
 
     Attributes:
-        scores: for CAMs, the scores at the best background power; for pseudo masks, at the configured one.
-        background_power: background power of `scores`; None for the baseline and for a segmenter, which have none.
+        scores: scores of the predictions. CAMs are scored at the background power with the best mIoU, and pseudo masks
+            at the configured background power.
+        background_power: background power of `scores`; None for the baseline and for a segmenter, which do not use a
+            background power.
         images: number of scored photos, all of which have a true mask.
     """
 
@@ -38,9 +40,9 @@ def pooled_scores(
 
     Args:
         store: store that holds the artifacts.
-        uris: URIs of the artifacts of all shards of mask_scores.
+        uris: URIs of all artifacts of the stage `mask_scores`.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
-        mask_power: background power that the pseudo masks were made with.
+        mask_power: background power of the pseudo masks.
 
     Returns:
         Kind of prediction (centre_box, initial_cam, refined_cam, pseudo_mask) -> scores. Empty if no photo was scored.
@@ -75,7 +77,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
 
     Args:
         store: store that holds the artifacts.
-        uris: URIs of the artifacts of all shards of segmenter_scores.
+        uris: URIs of all artifacts of the stage `segmenter_scores`.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Returns:
@@ -110,7 +112,7 @@ def pooled_template_scores(
 
     Args:
         store: store that holds the artifacts.
-        uris: URIs of the artifacts of all shards of prompt_scores.
+        uris: URIs of all artifacts of the stage `prompt_scores`.
         templates: T, the number of sampled templates.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
@@ -129,7 +131,7 @@ def pooled_template_scores(
 
 
 def _best(matrices: np.ndarray) -> TemplateScore:
-    """Return the highest mIoU of each kind of CAM and the background power that gives it (on a tie, the lowest)."""
+    """For each kind of CAM, return the highest mIoU and its background power; on a tie, the lowest such power."""
     best: dict[str, tuple[float, float]] = {}
     for (scored, power), matrix in zip(MEASURED, matrices, strict=True):
         miou = scores_from_confusion(matrix).miou

@@ -1,6 +1,6 @@
 """Prepare a run: list its photos, compute the digest of the weights, and compute keys and shards. Open no photo.
 
-Importing torch takes seconds. Modules that need it are imported inside functions, so that a mistake in the
+Importing torch takes seconds. Modules that need torch are imported inside functions, so that a mistake in the
 configuration or in the list of photos is reported at once.
 """
 
@@ -47,18 +47,19 @@ def prepare_run(
 ) -> PreparedRun:
     """Compute the keys and shards of a run.
 
-    If the run trains a segmenter, every part of the training is first tried on random images, which takes seconds.
+    If the run trains a segmenter, this function first tries every part of the training on random images. The trial
+    takes seconds.
 
     Args:
         config: configuration of the run.
-        until: last stage to run; one that `check_request` accepts.
+        until: name of the last stage to run; `check_request` must accept it.
         listing: photos of the data set.
-        slots: devices and threads of the GPU workers. The devices decide which precision the setting `auto` means.
+        slots: devices and threads of the GPU workers. The devices decide what the precision `auto` means.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
         UsageError: the config, the vocabulary, the weights or the evaluation photos cannot be used; or the run must
-            choose its template, and no photo has labels.
+            choose its template by photos with labels, but no photo has labels.
     """
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
@@ -83,9 +84,9 @@ def prepare_ranking(
         config: configuration of the run; the template in it is ignored.
         candidates: templates to rank, without duplicates.
         listing: photos of the data set.
-        slots: devices and threads of the GPU workers. The devices decide which precision `auto` stands for.
-        scored_photos: number of photos with a true mask on which the CAMs of sampled templates are scored; 0 if no CAMs
-            are scored.
+        slots: devices and threads of the GPU workers. The devices decide what the precision `auto` means.
+        scored_photos: largest number of photos on which the CAMs of sampled templates are scored; 0 to score no CAMs.
+            Each of these photos has labels and a true mask.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
@@ -107,7 +108,7 @@ def prepare_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the stage that `--until` names, and the vocabulary. The check is fast, so call it first.
+    """Check the value of `--until`, and check the vocabulary. The check is fast, so call this function first.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used.
@@ -126,14 +127,14 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     """Read the vocabulary of a config and check that it suits the other settings.
 
     Raises:
-        ConfigError: the vocabulary cannot be read, or it lacks the background words without which CAMs would be empty.
+        ConfigError: the vocabulary cannot be read; or the settings need background words, and it has none.
     """
     vocabulary = load_vocabulary(config.dataset.classes)
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
         raise ConfigError(
-            f"dataset.classes: {config.dataset.classes} has no background_words. Without them, the softmax makes the "
-            "CAM of a photo with a single class empty: add background words, or set prompts.background=false or "
-            "cam.softmax=false"
+            f"dataset.classes: {config.dataset.classes} has no background_words. Without background words, "
+            "the softmax gives a photo with a single class an empty CAM: add background words, set cam.softmax=false, "
+            "or set prompts.background=false to accept empty CAMs"
         )
     return vocabulary
 
@@ -188,7 +189,7 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     """List the photos that the segmenter is scored on; return no photos if the config names none."""
     other = config.evaluation.photos
     if not other:
-        logger.info("evaluation names no photos: the segmenter is not scored")
+        logger.info("the config section evaluation selects no photos, so the segmenter is not scored")
         return NO_PHOTOS
     named = config.dataset.model_copy(update={**other, "empty": "background"})
     listing = read_dataset(named, vocabulary, labelled=False)
@@ -204,13 +205,13 @@ def _labelled_photos(run: PreparedRun) -> list[Photo]:
     """Return the photos that have labels.
 
     Raises:
-        DatasetError: there are photos, but none has labels. If there are no photos, no error is raised here, because
+        DatasetError: there are photos, but no photo has labels. If there are no photos, the list is empty, and
             the run itself reports that no photo could be listed.
     """
     labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
     if run.photos and not labelled:
         raise DatasetError(
-            f"none of the {run.photos} photos has labels, which ranking by sharpness needs: "
+            f"none of the {run.photos} photos has labels, but a ranking of templates needs labels: "
             "add labels, or set prompts.template"
         )
     return labelled

@@ -54,7 +54,7 @@ class PreparedRun:
 
     @cached_property
     def keys(self) -> Mapping[str, str]:
-        """Stage -> stage key, for the stages of the run; stages that wait for a template to be chosen are left out."""
+        """Stage of the run -> stage key. A stage that depends on a template is left out until there is a template."""
         return {stage: key for stage, key in stage_keys(self.inputs).items() if stage in self.stages}
 
     @property
@@ -71,7 +71,7 @@ class PreparedRun:
         return [STAGES[name] for name in self.stages]
 
     def shards(self, stage: Stage) -> list[int]:
-        """Return the numbers of a stage's shards; none if the stage is not part of the run."""
+        """Return the shard numbers of a stage; the list is empty if the stage is not part of the run."""
         return stage.kind.shards(stage, self.inputs) if stage.name in self.stages else []
 
     def plan(

@@ -49,7 +49,7 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
     Args:
         store: store that holds the artifacts.
-        uris: URIs of the artifacts of all shards.
+        uris: URIs of all artifacts of the stage `prompts`.
         templates: candidate templates, in the order in which the artifacts hold their scores.
 
     Raises:
@@ -65,7 +65,7 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
 
 def sampled_templates(ranking: TemplateRanking, count: int) -> tuple[str, ...]:
-    """Choose templates that are evenly spread over a ranking, and add its middle template and the paper's templates.
+    """Choose evenly spread templates from a ranking; add the middle of the ranking, and the paper's templates.
 
     Args:
         ranking: ranking of all candidates.
@@ -108,7 +108,7 @@ def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) ->
 
 
 def _scores(store: ArtifactStore, uris: Iterable[str], templates: int, counts: _Counts) -> Iterator[np.ndarray]:
-    """Yield the (T, K) scores of each photo, and count the photos in `counts`."""
+    """Yield the (T, K) scores of each photo, and add 1 for this photo to a number in `counts`."""
     for uri in uris:
         column = store.read(uri, ["scores"])["scores"].combine_chunks()
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)

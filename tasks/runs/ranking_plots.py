@@ -16,7 +16,7 @@ PAPER_COLOUR, COLOUR = "#c44e52", "#4c72b0"
 
 
 def ranking_png(ranking: TemplateRanking, marked: Sequence[str] = ()) -> bytes:
-    """Plot the sharpness of each template, with the best one on top, and return the PNG.
+    """Plot the sharpness of each template, with the best template on top, and return the PNG.
 
     Args:
         ranking: ranking of the templates.
@@ -48,7 +48,8 @@ def sharpness_png(
     Args:
         sharpness: sharpness of each sampled template.
         scores: scores of each sampled template.
-        marked: for each sampled template, True to draw it in a different colour; used for the paper's templates.
+        marked: for each sampled template, True if it is one of the paper's templates. Their points have a different
+            colour.
         captions: captions of the left and the right panel.
     """
     figure = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")

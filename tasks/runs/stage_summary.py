@@ -23,7 +23,7 @@ class StageSummary:
 
 
 def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
-    """Return the counts of those given stages that are part of the run."""
+    """Return stage -> counts of the stage. A given stage is left out if it is not part of the run."""
     states: dict[str, list[str]] = {}
     for status in ledger.statuses():
         states.setdefault(status.stage, []).append(status.state)

@@ -1,1 +1,1 @@
-"""The stages of the pipeline. A module defines the settings, the columns and the computation of a stage."""
+"""The stages of the pipeline. Each module defines a stage: its settings, its columns and its computation."""

@@ -38,7 +38,7 @@ class CamsRow(PhotoRow):
     """A photo's CAMs.
 
     Attributes:
-        notes: remarks about the photo, and NO_COMPETITOR if only one text takes part in the softmax.
+        notes: remarks about the photo; NO_COMPETITOR is one of them if only one text takes part in the softmax.
         height: height of the photo [px].
         width: width of the photo [px].
         work_height: height of the photo after its reduction to `dataset.max_side` [px].
@@ -67,7 +67,7 @@ class CamsRow(PhotoRow):
 
 
 def cam_settings(inputs: RunInputs) -> dict[str, Any]:
-    """Return the settings that CAMs depend on, except those that are part of the key of the stage `texts`."""
+    """Return the settings that CAMs depend on, without the settings of the stage `texts`."""
     return {
         "model": inputs.image_network,
         "cam": inputs.config.cam.model_dump(),
@@ -139,7 +139,7 @@ def _known_cams(photo: Photo) -> "PhotoCams | None":
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
-    """Return False if the softmax has only one text, whose score is then 1 for any photo; otherwise return True."""
+    """Return False if only one text takes part in the softmax. The score of this text is always 1."""
     return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 

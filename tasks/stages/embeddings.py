@@ -1,4 +1,4 @@
-"""The stage `embeddings`: CLIP's image embedding of each photo, which does not depend on the template."""
+"""The stage `embeddings`: encodes each photo with CLIP. An embedding does not depend on the template."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

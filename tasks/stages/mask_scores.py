@@ -36,7 +36,7 @@ class MaskScoresRow(PhotoRow):
 
     Attributes:
         scored: kind of prediction: centre_box, initial_cam, refined_cam or pseudo_mask.
-        background_power: exponent of the background score; 0 for centre_box, which has none.
+        background_power: exponent of the background score; 0 for centre_box, which has no background score.
         truth: true id of the cell.
         prediction: predicted id of the cell.
         pixels: number of pixels with this true id and this predicted id.
@@ -107,7 +107,7 @@ def photo_mious(row: Mapping[str, Any], num_classes: int) -> dict[str, float]:
 def confusions_of_cams(
     cams: Mapping[CamColumn, np.ndarray], class_ids: np.ndarray, truth: np.ndarray, num_classes: int
 ) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Compare a photo's CAMs with its true mask, with each of several exponents of the background score.
+    """Compare a photo's CAMs with its true mask, once per exponent of the background score in `CAM_POWERS`.
 
     Args:
         cams: key of `CAM_POWERS` -> (K, h, w) float32 CAMs in [0, 1].

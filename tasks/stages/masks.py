@@ -100,7 +100,7 @@ MASKS = Masks()
 
 
 def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:
-    """Return the loaded photo if it still has the size that it had when its CAMs were made.
+    """Return the loaded photo after a check that its size has not changed since its CAMs were made.
 
     Raises:
         PhotoError: the photo could not be loaded, or its size has changed.

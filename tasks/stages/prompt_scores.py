@@ -1,4 +1,4 @@
-"""The stage `prompt_scores`: computes a photo's CAMs with each of several templates, and scores them."""
+"""The stage `prompt_scores`: computes a photo's CAMs with each of several templates, and scores the CAMs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class PromptScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[PromptScoresRow]:
-        """Compute the CAMs of a shard's photos with each sampled template, and compare them with the true masks."""
+        """Compute the CAMs of a shard's photos with each sampled template, and compare the CAMs with true masks."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
         from clipes_core.template_cams import template_cams

@@ -24,7 +24,7 @@ STAGES = {stage.name: stage for stage in _DECLARED}
 
 
 def all_names() -> tuple[str, ...]:
-    """Return the names of the manifest and of all stages, in the order in which they run."""
+    """Return `manifest`, then the names of all stages in the order of the pipeline."""
     return (MANIFEST, *STAGES)
 
 

@@ -34,8 +34,8 @@ class SegmenterRow:
         iteration: number of iterations done so far.
         loss: mean loss over the iterations since the previous row.
         learning_rate: learning rate of the first parameter group.
-        kept_fraction: fraction of the labelled pixels whose confidence was high enough to count in the loss, in [0, 1];
-            mean over the iterations since the previous row.
+        kept_fraction: number of pixels that count in the loss, because their confidence is high enough, divided by the
+            number of labelled pixels; in [0, 1]; mean over the iterations since the previous row.
         miou: mIoU on the validation photos, in [0, 1]; None if it was not measured at this iteration.
     """
 
@@ -65,7 +65,9 @@ class Segmenter(JointStage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterRow]:
-        """Train from the newest checkpoint, write the network next to the artifact, and yield the training curve.
+        """Train the network, write it next to the artifact, and yield the training curve.
+
+        If an earlier attempt left checkpoints, the training starts from the newest one.
 
         Raises:
             ConfigError: the network cannot be built from the training recipe.
@@ -89,14 +91,19 @@ class Segmenter(JointStage):
     def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
         """Return the number of processes that train together.
 
-        It is the largest divisor of the batch size that does not exceed a limit. The limit is the number of GPUs or, if
-        all workers run on the CPU, the number of workers.
+        At most one process trains per GPU. If all workers run on the CPU, at most one process trains per worker. The
+        number of processes is the largest number within this limit that divides the batch size evenly.
         """
         batch_size = cast("Recipe", job.training).batch_size
         most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
         processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
         if processes < most:
-            logger.info("a batch of %d divides evenly among at most %d of the %d devices", batch_size, processes, most)
+            logger.info(
+                "batch size %d: training uses %d of %d devices, because the number must divide the batch size evenly",
+                batch_size,
+                processes,
+                most,
+            )
         return processes
 
     @override

@@ -1,4 +1,4 @@
-"""The stage `segmenter_scores`: predicts the mask of each evaluation photo and compares it with the true mask."""
+"""The stage `segmenter_scores`: predicts the masks of evaluation photos, and compares them with true masks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class SegmenterScoresRow(PhotoRow):
 
 
 class SegmenterScores(Stage):
-    """Predicts the masks of evaluation photos with the trained segmenter, and scores those that have a true mask."""
+    """Predicts the masks of evaluation photos. If a photo has a true mask, the predicted mask is scored."""
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
@@ -73,7 +73,7 @@ class SegmenterScores(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:
-        """Predict the masks of a shard's photos with the run's segmenter, and score those that have a true mask."""
+        """Predict the masks of a shard's photos. If a photo has a true mask, score the predicted mask."""
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes.tasks.training.building import import_own_modules
@@ -100,8 +100,8 @@ def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
     """Load the segmenter of an artifact.
 
     Raises:
-        BrokenArtifactError: the weights are missing or damaged. The error names the artifact instead of the weights
-            file, because the artifact is what clipes can rebuild.
+        BrokenArtifactError: the weights are missing or damaged. The message contains the URI of the artifact,
+            because clipes rebuilds the artifact together with its weights.
     """
     from clipes.tasks.storage.layout import weights_uri
 

@@ -27,7 +27,7 @@ class TextRow:
     Attributes:
         class_id: data set id 1..K, or 0 for a background word.
         name: name of the class, or the background word.
-        sentences: templates with the words of this text inserted, as CLIP encoded them.
+        sentences: sentences that CLIP encoded: each template with the words of this text inserted.
         feature: (D,) mean feature of the sentences, L2-normalised.
     """
 

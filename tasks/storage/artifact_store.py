@@ -50,8 +50,9 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             rows: number of rows that the artifact must have; None for any number.
-            whole: if True, read the whole artifact, and its weights file if it has one, and verify all checksums. If
-                False, read only the footer, and compare the size of a weights file with the size in the footer.
+            whole: if True, read all pages of the artifact and all bytes of its weights file, and verify the checksums.
+                If False, read only the footer of the artifact, and check only the size of its weights file. Only a
+                segmenter's artifact has a weights file.
 
         Raises:
             StorageError: the store refuses access.
@@ -122,12 +123,12 @@ class ArtifactStore:
 
     @contextmanager
     def writer(self, key: ArtifactKey, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[ArtifactWriter]:
-        """Write an artifact whole or not at all.
+        """Write an artifact atomically.
 
         Args:
             key: key of the artifact.
             schema: schema of its rows.
-            metadata: entries that are added to the footer in addition to the key; each name gets the prefix `clipes.`.
+            metadata: entries for the footer besides the key; each name gets the prefix `clipes.`.
 
         Yields:
             A writer that takes the rows. The artifact appears when the block ends without an error.

@@ -24,7 +24,7 @@ def read_file(uri: str, start: int | None = None, end: int | None = None) -> byt
 
 
 def write_file(uri: str, data: bytes) -> None:
-    """Write a file whole or not at all; missing local folders are created.
+    """Write a file atomically; missing local folders are created.
 
     Raises:
         StorageError: the store refuses access.

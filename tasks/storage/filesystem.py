@@ -75,7 +75,7 @@ def is_local(fs: AbstractFileSystem) -> bool:
 
 @contextmanager
 def translate_storage_errors(uri: str) -> Iterator[None]:
-    """Turn file system errors raised in the block into errors that name the path or URI and say what to do.
+    """Translate the file system errors of the block. The new errors state the path or URI, and what to do.
 
     Raises:
         FileNotFoundError: the file does not exist. If its bucket does not exist either, StorageError is raised instead.
@@ -102,7 +102,7 @@ def translate_write_errors(uri: str) -> Iterator[None]:
     """Translate errors as `translate_storage_errors` does, but report a missing folder as a StorageError.
 
     Raises:
-        StorageError: the store refuses access, and a retry will not help; or the folder is missing.
+        StorageError: the folder is missing; or the store refuses access, and a retry will not help.
         TransientError: a retry may succeed.
     """
     try:

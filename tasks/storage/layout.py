@@ -31,7 +31,7 @@ TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
 @dataclass(frozen=True)
 class ArtifactKey:
-    """The identity of an artifact, from which its URI is built."""
+    """The values that identify an artifact and make up its URI."""
 
     stage: str
     stage_key: str
@@ -74,7 +74,7 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact that a URI names, or to which the weights or checkpoint at the URI belong; None otherwise."""
+    """Return the artifact to which a URI of an artifact, of weights or of a checkpoint belongs; None for other URIs."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 
@@ -90,7 +90,7 @@ def run_uri(store_uri: str, name: str, *parts: str) -> str:
 
 
 def history_folder(started: str) -> str:
-    """Return the folder, within a run's folder, for the files of an earlier run of the same name.
+    """Return the path of the subfolder, within a run's folder, for the files of an earlier run of the same name.
 
     Args:
         started: start time of the earlier run, as written in its run.json.
@@ -104,7 +104,7 @@ def temporary_name(name: str) -> str:
 
 
 def is_temporary(uri: str) -> bool:
-    """Return whether a URI is that of a temporary file, which is being written or was left by a killed process."""
+    """Return whether a URI is that of a temporary file, for example of one that a killed process has left."""
     return TEMPORARY.fullmatch(uri) is not None
 
 

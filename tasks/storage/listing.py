@@ -65,7 +65,7 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
-    """List those files directly in a folder whose names start with a prefix.
+    """List the files whose names start with a prefix and that lie directly in a folder.
 
     Returns:
         The files, in any order; an empty list if there is no such folder.

@@ -27,7 +27,7 @@ class Footer:
 
     Attributes:
         rows: number of rows in the artifact.
-        metadata: name without the prefix `clipes.` -> value, for the entries whose names have this prefix.
+        metadata: name -> value of each entry that has the prefix `clipes.`; the prefix is removed from the name.
     """
 
     rows: int
@@ -44,7 +44,7 @@ class ArtifactWriter:
         metadata: entries for the footer; each name gets the prefix `clipes.`.
 
     Attributes:
-        complete: value of the footer's entry `clipes.complete`. If it is False, the shard is made again.
+        complete: value of the footer's entry `clipes.complete`. If it is False, a later run makes the shard again.
     """
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str]) -> None:
@@ -73,7 +73,7 @@ class ArtifactWriter:
             self._parquet.close()
 
     def abandon(self) -> None:
-        """Close the incomplete file, which the caller removes; ignore errors such as that of a full disk."""
+        """Close the incomplete file, so that the caller can remove it; ignore errors such as a full disk."""
         with suppress(OSError):
             self._parquet.close()
 
@@ -86,7 +86,7 @@ class ArtifactWriter:
 
 
 def read_footer(uri: str) -> Footer:
-    """Read the row count and the metadata of a file. The errors are those of `open_parquet`."""
+    """Read the row count and the metadata of a file. Raises the same errors as `open_parquet`."""
     with open_parquet(uri) as parquet:
         pairs = [(name.decode(), value.decode()) for name, value in (parquet.metadata.metadata or {}).items()]
         metadata = {name.removeprefix(PREFIX): value for name, value in pairs if name.startswith(PREFIX)}
@@ -96,7 +96,7 @@ def read_footer(uri: str) -> Footer:
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read some columns of a file (by default, all).
 
-    The errors are those of `open_parquet`, and BrokenArtifactError if a column is missing.
+    Raises the same errors as `open_parquet`; in addition, a missing column causes a BrokenArtifactError.
     """
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
@@ -104,7 +104,7 @@ def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a file as plain dicts, one row group at a time. The errors are those of `read_table`."""
+    """Stream the rows of a file as plain dicts, one row group at a time. Raises the same errors as `read_table`."""
     with open_parquet(uri) as parquet:
         check_columns(uri, parquet, columns)
         for batch in parquet.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns, use_threads=False):
@@ -112,7 +112,7 @@ def read_rows(uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[s
 
 
 def check_pages(uri: str) -> None:
-    """Read a file page by page, only to verify all checksums. The errors are those of `open_parquet`."""
+    """Read a file page by page, only to verify all checksums. Raises the same errors as `open_parquet`."""
     with open_parquet(uri) as parquet:
         for _ in parquet.iter_batches(batch_size=ROWS_AT_ONCE, use_threads=False):
             pass
@@ -144,10 +144,10 @@ def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
 
 @contextmanager
 def report_missing_as_broken(uri: str) -> Iterator[None]:
-    """Report a missing file as a broken artifact, because readers open only files that have been written.
+    """Raise a BrokenArtifactError if the block raises a FileNotFoundError.
 
     Raises:
-        BrokenArtifactError: the file is missing.
+        BrokenArtifactError: the file is missing. Readers open only files that have been written, so the file was lost.
     """
     try:
         yield

@@ -20,7 +20,8 @@ class RetryPolicy:
 
     Attributes:
         attempts: maximum number of attempts, including the first.
-        first_wait_s: waiting time after the first attempt [s]; each further wait is twice as long as the one before.
+        first_wait_s: waiting time after the first attempt [s]. Each further waiting time is twice the previous one, but
+            at most `longest_wait_s`.
         longest_wait_s: longest waiting time [s].
     """
 
@@ -30,14 +31,14 @@ class RetryPolicy:
 
     @property
     def waits_s(self) -> list[float]:
-        """The wait after each attempt except the last [s]."""
+        """The waiting times between the attempts [s]."""
         return [self._wait_s(attempt) for attempt in range(1, self.attempts)]
 
     def call(self, function: Callable[..., Result], *args: object) -> Result:
-        """Call a function until it succeeds or no attempt is left; log each wait with its cause.
+        """Call a function until a call succeeds or no attempt is left. Log the error of each attempt that is retried.
 
         Raises:
-            Exception: an error of the last attempt, or an error that is not transient.
+            Exception: the first error that is not transient, or the error of the last attempt.
         """
         attempts = Retrying(
             retry=retry_if_exception(is_transient),
@@ -53,12 +54,12 @@ class RetryPolicy:
 
 
 def is_transient(failure: object) -> bool:
-    """Return whether a failure may be over in the next attempt."""
+    """Return whether a failure has a temporary cause, so that the next attempt may succeed."""
     return isinstance(failure, TransientError | ConnectionError | TimeoutError)
 
 
 def shard_policy(retries: int) -> RetryPolicy:
-    """Return the policy for shards, and for the writes at the end of a run.
+    """Return the policy for retrying a shard. The files at the end of a run are written with the same policy.
 
     Args:
         retries: value of `execution.retries`.

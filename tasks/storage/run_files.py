@@ -1,4 +1,4 @@
-"""The files of one run, other than its artifacts."""
+"""Read and write the files of one run, except the artifacts of the run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from clipes_core.errors import ArtifactError
 
 
 class RunFiles:
-    """Reads the files of one run, and writes each of them atomically. The object can be pickled.
+    """Reads and writes the files of one run. Each write is atomic. Instances can be pickled.
 
     Every method that accesses the store raises StorageError if the store refuses access, and TransientError if the
     store does not answer.
@@ -39,7 +39,7 @@ class RunFiles:
         return run_uri(self.store_uri, self.name)
 
     def uri(self, file: str) -> str:
-        """Return the URI of a file, whether or not it exists."""
+        """Return the URI of a file. The file need not exist."""
         return run_uri(self.store_uri, self.name, file)
 
     def find(self, file: str) -> FileFacts | None:
@@ -47,7 +47,7 @@ class RunFiles:
         return find_file(self.uri(file))
 
     def read_json(self, file: str) -> Any | None:
-        """Read a JSON file; return None if it does not exist.
+        """Read a JSON file; return None if the file does not exist.
 
         Raises:
             ArtifactError: the file is not JSON.
@@ -59,10 +59,10 @@ class RunFiles:
         try:
             return json.loads(data)
         except ValueError as exc:
-            raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete it and run again") from exc
+            raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete this file and run again") from exc
 
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read some columns of a Parquet file (by default, all), and verify the checksums of their pages.
+        """Read columns of a Parquet file (by default, all columns), and verify the checksums of the data that is read.
 
         Raises:
             BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
@@ -92,19 +92,19 @@ class RunFiles:
         write_file(self.uri(file), data)
 
     def remove(self, files: Sequence[str]) -> None:
-        """Remove those of the given files that exist."""
+        """Remove the given files. Files that do not exist are skipped."""
         for file in files:
             remove(self.uri(file))
 
     def archive(self, started: str, files: Sequence[str]) -> str:
-        """Move those of the given files that exist into a folder of the run's history.
+        """Move the files of an earlier run of the same name to the history. Files that do not exist are skipped.
 
         Args:
-            started: start time of the run that wrote the files, as written in its run.json.
+            started: start time of the earlier run, as written in run.json.
             files: names of the files.
 
         Returns:
-            The folder that now contains the files, relative to the run's folder.
+            The folder that now contains the files, as a path relative to the run's folder.
         """
         folder = history_folder(started)
         for file in files:

@@ -22,7 +22,7 @@ class RunStatus:
         run: content of run.json.
         shards: rows of status.parquet.
         metrics: content of metrics.json; None before the end of the run.
-        rejects: number of rejected photos, one per row of rejects.parquet.
+        rejects: number of rejected photos, equal to the number of rows in rejects.parquet.
         interrupted: if True, the run stopped without recording its end in run.json.
     """
 
@@ -41,7 +41,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     """Read the files of a run.
 
     Raises:
-        UsageError: no run of this name is in the store.
+        UsageError: the store has no run of this name.
         ArtifactError: a file is broken.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -50,7 +50,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     run = files.read_json(RUN_JSON)
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
-        raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. Name another store with --store")
+        raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
     return RunStatus(
         run,
         _rows(files, STATUS_FILE),
@@ -61,9 +61,9 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:
-    """Return whether a run may be running: its run.json says `running`, and its process is not known to be dead.
+    """Return False if run.json states that a run has ended, or if the process of the run is on this host and is dead.
 
-    If the run is on another host, its process cannot be checked.
+    Otherwise return True: the process is alive, or it is on another host, where it cannot be checked.
     """
     here = run["host"] == socket.gethostname()
     return run["state"] == "running" and (not here or is_alive(run["pid"], run["pid_started"]))
@@ -72,8 +72,8 @@ def may_be_running(run: Mapping[str, Any]) -> bool:
 def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
     """Return whether a run is running.
 
-    The process of a run on this host must be alive. A run on another host must have written its status file within the
-    last SILENT_SECONDS.
+    A run that has not ended is running if there is a sign of life. For a run on this host, this means that the process
+    is alive. For a run on another host, it means that the status file was written within the last SILENT_SECONDS.
 
     Args:
         files: files of the run.

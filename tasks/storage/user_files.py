@@ -1,4 +1,4 @@
-"""Read and write the user's own files on any file system; report permanent faults of a store as DatasetErrors."""
+"""Read and write the user's own files on any file system; raise DatasetError if a store refuses access."""
 
 import posixpath
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,8 @@ from clipes_core.errors import DatasetError, StorageError
 def absolute(path: str) -> str:
     """Make a path absolute and normalise it.
 
-    A URI with the protocol `file` or `local` is converted to a path. Any other URI only loses its trailing slashes.
+    A URI with the protocol `file` or `local` is converted to a path. In any other URI, only the
+    slashes at the end are removed.
     """
     scheme, separator, rest = path.partition("://")
     if not separator:
@@ -29,7 +30,7 @@ def is_absolute(path: str) -> bool:
 
 
 def check_protocol(uri: str) -> None:
-    """Check that an installed package knows the protocol of a URI; accept any path.
+    """Check that an installed package knows the protocol of a URI. A path without a protocol is accepted.
 
     Raises:
         DatasetError: no installed package knows the protocol, or the URI holds credentials.
@@ -52,8 +53,8 @@ def read_bytes(uri: str) -> bytes:
     """Read a file.
 
     Raises:
-        FileNotFoundError: there is no such file, or it is a folder.
-        DatasetError: no permission, an invalid name, or a protocol that no installed package knows.
+        FileNotFoundError: `uri` does not exist, or is a folder.
+        DatasetError: reading is not permitted, the name is invalid, or no installed package knows the protocol.
         TransientError: the network or the server fails.
     """
     try:
@@ -65,10 +66,10 @@ def read_bytes(uri: str) -> bytes:
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Write a file whole or not at all; missing local folders are created.
+    """Write a file atomically. Missing local folders are created.
 
     Raises:
-        DatasetError: no permission, a full disk, or a protocol that no installed package knows.
+        DatasetError: writing is not permitted, the disk is full, or no installed package knows the protocol.
         TransientError: the network or the server fails.
     """
     with _raise_dataset_errors():
@@ -79,21 +80,21 @@ def read_text(uri: str) -> str:
     """Read a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        FileNotFoundError: there is no such file, or it is a folder.
+        FileNotFoundError: `uri` does not exist, or is a folder.
         DatasetError: the file is not UTF-8 text, or it cannot be read for a reason that `read_bytes` lists.
         TransientError: the network or the server fails.
     """
     try:
         return read_bytes(uri).decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise DatasetError(f"{uri}: not UTF-8 text ({exc}); save it as UTF-8") from exc
+        raise DatasetError(f"{uri}: not UTF-8 text ({exc}); save the file as UTF-8") from exc
 
 
 def read_lines(uri: str) -> Iterator[tuple[int, str]]:
-    """Yield the number (from 1) and the text of each line that is not blank; accept any line ending.
+    """Yield the line number (from 1) and the text of each line. Blank lines are counted, but not yielded.
 
     Raises:
-        FileNotFoundError: there is no such file, or it is a folder.
+        FileNotFoundError: `uri` does not exist, or is a folder.
         DatasetError: for the reasons that `read_text` lists.
         TransientError: the network or the server fails.
     """
@@ -103,10 +104,10 @@ def read_lines(uri: str) -> Iterator[tuple[int, str]]:
 
 
 def list_names(folder: str) -> list[str] | None:
-    """List the names of the files and folders directly in a folder.
+    """List the names of the files and folders in a folder. The content of subfolders is not listed.
 
     Returns:
-        The names, sorted; None if there is no such folder.
+        The names, sorted; None if the folder does not exist.
 
     Raises:
         DatasetError: for the reasons that `read_bytes` lists.
@@ -117,7 +118,10 @@ def list_names(folder: str) -> list[str] | None:
 
 
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
-    """Return the metadata of those of the given files that exist, by URI, as `listing.find_files` does.
+    """Look up the metadata of many files with `listing.find_files`.
+
+    Returns:
+        URI -> metadata of each file that exists.
 
     Raises:
         DatasetError: for the reasons that `read_bytes` lists.
@@ -129,7 +133,7 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
 
 @contextmanager
 def _raise_dataset_errors() -> Iterator[None]:
-    """Turn each StorageError of the block into a DatasetError with the same message."""
+    """Run the block. If the block raises a StorageError, raise a DatasetError with the same message."""
     try:
         yield
     except StorageError as exc:

@@ -1,4 +1,4 @@
-"""Check the weights file next to a segmenter's artifact against the size and digest in the artifact's footer."""
+"""Compare a segmenter's weights file with the size and digest that the footer of the artifact states."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def describe_weights(artifact_uri: str) -> str:
-    """Return the size [bytes] and the SHA-256 of an artifact's weights file, as the text that the footer stores.
+    """Return the text that an artifact's footer stores about the weights file: its size [bytes] and its SHA-256.
 
     Raises:
         FileNotFoundError: there is no weights file.
@@ -34,11 +34,11 @@ def check_weights(artifact_uri: str, stated: str, whole: bool) -> None:
 
     Args:
         artifact_uri: URI of the artifact.
-        stated: text in the footer, which `describe_weights` returned when the artifact was written.
+        stated: text that the footer stores. `describe_weights` returned it when the artifact was written.
         whole: if True, read all bytes of the weights file and compare the digest; if False, compare only the size.
 
     Raises:
-        BrokenArtifactError: the weights file is missing, has another size or has another digest.
+        BrokenArtifactError: the weights file is missing, or its size or digest is different.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """

@@ -1,4 +1,4 @@
-"""Build the network of a recipe with MMSegmentation, and register the modules that a recipe names."""
+"""Import the modules that a recipe lists, and use MMSegmentation to build the network of the recipe."""
 
 import clipes_core.segmentation  # noqa: F401 - registers modules; first, because it hides MMSegmentation's warnings
 
@@ -24,12 +24,12 @@ LOGGER = "clipes-training"
 
 @contextmanager
 def register_modules(recipe: Recipe) -> Iterator[None]:
-    """Register the modules of MMSegmentation, and the modules that the config imports.
+    """Register the classes of MMSegmentation, and those of the modules that the MMSegmentation config imports.
 
-    Within the block, MMEngine looks up a type name without a scope, such as `FCNHead`, as `mmseg.FCNHead`.
+    Within the block, type names without a scope belong to MMSegmentation: `FCNHead` means `mmseg.FCNHead`.
 
     Raises:
-        ConfigError: a module that the config imports cannot be imported.
+        ConfigError: the import of a module fails.
     """
     register_all_modules(init_default_scope=False)
     if not MMLogger.check_instance_created(LOGGER):
@@ -40,7 +40,7 @@ def register_modules(recipe: Recipe) -> Iterator[None]:
 
 
 def import_own_modules(names: Sequence[str]) -> None:
-    """Import the modules that the config lists in `custom_imports`, so that they register their classes.
+    """Import the modules that an MMSegmentation config lists in `custom_imports`. The modules register their classes.
 
     Raises:
         ConfigError: a module cannot be imported.
@@ -51,16 +51,16 @@ def import_own_modules(names: Sequence[str]) -> None:
 
 @contextmanager
 def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
-    """Translate errors in the block to a ConfigError that names the part of the config that the block uses.
+    """If the block raises an error, raise a ConfigError with the name of a part of the MMSegmentation config.
 
     UsageError, StorageError and TransientError are raised unchanged.
 
     Args:
-        part: name of the part, such as train_pipeline.
-        done: last word of the message "the part cannot be ...", for example built, used or imported.
+        part: name of the part that the block uses, such as train_pipeline.
+        done: word that completes "the part cannot be ..." in the message: built, used or imported.
 
     Raises:
-        ConfigError: the block raised any other error.
+        ConfigError: the block raised an error other than UsageError, StorageError and TransientError.
     """
     try:
         yield
@@ -74,17 +74,18 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
     """Build the network of a recipe on the CPU, and load its initial weights. Call this within `register_modules`.
 
     Raises:
-        ConfigError: MMSegmentation cannot build the network, or cannot rebuild it from the config that clipes saves.
+        ConfigError: the network cannot be built. Or the config of the network cannot be saved, or has a type that is
+            not registered in MMSegmentation, so that clipes could not load the trained segmenter.
         WeightsError: the initial weights cannot be loaded, or belong to a different network.
     """
     try:
         stated = without_initial_weights(from_text(as_text(recipe.model)))
     except TypeError as exc:
-        raise ConfigError(f"train.mmseg_config: its model cannot be saved and loaded again: {exc}") from exc
+        raise ConfigError(f"train.mmseg_config: its model has a part that cannot be saved: {exc}") from exc
     if foreign := unregistered(stated):
         raise ConfigError(
             f"train.mmseg_config: its model has the type {foreign[0]!r}, which is not registered in MMSegmentation; "
-            "add the Python module that registers it to custom_imports"
+            "if a Python module registers this type, list the module in custom_imports"
         )
     with translate_recipe_errors("network, with the run's classes and losses,"):
         model = MODELS.build(dict(recipe.model))

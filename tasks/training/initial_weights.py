@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 def initial_digest(init: str) -> str:
-    """Return a text that identifies the content of initial weights.
+    """Return a text that changes whenever the content of the initial weights changes.
 
-    For a file, the text is the digest of the file's bytes. For torchvision's weights, the text is the name of their
-    file, which contains a hash. For no weights, the text is `none`.
+    For a file, the text is the digest of the file's bytes. For weights of torchvision, the text is the file name, which
+    contains a hash. If there are no initial weights, the text is `none`.
 
     Args:
         init: torchvision://NAME, the path or URI of a file, or none. Weights that are not on this host are downloaded.
@@ -39,17 +39,18 @@ def initial_digest(init: str) -> str:
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
-    """Load initial weights into the whole segmenter if the file holds a whole segmenter, else into the backbone only.
+    """Load initial weights into the backbone. If the file holds a whole segmenter, load the weights of the heads too.
 
-    The tensor names of deeplab-pytorch are translated to those of MMSegmentation. A tensor of a head keeps its
-    value if the file lacks it or has it in a different shape, for example because the numbers of classes differ.
+    The tensor names of deeplab-pytorch are translated to tensor names of MMSegmentation. A tensor of a head stays
+    unchanged if the file does not have this tensor in the same shape. For example, the shapes differ if the file has
+    another number of classes.
 
     Args:
         model: an MMSegmentation segmentor; changed in place.
         init: initial weights, in the form that `initial_digest` accepts.
 
     Raises:
-        WeightsError: the file cannot be read, or a tensor of the backbone is missing in it or has a different shape.
+        WeightsError: the file cannot be read, or does not have every tensor of the backbone in the same shape.
     """
     path = _file(init)
     if path is None:
@@ -66,15 +67,15 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
     if missing:
         lacks = f"{len(missing)} of the backbone's tensors (such as {min(missing)})"
         raise WeightsError(
-            f"train.init {init}: expected weights of the network to train, but the file does not have {lacks} in the "
-            "required shape: set train.init to weights of this network, or to none"
+            f"train.init {init}: the file does not fit the network of train.mmseg_config: {lacks} are missing or have "
+            "a different shape; set train.init to weights of this network, or to none"
         )
     target.load_state_dict(fitting, strict=False)
     logger.info("train.init %s: initialised %d of %d tensors", init, len(fitting), len(own))
 
 
 def _without_counters(names: "set[str]") -> set[str]:
-    """Return the names, except those of batch norm's step counters, which do not affect the network's output."""
+    """Return tensor names without the step counters of batch norm, because these do not affect the network's output."""
     return {name for name in names if not name.endswith("num_batches_tracked")}
 
 
@@ -87,7 +88,7 @@ def _file(init: str) -> Path | None:
 
 
 def _torchvision_file(name: str) -> Path:
-    """Return the file in torch's cache with the ImageNet weights of a torchvision model. Download it if it is missing.
+    """Return the path, in torch's cache, of a torchvision model's ImageNet weights. Download them if necessary.
 
     Raises:
         ConfigError: torchvision has no such weights.
@@ -107,7 +108,8 @@ def _torchvision_file(name: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except OSError as exc:
             raise WeightsError(
-                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): connect to the internet, "
-                f"put the file at {path}, set train.init to a file or none, or set train.enabled to false"
+                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): either connect to the "
+                f"internet, or put the file at {path}, or set train.init to a file or to none, or set train.enabled to "
+                "false"
             ) from exc
     return path

@@ -14,13 +14,13 @@ from clipes.tasks.training.building import translate_recipe_errors
 
 
 class TrainingRunner(Runner):
-    """MMEngine's runner, except that it leaves the model on its device and raises ConfigError for a broken config.
+    """MMEngine's runner with two changes: the model stays on its device, and a broken config raises ConfigError.
 
     The message of a ConfigError names the part of the config that cannot be built.
     """
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        """Return the model unchanged. If several processes train together, the model is already wrapped."""
+        """Return the model unchanged. If the model needs a wrapper, the caller has already wrapped the model."""
         return model  # MMEngine's own method would move the model to any GPU that it finds
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
@@ -45,7 +45,7 @@ class Bf16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the block, in which MMEngine computes the forward pass, in mixed precision with bfloat16."""
+        """Use mixed precision with bfloat16 during the block. MMEngine computes the forward pass in this block."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield

@@ -1,4 +1,4 @@
-"""Read an MMSegmentation config file, and check the parts of it that training needs."""
+"""Read an MMSegmentation config file, and check the parts that training needs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class MmsegConfig:
     """The content of an MMSegmentation config file.
 
     Attributes:
-        name: name of the shipped config, or path of the file. Messages contain it.
+        name: name of a shipped config, or path of the file, for messages.
         values: top-level variables of the config, by name.
     """
 
@@ -34,9 +34,9 @@ class MmsegConfig:
 
     @contextmanager
     def translate_type_errors(self) -> Iterator[None]:
-        """Translate AttributeError, KeyError, TypeError and ValueError in the block to ConfigError.
+        """If the block raises AttributeError, KeyError, TypeError or ValueError, raise ConfigError instead.
 
-        A wrong value in the config causes these errors in the block, because MMEngine does not check the values.
+        MMEngine does not check the values in a config, so that a wrong value causes such an error where it is used.
 
         Raises:
             ConfigError: the block raised one of these errors. The message names the config.
@@ -45,7 +45,8 @@ class MmsegConfig:
             yield
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise self.error(
-                f"has an unexpected value: {type(exc).__name__}: {exc}; compare this config with MMSegmentation's"
+                f"has an unexpected value: {type(exc).__name__}: {exc}; compare this config with the configs of "
+                "MMSegmentation"
             ) from exc
 
     def error(self, problem: str) -> ConfigError:
@@ -83,7 +84,7 @@ class MmsegConfig:
         for name in names:
             if name in RENAMED_MODULES:
                 raise self.error(
-                    f"names {name} in custom_imports, but this module was renamed: write {RENAMED_MODULES[name]}"
+                    f"has {name} in custom_imports, but this module was renamed: write {RENAMED_MODULES[name]}"
                 )
         return names
 
@@ -121,7 +122,7 @@ class MmsegConfig:
         return {**found, "type": "OptimWrapper"}
 
     def schedulers(self, iterations: int) -> Iterator[dict[str, Any]]:
-        """Yield the configs of the learning rate schedulers, with their ranges scaled to `iterations` iterations.
+        """Yield the configs of the learning rate schedulers, stretched from `max_iters` to `iterations` iterations.
 
         Raises:
             ConfigError: a scheduler counts epochs instead of iterations, or is not a dict with a type.
@@ -150,7 +151,7 @@ class MmsegConfig:
     def _typed(self, sections: Iterable[Any], key: str) -> Iterator[Mapping[str, Any]]:
         for section in sections:
             if not isinstance(section, Mapping) or not isinstance(section.get("type"), str):
-                raise self.error(f"has {section!r} in {key}, expected a dict whose key 'type' names a class")
+                raise self.error(f"has {section!r} in {key}: expected a dict whose key 'type' is the name of a class")
             yield section
 
     def _move_confidence(self, transform: dict[str, Any]) -> None:
@@ -176,7 +177,7 @@ def read_mmseg_config(name: str) -> MmsegConfig:
     path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
     if not path.is_file():
         shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
-        raise ConfigError(f"train.mmseg_config: {path} does not exist; set an existing .py file or one of: {shipped}")
+        raise ConfigError(f"train.mmseg_config: {path} does not exist; choose an existing .py file or one of {shipped}")
     try:
         values = Config.fromfile(path, import_custom_modules=False).to_dict()
     except Exception as exc:  # the file is a program, which may raise anything

@@ -1,4 +1,4 @@
-"""Put the run's classes and losses into a network's config, and find the initial weights that the config names."""
+"""Put the run's classes and losses into a network's config, and find the initial weights that the config lists."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -10,7 +10,7 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 
 
 def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfig) -> dict[str, Any]:
-    """Return a network's config with the run's classes and losses, and without keys that name initial weights.
+    """Return a copy of a network's config with the run's classes and losses, and without initial weights.
 
     Args:
         model: config of an MMSegmentation segmentor; left unchanged.
@@ -28,13 +28,13 @@ def network_of_run(model: Mapping[str, Any], num_classes: int, train: TrainConfi
 
 
 def initial_weights_of_network(model: Mapping[str, Any]) -> str | None:
-    """Return the initial weights that a config names for its whole network or its backbone, or None."""
+    """Return the initial weights of the whole network or of the backbone; None if a config lists no such weights."""
     sections = (model, model.get("backbone", {}))
     return next((weights for section in sections for weights in _initial_weights(section)), None)
 
 
 def initial_weights_of_parts(model: Mapping[str, Any]) -> list[str]:
-    """Return all initial weights that a config names, including those for parts of the network."""
+    """Return all initial weights that a config lists, for the whole network and for every part of it."""
     return [weights for section in config_sections(dict(model)) for weights in _initial_weights(section)]
 
 
@@ -66,7 +66,7 @@ def _initial_weights(section: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _init_cfgs(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the entries of a section's `init_cfg`. Each entry loads weights or initialises them at random."""
+    """Return the entries of a section's `init_cfg`. An entry loads weights, or initialises weights at random."""
     found = section.get("init_cfg") or ()
     return [found] if isinstance(found, Mapping) else list(found)
 

@@ -77,8 +77,8 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
             return _Training(job, rank, worker).run(folder)
     except torch.OutOfMemoryError as exc:
         raise StageError(
-            f"the training ran out of GPU memory ({first_line(exc)}): in the MMSegmentation config, set smaller "
-            "crops, or a smaller batch and a higher accumulative_counts; or set train.precision=bf16"
+            f"the training ran out of GPU memory ({first_line(exc)}): either set train.precision=bf16, or set smaller "
+            "crops in the MMSegmentation config, or combine a smaller batch with a higher accumulative_counts there"
         ) from exc
 
 
@@ -140,7 +140,8 @@ class _Training:
     def _iteration_counter(self) -> Callable[[int], None]:
         """Return the function that counts iterations for the progress display.
 
-        The processes do each iteration together, so only the function of the process with rank 0 counts it.
+        All processes do the same iterations, so only the process with rank 0 counts. In any other process, the function
+        does nothing.
         """
         return partial(self._worker.counters.add, self._job.key.stage) if self._rank == 0 else _count_nothing
 
@@ -201,7 +202,7 @@ class _Training:
 
 @contextmanager
 def _process_group(job: TrainingJob, rank: int) -> Iterator[None]:
-    """Join the job's torch.distributed process group during the block. With a single process, do nothing."""
+    """During the block, join the job's torch.distributed process group, unless the job has only one process."""
     if job.processes == 1:
         yield
         return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that defines a training run, except its photos and their masks, as plain values.
+    """Plain values that define a training run. Only the photos and masks are not included.
 
     Attributes:
         model: config for MODELS.build, with the run's classes and losses and without initial weights.
@@ -32,7 +32,7 @@ class Recipe:
         hooks: configs of the hooks in the MMSegmentation config, except ConfidenceHook.
         precision: fp32, bf16 or fp16.
         init: initial weights: torchvision://NAME, the path or URI of a file, or none.
-        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None keeps all labels.
+        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None: no label changes.
         seed: seed for the initial weights, the order of the photos and the augmentation.
         inputs: other values that affect the result: `dataset.exif` and the digest of the initial weights.
         imports: names of the modules that the MMSegmentation config imports to register classes.
@@ -59,7 +59,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Digest of the recipe. It includes the content of the initial weights, but not their location."""
+        """Digest of the recipe. It depends on the content of the initial weights, but not on their location."""
         values = asdict(self)
         del values["init"]  # `inputs` holds the digest of the initial weights
         return digest(values)
@@ -117,15 +117,15 @@ def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision:
 
 
 def _own_initial_weights(read: "MmsegConfig") -> str | None:
-    """Return the initial weights that the config names for its network or backbone; None if it names no weights.
+    """Return the initial weights of the network or of its backbone; None if the config lists no initial weights.
 
     Raises:
-        ConfigError: the config names only initial weights for other parts of the network. clipes cannot load these.
+        ConfigError: all initial weights in the config are for other parts of the network. clipes cannot load them.
     """
     weights = initial_weights_of_network(read.model)
     if weights is None and (of_parts := initial_weights_of_parts(read.model)):
         raise read.error(
-            f"names initial weights ({of_parts[0]}) for only a part of its network, and clipes cannot load these: set "
-            "train.init to none, or to a file"
+            f"has initial weights ({of_parts[0]}) for a part of its network that is not the backbone. clipes cannot "
+            "load such weights: set train.init to none, or to a file"
         )
     return weights

@@ -61,7 +61,7 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
 
 
 def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
-    """Pass several random images with random labels through a pipeline, and check the confidence in each result.
+    """Pass random images with random labels through a pipeline, and check the confidence map of each result.
 
     Return the last result that is not None, or None if the pipeline returned None for every image.
     """
@@ -79,10 +79,10 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
 
 
 def _check_confidence(sample: SegDataSample) -> None:
-    """Check that a pipeline moves the confidence together with the labels.
+    """Check that the pipeline has moved the confidence map of a sample together with the labels.
 
     Raises:
-        ConfigError: the confidence map of the sample no longer matches its labels.
+        ConfigError: the confidence map and the labels no longer match.
     """
     ids, confidence = sample.gt_sem_seg.data, sample.gt_confidence.data
     labelled = ids != IGNORE_INDEX
@@ -91,7 +91,7 @@ def _check_confidence(sample: SegDataSample) -> None:
     )
     if misplaced > MAX_MISPLACED:
         raise ConfigError(
-            "train.mmseg_config: a transform of its train_pipeline moves labels without their confidence: use the "
+            "train.mmseg_config: a transform of its train_pipeline moves labels but not the confidence map: use the "
             "transforms of MMSegmentation, or let your own transforms move all maps listed in results['seg_fields']"
         )
 
@@ -99,7 +99,7 @@ def _check_confidence(sample: SegDataSample) -> None:
 def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
     """Compute the losses of a sample as in training, but with frozen batch norm.
 
-    In training mode, batch norm may fail on a single photo.
+    Batch norm is frozen, because it may fail on a single photo in training mode.
     """
     model.train()
     for module in model.modules():

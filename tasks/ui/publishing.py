@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def artifact_key(run: str, *what: str) -> str:
-    """Return the key of a Prefect artifact: the run's name and the words in `what`, in lower case with dashes.
+    """Return the key of a Prefect artifact: the run's name and the words in `what`, in lower case, joined by dashes.
 
     Prefect accepts only keys of lower-case letters, digits and dashes. Runs with the same name share their keys, so the
     UI shows the history of each Prefect artifact across these runs.
@@ -30,7 +30,7 @@ def in_flow_run() -> bool:
 
 
 class ServerWatch:
-    """Keeps failures of the Prefect server from ending a run, and logs the first failure.
+    """Prevents a failure of the Prefect server from ending a run, and logs only the first failure.
 
     Args:
         what: name of the published information, such as `progress`, for the log.
@@ -41,7 +41,7 @@ class ServerWatch:
 
     @contextmanager
     def tolerate_failures(self) -> Iterator[None]:
-        """Run a block that publishes Prefect artifacts; a failure of the server ends the block, but is not raised."""
+        """Run a block that publishes Prefect artifacts. A failure of the server ends the block, but raises no error."""
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
                 yield

@@ -23,7 +23,7 @@ class StageLine:
         shard: number of the shard; `all` in the line of totals.
         state: state of the shard; in the line of totals, the number of shards in each state.
         shards: number of shards in this line.
-        images: number of rows in the artifacts of the shards in this line.
+        images: number of rows in the artifacts of these shards.
         errors: number of photos without a result.
         seconds: time that the worker spent on the shard [s]; in the line of totals, the wall time of the stage.
         images_per_s: rows computed per second; None if no row was computed.
@@ -137,6 +137,6 @@ def _text(summary: StageSummary) -> str:
     return (
         f"{summary.computed_rows} rows computed, {summary.copied_rows} copied, {summary.cached_shards} of "
         f"{summary.shards} shards cached; workers were busy for {summary.busy_seconds:.0f} s. Below the "
-        f"row of totals: the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest. `status.parquet` "
-        "lists all shards."
+        f"row of totals: the first {LISTED_FAILED} failed shards and the {LISTED_SLOWEST} slowest completed shards. "
+        "`status.parquet` lists all shards."
     )

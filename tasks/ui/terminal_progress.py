@@ -23,8 +23,8 @@ class Done:
     """The number of finished rows of a stage.
 
     Attributes:
-        computed: number of rows computed by this run. For a training, it is the number of iterations, including those
-            before the checkpoint from which the training resumed.
+        computed: number of rows computed by this run. In a training, iterations count as rows. If the training has
+            resumed from a checkpoint, the iterations before the checkpoint count too.
         reused: number of cached or copied rows.
     """
 
@@ -91,7 +91,7 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
 
     Args:
         totals: name of a stage -> number of rows that the stage will have.
-        done: function that returns how many rows of a stage have been computed and reused so far.
+        done: function from the name of a stage to the number of finished rows so far.
         stream: stream to print to; standard error by default.
     """
     stream = stream or sys.stderr

@@ -18,12 +18,14 @@ REFRESH_SECONDS = 5.0
 
 @contextmanager
 def show_progress_in_ui(run: str, totals: Mapping[str, int], done: Count) -> Iterator[None]:
-    """Show the progress of each stage in the Prefect UI while the block runs; do nothing outside of a flow run.
+    """Show the progress of each stage in the Prefect UI while the block runs.
+
+    Outside of a Prefect flow run, show nothing.
 
     Args:
         run: name of the run.
         totals: name of a stage -> number of rows that the stage will have. Stages with 0 rows are not shown.
-        done: function that returns the number of computed rows and the number of reused rows of a stage so far.
+        done: function from the name of a stage to the number of finished rows so far.
     """
     if not in_flow_run():
         yield

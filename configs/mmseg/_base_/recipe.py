@@ -1,7 +1,7 @@
-"""The training recipe of CLIP-ES for VOC12: that of kazuto1011/deeplab-pytorch, with a different learning rate.
+"""The training recipe of CLIP-ES for VOC12: like kazuto1011/deeplab-pytorch, but with a different learning rate.
 
-One iteration processes one batch. A step of that recipe processes 2 batches of 5 photos, so its 20 000 steps are 40 000
-iterations here.
+One iteration processes one batch. A step of deeplab-pytorch processes 2 batches of 5 photos, so 20 000 steps of
+deeplab-pytorch are 40 000 iterations here.
 """
 
 default_scope = "mmseg"

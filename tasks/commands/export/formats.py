@@ -15,8 +15,8 @@ class ExportFormat:
     """A format in which clipes exports masks.
 
     Attributes:
-        module: name of a module with a function `export(request: ExportRequest) -> Exported`. It is imported only when
-            the format is used.
+        module: name of a module with a function `export(request: ExportRequest) -> Exported`. clipes imports the module
+            only when the format is used.
         contents: description of the exported files, for `--help`.
     """
 
@@ -49,8 +49,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`. clipes never writes
-            such an `image_id`.
+        PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
     chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.

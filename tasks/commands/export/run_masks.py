@@ -38,13 +38,13 @@ class Exported:
 
 
 def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a stage that hold a result.
+    """Yield those rows of a stage that hold a result instead of an error.
 
     Args:
         request: the run and its store.
         stage: stage whose artifacts are read.
-        columns: columns to read, besides image_id and status.
-        what: plural noun for the results, used in the error message.
+        columns: columns to read. The columns image_id and status are always read.
+        what: plural noun for the results, such as `pseudo masks`, for the error message.
 
     Raises:
         StageError: the stage has no artifacts yet.
@@ -66,7 +66,7 @@ def write_pngs(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
         pngs: pairs of image_id and file content.
 
     Raises:
-        PhotoError: an `image_id` leaves the folder, such as `../x`.
+        PhotoError: the PNG of an `image_id`, such as `../x`, would lie outside the folder.
         DatasetError: the folder cannot be written.
     """
     written = 0

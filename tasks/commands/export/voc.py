@@ -20,7 +20,7 @@ def export(request: ExportRequest) -> Exported:
         StageError: the run has no pseudo masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`.
+        PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
     rows = read_good_rows(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks")
     written = write_pngs(request.to, ((row["image_id"], _mark_unsure(row, request.ignore_below)) for row in rows))

@@ -1,7 +1,7 @@
 """The export format voc-server: the masks that a segmenter predicts for the evaluation photos.
 
-The files have the layout that VOC's evaluation server expects. The server's competition comp6 is for methods that also
-use data from outside VOC, as CLIP does.
+The files have the layout that VOC's evaluation server expects. `comp6`, in the name of the folder,
+is the server's competition for methods trained on any data. CLIP is trained on other data than VOC's.
 """
 
 import posixpath
@@ -16,13 +16,13 @@ FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
 
 def export(request: ExportRequest) -> Exported:
-    """Write the masks that the segmenter of a run predicted into `FOLDER` below the target folder.
+    """Write the masks that a run's segmenter has predicted. They are written to `FOLDER` below the target folder.
 
     Raises:
         StageError: the run has no predictions yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        PhotoError: an artifact holds an `image_id` that leaves the target folder, such as `../x`.
+        PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
     run = request.run.run
     rows = read_good_rows(request, SEGMENTER_SCORES.name, ("mask_png",), "predictions")

@@ -38,7 +38,7 @@ FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FI
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A photo as the .json file or the .txt file of a split describes it."""
+    """The facts about a photo that the .json or .txt file of a split states."""
 
     file_name: str
     labels: tuple[str, ...]
@@ -51,13 +51,14 @@ def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     A photo's labels are the categories of all its annotations, including annotations of crowds.
 
     Args:
-        config: its `split` is the path or URI of a .json or .txt file, or a name. The name NAME stands for the file
-            annotations/instances_NAME.json. Each line of a .txt file has a file name and class ids, `NAME ID ID`. These
-            ids start at 0, as in the files that the authors of CLIP-ES published.
+        config: settings of the data set. `split` is the name of a split, or the path or URI of a .json or .txt file.
+            The name of a split SPLIT stands for the file annotations/instances_SPLIT.json. Each line of a .txt file has
+            a file name and class ids, `FILE ID ID`. The class ids start at 0, as in the files that the authors of
+            CLIP-ES published.
         vocabulary: classes of the data set. The name of each category must be the name or an alias of one of them.
 
     Yields:
-        One `Entry` or `Reject` for each image of a .json file, or for each line of a .txt file, in the same order.
+        One `Entry` or `Reject` for each image of the .json file or each line of the .txt file, in the file's order.
 
     Raises:
         ConfigError: `root` is not set.

@@ -18,11 +18,11 @@ class DatasetFormat:
     Attributes:
         name: value of `dataset.format` that selects this format.
         read: function that yields one `Entry` or `Reject` for each photo in `dataset.split`, in the order of the split.
-        read_unlabelled: like `read`, but accepts photos without labels. It lists the photos on which the segmenter is
-            scored. None if `read` itself accepts photos without labels.
+        read_unlabelled: function like `read` that accepts photos without labels. It lists the photos on which the
+            segmenter is scored. None if no such function is needed, because `read` accepts photos without labels.
         needs_root: true if `dataset.root` must be set.
-        folder_in_store: name of a folder in the store, which is the default of `dataset.root`; None if there is no
-            default.
+        folder_in_store: name of a folder in the store. This folder is the default of `dataset.root`. None if
+            `dataset.root` has no default.
         split_is_a_path: true if `dataset.split` is always a path or URI, never the name of a split.
     """
 

@@ -1,4 +1,4 @@
-"""Photos that the reader of a data set format lists, before clipes checks that their files exist."""
+"""Entries (photos that are listed but not looked up yet), and functions that readers use to build entries."""
 
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,9 @@ class Entry:
         photo_uris: URIs at which the photo may be found, in order of preference; at least one.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uris: URIs at which the true mask may be found, in order of preference; empty if there is no true mask.
-        named_truth: URI of the true mask, if the list file of the data set states one. It takes precedence over
-            `truth_uris`. If neither this file nor any of `truth_uris` exists, the scores report this file as missing.
+        named_truth: URI of the true mask that the list file of the data set states; None if the list file states none.
+            This URI takes precedence over `truth_uris`. If no file exists at any of these URIs, the scores report the
+            file at `named_truth` as missing.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
     """
 
@@ -41,7 +42,7 @@ class Entry:
 
 
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """Build the `Reject` of a photo that cannot be used; escape characters that UTF-8 cannot encode."""
+    """Build the `Reject` of a photo that cannot be used. Characters that UTF-8 cannot encode are escaped."""
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 

@@ -1,7 +1,7 @@
 """The table of data set formats. To add a format, write a module in this folder and add its name to MODULES.
 
-These modules must not import large packages such as pandas, pyarrow and torch at the top. clipes imports the modules
-before it checks a config, and slow imports would delay the report of a mistake in the config.
+clipes imports all these modules before it checks a config. They must not import large packages such as pandas, pyarrow
+and torch at the top, because slow imports would delay the report of a mistake in the config.
 """
 
 from pkgutil import resolve_name

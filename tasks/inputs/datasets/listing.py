@@ -35,22 +35,22 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     Args:
         config: settings of the data set, including the split.
         vocabulary: classes of the data set.
-        labelled: if False, photos need no labels. For example, the photos of VOC's split `test` have none.
+        labelled: if False, photos without labels are accepted, such as the photos of VOC's split `test`.
 
     Returns:
-        The photos and the rejects. Each photo that the split lists is in exactly one of the two.
+        The photos and the rejects. Each photo of the split is in exactly one of these two tuples.
 
     Raises:
         ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
         DatasetError: the data set as a whole cannot be used. For example, a folder or the split is missing, the split
-            lists no photos, a list file lacks a column, COCO's annotation file is broken, or a permission is missing.
+            has no photos, a list file lacks a column, COCO's annotation file is broken, or a permission is missing.
         TransientError: the network or a server fails.
     """
     layout = find_format(config.format)
     read = layout.read if labelled else layout.read_unlabelled or layout.read
     entries = list(read(config, vocabulary))
     if not entries:
-        raise DatasetError(f"dataset.split: {config.split} lists no photos; choose a split that has some")
+        raise DatasetError(f"dataset.split: no photos in {config.split}; choose a split with photos")
     rows = list(_first_of_each_id(_with_files(entries, config.empty)))
     photos = tuple(row for row in rows if isinstance(row, Photo))
     if not photos:

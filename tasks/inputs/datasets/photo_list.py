@@ -39,7 +39,7 @@ COLUMNS = "a list file needs the columns image and labels, and may have the colu
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of a list file, with unchanged paths and labels."""
+    """One row of a list file, with the paths and labels as the file spells them."""
 
     image: str
     labels: tuple[str, ...]
@@ -47,12 +47,12 @@ class _Row:
 
 
 def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
-    """List the photos of a list file: a .csv file, a .parquet file, or a text file with any other suffix.
+    """Yield the photos of a list file: a .csv file, a .parquet file, or a text file with any other suffix.
 
     Args:
-        config: its `split` is the path or URI of the list file. Relative paths in it start at `root` or, if `root` is
-            not set, at the folder of the list file.
-        vocabulary: classes of the data set. Each label must be the name, an alias or the id (1..K) of one of them.
+        config: its `split` is the path or URI of the list file. Relative paths in the list file start at `root` or, if
+            `root` is not set, at the folder of the list file.
+        vocabulary: classes of the data set. Each label must be the name, an alias or the id (1..K) of a class.
 
     Yields:
         One `Entry` or `Reject` per row, in the order of the list file.
@@ -151,7 +151,7 @@ def _split_labels(cell: str) -> tuple[str, ...]:
 
 
 def _label_cell(cell: Any) -> tuple[str, ...]:
-    """Return the labels in a Parquet cell, which holds a list of labels, text as in a CSV file, one id, or None."""
+    """Return the labels in a Parquet cell: a list of labels, a string as in a CSV file, a single id, or None."""
     if cell is None:
         return ()
     return _stripped(str(label) for label in cell) if isinstance(cell, list) else _split_labels(str(cell))

@@ -90,8 +90,8 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
     """Return the seed of one scene of a data set.
 
-    This seed has four numbers. The scenes on which the demo's CLIP was trained have seeds of three numbers, so a data
-    set never contains a scene from that training.
+    This seed has four numbers. The demo's CLIP was trained on scenes whose seeds have three numbers. A data set
+    therefore never contains a scene from that training.
     """
     return seed, index, 0, 1
 

@@ -30,7 +30,7 @@ MAX_XML_BYTES = 1 << 20  # ample: the largest annotation of VOC has 20 kB
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """The photo in one line of a split file, and the URIs of the photo's files."""
+    """The photo to which one line of a split file refers, and the URIs of the photo's files."""
 
     image_id: str
     photo_uri: str
@@ -43,7 +43,7 @@ class Annotation:
     """The content of an annotation file.
 
     Attributes:
-        names: names of the objects, in the order of the file; names may repeat. Parts of objects are left out.
+        names: class names of the objects, in the file's order, including repetitions. Parts of objects are left out.
         stated_size: width and height [px]; None if the file does not state both.
     """
 

@@ -1,4 +1,4 @@
-"""The card that a gallery shows for one photo, and the functions that both galleries share."""
+"""The card that a gallery shows for one photo, and functions that `Gallery` and `EvaluationGallery` use."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -40,14 +40,13 @@ class Card:
 
     Attributes:
         image_id: id of the photo.
-        class_ids: labels of the photo.
-        mious: key of the score (pseudo mask and baseline, or segmenter) -> mIoU in [0, 1]; empty
-            without a true mask.
+        class_ids: ids of the classes that are the photo's labels.
+        mious: key of a kind of prediction, such as pseudo_mask -> mIoU in [0, 1]. Empty if the photo has no true mask.
         pictures: photo, pseudo mask or prediction, confidence map and true mask; missing pictures are left out.
-        notes: sentences that say which picture is missing, and why.
+        notes: messages about missing pictures, with the reasons.
         sure: share of pixels with a confidence of at least the paper's mu (0.95); None without a pseudo mask.
-        cams: CAMs of the photo's first classes.
-        hidden: number of the photo's other classes, whose CAMs are not shown.
+        cams: CAMs of the photo's first classes; empty in the segmenter's gallery.
+        hidden: number of the photo's remaining classes. The card does not show their CAMs.
     """
 
     image_id: str
@@ -61,14 +60,18 @@ class Card:
 
 
 def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: Collection[str]) -> Rows:
-    """Return image_id -> row for the photos that have a result in a stage; read only the shards of these photos."""
+    """Read the rows of some photos in a stage's artifacts. Only the shards that contain these photos are read.
+
+    Returns:
+        image_id -> row. Photos without a result are left out.
+    """
     shards = {shard_of(image_id, facts.config.execution.shards) for image_id in image_ids}
     rows = facts.artifacts.rows(stage, columns, shards)
     return {row["image_id"]: row for row in rows if row["image_id"] in image_ids and row["status"] == "ok"}
 
 
 def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a reduced photo; if the photo cannot be read, return a grey canvas and a note with the reason."""
+    """Return a photo at the report's size. If it cannot be read, return a grey canvas and a note with the reason."""
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image), ()
     except PhotoError as error:
@@ -82,7 +85,7 @@ def ids_picture(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts)
 
 
 def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """Draw a photo's true mask, if it has one, over the photo; return a note if the mask cannot be read."""
+    """If a photo has a true mask, draw the mask over the photo. If the mask cannot be read, return a note instead."""
     if photo.truth_uri is None:
         return (), ()
     try:

@@ -1,4 +1,4 @@
-"""Plots of a training run: loss and learning rate, share of pixels kept, and mIoU over the iterations."""
+"""Plots of a training run: loss, learning rate, share of pixels above the confidence threshold, and mIoU."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,10 +16,10 @@ COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
 
 
 def curve_pictures(curve: CurveRows) -> tuple[Picture, ...]:
-    """Draw the plots of a training run; leave out the mIoU if it was never measured.
+    """Draw the plots of a training run. If the mIoU was never measured, its plot is left out.
 
     Args:
-        curve: rows of the segmenter's artifact; without rows, no plot is drawn.
+        curve: rows of the segmenter's artifact. If there are no rows, no plot is drawn.
     """
     return tuple(_pictures(curve))
 

@@ -16,14 +16,14 @@ COLUMNS = ("image_id", "status", "mask_png", "class_pixels", *TRIPLET_COLUMNS)
 
 
 class EvaluationGallery:
-    """Makes the cards of evaluation photos: reads all rows at once, then makes one card at a time.
+    """Makes the cards of evaluation photos. The constructor reads the rows of all photos.
 
     Args:
         facts: facts of the run.
         image_ids: ids of the photos that were chosen for the gallery.
 
     Attributes:
-        class_ids: ids of the labels and predicted classes of the photos, ascending, without background.
+        class_ids: ids of all classes that are a label of a photo or occur in a prediction; ascending, without 0.
     """
 
     def __init__(self, facts: RunFacts, image_ids: Collection[str]) -> None:

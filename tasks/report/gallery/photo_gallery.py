@@ -34,7 +34,7 @@ MASK_COLUMNS = ("image_id", "status", "mask_png", "confidence_png", "confidence_
 
 
 class Gallery:
-    """Makes the cards of the chosen photos: reads all rows at once, then makes one card at a time."""
+    """Makes the cards of the photos that were chosen for the gallery. The constructor reads the rows of all photos."""
 
     def __init__(self, facts: RunFacts) -> None:
         self._facts = facts

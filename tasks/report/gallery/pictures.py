@@ -26,23 +26,23 @@ def small_photo(image: Image.Image) -> np.ndarray:
     """Reduce a photo to the size at which the report stores it.
 
     Returns:
-        (H, W, 3) uint8 RGB, its longer side at most `LONGER_SIDE`.
+        (H, W, 3) uint8 RGB. The longer side has at most `LONGER_SIDE` pixels.
     """
     return np.asarray(limit_side(image, LONGER_SIDE))
 
 
 def grey_canvas(size_hw: tuple[int, int]) -> np.ndarray:
-    """Return a grey picture in place of an unreadable photo of this size, reduced in the way of `small_photo`."""
+    """Return a grey picture that replaces an unreadable photo. `size_hw` is the photo's size before the reduction."""
     return small_photo(Image.new("RGB", size_hw[::-1], MISSING))
 
 
 def small_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize a map of class ids, (H, W) uint8, to a size [px] by nearest neighbour."""
+    """Resize a map of class ids, (H, W) uint8, to `size_hw` [px], with nearest-neighbour interpolation."""
     return np.asarray(Image.fromarray(ids).resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
 def small_levels(levels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize a map of confidence levels, (H, W) uint8, to a size [px] by averaging, which keeps thin lines visible."""
+    """Resize a map of confidence levels, (H, W) uint8, to `size_hw` [px]. Averaging keeps thin lines visible."""
     return np.asarray(Image.fromarray(levels).resize(size_hw[::-1], Image.Resampling.BOX))
 
 
@@ -57,7 +57,7 @@ def data_uri(image: np.ndarray, lossless: bool = False) -> str:
 
     Args:
         image: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
-        lossless: if true, keep every pixel exactly, as plots need.
+        lossless: if true, no pixel changes. Plots need this, because lossy compression blurs their thin lines.
     """
     buffer = io.BytesIO()
     Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless)

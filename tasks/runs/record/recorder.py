@@ -1,4 +1,4 @@
-"""Record a run in its files: write them at its start, update them while it runs, and write its outcome at the end."""
+"""Write the files that record a run: at the start of the run, while the run lasts, and at its end."""
 
 import logging
 import threading
@@ -56,7 +56,7 @@ class RunRecord:
     Attributes:
         ledger: state of the run's shards.
         report: URI of report.html; None until it is written.
-        findings: entries to add to metrics.json, besides those that `run_metrics` returns.
+        findings: additional entries for metrics.json; `run_metrics` returns all other entries.
     """
 
     def __init__(self, run: PreparedRun) -> None:
@@ -81,14 +81,14 @@ class RunRecord:
         self._files.write_table(STATUS_FILE, status_table(self.ledger))
 
     def close(self, state: State, error: str | None = None) -> None:
-        """Write the outcome of the run; retry up to `execution.retries` times, as for a shard.
+        """Write the outcome of the run; retry up to `execution.retries` times.
 
         Args:
             state: final state of the run.
-            error: reason of a failure.
+            error: reason of the failure; None if the run did not fail.
 
         Raises:
-            ArtifactError: an artifact that the metrics are computed from cannot be read.
+            ArtifactError: the metrics depend on an artifact that cannot be read.
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
@@ -115,7 +115,7 @@ class RunRecord:
 
 
 def record_choice(run: PreparedRun) -> None:
-    """Write the run's template and stage keys to run.json; the config in run.json stays as the user gave it."""
+    """Write the run's template and stage keys to run.json; the config in run.json stays unchanged."""
     files = RunFiles(run.store.uri, run.config.name)
     files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
 
@@ -151,7 +151,7 @@ def _close_or_warn(record: RunRecord, state: State, error: str | None = None) ->
     try:
         record.close(state, error)
     except (ArtifactError, StorageError, TransientError) as exc:
-        logger.warning("could not record the end of the run (%s): %s", state, exc)
+        logger.warning("the run has ended (%s), but its files could not be updated: %s", state, exc)
 
 
 @contextmanager

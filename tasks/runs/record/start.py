@@ -34,15 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 def start_run(run: PreparedRun) -> tuple[str, ...]:
-    """Write run.json and the manifest; archive the files of the last run of this name if its settings differ.
+    """Write run.json and the manifest. First archive the files of the last run of this name if a setting has changed.
 
     Returns:
-        The names of the settings that differ from those of the last run of this name: dotted config keys, `until` or
-        `candidates`. They are also logged.
+        The names of the settings that have changed: dotted config keys, `until` or `candidates`. The change is logged.
 
     Raises:
         RunBusyError: a run of this name is already running.
-        StorageError: the store refuses an access.
+        StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     files = RunFiles(run.store.uri, run.config.name)
@@ -84,7 +83,7 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
 
 
 def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the config of an earlier run with the defaults of keys that have been added since."""
+    """Return the config of an earlier run; set keys that did not exist at that time to their defaults."""
     try:
         return parse_config(config).model_dump(mode="json")
     except ConfigError:  # a key was removed or renamed since then; it is reported as a changed setting

@@ -1,4 +1,4 @@
-"""Cache files from other hosts, or parts of such files, on the local disk."""
+"""A cache on the local disk for files, or parts of files, from other hosts."""
 
 import fcntl
 import logging
@@ -50,12 +50,12 @@ class FileRead:
 
 
 class CachedFiles:
-    """Reads files or parts of files, and caches those from other hosts on the local disk.
+    """Reads files or parts of files. Data from other hosts is cached in a folder on the local disk.
 
-    A full cache evicts its least recently used entries. Any number of processes may share the folder. Only one of
-    them at a time fetches a given file. If the folder cannot be used, for example because the disk is full or
-    read-only, the instance logs a warning the first time. It then reads from the stores directly, and tries the folder
-    again after a minute. Instances can be pickled.
+    A full cache evicts its least recently used entries. Several processes may share the folder: a file is fetched by
+    one process at a time. If the folder cannot be used, for example because the disk is full or read-only, the instance
+    reads from the stores directly, and tries the folder again after a minute. A warning is logged only the first time.
+    Instances can be pickled.
 
     Args:
         folder: folder of the cache. It must be on a local disk, and writable only by this user. None:
@@ -72,7 +72,7 @@ class CachedFiles:
         return type(self), (self.folder, self.size_gb)
 
     def read(self, uri: str, version: str, span: Span | None = None) -> tuple[bytes, FileRead]:
-        """Read a file, or some bytes of it.
+        """Read a file, or a range of bytes of a file.
 
         Args:
             uri: path or URI of the file.
@@ -95,7 +95,7 @@ class CachedFiles:
         return data, FileRead(source, len(data), time.monotonic() - began)
 
     def evict(self, uri: str, version: str, span: Span | None = None) -> bool:
-        """Evict the entry for these arguments; return whether it existed."""
+        """Remove from the cache what `read` stored for the same arguments; return whether the cache contained it."""
         fs, _ = filesystem(uri)
         return not is_local(fs) and bool(self._try(lambda: self._cache.delete(_key(uri, version, span))))
 
@@ -140,7 +140,7 @@ class CachedFiles:
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        """Keep other processes from fetching the same file during the block, or until this process dies."""
+        """Prevent other processes from fetching the same file during the block. If this process dies, the lock ends."""
         locks = self.folder / "locks"
         locks.mkdir(exist_ok=True)
         with (locks / str(zlib.crc32(key.encode()) % LOCK_FILES)).open("w") as file:
@@ -148,7 +148,10 @@ class CachedFiles:
             yield
 
     def _try(self, act: Callable[[], Result]) -> Result | None:
-        """Return the result of `act`. Return None if the cache fails, or has failed in the last `PAUSE_S` seconds."""
+        """Call `act`, which uses the cache, and return its result. Return None if the call fails.
+
+        For `PAUSE_S` seconds after a failure, return None without calling `act`.
+        """
         if time.monotonic() < self._paused_until:
             return None
         try:

@@ -28,22 +28,26 @@ UNUSABLE_IN_A_ROW = 100  # the training fails after this many; a likely cause is
 class PseudoMaskDataset(Dataset[dict[str, Any]]):
     """The photos of a run, each with its pseudo mask and its confidence map.
 
-    The index of a sample is called a draw. Draws count the samples of a whole training run from 0, over all epochs and
-    processes. Epoch e consists of the draws e * N to (e + 1) * N - 1, where N is the number of photos. Each
-    epoch has its own order of photos. A draw gives the same sample in every process. `DrawSampler` divides the draws
-    among the processes.
+    The index of a sample is called its draw. The samples of a whole training run, over all epochs and processes, have
+    the draws 0, 1, 2, ... With N photos, epoch e consists of the draws from e * N to (e + 1) * N - 1. Each epoch has
+    its own order of photos. The sample of a draw is the same in every process. `DrawSampler` divides the draws among
+    the processes.
 
-    A sample is the pipeline's result with three more entries: `image_id`; `reads`, a tuple with a `FileRead` for each
-    file; and `unusable`, a tuple with one text 'image_id: reason' for each unusable photo that the sample replaces. If
-    the result has `data_samples`, the three entries are in its metainfo.
+    A sample is the result of the pipeline with three more entries. If the result has `data_samples`, the metainfo of
+    `data_samples` holds the three entries:
+
+    - `image_id`: id of the photo;
+    - `reads`: a tuple with one `FileRead` for the photo and one for the mask;
+    - `unusable`: a tuple with a text 'image_id: reason' for each unusable photo that this sample replaces.
 
     Args:
         training_set: photos and the locations of their masks, or a mapping with the keys `store` (URI of a store) and
             `run` (name of the run whose photos and masks are used).
-        pipeline: MMSegmentation transforms, or their configs. Their input is a dict with `img`, (H, W, 3) uint8 BGR,
-            and with `gt_seg_map` and `gt_confidence`, both (H, W) uint8 and listed in `seg_fields`.
+        pipeline: MMSegmentation transforms, or configs of transforms. The input of the first transform is a dict:
+            `img` is (H, W, 3) uint8 BGR, `gt_seg_map` and `gt_confidence` are (H, W) uint8, and `seg_fields` lists
+            the names `gt_seg_map` and `gt_confidence`.
         seed: seed for the order of the photos and for the transforms.
-        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None keeps all labels.
+        ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None: no label changes.
         cache: cache for files from other hosts, or a mapping with the cache's `folder` and `size_gb`.
 
     Raises:
@@ -62,7 +66,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
     ) -> None:
         found = training_set if isinstance(training_set, TrainingSet) else TrainingSet.of_run(**training_set)
         if len(found) == 0:
-            raise DatasetError(f"none of the {found.left_out} photos has a pseudo mask, which training needs")
+            raise DatasetError(f"none of the {found.left_out} photos has a pseudo mask; training needs at least one")
         self.training_set = found
         self.files = cache if isinstance(cache, CachedFiles) else CachedFiles(**(cache or {}))
         self.seed, self.ignore_below = seed, ignore_below
@@ -80,10 +84,10 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         return len(self.training_set)
 
     def __getitem__(self, draw: int) -> dict[str, Any]:
-        """Return the training sample for a draw of the sampler; replace an unusable photo by the next one.
+        """Return the sample of a draw. If its photo is unusable, the next usable photo of the epoch replaces the photo.
 
         Raises:
-            PhotoError: the photo and all photos that could replace it are unusable.
+            PhotoError: UNUSABLE_IN_A_ROW photos in a row are unusable, or all photos if there are fewer.
             BrokenArtifactError: the artifact that holds the mask is missing or damaged.
             StorageError: the store of the masks refuses access.
             TransientError: a store did not answer in any attempt.
@@ -107,7 +111,7 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         raise PhotoError(last.kind, reason) from last
 
     def _candidates(self, draw: int) -> Iterator[int]:
-        """Yield the index of the photo for a draw of the sampler, then those of its possible replacements."""
+        """Yield the index of the photo of a draw, and then the indices of the photos that may replace this photo."""
         count = len(self)
         epoch, position = divmod(draw, count)
         order = _order(self.seed, epoch, count)
@@ -147,14 +151,14 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
     def _warn_once(self, unusable: Mapping[str, PhotoError], replacement: TrainingPhoto) -> None:
         for image_id, error in unusable.items():
             if image_id not in self._reported:
-                logger.warning("photo %s: %s; photo %s replaces it", image_id, error.reason, replacement.image_id)
+                logger.warning("photo %s: %s; photo %s is used instead", image_id, error.reason, replacement.image_id)
                 self._reported.add(image_id)
 
 
 def transform_input(
     uri: str, index: int, image_bgr: np.ndarray, ids: np.ndarray, confidence: np.ndarray
 ) -> dict[str, Any]:
-    """Return the dict that MMSegmentation's transforms expect as input after a photo has been loaded.
+    """Return a loaded photo as the dict that MMSegmentation's transforms expect.
 
     Args:
         uri: path or URI of the photo.
@@ -178,7 +182,7 @@ def transform_input(
 
 @lru_cache(maxsize=2)  # two epochs, because a batch may contain the end of an epoch and the beginning of the next
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Return the indices of the photos in the order of an epoch, (count,) int64."""
+    """Return the indices of the photos in the order in which an epoch uses them, (count,) int64."""
     order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(count)
     order.setflags(write=False)
     return order

@@ -1,4 +1,4 @@
-"""Load batches in separate processes, and raise their errors in the training process."""
+"""Load batches in loading processes, and raise the errors of these processes in the training process."""
 
 import sys
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ def training_loader(
 ) -> DataLoader[Any]:
     """Return a loader that yields batches endlessly.
 
-    If loading a sample raises a ClipesError, the loader yields this error in place of the batch. `LoadErrorHook` then
-    raises the error.
+    If a sample of a batch cannot be loaded, the loader yields the ClipesError in place of the batch. `LoadErrorHook`
+    raises this error in the training process.
 
     Args:
         dataset: data set to load from.
-        batch_size: number of photos per batch of this process.
+        batch_size: number of photos in a batch. Each training process loads its own batches.
         slot: device and threads of this process.
         workers: number of loading processes. With 0, this process loads the photos itself. auto: 0 on a CPU; on other
             devices, one loading process per thread in `slot`, but at most 8.
@@ -64,7 +64,8 @@ class LoadErrorHook(Hook):
 class _ErrorsAsSamples(Dataset[Any]):
     """Wraps a data set, and returns a ClipesError in place of a sample that cannot be loaded.
 
-    If a loading process raised the error, torch might replace it with a RuntimeError in the training process.
+    A returned error keeps its type. If a loading process raises an error, torch may raise a RuntimeError in place of
+    this error in the training process.
     """
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:

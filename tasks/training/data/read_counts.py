@@ -1,4 +1,4 @@
-"""Count the files that a training process reads, and collect the photos that it cannot use."""
+"""Count the files that a training process reads, and collect the ids of unusable photos."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,7 @@ class ReadCounts:
         self._unusable: set[str] = set()
 
     def add(self, reads: tuple[FileRead, ...], unusable: tuple[str, ...]) -> None:
-        """Count the files read for a sample, and the unusable photos that the sample replaces."""
+        """Count the files that were read for a sample, and add the unusable photos that the sample replaces."""
         for read in reads:
             self._files[read.source] += 1
             self._bytes[read.source] += read.size_bytes
@@ -28,7 +28,7 @@ class ReadCounts:
         return sorted(self._unusable)
 
     def plain(self) -> dict[str, Any]:
-        """Return the files read per source, the MB fetched, the seconds spent reading, and the unusable photos."""
+        """Return plain values: files read per source, MB fetched, seconds spent on reads, and unusable photos."""
         return {
             **{source: self._files[source] for source in ("local", "hit", "fetched")},
             "fetched_mb": self._bytes["fetched"] / 1e6,

@@ -1,4 +1,4 @@
-"""Read a few columns of individual row groups of a Parquet file, without fetching the rest of the file."""
+"""Read some columns of single row groups, without fetching the whole Parquet file."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ class RowGroups:
 
 
 class _Part(io.BytesIO):
-    """The part of a file that begins at an offset. `seek` and `tell` use positions in the whole file."""
+    """A file object that holds only a part of a file. Its methods `seek` and `tell` use positions in the whole file."""
 
     def __init__(self, start: int, data: bytes) -> None:
         super().__init__(data)

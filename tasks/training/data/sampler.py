@@ -1,4 +1,4 @@
-"""The sampler of the training data, which chooses the samples that a process loads."""
+"""The sampler of the training data. It chooses the samples that each process loads."""
 
 from collections.abc import Iterator, Sized
 from itertools import count
@@ -12,13 +12,13 @@ from torch.utils.data import Sampler
 class DrawSampler(Sampler[int]):
     """Yields the indices of the samples that this process loads: rank, rank + world size, rank + 2 * world size, ...
 
-    The sequence has no end. Its indices are draws, which `PseudoMaskDataset` explains. With the same total batch size,
-    the processes together always load the same draws in an iteration. The number of processes and interruptions of the
-    training have no effect on these draws.
+    The sequence has no end. `PseudoMaskDataset` calls these indices draws. Only the total batch size determines which
+    draws the processes together load in an iteration. The number of processes does not matter, and an interruption of
+    the training does not matter either.
 
     Args:
         dataset: data set whose samples are loaded.
-        seed: ignored, because the data set decides the order; MMEngine passes a seed to every sampler.
+        seed: ignored. MMEngine passes a seed to every sampler, but here the data set decides the order of the photos.
     """
 
     def __init__(self, dataset: Sized, seed: int | None = None) -> None:
@@ -35,7 +35,7 @@ class DrawSampler(Sampler[int]):
         """Skip the samples of earlier iterations. MMEngine calls this method when a training run resumes.
 
         Args:
-            num_samples: number of samples that each process has loaded in all earlier iterations, at least 0.
+            num_samples: number of samples that one process has loaded in all earlier iterations. It must be at least 0.
 
         Raises:
             ValueError: `num_samples` is negative.

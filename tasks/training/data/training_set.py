@@ -42,7 +42,14 @@ class TrainingPhoto:
 
 @dataclass(frozen=True)
 class MaskLocation:
-    """The location of a mask: the index of the artifact, of the row group in it, and of the row in the group."""
+    """The location of a mask in the artifacts of a training set.
+
+    Attributes:
+        image_id: id of the photo.
+        artifact: index of the artifact in `TrainingSet.artifacts`.
+        group: index of the row group in the artifact.
+        row: index of the row in the row group.
+    """
 
     image_id: str
     artifact: int
@@ -68,13 +75,13 @@ class TrainingSet:
     """The photos that have a pseudo mask, sorted by image id. Instances can be pickled.
 
     Attributes:
-        locations: table with one row per photo. The columns are image_id, uri and fingerprint of the photo, and
-            artifact, group and row of its mask (see `MaskLocation`).
+        locations: table with one row per photo. The columns image_id, uri and fingerprint describe the photo. The
+            columns artifact, group and row locate the mask (see `MaskLocation`).
         artifacts: artifacts of the stage `masks`.
-        vocabulary: classes that the ids in the masks stand for.
-        exif: `apply` if photos are rotated as their EXIF orientation says, `ignore` if not. The masks were made with
-            the same setting.
-        left_out: number of photos of the data set that have no mask.
+        vocabulary: vocabulary of the run. It states the class of each id in the masks.
+        exif: `apply`: photos are rotated according to their EXIF orientation; `ignore`: they are not rotated. The masks
+            were computed with the same setting.
+        left_out: number of photos without a mask. The training set does not contain these photos.
     """
 
     locations: pa.Table
@@ -87,7 +94,7 @@ class TrainingSet:
     def of_photos(
         cls, photos: Iterable[Photo], artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        """Find the masks of the given photos in artifacts, and return the training set.
+        """Return a training set of the given photos that have a mask in the given artifacts.
 
         Args:
             photos: photos of the manifest.
@@ -107,7 +114,7 @@ class TrainingSet:
 
     @classmethod
     def of_run(cls, store: str, run: str) -> "TrainingSet":
-        """Find the photos and masks of a run, and return the training set.
+        """Return a training set of the photos of a run that have a mask.
 
         Args:
             store: URI of the run's store.
@@ -116,12 +123,13 @@ class TrainingSet:
         Raises:
             UsageError: the run does not exist.
             StageError: the run has no masks yet.
-            BrokenArtifactError, StorageError, TransientError: for the same reasons as `of_photos`.
+            ArtifactError: a file of the run or an artifact is broken.
+            StorageError, TransientError: for the same reasons as `of_photos`.
         """
         status = read_run(store, run)
         artifacts = status.artifacts("masks")
         if not artifacts:
-            raise StageError(f"run {run} has no masks yet: run it up to the stage masks")
+            raise StageError(f"run {run} has no masks yet: continue this run up to the stage masks")
         listed = RunFiles(store, run).read_table(MANIFEST_FILE, PHOTO_COLUMNS)
         vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
         return cls._joined(listed, artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
@@ -141,14 +149,14 @@ class TrainingSet:
         return self.locations.num_rows
 
     def photo(self, index: int) -> TrainingPhoto:
-        """Return the photo with this index, in the order of image ids."""
+        """Return the photo at an index. The photos are sorted by image id."""
         return TrainingPhoto(*(self.locations[name][index].as_py() for name in PHOTO_COLUMNS))
 
     def mask(self, index: int, files: CachedFiles) -> tuple[StoredMask, FileRead]:
         """Read a photo's mask. Only the row group of the mask is read, not the whole artifact.
 
         Args:
-            index: index of the photo, in the order of image ids.
+            index: index of the photo. The photos are sorted by image id.
             files: cache through which the row group is read.
 
         Raises:
@@ -174,7 +182,7 @@ def _row_groups(uri: str) -> RowGroups:
 
 
 def _mask_locations(masks: RowGroups, artifact: int) -> pa.Table:
-    """Return the locations of an artifact's masks, without the rows of failed photos, which have no mask."""
+    """Return the locations of the masks in an artifact. Rows of failed photos hold no mask, and are left out."""
     found = [MASK_LOCATIONS.empty_table()]
     for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
         numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]

@@ -32,7 +32,7 @@ class CheckpointFolder:
     If the store does not answer, a write is retried for about a minute, because a failed write stops the training.
 
     Args:
-        uri: URI of the folder; any fsspec URI.
+        uri: fsspec URI of the folder.
         keep: number of newest checkpoints to keep, in addition to the best one.
     """
 
@@ -40,10 +40,10 @@ class CheckpointFolder:
         self.uri, self._keep = uri, keep
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint atomically, and then remove all numbered checkpoints except the `keep` newest.
+        """Write a checkpoint atomically. Then remove the oldest checkpoints: the `keep` newest and best.pt remain.
 
         Args:
-            iteration: number of iterations done. The file is named after it, for example 00000020.pt.
+            iteration: number of iterations done. It is the name of the file, for example 00000020.pt.
             state: content of the checkpoint: tensors and plain values.
 
         Raises:
@@ -67,7 +67,7 @@ class CheckpointFolder:
     def load_newest(self) -> dict[str, Any] | None:
         """Return the content of the newest intact checkpoint, or None if there is none.
 
-        No code in the file is executed.
+        Damaged checkpoints are skipped with a warning. Loading a file does not execute code from it.
 
         Raises:
             StorageError, TransientError: for the same reasons as `write`.
@@ -79,15 +79,15 @@ class CheckpointFolder:
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             except BROKEN_FILE as exc:
                 logger.warning(
-                    "%s is damaged (%s): clipes tries the checkpoint before it; if there is none, the training starts "
-                    "from iteration 0",
+                    "%s is damaged (%s): clipes tries the next older checkpoint; if no older checkpoint exists, the "
+                    "training starts from iteration 0",
                     uri,
                     exc,
                 )
         return None
 
     def _names(self) -> list[str]:
-        """Return the names of the numbered checkpoints, oldest first."""
+        """Return the file names of all checkpoints except best.pt, oldest first."""
         return [name for name in list_names(self.uri) or () if NAME.fullmatch(name)]
 
     def _prune(self) -> None:
@@ -103,13 +103,13 @@ class CheckpointFolder:
 class CheckpointHook(Hook):
     """Resumes the training from the newest checkpoint, and writes checkpoints at regular intervals and at the end.
 
-    A checkpoint does not hold the states of random generators, because the training does not need them.
-    `RandomnessHook` seeds the generators before each iteration, and the data set seeds them for each sample.
+    A checkpoint does not hold the states of random generators, because the generators are seeded again and again:
+    `RandomnessHook` seeds them before each iteration, and the data set seeds them for each sample.
 
     Args:
         folder: folder that holds the checkpoints.
         every: number of iterations between two checkpoints.
-        curve: training curve. It is saved in each numbered checkpoint, and restored when the training resumes.
+        curve: training curve. It is saved in each checkpoint except best.pt, and restored when the training resumes.
         clock: clock that is paused while a checkpoint is written.
         writes: if true, this process writes the checkpoints. Set it in exactly one process of a training run.
     """
@@ -136,7 +136,7 @@ class CheckpointHook(Hook):
             logger.info("the training resumes at iteration %d of %d", loop.iter, loop.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Write best.pt if this iteration has the highest mIoU so far, and a numbered checkpoint if one is due."""
+        """Write a checkpoint if one is due. Write best.pt if this iteration has the highest mIoU so far."""
         done = batch_idx + 1
         if not self._writes:
             return

@@ -12,8 +12,10 @@ from mmengine.runner import Runner
 class Clock:
     """The computing time and the waiting time of one training process since it started or resumed the training.
 
+    The method `lap` returns the time since its previous call. This time is called a lap.
+
     Attributes:
-        iterations: number of iterations done since then.
+        iterations: number of iterations done since this process started or resumed the training.
         seconds: time spent computing these iterations [s].
         waited: time spent waiting for the photos of these iterations [s].
     """
@@ -24,7 +26,7 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the duration of the block from the current lap."""
+        """Stop the clock during the block, so that the current lap does not include the duration of the block."""
         began = perf_counter()
         try:
             yield
@@ -32,14 +34,14 @@ class Clock:
             self._last_lap += perf_counter() - began
 
     def lap(self) -> float:
-        """End the current lap, start the next one, and return the duration of the lap that ended [s]."""
+        """Return the time since the previous call [s], without pauses."""
         now = perf_counter()
         lap, self._last_lap = now - self._last_lap, now
         return lap
 
 
 class ClockHook(Hook):
-    """Measures how long each iteration waits for its photos, and how long it computes.
+    """Measures how long each iteration waits for its photos, and how long the iteration computes.
 
     Args:
         clock: clock to which the durations are added.

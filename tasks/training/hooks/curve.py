@@ -32,8 +32,9 @@ class Point:
         iteration: number of iterations done.
         loss: mean loss over the iterations since the previous point.
         learning_rate: learning rate of the first parameter group in this iteration.
-        kept_fraction: share of the labelled pixels that count in the loss, in [0, 1]; mean over the iterations since
-            the previous point. Pixels whose confidence is below the threshold do not count.
+        kept_fraction: number of pixels that count in the loss, divided by the number of labelled pixels, in [0, 1];
+            mean over the iterations since the previous point. Pixels with a confidence below the threshold do not
+            count.
         miou: mIoU on the validation photos after this iteration, in [0, 1]; None if it was not measured.
     """
 
@@ -94,10 +95,10 @@ class CurveHook(Hook):
         curve: curve that receives the points.
         count_iterations: function that reports progress. Its argument is the number of iterations since its last call.
         iterations: total number of iterations of the training.
-        half: if true, the training uses fp16, and up to 10 losses in a row may be infinite or NaN.
-        also: further intervals at which points are added [iterations]; 0 is ignored. Include the intervals of
-            checkpoints and validations. A checkpoint holds the points, but not the losses since the last point. A
-            validation stores its mIoU in the last point.
+        half: whether the training uses fp16. If true, up to 10 losses in a row may be infinite or NaN.
+        also: further intervals at which points are added [iterations]; 0 is ignored. Include the interval of
+            checkpoints, because a checkpoint does not hold the losses since the last point. Include the interval of
+            validations, because a validation stores its mIoU in the last point.
     """
 
     priority = "NORMAL"  # runs before the schedulers' step, so that a point has the rate of its own iteration
@@ -156,9 +157,9 @@ class CurveHook(Hook):
             )
 
     def _first_loss(self) -> float:
-        """Return the mean loss of the first points, up to the first point at or after iteration FIRST_ITERATIONS.
+        """Return the mean loss of about the first FIRST_ITERATIONS iterations.
 
-        Return 0 if the curve has no such point yet.
+        Return 0 if the curve does not have points for all of these iterations yet.
         """
         losses: list[float] = []
         for point in self._curve.points:
@@ -174,9 +175,9 @@ def _kept_fraction(runner: Runner) -> float:
 
 def _with_likely_causes(cause: str, done: int, rate: float, kept: float) -> str:
     return (
-        f"{cause} at iteration {done} (learning rate {rate:.3g}, {kept:.1%} of the labelled pixels kept). Likely "
-        "causes: a learning rate too high for these initial weights; initial weights that expect a different "
-        "normalisation or order of the colour channels; fp16 (try train.precision=fp32); batches with hardly any "
-        "confident pixels (try a lower train.mu). "
-        "If you change such a setting, the training starts from iteration 0 and does not use the existing checkpoints."
+        f"{cause} at iteration {done} (learning rate {rate:.3g}; {kept:.1%} of the labelled pixels count in the loss). "
+        "Likely causes: a learning rate that is too high for these initial weights; initial weights that expect "
+        "another normalisation or another order of the colour channels; fp16 (try train.precision=fp32); batches with "
+        "hardly any confident pixels (try a lower train.mu). "
+        "If you change one of these settings, the training starts from iteration 0, without the existing checkpoints."
     )

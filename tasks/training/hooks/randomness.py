@@ -1,4 +1,4 @@
-"""Seed the random generators for each iteration and sample, so that interruptions do not change random numbers."""
+"""Seed the random generators for each iteration and sample, so that an interruption does not change the training."""
 
 import random
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ def seed_all(*numbers: int) -> None:
 def seeded(*entropy: int) -> Iterator[None]:
     """Seed the random generators that transforms use, and restore their states after the block.
 
-    These generators are the global ones of Python and NumPy, and torch's CPU generator. The block does not affect
-    torch's GPU generators, which transforms do not use.
+    These generators are the global generators of Python and NumPy, and torch's CPU generator. torch's GPU generators
+    are left unchanged, because transforms do not use them.
 
     Args:
         entropy: numbers from which the seeds are computed.

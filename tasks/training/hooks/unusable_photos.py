@@ -36,6 +36,6 @@ class UnusablePhotosHook(Hook):
             raise StageError(
                 f"{len(unusable)} of {self._photos} photos are unusable, more than execution.max_failure_rate "
                 f"{self._max_failure_rate:g} permits; the first: {unusable[0]}\n"
-                "Raise this rate and rerun to resume the training from its newest checkpoint. Or repair the photos and "
-                "rerun to train from the start."
+                "Either raise this rate and rerun: the training resumes from its newest checkpoint. Or repair the "
+                "photos and rerun: the training starts from iteration 0."
             )

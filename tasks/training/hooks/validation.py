@@ -1,4 +1,4 @@
-"""Measure the mIoU of a network during its training."""
+"""Measure the mIoU of a network during the training."""
 
 import logging
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationHook(Hook):
-    """Scores the network on photos with true masks during its training.
+    """Scores the network on photos with true masks during the training.
 
     The network predicts at one scale, without mirroring and without a CRF. The section `evaluation` of the run config
     does not change this.
 
     Args:
-        photos: photos with true masks. A photo that cannot be scored is skipped. A warning is logged the first time.
+        photos: photos with true masks. A photo that cannot be scored is skipped, with a warning the first time.
         dataset: settings for reading the photos.
-        every: number of iterations between two validations. The last iteration is also followed by a validation.
+        every: number of iterations between two validations. The last iteration is always followed by a validation.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
         curve: curve that receives the mIoU.
         clock: clock that is paused during a validation.

@@ -117,7 +117,7 @@ def test_fp16_training_on_a_cpu_is_refused():
 
 
 def test_workers_on_cpu_and_gpu_need_a_configured_precision():
-    mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both: cpu, cuda:0; set .+ to fp16 or fp32$"
+    mixed, message = (*ON_CUDA, *ON_CPU), r"auto stands for .+ have both kinds: cpu, cuda:0; set .+ to fp16 or fp32$"
     with pytest.raises(ConfigError, match=rf"^clip\.precision: {message}"):
         clip_precision(ClipConfig(), mixed)
     with pytest.raises(ConfigError, match=rf"^train\.precision: {message}"):

@@ -55,7 +55,9 @@ def test_a_named_architecture_is_that_of_open_clip():
     ],
 )
 def test_names_without_a_usable_architecture_are_errors(name, found):
-    with pytest.raises(WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set it to .*ViT-B-16,"):
+    with pytest.raises(
+        WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set clip.model to .*ViT-B-16,"
+    ):
         named_architecture(name)
 
 
@@ -147,7 +149,7 @@ def test_a_network_without_blocks_is_an_error():
 
 def test_a_width_that_heads_do_not_divide_is_an_error():
     vision = {**TINY["vision_cfg"], "width": 96, "head_width": 32}
-    with pytest.raises(WeightsError, match=r"multiples of 64, .* found 96 for images and 128 for texts"):
+    with pytest.raises(WeightsError, match=r"multiples of 64, .* found 96 in the image network and 128 in the text"):
         fitting_architecture(state_of({**TINY, "vision_cfg": vision}), "ViT-B-16", FILE)
 
 

@@ -88,7 +88,7 @@ def test_logit_scale_of_one_element_becomes_0d(tmp_path, tensors):
 def test_an_archive_with_gelu_is_not_identified_as_openai(tmp_path):
     path = tmp_path / "jit.pt"
     torch.jit.save(torch.jit.script(torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.GELU())), str(path))
-    with pytest.raises(WeightsError, match=r"jit\.pt: expected one of OpenAI's .* but this one has GELU; save"):
+    with pytest.raises(WeightsError, match=r"jit\.pt: expected a TorchScript archive from OpenAI .* with GELU; load"):
         read_state_dict(path)
 
 

@@ -94,7 +94,7 @@ def test_the_headline_gives_the_score_of_the_segmenter(facts):
     assert headline(with_masks(unscored, masks=2)) == Note(
         "plain",
         "2 pseudo masks, not scored. 75% of the mask pixels have a confidence of at least 0.95. "
-        "The segmenter trained on these masks reaches 61.0% mIoU on 1 evaluation photo.",
+        "The segmenter that was trained on these masks reaches 61.0% mIoU on 1 evaluation photo.",
     )
 
 

@@ -59,7 +59,7 @@ def test_the_score_of_the_segmenter_is_marked_as_from_other_photos(trained_repor
     assert rows["segmenter"].values()[0] == miou
     assert "–" in rows["segmenter"].text  # no gain, because the baseline is scored on other photos
     assert "scored on different photos, the evaluation photos" in section(trained_report, "scores").text
-    assert f"The segmenter trained on these masks reaches {miou:.1%} mIoU on 9 evaluation photos." in notes(
+    assert f"The segmenter that was trained on these masks reaches {miou:.1%} mIoU on 9 evaluation photos." in notes(
         trained_report
     )
 

@@ -98,4 +98,4 @@ def test_failed_shards_are_listed_in_the_order_of_their_stages():
     ledger.planned("masks", 2)
     with pytest.raises(StageError) as caught:
         check_shards(ledger)
-    assert str(caught.value) == "cams shard 0: no\nmasks shard 1: no\nmasks shard 2: its task run did not finish"
+    assert str(caught.value) == "cams shard 0: no\nmasks shard 1: no\nmasks shard 2: the task run did not finish"

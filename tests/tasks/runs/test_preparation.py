@@ -227,7 +227,7 @@ def test_an_automatic_template_is_chosen_before_texts_and_cams(six):
 def test_an_automatic_template_needs_labels(six):
     for name in "abcdef":
         six.label(name, "")
-    with pytest.raises(DatasetError, match="none of the 6 photos has labels, which ranking by sharpness needs"):
+    with pytest.raises(DatasetError, match="none of the 6 photos has labels, but a ranking of templates needs labels"):
         prepared(six, prompts={"template": "auto"})
     assert prepared(six).photos == 6
 

@@ -50,7 +50,8 @@ def test_devices_that_do_not_train_are_logged(caplog):
     SEGMENTER.processes(job_of(batch_size=4), ["cpu"] * 2)
     assert caplog.messages == []
     SEGMENTER.processes(job_of(batch_size=4), ["cuda:0", "cuda:1", "cuda:2"])
-    assert caplog.messages == ["a batch of 4 divides evenly among at most 2 of the 3 devices"]
+    told = "batch size 4: training uses 2 of 3 devices, because the number must divide the batch size evenly"
+    assert caplog.messages == [told]
 
 
 def test_the_settings_are_unknown_until_the_recipe_is_read():

@@ -69,7 +69,7 @@ def test_a_truncated_run_json_is_an_error(files):
     fs, path = fsspec.core.url_to_fs(files.uri("run.json"))
     fs.pipe_file(path, b'{"name": "a')
 
-    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): delete it and run again"):
+    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): delete this file and run again"):
         files.read_json("run.json")
 
 

@@ -95,7 +95,7 @@ def test_a_run_that_ended_is_not_interrupted(prepared, process):
 
 def test_an_unknown_run_is_an_error_that_lists_the_existing_ones(prepared):
     store = prepared().config.store
-    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; existing runs: none\. Name another store with"):
+    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; existing runs: none\. To search another store"):
         read_run(store, "tiny")
     start_run(prepared())
     with pytest.raises(UsageError, match=r"existing runs: tiny\."):

@@ -207,7 +207,7 @@ def test_missing_files_and_folders_are_not_found(tmp_path, memory_root):
 
 def test_text_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "list.txt").write_bytes("dög".encode("utf-16"))
-    with pytest.raises(DatasetError, match=r"list.txt: not UTF-8 text .*; save it as UTF-8"):
+    with pytest.raises(DatasetError, match=r"list.txt: not UTF-8 text .*; save the file as UTF-8"):
         read_text(f"{tmp_path}/list.txt")
 
 

@@ -107,9 +107,9 @@ def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
         ('param_scheduler = dict(type="PolyLR", end=9)\n', "has a PolyLR that counts epochs: set by_epoch=False"),
         (
             "train_pipeline = [dict(prob=0.5)]\n",
-            "has {'prob': 0.5} in train_pipeline, expected a dict whose key 'type' names a class",
+            "has {'prob': 0.5} in train_pipeline: expected a dict whose key 'type' is the name of a class",
         ),
-        ("custom_hooks = ['EMAHook']\n", "has 'EMAHook' in custom_hooks, expected a dict whose key 'type' names"),
+        ("custom_hooks = ['EMAHook']\n", "has 'EMAHook' in custom_hooks: expected a dict whose key 'type' is"),
         (
             "train_pipeline = [dict(type='RandomApply', transforms=[dict(type='Albu')])]\n",
             "has Albu in train_pipeline, but Albu does not transform the confidence map",
@@ -142,7 +142,7 @@ def test_the_error_for_a_missing_config_lists_the_shipped_ones(tmp_path):
 def test_the_error_for_an_old_import_name_gives_the_new_name(recipe_of_lines, module, imports):
     names = imports.format(old=f"tasks.training.{module}")
     assert rejection(recipe_of_lines, f"custom_imports = dict(imports={names})\n").endswith(
-        f"own.py names tasks.training.{module} in custom_imports, but this module was renamed: write "
+        f"own.py has tasks.training.{module} in custom_imports, but this module was renamed: write "
         f"clipes.tasks.training.data.{module}"
     )
 

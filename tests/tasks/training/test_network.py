@@ -75,7 +75,7 @@ LOADED, DRAWN = "dict(type='Pretrained', checkpoint='y')", "dict(type='Normal', 
 def test_initial_weights_for_part_of_a_network_are_refused_or_removed(recipe_of_lines, init_cfg):
     lines = PART.format(init_cfg=init_cfg)
     message = rejection(recipe_of_lines, lines, init=None)
-    assert "names initial weights (x) for only a part of its network, and clipes cannot load these: set" in message
+    assert "has initial weights (x) for a part of its network that is not the backbone. clipes cannot" in message
     drawn = {"type": "Normal", "std": 0.1}
     kept = {LOADED: {}, DRAWN: {"init_cfg": drawn}}.get(init_cfg, {"init_cfg": [drawn]})
     assert recipe_of_lines(lines).model["backbone"]["part"] == {"type": "Part", **kept}

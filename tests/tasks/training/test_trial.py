@@ -133,7 +133,7 @@ def test_user_transforms_may_skip_photos_but_must_update_confidence(
     if accepted:
         tried(path)
     else:
-        with pytest.raises(ConfigError, match="moves labels without their confidence"):
+        with pytest.raises(ConfigError, match="moves labels but not the confidence map"):
             tried(path)
 
 

@@ -112,7 +112,7 @@ def test_an_export_replaces_the_files_of_an_earlier_one(tiny, run_of):
 
 def test_an_unknown_run_is_reported(scenes_run, tmp_path):
     store, _ = scenes_run
-    with pytest.raises(UsageError, match=rf"^no run other in {store}; existing runs: scenes.*\. Name another store"):
+    with pytest.raises(UsageError, match=rf"^no run other in {store}; existing runs: scenes.*\. To search"):
         export_run("voc", store, "other", str(tmp_path), 0)
 
 

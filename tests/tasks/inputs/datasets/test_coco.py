@@ -155,7 +155,7 @@ def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals
         ('{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": null}]}', r"images\[0\] has no file"),
         ("[" * 100_000, "broken JSON .*recursion"),
         ("1" * 5000, "broken JSON .*digits"),
-        ('{"annotations": [], "categories": [], "images": []}', "dataset.split: val lists no photos"),
+        ('{"annotations": [], "categories": [], "images": []}', "dataset.split: no photos in val"),
     ],
 )
 def test_the_error_for_an_unusable_file_gives_the_reason(folder, animals, document, message):

@@ -170,7 +170,7 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
             'image,labels\n"a.jpg,dog\nb.jpg,cat',
             "line 3: unexpected end of data; save the file as plain CSV",
         ),
-        ("list.csv", "image,labels\n", "list.csv lists no photos; choose a split that has some"),
+        ("list.csv", "image,labels\n", "dataset.split: no photos in .*list.csv; choose a split with photos"),
         ("list.parquet", parquet(image=["a.jpg"]), "no column labels; found: image"),
         ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet file .*cast"),
         ("list.parquet", b"PAR1 and no more", "not a readable Parquet file"),

@@ -203,7 +203,7 @@ def test_the_error_for_a_missing_list_names_it(folder, animals):
 
 def test_an_empty_split_is_refused(folder, animals):
     write_voc(folder, "\n \n")
-    with pytest.raises(DatasetError, match=r"dataset.split: train lists no photos; choose a split that has some"):
+    with pytest.raises(DatasetError, match=r"dataset.split: no photos in train; choose a split with photos"):
         read(folder, animals)
 
 

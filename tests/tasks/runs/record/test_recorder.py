@@ -203,7 +203,7 @@ def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
 
     with pytest.raises(StageError, match=r"^the real one$"), record_run(run):
         fail()
-    assert "could not record the end of the run (failed): " in caplog.text
+    assert "the run has ended (failed), but its files could not be updated: " in caplog.text
     assert "Not a directory" in caplog.text
 
 

@@ -237,7 +237,7 @@ def test_a_missing_mask_stops_the_training(seven, files):
 def test_a_data_set_without_masks_is_refused(masked):
     masked.add("a")
     masked.shards[0].clear()
-    with pytest.raises(DatasetError, match="none of the 1 photos has a pseudo mask, which training needs"):
+    with pytest.raises(DatasetError, match="none of the 1 photos has a pseudo mask; training needs at least one"):
         PseudoMaskDataset(masked.training_set(), [])
 
 

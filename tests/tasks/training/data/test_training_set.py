@@ -85,7 +85,7 @@ def test_a_missing_run_and_a_run_without_masks_are_refused(prepared):
         TrainingSet.of_run(run.store.uri, "tiny")
     with record_run(run):
         pass
-    with pytest.raises(StageError, match="run tiny has no masks yet: run it up to the stage masks"):
+    with pytest.raises(StageError, match="run tiny has no masks yet: continue this run up to the stage masks"):
         TrainingSet.of_run(run.store.uri, "tiny")
 
 

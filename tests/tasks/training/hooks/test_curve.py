@@ -91,8 +91,8 @@ def test_the_error_for_a_loss_that_is_not_finite_gives_likely_causes(loss):
     iterations = Iterations()
     iterations.take(1.0, 1.0)
     message = (
-        rf"^the loss is {loss} at iteration 3 \(learning rate 0\.1, 25\.0% of the labelled pixels kept\)\. "
-        r"Likely causes: .*learning rate too high.*initial weights that expect a different normalisation.*"
+        rf"^the loss is {loss} at iteration 3 \(learning rate 0\.1; 25\.0% of the labelled pixels count in the "
+        r"loss\)\. Likely causes: .*learning rate that is too high.*initial weights that expect another normalisation.*"
         r"train\.precision=fp32.*train\.mu"
     )
     with pytest.raises(StageError, match=message):
