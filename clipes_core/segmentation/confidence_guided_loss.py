@@ -119,8 +119,8 @@ class ConfidenceGuidedLoss(nn.Module):
 def _cross_entropy(logits: Tensor, label: Tensor, counted: Tensor) -> Tensor:
     """Return the cross entropy of each pixel.
 
-    If a pixel does not count, the function first sets its logits to 0. Otherwise, the pixel's cross entropy could be
-    infinite, and the caller's product of this value and the pixel's weight, 0, would be NaN.
+    If a pixel does not count, the function first sets its logits to 0. Without this step, the cross entropy of such a
+    pixel could be infinite. The caller multiplies it by the pixel's weight, which is 0, and the product would be NaN.
     """
     return F.cross_entropy(logits.where(counted.unsqueeze(1), 0), label.where(counted, 0).long(), reduction="none")
 

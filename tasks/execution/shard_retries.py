@@ -12,7 +12,7 @@ JITTER = 0.5  # each wait varies by up to this share, so that shards do not retr
 
 
 def retry_options(retries: int) -> dict[str, Any]:
-    """Return the options by which a Prefect task decides whether and when it is retried.
+    """Return the options of a Prefect task that set whether and when Prefect retries its task runs.
 
     Args:
         retries: value of `execution.retries`.

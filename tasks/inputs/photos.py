@@ -124,7 +124,7 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
 
 
 def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
-    """Return a note if the stated size is neither the photo's size before the EXIF rotation nor its size after it."""
+    """Return a note if the label file states a size that the photo has neither before nor after the EXIF rotation."""
     if photo.stated_size in (None, encoded.size, image.size):
         return ()
     return (f"the label file states {_format_size(photo.stated_size)}, but the photo has {_format_size(image.size)}",)

@@ -41,7 +41,8 @@ class Clip:
 def load_clip(config: ClipConfig) -> Clip:
     """Build the CLIP that a config names, and load its weights.
 
-    Usually `clip.model` decides which network is built. `fitting_architecture` describes when the file decides.
+    `clip.model` decides which network is built, except for some weights files that decide it themselves; see
+    `fitting_architecture`.
 
     Args:
         config: settings of CLIP. `pretrained` is an OpenCLIP tag, the name of a weights file in configs/models, a path,

@@ -49,7 +49,7 @@ class RowKind(ABC):
         """Return the number of rows of a shard. If the stage trains the segmenter, return the number of iterations."""
 
     def total(self, stage: "Stage", inputs: RunInputs) -> int:
-        """Return the total for the progress display: the number of rows of all shards, or 0 to hide the stage there."""
+        """Return the number of rows of all shards, or 0 if the progress display does not show the stage."""
         return sum(self.row_count(stage, inputs, shard) for shard in self.shards(stage, inputs))
 
     def stored_rows(self, rows: int) -> int | None:

@@ -122,7 +122,7 @@ class JointStage(Stage):
     """
 
     def shards_read(self, upstream: Stage, inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        """Return the numbers of all shards of `upstream`."""
+        """Return all shards of `upstream`, by their numbers."""
         return tuple(upstream.kind.shards(upstream, inputs))
 
     @abstractmethod

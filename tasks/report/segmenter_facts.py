@@ -21,8 +21,8 @@ class SegmenterFacts:
 
     Attributes:
         curve: rows of the segmenter's artifact, one per point of the training curve; empty if no segmenter was trained.
-        listed: counts of the evaluation photos; `listed.chosen` holds the photos that the gallery shows.
-        picks: ids of the photos for the gallery, chosen by the mIoU of each photo's prediction.
+        listed: number of evaluation photos, and the listed data of those photos that the gallery shows.
+        picks: ids of the photos that the gallery shows, chosen by the mIoU of each photo's prediction.
     """
 
     curve: CurveRows

@@ -19,7 +19,7 @@ class TemplateRanking:
 
     Attributes:
         ranked: templates, the lowest sharpness first.
-        photos_one_label: number of photos with one label. The scores of such a photo have variance 0.
+        photos_one_label: number of photos with one label. The variance of their scores is 0.
         photos_several_labels: number of photos with several labels.
     """
 

@@ -38,7 +38,7 @@ class CamsRow(PhotoRow):
     """A photo's CAMs.
 
     Attributes:
-        notes: remarks about the photo; NO_COMPETITOR is one of them if only one text takes part in the softmax.
+        notes: remarks about the photo. If only one text takes part in the softmax, they include NO_COMPETITOR.
         height: height of the photo [px].
         width: width of the photo [px].
         work_height: height of the photo after its reduction to `dataset.max_side` [px].

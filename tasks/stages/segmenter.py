@@ -34,8 +34,8 @@ class SegmenterRow:
         iteration: number of iterations done so far.
         loss: mean loss over the iterations since the previous row.
         learning_rate: learning rate of the first parameter group.
-        kept_fraction: number of pixels that count in the loss, because their confidence is high enough, divided by the
-            number of labelled pixels; in [0, 1]; mean over the iterations since the previous row.
+        kept_fraction: number of pixels that count in the loss, divided by the number of labelled pixels; in [0, 1].
+            It is the mean over the iterations since the previous row.
         miou: mIoU on the validation photos, in [0, 1]; None if it was not measured at this iteration.
     """
 

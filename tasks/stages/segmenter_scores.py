@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmenterScoresRow(PhotoRow):
-    """A photo's predicted mask, and the non-zero cells of the confusion matrix that compares it with the true mask.
+    """A photo's predicted mask, and the non-zero cells of the confusion matrix of predicted and true mask.
 
     The cells are stored in three lists with one item per cell. The lists are empty if the photo has no true mask.
 
     Attributes:
         mask_png: palette PNG of data set ids.
         class_pixels: (1 + K,) number of pixels of the background, then of each class of the vocabulary.
-        truth: true id of the cell.
-        prediction: predicted id of the cell.
+        truth: true id that the cell stands for.
+        prediction: predicted id that the cell stands for.
         pixels: number of pixels with this true id and this predicted id.
     """
 

@@ -79,7 +79,7 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
 
 
 def _check_confidence(sample: SegDataSample) -> None:
-    """Check that the pipeline has moved the confidence map of a sample together with the labels.
+    """Check that the transforms have moved each pixel of the confidence map together with its label.
 
     Raises:
         ConfigError: the confidence map and the labels no longer match.

@@ -44,7 +44,9 @@ def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry
     """
     names = tuple(entry.name for entry in vocabulary.classes)
     if names != CLASS_NAMES:
-        raise DatasetError(f"dataset.classes: expected {', '.join(CLASS_NAMES)}; set dataset.classes to scenes")
+        raise DatasetError(
+            f"dataset.classes: generated scenes show {', '.join(CLASS_NAMES)}; set dataset.classes to scenes"
+        )
     root = join(dataset_root(config), f"v{VERSION}-seed{config.seed}")
     split = f"first{config.count}"
     if not find_files([join(root, f"{SPLIT_FOLDER}/{split}.txt")]):

@@ -22,8 +22,8 @@ def training_loader(
 ) -> DataLoader[Any]:
     """Return a loader that yields batches endlessly.
 
-    If a sample of a batch cannot be loaded, the loader yields the ClipesError in place of the batch. `LoadErrorHook`
-    raises this error in the training process.
+    If a sample of a batch cannot be loaded, the loader yields the error, a ClipesError, in place of the batch.
+    `LoadErrorHook` raises this error in the training process.
 
     Args:
         dataset: data set to load from.
@@ -64,8 +64,8 @@ class LoadErrorHook(Hook):
 class _ErrorsAsSamples(Dataset[Any]):
     """Wraps a data set, and returns a ClipesError in place of a sample that cannot be loaded.
 
-    A returned error keeps its type. If a loading process raises an error, torch may raise a RuntimeError in place of
-    this error in the training process.
+    A returned error keeps its type. A raised error might not: torch may turn it into a RuntimeError on the way from the
+    loading process to the training process.
     """
 
     def __init__(self, dataset: PseudoMaskDataset) -> None:
