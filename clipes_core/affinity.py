@@ -117,8 +117,8 @@ def box_mask(cam: np.ndarray, threshold: float) -> np.ndarray:
 
     Returns:
         (h, w) bool, the mask B_c of eq. (7): True inside the axis-aligned boxes around the 8-connected regions; all
-        False if the CAM is all zero. As in the published program, the right and bottom ends of a box are exclusive, and
-        are clipped to the last column and row. Therefore no box covers the last column or row.
+        False if the CAM is all zero. As in the published program, a box ends before its right column and before its
+        bottom row, which are at most w - 1 and h - 1. Therefore no box covers the last column or row.
 
     Source: CLIP-ES sec. 3.3, eq. (7). Same result as the reference.
     """

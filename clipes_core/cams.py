@@ -85,7 +85,7 @@ def photo_cams(
     views, grid_hw = list_views(config), patch_grid((images[0].height, images[0].width), backbone.patch_size)
 
     def view_cams(view: View) -> list[PhotoCams]:
-        """Compute the CAMs of all photos in one view."""
+        """Compute the CAMs of one view, for all photos in the batch."""
         photos = [view.show(image, backbone.patch_size) for image in images]
         encoded = encode_photos(backbone, photos, config)
         initial = initial_cams(encoded, texts, class_ids, config.softmax)

@@ -70,8 +70,8 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
 
     Args:
         encoded: the network's output for B photos. Its autograd graph can be used again after the call.
-        gradients: (B, K, D) gradients of K scores with respect to each embedding. The scale of a gradient does not
-            matter, because the function rescales each gradient to prevent underflow in half precision. An all-zero
+        gradients: (B, K, D) gradients of K scores with respect to each photo's embedding. The scale of a gradient does
+            not matter, because the function rescales each gradient to prevent underflow in half precision. An all-zero
             gradient gives an all-zero CAM.
 
     Returns:

@@ -49,9 +49,9 @@ def pseudo_mask(
             or its largest score if the CRF is disabled. If `source` is `cam`, the confidence follows eq. (8).
 
     Returns:
-        Mask and confidence at the photo's size. If the highest scores of a pixel are equal, background has priority
-        over classes, and classes have priority in the order of `class_ids`. If the photo has no classes, every pixel is
-        background with confidence 1, and the CRF is skipped.
+        Mask and confidence at the photo's size. If several labels share the highest score of a pixel, background
+        has priority over classes, and classes have priority in the order of `class_ids`. If the photo has no classes,
+        every pixel is background with confidence 1, and the CRF is skipped.
 
     Raises:
         ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with

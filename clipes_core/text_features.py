@@ -43,7 +43,7 @@ class TextFeatures:
         return self.features[competitors(self.class_ids, class_ids)]
 
     def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Count the texts of each class. If a class has n texts, its CAM and its score come from the first n passes.
+        """Return the number of texts of each class of a photo.
 
         Args:
             class_ids: (K,) ids of the photo's classes.

@@ -100,8 +100,8 @@ def make_scene(rng: Rng, size: int) -> Scene:
     """Draw a random scene.
 
     On average, 60 % of the objects are on the usual background of their class. For example, the usual background of a
-    boat is water. The area of an object is about 5 to 40 % of the scene. Other objects hide at most a fifth of an
-    object.
+    boat is water. The area of an object is about 5 to 40 % of the scene. At most a fifth of an object is hidden by
+    other objects.
 
     Args:
         rng: source of all randomness.

@@ -51,7 +51,7 @@ class GalleryChoice:
             )  # the exact reverse of the order of `best`, so that no photo is in both groups
 
     def picks(self) -> Picks:
-        """Choose `count` photos, or all photos if fewer were added.
+        """Choose `count` photos, or all photos if fewer than `count` were added.
 
         The result has n best photos and n worst photos; all other photos of the result are random. n is one third of
         `count`. If fewer than `count` photos have a score, n is one third of the number of photos with a score.

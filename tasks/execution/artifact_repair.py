@@ -47,7 +47,7 @@ class ArtifactRepair:
         Raises:
             TransientError: some photos of the shard failed for a transient cause. The ledger records the shard as
                 failed.
-            Exception: an error that `make` raised.
+            Exception: an error of the function that makes a shard.
         """
         with self._lock:
             if broken.uri not in self._repaired:

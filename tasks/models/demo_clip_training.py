@@ -168,9 +168,8 @@ def _batches(
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Yield the batch of each step, starting at the trainer's current step.
 
-    A batch consists of B images as (B, 3, S, S) uint8, and of several lists with B captions each. The number of lists
-    is `config.captions`. The batch of a step depends only on the settings and on the number of the step, so a resumed
-    training run gets the same batches.
+    A batch is a tensor of B images, (B, 3, S, S) uint8, and `config.captions` lists with B captions each. The batch of
+    a step depends only on the settings and on the number of the step, so a resumed training run gets the same batches.
     """
     config, size = trainer.config, trainer.model.visual.image_size[0]
     steps = pace.scenes // config.batch

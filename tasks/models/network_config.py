@@ -92,7 +92,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 def _named(section: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the names that one section of a config contains and that MMEngine or timm would look up."""
+    """Yield the names in one section of a config that MMEngine or timm would look up."""
     yield from (section[key] for key in ("type", "_scope_") if key in section)
     if is_timm(section) and "norm_layer" in section:
         yield section["norm_layer"]

@@ -166,7 +166,7 @@ class CandidateTextRows(TextRows):
 
 
 class TrainingRows(RowKind):
-    """One row per point of the training curve, all in one shard; tables count iterations instead of rows."""
+    """One row per point of the training curve, all in one shard. Displays count iterations instead of rows."""
 
     unit = "iterations"
     of_training = True

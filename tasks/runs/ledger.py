@@ -132,7 +132,7 @@ class Ledger:
     def failures(self) -> list[tuple[str, int, Exception]]:
         """Return stage, shard and error of each shard without a complete artifact, in the order of the stages.
 
-        If a shard is pending or running and has no error, its error here is that its task run did not finish.
+        For a shard that is still pending or running without an error, the error says that the task run did not finish.
         """
         with self._lock:
             undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}

@@ -128,7 +128,7 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             schema: schema of its rows.
-            metadata: entries for the footer besides the key; each name gets the prefix `clipes.`.
+            metadata: further entries for the footer, which always holds the key; each name gets the prefix `clipes.`.
 
         Yields:
             A writer that takes the rows. The artifact appears when the block ends without an error.

@@ -115,7 +115,7 @@ class RunRecord:
 
 
 def record_choice(run: PreparedRun) -> None:
-    """Write the run's template and stage keys to run.json; the config in run.json stays unchanged."""
+    """Write the run's template and the keys of its stages to run.json; the config in run.json stays unchanged."""
     files = RunFiles(run.store.uri, run.config.name)
     files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
 

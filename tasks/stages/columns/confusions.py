@@ -21,7 +21,7 @@ def sparse_cells(matrix: np.ndarray) -> Iterator[tuple[int, int, int]]:
 
 
 def cell_columns(names: Sequence[str], cells: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
-    """Turn the cells of a photo's confusion matrices into the columns of the photo's row.
+    """Turn the cells of a photo's confusion matrices into values for the photo's row in the artifact.
 
     Args:
         names: name of each column.

@@ -97,8 +97,9 @@ class CurveHook(Hook):
         iterations: total number of iterations of the training.
         half: whether the training uses fp16. If true, up to 10 losses in a row may be infinite or NaN.
         also: further intervals at which points are added [iterations]; 0 is ignored. Include the interval of
-            checkpoints, because a checkpoint does not hold the losses since the last point. Include the interval of
-            validations, because a validation stores its mIoU in the last point.
+            checkpoints: a checkpoint holds only the points, so the losses since the newest point would be lost when the
+            training resumes. Include the interval of validations: the mIoU of a validation is stored in the newest
+            point.
     """
 
     priority = "NORMAL"  # runs before the schedulers' step, so that a point has the rate of its own iteration
