@@ -56,7 +56,7 @@ def _end_at_once() -> None:
 
 @contextmanager
 def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread during the block, and permanently in threads and processes that the block starts.
+    """Block SIGINT in this thread while the `with` statement runs, and in all threads and processes that it starts.
 
     On Ctrl-C, a terminal sends SIGINT to all processes of a command. Workers must ignore it and let their parent end
     them, because a worker that is still importing modules would print a traceback. A new process inherits the signal

@@ -74,7 +74,7 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact to which a URI of an artifact, of weights or of a checkpoint belongs; None for other URIs."""
+    """Return the artifact that a URI belongs to: an artifact, its weights or a checkpoint. None for other URIs."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 
