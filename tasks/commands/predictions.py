@@ -3,12 +3,13 @@
 import io
 import logging
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.inputs.datasets.entries import PHOTO_EXTENSIONS, without_extension
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import palette_png, resized_ids
@@ -17,8 +18,9 @@ from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.listing import list_paths_below
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
-from clipes.tasks.storage.user_files import absolute, join, write_bytes
+from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
@@ -75,8 +77,8 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
         The outcome for each photo. A photo that cannot be used does not affect the other photos.
 
     Raises:
-        UsageError: the run does not exist or has no segmenter, a folder holds no photo, a mask would replace a photo,
-            the device does not exist, or the target cannot be written.
+        UsageError: the run does not exist or has no segmenter, a folder holds no photo, a file would replace one
+            that clipes did not write or an input, the device does not exist, or the target cannot be written.
         ArtifactError: the segmenter's file is missing or broken.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -84,6 +86,10 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
     config, weights = _find_segmenter(store_uri, name)
     (device, *_) = available_devices(request.device, "--device")
     photos = _list_photos(request)
+    output = OutputFolder(
+        request.to, lambda: [*(photo.uri for photo in photos), *RunFiles(store_uri, name).input_uris()]
+    )
+    output.check(file for photo in photos for file in _file_names(photo, request.overlay))
     segmenter = load_segmenter(weights, device)
     palette = np.asarray(segmenter.palette, dtype=np.uint8)
     for photo, loaded in load_photos(photos, config.dataset):
@@ -91,7 +97,9 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
             if isinstance(loaded, PhotoError):
                 raise loaded
             ids = predict_ids(segmenter, photo, loaded, config.evaluation)
-            _write(request, photo, loaded, ids, palette)
+            contents = _encode(loaded, ids, palette, request.overlay)
+            for file, content in zip(_file_names(photo, request.overlay), contents, strict=True):
+                output.write(file, content)
             yield Prediction(photo.uri)
         except PhotoError as error:
             named = photo.uri in error.reason
@@ -122,10 +130,6 @@ def _list_photos(request: PredictionRequest) -> list[Photo]:
             logger.info("%s: its mask is written as %s.png, because another photo is also named %s", uri, own, name)
         taken.add(own)
         photos.append(Photo(own, uri, size_bytes=0, fingerprint="", class_ids=()))
-    for photo in photos:
-        for target in _targets(request, photo):
-            if absolute(target) in found:
-                raise UsageError(f"--to: {target} would replace one of the given photos; name another folder")
     return photos
 
 
@@ -160,22 +164,20 @@ def _unused_name(name: str, taken: set[str]) -> str:
     return own
 
 
-def _targets(request: PredictionRequest, photo: Photo) -> Sequence[str]:
-    """Return the URI of a photo's mask and, if the request asks for overlays, the URI of its overlay.
+def _file_names(photo: Photo, overlay: bool) -> tuple[str, ...]:
+    """Return the names of a photo's mask and, if requested, of its overlay in the target folder.
 
     Masks are .png and overlays are .jpg, so the mask of one photo never replaces the overlay of another.
     """
-    suffixes = (".png", "-overlay.jpg") if request.overlay else (".png",)
-    return [join(request.to, f"{photo.image_id}{suffix}") for suffix in suffixes]
+    mask = f"{photo.image_id}.png"
+    return (mask, f"{photo.image_id}-overlay.jpg") if overlay else (mask,)
 
 
-def _write(request: PredictionRequest, photo: Photo, loaded: LoadedPhoto, ids: np.ndarray, palette: np.ndarray) -> None:
-    """Write the mask of a photo, and its overlay if the request asks for one."""
-    contents = [palette_png(resized_ids(ids, loaded.size_hw), palette)]
-    if request.overlay:
-        contents.append(_jpeg(ids_on_photo(np.asarray(loaded.image), ids, palette)))
-    for target, content in zip(_targets(request, photo), contents, strict=True):
-        write_bytes(target, content)
+def _encode(loaded: LoadedPhoto, ids: np.ndarray, palette: np.ndarray, overlay: bool) -> Iterator[bytes]:
+    """Yield the content of a photo's mask and, if requested, of its overlay."""
+    yield palette_png(resized_ids(ids, loaded.size_hw), palette)
+    if overlay:
+        yield _jpeg(ids_on_photo(np.asarray(loaded.image), ids, palette))
 
 
 def _jpeg(image_rgb: np.ndarray) -> bytes:

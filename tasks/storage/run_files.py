@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from clipes.tasks.storage import parquet
 from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
 from clipes.tasks.storage.filesystem import translate_write_errors
-from clipes.tasks.storage.layout import history_folder, run_uri, runs_uri
+from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, history_folder, run_uri, runs_uri
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
 from clipes_core.errors import ArtifactError
 
@@ -72,6 +72,13 @@ class RunFiles:
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
         return parquet.read_rows(self.uri(file), columns)
+
+    def input_uris(self) -> Iterator[str]:
+        """Yield the URIs of the photos and true masks that the run reads. The errors are those of `read_table`."""
+        for file in (MANIFEST_FILE, EVALUATION_FILE):
+            if self.find(file) is not None:
+                table = self.read_table(file, ["uri", "truth_uri"])
+                yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
 
     def write_json(self, file: str, value: Any) -> None:
         """Write a value as JSON; raise ValueError if the value contains nan or infinity."""

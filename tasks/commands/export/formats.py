@@ -45,7 +45,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
 
     Raises:
         ConfigError: the format does not exist.
-        UsageError: the run does not exist.
+        UsageError: the run does not exist; or a file would replace one that clipes did not write, or an input.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
@@ -54,10 +54,13 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
     chosen = look_up(FORMATS, format_name, "--format")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.
     from clipes.tasks.storage.artifact_store import ArtifactStore
+    from clipes.tasks.storage.run_files import RunFiles
     from clipes.tasks.storage.run_status import read_run
 
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
     from clipes.tasks.commands.export.run_masks import ExportRequest
+    from clipes.tasks.commands.output_folder import OutputFolder
 
-    exported: Exported = import_module(chosen.module).export(ExportRequest(run, store, to, ignore_below))
+    output = OutputFolder(to, RunFiles(store_uri, name).input_uris)
+    exported: Exported = import_module(chosen.module).export(ExportRequest(run, store, output, ignore_below))
     return exported

@@ -1,14 +1,14 @@
-"""The steps that all export formats share: read the results of a run, and write PNG files."""
+"""The steps that all export formats share: read the results of a run, and write them as PNG files."""
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.inputs.datasets.entries import path_inside
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import RunStatus
-from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.errors import StageError
 
 
@@ -19,13 +19,13 @@ class ExportRequest:
     Attributes:
         run: status of the run.
         store: store of the run.
-        to: target folder, as a path or URI.
+        output: target folder.
         ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
     """
 
     run: RunStatus
     store: ArtifactStore
-    to: str
+    output: OutputFolder
     ignore_below: float
 
 
@@ -58,19 +58,38 @@ def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...],
     return (row for row in rows if row["status"] == "ok")
 
 
-def write_pngs(folder: str, pngs: Iterable[tuple[str, bytes]]) -> int:
-    """Write PNGs as `<folder>/<image_id>.png` and return their number.
+def export_pngs(
+    request: ExportRequest,
+    stage: str,
+    columns: tuple[str, ...],
+    what: str,
+    encode: Callable[[Mapping[str, Any]], bytes],
+    folder: str = "",
+) -> int:
+    """Write a PNG for each result of a stage as `<target>/<folder>/<image_id>.png`, and return their number.
 
     Args:
-        folder: folder, as a path or URI; it is created if it does not exist.
-        pngs: pairs of image_id and file content.
+        request: the run and its store.
+        stage: stage whose artifacts are read.
+        columns: columns that `encode` reads.
+        what: plural noun for the results, used in the error message.
+        encode: function that returns the PNG of a row.
+        folder: folder of the PNGs, relative to the target folder.
 
     Raises:
+        StageError: the stage has no artifacts yet.
+        ArtifactError: an artifact cannot be read.
+        UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
+        DatasetError: the target cannot be written.
         PhotoError: the PNG of an `image_id`, such as `../x`, would lie outside the folder.
-        DatasetError: the folder cannot be written.
     """
+
+    def name_of(row: Mapping[str, Any]) -> str:
+        return posixpath.join(folder, f"{path_inside(row['image_id'])}.png")
+
+    request.output.check(name_of(row) for row in read_good_rows(request, stage, (), what))
     written = 0
-    for image_id, png in pngs:
-        write_bytes(posixpath.join(folder, f"{path_inside(image_id)}.png"), png)
+    for row in read_good_rows(request, stage, columns, what):
+        request.output.write(name_of(row), encode(row))
         written += 1
     return written

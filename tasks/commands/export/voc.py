@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, export_pngs
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.pseudo_mask import ignore_unsure
@@ -19,11 +19,15 @@ def export(request: ExportRequest) -> Exported:
     Raises:
         StageError: the run has no pseudo masks yet.
         ArtifactError: an artifact cannot be read.
+        UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
         DatasetError: the target cannot be written.
         PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
-    rows = read_good_rows(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks")
-    written = write_pngs(request.to, ((row["image_id"], _mark_unsure(row, request.ignore_below)) for row in rows))
+
+    def encode(row: Mapping[str, Any]) -> bytes:
+        return _mark_unsure(row, request.ignore_below)
+
+    written = export_pngs(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks", encode)
     return Exported(written, left_out=request.run.run["photos"] - written)
 
 

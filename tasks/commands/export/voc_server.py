@@ -5,8 +5,9 @@ is the server's competition for methods trained on any data. CLIP is trained on 
 """
 
 import posixpath
+from operator import itemgetter
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, read_good_rows, write_pngs
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, export_pngs
 from clipes.tasks.inputs.datasets.entries import without_extension
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
@@ -21,13 +22,15 @@ def export(request: ExportRequest) -> Exported:
     Raises:
         StageError: the run has no predictions yet.
         ArtifactError: an artifact cannot be read.
+        UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
         DatasetError: the target cannot be written.
         PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
     run = request.run.run
-    rows = read_good_rows(request, SEGMENTER_SCORES.name, ("mask_png",), "predictions")
     split = run["config"]["evaluation"]["split"] or run["config"]["dataset"]["split"]
-    folder = posixpath.join(request.to, FOLDER.format(split=without_extension(posixpath.basename(split))))
-    written = write_pngs(folder, ((row["image_id"], row["mask_png"]) for row in rows))
+    folder = FOLDER.format(split=without_extension(posixpath.basename(split)))
+    written = export_pngs(
+        request, SEGMENTER_SCORES.name, ("mask_png",), "predictions", itemgetter("mask_png"), folder=folder
+    )
     evaluated = RunFiles(request.store.uri, run["name"]).read_table(EVALUATION_FILE, ["image_id"]).num_rows
     return Exported(written, left_out=evaluated - written)

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from clipes.flows.cli import app
 from clipes.tasks.commands.export.formats import FORMATS, ExportFormat, export_run
 from clipes.tasks.commands.export.run_masks import Exported, read_good_rows
-from clipes.tasks.storage.user_files import join, write_bytes
 from clipes_core.errors import ConfigError
 
 
@@ -19,7 +18,7 @@ def export(request):
     counts = Counter()
     for row in read_good_rows(request, "masks", ("class_pixels",), "pseudo masks"):
         content = " ".join(map(str, row["class_pixels"]))
-        write_bytes(join(request.to, f"{row['image_id']}.txt"), content.encode())
+        request.output.write(f"{row['image_id']}.txt", content.encode())
         counts["written"] += 1
     return Exported(counts["written"], request.run.run["photos"] - counts["written"])
 

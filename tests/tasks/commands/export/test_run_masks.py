@@ -1,11 +1,11 @@
-import fsspec
 import pytest
 from support.plain_runs import LengthRow, Lengths, write_artifact
 
-from clipes.tasks.commands.export.run_masks import ExportRequest, read_good_rows, write_pngs
+from clipes.tasks.commands.export.run_masks import ExportRequest, export_pngs, read_good_rows
+from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.errors import ArtifactError, DatasetError, ErrorKind, PhotoError, StageError
+from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
 
 GONE = PhotoError(ErrorKind.MISSING, "gone")
 
@@ -17,7 +17,7 @@ def request_of(tmp_path):
     def request_of(*records):
         shards = [{"stage": each.stage, "shard": each.shard, "artifact": each.uri} for each in records]
         status = RunStatus({"name": "plain"}, shards, None, 0, interrupted=False)
-        return ExportRequest(status, ArtifactStore(str(tmp_path)), str(tmp_path / "out"), 0.0)
+        return ExportRequest(status, ArtifactStore(str(tmp_path)), OutputFolder(str(tmp_path / "out")), 0.0)
 
     return request_of
 
@@ -51,26 +51,22 @@ def test_an_artifact_that_cannot_be_read_is_an_error(request_of, tmp_path):
         list(read_good_rows(request_of(record), "lengths", ("mask_png",), "lengths"))
 
 
-def test_files_are_named_after_photos_and_counted(tmp_path):
-    assert write_pngs(str(tmp_path / "out"), iter([("a", b"1"), ("cats/b", b"2"), ("x/../c", b"3")])) == 3
-    written = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.png")}
-    assert written == {"out/a.png": b"1", "out/cats/b.png": b"2", "out/c.png": b"3"}
-    assert write_pngs(str(tmp_path / "none"), ()) == 0
+def export_lengths(request, folder=""):
+    return export_pngs(request, "lengths", ("length",), "lengths", lambda row: b"%d" % row["length"], folder=folder)
 
 
-def test_the_folder_may_be_any_uri():
-    write_pngs("memory://masks/run", [("a", b"1")])
-    assert fsspec.filesystem("memory").cat_file("/masks/run/a.png") == b"1"
+def test_files_are_named_after_photos_and_counted(request_of, tmp_path):
+    rows = [LengthRow(image_id="a", length=1), LengthRow(image_id="cats/b", length=2), LengthRow.failed("c", GONE)]
+    assert export_lengths(request_of(artifact(tmp_path, *rows)), folder="x") == 2
+    assert {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*.png")} == {
+        "out/x/a.png": b"1",
+        "out/x/cats/b.png": b"2",
+    }
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])
-def test_an_id_that_points_outside_the_folder_is_refused(tmp_path, image_id):
+def test_an_id_that_points_outside_the_folder_is_refused(request_of, tmp_path, image_id):
+    record = artifact(tmp_path, LengthRow(image_id="a", length=1), LengthRow(image_id=image_id, length=1))
     with pytest.raises(PhotoError, match="is not a path below the data set's root"):
-        write_pngs(str(tmp_path / "out"), [(image_id, b"1")])
+        export_lengths(request_of(record))
     assert list(tmp_path.rglob("*.png")) == []
-
-
-def test_a_folder_that_is_not_writable_is_an_error(tmp_path):
-    (tmp_path / "out").write_text("in the way")
-    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or choose another location"):
-        write_pngs(str(tmp_path / "out"), [("a", b"1")])

@@ -1,0 +1,160 @@
+"""The folder for the files of a command, in which no file of the user is ever replaced."""
+
+import io
+import os
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipes.tasks.commands.output_folder import OutputFolder, add_mark, has_mark
+from clipes_core.errors import DatasetError, UsageError
+
+FOREIGN = "exists, and clipes did not write it or it was changed since"
+
+
+def encoded(image_format, seed=0, **options):
+    pixels = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def pixels_of(data):
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(("image_format", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
+def test_a_mark_keeps_the_pixels_and_fits_only_the_unchanged_file(image_format, options):
+    plain = encoded(image_format, **options)
+    marked = add_mark(plain)
+    assert (pixels_of(marked) == pixels_of(plain)).all()
+    assert (has_mark(plain), has_mark(marked)) == (False, True)
+    for place in range(0, len(marked), 7):
+        changed = bytearray(marked)
+        changed[place] ^= 1
+        assert not has_mark(bytes(changed)), place
+    assert not has_mark(marked[:-1])
+    assert not has_mark(marked + b"\0")
+
+
+def test_a_picture_saved_again_by_another_program_counts_as_the_user_s():
+    again = io.BytesIO()
+    Image.open(io.BytesIO(add_mark(encoded("PNG")))).save(again, "PNG", compress_level=1)
+    assert not has_mark(again.getvalue())
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\xff\xff"])
+def test_other_and_truncated_content_carries_no_mark(data):
+    assert not has_mark(data)
+    assert not has_mark(add_mark(data)) or add_mark(data) != data
+
+
+@pytest.mark.parametrize("place", ["local", "memory", "s3"])
+def test_own_files_are_replaced_and_files_of_the_user_are_not(place, tmp_path, request):
+    uri = {"local": str(tmp_path), "memory": f"memory:/{tmp_path}"}.get(place) or request.getfixturevalue("s3_folder")
+    fs = fsspec.filesystem("file" if place == "local" else place)
+    users = encoded("PNG", seed=9)
+    fs.makedirs(f"{uri}/x", exist_ok=True)
+    fs.pipe_file(f"{uri}/x/user.png", users)
+
+    for seed in (1, 2):
+        output = OutputFolder(f"{uri}/x")
+        output.check(["a.png", "b/c.jpg"])
+        output.write("a.png", encoded("PNG", seed))
+        output.write("b/c.jpg", encoded("JPEG", seed))
+    assert (pixels_of(fs.cat_file(f"{uri}/x/a.png")) == pixels_of(encoded("PNG", 2))).all()
+
+    output = OutputFolder(f"{uri}/x")
+    with pytest.raises(
+        UsageError, match=rf"^--to: nothing was written: .*/x/user\.png {FOREIGN}; name another folder$"
+    ):
+        output.check(["a.png", "user.png", "new.png"])
+    with pytest.raises(UsageError, match=rf"^--to: .*/x/user\.png {FOREIGN}"):
+        OutputFolder(f"{uri}/x").write("user.png", encoded("PNG"))
+    assert fs.cat_file(f"{uri}/x/user.png") == users
+    assert not fs.exists(f"{uri}/x/new.png")
+
+
+def test_a_file_without_a_mark_is_only_replaced_by_the_same_content(tmp_path):
+    for _ in range(2):
+        OutputFolder(str(tmp_path)).write("masks.txt", b"a\n")
+    with pytest.raises(UsageError, match=FOREIGN):
+        OutputFolder(str(tmp_path)).write("masks.txt", b"b\n")
+    assert (tmp_path / "masks.txt").read_bytes() == b"a\n"
+
+
+def test_a_mask_that_the_user_corrected_is_kept(tmp_path):
+    OutputFolder(str(tmp_path)).write("a.png", encoded("PNG"))
+    path = tmp_path / "a.png"
+    Image.open(path).rotate(180).save(path)
+    corrected = path.read_bytes()
+    with pytest.raises(UsageError, match=FOREIGN):
+        OutputFolder(str(tmp_path)).check(["a.png"])
+    assert path.read_bytes() == corrected
+
+
+def test_an_input_is_kept_even_if_clipes_wrote_it(tmp_path):
+    """The true masks of a run may be the exported masks of an earlier run."""
+    OutputFolder(str(tmp_path / "truth")).write("a.png", encoded("PNG"))
+    (tmp_path / "link").symlink_to("truth")
+    for target in ("truth", "link", "x/../truth"):
+        output = OutputFolder(str(tmp_path / target), lambda: [str(tmp_path / "truth" / "a.png")])
+        with pytest.raises(UsageError, match=r"a\.png is one of the photos or true masks"):
+            output.check(["a.png"])
+
+
+def link_to(target, path):
+    path.symlink_to(target)
+
+
+def hard_link_to(target, path):
+    os.link(target, path)
+
+
+@pytest.mark.parametrize("link", [link_to, hard_link_to])
+def test_a_file_of_the_user_is_kept_whatever_link_leads_to_it(tmp_path, link):
+    users = tmp_path / "photo.png"
+    users.write_bytes(encoded("PNG"))
+    (tmp_path / "out").mkdir()
+    link(users, tmp_path / "out" / "a.png")
+    with pytest.raises(UsageError, match=FOREIGN):
+        OutputFolder(str(tmp_path / "out")).check(["a.png"])
+    assert users.read_bytes() == encoded("PNG")
+    assert (tmp_path / "out" / "a.png").read_bytes() == encoded("PNG")
+
+
+def test_a_broken_link_and_a_folder_are_kept(tmp_path):
+    (tmp_path / "a.png").symlink_to("nowhere")
+    (tmp_path / "b.png").mkdir()
+    for name in ("a.png", "b.png"):
+        with pytest.raises(UsageError, match=rf"{name} is a folder or a broken link"):
+            OutputFolder(str(tmp_path)).write(name, encoded("PNG"))
+    assert (tmp_path / "a.png").readlink() == Path("nowhere")
+
+
+def test_two_names_of_one_file_are_refused(tmp_path):
+    """A hard link stands for what a disk does that does not distinguish upper and lower case."""
+    output = OutputFolder(str(tmp_path))
+    output.write("a.png", encoded("PNG", 1))
+    os.link(tmp_path / "a.png", tmp_path / "A.png")
+    with pytest.raises(UsageError, match=r"A\.png is the same file as .*a\.png on this disk"):
+        output.write("A.png", encoded("PNG", 2))
+    assert (pixels_of((tmp_path / "a.png").read_bytes()) == pixels_of(encoded("PNG", 1))).all()
+
+
+def test_many_files_in_the_way_are_counted(tmp_path):
+    for name in "abcde":
+        (tmp_path / f"{name}.png").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"a\.png .*; .*b\.png .*; .*c\.png .* \(2 more\); name another folder$"):
+        OutputFolder(str(tmp_path)).check([f"{name}.png" for name in "abcdef"])
+
+
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    output = OutputFolder(str(tmp_path / "out"))
+    output.check(["a.png"])
+    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or choose another location"):
+        output.write("a.png", encoded("PNG"))
