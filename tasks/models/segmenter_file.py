@@ -36,6 +36,7 @@ from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
 from clipes_core.segmentation.inference import photo_mask  # importing its package registers clipes's modules
 
 Palette = Sequence[Sequence[int]]
+HEADER_START, ALIGNMENT = 8, 8  # of the safetensors format [bytes]: the header follows its own length
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def save_segmenter(
     classes: Sequence[str],
     palette: Palette,
 ) -> None:
-    """Write a segmenter atomically, as one safetensors file.
+    """Write a segmenter atomically, as one safetensors file. The same segmenter always gives the same bytes.
 
     Args:
         uri: URI of the file; missing local folders are created.
@@ -78,7 +79,17 @@ def save_segmenter(
     tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
     stated = {"classes": classes, "palette": palette, "checksum": _checksum(tensors)}
     metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
-    write_file(uri, safetensors.torch.save(tensors, metadata))
+    write_file(uri, _with_sorted_metadata(safetensors.torch.save(tensors, metadata)))
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Return a safetensors file whose metadata is sorted by name; safetensors itself writes it in a random order."""
+    end = HEADER_START + int.from_bytes(content[:HEADER_START], "little")
+    header = json.loads(content[HEADER_START:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    return len(text).to_bytes(HEADER_START, "little") + text + content[end:]
 
 
 def load_segmenter(uri: str, device: str) -> LoadedSegmenter:

@@ -56,6 +56,12 @@ def test_a_segmenter_is_restored_as_it_was(tmp_path, model, folder):
     assert torch.equal(probs_of(segmenter.model), probs_of(model))
 
 
+def test_the_same_segmenter_gives_the_same_bytes(tmp_path, model):
+    """safetensors writes the metadata in the order of a hash table, which is another one in each call."""
+    contents = {Path(save(tmp_path / f"{number}.safetensors", model)).read_bytes() for number in range(8)}
+    assert len(contents) == 1
+
+
 def test_other_programs_can_read_the_metadata(saved):
     with safe_open(saved, "pt") as file:
         metadata = file.metadata()
