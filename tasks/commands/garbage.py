@@ -45,9 +45,9 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     """Find the files that can be deleted, grouped by stage; delete nothing.
 
     A completed run uses the artifacts that are listed in its status file. A run that is not completed may still be
-    running, or may be resumed later. All artifacts with one of its stage keys therefore count as used. If such a run
-    ranks templates, all artifacts of the stage `texts` count as used too. If several runs have had the same name,
-    only the last of them uses artifacts.
+    running, or may be resumed later. All artifacts with one of its stage keys therefore count as used. The same holds
+    for a completed run whose status file lacks a stage or an artifact. If such a run ranks templates, all artifacts of
+    the stage `texts` count as used too. If several runs have had the same name, only the last of them uses artifacts.
 
     Args:
         store_uri: URI of the store.
@@ -109,8 +109,10 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
-            artifacts = files.read_table(STATUS_FILE, ["artifact"])["artifact"].to_pylist()
-        return {path for path in map(artifact_of, artifacts) if path is not None}
+            shards = files.read_table(STATUS_FILE, ["stage", "artifact"]).to_pylist()
+        complete = run["stage_keys"].keys() <= {shard["stage"] for shard in shards}
+        if complete and all(shard["artifact"] for shard in shards):  # otherwise, the status contradicts run.json
+            return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}
     stage_keys: set[Use] = set(run["stage_keys"].items())
     return {*stage_keys, (TEXTS.name,)} if run.get("candidates") else stage_keys
 

@@ -100,14 +100,24 @@ class RunRecord:
         return RunSummary(self._files.name, self._files.folder, len(self.ledger.rejects()), self._metrics, self.report)
 
     def _write_end(self, state: State, error: str | None) -> dict[str, Any]:
-        """Write the outcome to run.json first, then status, rejects and metrics; return the metrics."""
-        end = {"state": state, "finished": time_now(), "error": error}
-        self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
+        """Write status, rejects and metrics, and last the outcome to run.json; return the metrics.
+
+        Because run.json is written last, a run whose run.json states an end has all of its other files.
+        """
         self.write_status()
         self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()))
-        metrics = {**self.findings, **run_metrics(self._run, self.ledger)}
-        self._files.write_json(METRICS_FILE, metrics)
+        try:
+            metrics = {**self.findings, **run_metrics(self._run, self.ledger)}
+            self._files.write_json(METRICS_FILE, metrics)
+        except ArtifactError as exc:
+            self._write_outcome("failed" if state == "completed" else state, error or str(exc))
+            raise
+        self._write_outcome(state, error)
         return metrics
+
+    def _write_outcome(self, state: State, error: str | None) -> None:
+        end = {"state": state, "finished": time_now(), "error": error}
+        self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
 
     def _manifest_record(self) -> ShardRecord:
         run = self._run

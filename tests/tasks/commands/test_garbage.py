@@ -49,7 +49,8 @@ def run(store, name="voc12", state="completed", artifacts=None, **said):
     files = RunFiles(store.uri, name)
     files.write_json("run.json", {**begun, **said})
     if artifacts is not None:
-        rows = [{"stage": "", "shard": 0, "state": "completed", "artifact": uri} for uri in artifacts]
+        named = [(uri.rsplit("/", 3)[1], uri) for uri in artifacts]
+        rows = [{"stage": stage, "shard": 0, "state": "completed", "artifact": uri} for stage, uri in named]
         files.write_table("status.parquet", pa.Table.from_pylist(rows, schema=STATUS_SCHEMA))
 
 

@@ -3,6 +3,7 @@ import os
 import shutil
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,16 +12,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from s3fs import S3FileSystem
+from support.killed_writers import record_and_kill
+from support.report_runs import write_run_files
 from support.s3_server import BUCKET, S3Server
 from support.small_runs import make_run, run_files
 
+from clipes.tasks.commands.export.formats import export_run
+from clipes.tasks.commands.garbage import DAY, LEFTOVERS, find_garbage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.record import recorder
 from clipes.tasks.runs.record.recorder import record_choice, record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import StageError
+from clipes_core.errors import BrokenArtifactError, StageError
 
 
 def folder_of(run):
@@ -204,7 +209,50 @@ def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
     with pytest.raises(StageError, match=r"^the real one$"), record_run(run):
         fail()
     assert "the run has ended (failed), but its files could not be updated: " in caplog.text
-    assert "Not a directory" in caplog.text
+    assert f"{folder_of(run)}/status.parquet cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("write", [1, 2, 3, 4])
+def test_state_export_and_gc_agree_after_a_kill_at_any_write_at_the_end(prepared, pool, tmp_path, write, when):
+    made = make_run(prepared(), pool)
+    store, name = made.run.config.store, made.run.config.name
+    assert record_and_kill(made, write, when)
+
+    status = read_run(store, name)
+    completed = (write, when) == (4, "after")
+    assert (status.run["state"], status.interrupted) == (("completed", False) if completed else ("running", True))
+    assert find_garbage(store, 0, time.time() + DAY).keys() <= {LEFTOVERS}
+    if write > 1 or when == "after":
+        assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
+        assert all(shard["artifact"] for shard in status.shards)
+    else:
+        with pytest.raises(StageError, match="has no pseudo masks yet"):
+            export_run("voc", store, name, str(tmp_path / "out"), 0)
+
+    write_run_files(made)  # the resumed run
+    assert read_run(store, name).run["state"] == "completed"
+    assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
+
+
+def test_the_end_of_a_run_has_four_writes(prepared, pool):
+    """So the test above kills the process at each of them."""
+    made = make_run(prepared(), pool)
+    assert not record_and_kill(made, 5, "before")
+    assert read_run(made.run.config.store, "tiny").run["state"] == "completed"
+
+
+def test_a_run_whose_metrics_cannot_be_computed_has_failed(prepared, pool, tiny):
+    tiny.add("e", truth="e.png")
+    made = make_run(prepared(until="mask_scores"), pool)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(BrokenArtifactError))
+        write_down(stack.enter_context(record_run(made.run)), made)
+        Path(made.of("mask_scores")[0].uri).write_bytes(b"damaged")
+    status = read_run(made.run.config.store, "tiny")
+    assert status.run["state"] == "failed"
+    assert made.of("mask_scores")[0].uri in status.run["error"]
+    assert len(status.shards) == 7
 
 
 @pytest.mark.slow
