@@ -264,9 +264,8 @@ def gc(
     from clipes.flows.terminal_tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 
-    found = find_garbage(store, seconds_of(older_than), time.time())
-    if yes:
-        remove_garbage(found)
+    search = remove_garbage if yes else find_garbage
+    found = search(store, seconds_of(older_than), time.time())
     print_garbage(out, counted_garbage(found), removed=yes)
 
 

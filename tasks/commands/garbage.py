@@ -5,9 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from clipes.tasks.stages.texts import TEXTS
+from clipes.tasks.storage.claims import claim_holder, claimed
 from clipes.tasks.storage.files import remove
-from clipes.tasks.storage.layout import RUN_JSON, STATUS_FILE, artifact_of, artifacts_uri, is_temporary, runs_uri
-from clipes.tasks.storage.listing import FileFacts, list_below
+from clipes.tasks.storage.layout import (
+    RUN_JSON,
+    STATUS_FILE,
+    artifact_of,
+    artifacts_uri,
+    claims_uri,
+    is_temporary,
+    runs_uri,
+)
+from clipes.tasks.storage.listing import FileFacts, list_below, list_names
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes.tasks.storage.run_status import may_be_running
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
@@ -59,7 +68,7 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
 
     Raises:
         UsageError: the store has no artifacts and no runs.
-        RunBusyError: `older_than_s` is below an hour, and a run may be running.
+        RunBusyError: a run is starting; or `older_than_s` is below an hour, and a run may be running.
         ArtifactError: the files of a run are broken, so clipes cannot know which artifacts the run uses.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -69,6 +78,7 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
     used: set[Use] = set()
+    _check_none_starts(store_uri)
     for name in list_runs(store_uri):
         used |= _used_by(RunFiles(store_uri, name), young_are_kept=older_than_s >= HOUR)
     found: dict[str, list[FileFacts]] = {}
@@ -85,16 +95,37 @@ def counted_garbage(found: Mapping[str, Iterable[FileFacts]]) -> list[GarbageCou
     return [GarbageCount(stage, len(each), sum(each)) for stage, each in sizes.items()]
 
 
-def remove_garbage(found: Mapping[str, Iterable[FileFacts]]) -> None:
-    """Remove the files that `find_garbage` found; skip those that no longer exist.
+def remove_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, list[FileFacts]]:
+    """Find the files that can be deleted, as `find_garbage` does, and delete them.
+
+    Runs that start or choose a template meanwhile wait until the files are deleted. A run that started before has
+    recorded what it uses. So no file is deleted that a run has counted as cached.
+
+    Returns:
+        The deleted files, as `find_garbage` returns them.
 
     Raises:
-        StorageError: the store refuses access.
-        TransientError: the store does not answer.
+        RunBusyError: another `clipes gc` is deleting files of this store; or for a reason that `find_garbage` names.
+        UsageError, ArtifactError, StorageError, TransientError: the errors of `find_garbage`.
     """
-    for files in found.values():
-        for file in files:
-            remove(file.uri)
+    find_garbage(store_uri, older_than_s, now)  # raises an error before anything is written to a wrong store
+    with claimed(claims_uri(store_uri, "gc"), "clipes gc") as claim:
+        found = find_garbage(store_uri, older_than_s, now)
+        for files in found.values():
+            for file in files:
+                claim.check()
+                remove(file.uri)
+    return found
+
+
+def _check_none_starts(store_uri: str) -> None:
+    """Raise RunBusyError if a run has claimed its name but has not yet recorded what it uses."""
+    for name in list_names(claims_uri(store_uri, "run")) or ():
+        held = claim_holder(claims_uri(store_uri, "run", name))
+        run = RunFiles(store_uri, name).read_json(RUN_JSON) if held else None
+        if held and (not isinstance(run, dict) or run.get("claim") != held[1]):
+            process = f"process {held[0].pid} on {held[0].host}"
+            raise RunBusyError(f"run {name} is starting ({process}): try again in a minute")
 
 
 def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:

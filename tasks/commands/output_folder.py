@@ -6,11 +6,11 @@ file, the mark no longer fits, and the file counts as the user's own.
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from clipes.tasks.storage.filesystem import filesystem, is_local
-from clipes.tasks.storage.user_files import absolute, find_files, join, read_bytes, write_bytes
+from clipes.tasks.storage.user_files import absolute, create_bytes, find_files, join, read_bytes, write_bytes
 from clipes_core.errors import DatasetError, UsageError
 
 KEYWORD = b"clipes"
@@ -51,6 +51,7 @@ class OutputFolder:
             existing = find_files(join(self.uri, name) for name in unchecked)
             self._free = {name for name in unchecked if join(self.uri, name) not in existing}
         reasons = [reason for name in unchecked if (reason := self._why_kept(name, None))]
+        reasons += self._find_same_files(unchecked)
         if reasons:
             more = f" ({len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
             raise UsageError(f"--to: nothing was written: {'; '.join(reasons[:SHOWN])}{more}; name another folder")
@@ -69,10 +70,15 @@ class OutputFolder:
             TransientError: the network or the server fails.
         """
         content = add_mark(data)
-        if reason := self._why_kept(name, content):
-            raise UsageError(f"--to: {reason}; name another folder")
         uri = join(self.uri, name)
-        write_bytes(uri, content)
+        if name in self._free:
+            reason = None if create_bytes(uri, content) else f"{uri} has just been written by another program"
+        else:
+            reason = self._why_kept(name, content)
+            if reason is None:
+                write_bytes(uri, content)
+        if reason:
+            raise UsageError(f"--to: {reason}; name another folder")
         self._written[_identity(uri)] = name
 
     def _why_kept(self, name: str, content: bytes | None) -> str | None:
@@ -91,8 +97,16 @@ class OutputFolder:
         if identity in self._identities_of_inputs():
             return f"{uri} is one of the photos or true masks"
         if existing != content and not has_mark(existing):
-            return f"{uri} exists, and clipes did not write it or it was changed since"
+            return f"{uri} exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
         return None
+
+    def _find_same_files(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield a reason for each existing file that two of the names lead to."""
+        first: dict[object, str] = {}
+        for name in names:
+            identity = None if name in self._free else _identity(join(self.uri, name))
+            if identity is not None and first.setdefault(identity, name) != name:
+                yield f"{join(self.uri, name)} is the same file as {join(self.uri, first[identity])} on this disk"
 
     def _identities_of_inputs(self) -> set[object]:
         if self._input_files is None:

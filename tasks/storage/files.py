@@ -1,13 +1,25 @@
 """Read, write, move and remove files on any file system, or copy them to the local disk. Writes are atomic."""
 
+import errno
 import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors, translate_write_errors
+from clipes.tasks.storage.filesystem import (
+    filesystem,
+    is_already_there,
+    is_local,
+    lacks_conditional_put,
+    translate_storage_errors,
+    translate_write_errors,
+)
 from clipes.tasks.storage.layout import temporary_name
+from clipes.tasks.storage.listing import find_file
+from clipes_core.errors import StorageError, TransientError
+
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def read_file(uri: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -32,6 +44,58 @@ def write_file(uri: str, data: bytes) -> None:
     """
     with write_atomically(uri) as temporary, translate_write_errors(uri):
         temporary.write_bytes(data)
+
+
+def create_file(uri: str, data: bytes) -> bool:
+    """Write a file whole, unless it exists. If several processes try this at the same time, only one succeeds.
+
+    This holds for the local disk and for stores with S3's conditional PUT. Other stores are asked first whether the
+    file exists, so two processes may both succeed. Missing local folders are created.
+
+    Returns:
+        Whether this call created the file.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    fs, path = filesystem(uri)
+    if is_local(fs):
+        with translate_write_errors(uri):
+            return _create_local_file(Path(path), data)
+    try:
+        with translate_write_errors(uri):
+            fs.pipe_file(path, data, mode="create")
+    except (FileExistsError, StorageError, TransientError, TypeError) as exc:
+        if is_already_there(exc):
+            return False
+        if not lacks_conditional_put(exc):
+            raise
+        if find_file(uri) is not None:
+            return False
+        write_file(uri, data)
+    return True
+
+
+def _create_local_file(path: Path, data: bytes) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / temporary_name(path.name)
+    try:
+        temporary.write_bytes(data)
+        path.hardlink_to(temporary)  # unlike a rename, this fails if the file exists
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in NO_HARD_LINKS:
+            raise
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 @contextmanager

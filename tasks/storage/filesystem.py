@@ -38,6 +38,7 @@ TRANSIENT_ERRNOS = (
 RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
 NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
 EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # a retry may get new ones
+ALREADY_THERE = ("PreconditionFailed", "ConditionalRequestConflict")  # S3's codes if a file to create exists
 # Errors are recognised by the name of their class or package, because importing all these packages would take longer
 # than most commands run.
 STORE_PACKAGES = ("aiohttp", "botocore", "aiobotocore")
@@ -110,6 +111,18 @@ def translate_write_errors(uri: str) -> Iterator[None]:
             yield
     except FileNotFoundError as exc:
         raise StorageError(_refusal_message(uri, exc)) from exc
+
+
+def is_already_there(error: BaseException) -> bool:
+    """Return whether a file could not be created because it exists."""
+    causes = [each for each in (error, error.__cause__) if each is not None]
+    return any(isinstance(each, FileExistsError) or _s3_code(each) in ALREADY_THERE for each in causes)
+
+
+def lacks_conditional_put(error: BaseException) -> bool:
+    """Return whether a file could not be created because the store cannot create files exclusively."""
+    causes = [each for each in (error, error.__cause__) if each is not None]
+    return any(isinstance(each, TypeError) or _http_status(each) == NOT_IMPLEMENTED for each in causes)
 
 
 def first_line(exc: BaseException) -> str:

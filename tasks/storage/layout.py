@@ -4,6 +4,7 @@
   next to a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
+<store>/claims/run/<name>/<number>.json, <store>/claims/gc/<number>.json: see `claims`
 """
 
 import posixpath
@@ -96,6 +97,11 @@ def history_folder(started: str) -> str:
         started: start time of the earlier run, as written in its run.json.
     """
     return posixpath.join("history", started.replace(":", ""))
+
+
+def claims_uri(store_uri: str, *name: str) -> str:
+    """Return the URI of the folder with the claims of a name; without a name, of the folder of all claims."""
+    return _join(store_uri, "claims", *name)
 
 
 def temporary_name(name: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from io import StringIO
 
 from clipes.tasks.storage import listing
-from clipes.tasks.storage.files import read_file, write_file
+from clipes.tasks.storage.files import create_file, read_file, write_file
 from clipes.tasks.storage.filesystem import filesystem
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import DatasetError, StorageError
@@ -74,6 +74,17 @@ def write_bytes(uri: str, data: bytes) -> None:
     """
     with _raise_dataset_errors():
         write_file(uri, data)
+
+
+def create_bytes(uri: str, data: bytes) -> bool:
+    """Write a file whole, unless it exists; return whether it was written. See `files.create_file`.
+
+    Raises:
+        DatasetError: no permission, a full disk, or a protocol that no installed package knows.
+        TransientError: the network or the server fails.
+    """
+    with _raise_dataset_errors():
+        return create_file(uri, data)
 
 
 def read_text(uri: str) -> str:

@@ -15,8 +15,9 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, status_table, time_now
-from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.runs.record.start import claimed_run_name, start_run, wait_for_gc
 from clipes.tasks.stages.registry import MANIFEST
+from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles
@@ -59,13 +60,14 @@ class RunRecord:
         findings: additional entries for metrics.json; `run_metrics` returns all other entries.
     """
 
-    def __init__(self, run: PreparedRun) -> None:
+    def __init__(self, run: PreparedRun, claim: Claim) -> None:
+        self._claim = claim
         self._run, self._files = run, RunFiles(run.store.uri, run.config.name)
         self.report: str | None = None
         self.findings: dict[str, Any] = {}
         rate, evaluated = run.config.execution.max_failure_rate, run.evaluated
         self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
-        start_run(run)
+        start_run(run, claim.number)
         self._metrics: dict[str, Any] = {}
         self.ledger.planned(MANIFEST, 0)
         self.ledger.finished(self._manifest_record(), attempt=1)
@@ -116,6 +118,7 @@ class RunRecord:
         return metrics
 
     def _write_outcome(self, state: State, error: str | None) -> None:
+        self._claim.check()
         end = {"state": state, "finished": time_now(), "error": error}
         self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
 
@@ -128,6 +131,7 @@ def record_choice(run: PreparedRun) -> None:
     """Write the run's template and the keys of its stages to run.json; the config in run.json stays unchanged."""
     files = RunFiles(run.store.uri, run.config.name)
     files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
+    wait_for_gc(run.store.uri)  # it may not have known the new stage keys yet
 
 
 def _run_json(files: RunFiles, run: PreparedRun) -> dict[str, Any]:
@@ -143,17 +147,18 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
     Raises:
         RunBusyError: a run of this name is already running.
     """
-    record = RunRecord(run)
-    try:
-        with interruption_first(), _write_status_regularly(record):
-            yield record
-    except Exception as exc:
-        _close_or_warn(record, "failed", str(exc))
-        raise
-    except BaseException:
-        _close_or_warn(record, "cancelled")
-        raise
-    record.close("completed")
+    with claimed_run_name(run) as claim:
+        record = RunRecord(run, claim)
+        try:
+            with interruption_first(), _write_status_regularly(record):
+                yield record
+        except Exception as exc:
+            _close_or_warn(record, "failed", str(exc))
+            raise
+        except BaseException:
+            _close_or_warn(record, "cancelled")
+            raise
+        record.close("completed")
 
 
 def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:

@@ -3,11 +3,14 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import manifest_table, run_json
+from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
     EVALUATION_FILE,
     MANIFEST_FILE,
@@ -20,6 +23,7 @@ from clipes.tasks.storage.layout import (
     REPORT_FILE,
     RUN_JSON,
     STATUS_FILE,
+    claims_uri,
 )
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import is_running
@@ -30,11 +34,51 @@ RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCOR
 FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
 FILES = (RUN_JSON, MANIFEST_FILE, *FILES_OF_SOME_RUNS)
 
+GC_POLL_SECONDS = 1.0
+
 logger = logging.getLogger(__name__)
 
 
-def start_run(run: PreparedRun) -> tuple[str, ...]:
+@contextmanager
+def claimed_run_name(run: PreparedRun) -> Iterator[Claim]:
+    """Claim the name of a run while the block runs; first wait while `clipes gc` deletes artifacts of the store.
+
+    In the block, no other process starts a run of this name, and `clipes gc` keeps the artifacts that the run uses.
+
+    Raises:
+        RunBusyError: a run of this name is already running.
+        ArtifactError: the file of a claim is damaged.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    RunFiles(run.store.uri, run.config.name).read_json(RUN_JSON)  # reports a store that is missing or refuses access
+    with claimed(claims_uri(run.store.uri, "run", run.config.name), f"run {run.config.name}") as claim:
+        wait_for_gc(run.store.uri)
+        yield claim
+
+
+def wait_for_gc(store_uri: str) -> None:
+    """Wait while `clipes gc` deletes artifacts of a store.
+
+    Raises:
+        ArtifactError: the file of a claim is damaged.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    waiting = False
+    while (held := claim_holder(claims_uri(store_uri, "gc"))) and not held[0].is_own:
+        if not waiting:
+            logger.info("waiting for clipes gc (process %d on %s), which deletes artifacts", held[0].pid, held[0].host)
+        waiting = True
+        time.sleep(GC_POLL_SECONDS)
+
+
+def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
     """Write run.json and the manifest. First archive the files of the last run of this name if a setting has changed.
+
+    Args:
+        run: the run.
+        claim: number of the claim of its name.
 
     Returns:
         The names of the settings that have changed: dotted config keys, `until` or `candidates`. The change is logged.
@@ -50,11 +94,11 @@ def start_run(run: PreparedRun) -> tuple[str, ...]:
     if last is not None:
         _check_not_running(files, last)
         changed = _archive_if_changed(run, files, last)
+    files.write_json(RUN_JSON, {**run_json(run), "claim": claim})  # first, so that no stated end lacks its other files
     files.remove(FILES_OF_SOME_RUNS)
     files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     if run.inputs.evaluation:
         files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation))
-    files.write_json(RUN_JSON, run_json(run))
     return changed
 
 

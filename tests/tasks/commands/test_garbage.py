@@ -1,21 +1,30 @@
+import json
+import multiprocessing
 import os
 import re
+import shutil
 import socket
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.claimers import collect_slowly
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, make_all_shards
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
+from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.contents import STATUS_SCHEMA
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, weights_uri
+from clipes.tasks.storage.claims import Holder, machine_id, take_claim
+from clipes.tasks.storage.files import remove, write_file
+from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, weights_uri
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
@@ -145,8 +154,8 @@ def test_garbage_is_counted_and_removed_by_stage(store):
     assert [files for files, _ in counts.values()] == [1, 2]
     assert counts["masks"][1] > counts["cams"][1] / 2 > 100
 
-    remove_garbage(garbage)
-    remove_garbage(garbage)
+    assert remove_garbage(store.uri, HOUR, time.time() + DAY) == garbage
+    assert remove_garbage(store.uri, HOUR, time.time() + DAY) == {}
     assert store.is_complete(ArtifactKey("masks", A, 0, "c" * 16), 0)
     assert not any(store.shard_artifacts(stage, B, shard) for stage in ("cams", "masks") for shard in (0, 1))
     assert find_garbage(store.uri, HOUR, time.time() + DAY) == {}
@@ -219,12 +228,85 @@ def test_recorded_runs_keep_only_the_artifacts_of_their_last_config(tiny, pool):
     store = ranking.store
 
     assert found(store) == short_names(*{*first} - {*second})
-    remove_garbage(find_garbage(store.uri, HOUR, time.time() + DAY))
+    remove_garbage(store.uri, HOUR, time.time() + DAY)
 
     assert all(os.path.exists(uri) for uri in (*second, *ranked))  # noqa: PTH110
     assert found(store) == []
     again = make_all_shards(prepare_run(tiny.config(**settings), "masks"), pool)
     assert all(record.cached for record in again.records())
+
+
+def test_a_run_that_starts_while_gc_deletes_waits_and_loses_nothing(tiny, pool):
+    for name in "abc":
+        tiny.add(name, "cat;dog")
+    run = prepare_run(tiny.config(execution={"shards": 2}), "masks")
+    recorded_artifacts(run, pool)
+    shutil.rmtree(RunFiles(run.store.uri, "tiny").folder)  # nothing uses the artifacts any more
+    context = multiprocessing.get_context("spawn")
+    deleting, go_on = context.Event(), context.Event()
+    collection = context.Process(target=collect_slowly, args=(run.store.uri, deleting, go_on))
+    collection.start()
+    with ThreadPoolExecutor(1) as thread:
+        assert deleting.wait(60)
+        second = thread.submit(recorded_artifacts, prepare_run(run.config, "masks"), pool)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=3)
+        assert not RunFiles(run.store.uri, "tiny").find("run.json")
+        go_on.set()
+        uris = second.result()
+    collection.join()
+    assert collection.exitcode == 0
+    assert all(os.path.exists(uri) for uri in uris)  # noqa: PTH110
+    assert find_garbage(run.store.uri, 0, time.time() + DAY) == {}
+
+
+def test_gc_refuses_while_a_run_has_claimed_its_name_but_not_recorded_its_keys(store):
+    artifact(store, "cams")
+    run(store, artifacts=[])
+    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12")
+    with pytest.raises(RunBusyError, match=r"^run voc12 is starting \(process \d+ on .+\): try again in a minute$"):
+        found(store)
+    claim.end()
+    assert len(found(store)) == 1
+
+
+def test_gc_keeps_what_a_started_run_has_recorded(store):
+    artifact(store, "cams")
+    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12")
+    run(store, state="running", stage_keys={"cams": A}, claim=claim.number)
+    assert found(store) == []
+
+
+def test_gc_writes_nothing_to_a_folder_without_a_store(tmp_path):
+    with pytest.raises(UsageError, match=r"^no artifacts and no runs in "):
+        remove_garbage(str(tmp_path / "typo"), HOUR, time.time())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_one_gc_deletes_at_a_time(store):
+    artifact(store, "cams")
+    parent = os.getppid()
+    holder = Holder(socket.gethostname(), machine_id(), parent, started_at(parent), "another token")
+    write_file(f"{claims_uri(store.uri, 'gc')}/000000001.json", json.dumps(asdict(holder)).encode())
+    with pytest.raises(RunBusyError, match=rf"^clipes gc is already running \(process {parent} on .+\): wait for it"):
+        remove_garbage(store.uri, HOUR, time.time() + DAY)
+    assert len(found(store)) == 1
+
+
+def test_gc_stops_deleting_if_it_was_silent_too_long(store, monkeypatch):
+    """Another process may have taken over the claim, and runs may have counted artifacts as cached."""
+    artifact(store, "cams")
+    artifact(store, "masks")
+    monkeypatch.setattr("clipes.tasks.storage.claims.STALE_SECONDS", -1.0)
+
+    def remove_and_lose_the_claim(uri):
+        remove(uri)
+        write_file(f"{claims_uri(store.uri, 'gc')}/000000002.json", b"{}")
+
+    monkeypatch.setattr("clipes.tasks.commands.garbage.remove", remove_and_lose_the_claim)
+    with pytest.raises(RunBusyError, match="another process has taken over"):
+        remove_garbage(store.uri, HOUR, time.time() + DAY)
+    assert len(found(store)) == 1
 
 
 @pytest.mark.slow
@@ -242,5 +324,5 @@ def test_weights_and_checkpoints_are_kept_or_removed_with_their_artifact(tiny, p
     (store, left), (_, used) = trained(seed=0), trained(seed=1)
     garbage = find_garbage(store.uri, HOUR, time.time() + DAY)
     assert {stage: len(files) for stage, files in garbage.items()} == {"segmenter": 4}
-    remove_garbage(garbage)
+    remove_garbage(store.uri, HOUR, time.time() + DAY)
     assert [os.path.exists(uri) for uri in (*left, *used)] == [False] * 4 + [True] * 4  # noqa: PTH110

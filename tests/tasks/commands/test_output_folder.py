@@ -12,7 +12,7 @@ from PIL import Image
 from clipes.tasks.commands.output_folder import OutputFolder, add_mark, has_mark
 from clipes_core.errors import DatasetError, UsageError
 
-FOREIGN = "exists, and clipes did not write it or it was changed since"
+FOREIGN = "exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
 
 
 def encoded(image_format, seed=0, **options):
@@ -143,6 +143,22 @@ def test_two_names_of_one_file_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"A\.png is the same file as .*a\.png on this disk"):
         output.write("A.png", encoded("PNG", 2))
     assert (pixels_of((tmp_path / "a.png").read_bytes()) == pixels_of(encoded("PNG", 1))).all()
+
+
+def test_two_names_of_one_existing_file_are_found_before_anything_is_written(tmp_path):
+    OutputFolder(str(tmp_path)).write("a.png", encoded("PNG", 1))
+    (tmp_path / "b.png").symlink_to("a.png")
+    with pytest.raises(UsageError, match=r"nothing was written: .*b\.png is the same file as .*a\.png on this disk"):
+        OutputFolder(str(tmp_path)).check(["a.png", "b.png"])
+
+
+def test_a_file_that_appears_after_the_check_is_kept_in_an_object_store(s3_folder):
+    output = OutputFolder(s3_folder)
+    output.check(["a.png"])
+    fsspec.filesystem("s3").pipe_file(f"{s3_folder}/a.png", b"mine")
+    with pytest.raises(UsageError, match=r"a\.png has just been written by another program; name another folder"):
+        output.write("a.png", encoded("PNG"))
+    assert fsspec.filesystem("s3").cat_file(f"{s3_folder}/a.png") == b"mine"
 
 
 def test_many_files_in_the_way_are_counted(tmp_path):

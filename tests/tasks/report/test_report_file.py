@@ -268,7 +268,7 @@ def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, 
 def test_a_running_run_has_a_report_of_its_progress(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
-    start_run(run)
+    start_run(run, 1)
     page = report_of(run)
     assert page.one("h1").text == "tiny running"
     assert "The run has not ended. This report shows the progress so far." in notes(page)
@@ -278,7 +278,7 @@ def test_a_running_run_has_a_report_of_its_progress(tiny):
 def test_a_run_whose_process_has_died_is_interrupted(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
-    start_run(run)
+    start_run(run, 1)
     begun = run_files(run).read_json("run.json")
     run_files(run).write_json("run.json", {**begun, "host": "elsewhere"})
     page = report_of(run)
@@ -312,7 +312,7 @@ def test_an_unknown_run_is_reported(tmp_path):
 def test_a_run_of_an_earlier_version_is_refused(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    start_run(run)
+    start_run(run, 1)
     begun = run_files(run).read_json("run.json")
     del begun["vocabulary"]
     run_files(run).write_json("run.json", begun)
@@ -354,7 +354,7 @@ def test_a_report_that_cannot_be_written_does_not_mask_the_error(tiny, caplog):
 def test_no_report_is_written_for_a_run_of_another_live_process(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
-    start_run(run)
+    start_run(run, 1)
     begun = run_files(run).read_json("run.json")
     run_files(run).write_json("run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
     with pytest.raises(RunBusyError), report_run(run):

@@ -37,13 +37,13 @@ def identity(process):
 
 def test_a_run_of_a_live_process_cannot_be_started_again(prepared, process):
     run = prepared()
-    start_run(run)
+    start_run(run, 1)
     change_run_json(run, **identity(process))
     before = (folder_of(run) / "run.json").read_bytes()
 
     assert not read_run(run.config.store, "tiny").interrupted
     with pytest.raises(RunBusyError, match=rf"^run tiny is already running \(process {process.pid} on .*\): wait"):
-        start_run(prepared(crf={"iter_max": 2}))
+        start_run(prepared(crf={"iter_max": 2}), 1)
     with pytest.raises(RunBusyError), record_run(run):
         pytest.fail("must not begin")
     assert (folder_of(run) / "run.json").read_bytes() == before
@@ -51,22 +51,22 @@ def test_a_run_of_a_live_process_cannot_be_started_again(prepared, process):
 
 def test_a_run_whose_process_was_killed_can_be_started_again(prepared, process):
     run = prepared()
-    start_run(run)
+    start_run(run, 1)
     change_run_json(run, **identity(process))
     process.kill()
     process.wait()
 
     assert read_run(run.config.store, "tiny").interrupted
-    assert start_run(run) == ()
+    assert start_run(run, 1) == ()
 
 
 def test_another_process_with_the_same_pid_is_not_mistaken_for_the_run(prepared, process):
     run = prepared()
-    start_run(run)
+    start_run(run, 1)
     change_run_json(run, **{**identity(process), "pid_started": identity(process)["pid_started"] - 100})
 
     assert read_run(run.config.store, "tiny").interrupted
-    assert start_run(run) == ()
+    assert start_run(run, 1) == ()
 
 
 def test_a_run_on_another_host_is_running_while_it_writes_its_status(prepared, process):
@@ -75,12 +75,12 @@ def test_a_run_on_another_host_is_running_while_it_writes_its_status(prepared, p
         change_run_json(run, **identity(process), host="elsewhere")
         assert not read_run(run.config.store, "tiny").interrupted
         with pytest.raises(RunBusyError, match=r"already running .* on elsewhere"):
-            start_run(run)
+            start_run(run, 1)
         status = folder_of(run) / "status.parquet"
         long_ago = status.stat().st_mtime - 2 * SILENT_SECONDS
         os.utime(status, (long_ago, long_ago))
         assert read_run(run.config.store, "tiny").interrupted
-        assert start_run(run) == ()
+        assert start_run(run, 1) == ()
 
 
 def test_a_run_that_ended_is_not_interrupted(prepared, process):
@@ -97,6 +97,6 @@ def test_an_unknown_run_is_an_error_that_lists_the_existing_ones(prepared):
     store = prepared().config.store
     with pytest.raises(UsageError, match=rf"^no run tiny in {store}; existing runs: none\. To search another store"):
         read_run(store, "tiny")
-    start_run(prepared())
+    start_run(prepared(), 1)
     with pytest.raises(UsageError, match=r"existing runs: tiny\."):
         read_run(store, "huge")

@@ -195,7 +195,7 @@ def test_a_chosen_template_is_recorded_without_changing_the_config(prepared):
     assert ended["config"] == begun["config"]
     assert ended["config"]["prompts"]["template"] == "auto"
     assert record.summary().metrics["prompts"] == {"template": "a {}."}
-    assert start_run(prepared(prompts={"template": "auto"})) == ()
+    assert start_run(prepared(prompts={"template": "auto"}), 1) == ()
 
 
 def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
@@ -213,14 +213,14 @@ def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("write", [1, 2, 3, 4])
+@pytest.mark.parametrize("write", [1, 2, 3, 4, 5])
 def test_state_export_and_gc_agree_after_a_kill_at_any_write_at_the_end(prepared, pool, tmp_path, write, when):
     made = make_run(prepared(), pool)
     store, name = made.run.config.store, made.run.config.name
     assert record_and_kill(made, write, when)
 
     status = read_run(store, name)
-    completed = (write, when) == (4, "after")
+    completed = write == 5 or (write, when) == (4, "after")
     assert (status.run["state"], status.interrupted) == (("completed", False) if completed else ("running", True))
     assert find_garbage(store, 0, time.time() + DAY).keys() <= {LEFTOVERS}
     if write > 1 or when == "after":
@@ -235,10 +235,10 @@ def test_state_export_and_gc_agree_after_a_kill_at_any_write_at_the_end(prepared
     assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
 
 
-def test_the_end_of_a_run_has_four_writes(prepared, pool):
+def test_the_end_of_a_run_has_five_writes(prepared, pool):
     """So the test above kills the process at each of them."""
     made = make_run(prepared(), pool)
-    assert not record_and_kill(made, 5, "before")
+    assert not record_and_kill(made, 6, "before")
     assert read_run(made.run.config.store, "tiny").run["state"] == "completed"
 
 

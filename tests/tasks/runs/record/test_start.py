@@ -20,7 +20,7 @@ def folder_of(run):
 
 def test_run_json_is_written_when_the_run_starts(prepared):
     run = prepared()
-    assert start_run(run) == ()
+    assert start_run(run, 1) == ()
 
     begun = json.loads((folder_of(run) / "run.json").read_text())
 
@@ -35,7 +35,7 @@ def test_run_json_is_written_when_the_run_starts(prepared):
 
 def test_the_manifest_lists_every_photo_with_its_shard(prepared):
     run = prepared()
-    start_run(run)
+    start_run(run, 1)
 
     rows = {row["image_id"]: row for row in pq.read_table(folder_of(run) / "manifest.parquet").to_pylist()}
 
@@ -47,15 +47,15 @@ def test_the_manifest_lists_every_photo_with_its_shard(prepared):
 
 
 def test_an_unchanged_config_archives_nothing(prepared):
-    start_run(prepared())
-    assert start_run(prepared()) == ()
+    start_run(prepared(), 1)
+    assert start_run(prepared(), 1) == ()
     assert not (folder_of(prepared()) / "history").exists()
 
 
 def test_a_shorter_run_keeps_the_files_of_a_longer_one(prepared):
     with record_run(prepared()):
         pass
-    assert start_run(prepared(until="cams")) == ("until",)
+    assert start_run(prepared(until="cams"), 1) == ("until",)
     assert len(list((folder_of(prepared()) / "history").iterdir())) == 1
 
 
@@ -65,7 +65,7 @@ def test_changed_keys_are_returned_and_the_old_files_archived(prepared):
         pass
     files = {path.name: path.read_bytes() for path in folder_of(run).iterdir()}
 
-    changed = start_run(prepared(crf={"iter_max": 3}, cam={"scales": [1.0, 0.5], "power": 1}))
+    changed = start_run(prepared(crf={"iter_max": 3}, cam={"scales": [1.0, 0.5], "power": 1}), 1)
 
     assert changed == ("cam.power", "cam.scales", "crf.iter_max")
     (history,) = (folder_of(run) / "history").iterdir()
@@ -79,7 +79,7 @@ def test_changed_keys_are_returned_and_the_old_files_archived(prepared):
 def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
     (tiny.folder / "store").write_text("no folder")
     with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); repair it"):
-        start_run(prepared())
+        start_run(prepared(), 1)
 
 
 def test_changed_candidates_archive_the_ranking(tiny, prepared):
@@ -89,21 +89,21 @@ def test_changed_candidates_archive_the_ranking(tiny, prepared):
     )
     with record_run(first):
         run_files(first).write_bytes("prompts.png", b"plot")
-    assert start_run(same) == ()
+    assert start_run(same, 1) == ()
     assert run_files(first).find("prompts.png") is None  # a run first removes the files it will write
-    assert start_run(other) == ("candidates",)
+    assert start_run(other, 1) == ("candidates",)
     assert run_files(first).read_json("run.json")["template"] is None
 
 
 def test_a_run_of_an_older_version_with_fewer_keys_is_not_archived(prepared):
     """A key that this version added does not count as a change while it has its default."""
     run = prepared()
-    start_run(run)
+    start_run(run, 1)
     files = RunFiles(run.store.uri, "tiny")
     last = files.read_json("run.json")
     del last["config"]["execution"]["runner"]
     del last["config"]["crf"]["backend"]
     files.write_json("run.json", last)
 
-    assert start_run(prepared()) == ()
+    assert start_run(prepared(), 1) == ()
     assert files.find("history") is None
