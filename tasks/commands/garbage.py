@@ -109,7 +109,7 @@ def remove_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str,
         UsageError, ArtifactError, StorageError, TransientError: the errors of `find_garbage`.
     """
     find_garbage(store_uri, older_than_s, now)  # raises an error before anything is written to a wrong store
-    with claimed(claims_uri(store_uri, "gc"), "clipes gc") as claim:
+    with claimed(claims_uri(store_uri, "gc"), "clipes gc", "wait for it, or stop it") as claim:
         found = find_garbage(store_uri, older_than_s, now)
         for files in found.values():
             for file in files:

@@ -101,12 +101,13 @@ class Claim:
 
 
 @contextmanager
-def claimed(folder: str, what: str) -> Iterator[Claim]:
+def claimed(folder: str, what: str, advice: str) -> Iterator[Claim]:
     """Claim a name while the block runs, and renew the claim in the background.
 
     Args:
         folder: URI of the folder with the claims of the name; it is created if it does not exist.
         what: what the name stands for, for the error message.
+        advice: what the user can do if another process holds a claim, for the error message.
 
     Raises:
         RunBusyError: another process holds a claim of the name.
@@ -114,7 +115,7 @@ def claimed(folder: str, what: str) -> Iterator[Claim]:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    claim = take_claim(folder, what)
+    claim = take_claim(folder, what, advice)
     try:
         with in_background(partial(_renew, claim), "claim"):
             yield claim
@@ -122,16 +123,13 @@ def claimed(folder: str, what: str) -> Iterator[Claim]:
         claim.end()
 
 
-def take_claim(folder: str, what: str) -> Claim:
+def take_claim(folder: str, what: str, advice: str) -> Claim:
     """Claim a name; the caller must renew and end the claim. Arguments and errors are those of `claimed`."""
     for _ in range(ATTEMPTS):
         last = _last_number(folder)
         holder = _holder(folder, last)
         if holder is not None and not holder.is_own:
-            raise RunBusyError(
-                f"{what} is already running (process {holder.pid} on {holder.host}): wait for it, stop it, or choose "
-                "another --name"
-            )
+            raise RunBusyError(f"{what} is already running (process {holder.pid} on {holder.host}): {advice}")
         if create_file(_uri(folder, last + 1), _content(ended=False)):
             numbers = _numbers(folder)
             if max(numbers, default=0) <= last + 1:

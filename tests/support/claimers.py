@@ -17,7 +17,7 @@ def claim_in_rounds(store: str, rounds: int, start: Barrier, results: "Queue[lis
     for number in range(rounds):
         start.wait()
         try:
-            take_claim(f"{store}/claims/run/{number}", f"run {number}")
+            take_claim(f"{store}/claims/run/{number}", f"run {number}", "wait")
         except RunBusyError:
             admitted.append(False)
         else:

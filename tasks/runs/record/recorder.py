@@ -21,7 +21,7 @@ from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.errors import ArtifactError, StorageError, TransientError
+from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
 # With 100 000 shards, writing status.parquet takes seconds. The pause after it is at least this many times as long.
@@ -91,6 +91,7 @@ class RunRecord:
 
         Raises:
             ArtifactError: the metrics depend on an artifact that cannot be read.
+            RunBusyError: another process has taken over the name of the run.
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
@@ -106,6 +107,7 @@ class RunRecord:
 
         Because run.json is written last, a run whose run.json states an end has all of its other files.
         """
+        self._claim.check()
         self.write_status()
         self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()))
         try:
@@ -118,7 +120,6 @@ class RunRecord:
         return metrics
 
     def _write_outcome(self, state: State, error: str | None) -> None:
-        self._claim.check()
         end = {"state": state, "finished": time_now(), "error": error}
         self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
 
@@ -162,10 +163,10 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
 
 
 def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
-    """Close the record. If this fails because of the store or a damaged artifact, only log a warning."""
+    """Close the record. If the store, a damaged artifact or a lost claim prevents this, only log a warning."""
     try:
         record.close(state, error)
-    except (ArtifactError, StorageError, TransientError) as exc:
+    except (ArtifactError, RunBusyError, StorageError, TransientError) as exc:
         logger.warning("the run has ended (%s), but its files could not be updated: %s", state, exc)
 
 

@@ -35,6 +35,7 @@ FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, 
 FILES = (RUN_JSON, MANIFEST_FILE, *FILES_OF_SOME_RUNS)
 
 GC_POLL_SECONDS = 1.0
+ADVICE = "wait for it, stop it, or choose another --name"
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ def claimed_run_name(run: PreparedRun) -> Iterator[Claim]:
         TransientError: the store does not answer.
     """
     RunFiles(run.store.uri, run.config.name).read_json(RUN_JSON)  # reports a store that is missing or refuses access
-    with claimed(claims_uri(run.store.uri, "run", run.config.name), f"run {run.config.name}") as claim:
+    name = run.config.name
+    with claimed(claims_uri(run.store.uri, "run", name), f"run {name}", ADVICE) as claim:
         wait_for_gc(run.store.uri)
         yield claim
 
@@ -105,10 +107,7 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
 def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
     own = last["host"] == socket.gethostname() and last["pid"] == os.getpid()
     if is_running(files, last) and not own:
-        raise RunBusyError(
-            f"run {files.name} is already running (process {last['pid']} on {last['host']}): "
-            "wait for it, stop it, or choose another --name"
-        )
+        raise RunBusyError(f"run {files.name} is already running (process {last['pid']} on {last['host']}): {ADVICE}")
 
 
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:

@@ -263,7 +263,7 @@ def test_a_run_that_starts_while_gc_deletes_waits_and_loses_nothing(tiny, pool):
 def test_gc_refuses_while_a_run_has_claimed_its_name_but_not_recorded_its_keys(store):
     artifact(store, "cams")
     run(store, artifacts=[])
-    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12")
+    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12", "wait")
     with pytest.raises(RunBusyError, match=r"^run voc12 is starting \(process \d+ on .+\): try again in a minute$"):
         found(store)
     claim.end()
@@ -272,7 +272,7 @@ def test_gc_refuses_while_a_run_has_claimed_its_name_but_not_recorded_its_keys(s
 
 def test_gc_keeps_what_a_started_run_has_recorded(store):
     artifact(store, "cams")
-    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12")
+    claim = take_claim(claims_uri(store.uri, "run", "voc12"), "run voc12", "wait")
     run(store, state="running", stage_keys={"cams": A}, claim=claim.number)
     assert found(store) == []
 
@@ -288,7 +288,8 @@ def test_only_one_gc_deletes_at_a_time(store):
     parent = os.getppid()
     holder = Holder(socket.gethostname(), machine_id(), parent, started_at(parent), "another token")
     write_file(f"{claims_uri(store.uri, 'gc')}/000000001.json", json.dumps(asdict(holder)).encode())
-    with pytest.raises(RunBusyError, match=rf"^clipes gc is already running \(process {parent} on .+\): wait for it"):
+    message = rf"^clipes gc is already running \(process {parent} on .+\): wait for it, or stop it$"
+    with pytest.raises(RunBusyError, match=message):
         remove_garbage(store.uri, HOUR, time.time() + DAY)
     assert len(found(store)) == 1
 

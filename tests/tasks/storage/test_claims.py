@@ -97,25 +97,25 @@ def test_the_answers_of_stores_to_a_conditional_put(monkeypatch, failure, create
 
 def test_a_name_is_claimed_until_the_claim_ends(folder):
     assert claim_holder(folder) is None
-    with claimed(folder, "run x") as claim:
+    with claimed(folder, "run x", "wait") as claim:
         holder, number = claim_holder(folder)
         assert (holder.host, holder.pid, holder.is_own, number) == (socket.gethostname(), os.getpid(), True, 1)
         claim.renew()
         assert claim_holder(folder) == (holder, 1)
     assert claim_holder(folder) is None
-    assert take_claim(folder, "run x").number == 2
+    assert take_claim(folder, "run x", "wait").number == 2
 
 
 def test_a_claim_is_renewed_in_the_background(folder, monkeypatch):
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.05)
     renewed = threading.Event()
     monkeypatch.setattr(Claim, "renew", lambda claim: renewed.set())
-    with claimed(folder, "run x"):
+    with claimed(folder, "run x", "wait"):
         assert renewed.wait(60)
 
 
 def test_a_claim_ends_if_the_block_fails(folder):
-    with pytest.raises(KeyboardInterrupt), claimed(folder, "run x"):
+    with pytest.raises(KeyboardInterrupt), claimed(folder, "run x", "wait"):
         raise KeyboardInterrupt
     assert claim_holder(folder) is None
 
@@ -136,29 +136,29 @@ def test_of_two_processes_that_claim_a_name_at_once_exactly_one_succeeds(place, 
 
 def test_the_claim_of_a_dead_process_can_be_taken(folder):
     write_claim(folder, **dead_process())
-    assert take_claim(folder, "run x").number == 2
+    assert take_claim(folder, "run x", "wait").number == 2
 
 
 def test_the_claim_of_a_live_process_on_this_machine_cannot_be_taken(folder):
     write_claim(folder)
-    message = rf"^run x is already running \(process {os.getppid()} on .+\): wait for it, stop it, or choose another"
+    message = rf"^run x is already running \(process {os.getppid()} on .+\): wait$"
     with pytest.raises(RunBusyError, match=message):
-        take_claim(folder, "run x")
+        take_claim(folder, "run x", "wait")
 
 
 def test_the_claim_of_another_machine_ends_if_it_is_not_renewed(folder, monkeypatch):
     write_claim(folder, machine="another", **dead_process())
     with pytest.raises(RunBusyError):
-        take_claim(folder, "run x")
+        take_claim(folder, "run x", "wait")
     monkeypatch.setattr(claims, "SILENT_SECONDS", -5.0)
-    assert take_claim(folder, "run x").number == 2
+    assert take_claim(folder, "run x", "wait").number == 2
 
 
 def test_another_process_with_the_same_id_in_another_container_is_not_this_one(folder):
     """Two containers can have the same host name, and their first processes the same id."""
     write_claim(folder, machine="another", pid=os.getpid(), pid_started=started_at(os.getpid()))
     with pytest.raises(RunBusyError):
-        take_claim(folder, "run x")
+        take_claim(folder, "run x", "wait")
 
 
 @pytest.mark.parametrize("late", [2, 3])
@@ -169,12 +169,12 @@ def test_a_slow_process_gets_no_name_that_was_claimed_meanwhile(folder, monkeypa
     real = claims._last_number
     monkeypatch.setattr(claims, "_last_number", lambda folder: next(listed, None) or real(folder))
     with pytest.raises(RunBusyError):
-        take_claim(folder, "run x")
+        take_claim(folder, "run x", "wait")
     assert claim_holder(folder)[1] == 3
 
 
 def test_a_process_that_comes_back_does_not_take_its_name_back(folder, monkeypatch):
-    late = take_claim(folder, "run x")
+    late = take_claim(folder, "run x", "wait")
     write_claim(folder, number=2)
     monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
     for renew in (late.renew, late.check):
@@ -188,11 +188,11 @@ def test_a_process_that_comes_back_does_not_take_its_name_back(folder, monkeypat
 def test_a_damaged_claim_is_reported_with_its_file(folder, content):
     write_file(f"{folder}/000000001.json", content)
     with pytest.raises(ArtifactError, match=r"/000000001\.json is damaged \(.*\): delete it if no run and no gc"):
-        take_claim(folder, "run x")
+        take_claim(folder, "run x", "wait")
 
 
 def test_files_that_are_no_claims_are_ignored(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "x.json").write_text("mine")
-    assert take_claim(str(tmp_path), "run x").number == 1
+    assert take_claim(str(tmp_path), "run x", "wait").number == 1
     assert Path(tmp_path / "notes.txt").read_text() == "mine"

@@ -24,6 +24,8 @@ from clipes.tasks.runs.record import recorder
 from clipes.tasks.runs.record.recorder import record_choice, record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.files import write_file
+from clipes.tasks.storage.layout import claims_uri
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import BrokenArtifactError, StageError
 
@@ -210,6 +212,22 @@ def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
         fail()
     assert "the run has ended (failed), but its files could not be updated: " in caplog.text
     assert f"{folder_of(run)}/status.parquet cannot be used" in caplog.text
+
+
+def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_error(prepared, monkeypatch, caplog):
+    run = prepared()
+    monkeypatch.setattr("clipes.tasks.storage.claims.STALE_SECONDS", -1.0)
+    ended = {}
+
+    def fail():
+        write_file(f"{claims_uri(run.store.uri, 'run', 'tiny')}/000000002.json", b"{}")
+        ended.update({path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()})
+        raise StageError("the real one")
+
+    with pytest.raises(StageError, match=r"^the real one$"), record_run(run):
+        fail()
+    assert "another process has taken over" in caplog.text
+    assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == ended
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
