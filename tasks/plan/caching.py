@@ -1,5 +1,6 @@
 """Decide which artifacts count as cached, and which rows a run copies from earlier artifacts."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.errors import BrokenArtifactError, ErrorKind
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def rows_to_copy(
 ) -> dict[str, tuple[str, ...]]:
     """Find the rows of a shard that can be copied from earlier artifacts because their inputs are the same.
 
-    Artifacts that turn out to be damaged are skipped.
+    Damaged artifacts are skipped with a warning.
 
     Args:
         stage: stage of the shard.
@@ -91,9 +94,11 @@ def rows_to_copy(
             break
         try:
             if _read_completely(stage, reuse):
-                store.check_pages(uri)
+                store.check_whole(uri)
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
-        except BrokenArtifactError:  # damaged: copy the rows from an older artifact, or compute them
+        except BrokenArtifactError as broken:  # copy the rows from an older artifact, or compute them
+            if uri != store.artifact_uri(key):  # is_complete has already reported the damage
+                logger.warning("%s %s: clipes copies no rows from it", broken.uri, broken.reason)
             continue
         wanted = (row for row in rows if _is_of(row, missing, input_digests))
         reusable = tuple(row["image_id"] for row in wanted if reuse.takes_row(row["error_kind"]))

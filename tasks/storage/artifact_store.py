@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 
 from clipes.tasks.storage import parquet
+from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
 from clipes.tasks.storage.layout import ArtifactKey, artifact_uri, artifacts_uri, shard_prefix
 from clipes.tasks.storage.listing import list_prefix
 from clipes.tasks.storage.parquet import ArtifactWriter, Footer
-from clipes.tasks.storage.weights import check_weights
 from clipes_core.errors import BrokenArtifactError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class ArtifactStore:
         Args:
             key: key of the artifact.
             rows: number of rows that the artifact must have; None for any number.
-            whole: if True, read all pages of the artifact and all bytes of its weights file, and verify the checksums.
+            whole: if True, read all bytes of the artifact and of its weights file, and verify the checksums.
                 If False, read only the footer of the artifact, and check only the size of its weights file. Only a
                 segmenter's artifact has a weights file.
 
@@ -65,22 +65,22 @@ class ArtifactStore:
             if complete and "weights" in footer.metadata:
                 check_weights(uri, footer.metadata["weights"], whole)
             if complete and whole:
-                self.check_pages(uri)
+                self.check_whole(uri)
         except BrokenArtifactError as broken:
             if broken.reason != parquet.MISSING:
                 logger.warning("%s %s: clipes ignores it and rebuilds it", uri, broken.reason)
             return False
         return complete
 
-    def check_pages(self, uri: str) -> None:
-        """Read an artifact page by page to verify all of its checksums, without keeping the pages in memory.
+    def check_whole(self, uri: str) -> None:
+        """Read an artifact completely to verify all of its checksums, without keeping it in memory.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open or fails a checksum.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        parquet.check_pages(uri)
+        parquet.check_whole(uri)
 
     def discard(self, uri: str) -> None:
         """Remove an artifact if it exists.

@@ -125,6 +125,14 @@ def lacks_conditional_put(error: BaseException) -> bool:
     return any(isinstance(each, TypeError) or _http_status(each) == NOT_IMPLEMENTED for each in causes)
 
 
+def is_storage_error(error: Exception) -> bool:
+    """Return whether an error comes from a disk or a store, and not from the content of a file."""
+    from_package = type(error).__module__.partition(".")[0] in STORE_PACKAGES
+    # pyarrow raises a plain OSError without an error number if a file has unexpected content.
+    from_disk = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
+    return from_package or from_disk
+
+
 def first_line(exc: BaseException) -> str:
     """Return the first line of a third-party error's message, or the name of its type if the message is empty."""
     return (str(exc).splitlines() or [type(exc).__name__])[0]

@@ -5,11 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from clipes.tasks.storage import parquet
 from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
-from clipes.tasks.storage.filesystem import translate_write_errors
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, history_folder, run_uri, runs_uri
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
 from clipes_core.errors import ArtifactError
@@ -87,8 +85,8 @@ class RunFiles:
     def write_table(self, file: str, table: pa.Table) -> None:
         """Write a table as Parquet."""
         uri = self.uri(file)
-        with write_atomically(uri) as temporary, translate_write_errors(uri):
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        with write_atomically(uri) as temporary:
+            parquet.write_table(uri, temporary, table)
 
     def write_text(self, file: str, text: str) -> None:
         """Write text as UTF-8."""

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader
 
 from clipes.tasks.machine.worker_state import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
+from clipes.tasks.storage.checksums.weights import describe_weights
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.layout import weights_uri
-from clipes.tasks.storage.weights import describe_weights
 from clipes.tasks.training.building import build_network, register_modules, translate_recipe_errors
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset

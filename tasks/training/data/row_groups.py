@@ -3,13 +3,16 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clipes.tasks.storage.checksums.blocks import Blocks
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet import (
     CHECKED,
+    blocks_of,
     check_columns,
     open_parquet,
     report_missing_as_broken,
@@ -42,15 +45,23 @@ class RowGroups:
             check_columns(uri, parquet, columns)
             return cls(uri, parquet.metadata)
 
+    @cached_property
+    def _blocks(self) -> Blocks | None:
+        return blocks_of(self.footer)
+
     def __len__(self) -> int:
         return self.footer.num_row_groups
 
     def span(self, group: int, columns: Sequence[str]) -> tuple[int, int]:
-        """Return the smallest range of bytes [start, end) that contains the given columns of a row group."""
+        """Return the smallest range of bytes [start, end) that contains the given columns of a row group.
+
+        In a sealed file, the range is extended to whole blocks, so that their checksums can be verified.
+        """
         found = self.footer.row_group(group)
         chunks = [found.column(index) for index in range(found.num_columns)]
         spans = [_span(chunk) for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns]
-        return min(start for start, _ in spans), max(end for _, end in spans)
+        start, end = min(start for start, _ in spans), max(end for _, end in spans)
+        return (start, end) if self._blocks is None else self._blocks.around(start, end)
 
     def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the given columns of each row group as a table. Only the ranges that `span` returns are fetched.
@@ -78,9 +89,11 @@ class RowGroups:
             data: bytes of the file from `start` on. They must contain the range that `span` returns.
 
         Raises:
-            BrokenArtifactError: a page fails its checksum.
+            BrokenArtifactError: the data fails a checksum.
         """
         with translate_parquet_errors(self.uri):
+            if self._blocks is not None:
+                self._blocks.check(self.uri, self.span(group, columns), data)
             file = pq.ParquetFile(_Part(start, data), metadata=self.footer, **CHECKED)
             return file.read_row_group(
                 group, list(columns), use_threads=False

@@ -180,7 +180,7 @@ def test_nothing_is_copied_from_an_artifact_whose_rows_fail_their_checksum(store
     content = bytearray(before.read_bytes())
     content[column.data_page_offset + 25] ^= 1
     before.write_bytes(content)
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="fails its checksum"):
         store.read(str(before), ["input_digest"])
 
     assert ids(plan(store, photos("abc")).to_compute) == list("abc")
@@ -246,7 +246,7 @@ def test_a_damaged_page_is_only_noticed_by_verify(store, caplog):
     assert not found.cached
     assert found.copies == {}
     assert ids(found.to_compute) == list("abcd")
-    assert f"{before} cannot be read" in caplog.text
+    assert f"{before} cannot be read (it fails its checksum)" in caplog.text
 
 
 def test_an_intact_artifact_is_cached_with_verify(store):

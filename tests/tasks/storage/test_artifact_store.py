@@ -192,9 +192,9 @@ def test_reading_detects_a_flipped_bit(local):
     flip_in_page(path_of(local), group=0, column=1)
 
     assert local.is_complete(KEY, 3)  # the cheap check only reads the footer
-    with pytest.raises(ArtifactError, match=r"007-c+\.parquet cannot be read \(.*CRC checksum.*\): delete it and run"):
+    with pytest.raises(ArtifactError, match=r"007-c+\.parquet cannot be read \(it fails its checksum\): delete it"):
         local.read(uri)
-    with pytest.raises(ArtifactError, match="CRC checksum"):
+    with pytest.raises(ArtifactError, match="fails its checksum"):
         list(local.read_rows(uri))
 
 

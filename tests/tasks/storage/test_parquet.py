@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.damage import flip_in_page
+from support.damage import flip, flip_in_page
 
+from clipes.tasks.storage.checksums.blocks import BLOCK
 from clipes.tasks.storage.parquet import (
+    READ_FIRST,
     ROWS_AT_ONCE,
     ArtifactWriter,
-    check_pages,
+    check_whole,
     open_parquet,
     read_footer,
     read_rows,
@@ -23,12 +25,12 @@ from clipes_core.errors import BrokenArtifactError, StorageError
 
 SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
 FULL = Path("/dev/full")  # every write to this file fails with "disk full"
-READS = [read_footer, read_table, lambda uri: list(read_rows(uri)), check_pages]
+READS = [read_footer, read_table, lambda uri: list(read_rows(uri)), check_whole]
 
 
-def rows(count):
+def rows(count, size=50):
     noise = np.random.default_rng(0)
-    return [{"image_id": f"photo {i}", "data": noise.bytes(50), "sizes": [i, 2]} for i in range(count)]
+    return [{"image_id": f"photo {i}", "data": noise.bytes(size), "sizes": [i, 2]} for i in range(count)]
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def path(tmp_path):
     return tmp_path / "a.parquet"
 
 
-def write(path, count=3, complete=True, metadata=None, **added):
+def write(path, count=3, complete=True, metadata=None, size=50, **added):
     writer = ArtifactWriter(str(path), path, SCHEMA, metadata or {})
-    for row in rows(count):
+    for row in rows(count, size):
         writer.write(row)
     writer.complete = complete
     writer.add_metadata(added)
@@ -136,27 +138,79 @@ def test_a_full_disk_fails_close_but_not_abandon(path, limit_file_size):
     abandoned.abandon()
 
 
-def test_only_columns_that_are_read_are_checked(path):
-    uri = write(path)
+def test_only_the_blocks_that_are_read_are_checked(path):
+    uri = write(path, size=BLOCK)
     flip_in_page(path, group=0, column=2)
 
     assert read_table(uri, ["image_id"]).num_rows == 3
     assert list(read_rows(uri, ["image_id"]))[2] == {"image_id": "photo 2"}
-    for read in (lambda: read_table(uri, ["sizes"]), lambda: list(read_rows(uri, ["sizes"])), lambda: check_pages(uri)):
-        with pytest.raises(BrokenArtifactError, match="CRC checksum"):
+    for read in (lambda: read_table(uri, ["sizes"]), lambda: list(read_rows(uri, ["sizes"])), lambda: check_whole(uri)):
+        with pytest.raises(BrokenArtifactError, match="fails its checksum"):
             read()
 
 
 def test_pages_are_checked_in_every_group(path):
-    uri = write(path, count=ROWS_AT_ONCE + 1)
-    flip_in_page(path, group=1, column=0)
+    uri = write(path, count=2 * ROWS_AT_ONCE, size=2 * BLOCK // ROWS_AT_ONCE)
+    flip_in_page(path, group=1, column=2)
 
     read = read_rows(uri)
     assert [next(read)["image_id"] for _ in range(ROWS_AT_ONCE)][-1] == "photo 63"
-    with pytest.raises(BrokenArtifactError, match="CRC checksum"):
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
         next(read)
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        check_whole(uri)
+
+
+def test_a_flipped_bit_at_any_position_is_found(path):
+    uri = write(path, metadata={"config": "x" * 300})
+    content = path.read_bytes()
+    for position in range(len(content)):
+        flip(path, position, bit=position % 8)
+        assert_broken_or_equal(uri)
+        path.write_bytes(content)
+
+
+def assert_broken_or_equal(uri):
+    """Check that reading the whole file finds damage; only damage to the name of the seal itself is harmless."""
+    try:
+        check_whole(uri)
+        found, footer = read_table(uri).to_pylist(), read_footer(uri)
+    except BrokenArtifactError:
+        return
+    assert (found, footer.metadata) == (rows(3), {"config": "x" * 300, "complete": "true"})
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 12, 100, 400, -1])
+def test_a_file_that_was_cut_is_broken(path, length):
+    uri = write(path)
+    path.write_bytes(path.read_bytes()[:length])
+    for read in READS:
+        with pytest.raises(BrokenArtifactError):
+            read(uri)
+
+
+def test_a_file_that_lost_bytes_in_the_middle_is_broken(path):
+    uri = write(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + content[210:])
+    for read in READS:
+        with pytest.raises(BrokenArtifactError, match="its size differs from the size in its footer"):
+            read(uri)
+
+
+def test_a_file_of_an_earlier_version_has_no_seal_and_is_read(path):
+    pq.write_table(pa.Table.from_pylist(rows(3), schema=SCHEMA), path, write_page_checksum=True)
+    assert read_table(str(path)).to_pylist() == rows(3)
+    check_whole(str(path))
+    flip_in_page(path, group=0, column=2)
     with pytest.raises(BrokenArtifactError, match="CRC checksum"):
-        check_pages(uri)
+        check_whole(str(path))
+
+
+def test_a_footer_longer_than_the_first_read_is_read_whole(path):
+    uri = write(path, metadata={"config": "x" * 2 * READ_FIRST})
+    assert len(read_footer(uri).metadata["config"]) == 2 * READ_FIRST
+    assert read_table(uri).to_pylist() == rows(3)
 
 
 def test_the_error_for_missing_columns_names_them(path):
@@ -190,7 +244,7 @@ def test_a_folder_in_place_of_the_file_is_a_storage_error(path):
         pass
 
 
-@pytest.mark.parametrize("error", [pa.ArrowInvalid("bad magic"), OSError("bad checksum"), b"\xff"])
+@pytest.mark.parametrize("error", [pa.ArrowInvalid("bad magic"), OSError("bad checksum"), KeyError("a"), b"\xff"])
 def test_errors_in_the_content_name_the_file(error):
     def fail():
         if isinstance(error, bytes):
@@ -204,7 +258,7 @@ def test_errors_in_the_content_name_the_file(error):
         fail()
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no"), KeyError("a")])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no")])
 def test_disk_errors_are_not_reported_as_broken_content(error):
     with pytest.raises(type(error)) as caught, translate_parquet_errors("a"):
         raise error

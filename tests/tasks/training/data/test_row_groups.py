@@ -1,11 +1,14 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.damage import flip_in_page
+from support.damage import flip, flip_in_page
 
+from clipes.tasks.storage.checksums.blocks import BLOCK
+from clipes.tasks.storage.parquet import ParquetFileWriter
 from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError
 
@@ -49,6 +52,23 @@ def test_only_the_requested_columns_are_read(path):
     assert len(kept) < len(content) / 2
     assert [table["name"].to_pylist() for table in groups.tables(("name",))] == GROUPS
     assert read(groups, 2)[1]["name"] == "e"
+
+
+def test_a_sealed_file_is_read_in_whole_blocks_and_damage_to_any_of_them_is_found(path):
+    writer = ParquetFileWriter(str(path), path, pq.read_schema(path))
+    for names in GROUPS:
+        writer.write(_table(names, pa.array([np.random.default_rng(0).bytes(BLOCK)] * len(names))))
+    writer.close()
+    groups = RowGroups.of_file(str(path), COLUMNS)
+    assert [groups.span(group, COLUMNS)[0] % BLOCK for group in range(3)] == [0, 0, 0]
+    assert [[row["name"] for row in read(groups, group)] for group in range(3)] == GROUPS
+
+    flip(path, groups.span(2, COLUMNS)[0])
+    assert read(groups, 0)[1]["name"] == "b"
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        read(groups, 2)
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        list(groups.tables(COLUMNS))
 
 
 def test_a_file_without_rows_has_no_tables(path, tmp_path):

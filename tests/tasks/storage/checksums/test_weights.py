@@ -2,9 +2,9 @@ import hashlib
 
 import pytest
 
+from clipes.tasks.storage.checksums.weights import check_weights, describe_weights
 from clipes.tasks.storage.files import write_file
 from clipes.tasks.storage.layout import weights_uri
-from clipes.tasks.storage.weights import check_weights, describe_weights
 from clipes_core.errors import BrokenArtifactError
 
 CONTENT = bytes(range(256)) * 5000  # larger than one read

@@ -1,0 +1,1 @@
+"""Checksums that clipes stores with its files, and with which it detects damage."""

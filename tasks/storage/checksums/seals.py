@@ -1,0 +1,83 @@
+"""Seals: a sealed file contains the SHA-256 of its own bytes, so clipes notices if any of them changes.
+
+A seal is the text `clipes-sha256:` and 64 hexadecimal digits. While the SHA-256 is computed, the digits count as zeros.
+A file contains its seal where its format permits free text, so other programs can read the file as usual.
+"""
+
+import hashlib
+from pathlib import Path
+
+from clipes_core.errors import BrokenArtifactError
+
+MARK = b"clipes-sha256:"
+DIGITS = 64
+FAILS_CHECKSUM = "cannot be read (it fails its checksum)"
+BLANK_SEAL = f"{MARK.decode()}{'0' * DIGITS}"  # write this text to a file, then seal the file
+
+
+def sealed(content: bytes) -> bytes:
+    """Return content with its blank seal filled in.
+
+    Args:
+        content: content of a file, which contains BLANK_SEAL. If it contains several seals, the last one counts.
+
+    Raises:
+        ValueError: the content has no seal.
+    """
+    start = _digits_start(content)
+    return content[:start] + _digest(content, start) + content[start + DIGITS :]
+
+
+def seal_file(path: Path, start: int = 0) -> None:
+    """Fill in the blank seal of a local file.
+
+    Args:
+        path: path of the file.
+        start: position of the first byte that the seal covers.
+
+    Raises:
+        ValueError: the file has no seal.
+    """
+    with path.open("r+b") as file:
+        file.seek(start)
+        content = sealed(file.read())
+        file.seek(start)
+        file.write(content)
+
+
+def check_seal(uri: str, content: bytes) -> bool:
+    """Check the seal of a file.
+
+    Args:
+        uri: URI of the file, for the error message.
+        content: content of the file.
+
+    Returns:
+        Whether the file has a seal. Earlier versions of clipes did not seal their files.
+
+    Raises:
+        BrokenArtifactError: the content has changed since it was sealed.
+    """
+    try:
+        start = _digits_start(content)
+    except ValueError:
+        return False
+    if content[start : start + DIGITS] != _digest(content, start):
+        raise BrokenArtifactError(uri, FAILS_CHECKSUM)
+    return True
+
+
+def _digits_start(content: bytes) -> int:
+    """Return the position of the digits of the last seal."""
+    found = content.rfind(MARK)
+    if found < 0 or found + len(MARK) + DIGITS > len(content):
+        raise ValueError("the content has no seal")
+    return found + len(MARK)
+
+
+def _digest(content: bytes, start: int) -> bytes:
+    with memoryview(content) as view:
+        digest = hashlib.sha256(view[:start])
+        digest.update(b"0" * DIGITS)
+        digest.update(view[start + DIGITS :])
+    return digest.hexdigest().encode()
