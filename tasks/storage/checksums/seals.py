@@ -5,6 +5,7 @@ A file contains its seal where its format permits free text, so other programs c
 """
 
 import hashlib
+import mmap
 from pathlib import Path
 
 from clipes_core.errors import BrokenArtifactError
@@ -38,11 +39,9 @@ def seal_file(path: Path, start: int = 0) -> None:
     Raises:
         ValueError: the file has no seal.
     """
-    with path.open("r+b") as file:
-        file.seek(start)
-        content = sealed(file.read())
-        file.seek(start)
-        file.write(content)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:  # the file may be larger than the memory
+        digits = _digits_start(content)
+        content[digits : digits + DIGITS] = _digest(content, digits, start)
 
 
 def check_seal(uri: str, content: bytes) -> bool:
@@ -67,7 +66,7 @@ def check_seal(uri: str, content: bytes) -> bool:
     return True
 
 
-def _digits_start(content: bytes) -> int:
+def _digits_start(content: bytes | mmap.mmap) -> int:
     """Return the position of the digits of the last seal."""
     found = content.rfind(MARK)
     if found < 0 or found + len(MARK) + DIGITS > len(content):
@@ -75,9 +74,10 @@ def _digits_start(content: bytes) -> int:
     return found + len(MARK)
 
 
-def _digest(content: bytes, start: int) -> bytes:
-    with memoryview(content) as view:
-        digest = hashlib.sha256(view[:start])
+def _digest(content: bytes | mmap.mmap, digits: int, start: int = 0) -> bytes:
+    """Return the digits of the seal at a position, which covers the content from `start` on."""
+    with memoryview(content) as view, view[start:digits] as before, view[digits + DIGITS :] as after:
+        digest = hashlib.sha256(before)
         digest.update(b"0" * DIGITS)
-        digest.update(view[start + DIGITS :])
+        digest.update(after)
     return digest.hexdigest().encode()

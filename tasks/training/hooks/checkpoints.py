@@ -4,7 +4,9 @@ import io
 import logging
 import posixpath
 import re
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +14,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from clipes.tasks.models.state_dicts import BROKEN_FILE
+from clipes.tasks.storage.checksums.seals import BLANK_SEAL, check_seal, seal_file
 from clipes.tasks.storage.files import read_file, remove, write_atomically
-from clipes.tasks.storage.filesystem import translate_write_errors
+from clipes.tasks.storage.filesystem import first_line, translate_write_errors
 from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
@@ -76,13 +78,14 @@ class CheckpointFolder:
             uri = posixpath.join(self.uri, name)
             data = read_file(uri)
             try:
+                check_seal(uri, data)
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            except BROKEN_FILE as exc:
+            except Exception as exc:  # for a damaged file, torch may raise anything
                 logger.warning(
                     "%s is damaged (%s): clipes tries the next older checkpoint; if no older checkpoint exists, the "
                     "training starts from iteration 0",
                     uri,
-                    exc,
+                    first_line(exc),
                 )
         return None
 
@@ -98,6 +101,14 @@ class CheckpointFolder:
         uri = posixpath.join(self.uri, name)
         with write_atomically(uri) as temporary, translate_write_errors(uri):
             torch.save(dict(state), temporary)
+            _seal(temporary)
+
+
+def _seal(path: Path) -> None:
+    """Seal a checkpoint: the seal is the comment at the end of the zip archive that torch has written."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = BLANK_SEAL.encode()
+    seal_file(path)
 
 
 class CheckpointHook(Hook):

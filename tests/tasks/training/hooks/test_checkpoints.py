@@ -4,6 +4,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
+from support.damage import flip
 
 from clipes.tasks.training.hooks.checkpoints import CheckpointFolder
 
@@ -19,6 +20,11 @@ def state(iteration):
         "model": {"weight": torch.full((2, 2), float(iteration))},
         "curve": [{"miou": None}],
     }
+
+
+def plain(checkpoint):
+    """Return a checkpoint with plain numbers instead of tensors."""
+    return {**checkpoint, "model": {name: tensor.tolist() for name, tensor in checkpoint["model"].items()}}
 
 
 def names(uri):
@@ -79,6 +85,23 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning_and_replaced(tmp_path, c
 
     folder.write(20, state(20))
     assert folder.load_newest()["iteration"] == 20
+
+
+def test_a_checkpoint_with_a_flipped_bit_never_continues_a_training_with_other_values(tmp_path):
+    folder = CheckpointFolder(str(tmp_path), 2)
+    folder.write(20, state(20))
+    path, whole = tmp_path / "00000020.pt", plain(folder.load_newest())
+    content = path.read_bytes()
+    for position in range(0, len(content), len(content) // 400):
+        flip(path, position, bit=position % 8)
+        found = folder.load_newest()
+        assert found is None or plain(found) == whole
+        path.write_bytes(content)
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_seal_and_is_read(tmp_path):
+    torch.save(state(20), tmp_path / "00000020.pt")
+    assert CheckpointFolder(str(tmp_path), 2).load_newest()["iteration"] == 20
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, caplog):
