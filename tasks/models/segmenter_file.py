@@ -28,6 +28,7 @@ from clipes.tasks.models.network_config import (
     unregistered,
     without_initial_weights,
 )
+from clipes.tasks.storage.checksums.seals import BLANK_SEAL, FAILS_CHECKSUM, check_seal, sealed
 from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
@@ -77,9 +78,10 @@ def save_segmenter(
         TransientError: the store does not answer.
     """
     tensors = {name: _own_copy(tensor) for name, tensor in state_dict.items()}
-    stated = {"classes": classes, "palette": palette, "checksum": _checksum(tensors)}
+    stated = {"classes": classes, "palette": palette}
     metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
-    write_file(uri, _with_sorted_metadata(safetensors.torch.save(tensors, metadata)))
+    content = safetensors.torch.save(tensors, {**metadata, "seal": BLANK_SEAL})
+    write_file(uri, sealed(_with_sorted_metadata(content)))
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:
@@ -110,18 +112,20 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     """
     try:
         with on_local_disk(uri) as path:
+            is_sealed = check_seal(uri, path.read_bytes())
             metadata, tensors = _read_content(path)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
     except (safetensors.SafetensorError, OSError) as exc:
-        raise BrokenArtifactError(uri, f"does not open ({first_line(exc)})") from exc
+        raise BrokenArtifactError(uri, f"cannot be read ({first_line(exc)})") from exc
     try:
         model_config = from_text(metadata["model"])
-        classes, palette, checksum = (json.loads(metadata[name]) for name in ("classes", "palette", "checksum"))
+        classes, palette = (json.loads(metadata[name]) for name in ("classes", "palette"))
+        intact = is_sealed or metadata["checksum"] == str(_checksum(tensors))
     except (KeyError, ValueError) as exc:
         raise BrokenArtifactError(uri, "is not the file of a segmenter, or its metadata is damaged") from exc
-    if checksum != _checksum(tensors):
-        raise BrokenArtifactError(uri, "fails its checksum")
+    if not intact:
+        raise BrokenArtifactError(uri, FAILS_CHECKSUM)
     model = _build(uri, model_config)
     try:
         model.load_state_dict(tensors)
@@ -155,7 +159,7 @@ def _own_copy(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Return the CRC-32 of the bytes of all tensors. It is needed because the safetensors format has no checksum."""
+    """Return the CRC-32 of the bytes of all tensors, which earlier versions of clipes wrote in place of a seal."""
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, crc)

@@ -1,4 +1,5 @@
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -189,12 +190,39 @@ def test_a_missing_file_is_a_broken_artifact(tmp_path, uri):
 def test_a_truncated_file_is_a_broken_artifact(tmp_path, saved, size):
     path = tmp_path / "short.safetensors"
     path.write_bytes(Path(saved).read_bytes()[:size])
-    assert broken(path).startswith("does not open (")
+    assert broken(path).startswith("cannot be read (")
 
 
-def test_a_flipped_bit_is_a_broken_artifact(tmp_path, saved):
-    flip(tmp_path / "sub" / "s.safetensors", -1000)
-    assert broken(saved) == "fails its checksum"
+def test_a_flipped_bit_at_any_position_is_a_broken_artifact(saved):
+    content = Path(saved).read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    mark = content.index(b"clipes-sha256:")
+    for position in {*range(0, header, 41), *range(header, len(content), len(content) // 50), len(content) - 1}:
+        flip(Path(saved), position, bit=position % 8)
+        if not mark <= position < mark + 14:  # without its seal, the file counts as a file of an earlier version
+            assert broken(saved)
+        Path(saved).write_bytes(content)
+
+
+def test_a_file_whose_seal_is_not_recognised_is_a_broken_artifact(saved):
+    content = Path(saved).read_bytes()
+    Path(saved).write_bytes(content.replace(b"clipes-sha256:", b"clipes-sha255:"))
+    assert broken(saved) == "is not the file of a segmenter, or its metadata is damaged"
+
+
+def test_a_file_of_an_earlier_version_has_a_checksum_of_its_tensors_in_place_of_a_seal(tmp_path, saved, model):
+    with safe_open(saved, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["seal"]
+    crc = 0
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].numpy().tobytes(), crc)
+    path = tmp_path / "earlier.safetensors"
+    safetensors.torch.save_file(tensors, path, {**metadata, "checksum": str(crc)})
+    assert load_segmenter(str(path), "cpu").classes == CLASSES
+
+    flip(path, -1000)
+    assert broken(path) == "cannot be read (it fails its checksum)"
 
 
 def test_tensors_of_another_program_are_a_broken_artifact(tmp_path, model):
