@@ -8,7 +8,6 @@ from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.claims import claim_holder, claimed
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.layout import (
-    RUN_JSON,
     STATUS_FILE,
     artifact_of,
     artifacts_uri,
@@ -122,17 +121,17 @@ def _check_none_starts(store_uri: str) -> None:
     """Raise RunBusyError if a run has claimed its name but has not yet recorded what it uses."""
     for name in list_names(claims_uri(store_uri, "run")) or ():
         held = claim_holder(claims_uri(store_uri, "run", name))
-        run = RunFiles(store_uri, name).read_json(RUN_JSON) if held else None
-        if held and (not isinstance(run, dict) or run.get("claim") != held[1]):
+        run = RunFiles(store_uri, name).read_run() if held else None
+        if held and (run is None or run.get("claim") != held[1]):
             process = f"process {held[0].pid} on {held[0].host}"
             raise RunBusyError(f"run {name} is starting ({process}): try again in a minute")
 
 
 def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
     with _refuse_to_delete(files):
-        run = files.read_json(RUN_JSON)
-        if not isinstance(run, dict) or not {"state", "host", "stage_keys"} <= run.keys():
-            raise ArtifactError("its run.json is missing or incomplete")
+        run = files.read_run()
+        if run is None:
+            raise ArtifactError("its run.json is missing")
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
             f"run {files.name} may be running now, on {run['host']}: wait until it ends, or give "
@@ -140,7 +139,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
-            shards = files.read_table(STATUS_FILE, ["stage", "artifact"]).to_pylist()
+            shards = files.read_status()
         complete = run["stage_keys"].keys() <= {shard["stage"] for shard in shards}
         if complete and all(shard["artifact"] for shard in shards):  # otherwise, the status contradicts run.json
             return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}

@@ -1,7 +1,7 @@
 """Write the report of a run: one HTML file that shows results and failures, made from the run's files."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from clipes.tasks.report.artifacts import RunArtifacts
@@ -13,7 +13,7 @@ from clipes.tasks.runs.record.recorder import RunRecord, record_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import ClipesError, RunBusyError
+from clipes_core.errors import ArtifactError, ClipesError, RunBusyError
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,16 @@ def write_report(store_uri: str, name: str) -> str:
 
     Raises:
         UsageError: no run of this name is in the store, or an earlier version of clipes wrote it.
-        ArtifactError: run.json, status.parquet, rejects.parquet or metrics.json is broken. If another file cannot be
-            read, the report says so and lacks the content of that file.
+        ArtifactError: run.json, status.parquet, rejects.parquet or metrics.json is broken; or another file cannot be
+            read, and the run has a report already. If it has none, the new report says which content it lacks.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
-    return _write(files, _gather(files))
+    facts = _gather(files)
+    content = page(facts)
+    _keep_better_page(files, facts.artifacts.unreadable)
+    return _write(files, content)
 
 
 @contextmanager
@@ -60,8 +63,18 @@ def _gather(files: RunFiles) -> RunFacts:
     return gather(status, RunArtifacts(files, status.shards))
 
 
-def _write(files: RunFiles, facts: RunFacts) -> str:
-    files.write_text(REPORT_FILE, page(facts))
+def _keep_better_page(files: RunFiles, unreadable: Mapping[str, str]) -> None:
+    """Raise ArtifactError if the run has a page already, and a new page would lack the content of unreadable files."""
+    if unreadable and files.find(REPORT_FILE) is not None:
+        first = next(iter(unreadable.values()))
+        raise ArtifactError(
+            f"{files.uri(REPORT_FILE)} was not replaced, because a new report would lack the content of "
+            f"{len(unreadable)} files; the first is {first}"
+        )
+
+
+def _write(files: RunFiles, content: str) -> str:
+    files.write_html(REPORT_FILE, content)
     return files.uri(REPORT_FILE)
 
 
@@ -76,7 +89,7 @@ def _report_or_warn(run: PreparedRun) -> str | None:
     files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
         facts = _gather(files)
-        uri = _write(files, facts)
+        uri = _write(files, page(facts))
         show_run(facts, uri)
     except Exception as exc:
         unexpected, missing = not isinstance(exc, ClipesError | OSError), "the pages in the UI" if uri else REPORT_FILE

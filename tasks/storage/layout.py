@@ -27,6 +27,7 @@ ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors"
 ARTIFACT_OR_BESIDE = re.compile(
     r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})(?:\.parquet|\.safetensors|\.checkpoints/[^/]+\.pt)"
 )
+IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
 
@@ -78,6 +79,23 @@ def artifact_of(uri: str) -> ArtifactPath | None:
     """Return the artifact that a URI belongs to: an artifact, its weights or a checkpoint. None for other URIs."""
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
+
+
+def location_in(store_uri: str, uri: str) -> str:
+    """Return the location of a file relative to its store. Unlike the URI, it is still right after the store moved."""
+    return uri.removeprefix(_join(store_uri, ""))
+
+
+def uri_in(store_uri: str, location: str) -> str:
+    """Return the URI of a file of a store.
+
+    Args:
+        store_uri: URI of the store, wherever it is now.
+        location: location of the file, as `location_in` returns it; or the URI that the file had when an earlier
+            version of clipes wrote it.
+    """
+    found = IN_STORE.fullmatch(location)
+    return _join(store_uri, found[1] if found else location)
 
 
 def runs_uri(store_uri: str) -> str:

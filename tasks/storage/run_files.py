@@ -1,16 +1,32 @@
 """Read and write the files of one run, except the artifacts of the run."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from clipes.tasks.storage import parquet
+from clipes.tasks.storage.checksums.seals import BLANK_SEAL, check_seal, sealed
 from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
-from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, history_folder, run_uri, runs_uri
+from clipes.tasks.storage.layout import (
+    ARTIFACT_SUFFIX,
+    EVALUATION_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    RUN_JSON,
+    STATUS_FILE,
+    history_folder,
+    run_uri,
+    runs_uri,
+    uri_in,
+)
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
+from clipes.tasks.storage.run_schemas import METRICS_SHAPE, RUN_SHAPE, STATUS_SCHEMA, check_shape
 from clipes_core.errors import ArtifactError
+
+SEAL = "seal"  # name of the last entry of a JSON file
 
 
 class RunFiles:
@@ -44,20 +60,21 @@ class RunFiles:
         """Look up the metadata of a file; return None if the file does not exist."""
         return find_file(self.uri(file))
 
-    def read_json(self, file: str) -> Any | None:
-        """Read a JSON file; return None if the file does not exist.
+    def read_run(self) -> dict[str, Any] | None:
+        """Read run.json, as `RunJson` describes it; return None if the run does not exist.
 
         Raises:
-            ArtifactError: the file is not JSON.
+            ArtifactError: the file is damaged, or lacks an entry.
         """
-        try:
-            data = read_file(self.uri(file))
-        except FileNotFoundError:
-            return None
-        try:
-            return json.loads(data)
-        except ValueError as exc:
-            raise ArtifactError(f"{self.uri(file)} is not JSON ({exc}): delete this file and run again") from exc
+        return self._read_json(RUN_JSON, RUN_SHAPE)
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """Read metrics.json, as `MetricsJson` describes it; return None if the file does not exist.
+
+        Raises:
+            ArtifactError: the file is damaged, or has unexpected entries.
+        """
+        return self._read_json(METRICS_FILE, METRICS_SHAPE)
 
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read columns of a Parquet file (by default, all columns), and verify the checksums of the data that is read.
@@ -66,6 +83,11 @@ class RunFiles:
             BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
         """
         return parquet.read_table(self.uri(file), columns)
+
+    def read_status(self) -> list[dict[str, Any]]:
+        """Read the rows of status.parquet, with the URIs of the artifacts. The errors are those of `read_table`."""
+        rows = self.read_table(STATUS_FILE, STATUS_SCHEMA.names).to_pylist()
+        return [{**row, "artifact": uri_in(self.store_uri, row["artifact"]) if row["artifact"] else ""} for row in rows]
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
@@ -78,9 +100,23 @@ class RunFiles:
                 table = self.read_table(file, ["uri", "truth_uri"])
                 yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
 
-    def write_json(self, file: str, value: Any) -> None:
-        """Write a value as JSON; raise ValueError if the value contains nan or infinity."""
-        self.write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    def check(self, file: str) -> None:
+        """Read a file completely to verify its checksums. Files that do not exist or have no checksums are skipped.
+
+        Raises:
+            BrokenArtifactError: the file is damaged.
+        """
+        if self.find(file) is None:
+            return
+        if file.endswith(ARTIFACT_SUFFIX):
+            parquet.check_whole(self.uri(file))
+        else:
+            check_seal(self.uri(file), read_file(self.uri(file)))
+
+    def write_json(self, file: str, value: Mapping[str, Any]) -> None:
+        """Write a sealed JSON file; raise ValueError if a value is nan or infinity."""
+        text = json.dumps({**value, SEAL: BLANK_SEAL}, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write_bytes(file, sealed(f"{text}\n".encode()))
 
     def write_table(self, file: str, table: pa.Table) -> None:
         """Write a table as Parquet."""
@@ -88,9 +124,9 @@ class RunFiles:
         with write_atomically(uri) as temporary:
             parquet.write_table(uri, temporary, table)
 
-    def write_text(self, file: str, text: str) -> None:
-        """Write text as UTF-8."""
-        self.write_bytes(file, text.encode())
+    def write_html(self, file: str, page: str) -> None:
+        """Write a sealed HTML file. The seal is a comment at its end."""
+        self.write_bytes(file, sealed(f"{page}<!-- {BLANK_SEAL} -->\n".encode()))
 
     def write_bytes(self, file: str, data: bytes) -> None:
         """Write bytes to a file."""
@@ -116,6 +152,20 @@ class RunFiles:
             if self.find(file) is not None:
                 move(self.uri(file), self.uri(f"{folder}/{file}"))
         return folder
+
+    def _read_json(self, file: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
+        uri = self.uri(file)
+        try:
+            data = read_file(uri)
+        except FileNotFoundError:
+            return None
+        check_seal(uri, data)
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise ArtifactError(f"{uri} is not JSON ({exc}): run again; clipes will rewrite it") from exc
+        check_shape(uri, content, shape)
+        return {name: value for name, value in content.items() if name != SEAL}
 
 
 def list_runs(store_uri: str) -> list[str]:

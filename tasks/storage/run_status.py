@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
-from clipes.tasks.storage.layout import METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.layout import REJECTS_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import UsageError
 
@@ -20,7 +20,7 @@ class RunStatus:
 
     Attributes:
         run: content of run.json.
-        shards: rows of status.parquet.
+        shards: rows of status.parquet, with the URIs of the artifacts.
         metrics: content of metrics.json; None before the end of the run.
         rejects: number of rejected photos, equal to the number of rows in rejects.parquet.
         interrupted: if True, the run stopped without recording its end in run.json.
@@ -47,15 +47,15 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
-    run = files.read_json(RUN_JSON)
+    run = files.read_run()
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
     return RunStatus(
         run,
-        _rows(files, STATUS_FILE),
-        files.read_json(METRICS_FILE),
-        len(_rows(files, REJECTS_FILE)),
+        [] if files.find(STATUS_FILE) is None else files.read_status(),
+        files.read_metrics(),
+        0 if files.find(REJECTS_FILE) is None else files.read_table(REJECTS_FILE, ["image_id"]).num_rows,
         interrupted=run["state"] == "running" and not is_running(files, run),
     )
 
@@ -85,7 +85,3 @@ def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
         return True
     status = files.find(STATUS_FILE)
     return status is not None and time.time() - (status.modified or 0) < SILENT_SECONDS
-
-
-def _rows(files: RunFiles, file: str) -> list[dict[str, Any]]:
-    return [] if files.find(file) is None else files.read_table(file).to_pylist()

@@ -17,6 +17,7 @@ from support.input_cases.seen import Seen, TableRow, table_rows
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")
@@ -64,7 +65,7 @@ def read_outcome(folder: Path, name: str, output: str) -> RunOutcome:
     """Read the rejects and rows of a completed run."""
     store = ArtifactStore(str(folder / "clipes-store"))
     of_run = folder / "clipes-store" / "runs" / name
-    status = pq.read_table(of_run / "status.parquet").to_pylist()
+    status = RunFiles(store.uri, name).read_status()
 
     def of_stage(stage: str) -> dict[str, dict]:
         uris = [row["artifact"] for row in status if row["stage"] == stage]

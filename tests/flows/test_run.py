@@ -13,6 +13,7 @@ from support.commands import settings
 from support.voc_scenes import NINE, THREE_MORE
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 
 
 def metrics_of(clipes, name="voc12"):
@@ -22,9 +23,8 @@ def metrics_of(clipes, name="voc12"):
 def rows_of(clipes, stage):
     """Return image_id -> row, read from the artifacts listed in status.parquet."""
     folder = clipes.folder / "clipes-store"
-    status = pq.read_table(folder / "runs" / "voc12" / "status.parquet").to_pylist()
     store = ArtifactStore(str(folder))
-    uris = [row["artifact"] for row in status if row["stage"] == stage]
+    uris = [row["artifact"] for row in RunFiles(store.uri, "voc12").read_status() if row["stage"] == stage]
     return {row["image_id"]: row for uri in uris for row in store.read_rows(uri)}
 
 

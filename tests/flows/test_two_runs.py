@@ -8,6 +8,7 @@ from support.commands import settings
 from support.prepared import prepare_run
 
 from clipes.tasks.inputs.configs import load_config
+from clipes.tasks.storage.run_files import RunFiles
 
 SHARDS = 32  # a few of them have none of the 64 photos
 # The limit of shards that both runs compute in a stage with one worker per run. About ln(SHARDS) + 1 = 4.5 are
@@ -33,7 +34,7 @@ def clipes(clipes_process):
 def run_of(clipes, store, name):
     """Return the content of metrics.json, and (stage, shard) -> artifact, of a completed run."""
     folder = clipes.folder / store / "runs" / name
-    status = pq.read_table(folder / "status.parquet").to_pylist()
+    status = RunFiles(str(clipes.folder / store), name).read_status()
     artifacts = {(row["stage"], row["shard"]): row["artifact"] for row in status if row["stage"] != "manifest"}
     return json.loads((folder / "metrics.json").read_text()), artifacts
 

@@ -4,12 +4,12 @@ import io
 import json
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from support.commands import settings
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.run_files import RunFiles
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -31,8 +31,7 @@ def run_file(clipes, file):
 
 
 def rows_of(clipes, stage):
-    status = pq.read_table(run_file(clipes, "status.parquet")).to_pylist()
-    for row in status:
+    for row in RunFiles(store_of(clipes).uri, "voc12").read_status():
         if row["stage"] == stage:
             yield from store_of(clipes).read_rows(row["artifact"])
 

@@ -59,7 +59,7 @@ def plain_facts(
     files.write_table(MANIFEST_FILE, manifest_table({0: photos}))
     files.write_table(EVALUATION_FILE, manifest_table({0: evaluation}))
     files.write_table(REJECTS_FILE, rejects_table(rejects))
-    files.write_table(STATUS_FILE, status_table(ledger_of(*records)))
+    files.write_table(STATUS_FILE, status_table(ledger_of(*records), files.store_uri))
     if metrics is not None:
         files.write_json(METRICS_FILE, metrics)
     status = read_run(str(folder), "plain")

@@ -7,11 +7,13 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
+from support.run_contents import RUN
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 from clipes_core.config.run import RunConfig
 
 
@@ -62,8 +64,8 @@ def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
         vocabulary = load_vocabulary(config.dataset.classes)
         names = [entry.name for entry in vocabulary.classes]
         save_segmenter(weights_uri(uri), small_config(), model.state_dict(), names, vocabulary.palette)
-    run = {"name": config.name, "state": "completed", "config": config.model_dump(mode="json")}
+    run = {**RUN, "name": config.name, "state": "completed", "config": config.model_dump(mode="json")}
     files.write_json("run.json", run)
     shards = [{"stage": "masks", "artifact": "x"}, {"stage": "segmenter", "artifact": uri if model else None}]
-    files.write_table("status.parquet", pa.Table.from_pylist(shards))
+    files.write_table("status.parquet", pa.Table.from_pylist(shards, schema=STATUS_SCHEMA))
     return weights_uri(uri)

@@ -16,6 +16,8 @@ from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
+from clipes.tasks.storage.layout import location_in
+from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 
 REPORTED_PACKAGES = (
     "clipes",
@@ -40,18 +42,6 @@ MANIFEST_SCHEMA = pa.schema(
         ("shard", pa.int32()),
         ("truth_uri", pa.string()),
         ("truth_fingerprint", pa.string()),
-    ]
-)
-STATUS_SCHEMA = pa.schema(
-    [
-        ("stage", pa.string()),
-        ("shard", pa.int32()),
-        ("state", pa.string()),
-        ("images", pa.int64()),
-        ("errors", pa.int64()),
-        ("seconds", pa.float64()),
-        ("attempt", pa.int32()),
-        ("artifact", pa.string()),
     ]
 )
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
@@ -96,9 +86,13 @@ def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
 
 
-def status_table(ledger: Ledger) -> pa.Table:
-    """Return the content of status.parquet: one row per shard, with its state."""
-    return pa.Table.from_pylist([asdict(status) for status in ledger.statuses()], schema=STATUS_SCHEMA)
+def status_table(ledger: Ledger, store_uri: str) -> pa.Table:
+    """Return the content of status.parquet: one row per shard, with its state.
+
+    Locations of artifacts are relative to the store, so that the store can be moved or copied.
+    """
+    rows = [{**asdict(each), "artifact": location_in(store_uri, each.artifact)} for each in ledger.statuses()]
+    return pa.Table.from_pylist(rows, schema=STATUS_SCHEMA)
 
 
 def rejects_table(rejects: Iterable[Reject]) -> pa.Table:

@@ -80,7 +80,7 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
-        self._files.write_table(STATUS_FILE, status_table(self.ledger))
+        self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri))
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome of the run; retry up to `execution.retries` times.
@@ -136,7 +136,12 @@ def record_choice(run: PreparedRun) -> None:
 
 
 def _run_json(files: RunFiles, run: PreparedRun) -> dict[str, Any]:
-    return files.read_json(RUN_JSON) or run_json(run)
+    """Return the content of run.json; if it is missing or damaged, make it again."""
+    try:
+        return files.read_run() or run_json(run)
+    except ArtifactError as exc:
+        logger.warning("%s", exc)
+        return run_json(run)
 
 
 @contextmanager

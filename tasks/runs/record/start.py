@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.record.contents import manifest_table, run_json
+from clipes.tasks.runs.record.contents import manifest_table, run_json, time_now
 from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
     EVALUATION_FILE,
@@ -28,7 +28,7 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
-from clipes_core.errors import ConfigError, RunBusyError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
 FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
@@ -52,7 +52,7 @@ def claimed_run_name(run: PreparedRun) -> Iterator[Claim]:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    RunFiles(run.store.uri, run.config.name).read_json(RUN_JSON)  # reports a store that is missing or refuses access
+    RunFiles(run.store.uri, run.config.name).find(RUN_JSON)  # reports a store that is missing or refuses access
     name = run.config.name
     with claimed(claims_uri(run.store.uri, "run", name), f"run {name}", ADVICE) as claim:
         wait_for_gc(run.store.uri)
@@ -91,17 +91,32 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
         TransientError: the store does not answer.
     """
     files = RunFiles(run.store.uri, run.config.name)
-    last = files.read_json(RUN_JSON)
+    if run.reuse.verify:
+        _report_damage(files)
     changed: tuple[str, ...] = ()
-    if last is not None:
-        _check_not_running(files, last)
-        changed = _archive_if_changed(run, files, last)
+    try:
+        last = files.read_run()
+    except ArtifactError as exc:
+        logger.warning("%s. The files of that run are now in %s", exc, files.archive(time_now(), FILES))
+    else:
+        if last is not None:
+            _check_not_running(files, last)
+            changed = _archive_if_changed(run, files, last)
     files.write_json(RUN_JSON, {**run_json(run), "claim": claim})  # first, so that no stated end lacks its other files
     files.remove(FILES_OF_SOME_RUNS)
     files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     if run.inputs.evaluation:
         files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation))
     return changed
+
+
+def _report_damage(files: RunFiles) -> None:
+    """Warn of each damaged file of the last run of this name. The run replaces all of these files."""
+    for file in FILES:
+        try:
+            files.check(file)
+        except BrokenArtifactError as broken:
+            logger.warning("%s %s: clipes rewrites it", broken.uri, broken.reason)
 
 
 def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from support.claimers import collect_slowly
 from support.prepared import prepare_ranking, prepare_run
+from support.run_contents import RUN
 from support.small_runs import TINY_NETWORK, make_all_shards
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
 from clipes.tasks.machine.processes import started_at
-from clipes.tasks.runs.record.contents import STATUS_SCHEMA
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -26,6 +26,7 @@ from clipes.tasks.storage.claims import Holder, machine_id, take_claim
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, weights_uri
 from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
 A, B = "a" * 16, "b" * 16
@@ -54,7 +55,7 @@ def artifact(store, stage, stage_key=A, shard=0):
 
 def run(store, name="voc12", state="completed", artifacts=None, **said):
     """Write the files of a run; write its status only if `artifacts` is given."""
-    begun = {"state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
+    begun = {**RUN, "state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
     files = RunFiles(store.uri, name)
     files.write_json("run.json", {**begun, **said})
     if artifacts is not None:
@@ -165,7 +166,7 @@ def test_garbage_is_counted_and_removed_by_stage(store):
 def test_a_broken_run_json_stops_the_search_for_garbage(store, content):
     artifact(store, "cams")
     run(store, "good", artifacts=[])
-    RunFiles(store.uri, "odd").write_text("run.json" if content else "metrics.json", content or "{}")
+    RunFiles(store.uri, "odd").write_bytes("run.json" if content else "metrics.json", (content or "{}").encode())
     message = f"nothing was deleted, because .* run odd uses are unknown .*, or remove {store.uri}/runs/odd$"
     with pytest.raises(ArtifactError, match=message):
         find_garbage(store.uri, HOUR, time.time() + DAY)

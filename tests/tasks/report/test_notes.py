@@ -5,12 +5,12 @@ import pytest
 from support.ledger_records import reject
 from support.plain_reports import class_scores, plain_facts
 from support.plain_runs import photo
+from support.run_contents import TRAINING
 
 from clipes.tasks.report.notes import RESUME, Note, headline, notes, state_of
 from clipes.tasks.report.photo_counts import PhotoCounts
 
 PHOTOS = photo("a", (1,)), photo("b", (2,))
-TRAINING = {"reads": {"unusable_photos": []}}
 EVALUATION = {"evaluation": {"split": "val"}}
 
 

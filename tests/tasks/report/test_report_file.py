@@ -17,7 +17,7 @@ from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import RunBusyError, StageError, UsageError
+from clipes_core.errors import ArtifactError, RunBusyError, StageError, UsageError
 
 
 def truth_of(tiny, name, ids):
@@ -257,12 +257,29 @@ def test_broken_artifacts_are_reported_and_the_others_are_shown(tiny, reported, 
         tiny.add(name)
     reported()
     run = prepare_run(tiny.config(), "mask_scores")
+    Path(run_files(run).uri("report.html")).unlink()
     shutil.rmtree(tiny.folder / "store" / "artifacts" / "masks")
     page = report_of(run)
     assert "This report lacks the content of 1 file that could not be read." in notes(page)
     assert "is missing: run again; clipes will rebuild it" in notes(page)
     assert len(cards(page)) == 6
     assert "Pseudo mask" not in titles(page)
+
+
+@pytest.mark.parametrize("lost", ["store/artifacts/masks/*/*.parquet", "?.png"])
+def test_a_report_never_replaces_a_better_one(tiny, reported, lost):
+    for name in "ab":
+        tiny.add(name)
+    reported()
+    run = prepare_run(tiny.config(), "mask_scores")
+    page = Path(run_files(run).uri("report.html"))
+    better = page.read_bytes()
+    for path in tiny.folder.glob(lost):
+        path.unlink()
+
+    with pytest.raises(ArtifactError, match=r"report\.html was not replaced, because .* the first is .+"):
+        write_report(run.config.store, "tiny")
+    assert page.read_bytes() == better
 
 
 def test_a_running_run_has_a_report_of_its_progress(tiny):
@@ -279,7 +296,7 @@ def test_a_run_whose_process_has_died_is_interrupted(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "masks")
     start_run(run, 1)
-    begun = run_files(run).read_json("run.json")
+    begun = run_files(run).read_run()
     run_files(run).write_json("run.json", {**begun, "host": "elsewhere"})
     page = report_of(run)
     assert page.one("h1").text == "tiny interrupted"
@@ -313,7 +330,7 @@ def test_a_run_of_an_earlier_version_is_refused(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     start_run(run, 1)
-    begun = run_files(run).read_json("run.json")
+    begun = run_files(run).read_run()
     del begun["vocabulary"]
     run_files(run).write_json("run.json", begun)
     with pytest.raises(UsageError, match=r"^run tiny was written by an earlier version of clipes: run it again"):
@@ -355,7 +372,7 @@ def test_no_report_is_written_for_a_run_of_another_live_process(tiny):
     tiny.add("a")
     run = prepare_run(tiny.config(), "manifest")
     start_run(run, 1)
-    begun = run_files(run).read_json("run.json")
+    begun = run_files(run).read_run()
     run_files(run).write_json("run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
     with pytest.raises(RunBusyError), report_run(run):
         pytest.fail("must not begin")

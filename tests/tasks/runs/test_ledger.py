@@ -12,7 +12,7 @@ from clipes_core.errors import ErrorKind, StageError, TransientError, UpstreamEr
 
 
 def rows(ledger):
-    return status_table(ledger).to_pylist()
+    return status_table(ledger, "/store").to_pylist()
 
 
 def test_a_shard_is_running_then_completed():
@@ -31,7 +31,7 @@ def test_a_shard_is_running_then_completed():
         "errors": 0,
         "seconds": 2.0,
         "attempt": 1,
-        "artifact": "/store/cams-3.parquet",
+        "artifact": "cams-3.parquet",
     }
 
 
@@ -98,7 +98,7 @@ def test_an_incomplete_shard_has_failed_and_keeps_its_artifact():
 
     (row,) = rows(ledger)
     assert (row["state"], row["images"], row["errors"]) == ("failed", 10, 2)
-    assert row["artifact"] == "/store/cams-0.parquet"
+    assert row["artifact"] == "cams-0.parquet"
     with pytest.raises(StageError, match="cams shard 0: b is network"):
         check_shards(ledger)
 
@@ -182,7 +182,7 @@ def test_many_threads_may_write_at_once():
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        assert summaries(ledger, ["cams"]).get("cams") is None or status_table(ledger).num_rows <= 400
+        assert summaries(ledger, ["cams"]).get("cams") is None or status_table(ledger, "/store").num_rows <= 400
     for thread in threads:
         thread.join()
 

@@ -8,8 +8,10 @@ from clipes.tasks.storage.layout import (
     checkpoints_uri,
     history_folder,
     is_temporary,
+    location_in,
     run_uri,
     temporary_name,
+    uri_in,
     weights_uri,
 )
 
@@ -60,3 +62,12 @@ def test_a_temporary_name_is_unique_and_recognised():
     assert is_temporary(f"/store/runs/voc12/{first}")
     assert not is_temporary("/store/runs/voc12/run.json")
     assert not is_temporary("/store/runs/voc12/.mine.tmp")
+
+
+@pytest.mark.parametrize("store", ["/data/store", "/data/store/", "s3://bucket/a", "memory://x", "/artifacts/a/runs"])
+@pytest.mark.parametrize("moved", ["/copy", "s3://other"])
+def test_a_file_is_found_after_its_store_moved(store, moved):
+    for uri in (artifact_uri(store, KEY), run_uri(store, "runs", "manifest.parquet")):
+        location = location_in(store, uri)
+        assert not location.startswith(("/", "s3:", "memory:"))
+        assert uri_in(moved, location) == uri_in(moved, uri) == f"{moved}/{location}"

@@ -1,9 +1,12 @@
+import json
 import pickle
+import re
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 import pytest
+from support.run_contents import RUN, SCORES
 
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
@@ -15,6 +18,18 @@ def files(place):
     return RunFiles(place, "my run")
 
 
+def content(files, file):
+    fs, path = fsspec.core.url_to_fs(files.uri(file))
+    return fs.cat_file(path)
+
+
+def write(files, file, value):
+    """Write a JSON file without a seal, as earlier versions of clipes did."""
+    fs, path = fsspec.core.url_to_fs(files.uri(file))
+    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    fs.pipe_file(path, json.dumps(value).encode())
+
+
 def names(files):
     """Return the names of all files of a store, including temporary ones."""
     fs, folder = fsspec.core.url_to_fs(files.store_uri)
@@ -22,44 +37,46 @@ def names(files):
 
 
 def test_written_files_can_be_read(files):
-    value = {"name": "läuf", "keys": [1, None, 0.5], "nested": {"ä": True}}
+    value = {**RUN, "name": "läuf", "nested": {"ä": [True, None, 0.5]}}
+    metrics = {"prompts": {"best": "a {}."}, "pseudo_mask": SCORES}
     table = pa.table({"image_id": ["ä", "b"], "class_ids": [[1], []]})
 
     files.write_json("run.json", value)
+    files.write_json("metrics.json", metrics)
     files.write_table("status.parquet", table)
 
-    assert files.read_json("run.json") == value
+    assert (files.read_run(), files.read_metrics()) == (value, metrics)
     assert files.read_table("status.parquet").to_pydict() == table.to_pydict()
-    assert names(files) == ["run.json", "status.parquet"]
+    assert names(files) == ["metrics.json", "run.json", "status.parquet"]
     assert list_runs(files.store_uri) == ["my run"]
 
 
-def test_text_is_written_in_utf_8_and_replaces_the_old_text(files):
-    files.write_text("report.html", "alt")
-    files.write_text("report.html", "neu: ä\n")
-    fs, path = fsspec.core.url_to_fs(files.uri("report.html"))
-    assert fs.cat_file(path) == "neu: ä\n".encode()
+def test_a_page_is_written_in_utf_8_with_a_seal_and_replaces_the_old_page(files):
+    files.write_html("report.html", "alt")
+    files.write_html("report.html", "neu: ä\n")
+    assert re.fullmatch("neu: ä\n<!-- clipes-sha256:[0-9a-f]{64} -->\n", content(files, "report.html").decode())
+    files.check("report.html")
     assert names(files) == ["report.html"]
 
 
 def test_run_json_is_readable_text(files):
     files.write_json("run.json", {"name": "läuf"})
-    fs, path = fsspec.core.url_to_fs(files.uri("run.json"))
-    assert fs.cat_file(path).decode() == '{\n  "name": "läuf"\n}\n'
+    start, seal = '{\n  "name": "läuf",\n  "seal": "clipes-sha256:', '[0-9a-f]{64}"\n}\n'
+    assert re.fullmatch(re.escape(start) + seal, content(files, "run.json").decode())
 
 
 def test_a_value_that_json_cannot_represent_leaves_the_old_file(files):
-    files.write_json("metrics.json", {"miou": 0.5})
+    files.write_json("metrics.json", {"pseudo_mask": SCORES})
 
     with pytest.raises(ValueError, match="nan"):
-        files.write_json("metrics.json", {"miou": float("nan")})
+        files.write_json("metrics.json", {"pseudo_mask": {**SCORES, "miou": float("nan")}})
 
-    assert files.read_json("metrics.json") == {"miou": 0.5}
+    assert files.read_metrics() == {"pseudo_mask": SCORES}
     assert names(files) == ["metrics.json"]
 
 
 def test_a_run_without_files_has_no_run_json(files):
-    assert files.read_json("run.json") is None
+    assert files.read_run() is None
     assert files.find("run.json") is None
     assert list_runs(files.store_uri) == []
 
@@ -69,8 +86,72 @@ def test_a_truncated_run_json_is_an_error(files):
     fs, path = fsspec.core.url_to_fs(files.uri("run.json"))
     fs.pipe_file(path, b'{"name": "a')
 
-    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): delete this file and run again"):
-        files.read_json("run.json")
+    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): run again; clipes will rewrite it"):
+        files.read_run()
+
+
+@pytest.mark.parametrize("file", ["run.json", "metrics.json", "report.html", "status.parquet"])
+def test_a_flipped_bit_in_any_byte_is_found_or_harmless(files, file):
+    metrics = {"pseudo_mask": SCORES}
+    files.write_json("run.json", RUN)
+    files.write_json("metrics.json", metrics)
+    files.write_html("report.html", "<p>ä</p>")
+    files.write_table("status.parquet", pa.table({"stage": ["masks"]}))
+    whole, fs, path = content(files, file), *fsspec.core.url_to_fs(files.uri(file))
+    mark = whole.index(b"clipes-sha256:")
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        fs.pipe_file(path, bytes(damaged))
+        if mark <= position < mark + 14:  # without its seal, the file counts as a file of an earlier version
+            continue
+        with pytest.raises(BrokenArtifactError, match=re.escape(f"{files.uri(file)} cannot be read (")):
+            files.check(file)
+        reads = {"run.json": files.read_run, "metrics.json": files.read_metrics}
+        with pytest.raises(ArtifactError):
+            reads.get(file, lambda: files.check(file))()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"state": None},
+        {"started": "yesterday"},
+        {"started": "../.."},
+        {"pid": "12"},
+        {"photos": 1.5},
+        {"config": []},
+        {"stage_keys": {"masks": 1}},
+        {"versions": "1.0"},
+    ],
+    ids=str,
+)
+def test_a_run_json_of_another_shape_is_an_error_that_names_the_entry(files, changed):
+    write(files, "run.json", {**RUN, **changed})
+    (name,) = changed
+    with pytest.raises(ArtifactError, match=rf"run\.json is not the file that clipes wrote \({name}.*\): run again"):
+        files.read_run()
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3, {}, {**RUN, "host": 3}])
+def test_json_that_is_not_a_run_is_an_error(files, value):
+    write(files, "run.json", value)
+    with pytest.raises(ArtifactError, match="is not the file that clipes wrote"):
+        files.read_run()
+
+
+@pytest.mark.parametrize("value", [[], {"pseudo_mask": {}}, {"stages": []}, {"stages": {"masks": {"images": "3"}}}])
+def test_metrics_of_another_shape_are_an_error(files, value):
+    write(files, "metrics.json", value)
+    with pytest.raises(ArtifactError, match=r"metrics\.json is not the file that clipes wrote"):
+        files.read_metrics()
+
+
+def test_files_of_an_earlier_version_have_no_seal_and_are_read(files):
+    write(files, "run.json", RUN)
+    assert files.read_run() == RUN
+    files.check("run.json")
+    files.check("metrics.json")
 
 
 def test_archived_files_are_moved_to_the_history_of_the_run(files):
@@ -80,7 +161,7 @@ def test_archived_files_are_moved_to_the_history_of_the_run(files):
     files.archive("2026-11-22", ["run.json", "metrics.json", "status.parquet"])
 
     assert files.find("run.json") is None
-    assert files.read_json("history/2026-11-22/metrics.json") == {"file": "metrics.json"}
+    assert json.loads(content(files, "history/2026-11-22/metrics.json"))["file"] == "metrics.json"
     assert names(files) == ["metrics.json", "run.json"]
     assert list_runs(files.store_uri) == ["my run"]
 
@@ -109,15 +190,15 @@ def test_rows_of_a_table_are_read_or_reported_missing(files):
 
 
 def test_removed_files_no_longer_exist(files):
-    files.write_text("a", "1")
-    files.write_text("b", "2")
+    files.write_bytes("a", b"1")
+    files.write_bytes("b", b"2")
     files.remove(["a", "c"])
     assert names(files) == ["b"]
 
 
 def test_run_files_can_be_sent_to_another_process(files):
-    files.write_json("run.json", {"name": "my run"})
-    assert pickle.loads(pickle.dumps(files)).read_json("run.json") == {"name": "my run"}
+    files.write_json("run.json", RUN)
+    assert pickle.loads(pickle.dumps(files)).read_run() == RUN
 
 
 def test_a_store_below_a_file_is_an_error(tmp_path):
@@ -126,6 +207,6 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
 
     told = r"run\.json cannot be used \(.*Not a directory.*\); repair it or choose another location"
     with pytest.raises(StorageError, match=told):
-        files.read_json("run.json")
+        files.read_run()
     with pytest.raises(StorageError, match=told):
         files.write_json("run.json", {})

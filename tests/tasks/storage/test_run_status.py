@@ -19,7 +19,7 @@ def folder_of(run):
 
 def change_run_json(run, **values):
     """Change entries of run.json."""
-    begun = run_files(run).read_json("run.json")
+    begun = run_files(run).read_run()
     run_files(run).write_json("run.json", {**begun, **values})
 
 

@@ -13,8 +13,7 @@ from support.small_runs import make_run
 
 from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.export.run_masks import Exported
-from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.run_files import list_runs
+from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import ArtifactError, PhotoError, StageError, UsageError
 
 
@@ -44,6 +43,25 @@ def test_every_mask_is_written_with_the_palette_of_voc(scenes_run, scenes_made, 
             assert (np.array(image) == ids(row["mask_png"])).all()
     exported = tmp_path / "out" / "scene_00.png"
     assert palette(exported) == palette(scene_photos / "SegmentationClass" / "scene_00.png")
+
+
+def test_the_masks_of_a_moved_store_are_exported_from_its_new_place(tiny, run_of, tmp_path):
+    tiny.add("a")
+    store, name = run_of()
+    export_run("voc", store, name, str(tmp_path / "before"), ignore_below=0)
+    shutil.move(store, tmp_path / "moved")
+
+    export_run("voc", str(tmp_path / "moved"), name, str(tmp_path / "after"), ignore_below=0)
+    assert (tmp_path / "after" / "a.png").read_bytes() == (tmp_path / "before" / "a.png").read_bytes()
+
+
+def test_a_copied_store_is_read_instead_of_its_original(tiny, run_of, tmp_path):
+    tiny.add("a")
+    store, name = run_of()
+    shutil.copytree(store, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "artifacts")
+    with pytest.raises(ArtifactError, match=f"^{tmp_path}/copy/artifacts/masks/.+ is missing"):
+        export_run("voc", str(tmp_path / "copy"), name, str(tmp_path / "out"), ignore_below=0)
 
 
 def test_pixels_below_the_threshold_become_255(scenes_run, scenes_made, tmp_path):
@@ -148,11 +166,7 @@ def test_colours_are_those_of_the_run_even_if_its_vocabulary_is_deleted(tiny, ru
 def test_an_id_that_points_outside_the_target_is_never_written(tiny, run_of, tmp_path, image_id):
     tiny.add("a")
     store, name = run_of()
-    (row,) = (
-        row
-        for row in ArtifactStore(store).read(f"{store}/runs/{name}/status.parquet").to_pylist()
-        if row["stage"] == "masks"
-    )
+    (row,) = (row for row in RunFiles(store, name).read_status() if row["stage"] == "masks")
     path = row["artifact"].removeprefix("file://")
     table = pq.read_table(path)
     forged = table.set_column(0, "image_id", pa.array([image_id]))

@@ -11,6 +11,7 @@ from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.storage.layout import EVALUATION_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 from clipes_core.errors import StageError
 
 
@@ -27,7 +28,7 @@ def evaluated(tiny, run_of):
         store_uri, name = run_of(until="cams", evaluation=evaluation)
         files, uri = RunFiles(store_uri, name), f"{tiny.folder}/scores.parquet"
         pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
-        status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}])
+        status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}], schema=STATUS_SCHEMA)
         files.write_table(STATUS_FILE, status)
         files.write_table(EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
         return store_uri, name

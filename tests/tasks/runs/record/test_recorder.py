@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import threading
@@ -140,8 +139,7 @@ def test_scores_are_recorded_with_the_names_of_the_classes(scenes_made):
         write_down(record, scenes_made)
 
     metrics = record.summary().metrics
-    written = json.loads((folder_of(scenes_made.run) / "metrics.json").read_text())
-    assert metrics == written
+    assert metrics == run_files(scenes_made.run).read_metrics()
     assert list(metrics) == ["centre_box", "initial_cam", "pseudo_mask", "refined_cam", "stages"]
     for what in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask"):
         scores = metrics[what]
@@ -185,11 +183,11 @@ def test_the_status_is_written_during_the_run(prepared, monkeypatch):
 def test_a_chosen_template_is_recorded_without_changing_the_config(prepared):
     run = prepared(prompts={"template": "auto"})
     with record_run(run) as record:
-        begun = run_files(run).read_json("run.json")
+        begun = run_files(run).read_run()
         chosen = run.with_inputs(run.inputs.with_template("a {}."))
         record_choice(chosen)
         record.findings["prompts"] = {"template": "a {}."}
-    ended = run_files(run).read_json("run.json")
+    ended = run_files(run).read_run()
 
     assert (begun["template"], list(begun["stage_keys"])) == (None, ["candidate_texts", "embeddings", "prompts"])
     assert (ended["template"], ended["state"]) == ("a {}.", "completed")

@@ -1,12 +1,15 @@
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.damage import flip
 from support.prepared import prepare_ranking
 from support.small_runs import run_files
 
+from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
@@ -76,6 +79,39 @@ def test_changed_keys_are_returned_and_the_old_files_archived(prepared):
     assert left == {"run.json", "manifest.parquet", "history"}
 
 
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"name": "tiny"}', b"\xff\xfe"])
+def test_a_run_with_a_damaged_run_json_starts_again_and_keeps_the_old_files(prepared, caplog, damage):
+    run = prepared()
+    with record_run(run):
+        pass
+    run_files(run).write_bytes("run.json", damage)
+    files = {path.name: path.read_bytes() for path in folder_of(run).iterdir()}
+
+    assert start_run(run, 1) == ()
+
+    (history,) = (folder_of(run) / "history").iterdir()
+    assert {path.name: path.read_bytes() for path in history.iterdir()} == files
+    assert run_files(run).read_run()["state"] == "running"
+    (message,) = caplog.messages
+    assert message.startswith(f"{run_files(run).uri('run.json')} is not ")
+    assert message.endswith(f"The files of that run are now in history/{history.name}")
+
+
+def test_verify_reports_each_damaged_file_of_the_last_run(prepared, caplog):
+    run = prepared()
+    with record_run(run):
+        run_files(run).write_html("report.html", "<p>good</p>")
+    damaged = ("manifest.parquet", "metrics.json", "report.html")
+    for name in damaged:
+        flip(folder_of(run) / name, 5)
+
+    start_run(replace(run, reuse=Reuse(verify=True)), 1)
+
+    assert sorted(caplog.messages) == [
+        f"{run_files(run).uri(name)} cannot be read (it fails its checksum): clipes rewrites it" for name in damaged
+    ]
+
+
 def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
     (tiny.folder / "store").write_text("no folder")
     with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); repair it"):
@@ -92,7 +128,7 @@ def test_changed_candidates_archive_the_ranking(tiny, prepared):
     assert start_run(same, 1) == ()
     assert run_files(first).find("prompts.png") is None  # a run first removes the files it will write
     assert start_run(other, 1) == ("candidates",)
-    assert run_files(first).read_json("run.json")["template"] is None
+    assert run_files(first).read_run()["template"] is None
 
 
 def test_a_run_of_an_older_version_with_fewer_keys_is_not_archived(prepared):
@@ -100,7 +136,7 @@ def test_a_run_of_an_older_version_with_fewer_keys_is_not_archived(prepared):
     run = prepared()
     start_run(run, 1)
     files = RunFiles(run.store.uri, "tiny")
-    last = files.read_json("run.json")
+    last = files.read_run()
     del last["config"]["execution"]["runner"]
     del last["config"]["crf"]["backend"]
     files.write_json("run.json", last)

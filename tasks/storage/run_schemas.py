@@ -1,0 +1,157 @@
+"""The shape of run.json, metrics.json and status.parquet, with which clipes checks these files when it reads them."""
+
+from datetime import datetime
+from typing import Annotated, Any, NotRequired
+
+import pyarrow as pa
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from clipes_core.errors import ArtifactError
+
+
+def _iso_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_iso_time)]  # ISO 8601
+STRICT = ConfigDict(strict=True, extra="allow")
+
+
+STATUS_SCHEMA = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("shard", pa.int32()),
+        ("state", pa.string()),
+        ("images", pa.int64()),
+        ("errors", pa.int64()),
+        ("seconds", pa.float64()),
+        ("attempt", pa.int32()),
+        ("artifact", pa.string()),
+    ]
+)
+
+
+class RunJson(TypedDict):
+    """The entries of run.json that clipes reads. Entries that earlier versions did not write are not required."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    name: str
+    state: str
+    started: Time
+    finished: Time | None
+    error: str | None
+    until: str
+    host: str
+    pid: int
+    pid_started: float | None
+    model_digest: str
+    precision: str
+    template: NotRequired[str | list[str] | None]
+    candidates: NotRequired[list[Any]]
+    stage_keys: dict[str, str]
+    photos: int
+    rejected: int
+    versions: dict[str, str]
+    config: dict[str, Any]
+    vocabulary: NotRequired[dict[str, Any]]
+    claim: NotRequired[int]
+
+
+class ScoresJson(TypedDict):
+    """The scores of one kind of prediction."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    miou: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    fwiou: float
+    class_iou: dict[str, float | None]
+    background_power: float | None
+    images: int
+
+
+class ReadsJson(TypedDict):
+    """The statistics of the files that a training read."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    local: int
+    hit: int
+    fetched: int
+    fetched_mb: float
+    read_seconds: float
+
+
+class TrainingJson(TypedDict):
+    """The statistics of a training."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    iterations: int
+    resumed_at: int
+    iterations_per_second: float | None
+    waited_seconds: float
+    photos: int
+    photos_without_mask: int
+    parameters: int
+    precision: str
+    processes: int
+    device: str
+    peak_memory_mib: int
+    peak_gpu_memory_mib: int | None
+    kept_fraction: float
+    best_miou: float | None
+    best_iteration: int | None
+    reads: ReadsJson
+
+
+class StageJson(TypedDict):
+    """The counts of a stage."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    images: int
+    shards: int
+    cached_shards: int
+    computed_shards: int
+    failed_shards: int
+    copied_rows: int
+    wall_seconds: float
+    busy_seconds: float
+
+
+class MetricsJson(TypedDict, total=False):
+    """The entries of metrics.json that clipes reads."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    centre_box: ScoresJson
+    initial_cam: ScoresJson
+    refined_cam: ScoresJson
+    pseudo_mask: ScoresJson
+    segmenter: ScoresJson
+    training: TrainingJson
+    stages: dict[str, StageJson]
+
+
+RUN_SHAPE: TypeAdapter[Any] = TypeAdapter(RunJson)
+METRICS_SHAPE: TypeAdapter[Any] = TypeAdapter(MetricsJson)
+
+
+def check_shape(uri: str, value: Any, shape: TypeAdapter[Any]) -> None:
+    """Check that the content of a JSON file has the expected entries.
+
+    Args:
+        uri: URI of the file, for the error message.
+        value: content of the file.
+        shape: RUN_SHAPE or METRICS_SHAPE.
+
+    Raises:
+        ArtifactError: an entry is missing or has an unexpected value.
+    """
+    try:
+        shape.validate_python(value)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the content"
+        raise ArtifactError(
+            f"{uri} is not the file that clipes wrote ({where}: {first['msg']}): run again; clipes will rewrite it"
+        ) from exc
