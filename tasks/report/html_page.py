@@ -56,6 +56,7 @@ def page(facts: RunFacts) -> str:
     filters = {"percent": _percent, "points": _points, "moment": _moment, "duration": _duration}
     environment.filters.update(filters, colour=_colour(facts))
     state, tone = state_of(facts)
+    gallery, segmenter = _gallery(facts), _segmenter(facts)  # before the notes, which name unreadable files
     shown = {class_id for photo in facts.listed.chosen.values() for class_id in photo.class_ids}
     return environment.get_template("report.html.jinja").render(
         run=facts.status.run,
@@ -68,11 +69,11 @@ def page(facts: RunFacts) -> str:
         classes=ranked_classes(facts),
         ranked_by=ranked_by(facts),
         confidence=_confidence(facts),
-        segmenter=_segmenter(facts),
         stages=_stages(facts),
         rejects=facts.rejects,
         listed_rejects=LISTED_REJECTS,
-        gallery=_gallery(facts),
+        gallery=gallery,
+        segmenter=segmenter,
         shown_classes=sorted(shown),
         names=["background", *(entry.name for entry in facts.vocabulary.classes)],
         config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),

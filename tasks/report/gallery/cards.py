@@ -75,6 +75,7 @@ def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> 
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image), ()
     except PhotoError as error:
+        facts.artifacts.unreadable[photo.uri] = f"{photo.uri}: {error.reason}"
         return grey_canvas(size_hw), (f"the photo cannot be shown: {error.reason}",)
 
 
