@@ -1,6 +1,7 @@
 """A cache on the local disk for files, or parts of files, from other hosts."""
 
 import fcntl
+import hashlib
 import logging
 import math
 import os
@@ -28,6 +29,7 @@ GB = 10**9
 INDEX_TIMEOUT_S = 10.0  # longest wait for the lock of the cache's index, which is normally held for milliseconds
 PAUSE_S = 60.0  # how long the cache is bypassed after a failure
 LOCK_FILES = 256
+DIGEST = 32  # bytes of the SHA-256 in front of each cached file
 
 Source = Literal["local", "hit", "fetched"]
 Span = tuple[int, int]
@@ -52,10 +54,10 @@ class FileRead:
 class CachedFiles:
     """Reads files or parts of files. Data from other hosts is cached in a folder on the local disk.
 
-    A full cache evicts its least recently used entries. Several processes may share the folder: a file is fetched by
-    one process at a time. If the folder cannot be used, for example because the disk is full or read-only, the instance
-    reads from the stores directly, and tries the folder again after a minute. A warning is logged only the first time.
-    Instances can be pickled.
+    A full cache evicts its least recently used entries. A damaged entry is fetched again. Several processes may share
+    the folder: a file is fetched by one process at a time. If the folder cannot be used, for example because the disk
+    is full or read-only, the instance reads from the stores directly, and tries the folder again after a minute. A
+    warning is logged only the first time. Instances can be pickled.
 
     Args:
         folder: folder of the cache. It must be on a local disk, and writable only by this user. None:
@@ -123,7 +125,8 @@ class CachedFiles:
         if file is None:
             return None
         with file:
-            return file.read()
+            digest, data = file.read(DIGEST), file.read()
+        return data if digest == _digest(data) else None  # a damaged file is fetched again
 
     def _insert(self, key: str, data: bytes) -> None:
         if len(data) > self._cache.size_limit:
@@ -134,7 +137,7 @@ class CachedFiles:
                 limit,
             )
             return
-        self._cache.set(key, data)
+        self._cache.set(key, _digest(data) + data)
         if self._cache.volume() > self._cache.size_limit:
             self._cache.cull()
 
@@ -185,6 +188,10 @@ class _RawDisk(Disk):
 
     def fetch(self, _mode: int, filename: str, _value: Any, _read: bool) -> BinaryIO:
         return (Path(self._directory) / filename).open("rb")
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _key(uri: str, version: str, span: Span | None) -> str:

@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import multiprocessing
 import pickle
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
+from support.damage import flip
 from support.permissions import unprivileged
 
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
@@ -143,10 +145,10 @@ def test_an_evicted_file_is_fetched_again(server, files):
     assert sources(files, [uri]) == ["fetched"]
 
 
-def test_the_cache_folder_is_private_and_holds_plain_bytes(server, files):
+def test_the_cache_folder_is_private_and_holds_the_bytes_behind_their_checksum(server, files):
     sources(files, [f"{server.url}/7"])
     (kept,) = files.folder.rglob("*.val")
-    assert kept.read_bytes() == content(7)
+    assert kept.read_bytes() == hashlib.sha256(content(7)).digest() + content(7)
     assert files.folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -237,3 +239,14 @@ def test_a_missing_local_file_is_reported(tmp_path, files):
 def test_the_default_cache_folder_is_in_the_cache_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert CachedFiles().folder == tmp_path / "clipes" / "files"
+
+
+@pytest.mark.parametrize("position", [0, 31, 32, 5_000, -1])
+def test_a_damaged_entry_is_fetched_again(files, server, position):
+    uri = f"{server.url}/7"
+    assert sources(files, [uri]) == ["fetched"]
+    (entry,) = files.folder.rglob("*.val")
+    flip(entry, position)
+
+    assert sources(files, [uri, uri]) == ["fetched", "hit"]
+    assert files.read(uri, "1")[0] == content(7)
