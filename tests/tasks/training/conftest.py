@@ -43,6 +43,7 @@ def files(tmp_path):
 def run_with_masks(prepared, masked):
     """Return a recorded run of two photos of 64 x 48 px, with the masks in `masked`."""
     run = prepared(dataset={"exif": "apply"})
+    masked.uri = run.store.uri.removesuffix("/store")
     for shard, image_id in enumerate(("a", "d")):
         image = noise(shard, (48, 64))
         masked.add(image_id, row=mask_row(image_id, ids_of(image), confidence_of(image)), shard=shard)
