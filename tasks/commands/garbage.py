@@ -73,7 +73,7 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
         TransientError: the store does not answer.
     """
     # List the files before reading the runs: the list then has no files of runs that start in between.
-    files = [*list_below(artifacts_uri(store_uri)), *list_below(runs_uri(store_uri))]
+    files = [file for folder in (artifacts_uri, runs_uri, claims_uri) for file in list_below(folder(store_uri))]
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
     used: set[Use] = set()

@@ -136,6 +136,8 @@ def test_files_that_are_not_artifacts_are_kept(local):
 def test_partially_written_files_are_garbage_after_a_day(local):
     run(local, state="running", stage_keys={"cams": A})
     folders = [Path(artifact(local, "cams")).parent, Path(RunFiles(local.uri, "voc12").folder)]
+    folders.append(Path(claims_uri(local.uri, "run", "voc12")))
+    folders[-1].mkdir(parents=True)
     left = [folder / f".000-{A}.parquet.{uuid.uuid4().hex}.tmp" for folder in folders]
     for path in left:
         path.touch()
