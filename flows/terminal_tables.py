@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from clipes.tasks.runs.ledger import SHARD_STATES
@@ -37,7 +38,7 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
         table.add_row(title_of(plan.stage), *(str(count) for count in counts))
-    console.print(table)
+    _print_table(console, table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
 
@@ -65,9 +66,9 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
         speed = f"{rows / wall:.2f}" if rows and wall else ""
         counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
         table.add_row(title_of(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
-    console.print(table)
+    _print_table(console, table)
     if any(scored.key in metrics for scored in SCORED):
-        console.print(_scores_table(metrics))
+        _print_table(console, _scores_table(metrics))
     if "training" in metrics:
         console.print(_training_line(metrics["training"]))
     if PROMPTS.name in metrics:
@@ -94,7 +95,7 @@ def print_status(console: Console, status: RunStatus) -> None:
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
         table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
-    console.print(table)
+    _print_table(console, table)
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
@@ -103,7 +104,7 @@ def print_selection(console: Console, selection: "PromptSelection", verified: bo
 
     ranking, summary = selection.ranking, selection.summary
     rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
-    console.print(_template_table(("rank", "template", "sharpness"), rows))
+    _print_table(console, _template_table(("rank", "template", "sharpness"), rows))
     pooling = summary.metrics[PROMPTS.name]["pooling"]
     console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
     if selection.sample is not None:
@@ -119,7 +120,7 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
     table = _table("stage", "files", "MB")
     for count in counts:
         table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
-    console.print(table)
+    _print_table(console, table)
     console.print("deleted" if removed else "nothing is deleted yet; add --yes to delete")
 
 
@@ -128,7 +129,7 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
     table = _table("check", "works", "result", numbers=False)
     for finding in findings:
         table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
-    console.print(table)
+    _print_table(console, table)
     return all(finding.works for finding in findings)
 
 
@@ -160,6 +161,24 @@ def _scores_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table without cutting off a cell.
+
+    If the console is too narrow, the lines of the table are longer than the console, and the terminal wraps them.
+    """
+    needed = sum(_width(column) + 1 for column in table.columns)  # each column is followed by a blank
+    if needed > console.width:
+        table.width = needed
+    console.print(table)
+
+
+def _width(column: Column) -> int:
+    """Return the smallest width at which no cell of a column is cut off, and no word of the column is divided."""
+    cells = [str(column.header), *map(str, column.cells)]
+    parts = cells if column.no_wrap else [word for cell in cells for word in cell.split()]
+    return max(map(cell_len, parts), default=0)
+
+
 def _table(first: str, *others: str, numbers: bool = True) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
@@ -183,7 +202,8 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
         )
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
-    console.print(_template_table(("rank", "template", "sharpness", "initial", "p", "refined", "p"), rows))
+    columns = ("rank", "template", "sharpness", "initial", "p", "refined", "p")
+    _print_table(console, _template_table(columns, rows))
     console.print("initial, refined: mIoU of the initial and refined CAMs at the best background power p")
     for line in correlations(sample):
         console.print(f"sharpness against mIoU, {line}; the CLIP-ES paper expects a negative correlation")
@@ -193,7 +213,8 @@ def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Ta
     """Return a table of templates. Brackets in a template are printed as text, not read as rich's markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        table.add_column(column, justify="left" if column == "template" else "right", overflow="fold")
+        is_text = column == "template"
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

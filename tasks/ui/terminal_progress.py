@@ -1,4 +1,4 @@
-"""The progress of a run: bars if the output is a terminal, plain lines otherwise."""
+"""The progress of a run: bars if the output is a terminal that is wide enough, plain lines otherwise."""
 
 import sys
 import threading
@@ -10,12 +10,14 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 10.0
+TIMES, SHORTEST_BAR = len("0:00:00 00:00:00"), 10  # [columns of the terminal]
 
 
 @dataclass(frozen=True)
@@ -95,18 +97,25 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
         stream: stream to print to; standard error by default.
     """
     stream = stream or sys.stderr
-    show = _show_bars if stream.isatty() else _print_lines
+    show = _show_bars if stream.isatty() and _fits(totals, Console(file=stream).width) else _print_lines
     with in_background(lambda stop: show(totals, done, stop, stream), "progress"):
         yield
 
 
+def _fits(totals: Mapping[str, int], width: int) -> bool:
+    """Return whether a terminal of `width` columns shows bars without cutting off a count or a time."""
+    counts = max((len(f" {total}/{total} ") for total in totals.values()), default=0)
+    return max(map(len, totals), default=0) + 1 + SHORTEST_BAR + counts + TIMES <= width
+
+
 def _show_bars(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
+    whole = Column(no_wrap=True)  # on a narrow terminal, only the bar becomes shorter
     columns = (
-        TextColumn("{task.description:12}"),
+        TextColumn("{task.description:12}", table_column=whole),
         BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        MofNCompleteColumn(table_column=whole),
+        TimeElapsedColumn(table_column=whole),
+        TimeRemainingColumn(table_column=whole),
     )
     with Progress(*columns, console=Console(file=stream)) as progress:
         bars = {stage: progress.add_task(stage, total=total) for stage, total in totals.items()}

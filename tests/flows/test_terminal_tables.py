@@ -1,10 +1,30 @@
 import io
+import random
+import re
 
 import pytest
 from rich.console import Console
 
-from clipes.flows.terminal_tables import print_metrics, print_status
+from clipes.flows.prompt_selection import PromptSelection
+from clipes.flows.terminal_tables import (
+    print_findings,
+    print_garbage,
+    print_metrics,
+    print_plan,
+    print_selection,
+    print_status,
+)
+from clipes.tasks.commands.doctor import Finding
+from clipes.tasks.commands.garbage import GarbageCount
+from clipes.tasks.runs.dry_run import StagePlan
+from clipes.tasks.runs.pooled_scores import TemplateScore
+from clipes.tasks.runs.ranking import TemplateRanking
+from clipes.tasks.runs.ranking_record import ScoredSample
+from clipes.tasks.runs.record.recorder import RunSummary
+from clipes.tasks.stages.registry import all_names
 from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.evaluation.scored import SCORED
+from clipes_core.template_ranking import RankedTemplate
 
 COUNTS = {
     "images": 600,
@@ -73,3 +93,73 @@ def test_the_status_of_a_running_training_shows_iterations(console):
         "segmenter (iterations) 1 0 1 0 0 0 240",
         "segmenter_scores 1 1 0 0 0 0 0",
     ]
+
+
+def big(numbers):
+    """Draw a number of 6 to 12 digits and remember it, so that no two numbers are equal."""
+    drawn = random.Random(len(numbers)).randrange(10**5, 10**12)
+    numbers.append(str(drawn))
+    return drawn
+
+
+def exact(numbers, digits):
+    """Draw a large number with decimal places, and remember how a table shows it."""
+    drawn = big(numbers) + 0.75
+    numbers[-1] = f"{drawn:.{digits}f}"
+    return drawn
+
+
+def stage_counts(numbers):
+    counts = {key: big(numbers) for key in COUNTS if key not in ("computed_shards", "wall_seconds", "busy_seconds")}
+    return {**counts, "wall_seconds": exact(numbers, 1), "busy_seconds": exact(numbers, 1)}
+
+
+def plan(numbers):
+    plans = [StagePlan(stage, *(big(numbers) for _ in range(5))) for stage in all_names()]
+    return lambda console: print_plan(console, plans, verified=False)
+
+
+def metrics(numbers):
+    stages = {stage: stage_counts(numbers) for stage in all_names()}
+    scores = {each.key: {**SCORES, "miou": exact(numbers, 4), "images": big(numbers)} for each in SCORED}
+    return lambda console: print_metrics(console, {"stages": stages, **scores})
+
+
+def status(numbers):
+    run = {"name": "demo", "state": "running", "started": "now", "photos": big(numbers), "error": None}
+    shards = [{"stage": stage, "shard": 0, "state": "running", "images": big(numbers)} for stage in all_names()]
+    return lambda console: print_status(console, RunStatus(run, shards, None, 0, interrupted=False))
+
+
+def garbage(numbers):
+    counts = [GarbageCount("masks", big(numbers), 10**6 * big(numbers))]
+    numbers[-1] += ".0"
+    return lambda console: print_garbage(console, counts, removed=False)
+
+
+def findings(numbers):
+    found = [Finding("weights of the network", works=True, detail=f"{big(numbers)} of {big(numbers)} bytes read")]
+    return lambda console: print_findings(console, found)
+
+
+def selection(numbers):
+    ranked = tuple(
+        RankedTemplate(big(numbers), f"a photo of {{}} number {big(numbers)} .", exact(numbers, 5)) for _ in range(2)
+    )
+    scores = tuple(TemplateScore(exact(numbers, 4), 1, exact(numbers, 4), 2) for _ in range(2))
+    sample = ScoredSample(ranked, scores, photos=2, spearman_initial=0.5, spearman_refined=0.5)
+    best = {"pooling": "cls", "templates": 2, "sharpness": 0.5, "template": "a {}."}
+    chosen = PromptSelection(
+        RunSummary("demo", "store", 0, {"stages": {}, "prompts": best}), TemplateRanking(ranked, 1, 1), sample
+    )
+    return lambda console: print_selection(console, chosen, verified=False)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("table", [plan, metrics, status, garbage, findings, selection])
+def test_every_number_of_a_table_appears_whole_at_any_width(table, width):
+    numbers = []
+    show = table(numbers)
+    console = Console(file=io.StringIO(), width=width, soft_wrap=True, highlight=False)
+    show(console)
+    assert set(numbers) <= set(re.findall(r"\d+(?:\.\d+)?", console.file.getvalue()))

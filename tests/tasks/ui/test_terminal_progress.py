@@ -103,6 +103,13 @@ def test_a_bar_does_not_exceed_its_total(terminal):
     assert "9/9" in shown_on(terminal, {"cams": 9}, lambda _: Done(7, 5))
 
 
+@pytest.mark.parametrize("columns", [20, 40, 55, 60, 80])
+def test_every_count_appears_whole_on_a_terminal_of_any_width(terminal, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    seen = shown_on(terminal, {"segmenter_scores": 8278312}, counted(segmenter_scores=4139156))
+    assert re.search(r"\b4139156\b.*\b8278312\b", seen)
+
+
 def test_only_rows_computed_in_this_run_count_for_the_speed():
     masks = StageProgress("masks", 600, 100.0)
     assert updated(masks, (110, Done(0, 50))) == "50 of 600 after 0 s"
