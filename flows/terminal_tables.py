@@ -69,6 +69,8 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     _print_table(console, table)
     if any(scored.key in metrics for scored in SCORED):
         _print_table(console, _scores_table(metrics))
+    for warning in metrics.get("warnings", ()):
+        console.print(f"warning: {warning}", markup=False)
     if "training" in metrics:
         console.print(_training_line(metrics["training"]))
     if PROMPTS.name in metrics:

@@ -19,7 +19,7 @@ from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import UsageError
-from clipes_core.evaluation.scored import PSEUDO_MASK
+from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
 
@@ -87,9 +87,13 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
         raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
     masks, confidence, sure = _masks(artifacts, config.report.gallery)
-    picks, basis = _choice(artifacts, vocabulary, config.report.gallery, sure)
+    known = 1 + len(vocabulary.classes)
+    scored = _scored(artifacts, known, config.report.gallery) if shows_photo_scores(status, PSEUDO_MASK) else None
+    picks, basis = _choice(artifacts, config.report.gallery, scored, sure)
     photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
-    segmenter = segmenter_facts(artifacts, 1 + len(vocabulary.classes), -(-config.report.gallery // 2))
+    segmenter = segmenter_facts(
+        artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
+    )
     return RunFacts(
         status=status,
         config=config,
@@ -117,7 +121,25 @@ def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, Gall
     return masks, total, choice
 
 
-def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure: GalleryChoice) -> tuple[Picks, Basis]:
+def shows_photo_scores(status: RunStatus, scored: Scored) -> bool:
+    """Return whether the report shows the mIoU of single photos.
+
+    It shows none if the run has ended without a score of all photos, for example because this score means nothing.
+    """
+    return status.metrics is None or scored.key in status.metrics
+
+
+def _scored(artifacts: RunArtifacts, num_classes: int, gallery: int) -> GalleryChoice:
+    choice = GalleryChoice(gallery)
+    for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
+        if row["status"] == "ok":
+            choice.add(row["image_id"], photo_mious(row, num_classes).get(PSEUDO_MASK.key, float("nan")))
+    return choice
+
+
+def _choice(
+    artifacts: RunArtifacts, gallery: int, scored: GalleryChoice | None, sure: GalleryChoice
+) -> tuple[Picks, Basis]:
     """Choose the photos of the gallery.
 
     If at least one mask has a score, photos are chosen by mIoU. If no mask has a score, they are chosen by confidence.
@@ -125,15 +147,11 @@ def _choice(artifacts: RunArtifacts, vocabulary: Vocabulary, gallery: int, sure:
 
     Args:
         artifacts: artifacts of the run.
-        vocabulary: classes of the run.
         gallery: number of photos to choose.
+        scored: choice by mIoU; None if the report shows no mIoU of single photos.
         sure: choice by mean confidence, as `_masks` returned it.
     """
-    scored, known = GalleryChoice(gallery), 1 + len(vocabulary.classes)
-    for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
-        if row["status"] == "ok":
-            scored.add(row["image_id"], photo_mious(row, known).get(PSEUDO_MASK.key, float("nan")))
-    if scored.photos:
+    if scored is not None and scored.photos:
         return scored.picks(), "miou"
     if sure.photos:
         return sure.picks(), "confidence"

@@ -143,6 +143,7 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
 
 def _scores(facts: RunFacts) -> Iterator[Note]:
     listed, metrics = facts.listed, facts.status.metrics or {}
+    yield from (Note("warn", warning) for warning in metrics.get("warnings", ()))
     asked = all_names().index(facts.status.run["until"]) >= all_names().index(MASK_SCORES.name)
     if facts.status.metrics is None:
         yield Note("plain", "There are no scores or times yet: a run writes them at its end.")

@@ -30,18 +30,19 @@ class SegmenterFacts:
     picks: Picks
 
 
-def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int) -> SegmenterFacts:
+def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int, scored: bool) -> SegmenterFacts:
     """Read the training curve, and choose evaluation photos for the gallery.
 
     Args:
         artifacts: reader of the run's artifacts.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
         gallery: number of photos to show.
+        scored: if true, photos are chosen by mIoU; if false, they are chosen at random.
     """
     choice = GalleryChoice(gallery)
     for row in artifacts.rows(SEGMENTER_SCORES.name, ("image_id", "status", *TRIPLET_COLUMNS)):
         if row["status"] == "ok":
-            choice.add(row["image_id"], photo_miou(row, num_classes))
+            choice.add(row["image_id"], photo_miou(row, num_classes) if scored else float("nan"))
     picks = choice.picks()
     evaluated = count_photos(artifacts, EVALUATION_FILE, {*picks.best, *picks.worst, *picks.random})
     return SegmenterFacts(tuple(artifacts.rows(SEGMENTER.name, SEGMENTER.schema.names)), evaluated, picks)

@@ -13,6 +13,7 @@ from clipes.tasks.runs.pooled_scores import TemplateScore, pooled_template_score
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
 from clipes.tasks.runs.stage_summary import summaries
+from clipes.tasks.runs.truth_warnings import scored_truths
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
@@ -117,7 +118,8 @@ def correlations(sample: ScoredSample) -> tuple[str, str]:
 
 
 def _scored_sample(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> ScoredSample:
-    uris = [record.uri for record in ledger.records(PROMPT_SCORES.name)]
+    meaningless = scored_truths(run, ledger, PROMPT_SCORES).meaningless
+    uris = [] if meaningless else [record.uri for record in ledger.records(PROMPT_SCORES.name)]
     sampled = run.inputs.sampled
     scores, photos = pooled_template_scores(run.store, uris, len(sampled), 1 + len(run.inputs.vocabulary.classes))
     ranked = {each.template: each for each in ranking.ranked}

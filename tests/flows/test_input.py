@@ -14,6 +14,7 @@ from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.readers import READ
 from support.input_cases.seen import Seen, TableRow, table_rows
+from support.input_cases.truths import TRUTHS, seen_of_truths
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -51,7 +52,7 @@ class RunOutcome:
 
 
 def test_every_row_has_a_case_and_every_case_has_a_row():
-    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, LONG_WORDS]
+    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, *TRUTHS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
 
@@ -181,6 +182,11 @@ def test_export_writes_no_file_outside_the_target_folder(runs, clipes_in):
 @pytest.mark.parametrize("row", rows(READ))
 def test_an_input_read_in_this_process_is_handled_as_documented(tmp_path, row: TableRow):
     row.check(READ[row.group, row.given](tmp_path))
+
+
+@pytest.mark.parametrize("row", rows(TRUTHS))
+def test_true_masks_that_disagree_with_labels_are_reported_as_documented(tmp_path, row: TableRow):
+    row.check(seen_of_truths(tmp_path, TRUTHS[row.group, row.given]()))
 
 
 @pytest.mark.parametrize("row", rows(COMMANDS))

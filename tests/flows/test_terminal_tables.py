@@ -70,6 +70,11 @@ def test_a_training_is_summarised_after_its_counts_and_scores(console):
     ]
 
 
+def test_warnings_follow_the_scores(console):
+    print_metrics(console, {"stages": {}, "warnings": ["the true masks [x] are doubtful"]})
+    assert lines(console)[-1] == "warning: the true masks [x] are doubtful"
+
+
 def test_a_training_resumed_after_its_last_iteration_has_no_speed(console):
     training = {**TRAINING, "iterations_per_second": None, "processes": 1, "best_miou": None}
     print_metrics(console, {"stages": {}, "training": training})

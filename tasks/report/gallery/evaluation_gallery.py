@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.report.facts import RunFacts
+from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import Card, ids_picture, photo_or_canvas, read_rows, truth_picture
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
@@ -47,7 +47,8 @@ class EvaluationGallery:
         ids = png_map(row["mask_png"])
         image, lost = photo_or_canvas(photo, ids.shape, self._facts)
         truth, no_truth = truth_picture(photo, image, self._facts)
-        miou = photo_miou(row, 1 + len(self._facts.vocabulary.classes))
+        shown = shows_photo_scores(self._facts.status, SEGMENTER_MASK)
+        miou = photo_miou(row, 1 + len(self._facts.vocabulary.classes)) if shown else math.nan
         return Card(
             photo.image_id,
             photo.class_ids,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.report.facts import RunFacts
+from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_picture, photo_or_canvas, read_rows, truth_picture
 from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map, small_levels
 from clipes.tasks.stages.cams import CAMS
@@ -14,6 +14,7 @@ from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.confidence import PAPER_MU, share_at_least
+from clipes_core.evaluation.scored import PSEUDO_MASK
 from clipes_core.pictures.overlay import heat_on_photo
 
 SHOWN_CLASSES = 4
@@ -41,7 +42,8 @@ class Gallery:
         chosen = facts.listed.chosen
         self._cams = read_rows(facts, CAMS.name, CAM_COLUMNS, chosen)
         self._masks = read_rows(facts, MASKS.name, MASK_COLUMNS, chosen)
-        self._scores = read_rows(facts, MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS), chosen)
+        scored = chosen if shows_photo_scores(facts.status, PSEUDO_MASK) else ()
+        self._scores = read_rows(facts, MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS), scored)
 
     def cards(self, image_ids: Collection[str]) -> Iterator[Card]:
         """Yield the card of each photo; leave out a photo whose CAMs cannot be read."""

@@ -1,6 +1,7 @@
 """Measure the mIoU of a network during the training."""
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.metrics import confusion, scores_from_confusion
+from clipes_core.evaluation.truth_check import PhotoTruth, check_truths
 from clipes_core.segmentation.inference import photo_mask
 
 logger = logging.getLogger(__name__)
@@ -58,13 +60,18 @@ class ValidationHook(Hook):
     def _miou(self, model: torch.nn.Module) -> float:
         model.eval()
         pooled = np.zeros((self._num_classes, self._num_classes), np.int64)
+        truths: list[PhotoTruth] = []
         for photo, loaded in load_photos(self._photos, self._dataset):
             try:
-                pooled += self._confusion(model, photo, loaded)
+                matrix = self._confusion(model, photo, loaded)
             except PhotoError as error:
                 self._warn_once(photo, error)
+                continue
+            pooled += matrix
+            classes = np.flatnonzero(matrix[1:].any(axis=1)) + 1
+            truths.append(PhotoTruth(photo.image_id, frozenset(photo.class_ids), frozenset(classes.tolist())))
         model.train()
-        return scores_from_confusion(pooled).miou
+        return math.nan if check_truths(truths).meaningless else scores_from_confusion(pooled).miou
 
     def _confusion(self, model: torch.nn.Module, photo: Photo, loaded: LoadedPhoto | PhotoError) -> np.ndarray:
         if isinstance(loaded, PhotoError):

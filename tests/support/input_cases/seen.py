@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TABLE = Path(__file__).parents[3] / "docs" / "input.md"
-CLAIM = re.compile(r"(rejects|notes|exit 2|log): (none|`[^`]+`(?:,? `[^`]+`)*)")
+CLAIM = re.compile(r"(rejects|notes|exit 2|log|report): (none|`[^`]+`(?:,? `[^`]+`)*)")
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,5 @@ def _row(group: str, given: str, seen: str) -> TableRow:
         rejects=(stage_and_kind,) if stage_and_kind else (),
         notes=claims.get("notes"),
         exit_code=2 if "exit 2" in claims else None,
-        words=(*claims.get("exit 2", ()), *claims.get("log", ())),
+        words=(*claims.get("exit 2", ()), *claims.get("log", ()), *claims.get("report", ())),
     )

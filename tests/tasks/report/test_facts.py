@@ -51,6 +51,12 @@ def test_photos_are_chosen_by_miou_if_any_photo_is_scored(tmp_path):
     assert facts.listed.chosen.keys() == set("abc")
 
 
+def test_photos_are_not_chosen_by_miou_if_the_run_shows_no_score(tmp_path):
+    scores = write_artifact(str(tmp_path), MASK_SCORES, [scored("b", 1, 3), scored("a", 3, 1), scored("c", 4)])
+    facts = plain_facts(tmp_path, *masks(tmp_path), scores, photos=PHOTOS, settings=THREE, metrics={"stages": {}})
+    assert facts.basis == "confidence"
+
+
 def test_photos_are_chosen_by_confidence_if_no_photo_is_scored(tmp_path):
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS, settings=THREE)
     assert facts.basis == "confidence"

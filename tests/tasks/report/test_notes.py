@@ -46,6 +46,10 @@ def test_a_complete_run_has_no_notes(facts):
     assert notes(facts) == []
 
 
+def test_the_warnings_of_a_run_are_noted(facts):
+    assert notes(updated(facts, metrics={"warnings": ["one", "two"]})) == [Note("warn", "one"), Note("warn", "two")]
+
+
 @pytest.mark.parametrize(
     ("state", "tone"), [("completed", "good"), ("failed", "bad"), ("cancelled", "warn"), ("running", "plain")]
 )

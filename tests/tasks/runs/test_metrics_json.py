@@ -69,6 +69,20 @@ def test_a_segmenter_has_scores_and_facts_about_its_training(run):
     assert list(metrics["stages"]) == ["segmenter", "segmenter_scores"]
 
 
+def test_scores_are_left_out_if_the_true_masks_contain_no_label(tmp_path):
+    run = plain_run(str(tmp_path), run_inputs((photo("a", (2,)),)), ("mask_scores",))
+    metrics = run_metrics(run, ledger_of(write_artifact(run.store.uri, MASK_SCORES, [MASK])))
+    assert list(metrics) == ["warnings", "stages"]
+
+
+def test_a_segmenter_has_no_scores_if_the_true_masks_of_the_evaluation_contain_no_class(tmp_path):
+    inputs = run_inputs(evaluation={0: (photo("e", ()),)})
+    run = plain_run(str(tmp_path), inputs, ("segmenter_scores",))
+    metrics = run_metrics(run, ledger_of(write_artifact(run.store.uri, SEGMENTER_SCORES, [PREDICTION])))
+    assert list(metrics) == ["warnings", "stages"]
+    assert "1 of 1 true masks contain no class, so clipes shows no scores" in metrics["warnings"][0]
+
+
 def test_predictions_without_truth_are_not_scored(run):
     record = write_artifact(run.store.uri, SEGMENTER_SCORES, [SegmenterScoresRow(image_id="e")])
     assert list(run_metrics(run, ledger_of(record))) == ["stages"]

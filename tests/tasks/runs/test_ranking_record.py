@@ -1,5 +1,6 @@
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -96,7 +97,7 @@ def test_without_scores_nothing_is_written(run, folder):
 def scored(*right):
     """Return the scores of a photo of ten pixels, given the share that each template labels correctly."""
     cells = [
-        (template, *measured, 0, int(wrong), pixels)
+        (template, *measured, 1, int(not wrong), pixels)
         for template, share in enumerate(right)
         for measured in MEASURED
         for wrong, pixels in ((False, share), (True, 10 - share))
@@ -140,6 +141,14 @@ def test_missing_scores_are_null_and_have_no_correlation(run, folder):
     assert math.isnan(sample.spearman_initial)
     rows = pq.read_table(folder / "prompt_scores.parquet").to_pylist()
     assert [(row["initial_miou"], row["refined_miou"]) for row in rows] == [(None, None)] * 2
+
+
+def test_true_masks_without_labels_give_no_scores_to_templates(run):
+    row = scored(5, 9)
+    without = replace(row, truth=(0,) * len(row.truth))
+    sample, facts = write_scores(run, ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [without])), RANKING)
+    assert facts == {"templates": 2, "photos": 0, "spearman_initial": None, "spearman_refined": None}
+    assert all(math.isnan(score.initial_miou) for score in sample.scores)
 
 
 def test_an_artifact_that_cannot_be_read_is_an_error(run, tmp_path):

@@ -91,5 +91,10 @@ def test_a_photo_that_cannot_be_scored_is_skipped_and_logged_once(model, photo, 
     assert warning.startswith("photo b is skipped in the validation: ")
 
 
+def test_true_masks_without_any_class_give_no_score(model, photo):
+    background = np.zeros(SIZE_HW, np.uint8)
+    assert validated(model, [photo("a", background), photo("b", background)], iterations=1) == {}
+
+
 def test_photos_without_a_labelled_pixel_give_no_score(model, photo):
     assert validated(model, [photo("a", np.full(SIZE_HW, 255, np.uint8))], iterations=1) == {}

@@ -1,0 +1,75 @@
+"""Check that the classes in true masks agree with the labels of the photos."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SUSPICIOUS = 0.05  # share of photos; below it, wrong labels of single photos are the likely cause
+MEANINGLESS = 0.5  # share of photos
+
+
+@dataclass(frozen=True)
+class PhotoTruth:
+    """The labels of a photo and the classes in its true mask.
+
+    Attributes:
+        image_id: id of the photo.
+        labels: class ids of the photo's labels.
+        truth: class ids that occur in the true mask, without the background and without IGNORE_INDEX.
+    """
+
+    image_id: str
+    labels: frozenset[int]
+    truth: frozenset[int]
+
+
+@dataclass(frozen=True)
+class TruthCheck:
+    """How far true masks disagree with labels.
+
+    Attributes:
+        photos: photos that were checked. If no photo has labels, these are all photos; otherwise, they are the photos
+            with labels.
+        without_labels: photos whose true mask contains none of their labels or, for a photo without labels, no class.
+        with_others: photos with labels whose true mask contains a class that is not among their labels.
+    """
+
+    photos: tuple[PhotoTruth, ...]
+    without_labels: tuple[PhotoTruth, ...]
+    with_others: tuple[PhotoTruth, ...]
+
+    @property
+    def has_labels(self) -> bool:
+        """True if the true masks were compared with labels."""
+        return any(photo.labels for photo in self.photos)
+
+    @property
+    def suspicious(self) -> bool:
+        """True if so many true masks contain none of their labels that the scores may mean nothing."""
+        return self.meaningless or (self.has_labels and _share(self.without_labels, self.photos) >= SUSPICIOUS)
+
+    @property
+    def meaningless(self) -> bool:
+        """True if so many true masks contain none of their labels that the scores mean nothing.
+
+        Without labels, a true mask may rightly be all background. The scores only mean nothing if all masks are.
+        """
+        return _share(self.without_labels, self.photos) >= (MEANINGLESS if self.has_labels else 1)
+
+    @property
+    def incomplete(self) -> bool:
+        """True if many true masks contain classes that the labels lack."""
+        return _share(self.with_others, self.photos) >= SUSPICIOUS
+
+
+def check_truths(photos: Sequence[PhotoTruth]) -> TruthCheck:
+    """Compare the classes in true masks with the labels of the photos."""
+    checked = tuple(photo for photo in photos if photo.labels) or tuple(photos)
+    return TruthCheck(
+        checked,
+        without_labels=tuple(photo for photo in checked if not photo.truth & (photo.labels or photo.truth)),
+        with_others=tuple(photo for photo in checked if photo.labels and photo.truth - photo.labels),
+    )
+
+
+def _share(some: Sequence[PhotoTruth], photos: Sequence[PhotoTruth]) -> float:
+    return len(some) / len(photos) if photos else 0.0

@@ -1,0 +1,67 @@
+"""Warn if the true masks of a run's photos do not agree with the photos' labels, so that scores may mean nothing."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from clipes.tasks.plan.stage import Stage
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes_core.evaluation.truth_check import PhotoTruth, TruthCheck, check_truths
+from clipes_core.vocabulary import ClassEntry
+
+CAUSES = (
+    "The pixels of a true mask must be the ids of the classes in dataset.classes. Check whether the true masks have "
+    "the values 0 and 255, ids that are off by one, or the ids of another vocabulary"
+)
+SHOWN_CLASSES = 5
+
+
+def scored_truths(run: PreparedRun, ledger: Ledger, stage: Stage) -> TruthCheck:
+    """Compare the labels of the photos that a stage has scored with the classes in their true masks.
+
+    Args:
+        run: the run.
+        ledger: state of the run's shards.
+        stage: a stage whose rows hold confusion matrices. Their column `truth` has the true id of each cell.
+
+    Raises:
+        ArtifactError: an artifact cannot be read.
+    """
+    shards = run.inputs.evaluation if stage.kind.of_evaluation else run.inputs.shards
+    labels = {photo.image_id: photo.class_ids for photos in shards.values() for photo in photos if photo.truth_uri}
+    return check_truths(
+        [
+            PhotoTruth(row["image_id"], frozenset(labels[row["image_id"]]), frozenset(row["truth"]) - {0})
+            for record in ledger.records(stage.name)
+            for row in run.store.read(record.uri, ("image_id", "status", "truth")).to_pylist()
+            if row["status"] == "ok" and row["image_id"] in labels
+        ]
+    )
+
+
+def truth_warnings(run: PreparedRun, stage: Stage, check: TruthCheck) -> Iterator[str]:
+    """Yield a warning for each way in which many true masks disagree with the labels."""
+    section, classes = ("evaluation" if stage.kind.of_evaluation else "dataset"), run.inputs.vocabulary.classes
+    if check.suspicious:
+        problem = "none of the labels of their photo" if check.has_labels else "no class"
+        effect = "clipes shows no scores for them" if check.meaningless else "the scores may mean nothing"
+        yield (
+            f"{section}: {len(check.without_labels)} of {len(check.photos)} true masks contain {problem}, so {effect}. "
+            f"For example, {_described(check.without_labels[0], classes)}. {CAUSES}."
+        )
+    if check.incomplete:
+        yield (
+            f"{section}: {len(check.with_others)} of {len(check.photos)} true masks contain classes that are not among "
+            f"the labels of their photo. For example, {_described(check.with_others[0], classes)}. Complete the "
+            "labels, or correct the ids in the true masks."
+        )
+
+
+def _described(photo: PhotoTruth, classes: Sequence[ClassEntry]) -> str:
+    labels, truth = (_names(ids, classes) for ids in (photo.labels, photo.truth))
+    labelled = f"the labels {labels}" if labels else "no labels"
+    return f"photo {photo.image_id} has {labelled}, and its true mask contains {truth or 'only background'}"
+
+
+def _names(class_ids: Collection[int], classes: Sequence[ClassEntry]) -> str:
+    names = [classes[class_id - 1].name for class_id in sorted(class_ids)]
+    return ", ".join(names[:SHOWN_CLASSES]) + (", …" if len(names) > SHOWN_CLASSES else "")
