@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
+from clipes_core.finite import OF_CLIP, check_finite
 from clipes_core.preprocessing import network_pixels
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -106,6 +107,7 @@ class Backbone:
 
         Raises:
             ShapeError: `pixels` is not (B, 3, H', W'), or a side is not a multiple of the patch size.
+            PhotoError: NOT_FINITE if the output for a photo contains NaN or infinity.
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or any(side % self.patch_size for side in pixels.shape[2:]):
             raise ShapeError(
@@ -122,7 +124,11 @@ class Backbone:
             features = last_block.ln_1(tokens)
         features.requires_grad_(True)
         tokens = _block(last_block, features, tokens, attention.add if attention_blocks else None)
-        return Encoded(features, self._pool(tokens), attention.patches, grid_hw)
+        encoded = Encoded(features, self._pool(tokens), attention.patches, grid_hw)
+        for output in (encoded.features, encoded.embedding, encoded.attn_weights):
+            if output is not None:
+                check_finite(output.detach(), "the output of CLIP's image network", OF_CLIP)
+        return encoded
 
     def _embed(self, pixels: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
         patches = self.visual.conv1(pixels).flatten(2).transpose(1, 2)

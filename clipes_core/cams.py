@@ -16,6 +16,7 @@ from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone, Encoded
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import ShapeError
+from clipes_core.finite import OF_CLIP, check_finite
 from clipes_core.gradcam import gradcam, score_gradients
 from clipes_core.preprocessing import patch_grid
 from clipes_core.refinements import REFINEMENTS
@@ -77,6 +78,7 @@ def photo_cams(
     Raises:
         ShapeError: there is no photo, the photos differ in size, `class_ids` does not have one list per photo, a photo
             has no classes, or `texts` has no text for a class.
+        PhotoError: NOT_FINITE if the results of a photo contain NaN or infinity.
 
     Source: CLIP-ES sec. 3.1-3.3. Differs from the reference: CAMs of several scales are averaged on the patch grid of
     scale 1, not at the photo's size.
@@ -219,9 +221,14 @@ def refine_photo(initial: InitialCams, attention: Attention | None, photo: Image
 
     Returns:
         The scores, the initial CAMs and the refined CAMs.
+
+    Raises:
+        PhotoError: NOT_FINITE if a score or a CAM contains NaN or infinity.
     """
     refine = REFINEMENTS[config.refine].load()
     refined = refine(initial.cams, attention, np.asarray(photo), config)
+    for what, values in {"score": initial.scores, "initial CAM": initial.cams, "refined CAM": refined}.items():
+        check_finite(values, f"a {what}", OF_CLIP)
     return PhotoCams(initial.scores.float().cpu().numpy(), initial.cams.cpu().numpy(), refined.cpu().numpy())
 
 

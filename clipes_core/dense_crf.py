@@ -7,6 +7,7 @@ import numpy as np
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.errors import ShapeError
+from clipes_core.finite import OF_CRF, check_finite
 
 LOWEST_PROB = 1e-5  # keeps -log finite
 MEAN_BGR = (104.008, 116.669, 122.675)
@@ -31,6 +32,7 @@ def dense_crf(
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
+        PhotoError: NOT_FINITE if the posterior contains NaN or infinity.
 
     Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As in the published program, the
         scores are clipped to [1e-5, 1] without renormalisation, and the unary is -log of the clipped scores.
@@ -40,7 +42,9 @@ def dense_crf(
         height, width = image_rgb.shape[:2]
         raise ShapeError(f"probs must be (1 + K, {height}, {width}), got {probs.shape}")
     infer = CRF_BACKENDS[config.backend].load()
-    return infer(_unary(probs), crf_image(image_rgb, image), config)
+    posterior: np.ndarray = infer(_unary(probs), crf_image(image_rgb, image), config)
+    check_finite(posterior, "the posterior of the CRF", OF_CRF)
+    return posterior
 
 
 def _unary(probs: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class ErrorKind(StrEnum):
     NO_OBJECTS = "no_objects"
     DUPLICATE = "duplicate"
     BAD_TRUTH = "bad_truth"
+    NOT_FINITE = "not_finite"  # NaN or infinity in the output of a network
     UPSTREAM = "upstream"  # the photo already failed in an earlier stage
     NETWORK = "network"
     TIMEOUT = "timeout"

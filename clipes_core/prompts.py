@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from clipes_core.config.pseudo_masks import PromptsConfig
-from clipes_core.errors import PromptError
+from clipes_core.errors import PromptError, WeightsError
+from clipes_core.finite import OF_CLIP, is_finite
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
@@ -73,6 +74,7 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Raises:
         PromptError: a sentence has more tokens than CLIP reads.
+        WeightsError: the result contains NaN or infinity.
 
     Source: CLIP-ES sec. 3.2.
     """
@@ -83,7 +85,10 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
         device = next(clip.parameters()).device
         features = clip.encode_text(tokens.to(device), normalize=True).float()
         means.append(_unit(features.mean(dim=0)))
-    return _unit(torch.stack(means).mean(dim=0))
+    fused = _unit(torch.stack(means).mean(dim=0))
+    if not is_finite(fused):
+        raise WeightsError(f"the text feature of {phrases[0]!r} contains NaN or infinity. Likely causes: {OF_CLIP}")
+    return fused
 
 
 def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:

@@ -14,6 +14,7 @@ from clipes_core.confidence import (
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
+from clipes_core.finite import OF_CLIP, check_finite
 
 IGNORE_INDEX = 255  # as in VOC, COCO-Stuff and MMSegmentation: such pixels are excluded from loss and mIoU
 
@@ -56,6 +57,7 @@ def pseudo_mask(
     Raises:
         ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with
             h, w >= 1; or the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
+        PhotoError: NOT_FINITE if a CAM or the posterior of the CRF contains NaN or infinity.
 
     Source: CLIP-ES sec. 3.4, eq. (8); eval_cam_with_crf.py of the published program.
     Differs from the reference: this function gets CAMs on the patch grid and resizes them to the photo's size. The
@@ -65,6 +67,7 @@ def pseudo_mask(
     height, width = image_rgb.shape[:2]
     if len(class_ids) == 0:
         return PseudoMask(np.zeros((height, width), np.uint8), np.full((height, width), 255, np.uint8))
+    check_finite(refined_cam, "a CAM", OF_CLIP)
     cams = resize_cams(refined_cam, (height, width))
     probs = scores_with_background(cams, crf.background_power)
     if crf.enabled:

@@ -43,6 +43,7 @@ def template_cams(
 
     Raises:
         ShapeError: as for `photo_cams`.
+        PhotoError: as for `photo_cams`.
 
     Source: CLIP-ES sec. 3.2.
     """

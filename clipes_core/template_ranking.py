@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipes_core.errors import ShapeError
+from clipes_core.finite import OF_CLIP, check_finite
 from clipes_core.text_features import competitors, text_counts
 
 
@@ -35,6 +36,7 @@ class CandidateFeatures:
 
         Raises:
             ShapeError: `present` is empty, a class has no texts, or `embedding` is not (D,).
+            PhotoError: NOT_FINITE if a score contains NaN or infinity.
 
         Source: CLIP-ES: s in eq. (5) of sec. 3.2, computed with the softmax of eq. (3).
         """
@@ -44,7 +46,9 @@ class CandidateFeatures:
         logits = logit_scale * (self.features @ (exact / np.linalg.norm(exact)))
         in_passes = _softmax(logits[:, competitors(self.class_ids, present)])  # (T, P, K + M)
         counts = text_counts(self.class_ids, present)
-        return np.stack([in_passes[:, :count, place].mean(axis=1) for place, count in enumerate(counts)], axis=1)
+        scores = np.stack([in_passes[:, :count, place].mean(axis=1) for place, count in enumerate(counts)], axis=1)
+        check_finite(scores, "a score", OF_CLIP)
+        return scores
 
 
 def sharpness(scores: Iterable[np.ndarray]) -> np.ndarray:

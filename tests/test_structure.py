@@ -11,7 +11,7 @@ import pytest
 from support.imports import ROOT, imported_modules, source_files
 
 MOST_UNITS, MOST_RELATIONS, MOST_MODULES, MOST_CLASS_LINES = 16, 80, 12, 150
-MOST_CORE_MODULES = 16  # modules directly in clipes_core/
+MOST_CORE_MODULES = 17  # modules directly in clipes_core/
 PASSAGE_LINES = 6
 PASSAGE_SHAPES = 4  # lists of constants have fewer shapes and may repeat
 MOST_REPEATED_PASSAGES = 7

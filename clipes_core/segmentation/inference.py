@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ShapeError
+from clipes_core.finite import OF_SEGMENTER, check_finite
 
 
 def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationConfig) -> np.ndarray:
@@ -30,6 +31,7 @@ def photo_mask(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationCo
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
+        PhotoError: NOT_FINITE if the output of the network contains NaN or infinity.
     """
     probs = photo_probs(model, image_rgb, config)
     if config.crf.enabled:
@@ -56,6 +58,7 @@ def photo_probs(model: BaseSegmentor, image_rgb: np.ndarray, config: EvaluationC
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8.
+        PhotoError: NOT_FINITE if the output of the network contains NaN or infinity.
 
     Source: kazuto1011/deeplab-pytorch, on which the training of CLIP-ES is based. That repository takes the maximum
     over the scales 1, 0.75 and 0.5.
@@ -119,6 +122,7 @@ def _crop_logits(model: BaseSegmentor, image_rgb: np.ndarray) -> torch.Tensor:
     size = inputs.shape[2:]  # MMSegmentation's heads resize their logits to this size
     meta = {"ori_shape": size, "img_shape": size, "pad_shape": size, "padding_size": [0, 0, 0, 0]}
     logits = _resized(model.encode_decode(inputs, [meta])[0].float(), size)
+    check_finite(logits, "the output of the segmenter", OF_SEGMENTER)
     return logits[:, :height, :width]
 
 

@@ -68,13 +68,14 @@ def compute_in_batches(
         photos: photos of a shard.
         config: settings for reading the photos.
         patch_size: side of a patch [px].
-        compute: function that returns one result per photo of a batch, in the same order.
+        compute: function that returns one result per photo of a batch, in the same order. It raises a PhotoError if a
+            photo of the batch has no result.
         known: function that returns the result of a photo that needs no computation, and None for any other photo.
 
     Yields:
         (photo, loaded photo, result) for each photo. The order can differ from that of `photos`. If a photo cannot be
-        loaded, the loaded photo is None, and the result is a PhotoError. If a photo needs too much memory, the result
-        is a PhotoError.
+        loaded, the loaded photo is None, and the result is a PhotoError. If a photo needs too much memory, or if
+        `compute` raises a PhotoError for it, the result is a PhotoError.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
     for photo, loaded in load_photos(photos, config):
@@ -91,15 +92,20 @@ def compute_in_batches(
 def compute_batch(
     batch: list[Loaded], compute: Callable[[list[Loaded]], Sequence[Result]]
 ) -> Iterator[tuple[Photo, LoadedPhoto, Result | PhotoError]]:
-    """Compute the results of a batch; if the batch does not fit into memory, compute its two halves separately.
+    """Compute the results of a batch; if a batch fails for one of its photos, compute its two halves separately.
+
+    A batch fails if it does not fit into memory, or if `compute` raises a PhotoError, which does not say for which
+    photo.
 
     Yields:
-        (photo, loaded photo, result) for each photo. If a photo does not fit into memory even in a batch of its own,
-        the result is a PhotoError of kind OUT_OF_MEMORY.
+        (photo, loaded photo, result) for each photo. If a photo fails in a batch of its own, the result is the
+        PhotoError, with the kind OUT_OF_MEMORY if the photo does not fit into memory.
     """
     results: Sequence[Result | PhotoError] | None
     try:
         results = compute(batch)
+    except PhotoError as error:
+        results = [PhotoError(error.kind, error.reason)] if len(batch) == 1 else None
     except (RuntimeError, MemoryError) as exc:
         if not _is_out_of_memory(exc):
             raise

@@ -16,7 +16,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
-from clipes.tasks.models.state_dicts import read_state_dict
+from clipes.tasks.models.state_dicts import check_weights, read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
@@ -52,8 +52,8 @@ def load_clip(config: ClipConfig) -> Clip:
         The model with its tokenizer.
 
     Raises:
-        WeightsError: `named_architecture` does not accept `clip.model`; or the weights are missing or damaged; or
-            `fitting_architecture` refuses the weights.
+        WeightsError: `named_architecture` does not accept `clip.model`; or the weights are missing or damaged, or
+            contain NaN or infinity; or `fitting_architecture` refuses the weights.
         TransientError: the server from which the weights are downloaded does not answer.
     """
     architecture = named_architecture(config.model)
@@ -125,6 +125,7 @@ def _load_model(model_name: str, path: Path) -> CLIP:
         raise WeightsError(
             f"{path}: expected dense tensors, found another kind; save dense tensors in a safetensors file"
         ) from exc
+    check_weights(path, {**dict(model.named_parameters()), "exp(logit_scale)": model.logit_scale.exp()})
     return model
 
 

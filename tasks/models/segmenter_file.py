@@ -28,6 +28,7 @@ from clipes.tasks.models.network_config import (
     unregistered,
     without_initial_weights,
 )
+from clipes.tasks.models.state_dicts import check_weights
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, FAILS_CHECKSUM, check_seal, sealed
 from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
@@ -106,7 +107,8 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     Raises:
         BrokenArtifactError: the file is missing or damaged, or was not written by `save_segmenter`.
         WeightsError: the config contains modules that are not registered; or the network cannot be built from the
-            config; or the network is not a segmentor of MMSegmentation; or the tensors do not fit the network.
+            config; or the network is not a segmentor of MMSegmentation; or the tensors do not fit the network, or
+            contain NaN or infinity.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -131,6 +133,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         model.load_state_dict(tensors)
     except RuntimeError as exc:
         raise WeightsError(f"{uri}: its tensors do not fit its network ({_one_line(exc)})") from exc
+    check_weights(uri, dict(model.named_parameters()))
     model.to(device).eval().requires_grad_(False)
     return LoadedSegmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from clipes.tasks.models.torchscript import BROKEN_FILE, damaged_file, is_torchscript, read_torchscript
 from clipes_core.errors import WeightsError
+from clipes_core.finite import is_finite
 
 ZIP_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"  # first byte of a file that torch.save wrote before torch 1.6
@@ -131,6 +133,24 @@ def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
     if weights.get("logit_scale", torch.empty(0)).numel() == 1:
         weights["logit_scale"] = weights["logit_scale"].reshape(())
     return StateDict(weights, openai=OPENAI_BUFFER in tensors)
+
+
+def check_weights(source: object, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that weights hold neither NaN nor infinity.
+
+    Args:
+        source: path or URI of the weights, for the message.
+        tensors: the weights by name.
+
+    Raises:
+        WeightsError: a tensor contains NaN or infinity.
+    """
+    for name, tensor in tensors.items():
+        if not is_finite(tensor.detach()):
+            raise WeightsError(
+                f"{source}: expected finite weights, found NaN or infinity in the tensor {name}; the file is damaged, "
+                "or it comes from a training that diverged: use another file"
+            )
 
 
 def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:

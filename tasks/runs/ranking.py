@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StageError
+from clipes_core.finite import OF_CLIP, is_finite
 from clipes_core.template_ranking import RankedTemplate, evenly_spaced_positions, rank_templates, sharpness
 
 
@@ -54,13 +55,15 @@ def template_ranking(store: ArtifactStore, uris: Iterable[str], templates: Seque
 
     Raises:
         ArtifactError: an artifact cannot be read.
-        StageError: no photo has scores.
+        StageError: no photo has scores, or the sharpness of a template is not a finite number.
     """
     counts = _Counts()
     try:
         by_template = sharpness(_scores(store, uris, len(templates), counts))
     except ValueError as exc:
         raise StageError("no photo with labels could be encoded: see rejects.parquet") from exc
+    if not is_finite(by_template):
+        raise StageError(f"the sharpness of a template contains NaN or infinity. Likely causes: {OF_CLIP}")
     return TemplateRanking(rank_templates(templates, by_template), counts.one_label, counts.several_labels)
 
 

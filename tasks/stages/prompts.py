@@ -56,10 +56,10 @@ class Prompts(Stage):
             image_id, class_ids = row["image_id"], tuple(row["class_ids"])
             try:
                 check_upstream(row, "embedding")
+                scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
             except PhotoError as error:
                 yield PromptsRow.failed(image_id, error, class_ids=class_ids)
                 continue
-            scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
             yield PromptsRow(image_id=image_id, class_ids=class_ids, scores=tuple(scores.ravel().tolist()))
 
 

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from clipes.tasks.models.state_dicts import read_state_dict
+from clipes.tasks.models.state_dicts import check_weights, read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import ConfigError, WeightsError
@@ -50,7 +50,8 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
         init: initial weights, in the form that `initial_digest` accepts.
 
     Raises:
-        WeightsError: the file cannot be read, or does not have every tensor of the backbone in the same shape.
+        WeightsError: the file cannot be read, does not have every tensor of the backbone in the same shape, or contains
+            NaN or infinity.
     """
     path = _file(init)
     if path is None:
@@ -70,6 +71,7 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
             f"train.init {init}: the file does not fit the network of train.mmseg_config: {lacks} are missing or have "
             "a different shape; set train.init to weights of this network, or to none"
         )
+    check_weights(f"train.init {init}", fitting)
     target.load_state_dict(fitting, strict=False)
     logger.info("train.init %s: initialised %d of %d tensors", init, len(fitting), len(own))
 

@@ -41,6 +41,7 @@ from clipes.tasks.training.hooks.validation import ValidationHook
 from clipes.tasks.training.job import Trained, TrainingJob
 from clipes.tasks.training.mmengine_runner import OPTIM_WRAPPER_OF_PRECISION, TrainingRunner
 from clipes_core.errors import StageError
+from clipes_core.finite import is_finite
 from clipes_core.segmentation import ConfidenceHook
 
 MIB = 1 << 20
@@ -60,8 +61,8 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
         ConfigError: a part of the recipe cannot be built.
         WeightsError: the initial weights cannot be loaded, or belong to a different network.
         DatasetError: no photo has a pseudo mask.
-        StageError: the loss is not finite or grows too much, too many photos are unusable, or the GPU has too little
-            memory.
+        StageError: the loss or the trained network is not finite, the loss grows too much, too many photos are
+            unusable, or the GPU has too little memory.
         PhotoError: 100 photos in a row are unusable, or all photos if there are fewer than 100.
         ArtifactError: a mask cannot be read.
         StorageError: the store refuses access.
@@ -172,6 +173,8 @@ class _Training:
         job = self._job
         names = [entry.name for entry in job.vocabulary.classes]
         model = unwrapped_model(runner)
+        if not all(is_finite(parameter.detach()) for parameter in model.parameters()):
+            raise StageError("the trained network contains NaN or infinity: set train.precision=fp32, or a lower rate")
         save_segmenter(weights_uri(job.uri), job.recipe.model, model.state_dict(), names, job.vocabulary.palette)
         return Trained(self._curve.plain(), self._facts(model), describe_weights(job.uri))
 

@@ -1,3 +1,4 @@
+import copy
 from itertools import product
 
 import numpy as np
@@ -16,7 +17,7 @@ from clipes_core.affinity import box_mask
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
-from clipes_core.errors import ShapeError
+from clipes_core.errors import ErrorKind, PhotoError, ShapeError
 from clipes_core.text_features import TextFeatures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -207,6 +208,22 @@ def test_refined_cams_are_empty_if_the_boxes_are_empty(model, photo):
     assert cams.cam.max() > 0.99
     assert not any(box_mask(one, 0.4).any() for one in cams.cam)
     assert not cams.refined_cam.any()
+
+
+def test_damaged_weights_never_give_a_result_that_is_not_finite(model, photo):
+    """Enlarge one weight of some layers so far that sums overflow, and expect finite CAMs or an error."""
+    refused, texts = 0, features_of(model, PromptsConfig())
+    for name in list(dict(model.visual.named_parameters()))[::5]:
+        visual = copy.deepcopy(model.visual)
+        weight = visual.get_parameter(name).data.view(-1)
+        weight[len(weight) // 2] = 3e38
+        try:
+            (cams,) = photo_cams(Backbone(visual), texts, [photo.resize((32, 32))], [[1]], CamConfig())
+        except PhotoError as error:
+            refused += error.kind == ErrorKind.NOT_FINITE
+        else:
+            assert all(np.isfinite(values).all() for values in (cams.scores, cams.cam, cams.refined_cam)), name
+    assert refused > 5
 
 
 def test_refuses_photos_of_several_sizes(model, photo):

@@ -1,3 +1,5 @@
+import copy
+
 import open_clip
 import pytest
 import torch
@@ -6,7 +8,7 @@ from support import oracle
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.pseudo_masks import PromptsConfig
-from clipes_core.errors import PromptError
+from clipes_core.errors import PromptError, WeightsError
 from clipes_core.prompts import (
     Text,
     checked_tokens,
@@ -102,6 +104,13 @@ def test_phrases_and_templates_change_the_feature(model):
     ]
     off = torch.stack(features) @ torch.stack(features).T
     assert off.fill_diagonal_(0).max() < 0.999
+
+
+def test_a_text_feature_that_is_not_finite_is_refused(model):
+    damaged = copy.deepcopy(model)
+    damaged.ln_final.weight.data[0] = torch.inf
+    with pytest.raises(WeightsError, match=r"^the text feature of 'dog' contains NaN or infinity\. Likely causes: "):
+        text_feature(damaged, TOKENIZER, ["dog"], ["a {}."])
 
 
 def test_encoding_texts_does_not_change_the_network(model):

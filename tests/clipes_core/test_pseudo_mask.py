@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
-from clipes_core.errors import ShapeError
+from clipes_core.errors import PhotoError, ShapeError
 from clipes_core.pseudo_mask import (
     IGNORE_INDEX,
     background_score,
@@ -19,6 +19,13 @@ FROM_CRF, FROM_CAM = ConfidenceConfig(source="crf"), ConfidenceConfig(source="ca
 
 def black(height: int, width: int) -> np.ndarray:
     return np.zeros((height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_cam_that_is_not_finite_is_refused(value):
+    cam = np.full((1, 2, 2), value, np.float32)
+    with pytest.raises(PhotoError, match=r"^a CAM contains NaN or infinity"):
+        pseudo_mask(black(4, 4), cam, np.array([1]), NO_CRF, FROM_CAM)
 
 
 def test_background_score_is_the_complement_of_the_strongest_cam():

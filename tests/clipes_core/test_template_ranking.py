@@ -3,7 +3,7 @@ import pytest
 import torch
 from support import oracle
 
-from clipes_core.errors import ShapeError
+from clipes_core.errors import PhotoError, ShapeError
 from clipes_core.gradcam import class_scores
 from clipes_core.template_ranking import (
     CandidateFeatures,
@@ -33,6 +33,13 @@ def softmax_by_hand(texts, template, embedding, places):
     unit = embedding / np.linalg.norm(embedding)
     raw = np.exp(LOGIT_SCALE * texts.features[template, places].astype(float) @ unit)
     return raw / raw.sum()
+
+
+def test_scores_that_are_not_finite_are_refused():
+    texts = CandidateFeatures(np.array([1, 0]), np.eye(2, 3, dtype=np.float32)[None])
+    for embedding, scale in ((np.array([np.nan, 0, 0]), 1.0), (np.ones(3), np.inf)):
+        with np.errstate(all="ignore"), pytest.raises(PhotoError, match=r"^a score contains NaN or infinity"):
+            texts.scores(embedding, [1], scale)
 
 
 def test_the_classes_of_a_photo_compete_with_the_background_words(texts, embedding):

@@ -8,6 +8,7 @@ from clipes_core.affinity import Attention
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
+from clipes_core.errors import PhotoError
 from clipes_core.refinements import REFINEMENTS, Refinement
 from clipes_core.refinements.none import none
 from clipes_core.text_features import TextFeatures
@@ -34,6 +35,13 @@ def photo():
 def toy(monkeypatch):
     row = Refinement("support.toy_refinements:brightness", needs_attention=False)
     monkeypatch.setitem(REFINEMENTS, "brightness", row)
+
+
+def test_a_refinement_that_returns_nan_is_refused(photo, monkeypatch):
+    row = Refinement("support.toy_refinements:undefined", needs_attention=False)
+    monkeypatch.setitem(REFINEMENTS, "undefined", row)
+    with pytest.raises(PhotoError, match=r"^a refined CAM contains NaN or infinity\. Likely causes: the weights"):
+        photo_cams(Backbone(tiny_visual()), TEXTS, [photo], [[1]], CamConfig(refine="undefined"))
 
 
 @pytest.mark.parametrize("name", REFINEMENTS)

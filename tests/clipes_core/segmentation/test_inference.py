@@ -10,7 +10,7 @@ from torch import nn
 
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.dense_crf import dense_crf
-from clipes_core.errors import ShapeError
+from clipes_core.errors import PhotoError, ShapeError
 from clipes_core.segmentation.inference import photo_mask, photo_probs
 
 
@@ -61,6 +61,11 @@ def logits_by_hand(image_rgb):
 def softmax(logits):
     raised = np.exp(logits - logits.max(axis=0))
     return raised / raised.sum(axis=0)
+
+
+def test_logits_that_are_not_finite_are_refused():
+    with pytest.raises(PhotoError, match=r"^the output of the segmenter contains NaN or infinity"):
+        photo_probs(pointwise([[np.nan, 0, 0], [0, 1, 0]]), np.full((4, 4, 3), 9, np.uint8), EvaluationConfig())
 
 
 def test_probabilities_are_the_softmax_of_logits_of_normalised_colours():

@@ -42,12 +42,20 @@ def program(path: Path, _small_vit: Path) -> None:
     path.write_bytes(pickle.dumps({"visual.proj": Touch(path.with_name("ran"))}))
 
 
+def not_finite(path: Path, small_vit: Path) -> None:
+    """Write the weights of a CLIP, one number of which is infinite."""
+    tensors = torch.load(small_vit, weights_only=True)
+    tensors["visual.proj"][3, 5] = torch.inf
+    torch.save(tensors, path)
+
+
 WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
     ("Weights", "truncated weights"): truncated,
     ("Weights", "weights of another architecture"): other_architecture,
     ("Weights", "web page as weights"): lambda path, _: path.write_bytes(PAGE),
     ("Weights", "empty weights file"): lambda path, _: path.touch(),
     ("Weights", "pickle that would run a program"): program,
+    ("Weights", "weights that contain NaN or infinity"): not_finite,
     ("Weights", "folder instead of weights"): lambda path, _: path.mkdir(),
 }
 

@@ -91,6 +91,21 @@ def test_a_photo_that_does_not_fit_alone_is_an_out_of_memory_error():
     assert (second.kind, second.reason) == (ErrorKind.OUT_OF_MEMORY, "DefaultCPUAllocator: not enough memory")
 
 
+def test_a_photo_without_a_result_costs_no_other_photo_of_its_batch():
+    bad = PhotoError(ErrorKind.NOT_FINITE, "contains NaN")
+
+    def compute(batch):
+        if any(photo.image_id == "c" for photo, _ in batch):
+            raise bad
+        return [photo.image_id for photo, _ in batch]
+
+    batch = [loaded((32, 32), name) for name in "abcde"]
+    results = {photo.image_id: result for photo, _, result in compute_batch(batch, compute)}
+    error = results.pop("c")
+    assert (error.kind, error.reason) == (bad.kind, bad.reason)
+    assert results == {name: name for name in "abde"}
+
+
 def test_other_errors_of_a_batch_are_raised():
     def compute(batch):
         raise RuntimeError("a shape does not fit")

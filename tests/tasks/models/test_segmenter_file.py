@@ -57,6 +57,12 @@ def test_a_segmenter_is_restored_as_it_was(tmp_path, model, folder):
     assert torch.equal(probs_of(segmenter.model), probs_of(model))
 
 
+def test_a_segmenter_with_nan_is_refused(tmp_path, model):
+    tensors = {**model.state_dict(), "decode_head.conv_seg.bias": torch.full((3,), torch.nan)}
+    with pytest.raises(WeightsError, match=r"s\.safetensors: expected finite weights, found NaN or infinity in"):
+        load_segmenter(save(tmp_path / "s.safetensors", model, tensors=tensors), "cpu")
+
+
 def test_the_same_segmenter_gives_the_same_bytes(tmp_path, model):
     """safetensors writes the metadata in the order of a hash table, which is another one in each call."""
     contents = {Path(save(tmp_path / f"{number}.safetensors", model)).read_bytes() for number in range(8)}

@@ -57,6 +57,13 @@ def test_init_none_leaves_the_network_unchanged():
     assert initial_digest("none") == "none"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    path = saved(tmp_path / "w.pt", state(Segmentor().backbone, value))
+    with pytest.raises(WeightsError, match=r"^train\.init .*w\.pt: expected finite weights, found NaN or infinity in"):
+        load_initial_weights(Segmentor(), path)
+
+
 def test_weights_of_a_backbone_leave_the_head_unchanged(tmp_path):
     model = Segmentor()
     head = model.decode_head.conv_seg.weight.clone()
