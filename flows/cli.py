@@ -11,6 +11,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from clipes.flows.options import (
+    DEFAULT_STORE,
+    Config,
+    Fresh,
+    Name,
+    RetryErrors,
+    Set,
+    Store,
+    StoreOrConfigs,
+    To,
+    Verify,
+    location,
+)
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
 from clipes.tasks.machine.interruption import INTERRUPTED, handle_signals, interruption_behind, interruption_first
 from clipes.tasks.machine.log import show_log
@@ -34,28 +47,6 @@ app = typer.Typer(
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file that configures the run.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a config key, e.g. cam.power=1; may be given several times."
-    ),
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
-Store = Annotated[str, typer.Option("--store", metavar="URI", help="Store of artifacts and runs: a folder or URI.")]
-StoreOrConfigs = Annotated[
-    str | None,
-    typer.Option(
-        "--store", metavar="URI", help="Store of artifacts and runs: a folder or URI; default: the store in CONFIG."
-    ),
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts and compute all stages again.")]
-Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]
-RetryErrors = Annotated[
-    bool,
-    typer.Option("--retry-errors", help="Also retry photos that failed for a permanent cause, such as a missing file."),
-]
-DEFAULT_STORE = "./clipes-store"
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
 
@@ -124,7 +115,11 @@ def prompts(
     store: StoreOrConfigs = None,
     templates: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="File with one template per line; default: the 82 templates of clipes."),
+        typer.Option(
+            metavar="FILE",
+            parser=location("--templates"),
+            help="File with one template per line; default: the 82 templates of clipes.",
+        ),
     ] = None,
     with_miou: Annotated[
         bool, typer.Option("--with-miou", help="Also score the CAMs of some templates against true masks.")
@@ -193,7 +188,7 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
+    to: To,
     format_name: Annotated[
         str | None,
         typer.Option("--format", metavar="NAME", help=f"Export format. {FORMATS_HELP}. Default: {DEFAULT_FORMAT}."),
@@ -225,10 +220,12 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES", help="Paths or URIs of photos and folders; a folder stands for all photos below it."
+            metavar="IMAGES",
+            parser=location("IMAGES"),
+            help="Paths or URIs of photos and folders; a folder stands for all photos below it.",
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="DIR", help="Folder or URI to write the masks to.")],
+    to: To,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write each photo with its mask drawn over it.")
     ] = False,
@@ -273,7 +270,11 @@ def gc(
 def doctor(
     store: Store = DEFAULT_STORE,
     pretrained: Annotated[
-        str, typer.Option(help="Weights to check; accepts the same values as the config key clip.pretrained.")
+        str,
+        typer.Option(
+            parser=location("--pretrained"),
+            help="Weights to check; accepts the same values as the config key clip.pretrained.",
+        ),
     ] = "openai",
     model: Annotated[
         str, typer.Option(help="Name of the network that the weights belong to, as in the config key clip.model.")

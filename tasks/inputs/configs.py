@@ -13,6 +13,8 @@ from yaml import YAMLError
 
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
+from clipes.tasks.inputs.locations import checked_location
+from clipes.tasks.inputs.overrides import parse_override
 from clipes.tasks.storage.user_files import join, read_text
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import RunConfig, parse_config
@@ -31,13 +33,12 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
     Args:
         path: path or fsspec URI of the YAML file.
-        overrides: strings `key=value`, where the key is dotted and the value is YAML. If a key occurs twice, the last
-            value wins.
+        overrides: strings `key=value`, as `parse_override` reads them. If a key occurs twice, the last value wins.
         given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
 
     Raises:
-        ConfigError: the file is missing, cannot be read or is not YAML, an override has no `=`, or a key or value is
-            invalid. The message has one line per invalid key or value.
+        ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; or a key or value
+            is invalid. The message has one line per invalid key or value.
     """
     try:
         merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
@@ -96,13 +97,10 @@ def _from_file(path: str) -> DictConfig:
 
 
 def _from_override(override: str) -> DictConfig:
-    key, separator, _ = override.partition("=")
-    if not key or not separator:
-        raise ConfigError(f"--set {override}: write it as key=value, for example --set cam.power=1")
     try:
-        return OmegaConf.from_dotlist([override])
-    except (OmegaConfBaseException, YAMLError) as exc:
-        raise ConfigError(f"--set {override}: {_one_line(exc)}; put the value in quotes: '{key}=\"...\"'") from exc
+        return OmegaConf.create(parse_override(override))
+    except OmegaConfBaseException as exc:
+        raise ConfigError(f"--set {override}: {_one_line(exc)}") from exc
 
 
 def _one_line(error: Exception) -> str:
@@ -115,46 +113,53 @@ def resolve_config(config: RunConfig) -> RunConfig:
     If `dataset.root` is not set and the format has a default folder in the store, `dataset.root` becomes that folder.
 
     Raises:
-        ConfigError: the data set's format does not exist, or the format needs `root` and `root` is not set.
+        ConfigError: the data set's format does not exist; the format needs `root` and `root` is not set; or a path or
+            URI is mistyped.
     """
     check_dataset(config.dataset)
-    dataset, evaluation, now, store = config.dataset, config.evaluation, datetime.now(), _absolute(config.store)
-    folder = find_format(dataset.format).folder_in_store
+    dataset, evaluation, now = config.dataset, config.evaluation, datetime.now()
+    store, folder = _absolute(config.store, "store"), find_format(dataset.format).folder_in_store
+    recipe, init, weights = config.train.mmseg_config, config.train.init, config.clip.pretrained
     paths: dict[str, Any] = {
-        "root": _absolute(dataset.root) or (join(store, folder) if folder else None),
-        "truth": _absolute(dataset.truth),
-        "split": _split(dataset, dataset.split),
-        "classes": _absolute(dataset.classes) if _is_path(dataset.classes, (".yaml", ".yml")) else dataset.classes,
+        "root": _absolute(dataset.root, "dataset.root") or (join(store, folder) if folder else None),
+        "truth": _absolute(dataset.truth, "dataset.truth"),
+        "split": _name_or_path(dataset.split, "dataset.split", _is_list(dataset, dataset.split)),
+        "classes": _name_or_path(dataset.classes, "dataset.classes", _is_path(dataset.classes, (".yaml", ".yml"))),
     }
     other_paths: dict[str, Any] = {
-        "root": _absolute(evaluation.root),
-        "truth": _absolute(evaluation.truth),
-        "split": None if evaluation.split is None else _split(dataset, evaluation.split),
+        "root": _absolute(evaluation.root, "evaluation.root"),
+        "truth": _absolute(evaluation.truth, "evaluation.truth"),
+        "split": evaluation.split
+        and _name_or_path(evaluation.split, "evaluation.split", _is_list(dataset, evaluation.split)),
     }
-    recipe = config.train.mmseg_config
-    training = {"mmseg_config": _absolute(recipe) if recipe.endswith(".py") else recipe, "init": config.train.init}
-    if config.train.init is not None:
-        training["init"] = _file_or_name(config.train.init)
+    training = {
+        "mmseg_config": _name_or_path(recipe, "train.mmseg_config", recipe.endswith(".py")),
+        "init": init and _file_or_name(init, "train.init"),
+    }
     return config.model_copy(
         update={
             "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
             "store": store,
             "dataset": dataset.model_copy(update=paths),
-            "clip": config.clip.model_copy(update={"pretrained": _file_or_name(config.clip.pretrained)}),
+            "clip": config.clip.model_copy(update={"pretrained": _file_or_name(weights, "clip.pretrained")}),
             "train": config.train.model_copy(update=training),
             "evaluation": evaluation.model_copy(update=other_paths),
         }
     )
 
 
-def _split(dataset: DatasetConfig, split: str) -> str:
-    """Return `split`. If it is the path of a list file, and not the name of a split, make the path absolute."""
-    is_path = find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
-    return _absolute(split) if is_path else split
+def _is_list(dataset: DatasetConfig, split: str) -> bool:
+    """Return whether `split` is the path of a list file, and not the name of a split."""
+    return find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
 
 
-def _file_or_name(weights: str) -> str:
-    return _absolute(weights) if Path(weights).expanduser().is_file() else weights
+def _name_or_path(text: str, key: str, is_path: bool) -> str:
+    return _absolute(text, key) if is_path else checked_location(text, key)
+
+
+def _file_or_name(weights: str, key: str) -> str:
+    checked = checked_location(weights, key)
+    return _absolute(checked, key) if Path(checked).is_file() else checked
 
 
 def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
@@ -162,10 +167,9 @@ def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
 
 
 @overload
-def _absolute(uri: str) -> str: ...
+def _absolute(uri: str, key: str) -> str: ...
 @overload
-def _absolute(uri: None) -> None: ...
-def _absolute(uri: str | None) -> str | None:
-    if uri is None or "://" in uri:
-        return uri
-    return str(Path(uri).expanduser().absolute())
+def _absolute(uri: None, key: str) -> None: ...
+def _absolute(uri: str | None, key: str) -> str | None:
+    checked = None if uri is None else checked_location(uri, key)
+    return checked if checked is None or "://" in checked else str(Path(checked).absolute())

@@ -58,7 +58,7 @@ def test_a_yaml_file_is_completed_with_the_defaults_of_the_paper(load):
         ("prompts.template=['a {}.', 'the {}.']", "prompts", "template", ("a {}.", "the {}.")),
     ],
 )
-def test_an_override_is_a_dotted_key_and_a_yaml_value(load, here, override, section, key, value):
+def test_an_override_is_a_dotted_key_and_a_value(load, here, override, section, key, value):
     expected = value.format(here=here) if isinstance(value, str) and "{here}" in value else value
     assert getattr(getattr(load(override), section), key) == expected
 
@@ -170,9 +170,25 @@ def test_paths_do_not_depend_on_the_folder_of_the_config(here):
     assert load_config("configs/run.yaml").dataset.split == f"{here}/photos.txt"
 
 
-def test_the_home_folder_is_expanded(load, monkeypatch):
+LOCATIONS = [
+    *["store", "dataset.root", "dataset.split", "dataset.truth", "dataset.classes", "clip.pretrained"],
+    *["train.mmseg_config", "train.init", "evaluation.root", "evaluation.split", "evaluation.truth"],
+]
+
+
+@pytest.mark.parametrize("key", LOCATIONS)
+def test_the_home_folder_is_expanded_in_every_setting_with_a_path(load, monkeypatch, key):
     monkeypatch.setenv("HOME", "/home/someone")
-    assert load("store=~/store").store == "/home/someone/store"
+    value = load(f"{key}=~/own.py")
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == "/home/someone/own.py"
+
+
+@pytest.mark.parametrize("key", LOCATIONS)
+@pytest.mark.parametrize("location", ["s3:/bucket/x", "S3://bucket/x", "file:/x.py"])
+def test_a_mistyped_uri_is_refused_in_every_setting_with_a_path(load, key, location):
+    assert fault(load, f"{key}={location}").startswith(f"{key}: {location!r} is not a URI; write ")
 
 
 def test_resolving_twice_changes_nothing(load):
@@ -245,7 +261,7 @@ def test_each_unknown_key_and_bad_value_gets_an_error_line(load):
     message = fault(load, "cam.nope=1", "camera.power=1", "cam.power=99", "clip.device=tpu")
     assert message.splitlines() == [
         "cam.nope: unknown key",
-        "cam.power: Input should be less than or equal to 16 (got 99)",
+        "cam.power: Input should be less than or equal to 16 (got '99')",
         "camera: unknown key",
         "clip.device: String should match pattern '^(auto|cpu|mps|cuda(:\\d+)?)$' (got 'tpu')",
     ]
@@ -261,7 +277,7 @@ def test_an_unknown_format_is_reported_together_with_other_bad_keys(load):
         UNKNOWN_FORMAT,
         "extra: unknown key",
     ]
-    assert fault(load, "dataset.format=5") == "dataset.format: Input should be a valid string (got 5)"
+    assert fault(load, text=YAML.replace("list", "5")) == "dataset.format: Input should be a valid string (got 5)"
 
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
