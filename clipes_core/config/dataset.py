@@ -50,8 +50,11 @@ class DatasetConfig(Section):
     max_side: int = Field(
         1024,
         ge=32,
+        le=10_000,
         description="Largest permitted side of a photo [px]. clipes scales larger photos down to this size before it "
         "computes CAMs and runs the CRF.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the generated scenes; a different seed gives different scenes.")
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Seed of the generated scenes; a different seed gives different scenes."
+    )
     count: int = Field(200, ge=1, le=100_000, description="Number of generated scenes.")

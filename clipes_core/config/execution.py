@@ -1,8 +1,8 @@
 """The settings of the execution: shards, workers, retries and time limits. They change no result."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from clipes_core.config.section import Section
 
@@ -32,12 +32,12 @@ class ExecutionConfig(Section):
     runner: RunnerConfig = Field(
         default_factory=RunnerConfig, description="The runner, which computes the shards, and the runner's settings."
     )
-    gpu_workers: int | Literal["auto"] = Field(
+    gpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
         description="Number of worker processes for stages that run networks. auto: one process per device. The "
         "training of the segmenter uses at most one process per GPU.",
     )
-    cpu_workers: int | Literal["auto"] = Field(
+    cpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
         description="Number of worker processes for stages that run no network. For example, the stage `masks` runs no "
         "network. auto: one process per processor core.",
@@ -58,28 +58,18 @@ class ExecutionConfig(Section):
     shard_timeout_s: float = Field(
         3600,
         gt=0,
+        le=100_000_000,
         description="Time limit of a shard [s]. clipes stops a shard that takes longer. A training may take longer: "
         "clipes stops a training only if the training makes no progress for this number of seconds.",
     )
-    loader_workers: int | Literal["auto"] = Field(
+    loader_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field(
         "auto",
         description="Number of processes per device that load training photos. auto: the number of processor cores "
-        "per device, but at most 8.",
+        "per device, but at most 8. 0: the training process itself loads the photos.",
     )
     cache_gb: float = Field(
-        20, gt=0, description="Maximum size of the local cache [GB] for training files that come from remote stores."
+        20,
+        gt=0,
+        le=1_000_000,
+        description="Maximum size of the local cache [GB] for training files that come from remote stores.",
     )
-
-    @field_validator("gpu_workers", "cpu_workers")
-    @classmethod
-    def _at_least_one(cls, workers: int | str) -> int | str:
-        if isinstance(workers, int) and workers < 1:
-            raise ValueError("must be auto or at least 1")
-        return workers
-
-    @field_validator("loader_workers")
-    @classmethod
-    def _not_negative(cls, workers: int | str) -> int | str:
-        if isinstance(workers, int) and workers < 0:
-            raise ValueError("must be auto or at least 0 (if it is 0, the training process itself loads the photos)")
-        return workers

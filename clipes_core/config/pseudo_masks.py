@@ -32,7 +32,7 @@ class ClipConfig(Section):
     )
     device: str = Field(
         "auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
         description="Devices that run networks: cpu, mps, cuda (all CUDA GPUs) or cuda:N (one GPU). auto: all CUDA "
         "GPUs; without a CUDA GPU, mps if it is available, otherwise cpu.",
     )
@@ -108,16 +108,20 @@ class CamConfig(Section):
     attention_blocks: int = Field(
         8,
         ge=1,
+        le=1000,
         description="Number N of transformer blocks. clipes averages the attention of the last N blocks of the image "
         "network.",
     )
-    sinkhorn_rounds: int = Field(3, ge=0, description="Number of rounds of Sinkhorn normalisation (CLIP-ES eq. 6).")
+    sinkhorn_rounds: int = Field(
+        3, ge=0, le=1000, description="Number of rounds of Sinkhorn normalisation (CLIP-ES eq. 6)."
+    )
     power: int = Field(
         2, ge=0, le=16, description="Exponent t of the affinity matrix that refines the CAMs (CLIP-ES eq. 7)."
     )
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,),
         min_length=1,
+        max_length=16,
         description="Factors by which the photo is scaled. clipes averages the CAMs of all factors. The published "
         "program of CLIP-ES uses only the factor 1.",
     )

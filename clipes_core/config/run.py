@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import ExecutionConfig
@@ -20,6 +20,10 @@ CREDENTIALS = re.compile(
     re.IGNORECASE,
 )
 NO_CREDENTIALS = "remove them from the URI, and configure them as the fsspec package for the URI's protocol expects"
+
+
+# A run's name is the name of a folder: it has no slash, does not start with a dot, and, for Windows, ends with no dot.
+RUN_NAME = r"^[A-Za-z0-9{]([A-Za-z0-9._{}-]*[A-Za-z0-9_{}-])?$"
 
 
 class ReportConfig(Section):
@@ -39,7 +43,8 @@ class RunConfig(Section):
 
     name: str = Field(
         ...,
-        pattern=r"^[A-Za-z0-9{][A-Za-z0-9._{}-]*$",
+        max_length=200,
+        json_schema_extra={"pattern": RUN_NAME},
         description="Name of the run. clipes replaces {date} and {time} with the date and time of the run's start.",
     )
     store: str = Field(
@@ -55,6 +60,16 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
+
+    @field_validator("name")
+    @classmethod
+    def _is_the_name_of_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(RUN_NAME, name):
+            raise ValueError(
+                "must consist of letters, digits, '.', '_', '-', {date} and {time}, must start with a letter or digit, "
+                "and must not end with '.'"
+            )
+        return name
 
     @model_validator(mode="after")
     def _refuse_credentials(self) -> Self:
@@ -126,4 +141,4 @@ def _line(error: Any) -> str:
 
 
 def _is_union_branch(part: str) -> bool:
-    return part in ("int", "str", "constrained-float") or part.startswith(("literal[", "tuple["))
+    return part in ("int", "str") or part.startswith(("constrained-", "literal[", "tuple["))

@@ -46,7 +46,9 @@ class TrainConfig(Section):
         description="Initial weights: torchvision://NAME, a path, a URI, or the word none for random weights. null: "
         "the weights that are set in the MMSegmentation config.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the initial weights, the order of the photos and the augmentation.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of the initial weights, the order of the photos and the augmentation."
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="Numerical precision of the training. auto: fp16 with loss scaling on a CUDA GPU, otherwise fp32.",
@@ -54,21 +56,24 @@ class TrainConfig(Section):
     checkpoint_every: int | None = Field(
         None,
         ge=1,
+        le=10_000_000,
         description="Number of iterations from one checkpoint to the next. null: 1/20 of all iterations.",
     )
     keep_checkpoints: int = Field(
         2,
         ge=1,
+        le=1000,
         description="Number of checkpoints that clipes keeps: the latest ones. clipes also keeps the weights with the "
         "best mIoU in a validation.",
     )
     validate_every: int | None = Field(
         None,
         ge=0,
+        le=10_000_000,
         description="Number of iterations from one validation to the next. A validation measures the mIoU on photos "
         "of the section `evaluation`. 0: no validation; null: 1/10 of all iterations.",
     )
-    validate_photos: int = Field(100, ge=1, description="Maximum number of photos in a validation.")
+    validate_photos: int = Field(100, ge=1, le=1_000_000, description="Maximum number of photos in a validation.")
 
 
 class EvaluationCrfConfig(DenseCrfConfig):
@@ -91,7 +96,9 @@ class EvaluationConfig(Section):
         None, description="Name of a split, or the path or URI of a list file. null: the value of `dataset.split`."
     )
     truth: str | None = Field(None, description="Folder of the true masks. null: the value of `dataset.truth`.")
-    seed: int | None = Field(None, ge=0, description="Seed of the generated scenes. null: the value of `dataset.seed`.")
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Seed of the generated scenes. null: the value of `dataset.seed`."
+    )
     count: int | None = Field(
         None, ge=1, le=100_000, description="Number of generated scenes. null: the value of `dataset.count`."
     )
@@ -100,13 +107,18 @@ class EvaluationConfig(Section):
         description="Input of the network. whole: the whole photo; slide: overlapping crops of the photo, one after "
         "another.",
     )
-    crop: int = Field(513, ge=32, description="Side length of a crop in mode slide [px].")
+    crop: int = Field(513, ge=32, le=10_000, description="Side length of a crop in mode slide [px].")
     stride: int = Field(
-        342, ge=1, validate_default=True, description="Distance from one crop to the next in mode slide [px]."
+        342,
+        ge=1,
+        le=10_000,
+        validate_default=True,
+        description="Distance from one crop to the next in mode slide [px].",
     )
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,),
         min_length=1,
+        max_length=16,
         description="Factors by which the photo is scaled. The network makes a prediction for each factor. To get "
         "the predictions of kazuto1011/deeplab-pytorch, set `scales` to 1, 0.75 and 0.5, and set `merge` to max.",
     )

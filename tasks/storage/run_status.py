@@ -1,5 +1,6 @@
 """Read the progress of a run from its files, and find out whether the run is still running."""
 
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.layout import REJECTS_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles, list_runs
+from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import UsageError
 
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
@@ -47,7 +49,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
-    run = files.read_run()
+    run = files.read_run() if re.fullmatch(RUN_NAME, name) else None  # a name such as ../x names no run
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")

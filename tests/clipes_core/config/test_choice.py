@@ -41,6 +41,8 @@ def test_the_schema_lists_the_names():
     assert properties["colour"] == {
         "title": "colour",
         "type": "string",
+        "minLength": 1,
+        "maxLength": 4096,
         "default": "red",
         "enum": ["red", "green", "blue"],
     }

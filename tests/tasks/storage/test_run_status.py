@@ -35,6 +35,17 @@ def identity(process):
     return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
 
 
+@pytest.mark.parametrize(
+    "name", ["../secret", "runs/../../secret", "", ".", "..", "/secret", "plain/", "plain\n", "a\0"]
+)
+def test_a_name_that_leaves_the_folder_of_runs_names_no_run(tmp_path, name):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "run.json").write_text('{"name": "secret", "state": "completed"}')
+    (tmp_path / "store" / "runs").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"^no run [\s\S]*; existing runs: none\. To search"):
+        read_run(str(tmp_path / "store"), name)
+
+
 def test_a_run_of_a_live_process_cannot_be_started_again(prepared, process):
     run = prepared()
     start_run(run, 1)
