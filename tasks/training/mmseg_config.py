@@ -13,6 +13,7 @@ from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes.tasks.models.config_sections import config_sections
 from clipes_core.errors import ConfigError
 
+MOST = 10_000_000  # iterations of a training, or photos of a batch
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the confidence
 RENAMED_MODULES = {
     "tasks.training.dataset": "clipes.tasks.training.data.dataset",
@@ -64,13 +65,22 @@ class MmsegConfig:
 
     @property
     def max_iters(self) -> int | None:
-        """Number of training iterations in the config; None if the config does not set it."""
-        return (self.values.get("train_cfg") or {}).get("max_iters")
+        """Number of training iterations in the config; None if the config does not set it.
+
+        Raises:
+            ConfigError: it is not a positive whole number.
+        """
+        return count_of(self, "train_cfg.max_iters", (self.values.get("train_cfg") or {}).get("max_iters"))
 
     @property
     def batch_size(self) -> int:
-        """Number of photos per iteration, summed over all devices; 1 if the config does not set it."""
-        return int(self.values.get("train_batch_size") or self._dataloader.get("batch_size") or 1)
+        """Number of photos per iteration, summed over all devices; 1 if the config does not set it.
+
+        Raises:
+            ConfigError: it is not a positive whole number.
+        """
+        own = count_of(self, "train_batch_size", self.values.get("train_batch_size"))
+        return own or count_of(self, "train_dataloader.batch_size", self._dataloader.get("batch_size")) or 1
 
     @property
     def imports(self) -> tuple[str, ...]:
@@ -104,7 +114,7 @@ class MmsegConfig:
             kind = transform["type"]
             if not kind.startswith("Load") and kind not in ("PackSegInputs", "PackConfidence"):
                 for section in config_sections(transform):  # a transform, such as RandomChoice, may contain others
-                    self._move_confidence(section)
+                    _move_confidence(self, section)
                 yield dict(transform)
         yield {"type": "PackConfidence"}
 
@@ -112,20 +122,23 @@ class MmsegConfig:
         """Return the config of the optimizer wrapper for training in float32.
 
         Raises:
-            ConfigError: the config has no optimizer.
+            ConfigError: the config has no optimizer, or accumulates the gradients of a number of iterations that is not
+                a positive whole number.
         """
         found = dict(self.values.get("optim_wrapper") or {})
         if "optimizer" not in found:
             raise self.error("has no optim_wrapper.optimizer")
         for of_precision in ("dtype", "loss_scale"):  # train.precision sets the precision later
             found.pop(of_precision, None)
+        count_of(self, "optim_wrapper.accumulative_counts", found.get("accumulative_counts"))
         return {**found, "type": "OptimWrapper"}
 
     def schedulers(self, iterations: int) -> Iterator[dict[str, Any]]:
         """Yield the configs of the learning rate schedulers, stretched from `max_iters` to `iterations` iterations.
 
         Raises:
-            ConfigError: a scheduler counts epochs instead of iterations, or is not a dict with a type.
+            ConfigError: a scheduler counts epochs instead of iterations, is not a dict with a type, has a negative
+                number, or begins after the last iteration.
         """
         found = self.values.get("param_scheduler") or ()
         for scheduler in self._typed([found] if isinstance(found, dict) else found, "param_scheduler"):
@@ -133,6 +146,8 @@ class MmsegConfig:
                 raise self.error(f"has a {scheduler['type']} that counts epochs: set by_epoch=False")
             stretch = iterations / self.max_iters if self.max_iters else 1.0
             bounds = {key: round(stretch * scheduler[key]) for key in ("begin", "end", "T_max") if key in scheduler}
+            if problem := _problem_of_scheduler(scheduler, self.max_iters or iterations):
+                raise self.error(f"has a {scheduler['type']} {problem}")
             yield {**scheduler, **bounds}
 
     def hooks(self) -> Iterator[Mapping[str, Any]]:
@@ -154,15 +169,48 @@ class MmsegConfig:
                 raise self.error(f"has {section!r} in {key}: expected a dict whose key 'type' is the name of a class")
             yield section
 
-    def _move_confidence(self, transform: dict[str, Any]) -> None:
-        kind = str(transform.get("type")).rpartition(".")[2]
-        if kind == "Albu":
-            raise self.error(
-                "has Albu in train_pipeline, but Albu does not transform the confidence map: use MMSegmentation's own "
-                "transforms instead"
-            )
-        if kind in PADDING:
-            transform["type"] = PADDING[kind]
+
+def count_of(config: MmsegConfig, key: str, value: Any) -> int | None:
+    """Return a number of photos or iterations as an int; None if the config does not set it.
+
+    Args:
+        config: config that contains the number.
+        key: dotted key of the number, for messages.
+        value: the number, as the config states it.
+
+    Raises:
+        ConfigError: it is not a positive whole number, or it is too large.
+    """
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not float(value).is_integer() or not 1 <= value <= MOST:
+        raise config.error(f"has {key} = {value!r}: expected a whole number from 1 to {MOST}")
+    return int(value)
+
+
+def _move_confidence(config: MmsegConfig, transform: dict[str, Any]) -> None:
+    """Replace a transform that pads; raise ConfigError for Albu, which does not transform the confidence map."""
+    kind = str(transform.get("type")).rpartition(".")[2]
+    if kind == "Albu":
+        raise config.error(
+            "has Albu in train_pipeline, but Albu does not transform the confidence map: use MMSegmentation's own "
+            "transforms instead"
+        )
+    if kind in PADDING:
+        transform["type"] = PADDING[kind]
+
+
+def _problem_of_scheduler(scheduler: Mapping[str, Any], iterations: int) -> str | None:
+    for key, value in scheduler.items():
+        if isinstance(value, int | float) and value < 0 and key != "last_step":  # a last_step of -1 means the start
+            return f"with a negative {key}: expected 0 or more"
+    if scheduler.get("begin", 0) >= iterations:
+        return (
+            f"that begins at iteration {scheduler['begin']}, but the training has only {iterations} iterations: lower "
+            "its begin, or raise the number of iterations"
+        )
+    return None
 
 
 def read_mmseg_config(name: str) -> MmsegConfig:
@@ -180,7 +228,7 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         raise ConfigError(f"train.mmseg_config: {path} does not exist; choose an existing .py file or one of {shipped}")
     try:
         values = Config.fromfile(path, import_custom_modules=False).to_dict()
-    except Exception as exc:  # the file is a program, which may raise anything
+    except (Exception, SystemExit) as exc:  # the file is a program, which may raise anything
         raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
     if not isinstance(values.get("model"), dict) or "decode_head" not in values["model"]:
         raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")

@@ -4,6 +4,7 @@ Reading a recipe imports MMEngine and torch, which takes seconds. Importing this
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from clipes_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from clipes.tasks.training.mmseg_config import MmsegConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,10 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     read = read_mmseg_config(config.train.mmseg_config)
     with read.translate_type_errors():
         recipe = _recipe(config, read, num_classes, precision)
-        recipe.accumulated  # noqa: B018 - raises an error here, and not later, if the value is not a number
     try:
-        json.dumps(asdict(recipe))
+        json.dumps(asdict(recipe), allow_nan=False)
     except (TypeError, ValueError) as exc:
-        raise read.error(f"has a value that is not a number, text, list or dict: {exc}") from exc
+        raise read.error(f"has a value that is not a finite number, text, list or dict: {exc}") from exc
     return recipe
 
 
@@ -98,6 +100,13 @@ def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision:
     iterations = train.iterations or read.max_iters
     if iterations is None:
         raise ConfigError(f"train.iterations: must be set because {read.name} has no train_cfg.max_iters")
+    if train.checkpoint_every is not None and train.checkpoint_every > iterations:
+        logger.warning(
+            "train.checkpoint_every: %d exceeds the %d iterations of the training, so no checkpoint is written, and "
+            "the training cannot resume; to get checkpoints, set a lower number or null",
+            train.checkpoint_every,
+            iterations,
+        )
     init = train.init or _own_initial_weights(read) or NO_WEIGHTS
     return Recipe(
         model=network_of_run(read.model, num_classes, train),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmseg.models.segmentors import BaseSegmentor
@@ -22,6 +23,7 @@ from clipes.tasks.training.data.dataset import transform_input
 from clipes.tasks.training.hooks.randomness import seeded
 from clipes.tasks.training.recipes import Recipe
 from clipes_core.errors import ConfigError
+from clipes_core.finite import is_finite
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
 BLOCK, BLOCKS_HW = 25, (15, 20)  # side of a block [px], rows and columns of blocks; 375 x 500 px, like most VOC photos
@@ -38,11 +40,11 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
 
     Raises:
-        ConfigError: a part cannot be built, or fails on an image.
+        ConfigError: a part cannot be built, or fails on an image; or the loss is NaN or infinite.
         WeightsError: the initial weights cannot be loaded, or belong to a different network.
     """
     with torch.random.fork_rng(devices=[]), register_modules(recipe):
-        model = build_network(recipe)
+        model = revert_sync_batchnorm(build_network(recipe))  # synchronised batch norm needs a GPU
         with translate_recipe_errors("train_pipeline"):
             pipeline = Compose([dict(each) for each in recipe.pipeline])
         with translate_recipe_errors("optim_wrapper"):
@@ -54,18 +56,18 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
             for each in recipe.hooks:
                 HOOKS.build({key: value for key, value in each.items() if key != "priority"})
         with translate_recipe_errors("train_pipeline", "used"):
-            sample = _sample(pipeline, num_classes)
-        if sample is not None:
-            with translate_recipe_errors("network", "used"):
-                _forward(model, sample)
+            samples = _samples(pipeline, num_classes)
+        if samples:
+            with translate_recipe_errors("network", f"trained with a batch size of {recipe.batch_size}"):
+                _check_loss(model, (samples * 2)[: recipe.batch_size])
 
 
-def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
+def _samples(pipeline: Compose, num_classes: int) -> list[dict[str, Any]]:
     """Pass random images with random labels through a pipeline, and check the confidence map of each result.
 
-    Return the last result that is not None, or None if the pipeline returned None for every image.
+    Return the results, without those of images for which the pipeline returned None.
     """
-    last = None
+    samples = []
     for draw in range(DRAWS):
         blocks = np.random.default_rng(draw).integers(0, num_classes, BLOCKS_HW).astype(np.uint8)
         ids = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
@@ -74,8 +76,8 @@ def _sample(pipeline: Compose, num_classes: int) -> dict[str, Any] | None:
             packed = pipeline(transform_input("noise", draw, image_bgr, ids, FULL_CONFIDENCE - ids))
         if packed is not None:
             _check_confidence(packed["data_samples"])
-            last = packed
-    return last
+            samples.append(packed)
+    return samples
 
 
 def _check_confidence(sample: SegDataSample) -> None:
@@ -96,16 +98,34 @@ def _check_confidence(sample: SegDataSample) -> None:
         )
 
 
-def _forward(model: BaseSegmentor, sample: dict[str, Any]) -> None:
-    """Compute the losses of a sample as in training, but with frozen batch norm.
+def _check_loss(model: BaseSegmentor, samples: list[dict[str, Any]]) -> None:
+    """Compute the losses of one photo as in training, and check that they are finite.
 
-    Batch norm is frozen, because it may fail on a single photo in training mode.
+    Batch norm may fail on a single photo. If a batch has more photos, batch norm is frozen, because the losses of
+    several photos take too long to compute. The photos of a batch must nevertheless fit into one array.
+
+    Args:
+        model: network to train.
+        samples: photos of one batch, at least one; of a large batch, not all photos are needed.
+
+    Raises:
+        ConfigError: a loss is NaN or infinite.
     """
     model.train()
-    for module in model.modules():
+    register_confidence_hooks(model)
+    _preprocessed(model, samples)
+    for module in model.modules() if len(samples) > 1 else ():
         if isinstance(module, nn.modules.batchnorm._NormBase):
             module.eval()
-    register_confidence_hooks(model)
-    batch = model.data_preprocessor({name: [value] for name, value in sample.items()}, training=True)
     with torch.no_grad():
-        model(**batch, mode="loss")
+        loss, _ = model.parse_losses(model(**_preprocessed(model, samples[-1:]), mode="loss"))
+    if not is_finite(loss):
+        raise ConfigError(
+            f"train.mmseg_config: its network has the loss {loss.item()} on a random image: check the initial weights "
+            "and the settings of the losses"
+        )
+
+
+def _preprocessed(model: BaseSegmentor, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    batch = {name: [sample[name] for sample in samples] for name in samples[0]}
+    return model.data_preprocessor(batch, training=True)

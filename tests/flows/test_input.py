@@ -14,6 +14,7 @@ from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.readers import READ
 from support.input_cases.seen import Seen, TableRow, table_rows
+from support.input_cases.trainings import TRAININGS, seen_of_training
 from support.input_cases.truths import TRUTHS, seen_of_truths
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
 
@@ -52,7 +53,7 @@ class RunOutcome:
 
 
 def test_every_row_has_a_case_and_every_case_has_a_row():
-    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, *TRUTHS, LONG_WORDS]
+    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, *TRUTHS, *TRAININGS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
 
@@ -187,6 +188,12 @@ def test_an_input_read_in_this_process_is_handled_as_documented(tmp_path, row: T
 @pytest.mark.parametrize("row", rows(TRUTHS))
 def test_true_masks_that_disagree_with_labels_are_reported_as_documented(tmp_path, row: TableRow):
     row.check(seen_of_truths(tmp_path, TRUTHS[row.group, row.given]()))
+
+
+@pytest.mark.parametrize("row", rows(TRAININGS))
+def test_a_config_that_cannot_train_is_reported_as_documented(tmp_path, monkeypatch, row: TableRow):
+    monkeypatch.syspath_prepend(tmp_path)
+    row.check(seen_of_training(tmp_path, row.given))
 
 
 @pytest.mark.parametrize("row", rows(COMMANDS))
