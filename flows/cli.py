@@ -284,8 +284,10 @@ def doctor(
     from clipes.flows.terminal_tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.pseudo_masks import ClipConfig
+    from clipes_core.config.run import check_section
 
-    if not print_findings(out, examine(store, ClipConfig(model=model, pretrained=pretrained))):
+    clip = check_section(ClipConfig, {"model": model, "pretrained": pretrained}, "clip")
+    if not print_findings(out, examine(store, clip)):
         raise typer.Exit(FAILED)
 
 

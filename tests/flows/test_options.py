@@ -31,6 +31,11 @@ def test_a_mistyped_uri_is_refused_in_every_argument_and_option_with_a_path(opti
     assert str(error).startswith(f"{option}: {BAD!r} is not a URI; write s3://bucket/x")
 
 
+def test_an_invalid_model_is_a_config_error():
+    error = CliRunner().invoke(app, ["doctor", "--model", ""]).exception
+    assert str(error).startswith("clip.model: String should have at least 1 character")
+
+
 def test_the_home_folder_is_expanded_in_options(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "c.yaml").write_text("[]")

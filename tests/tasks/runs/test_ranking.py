@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
+from support.plain_runs import write_artifact
 from support.prepared import prepare_ranking
 from support.small_runs import make_run
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates, template_ranking
+from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
+from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StageError
 from clipes_core.template_ranking import RankedTemplate
 
@@ -40,6 +44,16 @@ def test_failed_photos_are_not_counted(tiny, pool):
 
     assert len(made.of("prompts")) > 1
     assert (ranking.photos_one_label, ranking.photos_several_labels, ranking.photos) == (1, 2, 3)
+
+
+def test_a_sharpness_that_is_not_finite_is_an_error(tmp_path):
+    rows = [PromptsRow(image_id="a", class_ids=(1, 2), scores=(0.0, 0.0))]
+    uri = write_artifact(str(tmp_path), PROMPTS, rows).uri
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(StageError, match=r"^the sharpness of a template contains NaN or inf"),
+    ):
+        template_ranking(ArtifactStore(str(tmp_path)), [uri], ("a {}.",))
 
 
 def test_a_ranking_without_any_encoded_photo_is_an_error(tiny, pool):

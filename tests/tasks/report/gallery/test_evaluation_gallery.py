@@ -49,6 +49,12 @@ def test_a_photo_without_truth_has_no_miou(facts):
     assert (card.mious, card.class_ids) == ({}, (1,))
 
 
+def test_a_card_has_no_miou_if_the_run_shows_no_score(facts):
+    ended = replace(facts, status=replace(facts.status, metrics={"stages": {}}))
+    (card,) = EvaluationGallery(ended, ["a"]).cards(["a"])
+    assert card.mious == {}
+
+
 def test_photos_without_a_prediction_are_left_out(facts):
     assert [card.image_id for card in EvaluationGallery(facts, "abc").cards("cbza")] == ["b", "a"]
 

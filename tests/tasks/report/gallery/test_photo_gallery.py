@@ -42,12 +42,14 @@ def cams_row(image_id, class_ids):
 def card_of(tmp_path):
     """Return a function that makes the card of a photo from its rows."""
 
-    def card_of(photo, *rows):
+    def card_of(photo, *rows, metrics=None):
         store = str(tmp_path / "store")
         texts = [TextRow(class_id=1, name="cat", sentences=("a cat.",), feature=(1.0,))]
         stages = {"CamsRow": CAMS, "MasksRow": MASKS, "MaskScoresRow": MASK_SCORES}
         records = [write_artifact(store, stages[type(row).__name__], [row]) for row in rows]
-        facts = plain_facts(tmp_path / "store", *records, write_artifact(store, TEXTS, texts), photos=(photo,))
+        facts = plain_facts(
+            tmp_path / "store", *records, write_artifact(store, TEXTS, texts), photos=(photo,), metrics=metrics
+        )
         return next(Gallery(facts).cards([photo.image_id, "unknown"]), None)
 
     return card_of
@@ -55,6 +57,11 @@ def card_of(tmp_path):
 
 def titles(pictures):
     return [picture.title for picture in pictures]
+
+
+def test_a_card_has_no_miou_if_the_run_shows_no_score(card_of, tmp_path):
+    rows = (cams_row("a", (1,)), mask_row("a", MASK, SURE), SCORES)
+    assert card_of(write_photo(tmp_path, "a", (1,)), *rows, metrics={"stages": {}}).mious == {}
 
 
 def test_a_card_shows_all_results_of_its_photo(card_of, tmp_path):
