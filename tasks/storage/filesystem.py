@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from fsspec import AbstractFileSystem
+from fsspec import AbstractFileSystem, get_filesystem_class
+from fsspec import filesystem as fsspec_filesystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -64,9 +65,19 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     if holds_credentials(uri):
         raise StorageError(f"a URI contains credentials: {NO_CREDENTIALS}")
     try:
+        return _open_filesystem(uri)
+    except Exception as exc:  # the packages of the file systems raise many types of errors
+        raise StorageError(f"{uri}: {first_line(exc)}; use a path or a URI that fsspec can open") from exc
+
+
+def _open_filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a URI, and the path; a `::` in the path is part of a name, not a chain of URIs."""
+    protocol = uri.partition("://")[0]
+    if "::" in protocol or "::" not in uri:
         return url_to_fs(uri, use_listings_cache=False)
-    except (ValueError, ImportError) as exc:
-        raise StorageError(f"{uri}: {exc}; use a path or a URI that fsspec can open") from exc
+    options = get_filesystem_class(protocol)._get_kwargs_from_urls(uri)
+    fs = fsspec_filesystem(protocol, use_listings_cache=False, **options)
+    return fs, fs._strip_protocol(uri)
 
 
 def is_local(fs: AbstractFileSystem) -> bool:

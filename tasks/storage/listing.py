@@ -4,7 +4,7 @@ import os
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from errno import ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
@@ -14,12 +14,16 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
+from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
+from clipes_core.errors import ClipesError, StorageError, TransientError
 
 THREADS = 16  # threads for listings and small reads, which spend most of their time waiting for the store
 NO_SUCH_PLACE = (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG)
 # Keys under which fsspec's file systems report the modification time of a file.
 MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+Failure = StorageError | TransientError
+_FolderJob = tuple[str, AbstractFileSystem, str, Mapping[str, str]]  # folder, its file system and path, name -> URI
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,33 +151,80 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
         URI -> metadata of each file that exists.
 
     Raises:
-        StorageError: the store refuses access.
+        StorageError: the store refuses access, or a folder cannot be listed.
         TransientError: the store does not answer.
+    """
+    found, failures = find_files_by_folder(uris)
+    for failure in failures.values():
+        raise failure
+    return found
+
+
+def find_files_by_folder(uris: Iterable[str]) -> tuple[dict[str, FileFacts], dict[str, Failure]]:
+    """Look up the metadata of many files as `find_files` does, but return the errors instead of raising them.
+
+    Returns:
+        URI -> metadata of each file that exists; and folder -> error of each folder that cannot be listed. The URI of a
+        folder ends with a slash.
     """
     wanted: dict[str, dict[str, str]] = defaultdict(dict)
     for uri in uris:
         place = uri.rindex("/") + 1
         wanted[uri[:place]][uri[place:]] = uri
     found: dict[str, FileFacts] = {}
+    failures: dict[str, Failure] = {}
     # The file systems are created here, because fsspec opens new connections in each thread that creates them.
-    jobs = [(folder, *filesystem(folder), names) for folder, names in wanted.items()]
+    jobs = [_job(folder, names) for folder, names in wanted.items()]
     with ThreadPool(min(THREADS, max(1, len(jobs)))) as pool:
-        for files in pool.imap_unordered(_find_in_folder, jobs):
-            found.update((file.uri, file) for file in files)
-    return found
+        for folder, files in zip(wanted, pool.imap(_find_in_folder, jobs), strict=True):
+            if isinstance(files, list):
+                found.update((file.uri, file) for file in files)
+            else:
+                failures[folder] = files
+    return found, failures
 
 
-def _find_in_folder(job: tuple[str, AbstractFileSystem, str, Mapping[str, str]]) -> list[FileFacts]:
+def _job(folder: str, names: Mapping[str, str]) -> _FolderJob | Failure:
+    try:
+        with _translate_all_errors(folder):
+            return folder, *filesystem(folder), names
+    except (StorageError, TransientError) as failure:
+        return failure
+
+
+def _find_in_folder(job: _FolderJob | Failure) -> list[FileFacts] | Failure:
+    if isinstance(job, ClipesError):
+        return job
     folder, fs, path, uris = job
-    with translate_storage_errors(folder):
-        try:
-            return list(_local_files(path, uris) if is_local(fs) else _listed_files(fs, path, uris))
-        except OSError as exc:
-            if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
-                return []
-            raise
-        except ValueError:  # the path is invalid, for example because it contains a NUL character
+    try:
+        with _translate_all_errors(folder):
+            return _files_in_folder(fs, path, uris)
+    except (StorageError, TransientError) as failure:
+        return failure
+
+
+def _files_in_folder(fs: AbstractFileSystem, path: str, uris: Mapping[str, str]) -> list[FileFacts]:
+    try:
+        return list(_local_files(path, uris) if is_local(fs) else _listed_files(fs, path, uris))
+    except OSError as exc:
+        if exc.errno in NO_SUCH_PLACE or isinstance(exc, FileNotFoundError):
             return []
+        raise
+    except ValueError:  # the path is invalid, for example because it contains a NUL character
+        return []
+
+
+@contextmanager
+def _translate_all_errors(folder: str) -> Iterator[None]:
+    """Translate every error of the block, including errors that the package of a file system should not raise."""
+    try:
+        with translate_storage_errors(folder):
+            yield
+    except (StorageError, TransientError):
+        raise
+    except Exception as exc:
+        reason = f"{type(exc).__name__}: {first_line(exc)}"
+        raise StorageError(f"{folder}: cannot be listed ({reason}); use a path or URI that clipes can list") from exc
 
 
 def _local_files(folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:

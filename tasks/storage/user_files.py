@@ -9,7 +9,7 @@ from clipes.tasks.storage import listing
 from clipes.tasks.storage.files import create_file, read_file, write_file
 from clipes.tasks.storage.filesystem import filesystem
 from clipes.tasks.storage.listing import FileFacts
-from clipes_core.errors import DatasetError, StorageError
+from clipes_core.errors import DatasetError, StorageError, TransientError
 
 
 def absolute(path: str) -> str:
@@ -42,6 +42,11 @@ def check_protocol(uri: str) -> None:
 def join(folder: str, path: str) -> str:
     """Join a folder and a path relative to that folder."""
     return folder + path if folder.endswith("/") else f"{folder}/{path}"
+
+
+def is_below(uri: str, folder: str) -> bool:
+    """Return whether a URI is that of a folder, or of anything below it."""
+    return join(uri, "").startswith(join(folder, ""))
 
 
 def parent(uri: str) -> str:
@@ -128,6 +133,17 @@ def list_names(folder: str) -> list[str] | None:
         return listing.list_names(folder)
 
 
+def exists(uri: str) -> bool:
+    """Return whether a file or folder exists.
+
+    Raises:
+        DatasetError: for the reasons that `read_bytes` lists.
+        TransientError: the network or the server fails.
+    """
+    with _raise_dataset_errors():
+        return listing.find_file(uri) is not None
+
+
 def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
     """Look up the metadata of many files with `listing.find_files`.
 
@@ -140,6 +156,18 @@ def find_files(uris: Iterable[str]) -> dict[str, FileFacts]:
     """
     with _raise_dataset_errors():
         return listing.find_files(uris)
+
+
+def find_files_by_folder(
+    uris: Iterable[str],
+) -> tuple[dict[str, FileFacts], dict[str, DatasetError | TransientError]]:
+    """Look up the metadata of many files with `listing.find_files_by_folder`; folder -> error has a DatasetError."""
+    found, failures = listing.find_files_by_folder(uris)
+    return found, {folder: _as_dataset_error(failure) for folder, failure in failures.items()}
+
+
+def _as_dataset_error(failure: StorageError | TransientError) -> DatasetError | TransientError:
+    return failure if isinstance(failure, TransientError) else DatasetError(str(failure))
 
 
 @contextmanager

@@ -10,7 +10,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from clipes.tasks.storage.user_files import (
     absolute,
+    exists,
     find_files,
+    find_files_by_folder,
+    is_below,
     join,
     list_names,
     parent,
@@ -23,7 +26,7 @@ from clipes_core.errors import DatasetError, TransientError
 
 
 class TaggedFileSystem(MemoryFileSystem):
-    """An object store that lists ETags, denies access to folders named secret and hangs up on those named flaky."""
+    """An object store with ETags. Folders named secret deny access, and those named flaky and odd have faults."""
 
     protocol = "tagged"
     store = {}  # noqa: RUF012
@@ -39,6 +42,8 @@ class TaggedFileSystem(MemoryFileSystem):
             raise PermissionError("Access Denied")
         if "flaky" in path:
             raise ConnectionResetError("the store hung up")
+        if "odd" in path:
+            raise RuntimeError("odd")
         return [entry | {"ETag": '"5d41"'} for entry in super().ls(path, detail=True)]
 
 
@@ -203,6 +208,36 @@ def test_missing_files_and_folders_are_not_found(tmp_path, memory_root):
     for nothing in (f"{tmp_path}/none", str(tmp_path), f"{memory_root.uri}/none", f"{memory_root.uri}/x"):
         with pytest.raises(FileNotFoundError):
             read_bytes(nothing)
+
+
+def test_the_failure_of_a_folder_costs_no_other_folder(tagged):
+    fsspec.filesystem("tagged").pipe("/b/a.jpg", b"four")
+    uris = ["tagged://secret/a.jpg", "tagged://odd/a.jpg", "tagged://b/a.jpg", "tagged://flaky/a.jpg", "gopher://x/a"]
+
+    found, failures = find_files_by_folder(uris)
+
+    assert list(found) == ["tagged://b/a.jpg"]
+    assert {folder: type(failure) for folder, failure in failures.items()} == {
+        "tagged://secret/": DatasetError,
+        "tagged://odd/": DatasetError,
+        "tagged://flaky/": TransientError,
+        "gopher://x/": DatasetError,
+    }
+    assert str(failures["tagged://odd/"]) == (
+        "tagged://odd/: cannot be listed (RuntimeError: odd); use a path or URI that clipes can list"
+    )
+
+
+def test_a_folder_is_below_itself_and_its_parents():
+    assert is_below("/a/b", "/a")
+    assert is_below("s3://a/b/", "s3://a/b")
+    assert not is_below("/ab", "/a")
+    assert not is_below("/a", "/a/b")
+
+
+def test_files_and_folders_exist(tmp_path):
+    assert exists(str(tmp_path))
+    assert not exists(f"{tmp_path}/none")
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path):
