@@ -129,6 +129,8 @@ def _photos(facts: RunFacts) -> Iterator[Note]:
         yield Note("bad", "No photo could be used: all were rejected when they were listed. The reasons are below.")
     if rejected:
         yield Note("warn", f"{_counted(rejected, 'photo')} without a result: the reasons are below.")
+    for note in facts.status.run.get("notes", ()):  # runs of earlier versions have none
+        yield Note("warn", f"Data set: {note}.")
     if listed.unlabelled:
         yield Note(
             "plain",

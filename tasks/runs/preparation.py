@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
-from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.worker_state import WorkerSlot
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from clipes.tasks.training.recipes import Recipe
 
 NO_PHOTOS = Listing((), ())
+SHOWN_CLASSES = 5
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,31 @@ def list_photos(config: RunConfig) -> Listing:
     """List the photos of a config's data set, but open none; generate the demo's scenes if they are missing.
 
     Raises:
-        UsageError: the vocabulary or the data set cannot be used.
+        UsageError: the vocabulary or the data set cannot be used, or no photo has a label.
     """
-    return read_dataset(config.dataset, checked_vocabulary(config))
+    vocabulary = checked_vocabulary(config)
+    listing = read_dataset(config.dataset, vocabulary)
+    _check_labels(listing)
+    _log_unused_classes(listing, vocabulary)
+    return listing
+
+
+def _check_labels(listing: Listing) -> None:
+    if listing.photos and not any(photo.class_ids for photo in listing.photos):
+        reasons = [f"; reason for the first of {len(listing.rejects)} rejects: {row.reason}" for row in listing.rejects]
+        raise DatasetError(
+            f"none of the {len(listing.photos)} photos has a label, so every mask would be all background: correct "
+            f"dataset.format, dataset.split or the labels{''.join(reasons[:1])}"
+        )
+
+
+def _log_unused_classes(listing: Listing, vocabulary: Vocabulary) -> None:
+    """Log the classes that no photo has, if these are most of the classes."""
+    used = {class_id for photo in listing.photos for class_id in photo.class_ids}
+    unused = [name for name, class_id in vocabulary.ids.items() if class_id not in used]
+    if listing.photos and 2 * len(unused) > len(vocabulary.ids):
+        shown = ", ".join(unused[:SHOWN_CLASSES])
+        logger.info("%d of %d classes label no photo: %s ...", len(unused), len(vocabulary.ids), shown)
 
 
 def prepare_run(
@@ -58,16 +80,13 @@ def prepare_run(
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: the config, the vocabulary, the weights or the evaluation photos cannot be used; or the run must
-            choose its template by photos with labels, but no photo has labels.
+        UsageError: the config, the vocabulary, the weights or the evaluation photos cannot be used.
     """
     names = run_names()[1 : run_names().index(until) + 1]
     stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
         return _prepared(config, stages, until, listing, slots, reuse)
-    run = _prepared(config, (*_ranking_stages(), *stages), until, listing, slots, reuse, shipped_templates())
-    _labelled_photos(run)
-    return run
+    return _prepared(config, (*_ranking_stages(), *stages), until, listing, slots, reuse, shipped_templates())
 
 
 def prepare_ranking(
@@ -90,14 +109,14 @@ def prepare_ranking(
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
-        UsageError: the config, the vocabulary or the weights cannot be used; no photo has labels; or CAMs are to be
-            scored, but no photo with labels has a true mask.
+        UsageError: the config, the vocabulary or the weights cannot be used; or CAMs are to be scored, but no photo
+            with labels has a true mask.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
     run = _prepared(config, stages, stages[-1], listing, slots, reuse, candidates)
-    labelled = _labelled_photos(run)
     if not scored_photos:
         return run
+    labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
     with_truth = [photo.image_id for photo in labelled if photo.truth_uri is not None]
     if labelled and not with_truth:
         raise DatasetError(
@@ -171,7 +190,8 @@ def _prepared(
         evaluation=divide_into_shards(evaluation.photos, count),
     )
     rejects = (*listing.rejects, *evaluation.rejects)
-    return PreparedRun(inputs, ArtifactStore(config.store), stages, rejects, until, reuse)
+    notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
+    return PreparedRun(inputs, ArtifactStore(config.store), stages, rejects, until, reuse, notes)
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":
@@ -199,19 +219,3 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
             f"first reason: {listing.rejects[0].reason}"
         )
     return listing
-
-
-def _labelled_photos(run: PreparedRun) -> list[Photo]:
-    """Return the photos that have labels.
-
-    Raises:
-        DatasetError: there are photos, but no photo has labels. If there are no photos, the list is empty, and
-            the run itself reports that no photo could be listed.
-    """
-    labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
-    if run.photos and not labelled:
-        raise DatasetError(
-            f"none of the {run.photos} photos has labels, but a ranking of templates needs labels: "
-            "add labels, or set prompts.template"
-        )
-    return labelled

@@ -28,6 +28,7 @@ class PreparedRun:
         rejects: photos that were listed but cannot be used, each with the reason.
         until: last stage to run.
         reuse: which artifacts and rows of the store the run reuses.
+        notes: remarks about the data set, for the report.
     """
 
     inputs: RunInputs
@@ -36,6 +37,7 @@ class PreparedRun:
     rejects: tuple[Reject, ...]
     until: str
     reuse: Reuse
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> RunConfig:

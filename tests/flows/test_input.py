@@ -12,6 +12,7 @@ import pytest
 from support.commands import ClipesProcess, settings
 from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
+from support.input_cases.data_sets import DATA_SETS
 from support.input_cases.readers import READ
 from support.input_cases.seen import Seen, TableRow, table_rows
 from support.input_cases.trainings import TRAININGS, seen_of_training
@@ -53,7 +54,8 @@ class RunOutcome:
 
 
 def test_every_row_has_a_case_and_every_case_has_a_row():
-    cases = [*photos.LINES, *VOC_LINES, *READ, *COMMANDS, *WEIGHTS, *TRUTHS, *TRAININGS, LONG_WORDS]
+    read = [*READ, *DATA_SETS, *TRUTHS, *TRAININGS]
+    cases = [*photos.LINES, *VOC_LINES, *read, *COMMANDS, *WEIGHTS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
 
@@ -194,6 +196,11 @@ def test_true_masks_that_disagree_with_labels_are_reported_as_documented(tmp_pat
 def test_a_config_that_cannot_train_is_reported_as_documented(tmp_path, monkeypatch, row: TableRow):
     monkeypatch.syspath_prepend(tmp_path)
     row.check(seen_of_training(tmp_path, row.given))
+
+
+@pytest.mark.parametrize("row", rows(DATA_SETS))
+def test_a_data_set_read_in_this_process_is_handled_as_documented(tmp_path, row: TableRow):
+    row.check(DATA_SETS[row.group, row.given](tmp_path))
 
 
 @pytest.mark.parametrize("row", rows(COMMANDS))

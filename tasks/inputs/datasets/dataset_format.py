@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from clipes.tasks.inputs.datasets.entries import Entry
+from clipes.tasks.inputs.datasets.entries import Entry, Remark
 from clipes.tasks.inputs.photos import Reject
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.vocabulary import Vocabulary
 
-Reader = Callable[[DatasetConfig, Vocabulary], Iterator[Entry | Reject]]
+Reader = Callable[[DatasetConfig, Vocabulary], Iterator[Entry | Reject | Remark]]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,11 @@ class DatasetFormat:
     Attributes:
         name: value of `dataset.format` that selects this format.
         read: function that yields one `Entry` or `Reject` for each photo in `dataset.split`, in the order of the split.
+            It may also yield remarks about the data set.
         read_unlabelled: function like `read` that accepts photos without labels. It lists the photos on which the
             segmenter is scored. None if no such function is needed, because `read` accepts photos without labels.
+        check_split: function that quickly checks that the file of `dataset.split` exists, before a run starts a server.
+            It raises the errors of `read`. None if the split has no file that must exist.
         needs_root: true if `dataset.root` must be set.
         folder_in_store: name of a folder in the store. This folder is the default of `dataset.root`. None if
             `dataset.root` has no default.
@@ -29,6 +32,7 @@ class DatasetFormat:
     name: str
     read: Reader
     read_unlabelled: Reader | None = None
+    check_split: Callable[[DatasetConfig], None] | None = None
     needs_root: bool = True
     folder_in_store: str | None = None
     split_is_a_path: bool = False

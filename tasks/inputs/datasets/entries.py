@@ -1,6 +1,7 @@
 """Entries (photos that are listed but not looked up yet), and functions that readers use to build entries."""
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 STAGE = "manifest"
 PHOTO_EXTENSIONS = (".jpg", ".jpeg", ".png")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Entry:
             This URI takes precedence over `truth_uris`. If no file exists at any of these URIs, the scores report the
             file at `named_truth` as missing.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
+        notes: remarks for the user about what clipes corrected. Entries with the same remark are counted together.
     """
 
     image_id: str
@@ -34,16 +37,28 @@ class Entry:
     truth_uris: tuple[str, ...] = ()
     named_truth: str | None = None
     stated_size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
-    def all_truth_uris(self) -> tuple[str, ...]:
+    def truth_places(self) -> tuple[str, ...]:
         """All URIs at which the true mask may be found, in order of preference."""
         return (self.named_truth, *self.truth_uris) if self.named_truth else self.truth_uris
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A remark for the user about a data set as a whole."""
+
+    text: str
+
+
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
-    """Build the `Reject` of a photo that cannot be used. Characters that UTF-8 cannot encode are escaped."""
-    image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, error.reason))
+    """Build the `Reject` of a photo that cannot be used.
+
+    Characters that UTF-8 cannot encode are escaped. Control characters of the reason, such as line ends, are escaped.
+    """
+    reason = CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], error.reason)
+    image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 
 
@@ -66,12 +81,28 @@ def path_inside(path: str) -> str:
             names cannot contain.
     """
     inside = posixpath.normpath(path)
-    if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or _unwritable(inside):
+    if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or unwritable(inside):
         raise PhotoError(ErrorKind.MISSING, f"{path!r} is not a path below the data set's root")
     return inside
 
 
-def _unwritable(path: str) -> bool:
+def spellings(inside: str) -> tuple[str, ...]:
+    """Return a normalised path and, if it has backslashes, also the path with slashes instead."""
+    with_slashes = with_slashes_only(inside)
+    if with_slashes == inside:
+        return (inside,)
+    try:
+        return inside, path_inside(with_slashes)
+    except PhotoError:
+        return (inside,)
+
+
+def with_slashes_only(path: str) -> str:
+    """Return a path with slashes in place of backslashes, which separate folders on Windows."""
+    return path.replace("\\", "/")
+
+
+def unwritable(path: str) -> bool:
     """Return whether a path has a NUL character or a lone surrogate, which file names cannot contain."""
     return "\0" in path or any("\ud800" <= character <= "\udfff" for character in path)
 

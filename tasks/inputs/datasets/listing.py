@@ -1,17 +1,26 @@
 """List the photos of a data set, with their labels and fingerprints, without opening any photo."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from clipes.tasks.inputs.datasets.entries import Entry, rejected
+from clipes.tasks.inputs.datasets.entries import Entry, Remark, rejected, with_slashes_only
 from clipes.tasks.inputs.datasets.formats import find_format
+from clipes.tasks.inputs.datasets.photo_files import PhotoFiles, find_photo_files
+from clipes.tasks.inputs.datasets.repeated_lines import unique_rows
 from clipes.tasks.inputs.photos import Photo, Reject
-from clipes.tasks.storage.listing import FileFacts
-from clipes.tasks.storage.user_files import absolute, find_files, list_names
+from clipes.tasks.storage.user_files import absolute, list_names, parent
 from clipes_core.config.dataset import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError, TransientError
 from clipes_core.vocabulary import Vocabulary
+
+SHOWN_NAMES = 3
+SIMILAR_PHOTO = "clipes used the only file whose name has the same letters in another case or Unicode form"
+SIMILAR_TRUTH = "clipes used the only true mask whose name has the same letters in another case or Unicode form"
+BACKSLASHES = "clipes read the backslashes in the path as slashes"
+MERGED = "{lines} lines name a photo of an earlier line with another label: each photo has the labels of all its lines"
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +32,15 @@ class Listing:
     Attributes:
         photos: usable photos, in the split's order; their ids are unique.
         rejects: photos that cannot be used, in the split's order.
+        notes: remarks for the user about what clipes corrected.
+        merged: number of lines that are neither photos nor rejects, because their labels were added to the photo of an
+            earlier line.
     """
 
     photos: tuple[Photo, ...]
     rejects: tuple[Reject, ...]
+    notes: tuple[str, ...] = ()
+    merged: int = 0
 
 
 def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Listing:
@@ -38,7 +52,7 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
         labelled: if False, photos without labels are accepted, such as the photos of VOC's split `test`.
 
     Returns:
-        The photos and the rejects. Each photo of the split is in exactly one of these two tuples.
+        The photos and the rejects. Each line of the split is either in one of these two tuples, or counted in `merged`.
 
     Raises:
         ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
@@ -48,11 +62,126 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     """
     layout = find_format(config.format)
     read = layout.read if labelled else layout.read_unlabelled or layout.read
-    entries = list(read(config, vocabulary))
+    read_rows = list(read(config, vocabulary))
+    entries = [row for row in read_rows if not isinstance(row, Remark)]
     if not entries:
         raise DatasetError(f"dataset.split: no photos in {config.split}; choose a split with photos")
-    rows = list(_first_of_each_id(_with_files(entries, config.empty)))
-    photos = tuple(row for row in rows if isinstance(row, Photo))
+    notes = _Notes([row.text for row in read_rows if isinstance(row, Remark)])
+    unique = unique_rows(list(_with_files(entries, config, notes)))
+    photos = tuple(row for row in unique.rows if isinstance(row, Photo))
+    _check_folders(config, photos)
+    if unique.merged:
+        notes.add_remark(f"{MERGED.format(lines=len(unique.merged))} (the first is {unique.merged[0]})")
+    for note in notes.texts():
+        logger.warning("%s", note)
+    rejects = tuple(row for row in unique.rows if isinstance(row, Reject))
+    return Listing(photos, rejects, notes.texts(), len(unique.merged))
+
+
+@dataclass
+class _Notes:
+    """Remarks about the data set, and the number of photos to which each other remark applies."""
+
+    remarks: list[str]
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, image_id: str, notes: Iterable[str]) -> None:
+        """Count the remarks about a photo."""
+        for note in notes:
+            self.counts[note] += 1
+            self.first.setdefault(note, image_id)
+
+    def add_remark(self, text: str) -> None:
+        """Add a remark about the data set."""
+        self.remarks.append(text)
+
+    def texts(self) -> tuple[str, ...]:
+        """Return all remarks, each as one line."""
+        counted = (f"{note}: {count} (the first is {self.first[note]})" for note, count in self.counts.items())
+        return (*self.remarks, *counted)
+
+
+def _with_files(rows: Sequence[Entry | Reject], config: DatasetConfig, notes: _Notes) -> Iterator[Photo | Reject]:
+    files = find_photo_files([row for row in rows if isinstance(row, Entry)], _own_folders(config))
+    for row in rows:
+        if isinstance(row, Reject):
+            yield row
+            continue
+        try:
+            photo, photo_notes = _photo(row, files, config.empty)
+        except PhotoError as error:
+            yield rejected(row.image_id, row.photo_uris[0], error)
+        else:
+            notes.add(photo.image_id, photo_notes)
+            yield photo
+
+
+def _own_folders(config: DatasetConfig) -> tuple[str, ...]:
+    """Return the folders of the data set, so that a failure in one of them is not the failure of a single line."""
+    own = [absolute(folder) for folder in (config.root, config.truth) if folder is not None]
+    return tuple(own) if config.root is not None else (*own, parent(absolute(config.split)))
+
+
+def _photo(entry: Entry, files: PhotoFiles, empty: str) -> tuple[Photo, tuple[str, ...]]:
+    """Return the photo of an entry, and remarks for the user.
+
+    Raises:
+        PhotoError: the photo or the true mask that the list names cannot be used.
+    """
+    facts = files.find(entry.photo_uris)
+    if facts is None:
+        raise _missing(entry, files)
+    if not entry.class_ids and empty == "reject":
+        raise PhotoError(ErrorKind.NO_OBJECTS, "the photo has no labels; dataset.empty is reject")
+    truth = files.find(entry.truth_places)
+    failure = files.failure(entry.truth_places)
+    if truth is None and failure is not None:
+        raise PhotoError(ErrorKind.BAD_TRUTH, f"its true mask cannot be found: {failure}")
+    image_id = with_slashes_only(entry.image_id) if "\\" not in facts.uri else entry.image_id
+    corrections = {
+        SIMILAR_PHOTO: facts.uri not in entry.photo_uris,
+        SIMILAR_TRUTH: truth is not None and truth.uri not in entry.truth_places,
+        BACKSLASHES: image_id != entry.image_id,
+    }
+    photo = Photo(
+        image_id,
+        facts.uri,
+        facts.size_bytes,
+        facts.fingerprint,
+        entry.class_ids,
+        truth.uri if truth else entry.named_truth,
+        truth.fingerprint if truth else None,
+        entry.stated_size,
+    )
+    return photo, (*entry.notes, *(note for note, applies in corrections.items() if applies))
+
+
+def _missing(entry: Entry, files: PhotoFiles) -> PhotoError:
+    """Return the error of a photo that has no file, or whose folder cannot be listed."""
+    failure = files.failure(entry.photo_uris)
+    if failure is not None:
+        kind = ErrorKind.NETWORK if isinstance(failure, TransientError) else ErrorKind.UNREADABLE
+        return PhotoError(kind, str(failure))
+    similar = list(dict.fromkeys(name for uri in entry.photo_uris for name in files.names.suggest(uri)))
+    advice = f"; a similar name is {' or '.join(similar[:SHOWN_NAMES])}: correct the name" if similar else ""
+    return PhotoError(ErrorKind.MISSING, f"no file at {_describe_places(entry.photo_uris)}{advice}")
+
+
+def _describe_places(uris: Sequence[str]) -> str:
+    """Return URIs as a phrase, which names URIs that differ only in their extension once."""
+    extensions: dict[str, list[str]] = defaultdict(list)
+    for uri in uris:
+        stem, extension = posixpath.splitext(uri)
+        extensions[stem].append(extension)
+    return " or ".join(
+        f"{stem}{first} (or {', '.join(others)})" if others else f"{stem}{first}"
+        for stem, (first, *others) in extensions.items()
+    )
+
+
+def _check_folders(config: DatasetConfig, photos: Sequence[Photo]) -> None:
+    """Check that the configured folders exist if nothing was found in them; log how many photos have no true mask."""
     if not photos:
         _check_folder("dataset.root", config.root)
     without_truth = sum(photo.truth_uri is None for photo in photos)
@@ -60,48 +189,6 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
         _check_folder("dataset.truth", config.truth)
     elif without_truth:
         logger.info("%d of %d photos have no true mask: they are not scored", without_truth, len(photos))
-    return Listing(photos, tuple(row for row in rows if isinstance(row, Reject)))
-
-
-def _with_files(entries: Iterable[Entry | Reject], empty: str) -> Iterator[Photo | Reject]:
-    listed = [entry for entry in entries if isinstance(entry, Entry)]
-    files = find_files(uri for entry in listed for uri in (*entry.photo_uris, *entry.all_truth_uris))
-    for entry in entries:
-        yield _photo(entry, files, empty) if isinstance(entry, Entry) else entry
-
-
-def _photo(entry: Entry, files: Mapping[str, FileFacts], empty: str) -> Photo | Reject:
-    uri = next((uri for uri in entry.photo_uris if uri in files), None)
-    if uri is None:
-        reason = f"no file at {' or '.join(entry.photo_uris)}"
-        return rejected(entry.image_id, entry.photo_uris[0], PhotoError(ErrorKind.MISSING, reason))
-    if not entry.class_ids and empty == "reject":
-        return rejected(
-            entry.image_id, uri, PhotoError(ErrorKind.NO_OBJECTS, "the photo has no labels; dataset.empty is reject")
-        )
-    truth_uri = next((uri for uri in entry.all_truth_uris if uri in files), entry.named_truth)
-    truth, facts = files.get(truth_uri or ""), files[uri]
-    return Photo(
-        entry.image_id,
-        uri,
-        facts.size_bytes,
-        facts.fingerprint,
-        entry.class_ids,
-        truth_uri,
-        truth.fingerprint if truth else None,
-        entry.stated_size,
-    )
-
-
-def _first_of_each_id(rows: Iterable[Photo | Reject]) -> Iterator[Photo | Reject]:
-    seen: set[str] = set()
-    for row in rows:
-        if row.image_id in seen:
-            reason = "an earlier photo has the same id (path without extension); only the earlier photo is used"
-            yield rejected(row.image_id, row.uri, PhotoError(ErrorKind.DUPLICATE, reason))
-        else:
-            seen.add(row.image_id)
-            yield row
 
 
 def _check_folder(key: str, folder: str | None) -> None:

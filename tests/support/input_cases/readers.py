@@ -12,11 +12,11 @@ from support.input_cases.photos import GOOD
 from support.input_cases.seen import Seen
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
 from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
-from clipes_core.errors import PhotoError
+from clipes_core.errors import PhotoError, UsageError
 from clipes_core.vocabulary import Vocabulary
 
 
@@ -33,10 +33,17 @@ class Messages(logging.Handler):
 
 def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
     """List a data set and load its photos, as the stages `manifest` and `cams` do; return what happens to one photo."""
+    return seen_of_listing(lambda: read_dataset(config, vocabulary()), config, image_id)
+
+
+def seen_of_listing(read: Callable[[], Listing], config: DatasetConfig, image_id: str) -> Seen:
+    """List a data set with `read`, and load its photos; return what happens to one photo."""
     messages = Messages()
     logging.getLogger("clipes").addHandler(messages)
     try:
-        listing = read_dataset(config, vocabulary())
+        listing = read()
+    except UsageError as error:
+        return Seen(exit_code=2, message=str(error))
     finally:
         logging.getLogger("clipes").removeHandler(messages)
     rejects = [(row.stage, str(row.kind)) for row in listing.rejects if row.image_id == image_id]
@@ -46,7 +53,7 @@ def seen_by_readers(config: DatasetConfig, image_id: str) -> Seen:
             rejects.append(("cams", str(loaded.kind)))
         elif photo.image_id == image_id:
             notes = loaded.notes
-    return Seen(tuple(rejects), notes, message="\n".join(messages.lines))
+    return Seen(tuple(dict.fromkeys(rejects)), notes, message="\n".join(messages.lines))
 
 
 @cache
@@ -74,7 +81,7 @@ def voc_with(folder: Path, forbidden: str) -> Seen:
 def coco_with(folder: Path, **changes: Any) -> Seen:
     """Read an annotation file of one photo with some changed sections."""
     document = {
-        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
         "annotations": [{"image_id": 1, "category_id": 7}],
         "categories": [{"id": 7, "name": "dog"}],
     }
@@ -102,6 +109,6 @@ READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
         folder, categories=[]
     ),
     ("Labels", "COCO annotation of an image that is not in the file"): lambda folder: coco_with(
-        folder, annotations=[{"image_id": "1", "category_id": 7}]
+        folder, annotations=[{"image_id": "1", "category_id": 7}, {"image_id": 2, "category_id": 7}]
     ),
 }

@@ -50,6 +50,11 @@ def test_the_warnings_of_a_run_are_noted(facts):
     assert notes(updated(facts, metrics={"warnings": ["one", "two"]})) == [Note("warn", "one"), Note("warn", "two")]
 
 
+def test_remarks_about_the_data_set_are_notes(facts):
+    noted = updated(facts, {"notes": ["3 lines were corrected"]})
+    assert notes(noted) == [Note("warn", "Data set: 3 lines were corrected.")]
+
+
 @pytest.mark.parametrize(
     ("state", "tone"), [("completed", "good"), ("failed", "bad"), ("cancelled", "warn"), ("running", "plain")]
 )

@@ -224,11 +224,30 @@ def test_an_automatic_template_is_chosen_before_texts_and_cams(six):
     assert {stage: chosen.keys[stage] for stage in run.keys} == run.keys
 
 
-def test_an_automatic_template_needs_labels(six):
+def test_photos_without_any_label_are_refused(six):
     for name in "abcdef":
         six.label(name, "")
-    with pytest.raises(DatasetError, match="none of the 6 photos has labels, but a ranking of templates needs labels"):
-        prepared(six, prompts={"template": "auto"})
+    with pytest.raises(DatasetError) as error:
+        prepared(six)
+    assert str(error.value) == (
+        "none of the 6 photos has a label, so every mask would be all background: correct dataset.format, "
+        "dataset.split or the labels"
+    )
+    six.label("a", "giraffe")
+    with pytest.raises(DatasetError, match="or the labels; reason for the first of 1 rejects: unknown class"):
+        prepared(six)
+
+
+def test_classes_that_no_photo_has_are_logged_if_they_are_many(six, caplog):
+    with caplog.at_level("INFO"):
+        prepared(six)
+    assert "classes label no photo: " in caplog.text
+
+
+def test_remarks_about_the_data_set_are_part_of_the_run(six):
+    six.label("a", "cat,dog")
+    (note,) = prepared(six).notes
+    assert note.endswith("clipes separated them: 1 (the first is a)")
     assert prepared(six).photos == 6
 
 

@@ -138,13 +138,12 @@ def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("{", r"instances_val.json: broken JSON \(Expecting property name .*; download the file again"),
+        ("{", r"instances_val.json: broken JSON \(Expecting property name .*; correct the file or download it again"),
         (
             "[]",
             "instances_val.json: no list named categories; COCO's files have images, annotations and categories",
         ),
         ('{"images": [], "categories": []}', "no list named annotations"),
-        ('{"annotations": [], "categories": [], "images": [{"id": 1}]}', r"images\[0\] has no file_name"),
         ('{"annotations": [{}], "categories": []}', r"annotations\[0\] has no image_id and no category_id"),
         ('{"categories": ["dog"]}', r"categories\[0\] has no id and no name"),
         ('{"categories": [{"id": [], "name": "dog"}]}', r"categories\[0\] has no id"),
@@ -152,7 +151,20 @@ def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals
             '{"categories": [], "annotations": [{"image_id": {}, "category_id": 1}]}',
             r"annotations\[0\] has no image_id",
         ),
-        ('{"categories": [], "annotations": [], "images": [{"id": 1, "file_name": null}]}', r"images\[0\] has no file"),
+        (
+            '{"categories": [{"id": true, "name": "dog"}]}',
+            r"categories\[0\] has no id, which must be text or a finite number",
+        ),
+        (
+            '{"categories": [], "annotations": [{"image_id": NaN, "category_id": 1}]}',
+            r"annotations\[0\] has no image_id",
+        ),
+        (
+            '{"categories": [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}]}',
+            "two categories have the id 1: dog and cat; give each category its own id, also in the annotations",
+        ),
+        ('{"images": [], "images": []}', "broken JSON .an object has a key twice; its keys are images, images"),
+        ('{"categories": [{"id": 1, "id": 2, "name": "dog"}]}', "an object has a key twice; its keys are id, id, name"),
         ("[" * 100_000, "broken JSON .*recursion"),
         ("1" * 5000, "broken JSON .*digits"),
         ('{"annotations": [], "categories": [], "images": []}', "dataset.split: no photos in val"),
@@ -207,10 +219,88 @@ def test_the_photo_size_in_the_annotations_is_listed(local, animals):
     assert [photo.stated_size for photo in read(local, animals, "val").photos] == [(640, 480), None]
 
 
-def test_annotations_of_unknown_images_are_logged(local, animals, caplog):
+def test_annotations_of_unknown_images_are_noted(local, animals, caplog):
+    document = json.loads(instances({"a.jpg": [7], "b.jpg": [90]}))
+    document["images"][0]["id"] = "1000"
+    local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": "", "val/b.jpg": ""})
+
+    listing = read(local, animals, "val")
+
+    assert [photo.class_ids for photo in listing.photos] == [(), (2,)]
+    note = "1 image_ids in the annotations match no image (the first is 1000); photos may lack their labels"
+    assert listing.notes == (note,)
+    assert note in caplog.text
+
+
+def test_annotations_that_all_match_no_image_are_refused(local, animals):
     document = json.loads(instances({"a.jpg": [7]}))
     document["images"][0]["id"] = "1000"
     local.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
 
-    assert read(local, animals, "val").photos[0].class_ids == ()
-    assert "1 image_ids in the annotations match no image (the first is 1000)" in caplog.text
+    problem = (
+        r"instances_val.json: no annotation belongs to an image: the first image_id of an annotation is 1000, and the "
+        r"first id of an image is '1000'; correct the ids in one of the sections"
+    )
+    with pytest.raises(DatasetError, match=problem):
+        read(local, animals, "val")
+
+
+def test_images_with_the_same_id_are_rejected(folder, animals):
+    document = json.loads(instances({"a.jpg": [7], "b.jpg": [90], "c.jpg": [3]}))
+    document["images"][1]["id"] = document["images"][0]["id"]
+    document["images"].append(document["images"][2])
+    names = dict.fromkeys(["val/a.jpg", "val/b.jpg", "val/c.jpg"], "")
+    folder.write({"annotations/instances_val.json": json.dumps(document), **names})
+
+    listing = read(folder, animals, "val")
+
+    same = "2 images have the id 1000, so their annotations cannot be told apart (a.jpg and b.jpg); give each image"
+    assert [(photo.image_id, photo.class_ids) for photo in listing.photos] == [("c", (3,))]
+    assert [(where, kind) for where, kind, _ in reasons(listing)] == [
+        ("images[0]", ErrorKind.UNREADABLE_LABELS),
+        ("images[1]", ErrorKind.UNREADABLE_LABELS),
+        ("c", ErrorKind.DUPLICATE),
+    ]
+    assert all(reason.startswith(same) for _, _, reason in reasons(listing)[:2])
+
+
+def test_a_broken_image_is_a_reject(folder, animals):
+    document = json.loads(instances({"a.jpg": [7]}))
+    document["images"] += [{"id": 1}, "b.jpg", {"id": 2, "file_name": None}, {"id": [], "file_name": "c.jpg"}]
+    folder.write({"annotations/instances_val.json": json.dumps(document), "val/a.jpg": ""})
+
+    listing = read(folder, animals, "val")
+
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    must = ", which must be text or a finite number"
+    assert reasons(listing) == [
+        ("images[1]", ErrorKind.UNREADABLE_LABELS, f"images[1] has no file_name{must}"),
+        ("images[2]", ErrorKind.UNREADABLE_LABELS, f"images[2] has no id and no file_name{must}"),
+        ("images[3]", ErrorKind.UNREADABLE_LABELS, f"images[3] has no file_name{must}"),
+        ("images[4]", ErrorKind.UNREADABLE_LABELS, f"images[4] has no id{must}"),
+    ]
+
+
+def test_backslashes_in_file_names_separate_folders(local, animals):
+    names = ["sub\\a.jpg", "..\\..\\media\\b.jpg", "real\\c.jpg"]
+    document = instances({name: [7] for name in names})
+    files = dict.fromkeys(["val/sub/a.jpg", "val/real\\c.jpg", "truth/sub/a.png"], "")
+    local.write({"annotations/instances_val.json": document, **files})
+
+    listing = read(local, animals, "val", truth=f"{local.uri}/truth")
+
+    assert [(photo.image_id, photo.uri) for photo in listing.photos] == [
+        ("sub/a", f"{local.uri}/val/sub/a.jpg"),
+        ("real\\c", f"{local.uri}/val/real\\c.jpg"),
+    ]
+    assert listing.photos[0].truth_uri == f"{local.uri}/truth/sub/a.png"
+    assert listing.notes == ("clipes read the backslashes in the path as slashes: 1 (the first is sub/a)",)
+    (outside,) = listing.rejects
+    assert (outside.image_id, outside.kind) == ("..\\..\\media\\b", ErrorKind.MISSING)
+
+
+def test_a_url_as_file_name_is_a_reject_with_advice(local, animals):
+    url = "http://images.cocodataset.org/val2017/a.jpg"
+    local.write({"annotations/instances_val.json": instances({url: [7], "b.jpg": [7]}), "val/b.jpg": ""})
+    (reject,) = read(local, animals, "val").rejects
+    assert reject.reason == f"{url!r} is a URL; download the photo, and write its path below dataset.root instead"

@@ -71,9 +71,9 @@ def test_a_mask_has_a_location_only_if_the_truth_folder_is_set():
 
 def test_the_truth_named_by_the_list_takes_precedence():
     entry = Entry("a", ("/a.jpg",), (), truth_uris=("/masks/a.png",))
-    assert entry.all_truth_uris == ("/masks/a.png",)
+    assert entry.truth_places == ("/masks/a.png",)
     named = Entry("a", ("/a.jpg",), (), truth_uris=("/masks/a.png",), named_truth="/own.png")
-    assert named.all_truth_uris == ("/own.png", "/masks/a.png")
+    assert named.truth_places == ("/own.png", "/masks/a.png")
 
 
 def test_a_reject_can_always_be_encoded_as_utf8():

@@ -53,7 +53,7 @@ def test_photos_without_objects_are_kept_or_rejected_as_configured(folder, anima
 
 
 def test_photos_and_rejects_add_up_to_the_lines_of_the_list(folder, animals):
-    lines = [f"{number % 40}.jpg {number % 6}" for number in range(100)]
+    lines = [f"{number % 40}.jpg {number % 40 % 6}" for number in range(100)]
     folder.write({"list.txt": "\n".join(lines), **{f"{number}.jpg": "" for number in range(30)}})
 
     listing = read(f"{folder.uri}/list.txt", animals)
@@ -61,6 +61,7 @@ def test_photos_and_rejects_add_up_to_the_lines_of_the_list(folder, animals):
     assert len(listing.photos) + len(listing.rejects) == 100
     # photos 0 to 29 exist, and 20 of them have labels that are classes (1 to 4)
     assert [photo.image_id for photo in listing.photos] == [str(n) for n in range(30) if 1 <= n % 6 <= 4]
+    assert listing.merged == 0
     assert [reject.kind for reject in listing.rejects].count(ErrorKind.DUPLICATE) == 60
 
 

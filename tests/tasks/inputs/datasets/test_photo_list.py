@@ -18,7 +18,7 @@ def read(folder, vocabulary, name="list.csv", **settings):
     return read_dataset(DatasetConfig(format="list", split=f"{folder.uri}/{name}", **settings), vocabulary)
 
 
-def labels(listing):
+def labels_of(listing):
     return {photo.image_id: photo.class_ids for photo in listing.photos}
 
 
@@ -39,7 +39,7 @@ def test_csv_labels_are_names_aliases_or_ids(folder, animals):
 
     listing = read(folder, animals)
 
-    assert labels(listing) == {"a": (1, 2), "sub/b.v1": (2, 1), "c, d": (4, 3), "e": ()}
+    assert labels_of(listing) == {"a": (1, 2), "sub/b.v1": (2, 1), "c, d": (4, 3), "e": ()}
     assert listing.photos[1].uri == f"{folder.uri}/sub/b.v1.png"
     assert listing.rejects == ()
 
@@ -48,7 +48,7 @@ def test_text_rows_are_split_at_a_tab_or_otherwise_at_white_space(folder, animal
     rows = "a b.jpg\tdog;traffic light\r\nc.jpg cat 1\r\n\r\nd.jpg\r\ne f.jpg\t\r\n"
     write_list(folder, "list.txt", rows, ["a b.jpg", "c.jpg", "d.jpg", "e f.jpg"])
 
-    assert labels(read(folder, animals, "list.txt")) == {"a b": (1, 4), "c": (2, 1), "d": (), "e f": ()}
+    assert labels_of(read(folder, animals, "list.txt")) == {"a b": (1, 4), "c": (2, 1), "d": (), "e f": ()}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_parquet_labels_are_lists_or_text(folder, animals, column):
     content = parquet(image=["a.jpg", "b.jpg", "c.jpg"], labels=column, more=[1, 2, 3])
     write_list(folder, "list.parquet", content, ["a.jpg", "b.jpg", "c.jpg"])
 
-    assert labels(read(folder, animals, "list.parquet")) == {"a": (2, 1), "b": (), "c": ()}
+    assert labels_of(read(folder, animals, "list.parquet")) == {"a": (2, 1), "b": (), "c": ()}
 
 
 def test_parquet_may_contain_a_single_id_and_the_truth_per_photo(folder, animals):
@@ -94,7 +94,7 @@ def test_ids_are_normalised_and_relative_to_root(folder, local, animals):
     write_list(folder, "list.csv", rows, ["a.jpg", "b.jpg", "sub/c.jpg"])
 
     outside = "far/x" if folder.uri == local.uri else f"{local.uri}/far/x".lstrip("/")
-    assert list(labels(read(folder, animals))) == ["a", "b", "sub/c", outside]
+    assert list(labels_of(read(folder, animals))) == ["a", "b", "sub/c", outside]
 
 
 def test_the_id_of_a_uri_outside_the_root_is_its_whole_path(folder, local, animals):
@@ -135,7 +135,7 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
 
     listing = read(folder, animals)
 
-    assert labels(listing) == {"a": (1,)}
+    assert labels_of(listing) == {"a": (1,)}
     outside = "is not a path below the data set's root"
     assert reasons(listing) == [
         ("gone", ErrorKind.MISSING, f"no file at {folder.uri}/gone.jpg"),
@@ -170,6 +170,11 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
             'image,labels\n"a.jpg,dog\nb.jpg,cat',
             "line 3: unexpected end of data; save the file as plain CSV",
         ),
+        (
+            "list.csv",
+            "image,labels,labels,truth,truth\na,b,c,d,e",
+            "list.csv: more than one column labels and more than one column truth; keep only one of them",
+        ),
         ("list.csv", "image,labels\n", "dataset.split: no photos in .*list.csv; choose a split with photos"),
         ("list.parquet", parquet(image=["a.jpg"]), "no column labels; found: image"),
         ("list.parquet", parquet(image=[{"bytes": b""}], labels=[1]), "not a readable Parquet file .*cast"),
@@ -181,6 +186,35 @@ def test_the_error_for_an_unusable_list_gives_the_reason(folder, animals, name, 
     write_list(folder, name, content)
     with pytest.raises(DatasetError, match=message):
         read(folder, animals, name)
+
+
+def test_a_broken_cell_of_a_parquet_list_rejects_only_its_row(folder, animals):
+    images = pyarrow.array([b"\xff.jpg", b"a.jpg", None, b"b.jpg"]).view(pyarrow.string())
+    labels = pyarrow.array([[b"dog"], [b"dog"], [b"dog"], [b"cat", b"\xff"]])
+    labels = labels.cast(pyarrow.list_(pyarrow.binary())).view(pyarrow.list_(pyarrow.string()))
+    write_list(folder, "list.parquet", parquet(image=images, labels=labels), ["a.jpg", "b.jpg"])
+
+    listing = read(folder, animals, "list.parquet")
+
+    assert labels_of(listing) == {"a": (1,)}
+    assert [where for where, _, _ in reasons(listing)] == ["row 1", "row 3", "row 4"]
+    assert reasons(listing)[0][2].startswith(f"row 1 of {folder.uri}/list.parquet cannot be read (UnicodeDecodeError: ")
+
+
+def test_a_column_that_a_parquet_list_has_twice_is_refused(folder, animals):
+    names = ["image", "labels", "labels"]
+    table = pyarrow.table([["a.jpg"], ["dog"], ["cat"]], names=names)
+    buffer = BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    write_list(folder, "list.parquet", buffer.getvalue())
+    with pytest.raises(DatasetError, match="more than one column labels; keep only one of them"):
+        read(folder, animals, "list.parquet")
+
+
+def test_paths_of_a_parquet_list_may_be_bytes_or_numbers(folder, animals):
+    content = parquet(image=[b"a.jpg"], labels=["dog"], truth=[7])
+    write_list(folder, "list.parquet", content, ["a.jpg", "7"])
+    assert [photo.truth_uri for photo in read(folder, animals, "list.parquet").photos] == [f"{folder.uri}/7"]
 
 
 def test_the_error_for_a_missing_list_names_it(folder, animals):
@@ -232,6 +266,44 @@ def test_photos_with_invalid_paths_are_rejects_without_affecting_others(local, a
     assert [photo.image_id for photo in listing.photos] == ["a"]
     assert [reject.kind for reject in listing.rejects] == [ErrorKind.MISSING] * len(places)
     assert listing.rejects[-1].reason.startswith("gopher://x/a.jpg: Protocol not known: gopher; use a path or a URI")
+
+
+def test_backslashes_separate_folders_if_no_file_has_this_name(local, animals):
+    rows = "image,labels\nsub\\a.jpg,dog\nsub\\b.jpg,dog\n..\\..\\c.jpg,dog\n"
+    write_list(local, "list.csv", rows, ["sub/a.jpg", "sub\\b.jpg"])
+
+    listing = read(local, animals)
+
+    assert [photo.image_id for photo in listing.photos] == ["sub/a", "sub\\b"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.MISSING]
+
+
+def test_labels_on_one_line_each_are_put_together(folder, animals):
+    rows = "image,labels\na.jpg,dog\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n"
+    write_list(folder, "list.csv", rows, ["a.jpg", "b.jpg", "c.jpg"])
+
+    listing = read(folder, animals)
+
+    assert labels_of(listing) == {"a": (1, 2), "b": (1,), "c": (2,)}
+    assert (listing.merged, listing.notes) == (
+        1,
+        (
+            "1 lines name a photo of an earlier line with another label: each photo has the labels of all its lines "
+            "(the first is a)",
+        ),
+    )
+
+
+def test_corrected_labels_are_noted(folder, animals, caplog):
+    write_list(folder, "list.csv", 'image,labels\na.jpg,"dog, traffic_light"\nb.jpg,1|2\n', ["a.jpg", "b.jpg"])
+
+    listing = read(folder, animals)
+
+    assert labels_of(listing) == {"a": (1, 4), "b": (1, 2)}
+    joined, blanks = listing.notes
+    assert joined == "the labels are joined by a comma or a pipe, and clipes separated them: 2 (the first is a)"
+    assert blanks.endswith("a blank in place of an underscore: 1 (the first is a)")
+    assert joined in caplog.text
 
 
 def test_a_missing_truth_named_by_the_list_is_kept(folder, animals):

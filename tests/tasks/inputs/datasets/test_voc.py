@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 from support.permissions import unprivileged
 
+from clipes.tasks.inputs.datasets.label_files.labels import BLANKS
+from clipes.tasks.inputs.datasets.label_files.voc_xml import parse_annotation
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES, parse_annotation
+from clipes.tasks.inputs.datasets.voc import MAX_XML_BYTES
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
@@ -134,7 +136,7 @@ def test_every_line_is_either_a_photo_or_a_reject_with_a_reason(folder, animals)
     assert [photo.image_id for photo in listing.photos] == ["good"]
     root, labels = folder.uri, ErrorKind.UNREADABLE_LABELS
     assert reasons(listing) == [
-        ("gone", ErrorKind.MISSING, f"no file at {root}/JPEGImages/gone.jpg"),
+        ("gone", ErrorKind.MISSING, f"no file at {root}/JPEGImages/gone.jpg (or .jpeg, .png)"),
         ("unlabelled", labels, f"no annotation at {root}/Annotations/unlabelled.xml"),
         ("broken", labels, "broken XML: no element found: line 1, column 20"),
         ("html", labels, "the XML's root is <html>, expected <annotation>"),
@@ -152,9 +154,30 @@ def test_every_line_is_either_a_photo_or_a_reject_with_a_reason(folder, animals)
     assert listing.rejects[0].uri == f"{root}/JPEGImages/gone.jpg"
 
 
-def test_aliases_are_unknown_in_annotations(folder, animals):
-    write_voc(folder, "a", a=annotation("couch"))
-    assert reasons(read(folder, animals)) == [("a", ErrorKind.UNKNOWN_CLASS, "unknown class 'couch'")]
+def test_annotations_may_have_aliases(folder, animals):
+    write_voc(folder, "a", a=annotation("couch", "traffic_light"))
+    listing = read(folder, animals)
+    assert [photo.class_ids for photo in listing.photos] == [(3, 4)]
+    assert listing.notes == (f"{BLANKS}: 1 (the first is a)",)
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpeg", ".PNG", ".JPG"])
+def test_photos_may_have_another_extension_than_vocs(local, animals, extension):
+    write_voc(local, "a\nb", a=annotation("dog"), b=annotation("cat"))
+    jpeg = Path(local.uri, "JPEGImages", "b.jpg")
+    jpeg.rename(jpeg.with_suffix(extension))
+
+    assert [photo.uri for photo in read(local, animals).photos] == [
+        f"{local.uri}/JPEGImages/a.jpg",
+        f"{local.uri}/JPEGImages/b{extension}",
+    ]
+
+
+def test_the_extension_that_a_line_names_comes_first(folder, animals):
+    write_voc(folder, "a.png\n/JPEGImages/b.jpg", a=annotation("dog"), b=annotation("cat"))
+    folder.write({"JPEGImages/a.png": "", "JPEGImages/b.png": ""})
+    names = [photo.uri.removeprefix(f"{folder.uri}/JPEGImages/") for photo in read(folder, animals).photos]
+    assert names == ["a.png", "b.jpg"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -173,7 +196,42 @@ def test_external_xml_entities_are_not_read(tmp_path):
         parse_annotation(document.encode())
 
 
-@pytest.mark.parametrize("encoding", ["nope", "utf-7"])
+@pytest.mark.parametrize(
+    ("xml", "problem"),
+    [
+        ("<Object><name>dog</name></Object>", "<Object> outside <annotation><object>"),
+        ("<objects><object><name>dog</name></object></objects>", "<object> outside <annotation><object>"),
+        ("<object><name>dog</name></object><OBJECT><name>cat</name></OBJECT>", "<OBJECT> outside"),
+        ("<item><name>dog</name><bndbox/></item>", "<bndbox> outside"),
+        ("<object><Name>dog</Name></object>", "object 1 has no name"),
+        (
+            "<object><name>dog</name><name>cat</name></object>",
+            "object 1 has 2 names; write an <object> for",
+        ),
+    ],
+)
+def test_an_object_in_an_unexpected_form_is_never_ignored(xml, problem):
+    with pytest.raises(PhotoError, match=problem) as error:
+        parse_annotation(f"<annotation>{xml}</annotation>".encode())
+    assert error.value.kind == ErrorKind.UNREADABLE_LABELS
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "GB2312", "gb18030", "Big5", "Shift_JIS", "EUC-JP", "EUC-KR", "utf-16"])
+def test_xml_may_have_any_declared_encoding(encoding):
+    name = "개" if encoding == "EUC-KR" else "犬"
+    xml = f'<?xml version="1.0" encoding="{encoding}"?><annotation><object><name>{name}</name></object></annotation>'
+    assert parse_annotation(xml.encode(encoding)).names == (name,)
+
+
+def test_the_error_for_another_encoding_asks_to_declare_it():
+    xml = "<annotation><object><name>红灯</name></object></annotation>"
+    with pytest.raises(
+        PhotoError, match=r"broken XML: .*; if the file is not UTF-8, declare its encoding in its first"
+    ):
+        parse_annotation(xml.encode("gbk"))
+
+
+@pytest.mark.parametrize("encoding", ["nope", "utf-7", "punycode"])
 def test_encodings_that_expat_does_not_know_are_unreadable_labels(encoding):
     with pytest.raises(PhotoError, match="broken XML: "):
         parse_annotation(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())

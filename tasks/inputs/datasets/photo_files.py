@@ -1,0 +1,87 @@
+"""Find the files of listed photos, also if their names on disk differ in case or Unicode form from the list."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipes.tasks.inputs.datasets.entries import Entry
+from clipes.tasks.inputs.datasets.similar_names import SimilarNames
+from clipes.tasks.storage.listing import FileFacts
+from clipes.tasks.storage.user_files import find_files_by_folder, is_below
+from clipes_core.errors import DatasetError, TransientError
+
+Places = tuple[str, ...]  # the URIs at which a photo or a true mask may be found
+Failure = DatasetError | TransientError
+
+
+@dataclass(frozen=True)
+class PhotoFiles:
+    """The files of the photos and true masks.
+
+    Attributes:
+        exact: URI -> metadata of the file at this URI.
+        similar: places at which there is no file -> metadata of the only file that has the name of one of these places
+            apart from case and Unicode form.
+        failures: folder -> error of a folder that cannot be listed.
+        names: names of the files in the folders.
+    """
+
+    exact: Mapping[str, FileFacts]
+    similar: Mapping[Places, FileFacts]
+    failures: Mapping[str, Failure]
+    names: SimilarNames
+
+    def find(self, places: Places) -> FileFacts | None:
+        """Return the metadata of the first file at some places, or else of the file with a similar name."""
+        return next((self.exact[uri] for uri in places if uri in self.exact), self.similar.get(places))
+
+    def failure(self, places: Places) -> Failure | None:
+        """Return the error of the first folder that cannot be listed; None if all folders of the places can be."""
+        folders = map(_folder, places)
+        return next((self.failures[folder] for folder in folders if folder in self.failures), None)
+
+
+def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles:
+    """Find the photos and the true masks of entries.
+
+    Args:
+        entries: listed photos.
+        own: folders of the data set. A temporary failure in one of them stops the listing, because the next attempt may
+            find the photos. Any other failure concerns only the photos in the folder that cannot be listed.
+
+    Raises:
+        DatasetError: no photo is found, and a folder cannot be listed; or the folder of the true masks cannot
+            be listed.
+        TransientError: a folder in `own` cannot be listed; or no photo is found, and another folder cannot be listed.
+            The failure is temporary.
+    """
+    exact, failures = find_files_by_folder(uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places))
+    _check(entries, exact, failures, own)
+    wanted = {places: None for entry in entries for places in (entry.photo_uris, entry.truth_places)}
+    missing = [places for places in wanted if not any(uri in exact for uri in places)]
+    names = SimilarNames(own, failures)
+    return PhotoFiles(exact, _similar(missing, exact, names), failures, names)
+
+
+def _check(
+    entries: Sequence[Entry], exact: Mapping[str, FileFacts], failures: Mapping[str, Failure], own: Sequence[str]
+) -> None:
+    none_found = not any(uri in exact for entry in entries for uri in entry.photo_uris)
+    of_truths = {_folder(uri) for entry in entries for uri in entry.truth_uris}
+    for folder, failure in failures.items():
+        temporary = isinstance(failure, TransientError) and any(is_below(folder, place) for place in own)
+        if none_found or temporary or folder in of_truths:
+            raise failure
+
+
+def _folder(uri: str) -> str:
+    return uri[: uri.rindex("/") + 1]
+
+
+def _similar(missing: Sequence[Places], exact: Mapping[str, FileFacts], names: SimilarNames) -> dict[Places, FileFacts]:
+    """Return the file of each photo or mask for which only one file can be meant."""
+    candidates = {places: {uri for place in places for uri in names.find(place)} - exact.keys() for places in missing}
+    claims = Counter(uri for uris in candidates.values() for uri in uris)
+    meant = {places: min(uris) for places, uris in candidates.items() if len(uris) == 1 and claims[min(uris)] == 1}
+    files, _ = find_files_by_folder(meant.values())
+    return {places: files[uri] for places, uri in meant.items() if uri in files}
