@@ -27,10 +27,11 @@ class DatasetConfig(Section):
         "name of a split, a .txt list or a .json annotation file. Format list: a .txt, .csv or .parquet list. For a "
         "file, give its path or URI. The format scenes ignores this key.",
     )
-    classes: str = Field(
+    classes: str | tuple[str, ...] = Field(
         "voc12",
-        description="Vocabulary: voc12, coco14, scenes, or the path or URI of a YAML file. A vocabulary defines the "
-        "classes and their words.",
+        description="Vocabulary: voc12, coco14, scenes, the path or URI of a YAML file, or a list of class names. A "
+        "vocabulary defines the classes and their words. With a list, CLIP reads the names, and the background words "
+        "are those of voc12 that are no class names.",
     )
     truth: str | None = Field(
         None,

@@ -75,7 +75,8 @@ class RunConfig(Section):
     def _refuse_credentials(self) -> Self:
         dataset = self.dataset
         uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
-        uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth, "dataset.classes": dataset.classes}
+        uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth}
+        uris["dataset.classes"] = dataset.classes if isinstance(dataset.classes, str) else " ".join(dataset.classes)
         uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
         uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
         for key, uri in uris.items():

@@ -15,6 +15,7 @@ from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.inputs.locations import checked_location
 from clipes.tasks.inputs.overrides import parse_override
+from clipes.tasks.inputs.yaml_text import check_yaml
 from clipes.tasks.storage.user_files import join, read_text
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import RunConfig, parse_config
@@ -84,7 +85,9 @@ def check_dataset(dataset: DatasetConfig) -> None:
 
 def _from_file(path: str) -> DictConfig:
     try:
-        values = OmegaConf.load(StringIO(read_text(path)))
+        text = read_text(path)
+        check_yaml(text)
+        values = OmegaConf.load(StringIO(text))
     except FileNotFoundError as exc:
         raise ConfigError(f"{path}: there is no such config file") from exc
     except DatasetError as exc:
@@ -124,7 +127,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
         "root": _absolute(dataset.root, "dataset.root") or (join(store, folder) if folder else None),
         "truth": _absolute(dataset.truth, "dataset.truth"),
         "split": _name_or_path(dataset.split, "dataset.split", _is_list(dataset, dataset.split)),
-        "classes": _name_or_path(dataset.classes, "dataset.classes", _is_path(dataset.classes, (".yaml", ".yml"))),
+        "classes": _classes(dataset.classes),
     }
     other_paths: dict[str, Any] = {
         "root": _absolute(evaluation.root, "evaluation.root"),
@@ -151,6 +154,13 @@ def resolve_config(config: RunConfig) -> RunConfig:
 def _is_list(dataset: DatasetConfig, split: str) -> bool:
     """Return whether `split` is the path of a list file, and not the name of a split."""
     return find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
+
+
+def _classes(classes: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """Return `classes`. If it is the path of a vocabulary, make the path absolute."""
+    if not isinstance(classes, str):
+        return classes
+    return _name_or_path(classes, "dataset.classes", _is_path(classes, (".yaml", ".yml")))
 
 
 def _name_or_path(text: str, key: str, is_path: bool) -> str:

@@ -1,39 +1,101 @@
 """Read a class vocabulary by its name if clipes ships it, and otherwise by its path or URI."""
 
+import logging
+from collections.abc import Iterator
+
 import yaml
 from pydantic import ValidationError
 
+from clipes.tasks.inputs.yaml_text import check_yaml
 from clipes.tasks.machine.shipped_files import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
 
+BACKGROUND = "background"
+DEFAULT = "voc12"
 
-def load_vocabulary(name_or_path: str) -> Vocabulary:
+logger = logging.getLogger(__name__)
+
+
+def load_vocabulary(source: str | tuple[str, ...]) -> Vocabulary:
     """Read the vocabulary of a data set.
 
     Args:
-        name_or_path: name of a file in configs/classes without its extension, or the path or URI of a YAML file. The
-            file has the keys `background_words` and `classes`. The classes are in the order of their ids, and each has
-            a name, words, synonyms, aliases and a colour.
+        source: name of a file in configs/classes without its extension, or the path or URI of a YAML file. The file has
+            the keys `background_words` and `classes`. The classes are in the order of their ids, and each has a name,
+            words, synonyms, aliases and a colour. A tuple holds the names of the classes instead; their background
+            words are those of VOC.
 
     Raises:
-        ConfigError: the vocabulary does not exist, is not YAML, or has invalid values. The message has one line for
-            each invalid value.
+        ConfigError: the vocabulary does not exist, is not YAML, or has invalid values, a class named `background` or
+            two classes with the same words. The message has one line for each invalid value or class.
     """
-    named = "/" not in name_or_path and not name_or_path.endswith((".yaml", ".yml"))
-    place = str(CLASSES / f"{name_or_path}.yaml") if named else absolute(name_or_path)
+    place = _place(source) if isinstance(source, str) else "the list"
     try:
-        values = yaml.safe_load(read_text(place))
-        return Vocabulary.model_validate(values)
+        vocabulary = _read(place) if isinstance(source, str) else _of_names(source)
     except FileNotFoundError as exc:
-        raise ConfigError(f"dataset.classes: no vocabulary {name_or_path!r} at {place}; {_known()}") from exc
+        raise ConfigError(f"dataset.classes: no vocabulary {source!r} at {place}; {_known()}") from exc
     except DatasetError as exc:
         raise ConfigError(f"dataset.classes: {exc}") from exc
     except ValidationError as exc:
         raise ConfigError("\n".join(f"dataset.classes: {place}: {line}" for line in _lines(exc))) from exc
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # such as an impossible date, or deep nesting
-        raise ConfigError(f"dataset.classes: {place} is not YAML: {' '.join(str(exc).split())}") from exc
+    except (yaml.YAMLError, ValueError) as exc:  # such as an impossible date
+        raise ConfigError(f"dataset.classes: {place} cannot be read as YAML: {' '.join(str(exc).split())}") from exc
+    _check_classes(vocabulary, place)
+    return vocabulary
+
+
+def _place(source: str) -> str:
+    named = "/" not in source and not source.endswith((".yaml", ".yml"))
+    return str(CLASSES / f"{source}.yaml") if named else absolute(source)
+
+
+def _of_names(names: tuple[str, ...]) -> Vocabulary:
+    folded = {_folded(name) for name in names}
+    background = [word for word in load_vocabulary(DEFAULT).background_words if word not in folded]
+    return Vocabulary.model_validate({"classes": [{"name": name} for name in names], "background_words": background})
+
+
+def _read(place: str) -> Vocabulary:
+    text = read_text(place)
+    check_yaml(text)
+    return Vocabulary.model_validate(yaml.safe_load(text))
+
+
+def _check_classes(vocabulary: Vocabulary, place: str) -> None:
+    """Check that CLIP can tell the classes from each other and from the background.
+
+    Raises:
+        ConfigError: a class is the background, or CLIP reads the same words for two classes. The message has one line
+            for each such class.
+    """
+    problems = [*_background_classes(vocabulary), *_classes_with_equal_words(vocabulary)]
+    if problems:
+        raise ConfigError("\n".join(f"dataset.classes: {place}: {problem}" for problem in problems))
+    words = {_folded(entry.sentence_words) for entry in vocabulary.classes}
+    both = [word for word in vocabulary.background_words if _folded(word) in words]
+    if both:
+        logger.warning("%s: the background_words contain words of classes: %s; delete them", place, ", ".join(both))
+
+
+def _background_classes(vocabulary: Vocabulary) -> Iterator[str]:
+    for entry in vocabulary.classes:
+        for name in (entry.name, *entry.aliases):
+            if _folded(name) == BACKGROUND:
+                yield f"the background must not be a class, because each mask has it as id 0: delete {name!r}"
+
+
+def _classes_with_equal_words(vocabulary: Vocabulary) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for entry in vocabulary.classes:
+        other = first.setdefault(_folded(entry.sentence_words), entry.name)
+        if other != entry.name:
+            yield f"{other!r} and {entry.name!r} have the same words, {entry.sentence_words!r}: change the words of one"
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _known() -> str:

@@ -87,7 +87,7 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
     return {
         "Photos": f"{run['photos']}" + (f", and {run['rejected']} rejected when listed" * bool(run["rejected"])),
         "Data set": _dataset(config.dataset),
-        "Classes": f"{config.dataset.classes} ({len(facts.vocabulary.classes)} classes)",
+        "Classes": _classes(config.dataset, len(facts.vocabulary.classes)),
         "CLIP": f"{config.clip.model}, {config.clip.pretrained}, {run['precision']}",
         "Model digest": run["model_digest"],
         **_template(facts),
@@ -96,6 +96,11 @@ def _essentials(facts: RunFacts) -> dict[str, str]:
         "Masks": f"{crf}, confidence from {config.confidence.source}",
         "clipes": f"{run['versions']['clipes']} on {run['host']}",
     }
+
+
+def _classes(dataset: DatasetConfig, number: int) -> str:
+    source = dataset.classes if isinstance(dataset.classes, str) else "a list in the config"
+    return f"{source} ({number} classes)"
 
 
 def _dataset(dataset: DatasetConfig) -> str:

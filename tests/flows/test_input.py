@@ -18,12 +18,14 @@ from support.input_cases.seen import Seen, TableRow, table_rows
 from support.input_cases.trainings import TRAININGS, seen_of_training
 from support.input_cases.truths import TRUTHS, seen_of_truths
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
+from support.input_cases.yaml_files import YAML_FILES
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_files import RunFiles
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")
+IN_THIS_PROCESS = {**DATA_SETS, **YAML_FILES}
 LONG_WORDS = ("Config", "class words longer than 77 tokens")
 
 
@@ -54,7 +56,7 @@ class RunOutcome:
 
 
 def test_every_row_has_a_case_and_every_case_has_a_row():
-    read = [*READ, *DATA_SETS, *TRUTHS, *TRAININGS]
+    read = [*READ, *IN_THIS_PROCESS, *TRUTHS, *TRAININGS]
     cases = [*photos.LINES, *VOC_LINES, *read, *COMMANDS, *WEIGHTS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
@@ -198,9 +200,9 @@ def test_a_config_that_cannot_train_is_reported_as_documented(tmp_path, monkeypa
     row.check(seen_of_training(tmp_path, row.given))
 
 
-@pytest.mark.parametrize("row", rows(DATA_SETS))
-def test_a_data_set_read_in_this_process_is_handled_as_documented(tmp_path, row: TableRow):
-    row.check(DATA_SETS[row.group, row.given](tmp_path))
+@pytest.mark.parametrize("row", rows(IN_THIS_PROCESS))
+def test_a_file_read_in_this_process_is_handled_as_documented(tmp_path, row: TableRow):
+    row.check(IN_THIS_PROCESS[row.group, row.given](tmp_path))
 
 
 @pytest.mark.parametrize("row", rows(COMMANDS))

@@ -192,6 +192,10 @@ def test_a_mistyped_uri_is_refused_in_every_setting_with_a_path(load, key, locat
     assert fault(load, f"{key}={location}").startswith(f"{key}: {location!r} is not a URI; write ")
 
 
+def test_a_list_of_class_names_is_kept(load):
+    assert load("dataset.classes=[dog, traffic light]").dataset.classes == ("dog", "traffic light")
+
+
 def test_resolving_twice_changes_nothing(load):
     config = load("store=s", "dataset.root=r")
     assert resolve_config(config) == config
@@ -221,7 +225,9 @@ def test_a_missing_file_is_an_error():
     ("text", "expected"),
     [
         ("a: [1\nb: 2\n", r"run\.yaml: while parsing a flow sequence .* line 1, column 4 .*"),
-        ("name: a\nname: b\n", r"run\.yaml: .* found duplicate key name .* line 2, column 1"),
+        ("name: a\nname: b\n", r"run\.yaml: the key 'name' occurs twice \(line 2\); keep one of them"),
+        ("[" * 300_000, r"run\.yaml: its values are nested more than 100 times \(line 1\)"),
+        ("a: &a [1, 2]\nb: &b [*a, *b]\n", r"run\.yaml: the alias \*b contains itself \(line 2\)"),
         ("- name\n- store\n", r"run\.yaml: expected keys and values, got a list"),
         ("5\n", r"run\.yaml: .*int"),
         ("store: ${nowhere}\n", r"run\.yaml: Interpolation key 'nowhere' not found .*"),

@@ -100,6 +100,30 @@ def test_a_vocabulary_may_be_read_from_a_path_or_a_uri(tmp_path):
     assert here.classes[1].separate_words == ("ox", "bull")
 
 
+def test_a_list_of_names_has_the_background_words_of_voc():
+    voc = load_vocabulary("voc12")
+
+    own = load_vocabulary(("hen", "House"))
+
+    assert own.ids == {"hen": 1, "House": 2}
+    assert [entry.sentence_words for entry in own.classes] == ["hen", "House"]
+    assert own.background_words == tuple(word for word in voc.background_words if word != "house")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "dataset.classes: the list: classes: Tuple should have at least 1 item"),
+        (("dog", "dog"), "the list: class names and aliases must be unique, but these occur more than once: dog"),
+        (("dog", ""), "the list: classes.1.name: String should have at least 1 character"),
+        (("background",), "the list: the background must not be a class"),
+    ],
+)
+def test_the_error_for_an_unusable_list_of_names_gives_the_reason(names, message):
+    with pytest.raises(ConfigError, match=message):
+        load_vocabulary(names)
+
+
 def test_the_error_for_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
         ConfigError,
@@ -131,19 +155,47 @@ def test_every_bad_value_gets_its_own_error_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [", "own.yaml is not YAML: while parsing"),
-        ("classes: 2001-99-99", "own.yaml is not YAML: month must be in 1..12"),
-        ("[" * 20_000, "own.yaml is not YAML: maximum recursion depth"),
+        ("classes: [", "own.yaml cannot be read as YAML: while parsing"),
+        ("classes: 2001-99-99", "own.yaml cannot be read as YAML: month must be in 1..12"),
+        ("[" * 20_000, "own.yaml cannot be read as YAML: its values are nested more than 100 times"),
         ("", r"own.yaml: Input should be a valid dictionary .* \(got None\)"),
         (
             "classes: [{name: a}, {name: a}]",
             "own.yaml: class names and aliases must be unique, but these occur more than once: a",
+        ),
+        (
+            "classes: [{name: a}]\nclasses: [{name: b}]",
+            r"own.yaml cannot be read as YAML: the key 'classes' occurs twice \(line 2\)",
+        ),
+        (
+            "classes: [{name: a, name: b}]",
+            r"own.yaml cannot be read as YAML: the key 'name' occurs twice \(line 1\)",
+        ),
+        (
+            "classes: [{name: Background}, {name: a, aliases: ['background ']}]",
+            "own.yaml: the background must not be a class, because each mask has it as id 0: delete 'Background'\n"
+            "dataset.classes: .*own.yaml: .*: delete 'background '",
+        ),
+        (
+            "classes: [{name: dog}, {name: hound, words: Dog}]",
+            "own.yaml: 'dog' and 'hound' have the same words, 'Dog': change the words of one",
         ),
     ],
 )
 def test_the_error_for_an_unusable_file_gives_the_reason(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load_vocabulary(write(tmp_path, text))
+
+
+def test_background_words_that_are_words_of_a_class_are_logged(tmp_path, caplog):
+    load_vocabulary(write(tmp_path, "background_words: [sky, Dog]\nclasses: [{name: dog}]"))
+    assert "own.yaml: the background_words contain words of classes: Dog; delete them" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["voc12", "coco14", "scenes"])
+def test_the_shipped_vocabularies_have_no_doubtful_words(name, caplog):
+    load_vocabulary(name)
+    assert caplog.text == ""
 
 
 def test_a_file_that_is_not_utf8_is_a_config_error(tmp_path):
