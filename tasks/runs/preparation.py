@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from clipes.tasks.training.recipes import Recipe
 
 NO_PHOTOS = Listing((), ())
-SHOWN_CLASSES = 5
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +38,8 @@ def list_photos(config: RunConfig) -> Listing:
     Raises:
         UsageError: the vocabulary or the data set cannot be used, or no photo has a label.
     """
-    vocabulary = checked_vocabulary(config)
-    listing = read_dataset(config.dataset, vocabulary)
+    listing = read_dataset(config.dataset, checked_vocabulary(config))
     _check_labels(listing)
-    _log_unused_classes(listing, vocabulary)
     return listing
 
 
@@ -53,15 +50,6 @@ def _check_labels(listing: Listing) -> None:
             f"none of the {len(listing.photos)} photos has a label, so every mask would be all background: correct "
             f"dataset.format, dataset.split or the labels{''.join(reasons[:1])}"
         )
-
-
-def _log_unused_classes(listing: Listing, vocabulary: Vocabulary) -> None:
-    """Log the classes that no photo has, if these are most of the classes."""
-    used = {class_id for photo in listing.photos for class_id in photo.class_ids}
-    unused = [name for name, class_id in vocabulary.ids.items() if class_id not in used]
-    if listing.photos and 2 * len(unused) > len(vocabulary.ids):
-        shown = ", ".join(unused[:SHOWN_CLASSES])
-        logger.info("%d of %d classes label no photo: %s ...", len(unused), len(vocabulary.ids), shown)
 
 
 def prepare_run(

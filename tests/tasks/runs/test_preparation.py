@@ -238,12 +238,6 @@ def test_photos_without_any_label_are_refused(six):
         prepared(six)
 
 
-def test_classes_that_no_photo_has_are_logged_if_they_are_many(six, caplog):
-    with caplog.at_level("INFO"):
-        prepared(six)
-    assert "classes label no photo: " in caplog.text
-
-
 def test_remarks_about_the_data_set_are_part_of_the_run(six):
     six.label("a", "cat,dog")
     (note,) = prepared(six).notes
