@@ -147,10 +147,10 @@ def prompts(
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import checked_vocabulary
+    from clipes.tasks.runs.preparation import check_data_set
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
-    checked_vocabulary(loaded)
+    check_data_set(loaded)
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.

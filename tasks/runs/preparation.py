@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
+from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.worker_state import WorkerSlot
@@ -19,6 +19,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError, DatasetError
@@ -70,8 +71,7 @@ def prepare_run(
     Raises:
         UsageError: the config, the vocabulary, the weights or the evaluation photos cannot be used.
     """
-    names = run_names()[1 : run_names().index(until) + 1]
-    stages = tuple(name for name in names if STAGES[name].left_out_by(config) is None)
+    stages = _stages_until(config, until)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
         return _prepared(config, stages, until, listing, slots, reuse)
     return _prepared(config, (*_ranking_stages(), *stages), until, listing, slots, reuse, shipped_templates())
@@ -115,10 +115,12 @@ def prepare_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the value of `--until`, and check the vocabulary. The check is fast, so call this function first.
+    """Check the value of `--until`, the vocabulary, and that the lists exist. The check is fast, so call it first.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used.
+        DatasetError: the list of the photos or of the evaluation photos does not exist.
+        TransientError: the network or the server fails.
     """
     if until not in run_names():
         raise ConfigError(f"--until {until}: no such stage; the stages are: {', '.join(run_names())}")
@@ -127,7 +129,27 @@ def check_request(config: RunConfig, until: str) -> None:
         raise ConfigError(
             f"--until {until}: this config leaves that stage out; set {missing.enabled_by}, or name an earlier stage"
         )
+    check_data_set(config)
+    if config.evaluation.photos and any(STAGES[name].kind.of_training for name in _stages_until(config, until)):
+        check_split(_evaluation_dataset(config))
+
+
+def check_data_set(config: RunConfig) -> None:
+    """Check the vocabulary, and that the list of photos exists. The check is fast, because it opens no list.
+
+    Raises:
+        ConfigError: the vocabulary cannot be used.
+        DatasetError: the list of photos does not exist.
+        TransientError: the network or the server fails.
+    """
     checked_vocabulary(config)
+    check_split(config.dataset)
+
+
+def _stages_until(config: RunConfig, until: str) -> tuple[str, ...]:
+    """Return the names of the stages after the first one up to `until` that the config does not leave out."""
+    names = run_names()[1 : run_names().index(until) + 1]
+    return tuple(name for name in names if STAGES[name].left_out_by(config) is None)
 
 
 def checked_vocabulary(config: RunConfig) -> Vocabulary:
@@ -195,15 +217,18 @@ def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlo
 
 def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     """List the photos that the segmenter is scored on; return no photos if the config names none."""
-    other = config.evaluation.photos
-    if not other:
+    if not config.evaluation.photos:
         logger.info("the config section evaluation selects no photos, so the segmenter is not scored")
         return NO_PHOTOS
-    named = config.dataset.model_copy(update={**other, "empty": "background"})
-    listing = read_dataset(named, vocabulary, labelled=False)
+    listing = read_dataset(_evaluation_dataset(config), vocabulary, labelled=False)
     if not listing.photos:
         raise DatasetError(
             f"evaluation: none of its {len(listing.rejects)} photos can be used; "
             f"first reason: {listing.rejects[0].reason}"
         )
     return listing
+
+
+def _evaluation_dataset(config: RunConfig) -> DatasetConfig:
+    """Return the settings of the photos that the segmenter is scored on."""
+    return config.dataset.model_copy(update={**config.evaluation.photos, "empty": "background"})

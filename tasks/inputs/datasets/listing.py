@@ -78,6 +78,19 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     return Listing(photos, rejects, notes.texts(), len(unique.merged))
 
 
+def check_split(config: DatasetConfig) -> None:
+    """Check that the list file of a data set exists, without opening it.
+
+    Raises:
+        ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
+        DatasetError: there is no such file.
+        TransientError: the network or a server fails.
+    """
+    layout = find_format(config.format)
+    if layout.check_split is not None:
+        layout.check_split(config)
+
+
 @dataclass
 class _Notes:
     """Remarks about the data set, and the number of photos to which each other remark applies."""

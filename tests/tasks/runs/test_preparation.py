@@ -8,6 +8,7 @@ from support.small_runs import TINY_NETWORK, make_run, photos_by_shard
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.preparation import check_request
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.texts import Texts
@@ -116,6 +117,13 @@ def test_mistakes_in_the_config_are_reported_before_the_run_starts(six, section,
         config = config.model_copy(update={name: getattr(config, name).model_copy(update=values)})
     with pytest.raises(error, match=message):
         prepare_run(config, "masks")
+
+
+def test_a_missing_list_of_evaluation_photos_is_reported_first_if_it_is_needed(six):
+    config = six.config(evaluation={"split": str(six.folder / "none.csv")}, train={"enabled": True})
+    with pytest.raises(DatasetError, match=r"dataset.split: no list file at .*/none.csv"):
+        check_request(config, "segmenter_scores")
+    check_request(config, "masks")
 
 
 def test_a_network_that_cannot_be_built_is_reported_before_the_run_starts(six):

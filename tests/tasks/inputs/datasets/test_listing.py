@@ -4,7 +4,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.datasets.listing import check_split, read_dataset
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ConfigError, DatasetError, ErrorKind, TransientError
 
@@ -83,6 +83,27 @@ def test_a_configured_truth_folder_must_exist(folder, animals):
     ):
         read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/none")
     assert read(f"{folder.uri}/list.txt", animals, truth=f"{folder.uri}/masks").photos[0].truth_uri is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "message"),
+    [
+        ("list", "none.csv", "dataset.split: no list file at .*/none.csv"),
+        ("coco", "val", "dataset.split: no file .*/annotations/instances_val.json"),
+        ("voc", "val", "dataset.split: no split file at .*/ImageSets/Segmentation/val.txt"),
+    ],
+)
+def test_a_missing_list_is_found_without_reading_the_data_set(folder, layout, name, message):
+    split = f"{folder.uri}/{name}" if layout == "list" else name
+    with pytest.raises(DatasetError, match=message):
+        check_split(DatasetConfig(format=layout, root=folder.uri, split=split))
+    broken = dict.fromkeys(["none.csv", "annotations/instances_val.json", "ImageSets/Main/val.txt"], "not read")
+    folder.write(broken)
+    check_split(DatasetConfig(format=layout, root=folder.uri, split=split))
+
+
+def test_generated_scenes_need_no_list():
+    check_split(DatasetConfig(format="scenes"))
 
 
 @pytest.mark.parametrize("layout", ["voc", "coco"])
