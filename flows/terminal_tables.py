@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
     from clipes.tasks.runs.dry_run import StagePlan
     from clipes.tasks.runs.ranking_record import ScoredSample
 
+WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -52,7 +53,7 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
     if verified:
         _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
-        console.print(f"{summary.rejects} photos without a result: see the reasons in {summary.uri}/rejects.parquet")
+        console.print(f"{summary.rejects} {WITHOUT_RESULT} {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
         console.print(f"report: {summary.report}", markup=False)
@@ -87,7 +88,7 @@ def print_status(console: Console, status: RunStatus) -> None:
     if run["error"]:
         console.print(run["error"], markup=False)
     if status.rejects:
-        console.print(f"{status.rejects} photos without a result: see the reasons in rejects.parquet")
+        console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
         print_metrics(console, status.metrics)
         return

@@ -201,7 +201,8 @@ def _prepared(
     )
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
-    return PreparedRun(inputs, ArtifactStore(config.store), stages, rejects, until, reuse, notes)
+    store = ArtifactStore(config.store)
+    return PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":

@@ -29,6 +29,7 @@ class PreparedRun:
         until: last stage to run.
         reuse: which artifacts and rows of the store the run reuses.
         notes: remarks about the data set, for the report.
+        evaluation_rejects: number of rejects that are evaluation photos.
     """
 
     inputs: RunInputs
@@ -38,6 +39,7 @@ class PreparedRun:
     until: str
     reuse: Reuse
     notes: tuple[str, ...] = ()
+    evaluation_rejects: int = 0
 
     @property
     def config(self) -> RunConfig:

@@ -31,10 +31,22 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of masks written, and the number of photos that have no mask."""
+    """The number of masks written, and the number of photos that have no mask, including rejected photos."""
 
     written: int
     left_out: int
+
+
+def count_listed(run: RunStatus, usable: int, of_evaluation: bool) -> int:
+    """Return the number of photos that a list of a run names.
+
+    Args:
+        run: status of the run.
+        usable: number of photos of the list that were not rejected when they were listed.
+        of_evaluation: True for the list of the evaluation photos.
+    """
+    of_evaluation_rejected = run.run.get("evaluation_rejected", 0)  # runs of earlier versions do not state it
+    return usable + (of_evaluation_rejected if of_evaluation else run.run["rejected"] - of_evaluation_rejected)
 
 
 def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ is the server's competition for methods trained on any data. CLIP is trained on 
 import posixpath
 from operator import itemgetter
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, export_pngs
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_listed, export_pngs
 from clipes.tasks.inputs.datasets.entries import without_extension
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
@@ -33,4 +33,4 @@ def export(request: ExportRequest) -> Exported:
         request, SEGMENTER_SCORES.name, ("mask_png",), "predictions", itemgetter("mask_png"), folder=folder
     )
     evaluated = RunFiles(request.store.uri, run["name"]).read_table(EVALUATION_FILE, ["image_id"]).num_rows
-    return Exported(written, left_out=evaluated - written)
+    return Exported(written, left_out=count_listed(request.run, evaluated, of_evaluation=True) - written)

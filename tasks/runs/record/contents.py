@@ -65,6 +65,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "candidates": list(run.inputs.candidates),
         "photos": run.photos,
         "rejected": len(run.rejects),
+        "evaluation_rejected": run.evaluation_rejects,
         "notes": list(run.notes),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
         "config": run.config.model_dump(mode="json"),

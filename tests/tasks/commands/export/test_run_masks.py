@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 from support.plain_runs import LengthRow, Lengths, write_artifact
 
-from clipes.tasks.commands.export.run_masks import ExportRequest, export_pngs, read_good_rows
+from clipes.tasks.commands.export.run_masks import ExportRequest, count_listed, export_pngs, read_good_rows
 from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_status import RunStatus
@@ -62,6 +64,13 @@ def test_files_are_named_after_photos_and_counted(request_of, tmp_path):
         "out/x/a.png": b"1",
         "out/x/cats/b.png": b"2",
     }
+
+
+@pytest.mark.parametrize(("of_evaluation", "listed"), [(False, 9), (True, 6)])
+def test_rejected_photos_are_listed_photos(request_of, tmp_path, of_evaluation, listed):
+    status = request_of(artifact(tmp_path, LengthRow(image_id="a", length=1))).run
+    counts = {"rejected": 5, "evaluation_rejected": 1}
+    assert count_listed(replace(status, run={**status.run, **counts}), 5, of_evaluation) == listed
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])

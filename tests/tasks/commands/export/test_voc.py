@@ -93,6 +93,14 @@ def test_photos_without_a_mask_are_left_out_and_counted(tiny, run_of):
     assert sorted(path.name for path in (tiny.folder / "out").iterdir()) == ["a.png", "c.png"]
 
 
+def test_photos_that_were_rejected_when_listed_are_counted(tiny, run_of):
+    for name in "abc":
+        tiny.add(name)
+    (tiny.folder / "c.png").unlink()
+
+    assert export_run("voc", *run_of(lost="b"), str(tiny.folder / "out"), 0) == Exported(written=1, left_out=2)
+
+
 def test_photos_of_missing_shards_are_left_out_and_counted(tiny, pool):
     for name in "abcdef":
         tiny.add(name)
