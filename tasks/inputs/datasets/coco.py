@@ -148,7 +148,13 @@ class _RowReader:
 
     def of_image(self, file: AnnotationFile, number: int) -> Entry | Reject:
         """Return the entry of an image of a .json file."""
-        return self._entry(file.image(number))
+        try:
+            return self._entry(file.image(number))
+        except PhotoError as error:
+            name = file.file_name(number)
+            if name is None:
+                raise
+            return rejected(without_extension(name), join(self.folders[0], name), error)
 
     def _entry(self, image: CocoImage) -> Entry | Reject:
         try:

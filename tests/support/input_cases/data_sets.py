@@ -113,7 +113,7 @@ DATA_SETS: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Labels", "several lines that give a photo different labels"): csv("a.jpg,dog;cat", "a.jpg,bird"),
     ("Labels", "COCO annotations that all belong to no image"): coco(annotations=[{"image_id": "1", "category_id": 7}]),
     ("Labels", "COCO images with the same id"): coco(
-        "images[0]", images=[{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+        "a", images=[{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
     ),
     ("Labels", "COCO image without an id or a file name"): coco(
         "images[1]", images=[{"id": 1, "file_name": "a.jpg"}, {"id": 2}]

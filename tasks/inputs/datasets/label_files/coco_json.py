@@ -71,6 +71,12 @@ class AnnotationFile:
             )
         return CocoImage(str(record["file_name"]), tuple(self.labels.get(record["id"], ())), _stated_size(record))
 
+    def file_name(self, number: int) -> str | None:
+        """Return the file name of an image, whose record may be broken; None if it has none."""
+        record = self.images[number]
+        name = record.get("file_name") if isinstance(record, dict) else None
+        return name if isinstance(name, str) and name else None
+
     def remarks(self) -> Iterator[Remark]:
         """Yield a remark if annotations belong to no image."""
         unknown = self.labels.keys() - self.names.keys()

@@ -257,8 +257,8 @@ def test_images_with_the_same_id_are_rejected(folder, animals):
     same = "2 images have the id 1000, so their annotations cannot be told apart (a.jpg and b.jpg); give each image"
     assert [(photo.image_id, photo.class_ids) for photo in listing.photos] == [("c", (3,))]
     assert [(where, kind) for where, kind, _ in reasons(listing)] == [
-        ("images[0]", ErrorKind.UNREADABLE_LABELS),
-        ("images[1]", ErrorKind.UNREADABLE_LABELS),
+        ("a", ErrorKind.UNREADABLE_LABELS),
+        ("b", ErrorKind.UNREADABLE_LABELS),
         ("c", ErrorKind.DUPLICATE),
     ]
     assert all(reason.startswith(same) for _, _, reason in reasons(listing)[:2])
@@ -277,7 +277,7 @@ def test_a_broken_image_is_a_reject(folder, animals):
         ("images[1]", ErrorKind.UNREADABLE_LABELS, f"images[1] has no file_name{must}"),
         ("images[2]", ErrorKind.UNREADABLE_LABELS, f"images[2] has no id and no file_name{must}"),
         ("images[3]", ErrorKind.UNREADABLE_LABELS, f"images[3] has no file_name{must}"),
-        ("images[4]", ErrorKind.UNREADABLE_LABELS, f"images[4] has no id{must}"),
+        ("c", ErrorKind.UNREADABLE_LABELS, f"images[4] has no id{must}"),
     ]
 
 
@@ -297,6 +297,7 @@ def test_backslashes_in_file_names_separate_folders(local, animals):
     assert listing.notes == ("clipes read the backslashes in the path as slashes: 1 (the first is sub/a)",)
     (outside,) = listing.rejects
     assert (outside.image_id, outside.kind) == ("..\\..\\media\\b", ErrorKind.MISSING)
+    assert outside.reason.endswith("; write the path with / instead of \\, and relative to dataset.root")
 
 
 def test_a_url_as_file_name_is_a_reject_with_advice(local, animals):
