@@ -53,6 +53,8 @@ class RunJson(TypedDict):
     stage_keys: dict[str, str]
     photos: int
     rejected: int
+    evaluation_rejected: NotRequired[int]
+    notes: NotRequired[list[str]]
     versions: dict[str, str]
     config: dict[str, Any]
     vocabulary: NotRequired[dict[str, Any]]

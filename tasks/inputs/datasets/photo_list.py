@@ -48,8 +48,8 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
     )
     try:
         with reading_list(list_uri, COLUMNS):
-            for number, (where, read) in enumerate(_rows(list_uri), start=1):
-                yield read_row(partial(reader.entry, number, read), where, list_uri)
+            for where, read in _rows(list_uri):
+                yield read_row(partial(reader.entry, where, read), where, list_uri)
     except FileNotFoundError as exc:
         raise _no_list(list_uri) from exc
 
@@ -98,13 +98,13 @@ class _RowReader:
     truth_folder: str | None
     labels: LabelReader
 
-    def entry(self, number: int, read: Callable[[], ListRow]) -> Entry | Reject:
-        """Read a row, and return its entry."""
+    def entry(self, where: str, read: Callable[[], ListRow]) -> Entry | Reject:
+        """Read a row, and return its entry. The argument `where` is the location of the row in the list."""
         row = read()
         try:
             image_ids, uris = _places(row.image, self.root)
         except PhotoError as error:
-            return rejected(row.image or f"row {number}", row.image, error)
+            return rejected(row.image or where, row.image, error)
         try:
             found = self.labels.read(row.labels)
         except PhotoError as error:

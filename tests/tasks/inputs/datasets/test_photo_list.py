@@ -148,9 +148,9 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
             "an earlier photo has the same id (path without extension); only the earlier photo is used",
         ),
         ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
-        ("row 8", ErrorKind.MISSING, f"'' {outside}"),
+        ("line 9", ErrorKind.MISSING, f"'' {outside}"),
         ("sub/../../f.jpg", ErrorKind.MISSING, f"'sub/../../f.jpg' {outside}"),
-        ("row 10", ErrorKind.MISSING, f"'' {outside}"),
+        ("line 11", ErrorKind.MISSING, f"'' {outside}"),
         ("g", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
     ]
 
