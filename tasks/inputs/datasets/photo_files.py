@@ -80,7 +80,9 @@ def _folder(uri: str) -> str:
 
 def _similar(missing: Sequence[Places], exact: Mapping[str, FileFacts], names: SimilarNames) -> dict[Places, FileFacts]:
     """Return the file of each photo or mask for which only one file can be meant."""
-    candidates = {places: {uri for place in places for uri in names.find(place)} - exact.keys() for places in missing}
+    candidates = {
+        places: {uri for place in places for uri in names.find(place) if uri not in exact} for places in missing
+    }
     claims = Counter(uri for uris in candidates.values() for uri in uris)
     meant = {places: min(uris) for places, uris in candidates.items() if len(uris) == 1 and claims[min(uris)] == 1}
     files, _ = find_files_by_folder(meant.values())
