@@ -1,6 +1,8 @@
 """Read and decode the user's image files; raise each failure as a PhotoError that names the file."""
 
 import io
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -45,21 +47,48 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
 
 @contextmanager
 def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
-    """Open an image, and turn the errors that PIL raises, here or in the `with` block, into a PhotoError.
+    """Open an image. Raise any error, here or in the `with` block, as a PhotoError that names the file.
+
+    PIL raises errors of many types for damaged files, so this is the one place that catches them. PIL's warnings are
+    hidden, because they name no file.
 
     Args:
         uri: URI of the file, for error messages.
         data: content of the file.
 
     Raises:
-        PhotoError: UNDECODABLE; the content is not an image that PIL can decode.
+        PhotoError: UNDECODABLE if the content is not an image that PIL can decode; OUT_OF_MEMORY if the memory does not
+            suffice; or a PhotoError of the `with` block, whose reason then starts with the URI.
     """
+    _hide_warnings()
     try:
         with Image.open(io.BytesIO(data), formats=_accepted_formats()) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as exc:
-        what = "not an image in a known format" if isinstance(exc, UnidentifiedImageError) else str(exc)
-        raise PhotoError(ErrorKind.UNDECODABLE, f"{uri} ({len(data)} bytes) cannot be decoded: {what}") from exc
+    except PhotoError as error:
+        raise PhotoError(error.kind, f"{uri}: {error.reason}") from error
+    except Exception as exc:
+        kind = ErrorKind.OUT_OF_MEMORY if isinstance(exc, MemoryError) else ErrorKind.UNDECODABLE
+        raise PhotoError(kind, f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}") from exc
+
+
+def _cause(error: Exception, data: bytes) -> str:
+    """Return in one line why an image cannot be decoded."""
+    if not data:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image in a known format"
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def _hide_warnings() -> None:
+    """Hide the warnings of PIL in all threads, unless they are already hidden. The first filter decides."""
+    global _hidden
+    if warnings.filters[:1] != [_hidden]:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        _hidden = warnings.filters[0]
+
+
+_hidden: object = None  # the filter that hides the warnings
 
 
 @cache

@@ -11,8 +11,7 @@ from PIL import Image
 from clipes.tasks.inputs.decoding import open_image, read_bytes
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.preprocessing import limit_side
-from clipes_core.rgb_conversion import to_rgb
+from clipes_core.photos.rgb_conversion import to_rgb
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
 LOAD_THREADS = 4
@@ -78,12 +77,11 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
         PhotoError: the photo is missing, cannot be read or decoded, or is too small.
     """
     with open_image(photo.uri, read_bytes(photo.uri)) as encoded:
-        image, converted = to_rgb(encoded, config.exif)
-        notes = (*_note_suffix(photo.uri, encoded), *converted, *_note_stated_size(photo, encoded, image))
-    reduced = limit_side(image, config.max_side)
-    if reduced is not image:
-        notes = (*notes, f"reduced from {_format_size(image.size)} to {_format_size(reduced.size)}")
-    return LoadedPhoto(reduced, (image.height, image.width), notes)
+        rgb = to_rgb(encoded, config.exif, config.max_side)
+        notes = (*_note_suffix(photo.uri, encoded), *rgb.notes, *_note_stated_size(photo, encoded, rgb.size_hw))
+    if rgb.image.size != rgb.size_hw[::-1]:
+        notes = (*notes, f"reduced from {_format_size(rgb.size_hw)} to {_format_size(rgb.image.size[::-1])}")
+    return LoadedPhoto(rgb.image, rgb.size_hw, notes)
 
 
 def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
@@ -97,7 +95,7 @@ def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tupl
         try:
             return load_photo(photo, config)
         except PhotoError as error:
-            return error
+            return PhotoError(error.kind, error.reason)  # the traceback of `error` keeps the decoded pixels alive
 
     with ThreadPoolExecutor(LOAD_THREADS, thread_name_prefix="photos") as threads:
         ahead: deque[tuple[Photo, Future[LoadedPhoto | PhotoError]]] = deque()
@@ -123,12 +121,13 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
     return (f"the content is {found}, but the file name ends in {suffix}",)
 
 
-def _note_stated_size(photo: Photo, encoded: Image.Image, image: Image.Image) -> tuple[str, ...]:
+def _note_stated_size(photo: Photo, encoded: Image.Image, size_hw: tuple[int, int]) -> tuple[str, ...]:
     """Return a note if the label file states a size that the photo has neither before nor after the EXIF rotation."""
-    if photo.stated_size in (None, encoded.size, image.size):
+    if photo.stated_size in (None, encoded.size, size_hw[::-1]):
         return ()
-    return (f"the label file states {_format_size(photo.stated_size)}, but the photo has {_format_size(image.size)}",)
+    width, height = photo.stated_size
+    return (f"the label file states {width}x{height}, but the photo has {_format_size(size_hw)}",)
 
 
-def _format_size(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
+def _format_size(size_hw: tuple[int, int]) -> str:
+    return f"{size_hw[1]}x{size_hw[0]}"

@@ -43,8 +43,8 @@ def load_ids(uri: str) -> np.ndarray:
         if image.mode not in ("P", "L"):
             raise PhotoError(
                 ErrorKind.BAD_TRUTH,
-                f"{uri} has mode {image.mode}: a true mask must be a palette or grey PNG of ids",
+                f"the true mask has mode {image.mode}: it must be a palette or grey PNG of ids",
             )
         if image.format == "JPEG":
-            raise PhotoError(ErrorKind.BAD_TRUTH, f"{uri} is a JPEG, whose compression changes ids: use a PNG")
+            raise PhotoError(ErrorKind.BAD_TRUTH, "the true mask is a JPEG, whose compression changes ids: use a PNG")
         return np.array(image)

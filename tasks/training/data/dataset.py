@@ -16,8 +16,8 @@ from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes.tasks.training.data.training_set import StoredMask, TrainingPhoto, TrainingSet
 from clipes.tasks.training.hooks.randomness import seeded
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.photos.rgb_conversion import to_rgb
 from clipes_core.pseudo_mask import ignore_unsure
-from clipes_core.rgb_conversion import to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +139,8 @@ class PseudoMaskDataset(Dataset[dict[str, Any]]):
         with translate_photo_errors(photo.uri):
             data, read = self.files.read(photo.uri, photo.fingerprint)
         with open_image(photo.uri, data) as encoded:
-            image, _ = to_rgb(encoded, self.training_set.exif)
-        return np.ascontiguousarray(np.asarray(image)[..., ::-1]), read
+            image = to_rgb(encoded, self.training_set.exif).image
+            return np.ascontiguousarray(np.asarray(image)[..., ::-1]), read
 
     def _results(self, index: int, photo: TrainingPhoto, image_bgr: np.ndarray, mask: StoredMask) -> dict[str, Any]:
         ids = mask.ids

@@ -57,6 +57,20 @@ def header_only_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def without_palette(path: Path) -> None:
+    """Write a palette PNG without the chunk that holds the palette."""
+    saved(picture("P"), "PNG")(path)
+    data = path.read_bytes()
+    start = data.index(b"PLTE") - 4
+    path.write_bytes(data[:start] + data[start + 12 + int.from_bytes(data[start : start + 4]) :])
+
+
+def without_colour_map(path: Path) -> None:
+    """Write a palette TIFF without the tag that holds the palette."""
+    saved(picture("P"), "TIFF")(path)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 320, 3), struct.pack("<HH", 60000, 3)))
+
+
 def turned() -> Image.Exif:
     """Return the EXIF data of a camera that was held upright."""
     tags = Image.Exif()
@@ -104,10 +118,13 @@ PHOTOS = {
     "greyscale": Line("grey.jpg", saved(picture("L"))),
     "CMYK": Line("cmyk.jpg", saved(picture("CMYK"))),
     "palette": Line("palette.png", saved(picture("P"), "PNG")),
+    "palette PNG without a palette": Line("nopalette.png", without_palette),
+    "palette TIFF without a palette": Line("nocolours.tif", without_colour_map),
     "16-bit greyscale": Line("16bit.png", ids(IDS.astype(np.uint16) + 7000)),
     "floating-point pixels": Line("float.tif", saved(picture("F"), "TIFF")),
     "transparency": Line("alpha.png", saved(picture("RGBA"), "PNG")),
     "EXIF rotation": Line("turned.jpg", saved(picture(), exif=turned())),
+    "damaged EXIF data": Line("exif.png", saved(picture(), "PNG", exif=b"Exif\0\0garbage!")),
     "animated GIF": Line("moving.gif", saved(picture("P"), "GIF", save_all=True, append_images=[picture("L")])),
     "1x1 pixel": Line("pixel.png", saved(picture(size=(1, 1)), "PNG")),
     "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),

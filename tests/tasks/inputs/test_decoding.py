@@ -1,4 +1,6 @@
 import io
+import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -93,3 +95,56 @@ def test_an_error_while_decoding_names_the_file():
     ):
         image.load()
     assert caught.value.kind == ErrorKind.UNDECODABLE
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (struct.error("unpack requires a buffer of 4 bytes"), "struct.error: unpack requires a buffer of 4 bytes"),
+        (AssertionError(), "AssertionError"),
+        (KeyError(320), "KeyError: 320"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (UserWarning("two\nlines"), "UserWarning: two lines"),
+    ],
+)
+def test_any_error_while_decoding_is_the_error_of_the_photo(error, cause):
+    with pytest.raises(PhotoError) as caught, open_image("a.png", png_bytes()):
+        raise error
+    assert caught.value.kind is ErrorKind.UNDECODABLE
+    assert caught.value.reason == f"a.png ({len(png_bytes())} bytes) cannot be decoded: {cause}"
+    assert caught.value.__cause__ is error
+
+
+def test_lack_of_memory_while_decoding_is_transient():
+    with (
+        pytest.raises(PhotoError, match=r"^a\.png \(\d+ bytes\) cannot be decoded: MemoryError$") as caught,
+        open_image("a.png", png_bytes()),
+    ):
+        raise MemoryError
+    assert caught.value.kind is ErrorKind.OUT_OF_MEMORY
+
+
+def test_an_interruption_while_decoding_is_not_caught():
+    with pytest.raises(KeyboardInterrupt), open_image("a.png", png_bytes()):
+        raise KeyboardInterrupt
+
+
+def test_the_error_of_a_photo_names_the_file():
+    with pytest.raises(PhotoError, match=r"^a\.png: too small$") as caught, open_image("a.png", png_bytes()):
+        raise PhotoError(ErrorKind.TOO_SMALL, "too small")
+    assert caught.value.kind is ErrorKind.TOO_SMALL
+
+
+def test_warnings_of_pil_are_hidden_whatever_filters_are_set():
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with open_image("a.png", png_bytes()):
+            warnings.warn_explicit("corrupt", UserWarning, "Image.py", 1, module="PIL.Image")
+            warnings.warn_explicit("other", UserWarning, "module.py", 1, module="module")
+    assert [str(each.message) for each in seen] == ["other"]
+
+
+def png_bytes() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (4, 4)).save(buffer, "PNG")
+    return buffer.getvalue()

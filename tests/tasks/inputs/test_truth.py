@@ -40,7 +40,7 @@ def test_a_real_mask_has_the_expected_ids(real_data):
 def test_an_image_in_colours_is_refused(tmp_path, mode):
     Image.new(mode, (4, 4)).save(tmp_path / "a.png")
     with pytest.raises(
-        PhotoError, match=rf"a\.png has mode {mode}: a true mask must be a palette or grey PNG"
+        PhotoError, match=rf"a\.png: the true mask has mode {mode}: it must be a palette or grey PNG"
     ) as caught:
         load_ids(str(tmp_path / "a.png"))
     assert caught.value.kind == "bad_truth"
@@ -58,6 +58,8 @@ def test_missing_and_broken_files_are_different_errors(tmp_path):
 
 def test_a_jpeg_is_refused(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "a.png", "JPEG")
-    with pytest.raises(PhotoError, match=r"a\.png is a JPEG, whose compression changes ids: use a PNG") as caught:
+    with pytest.raises(
+        PhotoError, match=r"a\.png: the true mask is a JPEG, whose compression changes ids: use a PNG"
+    ) as caught:
         load_ids(str(tmp_path / "a.png"))
     assert caught.value.kind == "bad_truth"

@@ -7,10 +7,18 @@ from PIL import Image, ImageOps
 from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.dense_crf import dense_crf
 from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.photos.rgb_conversion import MIN_SIDE
+from clipes_core.photos.rgb_conversion import to_rgb as converted
 from clipes_core.preprocessing import patch_grid
-from clipes_core.rgb_conversion import MIN_SIDE, to_rgb
 
 ORIENTATION = 0x0112
+
+
+def to_rgb(photo: Image.Image, exif: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return the image and the notes of a photo that was converted and not reduced."""
+    found = converted(photo, exif)
+    assert found.size_hw == (found.image.height, found.image.width)
+    return found.image, found.notes
 
 
 def reopened(image: Image.Image, file_format: str, **options: object) -> Image.Image:
@@ -255,16 +263,13 @@ def test_a_tiff_that_pil_has_rotated_is_not_rotated_again():
         assert notes == ("converted from greyscale",)
 
 
-@pytest.mark.parametrize(
-    "exif",
-    [b"Exif\0\0no tiff header", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02A\0\0\0\0\0\0\0"],
-    ids=["garbage", "orientation as text"],
-)
-def test_a_photo_with_broken_exif_is_used(exif):
-    photo = reopened(Image.new("RGB", (4, 3), "white"), "JPEG", exif=exif)
-    rgb, notes = to_rgb(photo, "apply")
-    assert rgb.size == (4, 3)
-    assert notes == ()
+def test_a_palette_photo_without_a_palette_is_refused():
+    photo = reopened(palette_photo(), "PNG")
+    photo.load()
+    photo.palette = None  # as PIL leaves it for a file without the chunk PLTE
+    with pytest.raises(PhotoError, match="it has no palette: save the photo again as RGB") as caught:
+        to_rgb(photo, "ignore")
+    assert caught.value.kind is ErrorKind.UNDECODABLE
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (5, 1)])

@@ -1,0 +1,137 @@
+"""Convert photos to 8-bit RGB, turned as their EXIF orientation says and reduced to a largest side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+from PIL import Image
+
+from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.photos.exif_orientation import turn_upright
+from clipes_core.preprocessing import limit_side
+
+# The boxes of a photo that is 1 px wide or high are degenerate. Such images on web pages are usually spacers or
+# tracking pixels, not photos.
+MIN_SIDE = 2
+
+_CONVERTED = {
+    "1": "converted from black and white",
+    "L": "converted from greyscale",
+    "LA": "converted from greyscale",
+    "P": "converted from a palette",
+    "PA": "converted from a palette",
+    "CMYK": "converted from CMYK",
+    "YCbCr": "converted from YCbCr",
+    "LAB": "converted from LAB",
+}
+_DIRECT = ("RGB", "RGBA")
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+Convert = Callable[[Image.Image], Image.Image]
+
+
+@dataclass(frozen=True)
+class RgbPhoto:
+    """A photo that was converted to RGB.
+
+    Attributes:
+        image: photo of mode RGB without metadata, reduced if it was larger than permitted.
+        size_hw: height and width of the photo before it was reduced [px].
+        notes: one note for each conversion, one if an EXIF orientation was applied or ignored or cannot be read, and
+            one if the photo has several frames. Only the first frame is used.
+    """
+
+    image: Image.Image
+    size_hw: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int | None = None) -> RgbPhoto:
+    """Convert a photo to 8-bit RGB, reduce it to `max_side`, and report what was changed or ignored.
+
+    Args:
+        image: photo as PIL opened it, at its first frame. The function decodes the photo if necessary.
+        exif: `apply` rotates or mirrors the photo as its EXIF orientation says; `ignore` does not. For TIFF, the
+            argument has no effect, because PIL itself always applies the orientation.
+        max_side: largest permitted side of the result [px]; None for no limit. See `limit_side`.
+
+    Returns:
+        The photo in RGB. Its image shares no memory with `image`.
+
+    Raises:
+        PhotoError: TOO_SMALL if a side is shorter than MIN_SIDE; UNDECODABLE if the pixels cannot be converted to
+            RGB, for example because they are floating-point numbers or integers of more than 16 bits.
+        Exception: PIL cannot decode the file, because it is truncated or broken.
+    """
+    if min(image.size) < MIN_SIDE:
+        width, height = image.size
+        reason = f"photo is {width} x {height} px (width x height), but each side needs at least {MIN_SIDE} px"
+        raise PhotoError(ErrorKind.TOO_SMALL, reason)
+    upright, turned = turn_upright(image, exif)
+    convert, converted = _conversion(upright)
+    rgb = _reduced(upright, convert, max_side)
+    rgb.info = {}  # PIL has copied the metadata, such as the EXIF tags, but they describe the original photo
+    return RgbPhoto(rgb, (upright.height, upright.width), (*converted, *turned, *_frames(image)))
+
+
+def _conversion(image: Image.Image) -> tuple[Convert, tuple[str, ...]]:
+    """Return a function that converts each pixel of a photo to RGB by itself, and the notes about the conversion."""
+    if image.mode in _SIXTEEN_BITS:
+        if image.mode == "I":  # the other modes have 16 bits
+            _check_16_bits(image)
+        return _upper_byte, ("converted from 16-bit greyscale",)
+    if image.mode not in _CONVERTED and image.mode not in _DIRECT:
+        reason = f"PIL mode {image.mode} has no defined conversion to RGB: save the photo with 8 or 16 bits per channel"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+    if image.mode in ("P", "PA") and image.palette is None:
+        reason = "its pixels are numbers of palette colours, but it has no palette: save the photo again as RGB"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+    notes = (_CONVERTED[image.mode],) if image.mode in _CONVERTED else ()
+    if image.has_transparency_data:
+        return _on_white, (*notes, "alpha composited on white")
+    return (_unchanged if image.mode == "RGB" else _plain), notes
+
+
+def _unchanged(part: Image.Image) -> Image.Image:
+    return part
+
+
+def _plain(part: Image.Image) -> Image.Image:
+    return part.convert("RGB")
+
+
+def _check_16_bits(image: Image.Image) -> None:
+    """Check that the grey levels of a photo have at most 16 bits.
+
+    Raises:
+        PhotoError: UNDECODABLE.
+    """
+    lowest, highest = cast("tuple[int, int]", image.getextrema())
+    if lowest < 0 or highest > 65535:
+        reason = f"greyscale values {lowest}..{highest} exceed 16 bits: save the photo with 8 or 16 bits per channel"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+
+
+def _upper_byte(part: Image.Image) -> Image.Image:
+    """Reduce 16-bit greyscale to its upper byte. PIL itself does this for colour, but clips greyscale at 255."""
+    return Image.fromarray((np.asarray(part) >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _on_white(part: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", part.size, "white")
+    return Image.alpha_composite(white, part.convert("RGBA")).convert("RGB")
+
+
+def _reduced(image: Image.Image, convert: Convert, max_side: int | None) -> Image.Image:
+    """Convert a photo to a new image, and reduce it as `limit_side` does."""
+    rgb = convert(image) if max_side is None else limit_side(convert(image), max_side)
+    return rgb.copy() if rgb is image else rgb
+
+
+def _frames(image: Image.Image) -> tuple[str, ...]:
+    try:
+        several = getattr(image, "is_animated", False)
+    except Exception:  # there is a second frame, but it is damaged; PIL raises errors of many types
+        several = True
+    return ("first of several frames",) if several else ()
