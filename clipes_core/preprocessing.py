@@ -7,22 +7,33 @@ import numpy as np
 from PIL import Image
 
 
-def limit_side(image: Image.Image, max_side: int) -> Image.Image:
+def limit_side(image: Image.Image, max_side: int | None) -> Image.Image:
     """Reduce a photo so that no side exceeds `max_side`, and keep its aspect ratio.
 
     Args:
         image: any PIL image.
-        max_side: largest permitted side [px].
+        max_side: largest permitted side [px]; None for no limit.
 
     Returns:
         `image` itself if no side exceeds `max_side`, otherwise a new image (PIL bicubic). The longer side of the new
         image is `max_side`. Its shorter side is rounded, and is at least 1 px.
     """
-    longer = max(image.size)
-    if longer <= max_side:
-        return image
-    width, height = (max(1, round(side * max_side / longer)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    size = limited_size(image.size, max_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def limited_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Compute the size of a photo after `limit_side`.
+
+    Args:
+        size: width and height [px].
+        max_side: largest permitted side [px]; None for no limit.
+    """
+    longer = max(size)
+    if max_side is None or longer <= max_side:
+        return size
+    width, height = (max(1, round(side * max_side / longer)) for side in size)
+    return width, height
 
 
 def patch_grid(size_hw: tuple[int, int], patch_size: int, scale: float = 1.0) -> tuple[int, int]:

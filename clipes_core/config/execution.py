@@ -6,6 +6,8 @@ from pydantic import ConfigDict, Field
 
 from clipes_core.config.section import Section
 
+DECODE_MEMORY_MIB = 1024
+
 
 class RunnerConfig(Section):
     """The runner, which computes the shards of a run. All keys other than `kind` are settings of the chosen runner."""
@@ -61,6 +63,13 @@ class ExecutionConfig(Section):
         le=100_000_000,
         description="Time limit of a shard [s]. clipes stops a shard that takes longer. A training may take longer: "
         "clipes stops a training only if the training makes no progress for this number of seconds.",
+    )
+    decode_memory_mib: int = Field(
+        DECODE_MEMORY_MIB,
+        ge=1,
+        le=1 << 20,
+        description="Memory that a worker process uses to decode photos [MiB]. clipes decodes photos at the same time "
+        "only if together they need at most this much. A photo that needs more is decoded alone.",
     )
     loader_workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field(
         "auto",

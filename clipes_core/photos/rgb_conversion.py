@@ -9,11 +9,15 @@ from PIL import Image
 
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photos.exif_orientation import turn_upright
-from clipes_core.preprocessing import limit_side
+from clipes_core.preprocessing import limit_side, limited_size
 
 # The boxes of a photo that is 1 px wide or high are degenerate. Such images on web pages are usually spacers or
 # tracking pixels, not photos.
 MIN_SIDE = 2
+WHOLE_PIXELS = 1 << 22  # a photo with more pixels is converted in strips, one colour after another, to save memory
+STRIP_PIXELS = 1 << 20
+PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # PIL mode -> size; otherwise 4
+CONVERTED_BYTES = 16  # largest size of the copies of a pixel during a conversion
 
 _CONVERTED = {
     "1": "converted from black and white",
@@ -75,6 +79,23 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int |
     return RgbPhoto(rgb, (upright.height, upright.width), (*converted, *turned, *_frames(image)))
 
 
+def conversion_bytes(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int | None) -> int:
+    """Estimate how much memory `to_rgb` needs for a photo, with the decoded photo but without PIL's decoder [bytes].
+
+    Args:
+        image: photo as PIL opened it. The function does not decode the photo.
+        exif: as for `to_rgb`.
+        max_side: as for `to_rgb`.
+    """
+    pixels, kept = image.width * image.height, limited_size(image.size, max_side)
+    decoded = pixels * PIXEL_BYTES.get(image.mode, 4) * (2 if exif == "apply" else 1)
+    resized = 4 * pixels * max(kept) // max(image.size)
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return decoded + resized
+    whole = pixels <= WHOLE_PIXELS or kept == image.size
+    return decoded + resized + (CONVERTED_BYTES * pixels if whole else pixels + CONVERTED_BYTES * STRIP_PIXELS)
+
+
 def _conversion(image: Image.Image) -> tuple[Convert, tuple[str, ...]]:
     """Return a function that converts each pixel of a photo to RGB by itself, and the notes about the conversion."""
     if image.mode in _SIXTEEN_BITS:
@@ -124,9 +145,26 @@ def _on_white(part: Image.Image) -> Image.Image:
 
 
 def _reduced(image: Image.Image, convert: Convert, max_side: int | None) -> Image.Image:
-    """Convert a photo to a new image, and reduce it as `limit_side` does."""
-    rgb = convert(image) if max_side is None else limit_side(convert(image), max_side)
-    return rgb.copy() if rgb is image else rgb
+    """Convert a photo to a new image, and reduce it as `limit_side` does.
+
+    A large photo is reduced one colour after another, because a converted copy of the whole photo would need up to
+    four times the memory of one colour. The pixels are the same.
+    """
+    small = image.width * image.height <= WHOLE_PIXELS
+    if convert is _unchanged or small or limited_size(image.size, max_side) == image.size:
+        rgb = limit_side(convert(image), max_side)
+        return rgb.copy() if rgb is image else rgb
+    return Image.merge("RGB", [limit_side(_colour(image, convert, colour), max_side) for colour in "RGB"])
+
+
+def _colour(image: Image.Image, convert: Convert, colour: str) -> Image.Image:
+    """Convert a photo in strips, and return one colour of the result."""
+    levels = Image.new("L", image.size)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        levels.paste(convert(strip).getchannel(colour), (0, top))
+    return levels
 
 
 def _frames(image: Image.Image) -> tuple[str, ...]:

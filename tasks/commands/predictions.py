@@ -92,7 +92,7 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
     output.check(file for photo in photos for file in _file_names(photo, request.overlay))
     segmenter = load_segmenter(weights, device)
     palette = np.asarray(segmenter.palette, dtype=np.uint8)
-    for photo, loaded in load_photos(photos, config.dataset):
+    for photo, loaded in load_photos(photos, config.dataset, config.execution.decode_memory_mib):
         try:
             if isinstance(loaded, PhotoError):
                 raise loaded

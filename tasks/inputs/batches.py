@@ -9,6 +9,7 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker_state import current_worker
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
 
@@ -59,6 +60,7 @@ def compute_in_batches(
     patch_size: int,
     compute: Callable[[list[Loaded]], Sequence[Result]],
     known: Callable[[Photo], Result | None] = lambda photo: None,
+    memory_mib: int = DECODE_MEMORY_MIB,
 ) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
     """Load photos, group them by size into batches, and compute a result for each photo.
 
@@ -71,6 +73,7 @@ def compute_in_batches(
         compute: function that returns one result per photo of a batch, in the same order. It raises a PhotoError if a
             photo of the batch has no result.
         known: function that returns the result of a photo that needs no computation, and None for any other photo.
+        memory_mib: memory for decoding photos [MiB]; see `load_photos`.
 
     Yields:
         (photo, loaded photo, result) for each photo. The order can differ from that of `photos`. If a photo cannot be
@@ -78,7 +81,7 @@ def compute_in_batches(
         `compute` raises a PhotoError for it, the result is a PhotoError.
     """
     batches = Batches(token_budget(current_worker().slot.device), patch_size)
-    for photo, loaded in load_photos(photos, config):
+    for photo, loaded in load_photos(photos, config, memory_mib):
         if isinstance(loaded, PhotoError):
             yield photo, None, loaded
         elif (result := known(photo)) is not None:

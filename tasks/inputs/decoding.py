@@ -14,6 +14,21 @@ from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientErr
 
 # PIL runs Ghostscript on EPS files. PIL also mistakes many broken files for SPIDER files, and then crashes.
 REFUSED_FORMATS = ("EPS", "SPIDER")
+BLOCK_BYTES = 1 << 30  # PIL then allocates an image in one piece, which a thread that frees it returns to the system
+# PIL format -> memory that its decoder needs in addition to the decoded image [bytes per pixel and band]: an upper
+# bound of measured values
+DECODER_BYTES = {
+    "AVIF": 4,
+    "BMP": 0,
+    "GIF": 4,
+    "JPEG": 2,
+    "JPEG2000": 8,
+    "MPO": 2,
+    "PNG": 1,
+    "PPM": 0,
+    "TIFF": 2,
+    "WEBP": 4,
+}
 
 
 def read_bytes(uri: str) -> bytes:
@@ -71,6 +86,13 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
         raise PhotoError(kind, f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}") from exc
 
 
+def decoder_bytes(image: Image.Image) -> int | None:
+    """Estimate the memory that PIL's decoder needs in addition to the decoded image [bytes]; None if it is unknown."""
+    if image.format not in DECODER_BYTES:
+        return None
+    return image.width * image.height * len(image.getbands()) * DECODER_BYTES[image.format]
+
+
 def _cause(error: Exception, data: bytes) -> str:
     """Return in one line why an image cannot be decoded."""
     if not data:
@@ -93,6 +115,7 @@ _hidden: object = None  # the filter that hides the warnings
 
 @cache
 def _accepted_formats() -> tuple[str, ...]:
-    """Return the image formats that clipes accepts. PIL recognises them by a file's content, not by its suffix."""
+    """Prepare PIL, and return the image formats that clipes accepts. PIL recognises them by a file's content."""
     Image.init()
+    Image.core.set_block_size(BLOCK_BYTES)
     return tuple(name for name in Image.ID if name not in REFUSED_FORMATS)

@@ -1,6 +1,7 @@
 """Classes for listed, rejected and loaded photos, and functions that load photos."""
 
 import posixpath
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,10 +9,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from clipes.tasks.inputs.decoding import open_image, read_bytes
+from clipes.tasks.inputs.decoding import decoder_bytes, open_image, read_bytes
+from clipes.tasks.machine.memory_budget import MemoryBudget
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photos.rgb_conversion import to_rgb
+from clipes_core.photos.rgb_conversion import conversion_bytes, to_rgb
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
 LOAD_THREADS = 4
@@ -76,7 +79,11 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     Raises:
         PhotoError: the photo is missing, cannot be read or decoded, or is too small.
     """
-    with open_image(photo.uri, read_bytes(photo.uri)) as encoded:
+    return _decode(photo, read_bytes(photo.uri), config)
+
+
+def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:
+    with open_image(photo.uri, data) as encoded:
         rgb = to_rgb(encoded, config.exif, config.max_side)
         notes = (*_note_suffix(photo.uri, encoded), *rgb.notes, *_note_stated_size(photo, encoded, rgb.size_hw))
     if rgb.image.size != rgb.size_hw[::-1]:
@@ -84,16 +91,40 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     return LoadedPhoto(rgb.image, rgb.size_hw, notes)
 
 
-def load_photos(photos: Iterable[Photo], config: DatasetConfig) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
+def decoding_bytes(photo: Photo, data: bytes, config: DatasetConfig) -> int:
+    """Estimate from the header of a photo how much memory its decoding and conversion need [bytes].
+
+    If the memory that the decoder needs is unknown, the result is larger than any budget.
+    """
+    with open_image(photo.uri, data) as encoded:
+        decoder = decoder_bytes(encoded)
+        needed = conversion_bytes(encoded, config.exif, config.max_side)
+    return sys.maxsize if decoder is None else len(data) + decoder + needed
+
+
+def load_photos(
+    photos: Iterable[Photo], config: DatasetConfig, memory_mib: int = DECODE_MEMORY_MIB
+) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
     """Load photos in the given order. Threads load a few photos in advance, so that the caller seldom waits.
+
+    Args:
+        photos: photos to load.
+        config: settings for reading the photos.
+        memory_mib: memory for decoding [MiB]. Threads decode photos at the same time only if together they need at
+            most this much, as estimated from the headers of the files. A photo that needs more is decoded alone; the
+            limit of PIL for the number of pixels still applies to it. The files that threads have read, and the photos
+            that wait for the caller, need additional memory.
 
     Yields:
         Each photo with its pixels, or with an error if the photo cannot be used.
     """
+    memory = MemoryBudget(memory_mib << 20)
 
     def load(photo: Photo) -> LoadedPhoto | PhotoError:
         try:
-            return load_photo(photo, config)
+            data = read_bytes(photo.uri)
+            with memory.reserve(decoding_bytes(photo, data, config)):
+                return _decode(photo, data, config)
         except PhotoError as error:
             return PhotoError(error.kind, error.reason)  # the traceback of `error` keeps the decoded pixels alive
 

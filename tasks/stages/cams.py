@@ -99,7 +99,8 @@ class Cams(Stage):
         (texts_uri,) = job.upstream_uris(TEXTS)
         texts = read_texts(job.store, texts_uri, config.clip)
         compute = partial(batch_cams, backbone, texts, config.cam)
-        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, _known_cams)
+        memory_mib = config.execution.decode_memory_mib
+        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, _known_cams, memory_mib)
         for photo, loaded, cams in found:
             if isinstance(cams, PhotoError):
                 yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)

@@ -65,7 +65,9 @@ class Embeddings(Stage):
             pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
             return list(backbone.encode(pixels).embedding.cpu().numpy())
 
-        for photo, loaded, embedding in compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode):
+        memory_mib = config.execution.decode_memory_mib
+        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode, memory_mib=memory_mib)
+        for photo, loaded, embedding in found:
             if isinstance(embedding, PhotoError):
                 yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
                 continue

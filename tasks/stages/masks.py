@@ -87,7 +87,8 @@ class Masks(Stage):
                     cams[photo.image_id] = row
                     yield photo
 
-        for photo, loaded in load_photos(photos_with_cams(), job.config.dataset):
+        memory_mib = job.config.execution.decode_memory_mib
+        for photo, loaded in load_photos(photos_with_cams(), job.config.dataset, memory_mib):
             row = cams.pop(photo.image_id)
             try:
                 yield _row(job, row, _same_photo(photo, row, loaded), palette)

@@ -84,7 +84,9 @@ class PromptScores(Stage):
             images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
             return template_cams(backbone, text_sets, images, class_ids, config.cam)
 
-        for photo, loaded, cams in compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute):
+        memory_mib = config.execution.decode_memory_mib
+        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, memory_mib=memory_mib)
+        for photo, loaded, cams in found:
             try:
                 if isinstance(cams, PhotoError):
                     raise cams

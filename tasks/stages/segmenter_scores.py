@@ -83,7 +83,8 @@ class SegmenterScores(Stage):
         import_own_modules(job.training.imports if job.training else ())
         segmenter = _segmenter_of(artifact_uri)
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-        for photo, loaded in load_photos(job.photos, job.config.dataset):
+        memory_mib = job.config.execution.decode_memory_mib
+        for photo, loaded in load_photos(job.photos, job.config.dataset, memory_mib):
             try:
                 if isinstance(loaded, PhotoError):
                     raise loaded

@@ -134,6 +134,7 @@ class _Training:
                     num_classes=1 + len(job.vocabulary.classes),
                     curve=self._curve,
                     clock=self._clock,
+                    memory_mib=job.config.execution.decode_memory_mib,
                 )
             )
         return hooks

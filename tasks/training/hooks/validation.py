@@ -17,6 +17,7 @@ from clipes.tasks.training.hooks.checkpoints import unwrapped_model
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.metrics import confusion, scores_from_confusion
@@ -39,15 +40,23 @@ class ValidationHook(Hook):
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
         curve: curve that receives the mIoU.
         clock: clock that is paused during a validation.
+        memory_mib: memory for decoding photos [MiB]; see `load_photos`.
     """
 
     priority = "VERY_LOW"  # runs after CurveHook, which adds the point that the mIoU belongs to
 
     def __init__(
-        self, photos: Sequence[Photo], dataset: DatasetConfig, every: int, num_classes: int, curve: Curve, clock: Clock
+        self,
+        photos: Sequence[Photo],
+        dataset: DatasetConfig,
+        every: int,
+        num_classes: int,
+        curve: Curve,
+        clock: Clock,
+        memory_mib: int = DECODE_MEMORY_MIB,
     ) -> None:
         self._photos, self._dataset, self._every, self._num_classes = photos, dataset, every, num_classes
-        self._curve, self._clock = curve, clock
+        self._curve, self._clock, self._memory_mib = curve, clock, memory_mib
         self._reported: set[str] = set()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -61,7 +70,7 @@ class ValidationHook(Hook):
         model.eval()
         pooled = np.zeros((self._num_classes, self._num_classes), np.int64)
         truths: list[PhotoTruth] = []
-        for photo, loaded in load_photos(self._photos, self._dataset):
+        for photo, loaded in load_photos(self._photos, self._dataset, self._memory_mib):
             try:
                 matrix = self._confusion(model, photo, loaded)
             except PhotoError as error:

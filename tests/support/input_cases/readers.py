@@ -7,13 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from support.input_cases.annotations import annotation
 from support.input_cases.photos import GOOD
 from support.input_cases.seen import Seen
 from support.permissions import unprivileged
 
 from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
-from clipes.tasks.inputs.photos import load_photos
+from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import PhotoError, UsageError
@@ -101,7 +102,18 @@ def _seen_in_coco(folder: Path, split: str) -> Seen:
     return seen_by_readers(config, "a")
 
 
+def large_photos(folder: Path) -> Seen:
+    """Read three photos of which each needs more memory than the budget."""
+    entries = []
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (1000, 1000)).save(folder / f"{name}.png", compress_level=1)
+        entries.append(Photo(name, str(folder / f"{name}.png"), 1, "1", (1,)))
+    found = {photo.image_id: loaded for photo, loaded in load_photos(entries, DatasetConfig(root="/"), memory_mib=1)}
+    return Seen(notes=found["c"].notes)
+
+
 READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
+    ("Photos", "several photos that fill the memory if they are decoded at the same time"): large_photos,
     ("Photos", "photo without read permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
     ("Labels", "annotation without read permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
     ("Labels", "text list of format `coco` with a class id equal to the number of classes"): coco_list,

@@ -115,6 +115,7 @@ CHANGED_BY = {
     "evaluation.crf.enabled": (True, SCORES),
     **{f"evaluation.crf.{name}": (value, NOTHING) for name, value in OTHER_CRF.items()},  # only read if enabled
     "execution.loader_workers": (0, NOTHING),
+    "execution.decode_memory_mib": (1, NOTHING),
     "execution.cache_gb": (1, NOTHING),
     "execution.shards": (7, NOTHING),
     "execution.gpu_workers": (2, NOTHING),
