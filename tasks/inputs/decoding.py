@@ -9,6 +9,7 @@ from functools import cache
 
 from PIL import Image, UnidentifiedImageError
 
+from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes.tasks.storage.files import read_file
 from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
 
@@ -77,7 +78,9 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
     """
     _hide_warnings()
     try:
+        _refuse(refusal(data))
         with Image.open(io.BytesIO(data), formats=_accepted_formats()) as image:
+            _refuse(psd_refusal(image))
             yield image
     except PhotoError as error:
         raise PhotoError(error.kind, f"{uri}: {error.reason}") from error
@@ -93,10 +96,21 @@ def decoder_bytes(image: Image.Image) -> int | None:
     return image.width * image.height * len(image.getbands()) * DECODER_BYTES[image.format]
 
 
+class _UnsupportedError(Exception):
+    """A file is in a format that clipes does not decode. The message says what the file is and what to do."""
+
+
+def _refuse(remark: str | None) -> None:
+    if remark is not None:
+        raise _UnsupportedError(remark)
+
+
 def _cause(error: Exception, data: bytes) -> str:
     """Return in one line why an image cannot be decoded."""
     if not data:
         return "the file is empty"
+    if isinstance(error, _UnsupportedError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image in a known format"
     return " ".join(traceback.format_exception_only(error)[-1].split())

@@ -113,6 +113,11 @@ PHOTOS = {
     "truncated JPEG": Line("truncated.jpg", half(picture())),
     "empty file": Line("zero.jpg", Path.touch),
     "web page named .jpg": Line("page.jpg", content(PAGE)),
+    "HEIC photo (also HEIF)": Line("iphone.jpg", content(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")),
+    "camera RAW photo (CR2, CR3, NEF, ARW, DNG, RAF, ORF, RW2 and others)": Line(
+        "raw.jpg", saved(picture(), "TIFF", tiffinfo={ExifTags.Base.DNGVersion: b"\1\4\0\0"})
+    ),
+    "PDF document": Line("document.jpg", content(b"%PDF-1.7\n")),
     "PNG named .jpg": Line("png.jpg", saved(picture(), "PNG")),
     "JPEG named .png": Line("jpeg.png"),
     "greyscale": Line("grey.jpg", saved(picture("L"))),

@@ -214,11 +214,11 @@ def test_a_photo_without_read_permission_is_unreadable(tmp_path):
     assert "Permission denied" in error.reason
 
 
-@pytest.mark.parametrize("kind", ["EPS", "SPIDER"])
-def test_formats_that_are_unsafe_to_decode_are_refused(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "reason"), [("EPS", "a PostScript"), ("SPIDER", "not an image in a known format")])
+def test_formats_that_are_unsafe_to_decode_are_refused(tmp_path, kind, reason):
     halves().convert("L").save(tmp_path / "a.other", kind)  # a.jpg would register the suffix in PIL
     (tmp_path / "a.other").rename(tmp_path / "a.jpg")
-    assert "not an image in a known format" in failure(tmp_path / "a.jpg").reason
+    assert reason in failure(tmp_path / "a.jpg").reason
 
 
 def test_a_missing_photo_is_an_error(tmp_path):
@@ -261,9 +261,7 @@ def test_a_truncated_photo_is_undecodable(tmp_path, kind):
     assert error.reason.startswith(f"{path} ({path.stat().st_size} bytes) cannot be decoded: ")
 
 
-@pytest.mark.parametrize(
-    "content", [b"<!DOCTYPE html><title>404 Not Found</title>", b"\xff\xd8", b"\0" * 4096, b"GIF89a"]
-)
+@pytest.mark.parametrize("content", [b"<not html>", b"\xff\xd8", b"\0" * 4096, b"GIF89a"])
 def test_a_file_that_is_not_an_image_is_undecodable(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
 
