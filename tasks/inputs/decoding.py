@@ -1,6 +1,7 @@
 """Read and decode the user's image files; raise each failure as a PhotoError that names the file."""
 
 import io
+import logging
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
             _refuse(psd_refusal(image))
             yield image
     except PhotoError as error:
-        raise PhotoError(error.kind, f"{uri}: {error.reason}") from error
+        raise PhotoError(error.kind, f"{uri}: {_printable(error.reason)}") from error
     except Exception as exc:
         kind = ErrorKind.OUT_OF_MEMORY if isinstance(exc, MemoryError) else ErrorKind.UNDECODABLE
         raise PhotoError(kind, f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}") from exc
@@ -106,14 +107,19 @@ def _refuse(remark: str | None) -> None:
 
 
 def _cause(error: Exception, data: bytes) -> str:
-    """Return in one line why an image cannot be decoded."""
+    """Return why an image cannot be decoded."""
     if not data:
         return "the file is empty"
     if isinstance(error, _UnsupportedError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image in a known format"
-    return " ".join(traceback.format_exception_only(error)[-1].split())
+    return _printable(traceback.format_exception_only(error)[-1])
+
+
+def _printable(text: str) -> str:
+    """Return a text in one line. Some messages of PIL contain bytes of the damaged file."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def _hide_warnings() -> None:
@@ -132,4 +138,5 @@ def _accepted_formats() -> tuple[str, ...]:
     """Prepare PIL, and return the image formats that clipes accepts. PIL recognises them by a file's content."""
     Image.init()
     Image.core.set_block_size(BLOCK_BYTES)
+    logging.getLogger(Image.__package__).setLevel(logging.CRITICAL)  # its messages name no file
     return tuple(name for name in Image.ID if name not in REFUSED_FORMATS)
