@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes.tasks.storage.files import read_file
-from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
+from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
 
 # PIL runs Ghostscript on EPS files. PIL also mistakes many broken files for SPIDER files, and then crashes.
 REFUSED_FORMATS = ("EPS", "SPIDER")
@@ -49,10 +49,11 @@ def read_bytes(uri: str) -> bytes:
 
 @contextmanager
 def translate_photo_errors(uri: str) -> Iterator[None]:
-    """Turn a FileNotFoundError or StorageError that the `with` block raises into a PhotoError.
+    """Turn any error that the `with` block raises while it reads a file into a PhotoError, except other ClipesErrors.
 
     Raises:
-        PhotoError: MISSING, or UNREADABLE (`uri` is a folder, or access is denied).
+        PhotoError: MISSING, or UNREADABLE (`uri` is a folder, access is denied, or the file system raised any other
+            error); OUT_OF_MEMORY if the memory does not suffice.
     """
     try:
         yield
@@ -60,6 +61,11 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
         raise PhotoError(ErrorKind.MISSING, f"{uri} does not exist") from exc
     except StorageError as exc:
         raise PhotoError(ErrorKind.UNREADABLE, str(exc)) from exc
+    except ClipesError:
+        raise
+    except Exception as exc:
+        reason = f"{uri} cannot be read: {_described(exc)}"
+        raise PhotoError(_kind(exc, ErrorKind.UNREADABLE), reason) from exc
 
 
 @contextmanager
@@ -86,8 +92,8 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
     except PhotoError as error:
         raise PhotoError(error.kind, f"{uri}: {_printable(error.reason)}") from error
     except Exception as exc:
-        kind = ErrorKind.OUT_OF_MEMORY if isinstance(exc, MemoryError) else ErrorKind.UNDECODABLE
-        raise PhotoError(kind, f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}") from exc
+        reason = f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}"
+        raise PhotoError(_kind(exc, ErrorKind.UNDECODABLE), reason) from exc
 
 
 def decoder_bytes(image: Image.Image) -> int | None:
@@ -114,7 +120,15 @@ def _cause(error: Exception, data: bytes) -> str:
         return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image in a known format"
+    return _described(error)
+
+
+def _described(error: Exception) -> str:
     return _printable(traceback.format_exception_only(error)[-1])
+
+
+def _kind(error: Exception, otherwise: ErrorKind) -> ErrorKind:
+    return ErrorKind.OUT_OF_MEMORY if isinstance(error, MemoryError) else otherwise
 
 
 def _printable(text: str) -> str:

@@ -85,6 +85,16 @@ def test_permanent_failures_become_photo_errors():
     assert (missing.value.kind, refused.value.kind) == (ErrorKind.MISSING, ErrorKind.UNREADABLE)
 
 
+def test_any_other_error_while_reading_is_the_error_of_the_photo(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    uri = f"zip://a.jpg::{tmp_path}/a.zip"
+    with pytest.raises(
+        PhotoError, match=rf"^{uri} cannot be read: zipfile\.BadZipFile: File is not a zip file$"
+    ) as caught:
+        read_bytes(uri)
+    assert caught.value.kind is ErrorKind.UNREADABLE
+
+
 def test_an_error_while_decoding_names_the_file():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     buffer = io.BytesIO()
