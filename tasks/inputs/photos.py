@@ -17,6 +17,7 @@ from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photos.rgb_conversion import conversion_bytes, to_rgb
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
+MAX_FILE_BYTES = 2 << 30  # the most pixels that PIL decodes, uncompressed in four bands of 16 bits, need 1.4 GB
 LOAD_THREADS = 4
 PHOTOS_AHEAD = 8
 
@@ -79,7 +80,17 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     Raises:
         PhotoError: the photo is missing, cannot be read or decoded, or is too small.
     """
-    return _decode(photo, read_bytes(photo.uri), config)
+    return _decode(photo, _read(photo), config)
+
+
+def _read(photo: Photo) -> bytes:
+    """Read the file of a photo, unless its listed size shows that it is no photo."""
+    if photo.size_bytes > MAX_FILE_BYTES:
+        raise PhotoError(
+            ErrorKind.UNDECODABLE,
+            f"{photo.uri} has {photo.size_bytes} bytes and was not read: a photo has at most {MAX_FILE_BYTES} bytes",
+        )
+    return read_bytes(photo.uri)
 
 
 def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:
@@ -122,7 +133,7 @@ def load_photos(
 
     def load(photo: Photo) -> LoadedPhoto | PhotoError:
         try:
-            data = read_bytes(photo.uri)
+            data = _read(photo)
             with memory.reserve(decoding_bytes(photo, data, config)):
                 return _decode(photo, data, config)
         except PhotoError as error:

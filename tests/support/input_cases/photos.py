@@ -71,6 +71,12 @@ def without_colour_map(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 320, 3), struct.pack("<HH", 60000, 3)))
 
 
+def sparse(path: Path) -> None:
+    """Write a file of 3 GiB that takes no space on the disk."""
+    with path.open("wb") as file:
+        file.truncate(3 << 30)
+
+
 def turned() -> Image.Exif:
     """Return the EXIF data of a camera that was held upright."""
     tags = Image.Exif()
@@ -135,6 +141,7 @@ PHOTOS = {
     "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),
     "6000x4000 pixels": Line("large.jpg", saved(picture(size=(6000, 4000)))),
     "PNG whose header states 20000x20000 pixels": Line("bomb.png", content(header_only_png(20_000, 20_000))),
+    "file of more than 2 GiB": Line("sparse.jpg", sparse),
     "EPS named .jpg": Line("eps.jpg", saved(picture(), "EPS")),
     "missing file": Line("none.jpg", nothing),
     "file that disappears after clipes listed it": Line("vanishing.jpg"),

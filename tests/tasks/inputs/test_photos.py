@@ -306,6 +306,15 @@ def test_a_very_large_photo_is_decoded_without_the_warning_of_pil(tmp_path):
     assert loaded.image.size == (50, 45)
 
 
+def test_a_file_larger_than_any_photo_is_not_read(tmp_path):
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(3 << 30)
+    listed = dataclasses.replace(photo(tmp_path / "a.jpg"), size_bytes=3 << 30)
+    ((_, error),) = load_photos([listed], CONFIG)
+    assert error.kind == "undecodable"
+    assert error.reason.startswith(f"{tmp_path}/a.jpg has 3221225472 bytes and was not read: a photo has at most")
+
+
 def test_an_empty_file_is_called_empty(tmp_path):
     (tmp_path / "a.jpg").touch()
     assert failure(tmp_path / "a.jpg").reason == f"{tmp_path}/a.jpg (0 bytes) cannot be decoded: the file is empty"
