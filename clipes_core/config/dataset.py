@@ -55,6 +55,12 @@ class DatasetConfig(Section):
         description="Largest permitted side of a photo [px]. clipes scales larger photos down to this size before it "
         "computes CAMs and runs the CRF.",
     )
+    jpeg_scale: Literal["full", "reduced"] = Field(
+        "full",
+        description="How clipes decodes a JPEG that is larger than max_side. full: at its full size, and then scales "
+        "it down; reduced: at a half, a quarter or an eighth of its size, and then scales it down. reduced needs less "
+        "time and memory, but changes the pixels slightly.",
+    )
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of the generated scenes; a different seed gives different scenes."
     )

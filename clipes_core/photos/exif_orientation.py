@@ -1,4 +1,4 @@
-"""Turn photos upright as their EXIF orientation says. A photo with damaged EXIF data is used as it is."""
+"""Read how photos must be turned to be upright. A photo with damaged EXIF data is used as it is."""
 
 import struct
 from typing import Literal
@@ -9,6 +9,12 @@ EXIF_HEADER = b"Exif\0\0"
 BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 INTEGER_TYPES = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # EXIF type -> format of the module `struct`
 
+SWAPS_SIDES = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -20,8 +26,10 @@ _UPRIGHT = {
 }
 
 
-def turn_upright(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[Image.Image, tuple[str, ...]]:
-    """Decode a photo, and turn it as its EXIF orientation says if `exif` is `apply`.
+def upright_turn(
+    image: Image.Image, exif: Literal["ignore", "apply"]
+) -> tuple[Image.Transpose | None, tuple[str, ...]]:
+    """Decode a photo, and return how it must be turned if `exif` is `apply`.
 
     Args:
         image: photo as PIL opened it.
@@ -29,7 +37,8 @@ def turn_upright(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[
             PIL itself always applies the orientation.
 
     Returns:
-        `image` itself or a turned copy; and one note if an orientation was applied or ignored, or cannot be read.
+        The argument of `Image.transpose` that turns the photo, or None if it must not be turned; and one note if an
+        orientation is applied or ignored, or cannot be read.
 
     Raises:
         Exception: PIL cannot decode the photo.
@@ -39,12 +48,12 @@ def turn_upright(image: Image.Image, exif: Literal["ignore", "apply"]) -> tuple[
         orientation = _orientation(image)
     except Exception:  # PIL raises errors of many types for damaged EXIF data, and the pixels are already decoded
         unread = "the EXIF data are damaged"
-        return image, (f"{unread}: the photo was not turned" if exif == "apply" else unread,)
+        return None, (f"{unread}: the photo was not turned" if exif == "apply" else unread,)
     if orientation not in _UPRIGHT:
-        return image, ()
+        return None, ()
     if exif == "ignore":
-        return image, (f"EXIF orientation {orientation} ignored",)
-    return image.transpose(_UPRIGHT[orientation]), (f"EXIF orientation {orientation} applied",)
+        return None, (f"EXIF orientation {orientation} ignored",)
+    return _UPRIGHT[orientation], (f"EXIF orientation {orientation} applied",)
 
 
 def _decode(image: Image.Image) -> None:

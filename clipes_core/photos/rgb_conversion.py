@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photos.exif_orientation import turn_upright
-from clipes_core.preprocessing import limit_side, limited_size
+from clipes_core.photos.exif_orientation import SWAPS_SIDES, upright_turn
+from clipes_core.preprocessing import limited_size
 
 # The boxes of a photo that is 1 px wide or high are degenerate. Such images on web pages are usually spacers or
 # tracking pixels, not photos.
@@ -51,7 +51,9 @@ class RgbPhoto:
     notes: tuple[str, ...]
 
 
-def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int | None = None) -> RgbPhoto:
+def to_rgb(
+    image: Image.Image, exif: Literal["ignore", "apply"], max_side: int | None = None, draft: bool = False
+) -> RgbPhoto:
     """Convert a photo to 8-bit RGB, reduce it to `max_side`, and report what was changed or ignored.
 
     Args:
@@ -59,6 +61,8 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int |
         exif: `apply` rotates or mirrors the photo as its EXIF orientation says; `ignore` does not. For TIFF, the
             argument has no effect, because PIL itself always applies the orientation.
         max_side: largest permitted side of the result [px]; None for no limit. See `limit_side`.
+        draft: if true, PIL decodes a JPEG that is larger than `max_side` at a half, a quarter or an eighth of its size,
+            if this is still as large as the result. The pixels of the result then differ slightly.
 
     Returns:
         The photo in RGB. Its image shares no memory with `image`.
@@ -72,11 +76,24 @@ def to_rgb(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int |
         width, height = image.size
         reason = f"photo is {width} x {height} px (width x height), but each side needs at least {MIN_SIDE} px"
         raise PhotoError(ErrorKind.TOO_SMALL, reason)
-    upright, turned = turn_upright(image, exif)
+    original = image.size
+    drafted = draft and reduce_while_decoding(image, max_side)
+    turn, turned = upright_turn(image, exif)
+    upright = image if turn is None else image.transpose(turn)
+    size = upright.size
+    if drafted:
+        size = original[::-1] if turn in SWAPS_SIDES else original
     convert, converted = _conversion(upright)
-    rgb = _reduced(upright, convert, max_side)
+    rgb = _reduced(upright, convert, limited_size(size, max_side))
     rgb.info = {}  # PIL has copied the metadata, such as the EXIF tags, but they describe the original photo
-    return RgbPhoto(rgb, (upright.height, upright.width), (*converted, *turned, *_frames(image)))
+    return RgbPhoto(rgb, size[::-1], (*converted, *turned, *_frames(image)))
+
+
+def reduce_while_decoding(image: Image.Image, max_side: int | None) -> bool:
+    """Let PIL decode a large JPEG at a part of its size, as `draft` says in `to_rgb`; return whether PIL will do so."""
+    original = image.size
+    image.draft(None, limited_size(original, max_side))
+    return image.size != original
 
 
 def conversion_bytes(image: Image.Image, exif: Literal["ignore", "apply"], max_side: int | None) -> int:
@@ -144,17 +161,21 @@ def _on_white(part: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, part.convert("RGBA")).convert("RGB")
 
 
-def _reduced(image: Image.Image, convert: Convert, max_side: int | None) -> Image.Image:
-    """Convert a photo to a new image, and reduce it as `limit_side` does.
+def _reduced(image: Image.Image, convert: Convert, size: tuple[int, int]) -> Image.Image:
+    """Convert a photo to a new image, and reduce it to a size as `limit_side` does.
 
     A large photo is reduced one colour after another, because a converted copy of the whole photo would need up to
     four times the memory of one colour. The pixels are the same.
     """
     small = image.width * image.height <= WHOLE_PIXELS
-    if convert is _unchanged or small or limited_size(image.size, max_side) == image.size:
-        rgb = limit_side(convert(image), max_side)
+    if convert is _unchanged or small or size == image.size:
+        rgb = _resized(convert(image), size)
         return rgb.copy() if rgb is image else rgb
-    return Image.merge("RGB", [limit_side(_colour(image, convert, colour), max_side) for colour in "RGB"])
+    return Image.merge("RGB", [_resized(_colour(image, convert, colour), size) for colour in "RGB"])
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _colour(image: Image.Image, convert: Convert, colour: str) -> Image.Image:

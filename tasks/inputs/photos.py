@@ -14,7 +14,7 @@ from clipes.tasks.machine.memory_budget import MemoryBudget
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photos.rgb_conversion import conversion_bytes, to_rgb
+from clipes_core.photos.rgb_conversion import conversion_bytes, reduce_while_decoding, to_rgb
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
 MAX_FILE_BYTES = 2 << 30  # the most pixels that PIL decodes, uncompressed in four bands of 16 bits, need 1.4 GB
@@ -95,8 +95,9 @@ def _read(photo: Photo) -> bytes:
 
 def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:
     with open_image(photo.uri, data) as encoded:
-        rgb = to_rgb(encoded, config.exif, config.max_side)
-        notes = (*_note_suffix(photo.uri, encoded), *rgb.notes, *_note_stated_size(photo, encoded, rgb.size_hw))
+        encoded_size = encoded.size
+        rgb = to_rgb(encoded, config.exif, config.max_side, draft=config.jpeg_scale == "reduced")
+        notes = (*_note_suffix(photo.uri, encoded), *rgb.notes, *_note_stated_size(photo, encoded_size, rgb.size_hw))
     if rgb.image.size != rgb.size_hw[::-1]:
         notes = (*notes, f"reduced from {_format_size(rgb.size_hw)} to {_format_size(rgb.image.size[::-1])}")
     return LoadedPhoto(rgb.image, rgb.size_hw, notes)
@@ -108,7 +109,9 @@ def decoding_bytes(photo: Photo, data: bytes, config: DatasetConfig) -> int:
     If the memory that the decoder needs is unknown, the result is larger than any budget.
     """
     with open_image(photo.uri, data) as encoded:
-        decoder = decoder_bytes(encoded)
+        decoder = decoder_bytes(encoded)  # a progressive JPEG is decoded from coefficients for its full size
+        if config.jpeg_scale == "reduced":
+            reduce_while_decoding(encoded, config.max_side)
         needed = conversion_bytes(encoded, config.exif, config.max_side)
     return sys.maxsize if decoder is None else len(data) + decoder + needed
 
@@ -163,9 +166,9 @@ def _note_suffix(uri: str, encoded: Image.Image) -> tuple[str, ...]:
     return (f"the content is {found}, but the file name ends in {suffix}",)
 
 
-def _note_stated_size(photo: Photo, encoded: Image.Image, size_hw: tuple[int, int]) -> tuple[str, ...]:
+def _note_stated_size(photo: Photo, encoded_size: tuple[int, int], size_hw: tuple[int, int]) -> tuple[str, ...]:
     """Return a note if the label file states a size that the photo has neither before nor after the EXIF rotation."""
-    if photo.stated_size in (None, encoded.size, size_hw[::-1]):
+    if photo.stated_size in (None, encoded_size, size_hw[::-1]):
         return ()
     width, height = photo.stated_size
     return (f"the label file states {width}x{height}, but the photo has {_format_size(size_hw)}",)

@@ -64,7 +64,10 @@ class RunInputs:
     @property
     def photo_settings(self) -> dict[str, Any]:
         """The settings that decide the pixels of a photo. Stage keys depend on these settings."""
-        return self.config.dataset.model_dump(include={"exif", "max_side"})
+        dataset = self.config.dataset
+        # The default is left out, so that the keys of artifacts without this setting stay valid.
+        scale = {} if dataset.jpeg_scale == "full" else {"jpeg_scale": dataset.jpeg_scale}
+        return dataset.model_dump(include={"exif", "max_side"}) | scale
 
     def with_template(self, template: str) -> "RunInputs":
         """Return a copy of these inputs in which `config.prompts.template` is replaced."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from clipes_core.photos.exif_orientation import turn_upright
+from clipes_core.photos.exif_orientation import upright_turn
 
 ORIENTATION = ExifTags.Base.Orientation
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
@@ -22,6 +22,11 @@ def without_warnings():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
+
+
+def turn_upright(photo: Image.Image, exif: str) -> tuple[Image.Image, tuple[str, ...]]:
+    turn, notes = upright_turn(photo, exif)
+    return (photo if turn is None else photo.transpose(turn)), notes
 
 
 def exif_block(order: str = "<", kind: int = 3, count: int = 1, value: bytes = b"", orientation: int = 6) -> bytes:

@@ -306,6 +306,35 @@ def test_a_very_large_photo_is_decoded_without_the_warning_of_pil(tmp_path):
     assert loaded.image.size == (50, 45)
 
 
+@pytest.mark.parametrize("exif", ["ignore", "apply"])
+def test_a_large_jpeg_may_be_decoded_at_a_part_of_its_size(tmp_path, exif):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    halves((1601, 1203)).resize((1601, 1203)).save(tmp_path / "a.jpg", exif=tags, quality=95)
+    listed = dataclasses.replace(photo(tmp_path / "a.jpg"), stated_size=(1601, 1203))
+
+    full, reduced = (
+        load_photo(listed, DatasetConfig(root="/", exif=exif, max_side=200, jpeg_scale=scale))
+        for scale in ("full", "reduced")
+    )
+
+    assert reduced.size_hw == full.size_hw == ((1203, 1601) if exif == "ignore" else (1601, 1203))
+    assert reduced.image.size == full.image.size
+    assert reduced.notes == full.notes
+    assert len(full.notes) == 2  # about the orientation and the reduction, not about the stated size
+    differences = np.abs(pixels(reduced).astype(int) - pixels(full))
+    assert 0 < differences.mean() < 1
+
+
+def test_jpegs_up_to_the_largest_side_and_other_formats_are_decoded_exactly(tmp_path):
+    config = DatasetConfig(root="/", max_side=200, jpeg_scale="reduced")
+    halves((200, 150)).save(tmp_path / "a.jpg")
+    halves((1600, 1200)).save(tmp_path / "a.png")
+    for name in ("a.jpg", "a.png"):
+        exact = load_photo(photo(tmp_path / name), config.model_copy(update={"jpeg_scale": "full"}))
+        assert np.array_equal(pixels(load_photo(photo(tmp_path / name), config)), pixels(exact))
+
+
 def test_a_file_larger_than_any_photo_is_not_read(tmp_path):
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(3 << 30)

@@ -60,6 +60,7 @@ CHANGED_BY = {
     "dataset.classes": ("coco14", TEXTS_ON),
     "dataset.exif": ("apply", PHOTOS_ON),
     "dataset.max_side": (512, PHOTOS_ON),
+    "dataset.jpeg_scale": ("reduced", PHOTOS_ON),
     "clip.model": ("ViT-B-32-quickgelu", EVERYTHING),
     "clip.pretrained": ("random:1", EVERYTHING),
     "clip.precision": ("bf16", PHOTOS_ON),
