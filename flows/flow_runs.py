@@ -1,9 +1,10 @@
-"""Record in Prefect which process executes a flow run, and mark a flow run as Crashed if its process has died."""
+"""Record in Prefect which process executes a flow run, mark dead flow runs as Crashed, and let them be retried."""
 
 import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -19,12 +20,14 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.flows import Flow
-from prefect.states import Crashed
+from prefect.states import AwaitingRetry, Crashed
 
 from clipes.tasks.machine.processes import is_alive, started_at
 
 HOST, PID, PID_STARTED = "clipes.host", "clipes.pid", "clipes.pid_started"
 PAGE = 200
+RETRY_POLL_SECONDS = 1.0
+TAKEN_SECONDS = 60.0  # a worker looks for runs every 10 s
 ACTIVE = [StateType.RUNNING, StateType.CANCELLING]
 
 Arguments = ParamSpec("Arguments")
@@ -62,6 +65,29 @@ def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
         }
         client.update_flow_run_labels(flow_run.id, labels)
         mark_crashed(client, flow_run.id)
+
+
+def wait_for_retry(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Wait until a crashed flow run of a deployment has ended: at once if it is not retried, else after its retry.
+
+    If the process of a flow run is killed, the Prefect worker marks the run as Crashed, calls this hook, and then marks
+    the run as Crashed for a second time. Prefect ignores this if the run has already ended. But it would end a retry
+    that has begun in the meantime, and take away the retry's slot in the deployment's concurrency limit.
+
+    If no worker takes the retry within `TAKEN_SECONDS`, this worker may have reached its own limit of runs. The hook
+    then gives up, because a worker counts a run until its hooks have ended.
+    """
+    if flow_run.deployment_id is None:
+        return
+    with get_client(sync_client=True) as client:
+        taken = time.monotonic()
+        while not (state := client.read_flow_run(flow_run.id).state or state).is_final():
+            if state.name != AwaitingRetry().name:
+                taken = time.monotonic()
+            elif time.monotonic() - taken >= TAKEN_SECONDS:
+                logger.warning("no worker has taken the retry of the flow run %s: retry it again", flow_run.name)
+                return
+            time.sleep(RETRY_POLL_SECONDS)
 
 
 def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str]:

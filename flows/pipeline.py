@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from clipes.flows.flow_runs import claim_flow_run
+from clipes.flows.flow_runs import claim_flow_run, wait_for_retry
 from clipes.flows.prompt_selection import choose_template
 from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
@@ -23,7 +23,7 @@ LAST_STAGE = run_names()[-1]
 Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # the UI shows it as a drop-down list
 
 
-@flow(name="clipes", flow_run_name="{config.name}", on_running=[claim_flow_run])
+@flow(name="clipes", flow_run_name="{config.name}", on_running=[claim_flow_run], on_crashed=[wait_for_retry])
 def pipeline(
     config: ConfigParameter,
     until: Until = LAST_STAGE,

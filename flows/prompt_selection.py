@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from clipes.flows.flow_runs import claim_flow_run
+from clipes.flows.flow_runs import claim_flow_run, wait_for_retry
 from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
@@ -45,7 +45,7 @@ class PromptSelection:
     sample: ScoredSample | None
 
 
-@flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[claim_flow_run])
+@flow(name="clipes-prompts", flow_run_name="{config.name}", on_running=[claim_flow_run], on_crashed=[wait_for_retry])
 def prompt_selection(
     config: ConfigParameter,
     candidates: tuple[str, ...],

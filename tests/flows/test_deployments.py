@@ -27,6 +27,7 @@ from prefect.utilities.schema_tools import validate
 from prefect.utilities.templating import apply_values
 
 from clipes.flows.deployments import described_run
+from clipes.flows.flow_runs import PID
 from clipes.tasks.inputs.configs import load_config, resolve_config
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,11 @@ class Deployed:
     def start(self, config: dict[str, Any]) -> FlowRun:
         """Start a run of the deployment, and return it at once."""
         return run_deployment("clipes/demo", parameters={"config": config}, timeout=0)
+
+    def retry(self, run: FlowRun) -> None:
+        """Retry a run, as the Retry button of the UI does."""
+        retry = State(type=StateType.SCHEDULED, name="AwaitingRetry", message="Retry from the UI")
+        self.client.set_flow_run_state(run.id, retry)
 
     def wait_for_end(self, run: FlowRun) -> State[Any]:
         """Wait until a run has ended, and return its final state."""
@@ -200,8 +206,7 @@ def test_a_retry_from_the_ui_computes_only_the_missing_rows(deployed, completed)
     wait_for(lambda: changed in deployed.log(run))
 
     photo.write_bytes(whole)
-    retry = State(type=StateType.SCHEDULED, name="AwaitingRetry", message="Retry from the UI")
-    deployed.client.set_flow_run_state(run.id, retry)  # as the Retry button does
+    deployed.retry(run)
     assert deployed.wait_for_end(run).is_completed()
     computed = {stage: counts["computed_rows"] for stage, counts in stages(config).items() if stage in STAGES}
     assert computed == dict.fromkeys(STAGES, 1)
@@ -230,6 +235,20 @@ def test_a_run_cancelled_in_the_ui_leaves_no_process_and_resumes(deployed, confi
     assert deployed.wait_for_end(run).is_completed()
     computed = {stage: counts["computed_shards"] for stage, counts in stages(config).items() if stage in STAGES}
     assert computed == {stage: 12 - done[stage] for stage in STAGES}
+
+
+@pytest.mark.slow
+def test_a_killed_run_can_be_retried_at_once(deployed, config):
+    config["dataset"]["count"], config["execution"]["shards"] = 48, 12
+    run = deployed.start(config)
+    wait_for(lambda: artifact_counts(config)["masks"])
+    psutil.Process(int(deployed.client.read_flow_run(run.id).labels[PID])).kill()
+    wait_for(lambda: deployed.client.read_flow_run(run.id).state.is_crashed())
+
+    deployed.retry(run)
+    assert deployed.wait_for_end(run).is_completed()
+    names = [state.name for state in deployed.client.read_flow_run_states(run.id)]
+    assert names.count("Crashed") == 1
 
 
 @pytest.mark.slow

@@ -1,14 +1,17 @@
+import contextvars
 import os
 import socket
+import threading
 
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelling, Running
+from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Running
 
-from clipes.flows.flow_runs import HOST, PID, PID_STARTED, claim_flow_run, mark_crashed
+from clipes.flows import flow_runs
+from clipes.flows.flow_runs import HOST, PID, PID_STARTED, claim_flow_run, mark_crashed, wait_for_retry
 from clipes.tasks.machine.processes import started_at
 
 HERE = socket.gethostname()
@@ -72,9 +75,13 @@ def test_an_earlier_run_of_this_process_is_marked_crashed(client):
     assert states(client, left) == (StateType.CRASHED, StateType.CRASHED)
 
 
-def test_a_deployment_run_that_is_being_cancelled_is_not_marked(client):
+def create_deployment_run(client, state):
     deployment = client.create_deployment(client.create_flow(claimed_flow), name="claimed")
-    run = client.create_flow_run_from_deployment(deployment, state=Running())
+    return client.create_flow_run_from_deployment(deployment, state=state)
+
+
+def test_a_deployment_run_that_is_being_cancelled_is_not_marked(client):
+    run = create_deployment_run(client, Running())
     client.update_flow_run_labels(run.id, {HOST: HERE, PID: os.getpid(), PID_STARTED: started_at(os.getpid()) - 600})
     client.set_flow_run_state(run.id, Cancelling(), force=True)
     assert mark_crashed(client) == []
@@ -84,4 +91,29 @@ def test_a_deployment_run_that_is_being_cancelled_is_not_marked(client):
 def test_a_run_of_another_program_is_not_marked(client):
     run = client.create_flow_run(claimed_flow, state=Running())
     assert mark_crashed(client) == []
+    client.delete_flow_run(run.id)
+
+
+def test_the_crash_hook_waits_for_the_end_of_a_retry(client, monkeypatch):
+    monkeypatch.setattr(flow_runs, "RETRY_POLL_SECONDS", 0.01)
+    run = create_deployment_run(client, Running())
+    hook = threading.Thread(target=contextvars.copy_context().run, args=(wait_for_retry, claimed_flow, run, Crashed()))
+    hook.start()
+    hook.join(0.5)
+    assert hook.is_alive()
+    client.set_flow_run_state(run.id, Completed(), force=True)
+    hook.join()
+
+
+def test_the_crash_hook_gives_up_if_no_worker_takes_the_retry(client, monkeypatch, caplog):
+    monkeypatch.setattr(flow_runs, "TAKEN_SECONDS", 0.0)
+    run = create_deployment_run(client, AwaitingRetry())
+    wait_for_retry(claimed_flow, run, Crashed())
+    assert caplog.messages == [f"no worker has taken the retry of the flow run {run.name}: retry it again"]
+    client.delete_flow_run(run.id)
+
+
+def test_the_crash_hook_does_not_ask_the_server_about_a_run_of_the_command_line(client):
+    run = client.create_flow_run(claimed_flow, state=Running())
+    wait_for_retry(claimed_flow, run, Crashed())  # returns, although the run is still active
     client.delete_flow_run(run.id)
