@@ -16,7 +16,8 @@ ClipesError
 │   └── WorkerError         a worker process died, hung or ran out of memory
 └── StageError              a stage or a run cannot continue; exit code 1
     ├── UpstreamError       a shard was skipped because an upstream shard failed
-    └── StoppedError        a shard was stopped before it was complete
+    ├── StoppedError        a shard was stopped before it was complete
+    └── ServerLostError     the Prefect server stopped answering during a run
 """
 
 from enum import StrEnum
@@ -135,3 +136,7 @@ class UpstreamError(StageError):
 
 class StoppedError(StageError):
     """A shard was stopped before it was complete: the run is ending, or another worker of the same shard failed."""
+
+
+class ServerLostError(StageError):
+    """The Prefect server stopped answering during a run, so what Prefect has not sent yet cannot be sent."""

@@ -25,14 +25,22 @@ from clipes.flows.options import (
     location,
 )
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
-from clipes.tasks.machine.interruption import INTERRUPTED, handle_signals, interruption_behind, interruption_first
+from clipes.tasks.machine.interruption import (
+    INTERRUPTED,
+    end_without_exit_handlers,
+    handle_signals,
+    interruption_behind,
+    interruption_first,
+)
 from clipes.tasks.machine.log import show_log
-from clipes_core.errors import ClipesError, StageError, UsageError
+from clipes.tasks.machine.prefect_server import load_prefect, translate_prefect_errors
+from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
 # Prefect reads these variables when it is imported. The user's environment takes precedence.
 for _name, _value in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command itself reports failures
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # also failures of threads that send logs and events to the server
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -92,6 +100,7 @@ def run(
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
+    load_prefect()
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.
@@ -151,6 +160,7 @@ def prompts(
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_data_set(loaded)
+    load_prefect()
     from clipes.flows.server import provide_server
 
     with provide_server() as server:  # The server starts while torch is imported.
@@ -180,6 +190,7 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
 @app.command()
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Rewrite a run's report.html and print its path."""
+    load_prefect()
     from clipes.tasks.report.report_file import write_report
 
     out.print(f"report: {write_report(store, name)}", markup=False)
@@ -303,10 +314,13 @@ def main() -> None:
 def _exit_codes() -> Iterator[None]:
     """Turn errors in the block into messages and exit codes."""
     try:
-        with interruption_first():
+        with interruption_first(), translate_prefect_errors():
             yield
     except UsageError as exc:
         _end(BAD_USAGE, str(exc))
+    except ServerLostError as exc:
+        _report(str(exc))
+        end_without_exit_handlers(FAILED)  # Prefect's handlers would try for hours to send what the run has recorded
     except ClipesError as exc:
         _end(FAILED, str(exc))
     except OSError as exc:
@@ -326,13 +340,17 @@ def _explain_resume() -> Iterator[None]:
     except StageError as exc:
         again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # --fresh would discard the work again
         hint = f"Finished work is kept. To resume: {shlex.join(['clipes', *again])}"
-        raise StageError(f"{exc}\n{hint}") from exc
+        raise type(exc)(f"{exc}\n{hint}") from exc
 
 
 def _end(code: int, message: str) -> None:
+    _report(message)
+    sys.exit(code)
+
+
+def _report(message: str) -> None:
     for line in message.splitlines():
         err.print(f"clipes: {line}", markup=False)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from prefect.client.orchestration import get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
@@ -19,6 +19,16 @@ from clipes.flows.server_process import SharedServer, join_shared_server, restar
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.log import show_log
+from clipes.tasks.machine.prefect_server import (
+    ServerFault,
+    bypass_proxy_on_this_host,
+    check_home,
+    find_fault,
+    translate_home_errors,
+    translate_prefect_errors,
+    url_setting,
+    without_password,
+)
 from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
 
 START_SECONDS = 180  # on a busy machine, a server takes a minute to start
@@ -52,9 +62,9 @@ class Server:
                 server died during an earlier call.
 
         Raises:
-            ConfigError: the server at PREFECT_API_URL does not answer.
-            StageError: the shared server did not start, or the server at PREFECT_API_URL stopped answering.
-            Exception: an error of `run` that was not caused by the loss of the server.
+            ConfigError: the server at PREFECT_API_URL cannot be used.
+            StageError: the shared server did not start, or the server refused a request or stopped answering.
+            Exception: an error of `run` that was not caused by the server.
         """
         resumes = False
         keeper = _Keeper(self.shared)
@@ -63,31 +73,36 @@ class Server:
                 self._wait(keeper)
                 restarts = keeper.restarts
                 try:
-                    with interruption_first():
+                    with interruption_first(), translate_prefect_errors(self._log):
                         return run(resumes)
                 except UsageError:
                     raise
-                except Exception as exc:
+                except Exception:
                     if not keeper.lost_server(restarts):
-                        if isinstance(exc, ClipesError) or _answers():
-                            raise
-                        message = f"the Prefect server at {self.url} stopped answering: start it, then resume the run"
-                        raise StageError(message) from exc
+                        raise
                 logger.warning("the Prefect server died during the run; clipes resumes the run with the new server")
                 resumes = True
 
+    @property
+    def _log(self) -> str:
+        return str(self.shared.log) if self.shared else "the log of the server"
+
     def _wait(self, keeper: "_Keeper") -> None:
-        if self.shared is None:
-            if not _answers():
-                raise ConfigError(
-                    f"PREFECT_API_URL: {self.url} does not answer: start the server, or unset the variable"
-                )
-            return
-        end = time.monotonic() + START_SECONDS
-        while not _answers():
+        end = time.monotonic() + (START_SECONDS if self.shared else 0)
+        while fault := find_fault(self.url):
+            if self.shared is None or not fault.may_pass:
+                raise self._unusable(fault)
             if keeper.has_given_up or time.monotonic() > end:
-                raise StageError(f"the Prefect server did not start: see {self.shared.log}, then resume the run")
+                raise StageError(f"the Prefect server did not start: {self.shared.last_words}")
             time.sleep(POLL_SECONDS)
+        keeper.has_answered = True
+
+    def _unusable(self, fault: ServerFault) -> ConfigError:
+        url = without_password(self.url)
+        if self.shared is not None:
+            return ConfigError(f"the Prefect server that clipes started at {url} {fault.text}")
+        setting = url_setting()
+        return ConfigError(f"{setting}: {url} {fault.text}, or unset {setting.partition(' ')[0]}")
 
 
 class _Keeper:
@@ -98,11 +113,14 @@ class _Keeper:
 
     Attributes:
         restarts: number of restarts so far.
+        has_answered: true if a server of this URL has answered. If the first server dies before it has answered, it is
+            not restarted, because the next server would fail for the same reason.
     """
 
     def __init__(self, server: SharedServer | None) -> None:
         self._server = server
         self.restarts = 0
+        self.has_answered = False
 
     def keep(self, stop: threading.Event) -> None:
         """Restart the server whenever it dies, at most `MAX_RESTARTS` times, until `stop` is set."""
@@ -110,6 +128,8 @@ class _Keeper:
             while self._server.alive:
                 if stop.wait(POLL_SECONDS):
                     return
+            if not self.has_answered:
+                return
             self._server = restart(self._server)
             self.restarts += 1
             logger.warning("the Prefect server died (see %s); clipes restarted it", self._server.log)
@@ -127,14 +147,14 @@ class _Keeper:
             if self._server is None or time.monotonic() > end:
                 return False
             time.sleep(POLL_SECONDS)
-            if self.restarts == restarts and not self._is_dead and _answers():
+            if self.restarts == restarts and not self._is_dead and find_fault(self._server.url) is None:
                 return False
         return True
 
     @property
     def has_given_up(self) -> bool:
         """Return whether the server is dead and will not be restarted again."""
-        return self.restarts == MAX_RESTARTS and self._is_dead
+        return self._is_dead and (self.restarts == MAX_RESTARTS or not self.has_answered)
 
     @property
     def _is_dead(self) -> bool:
@@ -148,15 +168,25 @@ def provide_server() -> Iterator[Server]:
     A shared server may still be starting when the block begins, and it lives at least as long as the block. Processes
     that the block starts use the same server.
     """
+    bypass_proxy_on_this_host()
+    check_home(PREFECT_HOME.value())
     named = PREFECT_API_URL.value()
     if named:
         yield Server(named)
         return
-    with join_shared_server(PREFECT_HOME.value() / "clipes-server") as shared, _set_api_url(shared.url):
+    with _join_server(PREFECT_HOME.value()) as shared, _set_api_url(shared.url):
         try:
             yield Server(shared.url, shared)
         finally:
             _drain()
+
+
+@contextmanager
+def _join_server(home: Path) -> Iterator[SharedServer]:
+    with ExitStack() as stack:
+        with translate_home_errors(home):
+            server = stack.enter_context(join_shared_server(home / "clipes-server"))
+        yield server
 
 
 @contextmanager
@@ -168,11 +198,6 @@ def _set_api_url(url: str) -> Iterator[None]:
             yield
     finally:
         del os.environ["PREFECT_API_URL"]
-
-
-def _answers() -> bool:
-    with get_client(sync_client=True) as client:
-        return client.api_healthcheck() is None
 
 
 def _drain() -> None:

@@ -8,6 +8,7 @@ ends as soon as it gets an exclusive lock on the file, because then no process u
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,9 @@ SERVER_SETTINGS = {  # the user's environment takes precedence
 HOST = "127.0.0.1"
 LOG = "server.log"
 POLL_SECONDS = 0.5
+STARTED = "clipes starts a Prefect server"  # first line of each server in the log
+# A line of the log that may say why the server ended, such as "sqlite3.DatabaseError: file is not a database".
+ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): |Port \d+ is already in use|Killed")
 GRACE_SECONDS = 5.0  # time for connections to close before the process ends
 
 
@@ -56,6 +60,13 @@ class SharedServer:
     def log(self) -> Path:
         """Return the path of the log file, which also holds the logs of earlier servers."""
         return self.folder / LOG
+
+    @property
+    def last_words(self) -> str:
+        """Return why the last server ended, as far as its log says so, and the path of the log."""
+        lines = self.log.read_text(errors="replace").rpartition(STARTED)[2].split("\n")
+        errors = [line.strip() for line in lines if ERROR_LINE.match(line)]
+        return f"{errors[-1]} (see {self.log})" if errors else f"see {self.log}"
 
     @property
     def url(self) -> str:
@@ -100,9 +111,9 @@ def _find_live(folder: Path) -> SharedServer | None:
         return None
     try:
         server = SharedServer(folder, **json.loads(record.read_text()))
-    except (ValueError, TypeError):  # written by another version of clipes, whose server is not used
+        return server if server.alive else None
+    except (ValueError, TypeError, OverflowError):  # damaged, or written by another version of clipes
         return None
-    return server if server.alive else None
 
 
 def _start(folder: Path, port: int) -> SharedServer:
@@ -117,6 +128,8 @@ def _start(folder: Path, port: int) -> SharedServer:
     environment.pop("PREFECT_API_URL", None)
     # The server gets its own session so that Ctrl-C does not reach it: it must still record that the run was cancelled.
     with (folder / LOG).open("ab") as log:
+        log.write(f"{STARTED}\n".encode())
+        log.flush()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )

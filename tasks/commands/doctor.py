@@ -9,13 +9,20 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from clipes.tasks.machine.devices import clip_precision, cores, gpu_slots
+from clipes.tasks.machine.prefect_server import (
+    bypass_proxy_on_this_host,
+    check_home,
+    find_fault,
+    load_prefect,
+    without_password,
+)
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.user_files import join
 from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import ClipConfig
-from clipes_core.errors import StorageError, TransientError, WeightsError
+from clipes_core.errors import ConfigError, StorageError, TransientError, WeightsError
 
 NO_URL = "PREFECT_API_URL is not set: clipes starts a Prefect server, which all your runs on this machine share"
 
@@ -75,26 +82,22 @@ def _load_weights(clip: ClipConfig) -> Finding:
 
 def _find_server() -> Finding:
     try:
-        from prefect.settings import PREFECT_API_URL
+        load_prefect()
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+        url = PREFECT_API_URL.value()
+        check_home(PREFECT_HOME.value())
     except ImportError as exc:
         return Finding("server", False, f"prefect cannot be imported ({exc}); run pip install prefect")
-    url = PREFECT_API_URL.value()
+    except ConfigError as exc:
+        return Finding("server", False, str(exc))
     if not url:
         return Finding("server", True, NO_URL)
-    return Finding("server", *_check_server(url))
-
-
-def _check_server(url: str) -> tuple[bool, str]:
-    from prefect.client.orchestration import get_client
-
-    with get_client(sync_client=True) as client:
-        fault = client.api_healthcheck()
+    bypass_proxy_on_this_host()
+    fault, shown = find_fault(url), without_password(url)
     if fault is None:
-        return True, f"{url} answers"
-    return (
-        False,
-        f"{url} does not answer ({fault}); start the server with `prefect server start`, or unset PREFECT_API_URL",
-    )
+        return Finding("server", True, f"{shown} answers")
+    return Finding("server", False, f"{shown} {fault.text}, or unset PREFECT_API_URL")
 
 
 def _write_to_store(uri: str) -> Finding:

@@ -3,9 +3,10 @@
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 
 INTERRUPTED = 130  # exit code of an interrupted command
@@ -52,6 +53,14 @@ def _end_at_once() -> None:
         os.write(STDERR, b"clipes: ended at once; finished work is kept\n")
     finally:  # even if the write fails because nobody reads standard error any more
         os._exit(INTERRUPTED)
+
+
+def end_without_exit_handlers(code: int) -> None:
+    """End this process with an exit code after its output is written, but without the handlers that run at exit."""
+    with suppress(OSError, ValueError):  # even if nobody reads the output any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager

@@ -8,7 +8,11 @@ logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 
 def show_log(level: int = logging.INFO) -> None:
-    """Write log records of at least this level to standard error, in addition to Prefect's own logging."""
+    """Write log records of at least this level to standard error, in addition to Prefect's own logging.
+
+    If a record cannot be written or sent, for example because nobody reads standard error, it is lost without a trace.
+    """
+    logging.raiseExceptions = False
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("clipes: %(message)s"))
     logger = logging.getLogger(LOGGER)

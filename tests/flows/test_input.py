@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from support.commands import ClipesProcess, settings
+from support.commands import ClipesHere, ClipesProcess, settings
 from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.data_sets import DATA_SETS
 from support.input_cases.readers import READ
 from support.input_cases.seen import Seen, TableRow, table_rows
+from support.input_cases.servers import SERVERS, WebServer
 from support.input_cases.trainings import TRAININGS, seen_of_training
 from support.input_cases.truths import TRUTHS, seen_of_truths
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
 from support.input_cases.yaml_files import YAML_FILES
+from support.web_server import serve
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_files import RunFiles
@@ -57,7 +59,7 @@ class RunOutcome:
 
 def test_every_row_has_a_case_and_every_case_has_a_row():
     read = [*READ, *IN_THIS_PROCESS, *TRUTHS, *TRAININGS]
-    cases = [*photos.LINES, *VOC_LINES, *read, *COMMANDS, *WEIGHTS, LONG_WORDS]
+    cases = [*photos.LINES, *VOC_LINES, *read, *COMMANDS, *WEIGHTS, *SERVERS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
 
@@ -212,6 +214,17 @@ def test_a_bad_list_or_config_is_reported_as_documented(clipes_in, tmp_path, row
     assert done.stdout == ""
     assert all(line.startswith("clipes: ") for line in done.stderr.splitlines())
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("row", rows(SERVERS))
+def test_an_unusable_server_is_reported_as_documented(tmp_path, row: TableRow):
+    with serve(WebServer) as url:
+        (tmp_path / "run.yaml").write_text("name: some\ndataset: {root: .}\n")
+        clipes = ClipesHere(tmp_path, {"PREFECT_API_URL": SERVERS[row.group, row.given](url)})
+        done = clipes("run", "run.yaml")
+    row.check(Seen(exit_code=done.returncode, message=done.stderr))
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "clipes-store").exists()
 
 
 @pytest.mark.parametrize("row", rows(WEIGHTS))

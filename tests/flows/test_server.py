@@ -3,15 +3,18 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
+import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from support.process_watch import all_end_within, processes_of_home
 
-from clipes.flows.server import _answers, _Keeper, provide_server
-from clipes.flows.server_process import join_shared_server
+from clipes.flows.server import _Keeper, provide_server
+from clipes.flows.server_process import SharedServer, _find_live, join_shared_server, restart
+from clipes.tasks.machine.prefect_server import find_fault
 from clipes_core.errors import ConfigError, StageError
 
 
@@ -42,7 +45,7 @@ def test_a_run_whose_server_died_resumes_with_a_new_server(home):
     calls = []
 
     def run(resumes):
-        assert _answers()
+        assert find_fault(server.url) is None
         calls.append(resumes)
         if not resumes:
             kill_server(home)
@@ -57,6 +60,8 @@ def test_a_run_whose_server_died_resumes_with_a_new_server(home):
 class DyingServer:
     """A server process that closed its connections but looks alive in the next `seen` checks."""
 
+    url = "http://127.0.0.1:9/api"
+
     def __init__(self, seen):
         self.seen = seen
 
@@ -67,11 +72,13 @@ class DyingServer:
 
 
 def test_a_dying_server_counts_as_lost_before_its_process_ends(home):
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
-        assert _Keeper(DyingServer(seen=3)).lost_server(restarts=0)
+    assert _Keeper(DyingServer(seen=3)).lost_server(restarts=0)
 
 
-def test_a_run_that_fails_for_another_reason_is_not_repeated(home):
+def test_a_run_that_fails_for_another_reason_is_not_repeated(home, monkeypatch):
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # must not be used for a server on this host
     calls = []
 
     def run(resumes):
@@ -112,3 +119,36 @@ def test_all_users_share_one_server_until_the_last_one_leaves(home):
             assert server.alive
         with join_shared_server(home) as next_server:
             assert next_server.alive
+
+
+def test_a_server_that_cannot_start_is_started_once_and_explained(home):
+    (home / "prefect.db").write_text("This is not a database.")
+    expected = r"^the Prefect server did not start: .*file is not a database \(see .*server\.log\)$"
+    with provide_server() as server, pytest.raises(StageError, match=expected):
+        server.record(lambda _: pytest.fail("must not begin"))
+    assert (home / "clipes-server" / "server.log").read_text().count("clipes starts a Prefect server") == 1
+
+
+def test_a_taken_port_is_reported(home):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        dead = SharedServer(home, port, pid=0, pid_started=0.0)
+        server = restart(dead)
+        assert all_end_within(60, [psutil.Process(server.pid)])
+    assert server.last_words.startswith(f"Port {port} is already in use. Please specify a different port")
+
+
+@pytest.mark.parametrize("record", ["{", "[]", '{"port": 1}', '{"port": "x", "pid": -1, "pid_started": null}', "\0"])
+def test_a_damaged_record_of_the_server_is_ignored(tmp_path, record):
+    (tmp_path / "server.json").write_text(record)
+    assert _find_live(tmp_path) is None
+
+
+@pytest.mark.slow
+def test_a_server_that_requires_a_password_is_not_used_without_it(home, monkeypatch):
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "user:secret")
+    with (
+        provide_server() as server,
+        pytest.raises(ConfigError, match=r"refuses access \(401 Unauthorized\): set PREFECT_API"),
+    ):
+        server.record(lambda _: pytest.fail("must not begin"))

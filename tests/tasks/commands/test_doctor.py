@@ -142,7 +142,7 @@ def test_a_server_that_does_not_answer_is_reported(found):
         finding = found()["server"]
     assert not finding.works
     assert finding.detail.startswith("http://127.0.0.1:9/api does not answer (")
-    assert finding.detail.endswith("start the server with `prefect server start`, or unset PREFECT_API_URL")
+    assert finding.detail.endswith("start the server, or correct the URL, or unset PREFECT_API_URL")
 
 
 def test_without_prefect_everything_else_is_still_checked(found, monkeypatch):
