@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from clipes.flows.options import (
     DEFAULT_STORE,
@@ -34,6 +33,7 @@ from clipes.tasks.machine.interruption import (
 )
 from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.prefect_server import load_prefect, translate_prefect_errors
+from clipes.tasks.machine.terminal import TerminalConsole, prepare_streams
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
 # Prefect reads these variables when it is imported. The user's environment takes precedence.
@@ -52,8 +52,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = TerminalConsole(soft_wrap=True)
+err = TerminalConsole(stderr=True, soft_wrap=True)
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
@@ -193,7 +193,7 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     load_prefect()
     from clipes.tasks.report.report_file import write_report
 
-    out.print(f"report: {write_report(store, name)}", markup=False)
+    out.print(f"report: {write_report(store, name)}")
 
 
 @app.command()
@@ -252,8 +252,8 @@ def predict(
             written += 1
         else:
             failed += 1
-            err.print(f"clipes: {photo.reason}", markup=False)
-    out.print(f"{written} masks in {to}, {failed} photos without a mask", markup=False)
+            err.print(f"clipes: {photo.reason}")
+    out.print(f"{written} masks in {to}, {failed} photos without a mask")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -304,6 +304,7 @@ def doctor(
 
 def main() -> None:
     """Run the clipes command, turning errors into messages and exit codes."""
+    prepare_streams()
     show_log()
     with _exit_codes():
         handle_signals()
@@ -350,7 +351,7 @@ def _end(code: int, message: str) -> None:
 
 def _report(message: str) -> None:
     for line in message.splitlines():
-        err.print(f"clipes: {line}", markup=False)
+        err.print(f"clipes: {line}")
 
 
 if __name__ == "__main__":

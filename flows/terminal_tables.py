@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
+from clipes.tasks.machine.terminal import printable
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.prompts import PROMPTS
@@ -56,7 +56,7 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
         console.print(f"{summary.rejects} {WITHOUT_RESULT} {summary.uri}/rejects.parquet")
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
-        console.print(f"report: {summary.report}", markup=False)
+        console.print(f"report: {summary.report}")
 
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
@@ -71,13 +71,13 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     if any(scored.key in metrics for scored in SCORED):
         _print_table(console, _scores_table(metrics))
     for warning in metrics.get("warnings", ()):
-        console.print(f"warning: {warning}", markup=False)
+        console.print(f"warning: {warning}")
     if "training" in metrics:
         console.print(_training_line(metrics["training"]))
     if PROMPTS.name in metrics:
         best = metrics[PROMPTS.name]
         measured = f"of {best['templates']} templates (sharpness {best['sharpness']:.5f}, lower is better)"
-        console.print(f"best {measured}: {best['template']}", markup=False)
+        console.print(f"best {measured}: {best['template']}")
 
 
 def print_status(console: Console, status: RunStatus) -> None:
@@ -86,7 +86,7 @@ def print_status(console: Console, status: RunStatus) -> None:
     state = "interrupted, run it again to resume" if status.interrupted else run["state"]
     console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
     if run["error"]:
-        console.print(run["error"], markup=False)
+        console.print(run["error"])
     if status.rejects:
         console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
     if status.metrics is not None and not status.interrupted and run["state"] != "running":
@@ -177,7 +177,7 @@ def _print_table(console: Console, table: Table) -> None:
 
 def _width(column: Column) -> int:
     """Return the smallest width at which no cell of a column is cut off, and no word of the column is divided."""
-    cells = [str(column.header), *map(str, column.cells)]
+    cells = [printable(str(cell)) for cell in (column.header, *column.cells)]
     parts = cells if column.no_wrap else [word for cell in cells for word in cell.split()]
     return max(map(cell_len, parts), default=0)
 
@@ -213,11 +213,10 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
 
 
 def _template_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a table of templates. Brackets in a template are printed as text, not read as rich's markup."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         is_text = column == "template"
         table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     return table

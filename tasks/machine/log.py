@@ -2,9 +2,21 @@
 
 import logging
 
+from typing_extensions import override
+
+from clipes.tasks.machine.terminal import printable
+
 LOGGER = "clipes"
 # The level is set on import, because the flow runs of a deployment never call show_log. Prefect shows their log.
 logging.getLogger(LOGGER).setLevel(logging.INFO)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """A formatter whose result contains no control characters."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def show_log(level: int = logging.INFO) -> None:
@@ -14,7 +26,7 @@ def show_log(level: int = logging.INFO) -> None:
     """
     logging.raiseExceptions = False
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("clipes: %(message)s"))
+    handler.setFormatter(_PrintableFormatter("clipes: %(message)s"))
     logger = logging.getLogger(LOGGER)
     logger.setLevel(level)
     logger.addHandler(handler)

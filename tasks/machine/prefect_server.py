@@ -245,7 +245,7 @@ def _translated(error: Exception, log: str) -> ClipesError:
             return StageError(f"{server} refused a request ({_request(cause)}): {_repair(cause.response, log)}")
         if isinstance(cause, httpx.RequestError):
             return ServerLostError(f"{server} stopped answering ({_reason(cause)}): start it again")
-    return StageError(f"Prefect failed ({_reason(error)}): see {log}")
+    return StageError(f"Prefect failed ({_reason(error)}); {log} may say more")
 
 
 def _request(error: "httpx.HTTPStatusError") -> str:

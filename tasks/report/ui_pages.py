@@ -1,6 +1,5 @@
 """Show the results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from clipes.tasks.report.html_page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.training_wording import describe_training
+from clipes.tasks.ui.markdown import code, link, plain
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
@@ -72,13 +72,13 @@ def report_page(facts: RunFacts, report_uri: str) -> str:
     note_lines = [
         line
         for note in notes(facts)
-        for line in (f"- {_plain(note.text)}", *(f"    - {_code(quoted)}" for quoted in note.quoted))
+        for line in (f"- {plain(note.text)}", *(f"    - {code(quoted)}" for quoted in note.quoted))
     ]
-    rejects = [f"- {count} {_plain(kind)} in {_plain(stage)}" for (stage, kind), count in facts.rejects.groups.items()]
+    rejects = [f"- {count} {plain(kind)} in {plain(stage)}" for (stage, kind), count in facts.rejects.groups.items()]
     uris = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
-    places = ["| | |", "| --- | --- |", *(f"| {what} | {_place(uri)} |" for what, uri in uris.items())]
+    places = ["| | |", "| --- | --- |", *(f"| {what} | {link(uri)} |" for what, uri in uris.items())]
     parts = (
-        [f"**{state}**: {_plain(headline(facts).text)}"],
+        [f"**{state}**: {plain(headline(facts).text)}"],
         note_lines,
         ["**Photos without a result**", "", *rejects] if rejects else [],
         places,
@@ -91,7 +91,7 @@ def training_page(facts: RunFacts) -> str:
     if not facts.segmenter.curve:
         return ""
     curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
-    table = [f"| {_plain(what)} | {_plain(value)} |" for what, value in describe_training(facts).items()]
+    table = [f"| {plain(what)} | {plain(value)} |" for what, value in describe_training(facts).items()]
     shown = [_picture_table([plot]) for plot in curve]  # one plot per row, because the UI cuts off a second one
     return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *table])])
 
@@ -138,7 +138,7 @@ def _card(facts: RunFacts, card: Card) -> str:
     labels = ", ".join(names[class_id - 1] for class_id in card.class_ids) or "no labels"
     miou = _mious(card.mious)
     sure = "" if card.sure is None else f" · {card.sure:.0%} confident pixels"
-    texts = [f"**{_plain(card.image_id)}** · {_plain(labels)}{miou}{sure}", *map(_plain, card.notes)]
+    texts = [f"**{plain(card.image_id)}** · {plain(labels)}{miou}{sure}", *map(plain, card.notes)]
     return "\n\n".join([*texts, _picture_table(pictures)])
 
 
@@ -153,26 +153,10 @@ def _picture_table(pictures: Sequence[tuple[str, str]]) -> str:
     rows = []
     for first in range(0, len(pictures), PICTURES_IN_A_ROW):
         shown = pictures[first : first + PICTURES_IN_A_ROW]
-        rows.append(" | ".join(f"**{_plain(title)}**" for title, _ in shown))
-        rows.append(" | ".join(f"![{_plain(title)}]({uri})" for title, uri in shown))
+        rows.append(" | ".join(f"**{plain(title)}**" for title, _ in shown))
+        rows.append(" | ".join(f"![{plain(title)}]({uri})" for title, uri in shown))
     rows.insert(1, "|".join([" --- "] * min(PICTURES_IN_A_ROW, len(pictures))))
     return "\n".join(f"| {row} |" for row in rows)
-
-
-def _place(uri: str) -> str:
-    """Return a link for an HTTP URI. Return any other URI, such as a local path, as text to copy."""
-    return f"[{_plain(uri)}](<{uri}>)" if uri.startswith(("http://", "https://")) else _code(uri)
-
-
-def _plain(text: str) -> str:
-    """Escape text, so that Markdown shows it unchanged."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>~&$-])", r"\\\1", " ".join(text.split()))
-
-
-def _code(text: str) -> str:
-    """Return text as Markdown code, with a fence longer than the longest sequence of backticks in the text."""
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{text.replace('|', chr(92) + '|')}{fence}"
 
 
 def _rounded(iou: float | None) -> float | None:

@@ -116,7 +116,8 @@ class RunFiles:
     def write_json(self, file: str, value: Mapping[str, Any]) -> None:
         """Write a sealed JSON file; raise ValueError if a value is nan or infinity."""
         text = json.dumps({**value, SEAL: BLANK_SEAL}, indent=2, ensure_ascii=False, allow_nan=False)
-        self.write_bytes(file, sealed(f"{text}\n".encode()))
+        data = f"{text}\n".encode(errors="backslashreplace")  # writes lone surrogates as JSON escapes them
+        self.write_bytes(file, sealed(data))
 
     def write_table(self, file: str, table: pa.Table) -> None:
         """Write a table as Parquet."""
@@ -126,7 +127,7 @@ class RunFiles:
 
     def write_html(self, file: str, page: str) -> None:
         """Write a sealed HTML file. The seal is a comment at its end."""
-        self.write_bytes(file, sealed(f"{page}<!-- {BLANK_SEAL} -->\n".encode()))
+        self.write_bytes(file, sealed(f"{page}<!-- {BLANK_SEAL} -->\n".encode(errors="backslashreplace")))
 
     def write_bytes(self, file: str, data: bytes) -> None:
         """Write bytes to a file."""

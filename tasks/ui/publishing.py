@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from clipes.tasks.machine.prefect_server import translate_prefect_errors
+from clipes_core.errors import StageError
 
 MAX_RETRIES = 1  # the retry comes after about 2 s; a run must not wait longer for the UI
 
@@ -43,9 +44,9 @@ class ServerWatch:
     def tolerate_failures(self) -> Iterator[None]:
         """Run a block that publishes Prefect artifacts. A failure of the server ends the block, but raises no error."""
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}):
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}), translate_prefect_errors():
                 yield
-        except (httpx.HTTPError, PrefectException) as exc:
+        except StageError as exc:
             if not self._has_warned:
-                logger.warning("the Prefect UI does not show the %s: %s: %s", self._what, type(exc).__name__, exc)
+                logger.warning("the Prefect UI does not show the %s: %s", self._what, exc)
             self._has_warned = True

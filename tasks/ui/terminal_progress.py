@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 
 from clipes.tasks.machine.background import in_background
+from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
@@ -97,7 +97,7 @@ def show_progress(totals: Mapping[str, int], done: Count, stream: TextIO | None 
         stream: stream to print to; standard error by default.
     """
     stream = stream or sys.stderr
-    show = _show_bars if stream.isatty() and _fits(totals, Console(file=stream).width) else _print_lines
+    show = _show_bars if stream.isatty() and _fits(totals, TerminalConsole(stream).width) else _print_lines
     with in_background(lambda stop: show(totals, done, stop, stream), "progress"):
         yield
 
@@ -117,7 +117,7 @@ def _show_bars(totals: Mapping[str, int], done: Count, stop: threading.Event, st
         TimeElapsedColumn(table_column=whole),
         TimeRemainingColumn(table_column=whole),
     )
-    with Progress(*columns, console=Console(file=stream)) as progress:
+    with Progress(*columns, console=TerminalConsole(stream)) as progress:
         bars = {stage: progress.add_task(stage, total=total) for stage, total in totals.items()}
         while True:
             ended = stop.wait(REFRESH_SECONDS)
@@ -129,7 +129,7 @@ def _show_bars(totals: Mapping[str, int], done: Count, stop: threading.Event, st
 
 
 def _print_lines(totals: Mapping[str, int], done: Count, stop: threading.Event, stream: TextIO) -> None:
-    now = time.monotonic()
+    console, now = TerminalConsole(stream, soft_wrap=True), time.monotonic()
     stages = {stage: StageProgress(stage, total, now) for stage, total in totals.items()}
     while True:
         ended = stop.wait(LINE_SECONDS)
@@ -137,6 +137,6 @@ def _print_lines(totals: Mapping[str, int], done: Count, stop: threading.Event, 
             before = progress.count
             progress.update(done(stage), time.monotonic())
             if progress.count != before:
-                print(f"{stage}: {progress.text}", file=stream, flush=True)
+                console.print(f"{stage}: {progress.text}")
         if ended:
             return

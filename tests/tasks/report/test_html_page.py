@@ -1,7 +1,9 @@
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.hostile_texts import hostile_texts
 from support.plain_reports import class_scores, plain_facts
 from support.plain_runs import photo
 from support.report_pages import parsed, section
@@ -95,3 +97,10 @@ def test_a_run_without_results_has_no_sections_for_them(facts):
     page = shown(facts)
     assert [part.attributes["id"] for part in page.all("section")] == ["summary", "stages", "config"]
     assert "Model digest" in head_values(page)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_text_becomes_a_part_of_the_page(facts, seed):
+    host, template = hostile_texts(random.Random(seed), 2)
+    tags = [element.tag for element in shown(facts, host="here", template="a {}.").all()]
+    assert [element.tag for element in shown(facts, host=host, template=template).all()] == tags

@@ -25,7 +25,8 @@ def test_an_unreachable_server_is_logged_once_without_raising(caplog):
             httpx.get(NOBODY)
             pytest.fail("the block must end at the first failure")
     (told,) = caplog.messages
-    assert told.startswith("the Prefect UI does not show the progress: ConnectError: ")
+    assert told.startswith("the Prefect UI does not show the progress: the Prefect server at ")
+    assert "stopped answering (ConnectError: " in told
 
 
 def test_other_errors_are_raised():
