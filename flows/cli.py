@@ -34,6 +34,7 @@ from clipes.tasks.machine.interruption import (
 from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.prefect_server import load_prefect, translate_prefect_errors
 from clipes.tasks.machine.terminal import TerminalConsole, prepare_streams
+from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
 # Prefect reads these variables when it is imported. The user's environment takes precedence.
@@ -350,7 +351,7 @@ def _end(code: int, message: str) -> None:
 
 
 def _report(message: str) -> None:
-    for line in message.splitlines():
+    for line in without_secrets(message).splitlines():
         err.print(f"clipes: {line}")
 
 

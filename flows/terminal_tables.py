@@ -13,6 +13,7 @@ from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.config.uri import without_secrets
 from clipes_core.evaluation.scored import SCORED
 
 if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
@@ -131,7 +132,7 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
     """Print what `clipes doctor` found, and return whether everything works."""
     table = _table("check", "works", "result", numbers=False)
     for finding in findings:
-        table.add_row(finding.what, "yes" if finding.works else "NO", finding.detail)
+        table.add_row(finding.what, "yes" if finding.works else "NO", without_secrets(finding.detail))
     _print_table(console, table)
     return all(finding.works for finding in findings)
 

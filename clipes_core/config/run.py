@@ -1,7 +1,7 @@
 """The configuration of a run: one frozen pydantic model with a section for each part of the pipeline."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -11,15 +11,8 @@ from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, ConfidenceConfig, CrfConfig, PromptsConfig
 from clipes_core.config.section import Section
 from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
+from clipes_core.config.uri import refusal, without_secrets
 from clipes_core.errors import ConfigError
-
-CREDENTIALS = re.compile(
-    r"://[^/@:]*:(?!\d+/)[^@]*@"  # user:password@, even if the password contains a slash, but not host:port/a@b
-    r"|^https?://[^/@]+@"
-    r"|[?&](?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|access_token|api_?key)=",
-    re.IGNORECASE,
-)
-NO_CREDENTIALS = "remove them from the URI, and configure them as the fsspec package for the URI's protocol expects"
 
 
 # A run's name is the name of a folder: it has no slash, does not start with a dot, and, for Windows, ends with no dot.
@@ -72,22 +65,20 @@ class RunConfig(Section):
         return name
 
     @model_validator(mode="after")
-    def _refuse_credentials(self) -> Self:
-        dataset = self.dataset
-        uris = {"store": self.store, "clip.pretrained": self.clip.pretrained, "dataset.root": dataset.root}
-        uris |= {"dataset.split": dataset.split, "dataset.truth": dataset.truth}
-        uris["dataset.classes"] = dataset.classes if isinstance(dataset.classes, str) else " ".join(dataset.classes)
-        uris |= {"train.mmseg_config": self.train.mmseg_config, "train.init": self.train.init}
-        uris |= {f"evaluation.{key}": getattr(self.evaluation, key) for key in ("root", "split", "truth")}
-        for key, uri in uris.items():
-            if holds_credentials(uri or ""):  # the message must not repeat the credentials
-                raise ValueError(f"{key}: the URI contains credentials, which run.json would record: {NO_CREDENTIALS}")
+    def _refuse_secrets(self) -> Self:
+        for key, text in _texts(self.model_dump()):
+            if message := refusal(text):
+                raise ValueError(f"{key}: {message}")
         return self
 
 
-def holds_credentials(uri: str) -> bool:
-    """Return True if a URI contains a password, token or signature. A bucket or account name is not a credential."""
-    return CREDENTIALS.search(uri) is not None
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the value of each text in a nested value."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping | list | tuple):
+        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _texts(item, f"{key}.{name}" if key else str(name))
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:
@@ -128,7 +119,8 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
         return section.model_validate(values)
     except ValidationError as exc:
         prefix = f"{key}." if key else ""
-        raise ConfigError("\n".join(sorted({prefix + _line(error) for error in exc.errors()}))) from exc
+        lines = {without_secrets(prefix + _line(error)) for error in exc.errors()}
+        raise ConfigError("\n".join(sorted(lines))) from exc
 
 
 def _line(error: Any) -> str:

@@ -25,6 +25,7 @@ class Section(BaseModel):
         allow_inf_nan=False,
         str_min_length=1,
         str_max_length=LONGEST_TEXT,
+        hide_input_in_errors=True,  # an invalid value may be a password; ConfigError shows harmless values
         model_title_generator=lambda section: section.__name__.removesuffix("Config").lower(),
         field_title_generator=lambda key, _: key,
     )

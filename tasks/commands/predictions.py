@@ -22,6 +22,7 @@ from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.run import RunConfig, parse_config
+from clipes_core.config.uri import refusal
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -121,7 +122,9 @@ def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
 def _list_photos(request: PredictionRequest) -> list[Photo]:
     """Return the photos of a request without duplicates; the `image_id` of each photo is the name of its mask."""
     found: dict[str, str] = {}
-    for image in request.images:
+    for number, image in enumerate(request.images, start=1):
+        if message := refusal(image):
+            raise UsageError(f"photo {number} of the command: {message}")
         found |= {uri: name for uri, name in _find_photos(absolute(image), absolute(request.to)) if uri not in found}
     photos, taken = [], set[str]()
     for uri, name in found.items():

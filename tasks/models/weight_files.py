@@ -7,6 +7,7 @@ import torch
 
 from clipes.tasks.storage.files import write_atomically
 from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
+from clipes_core.config.uri import shown
 from clipes_core.errors import StorageError, WeightsError
 
 
@@ -44,6 +45,7 @@ def local_copy(uri: str, key: str) -> Path:
                     fs.get_file(path, str(part))
     except (FileNotFoundError, StorageError) as exc:
         raise WeightsError(
-            f"{key} {uri}: expected a readable file, found none ({first_line(exc)}); check the URI and your permissions"
+            f"{key} {shown(uri)}: expected a readable file, found none ({first_line(exc)}); check the URI and your "
+            "permissions"
         ) from exc
     return target

@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from fsspec import AbstractFileSystem, get_filesystem_class
-from fsspec import filesystem as fsspec_filesystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.config.run import NO_CREDENTIALS, holds_credentials
+from clipes_core.config.uri import is_uri, refusal
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -55,29 +53,40 @@ NETWORK_ERRORS = {
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URI, and the path within that file system.
 
-    The file system does not cache listings, so a listing is never stale.
+    The file system does not cache listings, so a listing is never stale. `::` is an ordinary part of a path, and never
+    the mark of fsspec's chained URIs.
 
     Raises:
-        StorageError: no installed package knows the protocol, or the URI holds credentials.
+        StorageError: no installed package can open the URI, or the URI may contain a password.
+        TransientError: the server of the URI does not answer.
     """
-    if "://" not in uri:
+    if not is_uri(uri):
         return LocalFileSystem(), uri
-    if holds_credentials(uri):
-        raise StorageError(f"a URI contains credentials: {NO_CREDENTIALS}")
+    package = file_system_class(uri)
     try:
-        return _open_filesystem(uri)
-    except Exception as exc:  # the packages of the file systems raise many types of errors
-        raise StorageError(f"{uri}: {first_line(exc)}; use a path or a URI that fsspec can open") from exc
+        return package(**package._get_kwargs_from_urls(uri), use_listings_cache=False), package._strip_protocol(uri)
+    except Exception as exc:  # a package may raise anything, for example if it needs more than a URI
+        if _is_transient(exc):
+            raise TransientError(_network_message(uri, exc)) from exc
+        raise _not_openable(uri, exc) from exc
 
 
-def _open_filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a URI, and the path; a `::` in the path is part of a name, not a chain of URIs."""
-    protocol = uri.partition("://")[0]
-    if "::" in protocol or "::" not in uri:
-        return url_to_fs(uri, use_listings_cache=False)
-    options = get_filesystem_class(protocol)._get_kwargs_from_urls(uri)
-    fs = fsspec_filesystem(protocol, use_listings_cache=False, **options)
-    return fs, fs._strip_protocol(uri)
+def file_system_class(uri: str) -> type[AbstractFileSystem]:
+    """Return the class of file systems that opens a URI. Nothing is opened, and no server is contacted.
+
+    Raises:
+        StorageError: no installed package knows the protocol, or the URI may contain a password.
+    """
+    if message := refusal(uri):
+        raise StorageError(message)
+    try:
+        return get_filesystem_class(uri.partition("://")[0])
+    except (ValueError, ImportError) as exc:
+        raise _not_openable(uri, exc) from exc
+
+
+def _not_openable(uri: str, error: Exception) -> StorageError:
+    return StorageError(f"{uri}: {first_line(error)}; use a path or a URI that fsspec can open")
 
 
 def is_local(fs: AbstractFileSystem) -> bool:

@@ -1,16 +1,34 @@
 """The command `clipes predict`."""
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.small_segmenters import built, save_run, small_config
 
 from clipes_core.config.run import parse_config
 
 
-def test_predict_writes_masks_and_overlays_and_reports_a_bad_photo(clipes, scene_photos):
+@pytest.fixture
+def trained(clipes):
+    """Save a run with a small segmenter in the store of the command."""
     store = str(clipes.folder / "clipes-store")
     config = parse_config({"name": "r", "store": store, "dataset": {"root": "x"}})
     save_run(config, built(small_config()))
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_password_in_a_photo_or_target_is_not_repeated(clipes, scene_photos):
+    photo, uri = str(scene_photos / "JPEGImages" / "scene_00.jpg"), "https://me:hunter2@127.0.0.1:9/a.jpg"
+    of_photo = clipes("predict", "r", photo, uri, "--to", "out", "--device", "cpu")
+    of_target = clipes("predict", "r", photo, "--to", uri, "--device", "cpu")
+    assert of_photo.returncode == 2
+    assert of_photo.stderr.startswith("clipes: photo 2 of the command: the URI may contain a password or token (")
+    assert of_target.stderr.startswith("clipes: the URI may contain a password or token (")
+    assert "hunter2" not in of_photo.stderr + of_target.stdout + of_target.stderr
+
+
+@pytest.mark.usefixtures("trained")
+def test_predict_writes_masks_and_overlays_and_reports_a_bad_photo(clipes, scene_photos):
     photo, bad = scene_photos / "JPEGImages" / "scene_00.jpg", clipes.folder / "bad.jpg"
     bad.write_bytes(b"no photo")
 

@@ -13,6 +13,7 @@ from support.web_server import Handler, serve
 
 from clipes.tasks.storage.files import move, read_file, remove, write_file
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
+from clipes.tasks.storage.listing import find_files, list_names
 from clipes_core.errors import StorageError, TransientError
 
 
@@ -96,9 +97,25 @@ def test_an_unknown_protocol_is_a_refusal():
         filesystem("gopher://a")
 
 
+@pytest.mark.parametrize("uri", ["zip://a.jpg", "reference://a", "github://a/b", "dir://a"])
+def test_a_protocol_that_needs_more_than_a_uri_is_a_refusal(uri):
+    with pytest.raises(StorageError, match=f"{uri}: .+; use a path or a URI that fsspec can open"):
+        filesystem(uri)
+
+
+@pytest.mark.parametrize("name", ["what?.jpg", "#1 100%.jpg", "a@2x.jpg", "a::b.jpg", "a%20b.jpg", "a=1&b=2.jpg"])
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_names_with_special_characters_are_files(request, tmp_path, place, name):
+    folder = tmp_path if place == "local" else request.getfixturevalue("s3_folder")
+    write_file(f"{folder}/{name}", b"photo")
+    assert read_file(f"{folder}/{name}") == b"photo"
+    assert list_names(str(folder)) == [name]
+    assert list(find_files([f"{folder}/{name}"])) == [f"{folder}/{name}"]
+
+
 @pytest.mark.parametrize("uri", ["ftp://me:hunter2@host/a", "https://host/a?X-Amz-Signature=hunter2"])
-def test_credentials_in_a_uri_are_refused_and_not_repeated(uri):
-    with pytest.raises(StorageError, match="a URI contains credentials: remove them") as caught:
+def test_a_uri_that_may_contain_a_password_is_refused_and_not_repeated(uri):
+    with pytest.raises(StorageError, match="the URI may contain a password or token") as caught:
         filesystem(uri)
     assert "hunter2" not in str(caught.value)
 
