@@ -66,19 +66,19 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _refuse_secrets(self) -> Self:
-        for key, text in _texts(self.model_dump()):
+        for key, text in config_texts(self.model_dump()):
             if message := refusal(text):
                 raise ValueError(f"{key}: {message}")
         return self
 
 
-def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted key and the value of each text in a nested value."""
+def config_texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the value of each text in a config, which may be nested and unchecked."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping | list | tuple):
         for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _texts(item, f"{key}.{name}" if key else str(name))
+            yield from config_texts(item, f"{key}.{name}" if key else str(name))
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from clipes.tasks.inputs.config_interpolations import check_interpolations
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.inputs.locations import checked_location
@@ -38,11 +39,12 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
         given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
 
     Raises:
-        ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; or a key or value
-            is invalid. The message has one line per invalid key or value.
+        ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; an interpolation
+            is not permitted; or a key or value is invalid. The message has one line per invalid key or value.
     """
     try:
         merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
+        check_interpolations(OmegaConf.to_container(merged))
         values = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as exc:
         raise ConfigError(f"{path}: {_one_line(exc)}") from exc

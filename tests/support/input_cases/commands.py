@@ -62,6 +62,11 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("Config", "YAML that would run a program"): Command(
         config=b"name: !!python/object/apply:os.system ['touch ran']\n"
     ),
+    (
+        "Config",
+        "interpolation of an environment variable, unless its name starts with `CLIPES_` or it is harmless, "
+        "such as `HOME`",
+    ): setting("store=${oc.env:PATH}"),
     ("Config", "config that is not UTF-8"): Command(config="name: träd\n".encode("latin-1")),
     ("Config", "missing config"): Command(config=None),
     ("Config", "stage that does not exist"): Command(("--until", "mask")),

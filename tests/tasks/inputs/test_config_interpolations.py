@@ -1,0 +1,78 @@
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from clipes.tasks.inputs.config_interpolations import check_interpolations
+from clipes.tasks.inputs.configs import load_config
+from clipes_core.errors import ConfigError
+
+CONFIG = "name: mine\ndataset: {format: list, split: /a.csv}\n"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Return a function that loads a config with overrides, while some environment variables are set."""
+    monkeypatch.setenv("CLIPES_DATA", "/data")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("CLIPES_URI", "https://me:hunter2@host/a")
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    return lambda *overrides, **given: load_config(str(tmp_path / "run.yaml"), overrides, given)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("/x/${name}", "/x/mine"),
+        ("${dataset.format}", "{here}/list"),
+        ("${oc.env:CLIPES_DATA}/a", "/data/a"),
+        ("${oc.env:HOME}/a", "/home/me/a"),
+        ("${oc.env:CLIPES_NONE,/else}", "/else"),
+    ],
+)
+def test_keys_and_harmless_variables_are_interpolated(load, monkeypatch, tmp_path, value, expected):
+    monkeypatch.chdir(tmp_path)
+    expected = expected.replace("{here}", str(tmp_path))
+    assert load(f"store={value}").store == expected
+    assert load(store=value).store == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "${oc.env:AWS_SECRET_ACCESS_KEY}",
+        "${oc.env:${name}}",
+        "${oc.env:CLIPES_NONE,${oc.env:AWS_SECRET_ACCESS_KEY}}",
+        "${oc.decode:'${oc.env:AWS_SECRET_ACCESS_KEY}'}",
+        "${oc.decode:'{a: 1}'}",
+        "${oc.create:{a: 1}}",
+        "${oc.select:name}",
+        "${oc.dict.keys:dataset}",
+        "${ oc.env : AWS_SECRET_ACCESS_KEY }",
+        "${${name}:AWS_SECRET_ACCESS_KEY}",
+        "\\${name}${oc.env:AWS_SECRET_ACCESS_KEY}",
+        "${own.resolver:a}",
+    ],
+)
+@pytest.mark.parametrize("key", ["name", "store", "cam.power", "cam.scales", "nowhere"])
+def test_other_interpolations_are_refused_without_a_value(load, key, value):
+    OmegaConf.register_resolver("own.resolver", lambda name: "hunter2", replace=True)
+    try:
+        with pytest.raises(ConfigError, match=rf"^{key}: its interpolation is not permitted; a config may") as caught:
+            load(f"{key}={json.dumps(value)}")  # in quotes, because some values contain YAML syntax
+    finally:
+        OmegaConf.clear_resolver("own.resolver")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_refused_key_is_reported():
+    with pytest.raises(ConfigError) as caught:
+        check_interpolations({"b": [{"c": "${oc.env:A}"}], "a": "${oc.env:A}", "d": 1, "e": None, "f": "${a}"})
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["a", "b.0.c"]
+
+
+def test_a_password_in_a_harmless_variable_is_refused(load):
+    with pytest.raises(ConfigError, match=r"^store: the URI may contain a password or token") as caught:
+        load("store=${oc.env:CLIPES_URI}")
+    assert "hunter2" not in str(caught.value)
