@@ -38,6 +38,13 @@ class DatasetConfig(Section):
         description="Folder of the true masks. A mask is a PNG file that has the name of its photo, and whose pixels "
         "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set.",
     )
+    reach: tuple[str, ...] | None = Field(
+        None,
+        description="Format list: the places that a line of the list may name, in addition to the data set's own "
+        "folders (root, truth and the folder of the list). A place is a folder (a path or URI), a server or bucket "
+        "(s3://bucket) or a protocol (s3://). null: all local files if the list is a local file; the servers and "
+        "buckets of the list and of root.",
+    )
     exif: Literal["ignore", "apply"] = Field(
         "ignore",
         description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: clipes "

@@ -14,7 +14,6 @@ from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
 from clipes_core.config.uri import refusal, without_secrets
 from clipes_core.errors import ConfigError
 
-
 # A run's name is the name of a folder: it has no slash, does not start with a dot, and, for Windows, ends with no dot.
 RUN_NAME = r"^[A-Za-z0-9{]([A-Za-z0-9._{}-]*[A-Za-z0-9_{}-])?$"
 

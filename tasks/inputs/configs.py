@@ -128,6 +128,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
     paths: dict[str, Any] = {
         "root": _absolute(dataset.root, "dataset.root") or (join(store, folder) if folder else None),
         "truth": _absolute(dataset.truth, "dataset.truth"),
+        "reach": dataset.reach and tuple(_absolute(place, "dataset.reach") for place in dataset.reach),
         "split": _name_or_path(dataset.split, "dataset.split", _is_list(dataset, dataset.split)),
         "classes": _classes(dataset.classes),
     }

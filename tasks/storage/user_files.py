@@ -7,8 +7,9 @@ from io import StringIO
 
 from clipes.tasks.storage import listing
 from clipes.tasks.storage.files import create_file, read_file, write_file
-from clipes.tasks.storage.filesystem import filesystem
+from clipes.tasks.storage.filesystem import file_system_class, filesystem
 from clipes.tasks.storage.listing import FileFacts
+from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, StorageError, TransientError
 
 
@@ -30,10 +31,24 @@ def is_absolute(path: str) -> bool:
 
 
 def check_protocol(uri: str) -> None:
-    """Check that an installed package knows the protocol of a URI. A path without a protocol is accepted.
+    """Check that an installed package knows the protocol of a URI, without contacting a server.
+
+    A path without a protocol is accepted.
 
     Raises:
-        DatasetError: no installed package knows the protocol, or the URI holds credentials.
+        DatasetError: no installed package knows the protocol, or the URI may contain a password.
+    """
+    with _raise_dataset_errors():
+        if is_uri(uri):
+            file_system_class(uri)
+
+
+def check_openable(uri: str) -> None:
+    """Check that an installed package can open a URI. A path without a protocol is accepted.
+
+    Raises:
+        DatasetError: no installed package can open the URI, or the URI may contain a password.
+        TransientError: the server of the URI does not answer.
     """
     with _raise_dataset_errors():
         filesystem(uri)

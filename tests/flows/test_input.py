@@ -171,6 +171,17 @@ def test_every_reject_has_a_reason_of_one_line(runs):
         assert "\n" not in row["reason"], row
 
 
+def test_a_password_in_a_list_appears_in_no_file_or_record(runs, server_environment):
+    records = [path for path in Path(server_environment["PREFECT_HOME"]).rglob("*") if path.is_file()]
+    files = [path for path in (runs.folder / "clipes-store").rglob("*") if path.is_file()]
+    assert any(path.name == "report.html" for path in files)
+    assert any(path.name.startswith("prefect.db") for path in records)
+    for path in (*files, *records):
+        assert photos.SECRET.encode() not in path.read_bytes(), path
+    assert photos.SECRET not in runs.of_list.output
+    assert photos.SECRET not in str(runs.of_list.rejects)
+
+
 def test_external_addresses_in_annotations_are_not_fetched(runs, listener):
     assert ("manifest", "unreadable_labels") in runs.of_voc.seen("refers").rejects
     with pytest.raises(BlockingIOError):

@@ -19,6 +19,7 @@ from clipes.tasks.inputs.datasets.entries import (
 from clipes.tasks.inputs.datasets.guards import read_row, reading_list
 from clipes.tasks.inputs.datasets.label_files.coco_json import AnnotationFile, CocoImage, read_annotation_file
 from clipes.tasks.inputs.datasets.label_files.labels import LabelReader
+from clipes.tasks.inputs.datasets.reach import check_secrets
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, exists, join, list_names, read_lines
 from clipes_core.config.dataset import DatasetConfig
@@ -112,6 +113,7 @@ def _read_split(split_uri: str, config: DatasetConfig, vocabulary: Vocabulary) -
     is_text = split_uri.endswith(".txt")
     ids = {str(class_id - 1): class_id for class_id in vocabulary.ids.values()}
     reader = _RowReader(
+        root=dataset_root(config),
         folders=tuple(_photo_folders(dataset_root(config), _split_name(split_uri))),
         truth_folder=absolute(config.truth) if config.truth else None,
         labels=LabelReader(ids if is_text else vocabulary.known_names, lists=is_text),
@@ -131,11 +133,13 @@ class _RowReader:
     """Turns images and lines into entries.
 
     Attributes:
+        root: root of the data set.
         folders: folders in which photos are searched, in order.
         truth_folder: folder of the true masks; None if there is none.
         labels: finds the classes of labels.
     """
 
+    root: str
     folders: tuple[str, ...]
     truth_folder: str | None
     labels: LabelReader
@@ -149,14 +153,17 @@ class _RowReader:
     def of_image(self, file: AnnotationFile, number: int) -> Entry | Reject:
         """Return the entry of an image of a .json file."""
         try:
-            return self._entry(file.image(number))
+            image = file.image(number)
         except PhotoError as error:
             name = file.file_name(number)
             if name is None:
                 raise
+            check_secrets(self.root, (name,))
             return rejected(without_extension(name), join(self.folders[0], name), error)
+        return self._entry(image)
 
     def _entry(self, image: CocoImage) -> Entry | Reject:
+        check_secrets(self.root, (image.file_name,), image.labels)
         try:
             paths = _paths(image.file_name)
             labels = self.labels.read(image.labels)

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from clipes.tasks.inputs.datasets.entries import Entry, rejected
+from clipes.tasks.inputs.datasets.entries import rejected
 from clipes.tasks.inputs.photos import Reject
+from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, DatasetError, ErrorKind, PhotoError
 
+Row = TypeVar("Row")
 
-def read_row(read: Callable[[], Entry | Reject], where: str, uri: str) -> Entry | Reject:
+
+def read_row(read: Callable[[], Row], where: str, uri: str) -> Row | Reject:
     """Read one row of a data set; reject the row if `read` raises any error.
 
     Args:
@@ -50,4 +54,4 @@ def reading_list(uri: str, advice: str) -> Iterator[None]:
 
 
 def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return without_secrets(f"{type(error).__name__}: {' '.join(str(error).split())}")

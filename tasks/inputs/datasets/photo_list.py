@@ -19,10 +19,19 @@ from clipes.tasks.inputs.datasets.guards import read_row, reading_list
 from clipes.tasks.inputs.datasets.label_files.labels import LabelReader
 from clipes.tasks.inputs.datasets.label_files.list_rows import COLUMNS, ListRow, csv_rows, text_rows
 from clipes.tasks.inputs.datasets.label_files.parquet_list import parquet_rows
+from clipes.tasks.inputs.datasets.reach import Reach, check_secrets, list_reach
 from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.storage.user_files import absolute, check_protocol, exists, is_absolute, join, parent
+from clipes.tasks.storage.user_files import (
+    absolute,
+    check_openable,
+    check_protocol,
+    exists,
+    is_absolute,
+    join,
+    parent,
+)
 from clipes_core.config.dataset import DatasetConfig
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError, TransientError
 from clipes_core.vocabulary import Vocabulary
 
 
@@ -41,8 +50,10 @@ def read_list(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry |
         DatasetError: the list file is missing or broken, or lacks a column.
     """
     list_uri = absolute(config.split)
+    root = absolute(config.root) if config.root else parent(list_uri)
     reader = _RowReader(
-        root=absolute(config.root) if config.root else parent(list_uri),
+        root=root,
+        reach=list_reach(config, list_uri, root),
         truth_folder=absolute(config.truth) if config.truth else None,
         labels=LabelReader(_known_labels(vocabulary), lists=True),
     )
@@ -90,19 +101,22 @@ class _RowReader:
 
     Attributes:
         root: folder from which relative paths start.
+        reach: places that the list may name.
         truth_folder: folder of the true masks; None if there is none.
         labels: finds the classes of labels.
     """
 
     root: str
+    reach: Reach
     truth_folder: str | None
     labels: LabelReader
 
     def entry(self, where: str, read: Callable[[], ListRow]) -> Entry | Reject:
         """Read a row, and return its entry. The argument `where` is the location of the row in the list."""
         row = read()
+        check_secrets(self.root, (row.image, row.truth), row.labels)
         try:
-            image_ids, uris = _places(row.image, self.root)
+            image_ids, uris = _places(row.image, self.root, self.reach)
         except PhotoError as error:
             return rejected(row.image or where, row.image, error)
         try:
@@ -110,7 +124,7 @@ class _RowReader:
         except PhotoError as error:
             return rejected(image_ids[0], uris[0], _hint_at_spaces(row, error))
         try:
-            named_truth = _check_openable(_resolve(row.truth, self.root)) if row.truth else None
+            named_truth = _usable(_resolve(row.truth, self.root), self.reach) if row.truth else None
         except PhotoError as error:
             return rejected(image_ids[0], uris[0], PhotoError(ErrorKind.BAD_TRUTH, error.reason))
         truths = tuple(uri for image_id in image_ids for uri in mask_place(self.truth_folder, image_id))
@@ -124,33 +138,38 @@ def _hint_at_spaces(row: ListRow, error: PhotoError) -> PhotoError:
     return error
 
 
-def _check_openable(uri: str) -> str:
-    """Check that an installed package can open a URI, and return the URI.
+def _usable(uri: str, reach: Reach) -> str:
+    """Return an absolute path or URI that a line names, after checking that clipes may and can open it.
 
     Raises:
-        PhotoError: MISSING; no installed package knows the protocol of the URI, or the URI contains credentials or a
-            character that names cannot contain.
+        PhotoError: NOT_PERMITTED; the URI is not in the list's reach. MISSING; no installed package can open the URI,
+            or the URI contains a character that names cannot contain. NETWORK; its server does not answer.
     """
     if unwritable(uri):
         raise PhotoError(ErrorKind.MISSING, f"{uri!r} contains a character that names of files cannot contain")
     try:
         check_protocol(uri)
+        reach.check(uri)
+        check_openable(uri)
     except DatasetError as exc:
         raise PhotoError(ErrorKind.MISSING, str(exc)) from exc
+    except TransientError as exc:
+        raise PhotoError(ErrorKind.NETWORK, str(exc)) from exc
     return uri
 
 
-def _places(image: str, root: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _places(image: str, root: str, reach: Reach) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the spellings of a photo's id, and the URIs at which the photo may be found.
 
     Args:
         image: URI, absolute path, or path relative to `root`.
         root: folder from which relative paths start.
+        reach: places that the list may name.
     """
     if not is_absolute(image):
         paths = spellings(path_inside(image))
         return tuple(map(without_extension, paths)), tuple(join(root, path) for path in paths)
-    uri = _check_openable(absolute(image))
+    uri = _usable(absolute(image), reach)
     beneath = uri.removeprefix(join(root, "")).rpartition("://")[2].lstrip("/")
     return (without_extension(path_inside(beneath)),), (uri,)
 

@@ -12,16 +12,18 @@ from clipes.tasks.inputs.datasets.entries import (
     Entry,
     dataset_root,
     mask_place,
+    path_inside,
     without_extension,
 )
 from clipes.tasks.inputs.datasets.guards import read_row, reading_list
 from clipes.tasks.inputs.datasets.label_files.labels import LabelReader
 from clipes.tasks.inputs.datasets.label_files.voc_xml import parse_annotation, unreadable
+from clipes.tasks.inputs.datasets.reach import check_secrets
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.listing import THREADS, FileFacts
 from clipes.tasks.storage.user_files import absolute, exists, find_files, join, list_names, read_bytes, read_lines
 from clipes_core.config.dataset import DatasetConfig
-from clipes_core.errors import DatasetError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
 PRESENCE_FLAGS = (["-1"], ["0"], ["1"])  # second column of the files in ImageSets/Main: absent, difficult, present
@@ -64,8 +66,11 @@ def read_voc(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = Tru
     truth = absolute(config.truth) if config.truth else join(root, "SegmentationClass")
     split_uri = _find_split(root, config.split)
     with reading_list(split_uri, "give a text file with one photo on each line"):
-        lines = [_parse_line(line, root, truth) for _, line in _split_lines(root, split_uri)]
-        annotations = find_files(line.xml_uri for line in lines)
+        lines = [
+            read_row(partial(_parse_line, line, root, truth), f"line {number}", split_uri)
+            for number, line in _split_lines(root, split_uri)
+        ]
+        annotations = find_files(line.xml_uri for line in lines if isinstance(line, _Listed))
         labels = LabelReader(vocabulary.known_names)
         read = partial(_read_entry, annotations=annotations, labels=labels, labelled=labelled)
         with ThreadPool(THREADS) as pool:
@@ -121,9 +126,16 @@ def _parse_line(line: str, root: str, truth_folder: str) -> _Listed:
 
     A line is `ID`, `ID FLAG` (FLAG is -1, 0 or 1, as in ImageSets/Main), or
     `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`. Any other line that contains spaces is an id with spaces.
+
+    Raises:
+        PhotoError: NOT_PERMITTED; the line may contain a password. BAD_TRUTH; its mask is outside the root.
     """
     first, *others = line.split()
-    masks = (join(root, others[0].lstrip("/")),) if others and others[0].endswith(".png") else ()
+    check_secrets(root, (line.strip(), *others))
+    try:
+        masks = (join(root, path_inside(others[0].lstrip("/"))),) if others and others[0].endswith(".png") else ()
+    except PhotoError as error:
+        raise PhotoError(ErrorKind.BAD_TRUTH, error.reason) from error
     path = first if not others or masks or others in PRESENCE_FLAGS else line.strip()
     name = path.rstrip("/").rpartition("/")[2] or line.strip()
     image_id = without_extension(name) if name.lower().endswith(PHOTO_EXTENSIONS) else name
@@ -142,8 +154,10 @@ def _extensions(named: str) -> Iterable[str]:
 
 
 def _read_entry(
-    line: _Listed, annotations: Mapping[str, FileFacts], labels: LabelReader, labelled: bool
+    line: _Listed | Reject, annotations: Mapping[str, FileFacts], labels: LabelReader, labelled: bool
 ) -> Entry | Reject:
+    if isinstance(line, Reject):
+        return line
     return read_row(lambda: _entry(line, annotations, labels, labelled), line.image_id, line.photo_uris[0])
 
 

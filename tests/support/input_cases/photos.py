@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 
 Write = Callable[[Path], None]
 SIZE = (64, 48)
+SECRET = "hunter2"  # a password that must appear in no output of clipes
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
@@ -163,6 +164,7 @@ TRUTH = {
     "broken truth file": Line("t-broken.jpg", write_truth=content(b"\x89PNG\r\n\x1a\n")),
     "truth that the list names but that does not exist": Line("t-none.jpg", write_truth=nothing),
     "truth at a URI that no installed package can open": Line("t-address.jpg", truth="foo://there/t.png"),
+    "truth at a URI that may contain a password or token": Line("t-secret.jpg", truth="http://h/t?token=" + SECRET),
     "no truth, but other photos have one": Line("t-without.jpg"),
 }
 LISTS = {
@@ -172,6 +174,10 @@ LISTS = {
     "absolute path outside the root": Line("absolute.jpg", outside=True),
     "file name longer than the file system allows": Line(f"{'n' * 300}.jpg", nothing),
     "URI that no installed package can open": Line("gopher://far/a.jpg", nothing),
+    "URI on another server or in another bucket than the list and the root": Line("http://127.0.0.1:9/a.jpg", nothing),
+    "URI that chains protocols, such as `simplecache::https://...`": Line("simplecache::http://a/b.jpg", nothing),
+    "URI that may contain a password or token": Line(f"https://me:{SECRET}@host/a.jpg", nothing),
+    "local file name with `?`, `#`, `@` or `%`": Line("what?token=#1 100%@2x.jpg"),
     "line with too many cells": Line("cells.jpg", labels="dog,cat"),
 }
 LINES = {
@@ -198,11 +204,12 @@ def write_list_data_set(folder: Path) -> dict[str, str]:
             line.write_truth(root / truth)
         image = str(path) if line.outside else line.image
         rows.append(f"{image},{line.labels},{truth}")
-        image_ids[line.image] = f"line {len(rows)}" if "," in line.labels else _image_id(image)
+        unnamed = "," in line.labels or "::" in image or SECRET in f"{image} {truth}"
+        image_ids[line.image] = f"line {len(rows)}" if unnamed else _image_id(image)
     (folder / "list.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return image_ids
 
 
 def _image_id(image: str) -> str:
     """Return the id of a photo in rejects and masks; for a path that clipes rejects, the id is the path itself."""
-    return image if image.startswith(("..", "gopher:")) else image.lstrip("/").rpartition(".")[0]
+    return image if image.startswith("..") or "://" in image else image.lstrip("/").rpartition(".")[0]

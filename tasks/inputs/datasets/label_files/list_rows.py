@@ -7,6 +7,7 @@ from functools import partial
 from io import StringIO
 
 from clipes.tasks.storage.user_files import read_lines, read_text
+from clipes_core.config.uri import without_secrets
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 
 COLUMNS = "a list file needs the columns image and labels, and may have the column truth"
@@ -74,7 +75,7 @@ def check_columns(list_uri: str, header: Sequence[str]) -> None:
     """
     missing = [column for column in ("image", "labels") if column not in header]
     if missing:
-        found = ", ".join(header) or "none"
+        found = without_secrets(", ".join(header)) or "none"
         raise DatasetError(f"{list_uri}: no column {' and no column '.join(missing)}; found: {found}; {COLUMNS}")
     repeated = [column for column in ("image", "labels", "truth") if header.count(column) > 1]
     if repeated:

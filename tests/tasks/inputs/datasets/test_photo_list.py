@@ -94,7 +94,7 @@ def test_ids_are_normalised_and_relative_to_root(folder, local, animals):
     write_list(folder, "list.csv", rows, ["a.jpg", "b.jpg", "sub/c.jpg"])
 
     outside = "far/x" if folder.uri == local.uri else f"{local.uri}/far/x".lstrip("/")
-    assert list(labels_of(read(folder, animals))) == ["a", "b", "sub/c", outside]
+    assert list(labels_of(read(folder, animals, reach=(local.uri,)))) == ["a", "b", "sub/c", outside]
 
 
 def test_the_id_of_a_uri_outside_the_root_is_its_whole_path(folder, local, animals):
@@ -102,7 +102,7 @@ def test_the_id_of_a_uri_outside_the_root_is_its_whole_path(folder, local, anima
     folder.write({"a.jpg": "photo"})
     local.write({"list.txt": f"{uri} dog"})
 
-    photos = read(local, animals, "list.txt", root=f"{local.uri}/elsewhere").photos
+    photos = read(local, animals, "list.txt", root=f"{local.uri}/elsewhere", reach=(folder.uri,)).photos
 
     assert [(photo.image_id, photo.uri) for photo in photos] == [
         (uri.removeprefix("memory://").removesuffix(".jpg").lstrip("/"), uri)
