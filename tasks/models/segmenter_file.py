@@ -18,9 +18,11 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.models.segmentors import BaseSegmentor  # the import registers the stock modules
 from mmseg.registry import MODELS
+from pydantic import TypeAdapter
 
 from clipes.tasks.inputs.batches import Loaded, compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.models.file_checks import check_header
 from clipes.tasks.models.network_config import (
     as_text,
     block_imports,
@@ -34,10 +36,12 @@ from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
-from clipes_core.errors import BrokenArtifactError, PhotoError, WeightsError
+from clipes_core.errors import BrokenArtifactError, ClipesError, PhotoError, WeightsError
 from clipes_core.segmentation.inference import photo_mask  # importing its package registers clipes's modules
 
 Palette = Sequence[Sequence[int]]
+CLASSES = TypeAdapter(tuple[str, ...])
+COLOURS = TypeAdapter(tuple[tuple[int, int, int], ...])
 HEADER_START, ALIGNMENT = 8, 8  # of the safetensors format [bytes]: the header follows its own length
 
 
@@ -118,13 +122,15 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
             metadata, tensors = _read_content(path)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc
-    except (safetensors.SafetensorError, OSError) as exc:
+    except ClipesError:
+        raise
+    except Exception as exc:  # for a damaged file, safetensors may raise anything
         raise BrokenArtifactError(uri, f"cannot be read ({first_line(exc)})") from exc
     try:
         model_config = from_text(metadata["model"])
-        classes, palette = (json.loads(metadata[name]) for name in ("classes", "palette"))
+        classes, palette = CLASSES.validate_json(metadata["classes"]), COLOURS.validate_json(metadata["palette"])
         intact = is_sealed or metadata["checksum"] == str(_checksum(tensors))
-    except (KeyError, ValueError) as exc:
+    except Exception as exc:  # in a forged file, the metadata may have any types
         raise BrokenArtifactError(uri, "is not the file of a segmenter, or its metadata is damaged") from exc
     if not intact:
         raise BrokenArtifactError(uri, FAILS_CHECKSUM)
@@ -135,7 +141,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         raise WeightsError(f"{uri}: its tensors do not fit its network ({_one_line(exc)})") from exc
     check_weights(uri, dict(model.named_parameters()))
     model.to(device).eval().requires_grad_(False)
-    return LoadedSegmenter(model, tuple(classes), tuple(tuple(colour) for colour in palette), device)
+    return LoadedSegmenter(model, classes, palette, device)
 
 
 def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
@@ -170,6 +176,7 @@ def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
 
 
 def _read_content(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    check_header(path)
     with safetensors.safe_open(path, "pt", device="cpu") as file:
         return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 

@@ -3,15 +3,24 @@
 import pickle
 import re
 from collections.abc import Mapping
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
-from clipes.tasks.models.torchscript import BROKEN_FILE, damaged_file, is_torchscript, read_torchscript
+from clipes.tasks.models.file_checks import (
+    check_archive,
+    check_entries,
+    check_header,
+    check_needed_memory,
+    damaged_file,
+    report_damage,
+)
+from clipes.tasks.models.torchscript import is_torchscript, read_torchscript
+from clipes.tasks.storage.filesystem import printable
 from clipes_core.errors import WeightsError
 from clipes_core.finite import is_finite
 
@@ -53,19 +62,22 @@ def read_state_dict(path: Path) -> StateDict:
 
     Raises:
         WeightsError: the file is missing or damaged; or the file has no weights; or the file contains objects other
-            than plain data and tensors; or the file is a TorchScript archive of a network with GELU, which OpenAI's
-            archives never have.
+            than plain data and tensors; or the weights need much more memory than the file has bytes; or the file is a
+            TorchScript archive of a network with GELU, which OpenAI's archives never have.
     """
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        script = start.startswith(ZIP_START) and is_torchscript(path)
-    except BROKEN_FILE as exc:
-        raise damaged_file(path, exc) from exc
-    if script:
+    with report_damage(path):
+        state = _read(path)
+        check_needed_memory(path, state.tensors.values())
+    return state
+
+
+def _read(path: Path) -> StateDict:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(ZIP_START) and is_torchscript(path):
         return _from_torchscript(path)
     if start.startswith((ZIP_START, PICKLE_START)):
-        return _weights(_from_checkpoint(path))
+        return _weights(_from_checkpoint(path, zipped=start.startswith(ZIP_START)))
     if start[8:] == b"{" or path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
@@ -84,11 +96,15 @@ def _from_torchscript(path: Path) -> StateDict:
     return StateDict(_weights(archive.tensors).tensors, openai=True)
 
 
-def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+def _from_checkpoint(path: Path, zipped: bool) -> dict[str, torch.Tensor]:
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive)
+            check_entries(path, archive)
     try:
         with path.open("rb") as file:  # not the path itself, because torch.load would interpret its suffix
             content = torch.load(file, map_location="cpu", weights_only=True)
-    except BROKEN_FILE as exc:
+    except Exception as exc:  # for a damaged pickle, torch may raise anything
         raise _describe_refusal(path, exc) from exc
     tensors = _named_tensors(content)
     if not tensors:
@@ -100,10 +116,8 @@ def _from_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, *BROKEN_FILE) as exc:
-        raise damaged_file(path, exc) from exc
+    check_header(path)
+    return safetensors.torch.load_file(path)
 
 
 def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
@@ -161,7 +175,7 @@ def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
         return damaged_file(path, exc)
     what = f"imports {imported[1]}" if imported else f"torch.save did not write (opcode {opcode and opcode[1]})"
     return WeightsError(
-        f"{path}: expected tensors only, found a pickle that {what}; nothing in it was executed. "
+        f"{path}: expected tensors only, found a pickle that {printable(what)}; nothing in it was executed. "
         "Use a state dict or safetensors file from a source that you trust"
     )
 
@@ -169,4 +183,4 @@ def _describe_refusal(path: Path, exc: BaseException) -> WeightsError:
 def _summary(content: Any) -> str:
     if not isinstance(content, dict):
         return f"an object of type {type(content).__name__}"
-    return f"a dict without tensors and with the keys {', '.join(map(str, list(content)[:5])) or 'none'}"
+    return f"a dict without tensors and with the keys {printable(', '.join(map(str, list(content)[:5])) or 'none')}"

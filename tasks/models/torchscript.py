@@ -8,9 +8,7 @@ classes with inert classes that only hold attributes.
 
 import io
 import pickle
-import struct
 import zipfile
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from clipes.tasks.storage.filesystem import first_line
+from clipes.tasks.models.file_checks import check_archive, check_memo, report_damage
 from clipes_core.errors import WeightsError
 
 STORAGE_DTYPES = {
@@ -41,24 +39,6 @@ LIST_BUILDERS = (
     "restore_type_tag",
 )
 
-# Reading a damaged zip or pickle can raise any of these, because a pickle's opcodes act on whatever is on the stack.
-BROKEN_FILE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    zlib.error,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
 
 @dataclass(frozen=True)
 class ScriptArchive:
@@ -71,13 +51,6 @@ class ScriptArchive:
 
     tensors: dict[str, torch.Tensor]
     classes: frozenset[str]
-
-
-def damaged_file(path: Path, exc: BaseException) -> WeightsError:
-    """Return the error for a weights file that is truncated or inconsistent."""
-    return WeightsError(
-        f"{path}: expected complete weights, found a damaged file ({first_line(exc)}); download it again"
-    )
 
 
 def is_torchscript(path: Path) -> bool:
@@ -106,12 +79,10 @@ def read_torchscript(path: Path) -> ScriptArchive:
     Raises:
         WeightsError: the archive is damaged, or its pickle imports a name that tensors do not need.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpickler = _ArchiveUnpickler(archive, path)
-            tensors = _collect_tensors(unpickler.load())
-    except BROKEN_FILE as exc:
-        raise damaged_file(path, exc) from exc
+    with report_damage(path), zipfile.ZipFile(path) as archive:
+        check_archive(path, archive)
+        unpickler = _ArchiveUnpickler(archive, path)
+        tensors = _collect_tensors(unpickler.load())
     return ScriptArchive(tensors, frozenset(unpickler.classes))
 
 
@@ -139,10 +110,12 @@ class _ArchiveUnpickler(pickle.Unpickler):
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
         self._folder = _root(archive)
-        super().__init__(io.BytesIO(archive.read(f"{self._folder}data.pkl")))
+        data = archive.read(f"{self._folder}data.pkl")
+        check_memo(data)
+        super().__init__(io.BytesIO(data))
         self._archive = archive
         self._path = path
-        self._storages: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+        self._storages: dict[str, torch.Tensor] = {}
         self.classes: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
@@ -167,11 +140,11 @@ class _ArchiveUnpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> torch.Tensor:
         """Return the storage to which the pickle refers, as a 1-d tensor."""
         _kind, dtype, key, _device, _count = pid
-        if (key, dtype) not in self._storages:
+        if key not in self._storages:
             content = bytearray(self._archive.read(f"{self._folder}data/{key}"))
             raw = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
-            self._storages[key, dtype] = raw.view(dtype)
-        return self._storages[key, dtype]
+            self._storages[key] = raw
+        return self._storages[key].view(dtype)
 
     def _tensor(self, storage: torch.Tensor, offset: int, size: Any, stride: Any, *_: Any) -> torch.Tensor:
         return storage.as_strided(size, stride, offset)

@@ -34,6 +34,7 @@ TRANSIENT_ERRNOS = (
     errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
 )
+LONGEST_TEXT = 300  # that a message quotes from an error or a file [characters]
 RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
 NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
 EXPIRED_CREDENTIALS = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")  # a retry may get new ones
@@ -154,8 +155,16 @@ def is_storage_error(error: Exception) -> bool:
 
 
 def first_line(exc: BaseException) -> str:
-    """Return the first line of a third-party error's message, or the name of its type if the message is empty."""
-    return (str(exc).splitlines() or [type(exc).__name__])[0]
+    """Return the first line of a third-party error's message, or the name of its type if the message is empty.
+
+    The message may quote a damaged file, so it is shown as `printable` does.
+    """
+    return printable((str(exc).splitlines() or [type(exc).__name__])[0])
+
+
+def printable(text: str) -> str:
+    """Return the start of a text, with escapes for the characters that a terminal would obey instead of printing."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:LONGEST_TEXT])
 
 
 def _is_transient(error: Exception) -> bool:

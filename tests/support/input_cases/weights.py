@@ -49,6 +49,18 @@ def not_finite(path: Path, small_vit: Path) -> None:
     torch.save(tensors, path)
 
 
+def expanded(path: Path, _small_vit: Path) -> None:
+    """Write a tensor of a gigabyte whose elements are all stored as the same number."""
+    torch.save({"visual.proj": torch.zeros(1).expand(1 << 14, 1 << 14)}, path)
+
+
+def flipped(path: Path, small_vit: Path) -> None:
+    """Write a checkpoint in which a bit of the largest tensor has flipped."""
+    content = bytearray(small_vit.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
     ("Weights", "truncated weights"): truncated,
     ("Weights", "weights of another architecture"): other_architecture,
@@ -56,6 +68,8 @@ WEIGHTS: dict[tuple[str, str], Callable[[Path, Path], object]] = {
     ("Weights", "empty weights file"): lambda path, _: path.touch(),
     ("Weights", "pickle that would run a program"): program,
     ("Weights", "weights that contain NaN or infinity"): not_finite,
+    ("Weights", "weights that would need much more memory than their file has bytes"): expanded,
+    ("Weights", "checkpoint with a flipped bit"): flipped,
     ("Weights", "folder instead of weights"): lambda path, _: path.mkdir(),
 }
 

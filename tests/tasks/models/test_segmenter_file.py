@@ -16,6 +16,7 @@ from clipes_core.errors import BrokenArtifactError, WeightsError
 from clipes_core.segmentation.inference import photo_probs
 
 CLASSES = ("cat", "dög")
+FAILS = "cannot be read (it fails its checksum)"
 PALETTE = tuple((number, 255 - number, 7) for number in range(256))
 
 
@@ -229,6 +230,27 @@ def test_a_file_of_an_earlier_version_has_a_checksum_of_its_tensors_in_place_of_
 
     flip(path, -1000)
     assert broken(path) == "cannot be read (it fails its checksum)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": "5"},
+        {"classes": '{"a": 1}'},
+        {"classes": "[1, 2]"},
+        {"palette": "[[1, 2]]"},
+        {"palette": "null"},
+        {"model": "[" * 9999},
+        {"checksum": ""},
+    ],
+)
+def test_metadata_of_other_types_is_a_broken_artifact(tmp_path, saved, change):
+    with safe_open(saved, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del metadata["seal"]
+    path = tmp_path / "forged.safetensors"
+    safetensors.torch.save_file(tensors, path, {**metadata, "checksum": "0", **change})
+    assert broken(path) in ("is not the file of a segmenter, or its metadata is damaged", FAILS)
 
 
 def test_tensors_of_another_program_are_a_broken_artifact(tmp_path, model):
