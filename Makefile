@@ -1,4 +1,4 @@
-# make setup | demo | ui | deploy | test | test-slow | lint
+# make setup | setup-hashed | lock | demo | ui | deploy | test | test-slow | lint
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -7,7 +7,10 @@ STAMP := $(VENV)/.installed
 # longest.
 ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo ui deploy test test-slow lint
+# Lines of a lock file from pip's report: a name, a version and the hash of the file that pip chose for this machine.
+LOCK_LINE := "{0[metadata][name]}=={0[metadata][version]} --hash=sha256:{0[download_info][archive_info][hashes][sha256]}"
+
+.PHONY: setup setup-hashed lock demo ui deploy test test-slow lint
 
 deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
@@ -17,6 +20,19 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || python3.11 -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
+
+# Installs only files whose SHA-256 is in requirements.lock. The lock is for Linux on x86-64 with CPython 3.11.
+setup-hashed:
+	test -x $(BIN)/python || python3.11 -m venv $(VENV)
+	$(BIN)/pip install --require-hashes --no-deps --requirement requirements.lock
+	$(BIN)/pip install --no-deps --editable .
+	touch $(STAMP)
+
+lock: setup
+	$(BIN)/pip install --quiet --dry-run --ignore-installed --no-deps --report lock.json --requirement constraints.txt
+	$(BIN)/python -c 'import json; print(*sorted(map($(LOCK_LINE).format, json.load(open("lock.json"))["install"])), sep="\n")' \
+		> requirements.lock
+	rm lock.json
 
 demo: setup
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)

@@ -1,6 +1,7 @@
 """The content of the wheel, and the installed program next to a user's packages of the same names."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,20 @@ def test_package_data_covers_all_files_of_configs_and_templates():
     data = [Path(file).name for file in files if not file.endswith((".py", ".md"))]
     assert "clipes-demo.safetensors" in data
     assert [name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+
+
+def test_the_lock_has_a_hash_for_each_version_of_the_constraints():
+    line = re.compile(r"(\S+==\S+) --hash=sha256:[0-9a-f]{64}")
+    locked = [line.fullmatch(each) for each in (ROOT / "requirements.lock").read_text().splitlines()]
+    assert all(locked)
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    assert sorted(map(normalised, constraints)) == sorted(normalised(each[1]) for each in locked), "run make lock"
+
+
+def normalised(requirement: str) -> str:
+    """Return NAME==VERSION with the name as package indexes spell it."""
+    name, _, version = requirement.partition("==")
+    return f"{re.sub('[-_.]+', '-', name).lower()}=={version}"
 
 
 def test_packages_cover_all_python_files():
