@@ -14,7 +14,7 @@ from typing import Any
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.implementations.local import LocalFileSystem
 
-from clipes_core.config.uri import is_uri, refusal
+from clipes_core.config.uri import is_uri, refusal, without_secrets
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -157,9 +157,9 @@ def is_storage_error(error: Exception) -> bool:
 def first_line(exc: BaseException) -> str:
     """Return the first line of a third-party error's message, or the name of its type if the message is empty.
 
-    The message may quote a damaged file, so it is shown as `printable` does.
+    The message may quote a damaged file or a URI with a token, so it is shown as `printable` and `without_secrets` do.
     """
-    return printable((str(exc).splitlines() or [type(exc).__name__])[0])
+    return printable(without_secrets((str(exc).splitlines() or [type(exc).__name__])[0]))
 
 
 def printable(text: str) -> str:
@@ -178,7 +178,7 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _network_message(uri: str, error: Exception) -> str:
-    return f"{uri}: {error}; check the address, the network and the credentials"
+    return f"{uri}: {without_secrets(str(error))}; check the address, the network and the credentials"
 
 
 def _refusal_message(uri: str, error: Exception) -> str:

@@ -18,10 +18,14 @@ from clipes_core.errors import StorageError, TransientError
 
 
 class Answers(Handler):
-    """A request handler that answers with the HTTP status in the path."""
+    """A request handler that answers with the HTTP status in the path, or redirects to an address with a token."""
 
     def do_GET(self):  # noqa: N802 - the name that http.server calls
-        self.send_response(int(self.path.lstrip("/")))
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/403?token=hunter2")
+        else:
+            self.send_response(int(self.path.lstrip("/").partition("?")[0]))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -42,6 +46,12 @@ def test_http_statuses_that_may_change_are_transient(web, status):
 def test_http_statuses_that_will_not_change_are_refusals(web, status):
     with pytest.raises(StorageError, match=rf"{web}/{status}: {status}.*; check the address, the network and"):
         read_file(f"{web}/{status}")
+
+
+def test_a_token_in_an_address_to_which_a_server_redirects_is_not_repeated(web):
+    with pytest.raises(StorageError, match=rf"{web}/moved: 403, .*url='http://\*\*\*'; check the address") as caught:
+        read_file(f"{web}/moved")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_server_that_is_down_is_transient():
