@@ -37,6 +37,8 @@ def uri_fault(uri: str) -> str | None:
     if not is_uri(uri):
         return None
     protocol, _, rest = uri.partition("://")
+    if protocol.lower() != protocol and PROTOCOL.fullmatch(protocol.lower()):
+        return "its protocol must be in lower case"
     if not PROTOCOL.fullmatch(protocol):
         return "the part before :// is not a protocol"
     if protocol in LOCAL_PROTOCOLS:

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from clipes.tasks.inputs.config_interpolations import check_interpolations
+from clipes.tasks.inputs.config_text.interpolations import check_interpolations
+from clipes.tasks.inputs.config_text.overrides import parse_override
+from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.inputs.locations import checked_location
-from clipes.tasks.inputs.overrides import parse_override
-from clipes.tasks.inputs.yaml_text import check_yaml
 from clipes.tasks.storage.user_files import join, read_text
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import RunConfig, parse_config

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import yaml
 from pydantic import ValidationError
 
-from clipes.tasks.inputs.yaml_text import check_yaml
+from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.machine.shipped_files import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
 from clipes_core.errors import ConfigError, DatasetError

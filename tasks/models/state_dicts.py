@@ -2,8 +2,8 @@
 
 import pickle
 import re
-from collections.abc import Mapping
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from clipes.tasks.inputs.datasets.entries import Entry, Remark, rejected, with_slashes_only
 from clipes.tasks.inputs.datasets.formats import find_format
-from clipes.tasks.inputs.datasets.photo_files import PhotoFiles, find_photo_files
 from clipes.tasks.inputs.datasets.repeated_lines import unique_rows
+from clipes.tasks.inputs.datasets.search.photo_files import PhotoFiles, find_photo_files
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.storage.user_files import absolute, list_names, parent
 from clipes_core.config.dataset import DatasetConfig

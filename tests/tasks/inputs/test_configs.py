@@ -187,9 +187,13 @@ def test_the_home_folder_is_expanded_in_every_setting_with_a_path(load, monkeypa
 
 
 @pytest.mark.parametrize("key", LOCATIONS)
-@pytest.mark.parametrize("location", ["s3:/bucket/x", "S3://bucket/x", "file:/x.py"])
+@pytest.mark.parametrize("location", ["s3:/bucket/x", "file:/x.py"])
 def test_a_mistyped_uri_is_refused_in_every_setting_with_a_path(load, key, location):
     assert fault(load, f"{key}={location}").startswith(f"{key}: {location!r} is not a URI; write ")
+
+
+def test_a_protocol_in_upper_case_is_refused(load):
+    assert "its protocol must be in lower case" in fault(load, "dataset.root=S3://bucket/x")
 
 
 def test_a_list_of_class_names_is_kept(load):

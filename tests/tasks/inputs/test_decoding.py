@@ -2,8 +2,10 @@ import io
 import struct
 import warnings
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec import AbstractFileSystem
 from PIL import Image
 from s3fs import S3FileSystem
 from support.web_server import Handler, serve
@@ -85,13 +87,22 @@ def test_permanent_failures_become_photo_errors():
     assert (missing.value.kind, refused.value.kind) == (ErrorKind.MISSING, ErrorKind.UNREADABLE)
 
 
-def test_any_other_error_while_reading_is_the_error_of_the_photo(tmp_path):
-    (tmp_path / "a.zip").write_bytes(b"no archive")
-    uri = f"zip://a.jpg::{tmp_path}/a.zip"
-    with pytest.raises(
-        PhotoError, match=rf"^{uri} cannot be read: zipfile\.BadZipFile: File is not a zip file$"
-    ) as caught:
-        read_bytes(uri)
+class BrokenFileSystem(AbstractFileSystem):
+    """A file system whose every read fails with an error that is not about files."""
+
+    protocol = "broken"
+
+    def cat_file(self, path, start=None, end=None, **_):
+        raise RuntimeError("out of order")
+
+    def info(self, path, **_):
+        return {"name": path, "size": 3, "type": "file"}
+
+
+def test_any_other_error_while_reading_is_the_error_of_the_photo():
+    fsspec.register_implementation("broken", BrokenFileSystem, clobber=True)
+    with pytest.raises(PhotoError, match=r"^broken://host/a cannot be read: RuntimeError: out of order$") as caught:
+        read_bytes("broken://host/a")
     assert caught.value.kind is ErrorKind.UNREADABLE
 
 

@@ -211,6 +211,7 @@ def test_a_photo_deleted_after_the_run_is_noted_on_its_card(tiny, reported):
 
 def test_a_photo_without_labels_has_no_cams(tiny, reported):
     tiny.add("a", "")
+    tiny.add("z")  # a data set needs a label
     page = reported()
     assert "Photos without labels: 1. They have no CAMs, and their masks are all background." in notes(page)
     assert titles(cards(page)["a"]) == ["Photo", "Pseudo mask", "Confidence"]

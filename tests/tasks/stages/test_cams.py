@@ -68,6 +68,7 @@ def test_a_cam_without_positive_values_is_zero(scenes_made):
 
 def test_a_photo_without_objects_has_a_size_but_no_cams(tiny, pool):
     tiny.add("a", "")
+    tiny.add("z")  # a data set needs a label
 
     row = cams_of(tiny, pool)["a"]
 

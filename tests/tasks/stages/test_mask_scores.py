@@ -120,6 +120,7 @@ def test_a_photo_without_objects_is_scored_as_background(tiny, scored):
     truth = np.zeros((48, 64))
     truth[:12] = 3
     tiny.add("a", "", truth=write_truth(tiny, "a", truth))
+    tiny.add("z")  # a data set needs a label
 
     made = scored()
 
@@ -133,6 +134,7 @@ def test_a_photo_without_objects_is_scored_as_background(tiny, scored):
 
 def test_equal_scores_take_the_lowest_background_power(tiny, scored):
     tiny.add("a", "", truth=write_truth(tiny, "a", np.zeros((48, 64))))
+    tiny.add("z")  # a data set needs a label
     made = scored()
     pooled = pooled_scores(made.run.store, uris(made), CLASSES, 1.0)
     powers = {what: found.background_power for what, found in pooled.items()}
@@ -203,7 +205,7 @@ def test_a_truth_in_colours_is_rejected(tiny, scored):
     tiny.add("a", truth=write_truth(tiny, "a", np.zeros((48, 64)), "RGB"))
     reject = reject_of(scored())
     assert reject.kind == "bad_truth"
-    assert reject.reason.endswith("a-truth.png has mode RGB: a true mask must be a palette or grey PNG of ids")
+    assert reject.reason.endswith("a-truth.png: the true mask has mode RGB: it must be a palette or grey PNG of ids")
 
 
 @pytest.mark.usefixtures("good")

@@ -90,6 +90,7 @@ def test_a_palette_png_keeps_every_id():
 
 def test_a_photo_without_objects_is_background_with_full_confidence(tiny, masks_of):
     tiny.add("a", "", size=(30, 20))
+    tiny.add("z")  # a data set needs a label
 
     row = masks_of()["a"]
 

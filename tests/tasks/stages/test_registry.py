@@ -52,6 +52,7 @@ CHANGED_BY = {
     # photos, labels and truth are in the content keys of shards
     "dataset.format": ("coco", NOTHING),
     "dataset.root": ("/other", NOTHING),
+    "dataset.reach": (["/other"], NOTHING),
     "dataset.split": ("val", NOTHING),
     "dataset.truth": ("/masks", NOTHING),
     "dataset.empty": ("reject", NOTHING),

@@ -111,6 +111,7 @@ def test_a_row_holds_the_mask_of_the_segmenter_and_its_confusion_counts(tiny, ma
 
 def test_a_photo_without_truth_has_a_mask_but_no_confusion_counts(tiny, made):
     tiny.add("a", "")
+    tiny.add("z")  # a data set needs a label
     row = made()["a"]
     assert (row.status, row.truth, row.prediction, row.pixels) == ("ok", (), (), ())
     assert sum(row.class_pixels) == 48 * 64

@@ -205,7 +205,7 @@ def test_an_s3_server_that_does_not_answer_is_transient(s3_folder, monkeypatch):
             act(f"{s3_folder}/a")
 
 
-@pytest.mark.parametrize("uri", ["zip://a.jpg", "tar://a.jpg", "reference://a.jpg", "nope::zip://a.jpg"])
+@pytest.mark.parametrize("uri", ["zip://a.jpg", "tar://a.jpg", "reference://a.jpg"])
 def test_any_error_of_a_file_systems_constructor_is_a_storage_error(uri):
     with pytest.raises(StorageError, match=f"^{uri}: .*; use a path or a URI that fsspec can open$"):
         filesystem(uri)
@@ -215,8 +215,3 @@ def test_two_colons_in_a_path_are_part_of_a_name():
     write_file("memory://x/a::b/c::d.jpg", b"photo")
     assert read_file("memory://x/a::b/c::d.jpg") == b"photo"
     remove("memory://x/a::b/c::d.jpg")
-
-
-def test_a_chain_of_protocols_is_opened(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"photo")
-    assert read_file(f"simplecache::file://{tmp_path}/a.jpg") == b"photo"

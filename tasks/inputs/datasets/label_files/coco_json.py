@@ -9,6 +9,7 @@ from typing import Any
 
 from clipes.tasks.inputs.datasets.entries import Remark
 from clipes.tasks.storage.user_files import read_text
+from clipes_core.config.uri import without_secrets
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 
 REQUIRED_FIELDS = {
@@ -83,7 +84,7 @@ class AnnotationFile:
         if unknown:
             yield Remark(
                 f"{len(unknown)} image_ids in the annotations match no image (the first is "
-                f"{min(unknown, key=str)!r}); photos may lack their labels"
+                f"{without_secrets(repr(min(unknown, key=str)))}); photos may lack their labels"
             )
 
 
@@ -174,10 +175,10 @@ def _check_image_ids(json_uri: str, in_annotations: Collection[Any], in_images: 
         DatasetError: there are images and annotations, but no annotation belongs to an image.
     """
     if in_annotations and in_images and set(in_annotations).isdisjoint(in_images):
+        annotated = without_secrets(repr(next(iter(in_annotations))))
         raise DatasetError(
-            f"{json_uri}: no annotation belongs to an image: the first image_id of an annotation is "
-            f"{next(iter(in_annotations))!r}, and the first id of an image is {next(iter(in_images))!r}; "
-            "correct the ids in one of the sections"
+            f"{json_uri}: no annotation belongs to an image: the first image_id of an annotation is {annotated}, and "
+            f"the first id of an image is {next(iter(in_images))!r}; correct the ids in one of the sections"
         )
 
 

@@ -68,8 +68,8 @@ def test_a_password_in_a_coco_or_voc_list_appears_in_no_reject(folder, animals, 
         "categories": [{"id": 1, "name": "dog"}],
     }
     coco = {"format": "coco", "root": folder.uri}
-    check_nothing_told(read(folder, animals, "l.json", json.dumps(document), **coco), "photo 2")
-    check_nothing_told(read(folder, animals, "l.txt", f"a.jpg 0\n{uri} 0", **coco), "photo 2")
+    check_nothing_told(read(folder, animals, "l.json", json.dumps(document), **coco), "images[1]")
+    check_nothing_told(read(folder, animals, "l.txt", f"a.jpg 0\n{uri} 0", **coco), "line 2")
 
     folder.write({"JPEGImages/a.jpg": "photo", "Annotations/a.xml": "<annotation/>"})
     for line in (uri, f"a {uri}", f"b.jpg {uri}.png"):

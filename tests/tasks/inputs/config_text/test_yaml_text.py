@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from clipes.tasks.inputs.yaml_text import MAX_DEPTH, MAX_NODES, check_yaml
+from clipes.tasks.inputs.config_text.yaml_text import MAX_DEPTH, MAX_NODES, check_yaml
 
 
 def bomb(levels: int, width: int) -> str:

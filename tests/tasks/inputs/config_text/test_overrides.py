@@ -1,6 +1,6 @@
 import pytest
 
-from clipes.tasks.inputs.overrides import parse_override
+from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes_core.errors import ConfigError
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from clipes.tasks.inputs.config_interpolations import check_interpolations
+from clipes.tasks.inputs.config_text.interpolations import check_interpolations
 from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 

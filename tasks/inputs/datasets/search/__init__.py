@@ -1,0 +1,1 @@
+"""Search the photos that a list names, and files with similar names."""
