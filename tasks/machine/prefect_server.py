@@ -64,7 +64,7 @@ def find_fault(url: str) -> ServerFault | None:
     except httpx.HTTPStatusError as exc:
         return _refusal(url, exc.response)
     except httpx.UnsupportedProtocol:
-        return ServerFault("is not a URL of the form http://HOST:PORT/api: correct it")
+        return ServerFault("is not a URL such as http://127.0.0.1:4200/api: correct it")
     except httpx.RequestError as exc:
         return ServerFault(f"does not answer ({_reason(exc)}){_advice(url, exc)}", may_pass=True)
     except Exception as exc:  # an invalid URL, a proxy or a certificate file that cannot be used

@@ -31,7 +31,7 @@ from clipes.tasks.models.network_config import (
     without_initial_weights,
 )
 from clipes.tasks.models.state_dicts import check_weights
-from clipes.tasks.storage.checksums.seals import BLANK_SEAL, FAILS_CHECKSUM, check_seal, sealed
+from clipes.tasks.storage.checksums.seals import BLANK_SEAL, FAILS_CHECKSUM, add_seal, check_sealed_file
 from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
@@ -86,7 +86,7 @@ def save_segmenter(
     stated = {"classes": classes, "palette": palette}
     metadata = {"model": as_text(model_config), **{name: json.dumps(value) for name, value in stated.items()}}
     content = safetensors.torch.save(tensors, {**metadata, "seal": BLANK_SEAL})
-    write_file(uri, sealed(_with_sorted_metadata(content)))
+    write_file(uri, add_seal(_with_sorted_metadata(content)))
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:
@@ -118,7 +118,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     """
     try:
         with on_local_disk(uri) as path:
-            is_sealed = check_seal(uri, path.read_bytes())
+            is_sealed = path.stat().st_size > 0 and check_sealed_file(path, uri)
             metadata, tensors = _read_content(path)
     except FileNotFoundError as exc:
         raise BrokenArtifactError(uri, MISSING, "run again") from exc

@@ -20,8 +20,9 @@ from clipes.tasks.models.file_checks import (
     report_damage,
 )
 from clipes.tasks.models.torchscript import is_torchscript, read_torchscript
+from clipes.tasks.storage.checksums.seals import check_sealed_file
 from clipes.tasks.storage.filesystem import printable
-from clipes_core.errors import WeightsError
+from clipes_core.errors import BrokenArtifactError, WeightsError
 from clipes_core.finite import is_finite
 
 ZIP_START = b"PK\x03\x04"
@@ -68,6 +69,10 @@ def read_state_dict(path: Path) -> StateDict:
     with report_damage(path):
         state = _read(path)
         check_needed_memory(path, state.tensors.values())
+    try:
+        check_sealed_file(path)
+    except BrokenArtifactError as broken:  # a file that clipes wrote, such as best.pt
+        raise WeightsError(f"{path}: {broken.reason}; use another file, or let clipes write it again") from broken
     return state
 
 

@@ -1,6 +1,7 @@
 """Read the artifacts of a run for its report. Unreadable artifacts are skipped, and the reasons are recorded."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from clipes.tasks.storage.parquet import read_rows
@@ -30,15 +31,15 @@ class RunArtifacts:
         """Yield the rows of a stage's artifacts. If `shards` is given, yield only the rows of these shards."""
         for (made, shard), uri in self._uris.items():
             if made == stage and (shards is None or shard in shards):
-                yield from self._read(uri, columns)
+                yield from self._readable(uri, partial(read_rows, uri, columns))
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table in the run's folder. If the table does not exist, yield no rows."""
         if self._files.find(file) is not None:
-            yield from self._read(self._files.uri(file), columns)
+            yield from self._readable(self._files.uri(file), lambda: self._files.read_rows(file, columns))
 
-    def _read(self, uri: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _readable(self, uri: str, read: Callable[[], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         try:
-            yield from read_rows(uri, columns)
+            yield from read()
         except (ArtifactError, TransientError) as exc:
             self.unreadable[uri] = str(exc)

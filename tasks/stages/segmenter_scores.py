@@ -104,24 +104,30 @@ def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
         BrokenArtifactError: the weights are missing or damaged. The message contains the URI of the artifact,
             because clipes rebuilds the artifact together with its weights.
     """
-    from clipes.tasks.storage.layout import weights_uri
+    from clipes.tasks.storage.parquet import read_footer
 
     worker = current_worker()
+    stated = read_footer(artifact_uri).metadata.get("weights", "")
     try:
-        return _loaded(weights_uri(artifact_uri), worker.slot.device, worker.slot.threads)
+        return _loaded(artifact_uri, stated, worker.slot.device, worker.slot.threads)
     except BrokenArtifactError as broken:
+        if broken.uri == artifact_uri:
+            raise
         raise BrokenArtifactError(artifact_uri, f"has unusable weights ({broken.uri} {broken.reason})") from broken
 
 
 @lru_cache(maxsize=1)
-def _loaded(uri: str, device: str, threads: int) -> "LoadedSegmenter":
-    """Load a segmenter onto the device of this process; cached, so that later shards reuse it."""
+def _loaded(artifact_uri: str, stated: str, device: str, threads: int) -> "LoadedSegmenter":
+    """Load the segmenter whose size and digest are `stated`; cached, so that later shards reuse it."""
     import torch
 
     from clipes.tasks.models.segmenter_file import load_segmenter
+    from clipes.tasks.storage.checksums.weights import check_weights
+    from clipes.tasks.storage.layout import weights_uri
 
     torch.set_num_threads(threads)
-    return load_segmenter(uri, device)
+    check_weights(artifact_uri, stated, whole=True)
+    return load_segmenter(weights_uri(artifact_uri), device)
 
 
 def _row(photo: Photo, ids: np.ndarray, palette: np.ndarray, num_classes: int) -> SegmenterScoresRow:

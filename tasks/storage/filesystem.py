@@ -148,7 +148,7 @@ def lacks_conditional_put(error: BaseException) -> bool:
 
 def is_storage_error(error: Exception) -> bool:
     """Return whether an error comes from a disk or a store, and not from the content of a file."""
-    from_package = type(error).__module__.partition(".")[0] in STORE_PACKAGES
+    from_package = type(error).__module__.partition(".")[0] not in ("builtins", "pyarrow")
     # pyarrow raises a plain OSError without an error number if a file has unexpected content.
     from_disk = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
     return from_package or from_disk

@@ -82,7 +82,7 @@ def artifact_of(uri: str) -> ArtifactPath | None:
 
 
 def location_in(store_uri: str, uri: str) -> str:
-    """Return the location of a file relative to its store. Unlike the URI, it is still right after the store moved."""
+    """Return the location of a file relative to its store. It stays valid when the store moves."""
     return uri.removeprefix(_join(store_uri, ""))
 
 

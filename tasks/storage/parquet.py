@@ -16,7 +16,14 @@ import pyarrow.parquet as pq
 
 from clipes.tasks.storage.checksums.blocks import Blocks, CheckedFile
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, check_seal, seal_file
-from clipes.tasks.storage.filesystem import filesystem, first_line, is_storage_error, translate_storage_errors
+from clipes.tasks.storage.filesystem import (
+    filesystem,
+    first_line,
+    is_storage_error,
+    translate_storage_errors,
+    translate_write_errors,
+)
+from clipes.tasks.storage.layout import ARTIFACT_SUFFIX, artifact_of
 from clipes_core.errors import BrokenArtifactError, ClipesError
 
 ROWS_AT_ONCE = 64  # rows per row group; limits a worker's memory, however large its shard is
@@ -59,7 +66,7 @@ class ParquetFileWriter:
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> None:
         self._uri, self._path = uri, path
         named = schema.with_metadata(_prefixed(metadata)) if metadata else schema
-        with translate_storage_errors(uri):
+        with translate_write_errors(uri):
             self._parquet = pq.ParquetWriter(path, named, compression="zstd", write_page_checksum=True)
 
     def write(self, table: pa.Table) -> None:
@@ -158,6 +165,12 @@ def read_footer(uri: str) -> Footer:
         return Footer(parquet.metadata.num_rows, metadata)
 
 
+def read_schema(uri: str) -> pa.Schema:
+    """Read the schema of a file. Raises the same errors as `open_parquet`."""
+    with open_parquet(uri) as parquet:
+        return parquet.schema_arrow
+
+
 def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read some columns of a file (by default, all).
 
@@ -228,10 +241,21 @@ def _opened(uri: str) -> Iterator[tuple[pq.ParquetFile, CheckedFile | None]]:
             check_seal(uri, content)
             footer = pq.read_metadata(io.BytesIO(MAGIC + content))
             blocks = blocks_of(footer)
+            _check_identity(uri, footer)
             if blocks is not None and blocks.length != start:
                 raise BrokenArtifactError(uri, "cannot be read (its size differs from the size in its footer)")
             checked = None if blocks is None else CheckedFile(uri, file, blocks)
             yield pq.ParquetFile(checked or file, metadata=footer, **CHECKED), checked
+
+
+def _check_identity(uri: str, footer: pq.FileMetaData) -> None:
+    """Raise BrokenArtifactError if an artifact carries the key of a different artifact."""
+    own, stated = artifact_of(uri), footer.metadata or {}
+    if own is None or f"{PREFIX}content_key".encode() not in stated:  # is_complete refuses artifacts without a key
+        return
+    found = [stated.get(f"{PREFIX}{name}".encode(), b"").decode() for name in ("stage", "stage_key", "content_key")]
+    if found != [own.stage, own.stage_key, own.file.partition("-")[2].removesuffix(ARTIFACT_SUFFIX)]:
+        raise BrokenArtifactError(uri, "carries the key of a different artifact")
 
 
 def _read_footer_bytes(uri: str, file: BinaryIO) -> tuple[int, bytes]:
@@ -276,7 +300,7 @@ def report_missing_as_broken(uri: str) -> Iterator[None]:
 def translate_parquet_errors(uri: str) -> Iterator[None]:
     """Translate any error about the content of a file into a BrokenArtifactError that names the file.
 
-    Errors of the disk and of the store are not translated.
+    Errors of the disk and of the store, and a lack of memory, are not translated.
 
     Raises:
         BrokenArtifactError: the content is not Parquet, or fails a checksum.
@@ -284,6 +308,6 @@ def translate_parquet_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        if isinstance(exc, ClipesError) or is_storage_error(exc):
+        if isinstance(exc, ClipesError | MemoryError | RuntimeError) or is_storage_error(exc):
             raise
         raise BrokenArtifactError(uri, f"cannot be read ({first_line(exc)})") from exc

@@ -8,13 +8,14 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from clipes.tasks.storage import parquet
-from clipes.tasks.storage.checksums.seals import BLANK_SEAL, check_seal, sealed
+from clipes.tasks.storage.checksums.seals import BLANK_SEAL, add_seal, check_seal
 from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
 from clipes.tasks.storage.layout import (
     ARTIFACT_SUFFIX,
     EVALUATION_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
+    REJECTS_FILE,
     RUN_JSON,
     STATUS_FILE,
     history_folder,
@@ -23,9 +24,10 @@ from clipes.tasks.storage.layout import (
     uri_in,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
-from clipes.tasks.storage.run_schemas import METRICS_SHAPE, RUN_SHAPE, STATUS_SCHEMA, check_shape
-from clipes_core.errors import ArtifactError
+from clipes.tasks.storage.run_schemas import METRICS_SHAPE, RUN_SHAPE, STATUS_SCHEMA, check_columns, check_shape
+from clipes_core.errors import ArtifactError, BrokenArtifactError
 
+FILES_OF_COMPLETED_RUNS = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)
 SEAL = "seal"  # name of the last entry of a JSON file
 
 
@@ -37,10 +39,6 @@ class RunFiles:
 
     Args:
         store_uri: fsspec URI of the store.
-        name: name of the run.
-
-    Attributes:
-        store_uri: URI of the store.
         name: name of the run.
     """
 
@@ -80,8 +78,9 @@ class RunFiles:
         """Read columns of a Parquet file (by default, all columns), and verify the checksums of the data that is read.
 
         Raises:
-            BrokenArtifactError: the file is missing, does not open, fails a checksum or lacks a column.
+            BrokenArtifactError: the file is missing, does not open, fails a checksum, or has no such columns.
         """
+        check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
         return parquet.read_table(self.uri(file), columns)
 
     def read_status(self) -> list[dict[str, Any]]:
@@ -91,6 +90,7 @@ class RunFiles:
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
+        check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
         return parquet.read_rows(self.uri(file), columns)
 
     def input_uris(self) -> Iterator[str]:
@@ -99,6 +99,16 @@ class RunFiles:
             if self.find(file) is not None:
                 table = self.read_table(file, ["uri", "truth_uri"])
                 yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
+
+    def check_complete(self) -> None:
+        """Check that a completed run has all of its files. Its run.json was written after the others.
+
+        Raises:
+            BrokenArtifactError: a file is missing.
+        """
+        for file in FILES_OF_COMPLETED_RUNS:
+            if self.find(file) is None:
+                raise BrokenArtifactError(self.uri(file), parquet.MISSING, "run again")
 
     def check(self, file: str) -> None:
         """Read a file completely to verify its checksums. Files that do not exist or have no checksums are skipped.
@@ -117,7 +127,7 @@ class RunFiles:
         """Write a sealed JSON file; raise ValueError if a value is nan or infinity."""
         text = json.dumps({**value, SEAL: BLANK_SEAL}, indent=2, ensure_ascii=False, allow_nan=False)
         data = f"{text}\n".encode(errors="backslashreplace")  # writes lone surrogates as JSON escapes them
-        self.write_bytes(file, sealed(data))
+        self.write_bytes(file, add_seal(data))
 
     def write_table(self, file: str, table: pa.Table) -> None:
         """Write a table as Parquet."""
@@ -127,7 +137,7 @@ class RunFiles:
 
     def write_html(self, file: str, page: str) -> None:
         """Write a sealed HTML file. The seal is a comment at its end."""
-        self.write_bytes(file, sealed(f"{page}<!-- {BLANK_SEAL} -->\n".encode(errors="backslashreplace")))
+        self.write_bytes(file, add_seal(f"{page}<!-- {BLANK_SEAL} -->\n".encode(errors="backslashreplace")))
 
     def write_bytes(self, file: str, data: bytes) -> None:
         """Write bytes to a file."""

@@ -1,5 +1,6 @@
 """The shape of run.json, metrics.json and status.parquet, with which clipes checks these files when it reads them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, NotRequired
 
@@ -7,11 +8,13 @@ import pyarrow as pa
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from clipes_core.errors import ArtifactError
+from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, REJECTS_FILE, STATUS_FILE
+from clipes_core.errors import ArtifactError, BrokenArtifactError
 
 
 def _iso_time(text: str) -> str:
-    datetime.fromisoformat(text)
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("the time has no time zone")
     return text
 
 
@@ -31,6 +34,35 @@ STATUS_SCHEMA = pa.schema(
         ("artifact", pa.string()),
     ]
 )
+
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("uri", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("fingerprint", pa.string()),
+        ("class_ids", pa.list_(pa.int16())),
+        ("shard", pa.int32()),
+        ("truth_uri", pa.string()),
+        ("truth_fingerprint", pa.string()),
+    ]
+)
+REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
+# Column by column; the files of earlier versions may lack columns.
+TABLE_SCHEMAS = {
+    MANIFEST_FILE: MANIFEST_SCHEMA,
+    EVALUATION_FILE: MANIFEST_SCHEMA,
+    STATUS_FILE: STATUS_SCHEMA,
+    REJECTS_FILE: REJECTS_SCHEMA,
+}
+
+
+class VersionsJson(TypedDict):
+    """The versions of clipes and of the packages that it uses."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    clipes: str
 
 
 class RunJson(TypedDict):
@@ -55,7 +87,7 @@ class RunJson(TypedDict):
     rejected: int
     evaluation_rejected: NotRequired[int]
     notes: NotRequired[list[str]]
-    versions: dict[str, str]
+    versions: VersionsJson
     config: dict[str, Any]
     vocabulary: NotRequired[dict[str, Any]]
     claim: NotRequired[int]
@@ -117,6 +149,7 @@ class StageJson(TypedDict):
     computed_shards: int
     failed_shards: int
     copied_rows: int
+    computed_rows: NotRequired[int]
     wall_seconds: float
     busy_seconds: float
 
@@ -136,6 +169,25 @@ class MetricsJson(TypedDict, total=False):
 
 RUN_SHAPE: TypeAdapter[Any] = TypeAdapter(RunJson)
 METRICS_SHAPE: TypeAdapter[Any] = TypeAdapter(MetricsJson)
+
+
+def check_columns(uri: str, file: str, schema: pa.Schema, columns: Sequence[str] | None) -> None:
+    """Check that the columns of a table in a run's folder have the expected types.
+
+    Args:
+        uri: URI of the file, for the error message.
+        file: name of the file.
+        schema: schema of the file.
+        columns: names of the columns to check; None for all.
+
+    Raises:
+        BrokenArtifactError: a column is missing or has another type.
+    """
+    for field in TABLE_SCHEMAS.get(file, ()):
+        if columns is not None and field.name not in columns:
+            continue
+        if field.name not in schema.names or schema.field(field.name).type != field.type:
+            raise BrokenArtifactError(uri, f"has no column {field.name} of type {field.type}", "run again")
 
 
 def check_shape(uri: str, value: Any, shape: TypeAdapter[Any]) -> None:

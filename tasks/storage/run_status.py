@@ -53,11 +53,13 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
+    if run["state"] == "completed":
+        files.check_complete()
     return RunStatus(
         run,
         [] if files.find(STATUS_FILE) is None else files.read_status(),
         files.read_metrics(),
-        0 if files.find(REJECTS_FILE) is None else files.read_table(REJECTS_FILE, ["image_id"]).num_rows,
+        0 if files.find(REJECTS_FILE) is None else files.read_table(REJECTS_FILE).num_rows,
         interrupted=run["state"] == "running" and not is_running(files, run),
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.process_watch import all_end_within, processes_of_home
+from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
 
 from clipes.tasks.stages.registry import STAGES
@@ -67,7 +68,7 @@ def test_gc_lists_unused_artifacts_and_deletes_them_only_with_yes(clipes):
             pass
     with store.writer(ArtifactKey("masks", "a" * 16, 0, "c" * 16), STAGES["masks"].schema, {}):
         pass
-    run = {"state": "failed", "host": "elsewhere", "stage_keys": {"cams": "a" * 16}}
+    run = {**RUN, "state": "failed", "host": "elsewhere", "stage_keys": {"cams": "a" * 16}}
     RunFiles(store.uri, "voc12").write_json("run.json", run)
 
     shown = clipes("gc", "--older-than", "0d")

@@ -230,7 +230,8 @@ def test_a_bad_list_or_config_is_reported_as_documented(clipes_in, tmp_path, row
 @pytest.mark.parametrize("row", rows(SERVERS))
 def test_an_unusable_server_is_reported_as_documented(tmp_path, row: TableRow):
     with serve(WebServer) as url:
-        (tmp_path / "run.yaml").write_text("name: some\ndataset: {root: .}\n")
+        (tmp_path / "run.yaml").write_text("name: some\ndataset: {root: ., split: ./all.txt}\n")
+        (tmp_path / "all.txt").write_text("a\n")
         clipes = ClipesHere(tmp_path, {"PREFECT_API_URL": SERVERS[row.group, row.given](url)})
         done = clipes("run", "run.yaml")
     row.check(Seen(exit_code=done.returncode, message=done.stderr))

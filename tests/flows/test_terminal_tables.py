@@ -16,6 +16,7 @@ from clipes.flows.terminal_tables import (
 )
 from clipes.tasks.commands.doctor import Finding
 from clipes.tasks.commands.garbage import GarbageCount
+from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.runs.dry_run import StagePlan
 from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking
@@ -52,7 +53,9 @@ TRAINING = {
 
 @pytest.fixture
 def console():
-    return Console(file=io.StringIO(), width=200, highlight=False)
+    console = TerminalConsole(io.StringIO())
+    console.width = 200
+    return console
 
 
 def lines(console):

@@ -189,4 +189,4 @@ def test_a_server_that_stops_answering_is_logged_once(server, monkeypatch, caplo
 
     assert alone() == "done"
     (message,) = [text for text in caplog.messages if "does not show" in text]
-    assert message.startswith("the Prefect UI does not show the progress: ConnectError")
+    assert message.startswith("the Prefect UI does not show the progress: the Prefect server at ")

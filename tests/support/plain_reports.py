@@ -1,6 +1,7 @@
 """Facts of runs for tests of the report, from files and artifacts with known numbers."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def plain_facts(
         photos: photos of the data set.
         evaluation: photos that the segmenter is scored on.
         rejects: photos without a result.
-        metrics: content of metrics.json; by default it is not written.
+        metrics: content of metrics.json; by default, the facts have none.
         settings: sections of the config.
         run: entries of run.json that differ.
     """
@@ -60,9 +61,8 @@ def plain_facts(
     files.write_table(EVALUATION_FILE, manifest_table({0: evaluation}))
     files.write_table(REJECTS_FILE, rejects_table(rejects))
     files.write_table(STATUS_FILE, status_table(ledger_of(*records), files.store_uri))
-    if metrics is not None:
-        files.write_json(METRICS_FILE, metrics)
-    status = read_run(str(folder), "plain")
+    files.write_json(METRICS_FILE, metrics or {})
+    status = replace(read_run(str(folder), "plain"), metrics=metrics)
     return gather(status, RunArtifacts(files, status.shards))
 
 

@@ -11,9 +11,12 @@ from support.run_contents import RUN
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.segmenter_file import save_segmenter
-from clipes.tasks.storage.layout import weights_uri
+from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.checksums.weights import describe_weights
+from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
 from clipes_core.config.run import RunConfig
 
 
@@ -58,14 +61,20 @@ def save_run(config: RunConfig, model: BaseSegmentor | None) -> str:
         config: config of the run.
         model: trained network with the config `small_config()`; None for a run whose segmenter is not trained yet.
     """
-    files = RunFiles(config.store, config.name)
-    uri = f"{config.store}/artifacts/segmenter/{'a' * 16}/000-{'b' * 16}.parquet"
+    files, store = RunFiles(config.store, config.name), ArtifactStore(config.store)
+    key = ArtifactKey("segmenter", "a" * 16, 0, "b" * 16)
+    uri = store.artifact_uri(key)
     if model is not None:
         vocabulary = load_vocabulary(config.dataset.classes)
         names = [entry.name for entry in vocabulary.classes]
         save_segmenter(weights_uri(uri), small_config(), model.state_dict(), names, vocabulary.palette)
+        with store.writer(key, SEGMENTER.schema, {"weights": describe_weights(uri)}):
+            pass
     run = {**RUN, "name": config.name, "state": "completed", "config": config.model_dump(mode="json")}
     files.write_json("run.json", run)
+    files.write_json("metrics.json", {"stages": {}})
+    files.write_table("manifest.parquet", MANIFEST_SCHEMA.empty_table())
+    files.write_table("rejects.parquet", REJECTS_SCHEMA.empty_table())
     shards = [{"stage": "masks", "artifact": "x"}, {"stage": "segmenter", "artifact": uri if model else None}]
     files.write_table("status.parquet", pa.Table.from_pylist(shards, schema=STATUS_SCHEMA))
     return weights_uri(uri)

@@ -17,7 +17,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import location_in
-from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
 
 REPORTED_PACKAGES = (
     "clipes",
@@ -32,19 +32,6 @@ REPORTED_PACKAGES = (
     "onedl-mmcv",
     "onedl-mmsegmentation",
 )
-MANIFEST_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("uri", pa.string()),
-        ("size_bytes", pa.int64()),
-        ("fingerprint", pa.string()),
-        ("class_ids", pa.list_(pa.int16())),
-        ("shard", pa.int32()),
-        ("truth_uri", pa.string()),
-        ("truth_fingerprint", pa.string()),
-    ]
-)
-REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
 
 
 def run_json(run: PreparedRun) -> dict[str, Any]:

@@ -17,7 +17,7 @@ CHECKED_AT_ONCE = 16 * BLOCK  # [bytes]
 
 @dataclass(frozen=True)
 class Blocks:
-    """The checksums of consecutive blocks of BLOCK bytes, which cover the start of a file. The last block may be short.
+    """The checksums of the blocks of BLOCK bytes from the start of a file. The last block may be shorter.
 
     Attributes:
         length: number of bytes that the blocks cover.
@@ -44,7 +44,7 @@ class Blocks:
         length, digests = text.split(" ")
         blocks = cls(int(length), base64.b64decode(digests, validate=True))
         if len(blocks.digests) != DIGEST * -(-blocks.length // BLOCK):
-            raise ValueError(f"{len(blocks.digests)} bytes of checksums do not fit to {length} bytes")
+            raise ValueError(f"{len(blocks.digests)} bytes of checksums do not match {length} bytes")
         return blocks
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Seals: a sealed file contains the SHA-256 of its own bytes, so clipes notices if any of them changes.
 
 A seal is the text `clipes-sha256:` and 64 hexadecimal digits. While the SHA-256 is computed, the digits count as zeros.
-A file contains its seal where its format permits free text, so other programs can read the file as usual.
+The seal is in a part of the file that may contain any text, such as a comment, so other programs can read the file.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ FAILS_CHECKSUM = "cannot be read (it fails its checksum)"
 BLANK_SEAL = f"{MARK.decode()}{'0' * DIGITS}"  # write this text to a file, then seal the file
 
 
-def sealed(content: bytes) -> bytes:
+def add_seal(content: bytes) -> bytes:
     """Return content with its blank seal filled in.
 
     Args:
@@ -34,7 +34,7 @@ def seal_file(path: Path, start: int = 0) -> None:
 
     Args:
         path: path of the file.
-        start: position of the first byte that the seal covers.
+        start: position of the first byte that the seal covers; other checksums cover the bytes before it.
 
     Raises:
         ValueError: the file has no seal.
@@ -44,7 +44,24 @@ def seal_file(path: Path, start: int = 0) -> None:
         content[digits : digits + DIGITS] = _digest(content, digits, start)
 
 
-def check_seal(uri: str, content: bytes) -> bool:
+def check_sealed_file(path: Path, uri: str = "") -> bool:
+    """Check the seal of a local file, however large the file is. It must not be empty.
+
+    Args:
+        path: path of the file.
+        uri: URI of the file for the error message, if the file is a copy.
+
+    Returns:
+        Whether the file has a seal, as `check_seal` does.
+
+    Raises:
+        BrokenArtifactError: the content has changed since it was sealed.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return check_seal(uri or str(path), content)
+
+
+def check_seal(uri: str, content: bytes | mmap.mmap) -> bool:
     """Check the seal of a file.
 
     Args:
@@ -75,7 +92,7 @@ def _digits_start(content: bytes | mmap.mmap) -> int:
 
 
 def _digest(content: bytes | mmap.mmap, digits: int, start: int = 0) -> bytes:
-    """Return the digits of the seal at a position, which covers the content from `start` on."""
+    """Return the digits of a seal that covers the content from `start` on, and whose digits are at `digits`."""
     with memoryview(content) as view, view[start:digits] as before, view[digits + DIGITS :] as after:
         digest = hashlib.sha256(before)
         digest.update(b"0" * DIGITS)

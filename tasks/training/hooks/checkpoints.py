@@ -21,6 +21,7 @@ from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
+from clipes_core.errors import BrokenArtifactError
 
 NAME = re.compile(r"(\d{8})\.pt")
 BEST = "best.pt"
@@ -80,12 +81,14 @@ class CheckpointFolder:
             try:
                 check_seal(uri, data)
                 return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            except MemoryError:
+                raise
             except Exception as exc:  # for a damaged file, torch may raise anything
                 logger.warning(
                     "%s is damaged (%s): clipes tries the next older checkpoint; if no older checkpoint exists, the "
                     "training starts from iteration 0",
                     uri,
-                    first_line(exc),
+                    exc.reason if isinstance(exc, BrokenArtifactError) else first_line(exc),
                 )
         return None
 

@@ -29,7 +29,9 @@ def _write(folder: Path, files: Files, photos: tuple[str, ...]) -> None:
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def case(kind: str, image_id: str, files: Files, photos: tuple[str, ...] = ("a.jpg",)) -> Callable[[Path], Seen]:
+def case(
+    kind: str, image_id: str, files: Files, photos: tuple[str, ...] = ("a.jpg",), **settings: Any
+) -> Callable[[Path], Seen]:
     """Return a function that writes a data set, and returns what happens to one of its photos.
 
     Args:
@@ -37,17 +39,18 @@ def case(kind: str, image_id: str, files: Files, photos: tuple[str, ...] = ("a.j
         image_id: id of the photo.
         files: name -> content of each file apart from the photos. The first file is the split.
         photos: names of the photos.
+        settings: other settings of the data set.
     """
 
     def seen(folder: Path) -> Seen:
         _write(folder, files, photos)
-        return seen_by_readers(_config(kind, folder, files), image_id)
+        return seen_by_readers(_config(kind, folder, files, **settings), image_id)
 
     return seen
 
 
-def _config(kind: str, folder: Path, files: Files) -> DatasetConfig:
-    return DatasetConfig(format=kind, root=str(folder), split=str(folder / next(iter(files))))
+def _config(kind: str, folder: Path, files: Files, **settings: Any) -> DatasetConfig:
+    return DatasetConfig(format=kind, root=str(folder), split=str(folder / next(iter(files))), **settings)
 
 
 def voc(content: str | bytes, name: str = "JPEGImages/a.jpg") -> Callable[[Path], Seen]:
@@ -96,7 +99,8 @@ def unreachable(folder: Path) -> Seen:
     """List a photo at a host that does not answer."""
     (port,) = free_ports(1)
     image_id = f"127.0.0.1:{port}/b"
-    return csv("a.jpg,dog", f"http://{image_id}.jpg,dog", image_id=image_id)(folder)
+    files = {"list.csv": f"image,labels\na.jpg,dog\nhttp://{image_id}.jpg,dog\n"}
+    return case("list", image_id, files, reach=("http://",))(folder)
 
 
 DOG = annotation("dog").decode()

@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -173,7 +174,15 @@ def test_a_missing_segmenter_is_reported(tmp_path, photo, model):
     config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}})
     path = save_run(config, model)
     fsspec.filesystem("file").rm(path)
-    with pytest.raises(BrokenArtifactError, match="is missing: run again; clipes will rebuild it"):
+    with pytest.raises(BrokenArtifactError, match="has no weights file of the expected size next to it"):
+        list(predict(config.store, "r", PredictionRequest((str(photo("a.jpg")),), str(tmp_path / "out"))))
+
+
+def test_another_network_of_the_same_size_is_never_used(tmp_path, photo, model):
+    config = parse_config({"name": "r", "store": str(tmp_path / "store"), "dataset": {"root": "x"}})
+    other = Path(save_run(config.model_copy(update={"store": str(tmp_path / "other")}), built(small_config(), seed=7)))
+    Path(save_run(config, model)).write_bytes(other.read_bytes())
+    with pytest.raises(BrokenArtifactError, match="has a damaged weights file next to it"):
         list(predict(config.store, "r", PredictionRequest((str(photo("a.jpg")),), str(tmp_path / "out"))))
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.damage import flip
 
 from clipes.tasks.models.state_dicts import read_state_dict
+from clipes.tasks.training.hooks.checkpoints import CheckpointFolder
 from clipes_core.errors import WeightsError
 
 
@@ -172,3 +174,23 @@ def test_checkpoints_without_weights_are_errors(tmp_path, content, found):
     torch.save(content, tmp_path / "clip.pt")
     with pytest.raises(WeightsError, match=rf"clip\.pt: expected a state dict, .*found {found}; save"):
         read_state_dict(tmp_path / "clip.pt")
+
+
+@pytest.mark.parametrize("name", ["best.pt", "00000020.pt"])
+def test_a_checkpoint_of_clipes_with_a_flipped_bit_is_damaged(tmp_path, name):
+    weights = {"layer.weight": torch.arange(64.0).reshape(8, 8)}
+    folder = CheckpointFolder(str(tmp_path), 2)
+    folder.write(20, weights)
+    folder.write_best({"state_dict": weights})
+    content = (tmp_path / name).read_bytes()
+    for position in range(0, len(content), 41):
+        flip(tmp_path / name, position, bit=position % 8)
+        try:
+            found = read_state_dict(tmp_path / name).tensors
+        except WeightsError:
+            continue
+        finally:
+            (tmp_path / name).write_bytes(content)
+        assert {key: tensor.tolist() for key, tensor in found.items()} == {
+            "layer.weight": weights["layer.weight"].tolist()
+        }

@@ -20,7 +20,9 @@ from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.runs.pooled_scores import pooled_segmenter_scores
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.storage.checksums.weights import describe_weights
 from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
@@ -51,11 +53,14 @@ def job(tiny, model):
 
     def job(head="FCNHead", imports=(), **sections):
         run = prepare_run(tiny.config(**sections), "masks")
-        uri = f"{tiny.folder}/store/artifacts/segmenter/{'b' * 16}/000-{'c' * 16}.parquet"
+        segmenter_key = ArtifactKey("segmenter", "b" * 16, 0, "c" * 16)
+        uri = run.store.artifact_uri(segmenter_key)
         names = [entry.name for entry in run.inputs.vocabulary.classes]
         config, tensors = small_config(CLASSES), model.state_dict()
         config["decode_head"]["type"] = head
         save_segmenter(weights_uri(uri), config, tensors, names, run.inputs.vocabulary.palette)
+        with run.store.writer(segmenter_key, SEGMENTER.schema, {"weights": describe_weights(uri)}):
+            pass
         key = ArtifactKey("segmenter_scores", "a" * 16, 0, "c" * 16)
         digests = {photo.image_id: photo.fingerprint for photo in run.inputs.shards[0]}
         photos = run.inputs.shards[0]
@@ -167,7 +172,7 @@ def test_broken_weights_are_reported_as_a_broken_artifact(tiny, job, pool, damag
     else:
         flip(weights, -1000)
 
-    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet has unusable weights \(") as caught:
+    with pytest.raises(BrokenArtifactError, match=r"000-c+\.parquet has (no|a damaged) weights file") as caught:
         call(pool, rows_of_job, of_all, timeout_s=120)
     assert caught.value.uri == uri
 

@@ -15,7 +15,7 @@ from support.damage import flip, flip_in_page
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.parquet import ROWS_AT_ONCE
-from clipes_core.errors import ArtifactError, StorageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
 KEY = ArtifactKey("masks", "5" * 16, 7, "c" * 16)
 SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
@@ -354,3 +354,12 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
         store.is_complete(KEY, 3)
     with pytest.raises(StorageError, match="5" * 16 + told):
         store.shard_artifacts("masks", "5" * 16, 7)
+
+
+def test_a_copy_of_another_artifact_is_never_read(local):
+    uri, other = write(local), ArtifactKey("masks", "5" * 16, 8, "d" * 16)
+    write(local, other)
+    path_of(local).write_bytes(path_of(local, other).read_bytes())
+    for read in (local.read, local.footer, local.check_whole, lambda uri: list(local.read_rows(uri))):
+        with pytest.raises(BrokenArtifactError, match="carries the key of a different artifact"):
+            read(uri)

@@ -43,11 +43,11 @@ def test_written_files_can_be_read(files):
 
     files.write_json("run.json", value)
     files.write_json("metrics.json", metrics)
-    files.write_table("status.parquet", table)
+    files.write_table("prompts.parquet", table)
 
     assert (files.read_run(), files.read_metrics()) == (value, metrics)
-    assert files.read_table("status.parquet").to_pydict() == table.to_pydict()
-    assert names(files) == ["metrics.json", "run.json", "status.parquet"]
+    assert files.read_table("prompts.parquet").to_pydict() == table.to_pydict()
+    assert names(files) == ["metrics.json", "prompts.parquet", "run.json"]
     assert list_runs(files.store_uri) == ["my run"]
 
 
@@ -123,6 +123,8 @@ def test_a_flipped_bit_in_any_byte_is_found_or_harmless(files, file):
         {"config": []},
         {"stage_keys": {"masks": 1}},
         {"versions": "1.0"},
+        {"versions": {}},
+        {"started": "2026-01-01"},
     ],
     ids=str,
 )

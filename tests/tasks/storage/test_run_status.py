@@ -4,13 +4,14 @@ import sys
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 from support.small_runs import run_files
 
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
-from clipes_core.errors import RunBusyError, UsageError
+from clipes_core.errors import BrokenArtifactError, RunBusyError, UsageError
 
 
 def folder_of(run):
@@ -111,3 +112,26 @@ def test_an_unknown_run_is_an_error_that_lists_the_existing_ones(prepared):
     start_run(prepared(), 1)
     with pytest.raises(UsageError, match=r"existing runs: tiny\."):
         read_run(store, "huge")
+
+
+@pytest.mark.parametrize("file", ["manifest.parquet", "status.parquet", "rejects.parquet", "metrics.json"])
+def test_a_completed_run_without_one_of_its_files_is_broken(prepared, file):
+    run = prepared()
+    with record_run(run):
+        pass
+    (folder_of(run) / file).unlink()
+    with pytest.raises(BrokenArtifactError, match=rf"{file} is missing: run again"):
+        read_run(run.config.store, "tiny")
+
+
+@pytest.mark.parametrize("column", ["stage", "artifact", "images"])
+def test_a_status_with_columns_of_another_type_is_broken(prepared, column):
+    run = prepared()
+    with record_run(run):
+        pass
+    status = run_files(run).read_table("status.parquet")
+    place = status.schema.names.index(column)
+    changed = status.set_column(place, column, pa.array([[1]] * status.num_rows))
+    run_files(run).write_table("status.parquet", changed)
+    with pytest.raises(BrokenArtifactError, match=rf"status.parquet has no column {column} of type \w+: run again"):
+        read_run(run.config.store, "tiny")
