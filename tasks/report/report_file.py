@@ -34,7 +34,7 @@ def write_report(store_uri: str, name: str) -> str:
     files = RunFiles(store_uri, name)
     facts = _gather(files)
     content = page(facts)
-    _keep_better_page(files, facts.artifacts.unreadable)
+    _check_not_worse(files, facts.artifacts.unreadable)
     return _write(files, content)
 
 
@@ -63,13 +63,13 @@ def _gather(files: RunFiles) -> RunFacts:
     return gather(status, RunArtifacts(files, status.shards))
 
 
-def _keep_better_page(files: RunFiles, unreadable: Mapping[str, str]) -> None:
+def _check_not_worse(files: RunFiles, unreadable: Mapping[str, str]) -> None:
     """Raise ArtifactError if the run has a page already, and a new page would lack the content of unreadable files."""
     if unreadable and files.find(REPORT_FILE) is not None:
         first = next(iter(unreadable.values()))
         raise ArtifactError(
             f"{files.uri(REPORT_FILE)} was not replaced, because a new report would lack the content of "
-            f"{len(unreadable)} files; the first is {first}"
+            f"{len(unreadable)} files, the first of which is {first}. Run again, or delete this report to replace it"
         )
 
 

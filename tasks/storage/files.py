@@ -159,6 +159,20 @@ def remove(uri: str) -> None:
         fs.rm_file(path)
 
 
+def remove_folder(uri: str) -> None:
+    """Remove a folder with its files if it exists, and its parent folder if this is then empty.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    with suppress(FileNotFoundError), translate_storage_errors(uri):
+        fs, path = filesystem(uri)
+        fs.rm(path, recursive=True)
+        if is_local(fs) and not any(Path(path).parent.iterdir()):
+            Path(path).parent.rmdir()
+
+
 def move(uri: str, target_uri: str) -> None:
     """Move a file within one store; missing local folders are created.
 

@@ -91,6 +91,7 @@ class RunJson(TypedDict):
     config: dict[str, Any]
     vocabulary: NotRequired[dict[str, Any]]
     claim: NotRequired[int]
+    previous: NotRequired[str | None]
 
 
 class ScoresJson(TypedDict):

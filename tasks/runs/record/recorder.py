@@ -18,6 +18,7 @@ from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_
 from clipes.tasks.runs.record.start import claimed_run_name, start_run, wait_for_gc
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim
+from clipes.tasks.storage.files import remove_folder
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles
@@ -120,8 +121,15 @@ class RunRecord:
         return metrics
 
     def _write_outcome(self, state: State, error: str | None) -> None:
-        end = {"state": state, "finished": time_now(), "error": error}
-        self._files.write_json(RUN_JSON, {**_run_json(self._files, self._run), **end})
+        begun = _run_json(self._files, self._run)
+        previous = begun.pop("previous", None)
+        kept = {"previous": previous} if state != "completed" else {}
+        end = {"state": state, "finished": time_now(), "error": error, **kept}
+        self._files.write_json(RUN_JSON, {**begun, **end})
+        if previous is not None and state == "completed":
+            remove_folder(self._files.uri(previous))
+        elif previous is not None:
+            logger.info("the files of the last completed run are in %s", self._files.uri(previous))
 
     def _manifest_record(self) -> ShardRecord:
         run = self._run

@@ -93,7 +93,7 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
     files = RunFiles(run.store.uri, run.config.name)
     if run.reuse.verify:
         _report_damage(files)
-    changed: tuple[str, ...] = ()
+    changed, previous = tuple[str, ...](), None
     try:
         last = files.read_run()
     except ArtifactError as exc:
@@ -102,12 +102,23 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
         if last is not None:
             _check_not_running(files, last)
             changed = _archive_if_changed(run, files, last)
-    files.write_json(RUN_JSON, {**run_json(run), "claim": claim})  # first, so that no stated end lacks its other files
+            previous = None if changed else _keep_result(files, last)
+    begun = {**run_json(run), "claim": claim, "previous": previous}
+    files.write_json(RUN_JSON, begun)  # first, so that no stated end lacks its other files
     files.remove(FILES_OF_SOME_RUNS)
     files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     if run.inputs.evaluation:
         files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation))
     return changed
+
+
+def _keep_result(files: RunFiles, last: Mapping[str, Any]) -> str | None:
+    """Keep the files of the last run with the same settings in the history until the new run has completed.
+
+    Returns:
+        The folder with the files of the last completed run; None if there is none.
+    """
+    return files.archive(last["started"], FILES) if last["state"] == "completed" else last.get("previous")
 
 
 def _report_damage(files: RunFiles) -> None:

@@ -278,7 +278,7 @@ def test_a_report_never_replaces_a_better_one(tiny, reported, lost):
     for path in tiny.folder.glob(lost):
         path.unlink()
 
-    with pytest.raises(ArtifactError, match=r"report\.html was not replaced, because .* the first is .+"):
+    with pytest.raises(ArtifactError, match=r"report\.html was not replaced, because .* the first of which is .+"):
         write_report(run.config.store, "tiny")
     assert page.read_bytes() == better
 

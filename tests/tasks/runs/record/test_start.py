@@ -14,7 +14,7 @@ from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.errors import StorageError
+from clipes_core.errors import StageError, StorageError
 
 
 def folder_of(run):
@@ -110,6 +110,23 @@ def test_verify_reports_each_damaged_file_of_the_last_run(prepared, caplog):
     assert sorted(caplog.messages) == [
         f"{run_files(run).uri(name)} cannot be read (it fails its checksum): clipes rewrites it" for name in damaged
     ]
+
+
+def test_a_failed_rerun_keeps_the_files_of_the_completed_run_in_the_history(prepared, caplog):
+    run = prepared()
+    with record_run(run):
+        run_files(run).write_html("report.html", "<p>good</p>")
+    files = {path.name: path.read_bytes() for path in folder_of(run).iterdir()}
+    for _ in range(2):  # the second failure does not lose them either
+        with caplog.at_level("INFO"), pytest.raises(StageError), record_run(run):
+            raise StageError("too many photos failed")
+
+    (history,) = (folder_of(run) / "history").iterdir()
+    assert {path.name: path.read_bytes() for path in history.iterdir()} == files
+    assert f"the files of the last completed run are in {history}" in caplog.text
+    with record_run(run):
+        pass
+    assert not (folder_of(run) / "history").exists()
 
 
 def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
