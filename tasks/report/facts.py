@@ -13,12 +13,13 @@ from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
-from clipes_core.errors import UsageError
+from clipes_core.errors import ArtifactError, UsageError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
@@ -80,9 +81,14 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
     """Gather the facts of a run from its tables and artifacts, a few rows at a time.
 
     Raises:
-        UsageError: an earlier version of clipes wrote the run.
+        UsageError: an earlier version of clipes wrote the run, or its config is invalid.
+        ArtifactError: run.json names a stage that does not exist.
     """
     run = status.run
+    if run["until"] not in all_names():
+        raise ArtifactError(
+            f"run.json of {run['name']} names the stage {run['until']!r}, which does not exist: run again"
+        )
     if "vocabulary" not in run:
         raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import pyarrow as pa
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
@@ -10,12 +10,18 @@ from typing_extensions import TypedDict
 
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, REJECTS_FILE, STATUS_FILE
 from clipes_core.errors import ArtifactError, BrokenArtifactError
+from clipes_core.vocabulary import Vocabulary
 
 
 def _iso_time(text: str) -> str:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("the time has no time zone")
     return text
+
+
+def _vocabulary(value: dict[str, Any]) -> dict[str, Any]:
+    Vocabulary.model_validate(value)
+    return value
 
 
 Time = Annotated[str, AfterValidator(_iso_time)]  # ISO 8601
@@ -70,7 +76,7 @@ class RunJson(TypedDict):
 
     __pydantic_config__ = STRICT  # type: ignore[misc]
     name: str
-    state: str
+    state: Literal["running", "completed", "failed", "cancelled"]
     started: Time
     finished: Time | None
     error: str | None
@@ -89,7 +95,7 @@ class RunJson(TypedDict):
     notes: NotRequired[list[str]]
     versions: VersionsJson
     config: dict[str, Any]
-    vocabulary: NotRequired[dict[str, Any]]
+    vocabulary: NotRequired[Annotated[dict[str, Any], AfterValidator(_vocabulary)]]
     claim: NotRequired[int]
     previous: NotRequired[str | None]
 

@@ -2,6 +2,7 @@ import json
 import logging
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import ArtifactError, RunBusyError, StageError, UsageError
+from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StageError, UsageError
 
 
 def truth_of(tiny, name, ids):
@@ -336,6 +337,22 @@ def test_a_run_of_an_earlier_version_is_refused(tiny):
     run_files(run).write_json("run.json", begun)
     with pytest.raises(UsageError, match=r"^run tiny was written by an earlier version of clipes: run it again"):
         write_report(run.config.store, "tiny")
+
+
+HOSTILE = (None, True, 1.5, -1, 10**400, "", "x", "2026-01-01", [], [[]], {}, {"x": 1})
+
+
+def test_a_run_json_of_any_shape_gives_a_report_or_an_error_of_clipes(tiny):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+    with report_run(run):
+        pass
+    good = run_files(run).read_run()
+    for name in good:
+        for value in HOSTILE:
+            run_files(run).write_json("run.json", {**good, name: value})
+            with suppress(ClipesError):  # any other error fails the test
+                write_report(run.config.store, "tiny")
 
 
 def test_a_run_has_a_report_however_it_ends(tiny, caplog):
