@@ -8,7 +8,6 @@ import json
 import logging
 import random
 import struct
-import subprocess
 import sys
 import warnings
 import zlib
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
+from support.own_process import run_module
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photo
 from clipes.tasks.inputs.truth import load_ids
@@ -36,8 +36,7 @@ PNG_HEADER = b"\x89PNG\r\n\x1a\n"
 
 def fuzz(seed: int, count: int, folder: Path) -> dict:
     """Decode damaged files in a process of its own, and return the outcomes and what went wrong."""
-    command = [sys.executable, "-m", __spec__.name, str(seed), str(count), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_module(__spec__.name, seed, count, folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

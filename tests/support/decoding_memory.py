@@ -3,10 +3,10 @@
 Usage: python -m support.decoding_memory MEMORY_MIB EXIF PATH ...
 """
 
-import subprocess
 import sys
 
 from PIL import Image
+from support.own_process import run_module
 
 from clipes.tasks.inputs.photos import Photo, load_photos
 from clipes.tasks.machine.row_counters import Counters
@@ -16,9 +16,8 @@ from clipes_core.config.dataset import DatasetConfig
 
 def peak_mib(paths, memory_mib: int, exif: str = "ignore") -> int:
     """Return the peak memory of a process that loads photos, minus its memory before the first photo [MiB]."""
-    command = [sys.executable, "-m", __spec__.name, str(memory_mib), exif, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    done = run_module(__spec__.name, memory_mib, exif, *paths)
+    assert (done.returncode, done.stderr) == (0, "")
     return int(done.stdout)
 
 
