@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 
 INTERRUPTED = 130  # exit code of an interrupted command
+REPEAT_SECONDS = 0.05  # longer than Python takes to leave `sys.unraisablehook`
 SAME_SIGNAL_SECONDS = 1.0  # `uv run`, for example, repeats a signal that the terminal has already sent
 STDERR = 2
 
@@ -35,10 +37,25 @@ class InterruptOnce:
         if time.monotonic() - self._first > SAME_SIGNAL_SECONDS:
             _end_at_once()
 
+    def repeat_if_ignored(self, ignored: "sys.UnraisableHookArgs") -> None:
+        """Send the signal again if Python ignores the KeyboardInterrupt; `sys.unraisablehook` for other exceptions.
+
+        Python ignores an exception that is raised in `__del__` or in a callback of the garbage collector. A signal that
+        arrives there would be lost, and the command would run to its end.
+        """
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            sys.__unraisablehook__(ignored)
+            return
+        self._first = None
+        main = threading.main_thread().ident
+        if main is not None:
+            threading.Timer(REPEAT_SECONDS, signal.pthread_kill, (main, signal.SIGTERM)).start()
+
 
 def handle_signals() -> None:
     """Let the first SIGINT or SIGTERM raise KeyboardInterrupt, and let a later one end the process at once."""
     handler = InterruptOnce()
+    sys.unraisablehook = handler.repeat_if_ignored
     signal.signal(signal.SIGTERM, handler)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else keep it ignored, as in a background job
         signal.signal(signal.SIGINT, handler)

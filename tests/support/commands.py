@@ -112,12 +112,14 @@ def _exit_code() -> int:
 
 @contextlib.contextmanager
 def _restored_handlers() -> Iterator[None]:
-    """Restore the handlers of logging and signals at the end of the block."""
+    """Restore the handlers of logging, signals and ignored exceptions at the end of the block."""
     logger = logging.getLogger(LOGGER)
     handlers, before = list(logger.handlers), {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    unraisable = sys.unraisablehook
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         logger.handlers[:] = handlers
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -88,3 +90,28 @@ def test_sigint_is_delivered_after_the_block():
         interrupted_in_the_block()
     assert reached == ["the end of the block"]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+SIGNAL_IN_FINALIZER = """
+import signal, threading
+from clipes.tasks.machine.interruption import handle_signals
+
+class Held:
+    def __del__(self):
+        signal.raise_signal({number})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+handle_signals()
+try:
+    Held()
+    threading.Event().wait(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_a_finalizer_still_interrupts(number):
+    program = [sys.executable, "-c", SIGNAL_IN_FINALIZER.format(number=int(number))]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
