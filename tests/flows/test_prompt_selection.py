@@ -231,8 +231,8 @@ def test_invalid_templates_exit_with_2_before_a_photo_is_encoded(
 @pytest.mark.parametrize(
     ("command", "labels", "arguments", "message"),
     [
-        ("prompts", "", (), "none of the 1 photos has labels"),
-        ("run", "", ("--set", "prompts.template=auto"), "none of the 1 photos has labels"),
+        ("prompts", "", (), "none of the 1 photos has a label"),
+        ("run", "", ("--set", "prompts.template=auto"), "none of the 1 photos has a label"),
         ("prompts", "bird", ("--with-miou",), "--with-miou: no photo with labels has a true mask"),
     ],
 )
