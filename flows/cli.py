@@ -1,15 +1,12 @@
 """The command line: clipes run, prompts, status, report, export, predict, gc, doctor."""
 
 import os
-import shlex
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from clipes.flows.exit_codes import FAILED, err, exit_codes, explain_resume
 from clipes.flows.options import (
     DEFAULT_STORE,
     Config,
@@ -25,17 +22,12 @@ from clipes.flows.options import (
 )
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
 from clipes.tasks.machine.interruption import (
-    INTERRUPTED,
-    end_without_exit_handlers,
     handle_signals,
-    interruption_behind,
-    interruption_first,
 )
 from clipes.tasks.machine.log import show_log
-from clipes.tasks.machine.prefect_server import load_prefect, translate_prefect_errors
+from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.terminal import TerminalConsole, prepare_streams
-from clipes_core.config.uri import without_secrets
-from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
+from clipes_core.errors import UsageError
 
 # Prefect reads these variables when it is imported. The user's environment takes precedence.
 for _name, _value in {
@@ -45,7 +37,6 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-FAILED, BAD_USAGE = 1, 2  # exit codes
 
 app = typer.Typer(
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
@@ -54,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = TerminalConsole(soft_wrap=True)
-err = TerminalConsole(stderr=True, soft_wrap=True)
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
 
@@ -97,7 +87,7 @@ def run(
         from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
-        print_plan(out, plans, verify)
+        print_plan(out, plans, verify, prepared.rejects)
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
@@ -110,7 +100,7 @@ def run(
         from clipes.flows.terminal_tables import print_summary
 
         flow = keep_sigterm_handler(pipeline)
-        with _explain_resume():
+        with explain_resume():
             summary = server.record(lambda resumes: flow(loaded, until, fresh and not resumes, verify, retry_errors))
     print_summary(out, summary, verify)
 
@@ -170,7 +160,7 @@ def prompts(
         from clipes.flows.terminal_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
-        with _explain_resume():
+        with explain_resume():
             selection = server.record(
                 lambda resumes: flow(
                     loaded, candidates, scored, miou_photos, fresh and not resumes, verify, retry_errors
@@ -307,52 +297,9 @@ def main() -> None:
     """Run the clipes command, turning errors into messages and exit codes."""
     prepare_streams()
     show_log()
-    with _exit_codes():
+    with exit_codes():
         handle_signals()
         app()
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Turn errors in the block into messages and exit codes."""
-    try:
-        with interruption_first(), translate_prefect_errors():
-            yield
-    except UsageError as exc:
-        _end(BAD_USAGE, str(exc))
-    except ServerLostError as exc:
-        _report(str(exc))
-        end_without_exit_handlers(FAILED)  # Prefect's handlers would try for hours to send what the run has recorded
-    except ClipesError as exc:
-        _end(FAILED, str(exc))
-    except OSError as exc:
-        _end(FAILED, f"{type(exc).__name__}: {exc}")
-    except BaseException as exc:
-        if interruption_behind(exc) is None:
-            raise
-        again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
-        _end(INTERRUPTED, f"interrupted; finished work is kept: run the same command {again} to resume")
-
-
-@contextmanager
-def _explain_resume() -> Iterator[None]:
-    """If the block raises a StageError, extend its message with the command that resumes the run."""
-    try:
-        yield
-    except StageError as exc:
-        again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # --fresh would discard the work again
-        hint = f"Finished work is kept. To resume: {shlex.join(['clipes', *again])}"
-        raise type(exc)(f"{exc}\n{hint}") from exc
-
-
-def _end(code: int, message: str) -> None:
-    _report(message)
-    sys.exit(code)
-
-
-def _report(message: str) -> None:
-    for line in without_secrets(message).splitlines():
-        err.print(f"clipes: {line}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
 
 
 def wait_for_retry(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Wait until a crashed flow run of a deployment has ended: at once if it is not retried, else after its retry.
+    """Wait until the retry of a crashed flow run of a deployment has ended. Return at once if there is no retry.
 
     If the process of a flow run is killed, the Prefect worker marks the run as Crashed, calls this hook, and then marks
     the run as Crashed for a second time. Prefect ignores this if the run has already ended. But it would end a retry

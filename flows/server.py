@@ -77,7 +77,7 @@ class Server:
                         return run(resumes)
                 except UsageError:
                     raise
-                except Exception:
+                except Exception:  # of any type, because Prefect raises many if its server is gone
                     if not keeper.lost_server(restarts):
                         raise
                 logger.warning("the Prefect server died during the run; clipes resumes the run with the new server")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
     from clipes.flows.prompt_selection import PromptSelection
     from clipes.tasks.commands.doctor import Finding
     from clipes.tasks.commands.garbage import GarbageCount
+    from clipes.tasks.inputs.photos import Reject
     from clipes.tasks.runs.dry_run import StagePlan
     from clipes.tasks.runs.ranking_record import ScoredSample
 
@@ -34,8 +35,10 @@ STAGE_COLUMNS = {
 }
 
 
-def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -> None:
-    """Print what a run would do in each stage."""
+def print_plan(
+    console: Console, plans: Sequence["StagePlan"], verified: bool, rejects: Sequence["Reject"] = ()
+) -> None:
+    """Print what a run would do in each stage, and which photos it would reject without opening them."""
     table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
@@ -43,6 +46,8 @@ def print_plan(console: Console, plans: Sequence["StagePlan"], verified: bool) -
     _print_table(console, table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
+    if rejects:
+        console.print(f"{len(rejects)} photos are rejected; the first is {rejects[0].image_id}: {rejects[0].reason}")
 
 
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:

@@ -16,6 +16,7 @@ from clipes.flows.terminal_tables import (
 )
 from clipes.tasks.commands.doctor import Finding
 from clipes.tasks.commands.garbage import GarbageCount
+from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.runs.dry_run import StagePlan
 from clipes.tasks.runs.pooled_scores import TemplateScore
@@ -24,6 +25,7 @@ from clipes.tasks.runs.ranking_record import ScoredSample
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.errors import ErrorKind
 from clipes_core.evaluation.scored import SCORED
 from clipes_core.template_ranking import RankedTemplate
 
@@ -125,6 +127,14 @@ def stage_counts(numbers):
 def plan(numbers):
     plans = [StagePlan(stage, *(big(numbers) for _ in range(5))) for stage in all_names()]
     return lambda console: print_plan(console, plans, verified=False)
+
+
+def test_a_plan_counts_the_rejected_photos_and_names_the_first(console):
+    rejects = [
+        Reject(image_id, f"/{image_id}", "manifest", ErrorKind.MISSING, f"no file at /{image_id}") for image_id in "ab"
+    ]
+    print_plan(console, [StagePlan("cams", 1, 0, 0, 0, 0)], verified=False, rejects=rejects)
+    assert lines(console)[-1] == "2 photos are rejected; the first is a: no file at /a"
 
 
 def metrics(numbers):

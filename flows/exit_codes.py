@@ -1,0 +1,64 @@
+"""Turn errors into messages and the exit codes of the command line."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clipes.tasks.machine.interruption import (
+    INTERRUPTED,
+    end_without_exit_handlers,
+    interruption_behind,
+    interruption_first,
+)
+from clipes.tasks.machine.prefect_server import translate_prefect_errors
+from clipes.tasks.machine.terminal import TerminalConsole
+from clipes_core.config.uri import without_secrets
+from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
+
+FAILED, BAD_USAGE = 1, 2
+
+err = TerminalConsole(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn errors in the block into messages and exit codes."""
+    try:
+        with interruption_first(), translate_prefect_errors():
+            yield
+    except UsageError as exc:
+        _end(BAD_USAGE, str(exc))
+    except ServerLostError as exc:
+        _report(str(exc))
+        end_without_exit_handlers(FAILED)  # Prefect's handlers would try for hours to send what the run has recorded
+    except ClipesError as exc:
+        _end(FAILED, str(exc))
+    except OSError as exc:
+        _end(FAILED, f"{type(exc).__name__}: {exc}")
+    except BaseException as exc:
+        if interruption_behind(exc) is None:
+            raise
+        again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
+        _end(INTERRUPTED, f"interrupted; finished work is kept: run the same command {again} to resume")
+
+
+@contextmanager
+def explain_resume() -> Iterator[None]:
+    """If the block raises a StageError, extend its message with the command that resumes the run."""
+    try:
+        yield
+    except StageError as exc:
+        again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # --fresh would discard the work again
+        hint = f"Finished work is kept. To resume: {shlex.join(['clipes', *again])}"
+        raise type(exc)(f"{exc}\n{hint}") from exc
+
+
+def _end(code: int, message: str) -> None:
+    _report(message)
+    sys.exit(code)
+
+
+def _report(message: str) -> None:
+    for line in without_secrets(message).splitlines():
+        err.print(f"clipes: {line}")
