@@ -116,8 +116,7 @@ def conversion_bytes(image: Image.Image, exif: Literal["ignore", "apply"], max_s
 def _conversion(image: Image.Image) -> tuple[Convert, tuple[str, ...]]:
     """Return a function that converts each pixel of a photo to RGB by itself, and the notes about the conversion."""
     if image.mode in _SIXTEEN_BITS:
-        if image.mode == "I":  # the other modes have 16 bits
-            _check_16_bits(image)
+        _check_16_bits(image)
         return _upper_byte, ("converted from 16-bit greyscale",)
     if image.mode not in _CONVERTED and image.mode not in _DIRECT:
         reason = f"PIL mode {image.mode} has no defined conversion to RGB: save the photo with 8 or 16 bits per channel"
@@ -140,15 +139,25 @@ def _plain(part: Image.Image) -> Image.Image:
 
 
 def _check_16_bits(image: Image.Image) -> None:
-    """Check that the grey levels of a photo have at most 16 bits.
+    """Check that the grey levels of a photo have 16 bits, and are not all black without their lower 8 bits.
 
     Raises:
         PhotoError: UNDECODABLE.
     """
-    lowest, highest = cast("tuple[int, int]", image.getextrema())
+    lowest, highest = _extrema(image)
     if lowest < 0 or highest > 65535:
         reason = f"greyscale values {lowest}..{highest} exceed 16 bits: save the photo with 8 or 16 bits per channel"
         raise PhotoError(ErrorKind.UNDECODABLE, reason)
+    if 0 < highest < 256:
+        reason = f"greyscale values {lowest}..{highest} are black among 16 bits: save the photo with 8 bits per channel"
+        raise PhotoError(ErrorKind.UNDECODABLE, reason)
+
+
+def _extrema(image: Image.Image) -> tuple[int, int]:
+    if image.mode == "I;16B":  # PIL has no extrema for this mode
+        levels = np.asarray(image)
+        return int(levels.min()), int(levels.max())
+    return cast("tuple[int, int]", image.getextrema())
 
 
 def _upper_byte(part: Image.Image) -> Image.Image:

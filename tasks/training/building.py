@@ -66,7 +66,9 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
         yield
     except (UsageError, StorageError, TransientError):
         raise
-    except (Exception, SystemExit) as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
         raise ConfigError(f"train.mmseg_config: its {part} cannot be {done}: {type(exc).__name__}: {exc}") from exc
 
 

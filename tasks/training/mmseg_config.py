@@ -228,7 +228,9 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         raise ConfigError(f"train.mmseg_config: {path} does not exist; choose an existing .py file or one of {shipped}")
     try:
         values = Config.fromfile(path, import_custom_modules=False).to_dict()
-    except (Exception, SystemExit) as exc:  # the file is a program, which may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # the file is a program, which may raise anything
         raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
     if not isinstance(values.get("model"), dict) or "decode_head" not in values["model"]:
         raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")

@@ -169,6 +169,13 @@ def test_32_bit_integers_within_16_bits_are_scaled():
     assert notes == ("converted from 16-bit greyscale",)
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint16])
+def test_grey_levels_that_would_all_become_black_are_refused(kind):
+    with pytest.raises(PhotoError, match=r"values 0\.\.255 are black among 16 bits: save the photo with 8 bits"):
+        to_rgb(reopened(grey([[0, 7], [128, 255]], kind), "TIFF"), "ignore")
+    assert not np.asarray(to_rgb(reopened(grey([[0, 0], [0, 0]], kind), "TIFF"), "ignore")[0]).any()
+
+
 @pytest.mark.parametrize(("lowest", "highest"), [(-5, 9), (0, 65536)])
 def test_integers_beyond_16_bits_are_refused(lowest, highest):
     with pytest.raises(PhotoError, match=rf"values {lowest}\.\.{highest} exceed 16 bits") as caught:

@@ -133,6 +133,7 @@ PHOTOS = {
     "palette PNG without a palette": Line("nopalette.png", without_palette),
     "palette TIFF without a palette": Line("nocolours.tif", without_colour_map),
     "16-bit greyscale": Line("16bit.png", ids(IDS.astype(np.uint16) + 7000)),
+    "16-bit greyscale with the values of 8 bits": Line("dark.png", ids(IDS.astype(np.uint16) + 7)),
     "floating-point pixels": Line("float.tif", saved(picture("F"), "TIFF")),
     "transparency": Line("alpha.png", saved(picture("RGBA"), "PNG")),
     "EXIF rotation": Line("turned.jpg", saved(picture(), exif=turned())),
