@@ -16,13 +16,14 @@ from clipes.tasks.storage.layout import (
     runs_uri,
 )
 from clipes.tasks.storage.listing import FileFacts, list_below, list_names
-from clipes.tasks.storage.run_files import RunFiles, list_runs
-from clipes.tasks.storage.run_status import may_be_running
+from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
+from clipes.tasks.storage.run_status import check_name, may_be_running, written_by
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
 
 HOUR = 3600.0
 DAY = 24 * HOUR
 UNITS = {"h": HOUR, "d": DAY}
+MOST_DIGITS = 9  # of an age
 LEFTOVERS = "half written"  # shown in place of a stage
 
 Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file): these artifacts are in use
@@ -44,7 +45,7 @@ def seconds_of(age: str) -> float:
         UsageError: the text is not an age.
     """
     number, unit = age[:-1], age[-1:]
-    if unit not in UNITS or not number.isdecimal():
+    if unit not in UNITS or not number.isdecimal() or len(number) > MOST_DIGITS:
         raise UsageError(f"--older-than {age}: expected a number of days or hours, such as 7d or 12h")
     return int(number) * UNITS[unit]
 
@@ -132,6 +133,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         run = files.read_run()
         if run is None:
             raise ArtifactError("its run.json is missing")
+        check_name(files, run)
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
             f"run {files.name} may be running now, on {run['host']}: wait until it ends, or give "
@@ -139,7 +141,8 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
-            shards = files.read_status()
+            own = written_by(files, STATUS_FILE) in (None, run_identity(run))
+            shards = files.read_status() if own else []
         complete = run["stage_keys"].keys() <= {shard["stage"] for shard in shards}
         if complete and all(shard["artifact"] for shard in shards):  # otherwise, the status contradicts run.json
             return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}

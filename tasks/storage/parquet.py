@@ -1,4 +1,4 @@
-"""Write sealed Parquet files one row group at a time, and verify every byte of them that is read.
+"""Write sealed Parquet files one row group at a time, and verify every byte that is read.
 
 The footer of a sealed file contains checksums of the rest of the file in blocks, and a seal of itself. Files of earlier
 versions of clipes have only the checksums of their pages, which do not cover the footer and the headers of the pages.
@@ -136,18 +136,19 @@ class ArtifactWriter:
             self._rows.clear()
 
 
-def write_table(uri: str, path: Path, table: pa.Table) -> None:
+def write_table(uri: str, path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
     """Write a table as a sealed Parquet file.
 
     Args:
         uri: URI that the file is going to have, for error messages.
         path: path of the local file to write.
         table: the rows.
+        metadata: entries for the footer; each name gets the prefix `clipes.`.
 
     Raises:
         StorageError: the disk refuses the write.
     """
-    file = ParquetFileWriter(uri, path, table.schema)
+    file = ParquetFileWriter(uri, path, table.schema, metadata)
     try:
         file.write(table)
         file.close()

@@ -15,7 +15,6 @@ from clipes.tasks.storage.layout import (
     EVALUATION_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
-    REJECTS_FILE,
     RUN_JSON,
     STATUS_FILE,
     history_folder,
@@ -25,9 +24,8 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
 from clipes.tasks.storage.run_schemas import METRICS_SHAPE, RUN_SHAPE, STATUS_SCHEMA, check_columns, check_shape
-from clipes_core.errors import ArtifactError, BrokenArtifactError
+from clipes_core.errors import ArtifactError
 
-FILES_OF_COMPLETED_RUNS = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)
 SEAL = "seal"  # name of the last entry of a JSON file
 
 
@@ -100,16 +98,6 @@ class RunFiles:
                 table = self.read_table(file, ["uri", "truth_uri"])
                 yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
 
-    def check_complete(self) -> None:
-        """Check that a completed run has all of its files. Its run.json was written after the others.
-
-        Raises:
-            BrokenArtifactError: a file is missing.
-        """
-        for file in FILES_OF_COMPLETED_RUNS:
-            if self.find(file) is None:
-                raise BrokenArtifactError(self.uri(file), parquet.MISSING, "run again")
-
     def check(self, file: str) -> None:
         """Read a file completely to verify its checksums. Files that do not exist or have no checksums are skipped.
 
@@ -129,11 +117,11 @@ class RunFiles:
         data = f"{text}\n".encode(errors="backslashreplace")  # writes lone surrogates as JSON escapes them
         self.write_bytes(file, add_seal(data))
 
-    def write_table(self, file: str, table: pa.Table) -> None:
-        """Write a table as Parquet."""
+    def write_table(self, file: str, table: pa.Table, identity: str | None = None) -> None:
+        """Write a table as Parquet. If `run_identity` of the run is given, the footer states it."""
         uri = self.uri(file)
         with write_atomically(uri) as temporary:
-            parquet.write_table(uri, temporary, table)
+            parquet.write_table(uri, temporary, table, {"run": identity} if identity else None)
 
     def write_html(self, file: str, page: str) -> None:
         """Write a sealed HTML file. The seal is a comment at its end."""
@@ -177,6 +165,15 @@ class RunFiles:
             raise ArtifactError(f"{uri} is not JSON ({exc}): run again; clipes will rewrite it") from exc
         check_shape(uri, content, shape)
         return {name: value for name, value in content.items() if name != SEAL}
+
+
+def run_identity(run: Mapping[str, Any]) -> str:
+    """Return the text with which the files of a run state that they belong to it.
+
+    Args:
+        run: content of the run's run.json.
+    """
+    return f"{run['name']} {run['started']}"
 
 
 def list_runs(store_uri: str) -> list[str]:

@@ -172,6 +172,7 @@ class MetricsJson(TypedDict, total=False):
     segmenter: ScoresJson
     training: TrainingJson
     stages: dict[str, StageJson]
+    run: str
 
 
 RUN_SHAPE: TypeAdapter[Any] = TypeAdapter(RunJson)

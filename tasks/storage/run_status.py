@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
-from clipes.tasks.storage.layout import REJECTS_FILE, STATUS_FILE
-from clipes.tasks.storage.run_files import RunFiles, list_runs
+from clipes.tasks.storage.layout import EVALUATION_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.parquet import MISSING, read_footer
+from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
+from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes_core.config.run import RUN_NAME
-from clipes_core.errors import UsageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, UsageError
 
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
 
@@ -53,8 +55,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
-    if run["state"] == "completed":
-        files.check_complete()
+    check_belongings(files, run)
     return RunStatus(
         run,
         [] if files.find(STATUS_FILE) is None else files.read_status(),
@@ -62,6 +63,45 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         0 if files.find(REJECTS_FILE) is None else files.read_table(REJECTS_FILE).num_rows,
         interrupted=run["state"] == "running" and not is_running(files, run),
     )
+
+
+def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
+    """Check that the files next to the run.json of a run that has ended are its own, and that none is missing.
+
+    Files of earlier versions do not state to which run they belong, and are accepted.
+
+    Args:
+        files: files of the run.
+        run: content of the run's run.json.
+
+    Raises:
+        ArtifactError: a file is missing, or belongs to another run.
+    """
+    check_name(files, run)
+    if run["state"] == "running":  # its files may be about to be replaced
+        return
+    for file in (*TABLE_SCHEMAS, METRICS_FILE):
+        if files.find(file) is None:
+            if run["state"] == "completed" and file != EVALUATION_FILE:  # run.json was written after the other files
+                raise BrokenArtifactError(files.uri(file), MISSING, "run again")
+        elif written_by(files, file) not in (None, run_identity(run)):
+            raise BrokenArtifactError(files.uri(file), "belongs to another run", "run again")
+
+
+def written_by(files: RunFiles, file: str) -> str | None:
+    """Return which run wrote metrics.json or a table, as `run_identity` names it; None if the file does not state it.
+
+    Raises:
+        ArtifactError: the file is broken.
+    """
+    stated = (files.read_metrics() or {}) if file == METRICS_FILE else read_footer(files.uri(file)).metadata
+    return stated.get("run")
+
+
+def check_name(files: RunFiles, run: Mapping[str, Any]) -> None:
+    """Raise ArtifactError if the run.json in the folder of a run belongs to a run of another name."""
+    if run["name"] != files.name:
+        raise ArtifactError(f"{files.uri(RUN_JSON)} belongs to run {run['name']}: run again; clipes will rewrite it")
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:

@@ -68,7 +68,7 @@ def test_gc_lists_unused_artifacts_and_deletes_them_only_with_yes(clipes):
             pass
     with store.writer(ArtifactKey("masks", "a" * 16, 0, "c" * 16), STAGES["masks"].schema, {}):
         pass
-    run = {**RUN, "state": "failed", "host": "elsewhere", "stage_keys": {"cams": "a" * 16}}
+    run = {**RUN, "name": "voc12", "state": "failed", "host": "elsewhere", "stage_keys": {"cams": "a" * 16}}
     RunFiles(store.uri, "voc12").write_json("run.json", run)
 
     shown = clipes("gc", "--older-than", "0d")

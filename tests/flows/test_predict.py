@@ -22,8 +22,8 @@ def test_a_password_in_a_photo_or_target_is_not_repeated(clipes, scene_photos):
     of_photo = clipes("predict", "r", photo, uri, "--to", "out", "--device", "cpu")
     of_target = clipes("predict", "r", photo, "--to", uri, "--device", "cpu")
     assert of_photo.returncode == 2
-    assert of_photo.stderr.startswith("clipes: photo 2 of the command: the URI may contain a password or token (")
-    assert of_target.stderr.startswith("clipes: the URI may contain a password or token (")
+    assert of_photo.stderr.startswith("clipes: IMAGES: the URI may contain a password or token (")
+    assert of_target.stderr.startswith("clipes: --to: the URI may contain a password or token (")
     assert "hunter2" not in of_photo.stderr + of_target.stdout + of_target.stderr
 
 

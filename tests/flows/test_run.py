@@ -103,7 +103,7 @@ def test_bf16_cams_give_almost_the_same_masks_as_fp32_cams(clipes, golden_argume
         equal += (ours == argmax_mask(row, golden_photos[image_id].refined_cam)).sum()
         pixels += ours.size
     assert equal / pixels >= 0.995
-    assert set(metrics_of(clipes)) == {"seal", "stages"}
+    assert set(metrics_of(clipes)) == {"run", "seal", "stages"}
 
 
 def test_adding_three_photos_computes_three_rows_per_stage(clipes, scene_arguments):

@@ -21,7 +21,7 @@ from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.files import remove_folder
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
-from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_files import RunFiles, run_identity
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
@@ -69,6 +69,7 @@ class RunRecord:
         rate, evaluated = run.config.execution.max_failure_rate, run.evaluated
         self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
         start_run(run, claim.number)
+        self._begun = self._files.read_run() or {}
         self._metrics: dict[str, Any] = {}
         self.ledger.planned(MANIFEST, 0)
         self.ledger.finished(self._manifest_record(), attempt=1)
@@ -81,7 +82,7 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
-        self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri))
+        self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri), run_identity(self._begun))
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome of the run; retry up to `execution.retries` times.
@@ -110,9 +111,10 @@ class RunRecord:
         """
         self._claim.check()
         self.write_status()
-        self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()))
+        self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()), run_identity(self._begun))
         try:
-            metrics = {**self.findings, **run_metrics(self._run, self.ledger)}
+            found = run_metrics(self._run, self.ledger)
+            metrics = {**self.findings, **found, "run": run_identity(self._begun)}
             self._files.write_json(METRICS_FILE, metrics)
         except ArtifactError as exc:
             self._write_outcome("failed" if state == "completed" else state, error or str(exc))
@@ -121,7 +123,7 @@ class RunRecord:
         return metrics
 
     def _write_outcome(self, state: State, error: str | None) -> None:
-        begun = _run_json(self._files, self._run)
+        begun = _read_or(self._begun, self._files)
         previous = begun.pop("previous", None)
         kept = {"previous": previous} if state != "completed" else {}
         end = {"state": state, "finished": time_now(), "error": error, **kept}
@@ -139,17 +141,17 @@ class RunRecord:
 def record_choice(run: PreparedRun) -> None:
     """Write the run's template and the keys of its stages to run.json; the config in run.json stays unchanged."""
     files = RunFiles(run.store.uri, run.config.name)
-    files.write_json(RUN_JSON, {**_run_json(files, run), **chosen_values(run)})
+    files.write_json(RUN_JSON, {**_read_or(run_json(run), files), **chosen_values(run)})
     wait_for_gc(run.store.uri)  # it may not have known the new stage keys yet
 
 
-def _run_json(files: RunFiles, run: PreparedRun) -> dict[str, Any]:
-    """Return the content of run.json; if it is missing or damaged, make it again."""
+def _read_or(begun: dict[str, Any], files: RunFiles) -> dict[str, Any]:
+    """Return the content of run.json; return a copy of `begun` if the file is missing or damaged."""
     try:
-        return files.read_run() or run_json(run)
+        return files.read_run() or dict(begun)
     except ArtifactError as exc:
         logger.warning("%s", exc)
-        return run_json(run)
+        return dict(begun)
 
 
 @contextmanager

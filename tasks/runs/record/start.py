@@ -25,14 +25,14 @@ from clipes.tasks.storage.layout import (
     STATUS_FILE,
     claims_uri,
 )
-from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_files import RunFiles, run_identity
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ArtifactError, BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
 FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
-FILES = (RUN_JSON, MANIFEST_FILE, *FILES_OF_SOME_RUNS)
+FILES = (MANIFEST_FILE, *FILES_OF_SOME_RUNS, RUN_JSON)  # in the order in which they move to the history
 
 GC_POLL_SECONDS = 1.0
 ADVICE = "wait for it, stop it, or choose another --name"
@@ -106,9 +106,9 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
     begun = {**run_json(run), "claim": claim, "previous": previous}
     files.write_json(RUN_JSON, begun)  # first, so that no stated end lacks its other files
     files.remove(FILES_OF_SOME_RUNS)
-    files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
+    files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards), run_identity(begun))
     if run.inputs.evaluation:
-        files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation))
+        files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation), run_identity(begun))
     return changed
 
 

@@ -78,7 +78,7 @@ class CheckedFile(io.RawIOBase):
     Args:
         uri: URI of the file, for error messages.
         file: the opened file.
-        blocks: checksums of the start of the file. Bytes after it cannot be read.
+        blocks: checksums of the start of the file. Bytes after the last block cannot be read.
     """
 
     def __init__(self, uri: str, file: BinaryIO, blocks: Blocks) -> None:

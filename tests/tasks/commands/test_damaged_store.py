@@ -61,7 +61,7 @@ class Store:
 
     def status(self):
         status = read_run(self.uri, self.name)
-        scores = {name: entry for name, entry in status.metrics.items() if name not in ("stages", "training")}
+        scores = {name: entry for name, entry in status.metrics.items() if name not in ("run", "stages", "training")}
         places = {(shard["stage"], shard["shard"]): shard["artifact"] for shard in status.shards}
         return status.run["config"], status.run["stage_keys"], places, scores
 

@@ -55,7 +55,7 @@ def artifact(store, stage, stage_key=A, shard=0):
 
 def run(store, name="voc12", state="completed", artifacts=None, **said):
     """Write the files of a run; write its status only if `artifacts` is given."""
-    begun = {**RUN, "state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
+    begun = {**RUN, "name": name, "state": state, "host": "elsewhere", "stage_keys": {}, "candidates": []}
     files = RunFiles(store.uri, name)
     files.write_json("run.json", {**begun, **said})
     if artifacts is not None:
@@ -203,7 +203,7 @@ def test_ages_are_given_in_days_or_hours(age, seconds):
     assert seconds_of(age) == seconds
 
 
-@pytest.mark.parametrize("age", ["", "7", "d", "7w", "-1d", "1.5h", "7 d"])
+@pytest.mark.parametrize("age", ["", "7", "d", "7w", "-1d", "1.5h", "7 d", f"{'9' * 400}d"])
 def test_a_bad_age_is_an_error(age):
     with pytest.raises(UsageError, match=re.escape(f"--older-than {age}: expected a number of days or hours, such")):
         seconds_of(age)

@@ -11,7 +11,7 @@ from support.small_runs import run_files
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
-from clipes_core.errors import BrokenArtifactError, RunBusyError, UsageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
 
 
 def folder_of(run):
@@ -122,6 +122,39 @@ def test_a_completed_run_without_one_of_its_files_is_broken(prepared, file):
     (folder_of(run) / file).unlink()
     with pytest.raises(BrokenArtifactError, match=rf"{file} is missing: run again"):
         read_run(run.config.store, "tiny")
+
+
+@pytest.fixture
+def two_runs(prepared):
+    """Return two completed runs."""
+    runs = [prepared(), prepared(name="other")]
+    for run in runs:
+        with record_run(run):
+            pass
+    return runs
+
+
+@pytest.mark.parametrize("file", ["status.parquet", "rejects.parquet", "metrics.json"])
+def test_a_file_of_another_run_is_refused(two_runs, file):
+    run, other = two_runs
+    (folder_of(run) / file).write_bytes((folder_of(other) / file).read_bytes())
+    with pytest.raises(BrokenArtifactError, match=rf"tiny/{file} belongs to another run: run again"):
+        read_run(run.config.store, "tiny")
+
+
+def test_the_run_json_of_another_run_is_refused(two_runs):
+    run, other = two_runs
+    (folder_of(run) / "run.json").write_bytes((folder_of(other) / "run.json").read_bytes())
+    with pytest.raises(ArtifactError, match=r"tiny/run\.json belongs to run other: run again"):
+        read_run(run.config.store, "tiny")
+
+
+def test_files_of_earlier_versions_do_not_state_their_run(two_runs):
+    run, _ = two_runs
+    files, metrics = run_files(run), run_files(run).read_metrics()
+    files.write_json("metrics.json", {name: value for name, value in metrics.items() if name != "run"})
+    files.write_table("status.parquet", files.read_table("status.parquet"))
+    assert read_run(run.config.store, "tiny").rejects == 0
 
 
 @pytest.mark.parametrize("column", ["stage", "artifact", "images"])

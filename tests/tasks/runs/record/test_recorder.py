@@ -140,7 +140,7 @@ def test_scores_are_recorded_with_the_names_of_the_classes(scenes_made):
 
     metrics = record.summary().metrics
     assert metrics == run_files(scenes_made.run).read_metrics()
-    assert list(metrics) == ["centre_box", "initial_cam", "pseudo_mask", "refined_cam", "stages"]
+    assert list(metrics) == ["centre_box", "initial_cam", "pseudo_mask", "refined_cam", "stages", "run"]
     for what in ("centre_box", "initial_cam", "refined_cam", "pseudo_mask"):
         scores = metrics[what]
         ious = scores["class_iou"]
