@@ -7,7 +7,7 @@ token or a signature.
 import re
 
 PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*")
-HOST = re.compile(r"(?:[\w.~-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+HOST = re.compile(r"(?:[\w.~-]*|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
 BUCKET = re.compile(r"[\w.~-]*")
 # The name before an @ is no secret here: it is a container of an account, or a user who proves the identity elsewhere.
 NAMED_HOST = re.compile(r"(?:[\w.-]+@)?" + HOST.pattern)

@@ -3,9 +3,10 @@
 import posixpath
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from io import StringIO
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -43,7 +44,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
             is not permitted; or a key or value is invalid. The message has one line per invalid key or value.
     """
     try:
-        merged = OmegaConf.merge(_from_file(path), *map(_from_override, overrides), dict(given or {}))
+        merged = OmegaConf.merge(reduce(_overridden, overrides, _from_file(path)), dict(given or {}))
         check_interpolations(OmegaConf.to_container(merged))
         values = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as exc:
@@ -101,11 +102,12 @@ def _from_file(path: str) -> DictConfig:
     return values
 
 
-def _from_override(override: str) -> DictConfig:
+def _overridden(config: DictConfig, override: str) -> DictConfig:
+    parsed = parse_override(override)
     try:
-        return OmegaConf.create(parse_override(override))
-    except OmegaConfBaseException as exc:
-        raise ConfigError(f"--set {override}: {_one_line(exc)}") from exc
+        return cast("DictConfig", OmegaConf.merge(config, parsed))
+    except Exception as exc:  # the library raises errors of many types if a value does not fit the others
+        raise ConfigError(f"--set {override}: {_one_line(exc)}; give a value of the kind that the setting has") from exc
 
 
 def _one_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
+DEFAULT_WIDTH = 80  # [columns]
 STANDARD_STREAMS = 3  # standard input, output and error have the file descriptors 0, 1 and 2
 KEPT = "\n\t"
 ESCAPED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, lone surrogates, line and paragraph separators
@@ -50,6 +51,8 @@ class TerminalConsole(Console):
 
     def __init__(self, file: TextIO | None = None, *, stderr: bool = False, soft_wrap: bool = False) -> None:
         super().__init__(file=file, stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
+        if self.width < 1:  # COLUMNS=0 would hide every table
+            self.width = DEFAULT_WIDTH
 
     @override
     def render_str(self, text: str, **options: Any) -> Text:

@@ -196,6 +196,15 @@ def test_a_protocol_in_upper_case_is_refused(load):
     assert "its protocol must be in lower case" in fault(load, "dataset.root=S3://bucket/x")
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["dataset.classes={a: 1}", "dataset.classes.0=x", "cam=[1]", "dataset=[1]", "execution.runner=[a]", ".x=1"],
+)
+def test_a_value_of_another_kind_than_the_setting_is_refused(load, override):
+    text = YAML.replace("dataset:", "cam: {power: 2}\nexecution: {runner: {kind: local}}\ndataset:")
+    assert override.partition("=")[0].split(".")[0] in fault(load, override, text=text)
+
+
 def test_a_list_of_class_names_is_kept(load):
     assert load("dataset.classes=[dog, traffic light]").dataset.classes == ("dog", "traffic light")
 

@@ -15,7 +15,6 @@ def home(monkeypatch):
         *[
             "s3://bucket/a:b",
             "file:///x",
-            "file://x",
             "memory://x",
             "memory:///x",
             "https://host:8080/x",
@@ -80,3 +79,9 @@ def test_text_that_no_file_can_have_as_a_name_is_refused(text):
 def test_an_unknown_home_folder_is_refused():
     with pytest.raises(ConfigError, match=r"^store: '~nobody-here/x' names a home folder that does not exist; for a"):
         checked_location("~nobody-here/x", "store")
+
+
+def test_the_error_for_a_uri_with_a_password_names_the_option():
+    with pytest.raises(ConfigError, match=r"^--to: the URI may contain a password or token") as caught:
+        checked_location("https://me:hunter2@host/x", "--to")
+    assert "hunter2" not in str(caught.value)

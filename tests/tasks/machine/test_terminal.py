@@ -96,3 +96,10 @@ def test_a_reader_that_leaves_and_a_closed_output_cause_no_traceback():
     assert process.returncode == 0
     done = subprocess.run(command, preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE, check=True)
     assert done.stderr == b"line\n"
+
+
+def test_a_width_of_0_hides_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    stream = io.StringIO()
+    TerminalConsole(stream).print("a text")
+    assert stream.getvalue().strip() == "a text"
