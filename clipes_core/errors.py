@@ -35,7 +35,7 @@ class ErrorKind(StrEnum):
     NO_OBJECTS = "no_objects"
     DUPLICATE = "duplicate"
     BAD_TRUTH = "bad_truth"
-    NOT_FINITE = "not_finite"  # NaN or infinity in the output of a network
+    NOT_FINITE = "not_finite"  # NaN or infinity in a result of a network or of the method
     NOT_PERMITTED = "not_permitted"  # a line of a list may not name this file, or its URI may contain a password
     UPSTREAM = "upstream"  # the photo already failed in an earlier stage
     NETWORK = "network"

@@ -30,5 +30,5 @@ def check_finite(values: "np.ndarray | torch.Tensor", what: str, causes: str) ->
 
 
 def is_finite(values: "np.ndarray | torch.Tensor") -> bool:
-    """Return False if a value is NaN or infinite. The check needs no memory, because both extremes propagate NaN."""
+    """Return whether every value is finite. If a value is NaN or infinite, the maximum or the minimum is too."""
     return 0 in values.shape or all(math.isfinite(extreme) for extreme in (values.max(), values.min()))

@@ -24,7 +24,7 @@ class PhotoTruth:
 
 @dataclass(frozen=True)
 class TruthCheck:
-    """How far true masks disagree with labels.
+    """The disagreement between true masks and labels.
 
     Attributes:
         photos: photos that were checked. If no photo has labels, these are all photos; otherwise, they are the photos
@@ -39,25 +39,25 @@ class TruthCheck:
 
     @property
     def has_labels(self) -> bool:
-        """True if the true masks were compared with labels."""
+        """Return whether the true masks were compared with labels."""
         return any(photo.labels for photo in self.photos)
 
     @property
     def suspicious(self) -> bool:
-        """True if so many true masks contain none of their labels that the scores may mean nothing."""
+        """Return whether so many true masks contain none of their labels that the scores may mean nothing."""
         return self.meaningless or (self.has_labels and _share(self.without_labels, self.photos) >= SUSPICIOUS)
 
     @property
     def meaningless(self) -> bool:
-        """True if so many true masks contain none of their labels that the scores mean nothing.
+        """Return whether so many true masks contain none of their labels that the scores mean nothing.
 
-        Without labels, a true mask may rightly be all background. The scores only mean nothing if all masks are.
+        Without labels, a true mask may rightly be all background. The scores mean nothing only if every true mask is.
         """
         return _share(self.without_labels, self.photos) >= (MEANINGLESS if self.has_labels else 1)
 
     @property
     def incomplete(self) -> bool:
-        """True if many true masks contain classes that the labels lack."""
+        """Return whether many true masks contain classes that the labels lack."""
         return _share(self.with_others, self.photos) >= SUSPICIOUS
 
 

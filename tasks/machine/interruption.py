@@ -64,7 +64,8 @@ def handle_signals() -> None:
 def _end_at_once() -> None:
     """End this process as if it were killed.
 
-    The workers of this process notice its end, and end too. If no other process uses the Prefect server, it ends too.
+    The workers of this process notice its end, and end too. If no other process uses the Prefect server, the server
+    also ends.
     """
     try:
         os.write(STDERR, b"clipes: ended at once; finished work is kept\n")

@@ -1,7 +1,7 @@
 """Decide which interpolations a config may contain, such as `${name}` and `${oc.env:CLIPES_DATA}`.
 
-A config may come from somebody else, and run.json, the report and Prefect record its values. A config must therefore
-not read any environment variable, which may hold a password.
+A config may come from somebody else, and run.json, the report and Prefect record its values. A config may therefore
+read only the environment variables that `check_interpolations` permits: any other may hold a password.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Decide which files the lines of a list may name.
 
-A list may come from somebody else. Its lines must not read private files or contact any server, and must not bring a
-password into the files and logs of clipes.
+A list may come from somebody else. `dataset.reach` limits the files and servers that its lines may name. No line may
+bring a password into the files and logs of clipes.
 """
 
 from collections.abc import Sequence

@@ -35,8 +35,8 @@ class UniqueRows:
 def unique_rows(rows: Sequence[Row]) -> UniqueRows:
     """Return rows in which each photo occurs once.
 
-    If the data set has one line per label, each photo gets the labels of all its lines. In any other data set, a photo
-    with different labels on several lines is rejected.
+    If no line of the data set has several labels, a photo gets the labels of all its lines, provided that each of them
+    has a label. Otherwise, a photo with different labels on several lines is rejected.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
