@@ -2,6 +2,7 @@
 
 import errno
 import posixpath
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,12 +28,21 @@ def read_file(uri: str, start: int | None = None, end: int | None = None) -> byt
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the store refuses access.
+        StorageError: the store refuses access, or `uri` is a device, a pipe or a socket.
         TransientError: the store does not answer.
     """
     with translate_storage_errors(uri):
         fs, path = filesystem(uri)
+        if is_local(fs):
+            _refuse_endless(path)
         return fs.cat_file(path, start=start, end=end)
+
+
+def _refuse_endless(path: str) -> None:
+    """Refuse devices, pipes and sockets: some never end, and a pipe can be read by one process only once."""
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise StorageError(f"{path} is a device, a pipe or a socket: copy its content to a file, and name that file")
 
 
 def write_file(uri: str, data: bytes) -> None:

@@ -43,6 +43,7 @@ def listed(name: str, content: bytes | None, kind: str = "list") -> Command:
 COMMANDS: dict[tuple[str, str], Command] = {
     ("Lists", "list without photos"): listed("l.csv", b"image,labels\n"),
     ("Lists", "missing list"): listed("l.csv", None),
+    ("Lists", "list that is a device or a pipe"): listed("/dev/zero", None),
     ("Lists", "list that is not UTF-8"): listed("l.txt", "träd.jpg dog".encode("latin-1")),
     ("Lists", "CSV without the required columns"): listed("l.csv", b"file,class\na.jpg,dog\n"),
     ("Lists", "broken COCO file"): listed("l.json", b'{"images": [', "coco"),

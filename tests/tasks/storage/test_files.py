@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from clipes.tasks.storage.files import move, on_local_disk, read_file, remove, write_atomically, write_file
@@ -66,3 +68,10 @@ def test_a_folder_in_place_of_the_file_is_kept_and_no_file_is_left(tmp_path):
     with pytest.raises(StorageError, match="/a cannot be used"):
         write_file(f"{tmp_path}/a", b"1")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_devices_and_pipes_are_refused_because_they_may_never_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("/dev/zero", "file:///dev/zero", f"{tmp_path}/pipe"):
+        with pytest.raises(StorageError, match="is a device, a pipe or a socket: copy its content to a file"):
+            read_file(place)
