@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 SUSPICIOUS = 0.05  # share of photos; below it, wrong labels of single photos are the likely cause
 MEANINGLESS = 0.5  # share of photos
+ALMOST_ALL = 0.95  # share of photos
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,13 @@ class PhotoTruth:
         image_id: id of the photo.
         labels: class ids of the photo's labels.
         truth: class ids that occur in the true mask, without the background and without IGNORE_INDEX.
+        has_background: whether the background occurs in the true mask.
     """
 
     image_id: str
     labels: frozenset[int]
     truth: frozenset[int]
+    has_background: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class TruthCheck:
             with labels.
         without_labels: photos whose true mask contains none of their labels or, for a photo without labels, no class.
         with_others: photos with labels whose true mask contains a class that is not among their labels.
+        without_background: photos whose true mask contains a class, but no background.
     """
 
     photos: tuple[PhotoTruth, ...]
     without_labels: tuple[PhotoTruth, ...]
     with_others: tuple[PhotoTruth, ...]
+    without_background: tuple[PhotoTruth, ...]
 
     @property
     def has_labels(self) -> bool:
@@ -60,6 +65,11 @@ class TruthCheck:
         """Return whether many true masks contain classes that the labels lack."""
         return _share(self.with_others, self.photos) >= SUSPICIOUS
 
+    @property
+    def lacks_background(self) -> bool:
+        """Return whether almost no true mask contains background, so that masks that are too large still score high."""
+        return _share(self.without_background, self.photos) >= ALMOST_ALL
+
 
 def check_truths(photos: Sequence[PhotoTruth]) -> TruthCheck:
     """Compare the classes in true masks with the labels of the photos."""
@@ -68,6 +78,7 @@ def check_truths(photos: Sequence[PhotoTruth]) -> TruthCheck:
         checked,
         without_labels=tuple(photo for photo in checked if not photo.truth & (photo.labels or photo.truth)),
         with_others=tuple(photo for photo in checked if photo.labels and photo.truth - photo.labels),
+        without_background=tuple(photo for photo in checked if photo.truth and not photo.has_background),
     )
 
 

@@ -12,6 +12,7 @@ CAUSES = (
     "The pixels of a true mask must be the ids of the classes in dataset.classes. Check whether the true masks have "
     "the values 0 and 255, ids that are off by one, or the ids of another vocabulary"
 )
+BACKGROUND = 0  # id
 SHOWN_CLASSES = 5
 
 
@@ -30,7 +31,12 @@ def scored_truths(run: PreparedRun, ledger: Ledger, stage: Stage) -> TruthCheck:
     labels = {photo.image_id: photo.class_ids for photos in shards.values() for photo in photos if photo.truth_uri}
     return check_truths(
         [
-            PhotoTruth(row["image_id"], frozenset(labels[row["image_id"]]), frozenset(row["truth"]) - {0})
+            PhotoTruth(
+                row["image_id"],
+                frozenset(labels[row["image_id"]]),
+                frozenset(row["truth"]) - {BACKGROUND},
+                has_background=BACKGROUND in row["truth"],
+            )
             for record in ledger.records(stage.name)
             for row in run.store.read(record.uri, ("image_id", "status", "truth")).to_pylist()
             if row["status"] == "ok" and row["image_id"] in labels
@@ -53,6 +59,12 @@ def truth_warnings(run: PreparedRun, stage: Stage, check: TruthCheck) -> Iterato
             f"{section}: {len(check.with_others)} of {len(check.photos)} true masks contain classes that are not among "
             f"the labels of their photo. For example, {_described(check.with_others[0], classes)}. Complete the "
             "labels, or correct the ids in the true masks."
+        )
+    if check.lacks_background:
+        yield (
+            f"{section}: {len(check.without_background)} of {len(check.photos)} true masks contain no background, so "
+            "pseudo masks that are too large may still have high scores. In a true mask, pixels without an object have "
+            "the id 0. The id 255 marks pixels that are not scored."
         )
 
 

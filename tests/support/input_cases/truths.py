@@ -15,7 +15,7 @@ from clipes.tasks.runs.metrics_json import run_metrics
 from clipes_core.config.run import parse_config
 
 PHOTOS = 4
-DOG = 12
+DOG, IGNORED = np.uint8(12), np.uint8(255)
 
 
 def _ids(*objects: int) -> np.ndarray:
@@ -32,6 +32,7 @@ TRUTHS: dict[tuple[str, str], Callable[[], np.ndarray]] = {
     ("Truth", "true masks whose ids are off by one"): lambda: _ids(DOG + 1),
     ("Truth", "true masks with the ids of another vocabulary"): lambda: _ids(1, 3),
     ("Truth", "true masks with classes that are not among the labels"): lambda: _ids(DOG, 15),
+    ("Truth", "true masks with 255 in place of the background"): lambda: np.where(_ids(DOG) == DOG, DOG, IGNORED),
 }
 
 

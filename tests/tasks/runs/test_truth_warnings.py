@@ -49,6 +49,15 @@ def test_the_warning_about_further_classes_names_them(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("without", "warns"), [(18, False), (19, True)])
+def test_a_warning_says_how_many_true_masks_lack_background(tmp_path, without, warns):
+    rows = [scored(f"{place:02}", *(() if place < without else (0,)), 1) for place in range(20)]
+    warnings = warned(tmp_path, tuple(photo(row.image_id) for row in rows), rows)
+    assert [warning.partition(",")[0] for warning in warnings] == (
+        [f"dataset: {without} of 20 true masks contain no background"] if warns else []
+    )
+
+
 def test_photos_without_a_usable_true_mask_do_not_count(tmp_path):
     photos = (photo("a"), photo("b"), photo("c", truth=False))
     assert warned(tmp_path, photos, [scored("a", 0, 1), MaskScoresRow.failed("b", BAD), scored("c")]) == []
