@@ -110,7 +110,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
     scheduler.submit(run, EMBEDDINGS.name)
     scheduler.submit(run, PROMPTS.name)
     scheduler.wait()
-    ranking, record.findings[PROMPTS.name] = write_ranking(run, record.ledger)
+    ranking, record.findings[PROMPTS.name] = write_ranking(run, record.ledger, record.identity)
     photos_encoded = record.findings[PROMPTS.name]["photos_encoded"]
     show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
     return ranking
@@ -124,5 +124,5 @@ def score_sample(
     record_choice(run)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()
-    sample, record.findings[PROMPT_SCORES.name] = write_scores(run, record.ledger, ranking)
+    sample, record.findings[PROMPT_SCORES.name] = write_scores(run, record.ledger, ranking, record.identity)
     return sample

@@ -19,18 +19,8 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.storage.layout import RANKING_PLOT, RANKING_SCORES_PLOT, RANKING_SCORES_TABLE, RANKING_TABLE
 from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_schemas import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
 from clipes_core.template_ranking import RankedTemplate, spearman
-
-RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
-SCORES_SCHEMA = pa.schema(
-    [
-        *RANKING_SCHEMA,
-        ("initial_miou", pa.float64()),
-        ("initial_power", pa.float64()),
-        ("refined_miou", pa.float64()),
-        ("refined_power", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -52,8 +42,13 @@ class ScoredSample:
     spearman_refined: float
 
 
-def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, dict[str, Any]]:
+def write_ranking(run: PreparedRun, ledger: Ledger, identity: str) -> tuple[TemplateRanking, dict[str, Any]]:
     """Rank the candidate templates by sharpness; write prompts.parquet and prompts.png.
+
+    Args:
+        run: the run.
+        ledger: state of the run's shards.
+        identity: `run_identity` of the run, for the table.
 
     Returns:
         The ranking, and its entry in metrics.json.
@@ -72,13 +67,21 @@ def write_ranking(run: PreparedRun, ledger: Ledger) -> tuple[TemplateRanking, di
         [asdict(each) for each in ranking.ranked], schema=_with_metadata(RANKING_SCHEMA, facts)
     )
     files = RunFiles(run.store.uri, run.config.name)
-    files.write_table(RANKING_TABLE, table)
+    files.write_table(RANKING_TABLE, table, identity)
     files.write_bytes(RANKING_PLOT, ranking_png(ranking, PAPER_TEMPLATES))
     return ranking, facts
 
 
-def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> tuple[ScoredSample, dict[str, Any]]:
+def write_scores(
+    run: PreparedRun, ledger: Ledger, ranking: TemplateRanking, identity: str
+) -> tuple[ScoredSample, dict[str, Any]]:
     """Compute the scores of the sampled templates; write prompt_scores.parquet and prompt_scores.png.
+
+    Args:
+        run: the run.
+        ledger: state of the run's shards.
+        ranking: ranking of all candidate templates.
+        identity: `run_identity` of the run, for the table.
 
     Returns:
         The scores, and their entry in metrics.json.
@@ -99,9 +102,9 @@ def write_scores(run: PreparedRun, ledger: Ledger, ranking: TemplateRanking) -> 
         {**asdict(each), **{key: _number(value) for key, value in asdict(score).items()}}
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
-    table = pa.Table.from_pylist(rows, schema=_with_metadata(SCORES_SCHEMA, facts))
+    table = pa.Table.from_pylist(rows, schema=_with_metadata(RANKING_SCORES_SCHEMA, facts))
     files = RunFiles(run.store.uri, run.config.name)
-    files.write_table(RANKING_SCORES_TABLE, table)
+    files.write_table(RANKING_SCORES_TABLE, table, identity)
     marked = [each.template in PAPER_TEMPLATES for each in sample.ranked]
     png = sharpness_png([each.sharpness for each in sample.ranked], sample.scores, marked, correlations(sample))
     files.write_bytes(RANKING_SCORES_PLOT, png)

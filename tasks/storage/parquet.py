@@ -65,7 +65,7 @@ class ParquetFileWriter:
 
     def __init__(self, uri: str, path: Path, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> None:
         self._uri, self._path = uri, path
-        named = schema.with_metadata(_prefixed(metadata)) if metadata else schema
+        named = schema.with_metadata({**(schema.metadata or {}), **_prefixed(metadata)}) if metadata else schema
         with translate_write_errors(uri):
             self._parquet = pq.ParquetWriter(path, named, compression="zstd", write_page_checksum=True)
 

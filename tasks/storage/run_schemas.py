@@ -1,4 +1,4 @@
-"""The shape of run.json, metrics.json and status.parquet, with which clipes checks these files when it reads them."""
+"""The shape of the JSON files and tables in a run's folder, with which clipes checks these files when it reads them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,14 @@ import pyarrow as pa
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE, REJECTS_FILE, STATUS_FILE
+from clipes.tasks.storage.layout import (
+    EVALUATION_FILE,
+    MANIFEST_FILE,
+    RANKING_SCORES_TABLE,
+    RANKING_TABLE,
+    REJECTS_FILE,
+    STATUS_FILE,
+)
 from clipes_core.errors import ArtifactError, BrokenArtifactError
 from clipes_core.vocabulary import Vocabulary
 
@@ -55,12 +62,24 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 REJECTS_SCHEMA = pa.schema([(name, pa.string()) for name in ("image_id", "uri", "stage", "kind", "reason")])
+RANKING_SCHEMA = pa.schema([("rank", pa.int32()), ("template", pa.string()), ("sharpness", pa.float64())])
+RANKING_SCORES_SCHEMA = pa.schema(
+    [
+        *RANKING_SCHEMA,
+        ("initial_miou", pa.float64()),
+        ("initial_power", pa.float64()),
+        ("refined_miou", pa.float64()),
+        ("refined_power", pa.float64()),
+    ]
+)
 # Column by column; the files of earlier versions may lack columns.
 TABLE_SCHEMAS = {
     MANIFEST_FILE: MANIFEST_SCHEMA,
     EVALUATION_FILE: MANIFEST_SCHEMA,
     STATUS_FILE: STATUS_SCHEMA,
     REJECTS_FILE: REJECTS_SCHEMA,
+    RANKING_TABLE: RANKING_SCHEMA,
+    RANKING_SCORES_TABLE: RANKING_SCORES_SCHEMA,
 }
 
 

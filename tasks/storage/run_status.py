@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
-from clipes.tasks.storage.layout import EVALUATION_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.parquet import MISSING, read_footer
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import ArtifactError, BrokenArtifactError, UsageError
 
+OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
 
 
@@ -82,7 +83,7 @@ def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
         return
     for file in (*TABLE_SCHEMAS, METRICS_FILE):
         if files.find(file) is None:
-            if run["state"] == "completed" and file != EVALUATION_FILE:  # run.json was written after the other files
+            if run["state"] == "completed" and file in OF_COMPLETED:  # run.json was written after these files
                 raise BrokenArtifactError(files.uri(file), MISSING, "run again")
         elif written_by(files, file) not in (None, run_identity(run)):
             raise BrokenArtifactError(files.uri(file), "belongs to another run", "run again")

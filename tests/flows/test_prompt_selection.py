@@ -90,6 +90,7 @@ def test_all_shipped_templates_are_ranked_with_one_pass_over_the_photos(clipes, 
     assert metadata[b"clipes.photos_one_label"] == b"3"
     assert metadata[b"clipes.photos_several_labels"] == b"6"
     assert metadata[b"clipes.pooling"] == b"patch_mean"
+    assert metadata[b"clipes.run"].startswith(b"voc12-prompts 20")
     found = json_of(clipes, "voc12-prompts", "metrics.json")["prompts"]
     assert (found["template"], found["templates"]) == (ranking[0]["template"], 82)
     assert (found["photos_one_label"], found["photos_several_labels"]) == (3, 6)

@@ -57,6 +57,7 @@ class RunRecord:
 
     Attributes:
         ledger: state of the run's shards.
+        identity: text with which the files of the run state that they belong to it.
         report: URI of report.html; None until it is written.
         findings: additional entries for metrics.json; `run_metrics` returns all other entries.
     """
@@ -70,6 +71,7 @@ class RunRecord:
         self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
         start_run(run, claim.number)
         self._begun = self._files.read_run() or {}
+        self.identity = run_identity(self._begun)
         self._metrics: dict[str, Any] = {}
         self.ledger.planned(MANIFEST, 0)
         self.ledger.finished(self._manifest_record(), attempt=1)
@@ -82,7 +84,7 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
-        self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri), run_identity(self._begun))
+        self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri), self.identity)
 
     def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome of the run; retry up to `execution.retries` times.
@@ -111,10 +113,10 @@ class RunRecord:
         """
         self._claim.check()
         self.write_status()
-        self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()), run_identity(self._begun))
+        self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()), self.identity)
         try:
             found = run_metrics(self._run, self.ledger)
-            metrics = {**self.findings, **found, "run": run_identity(self._begun)}
+            metrics = {**self.findings, **found, "run": self.identity}
             self._files.write_json(METRICS_FILE, metrics)
         except ArtifactError as exc:
             self._write_outcome("failed" if state == "completed" else state, error or str(exc))

@@ -11,8 +11,6 @@ from support.plain_runs import ledger_of, photo, plain_run, run_inputs, write_ar
 from clipes.tasks.runs.pooled_scores import TemplateScore
 from clipes.tasks.runs.ranking import TemplateRanking
 from clipes.tasks.runs.ranking_record import (
-    RANKING_SCHEMA,
-    SCORES_SCHEMA,
     ScoredSample,
     correlations,
     write_ranking,
@@ -21,6 +19,7 @@ from clipes.tasks.runs.ranking_record import (
 from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.prompt_scores import MEASURED, PROMPT_SCORES, PromptScoresRow
 from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
+from clipes.tasks.storage.run_schemas import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
 from clipes_core.template_ranking import RankedTemplate
 
@@ -30,6 +29,7 @@ RANKED = tuple(
     for rank, (template, sharpness) in enumerate(zip(TEMPLATES, (0.1, 0.2, 0.3), strict=True), 1)
 )
 RANKING = TemplateRanking(RANKED, 1, 1)
+IDENTITY = "plain 2026-01-01T00:00:00+00:00"
 BAD = PhotoError(ErrorKind.MISSING, "gone")
 EMBEDDED = EmbeddingsRow(image_id="a", class_ids=(1,), embedding=(1.0,), logit_scale=100.0)
 
@@ -64,7 +64,7 @@ def test_a_ranking_writes_a_table_and_a_plot_of_sharpness(run, folder):
         PromptsRow.failed("c", BAD, class_ids=(1,)),
     ]
 
-    ranking, facts = write_ranking(run, prompts(run, *rows))
+    ranking, facts = write_ranking(run, prompts(run, *rows), IDENTITY)
 
     # variances 0.04, 0 and 0.09; sums of means 0.3 + 0.3, 0.2 + 0.4 and 0.1 + 0.3
     expected = [("the {}.", 0), ("a {}.", 0.04 / 0.6), ("a clean origami {}.", 0.09 / 0.4)]
@@ -85,12 +85,13 @@ def test_a_ranking_writes_a_table_and_a_plot_of_sharpness(run, folder):
         "photos_encoded": 2,
     }
     assert table.schema.metadata[b"clipes.photos_encoded"] == b"2"
+    assert table.schema.metadata[b"clipes.run"] == IDENTITY.encode()
     assert colours(folder / "prompts.png") > 10
 
 
 def test_without_scores_nothing_is_written(run, folder):
     with pytest.raises(StageError, match=r"^no photo with labels could be encoded: see rejects\.parquet$"):
-        write_ranking(run, prompts(run, PromptsRow.failed("c", BAD, class_ids=(1,))))
+        write_ranking(run, prompts(run, PromptsRow.failed("c", BAD, class_ids=(1,))), IDENTITY)
     assert not folder.exists()
 
 
@@ -109,13 +110,13 @@ def scored(*right):
 def test_the_scores_of_the_sample_write_a_table_and_a_plot(run, folder):
     ledger = ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [scored(5, 9)]))
 
-    sample, facts = write_scores(run, ledger, RANKING)
+    sample, facts = write_scores(run, ledger, RANKING, IDENTITY)
 
     assert sample.ranked == RANKED[:2]
     one = pytest.approx(1)
     assert facts == {"templates": 2, "photos": 1, "spearman_initial": one, "spearman_refined": one}
     table = pq.read_table(folder / "prompt_scores.parquet")
-    assert table.schema.equals(SCORES_SCHEMA)
+    assert table.schema.equals(RANKING_SCORES_SCHEMA)
     assert table.to_pylist() == [
         {
             "rank": rank,
@@ -129,13 +130,14 @@ def test_the_scores_of_the_sample_write_a_table_and_a_plot(run, folder):
         for rank, miou in ((1, 0.5), (2, 0.9))
     ]
     assert table.schema.metadata[b"clipes.photos"] == b"1"
+    assert table.schema.metadata[b"clipes.run"] == IDENTITY.encode()
     assert colours(folder / "prompt_scores.png") > 10
 
 
 def test_missing_scores_are_null_and_have_no_correlation(run, folder):
     ledger = ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [PromptScoresRow.failed("a", BAD)]))
 
-    sample, facts = write_scores(run, ledger, RANKING)
+    sample, facts = write_scores(run, ledger, RANKING, IDENTITY)
 
     assert facts == {"templates": 2, "photos": 0, "spearman_initial": None, "spearman_refined": None}
     assert math.isnan(sample.spearman_initial)
@@ -146,7 +148,8 @@ def test_missing_scores_are_null_and_have_no_correlation(run, folder):
 def test_true_masks_without_labels_give_no_scores_to_templates(run):
     row = scored(5, 9)
     without = replace(row, truth=(0,) * len(row.truth))
-    sample, facts = write_scores(run, ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [without])), RANKING)
+    ledger = ledger_of(write_artifact(run.store.uri, PROMPT_SCORES, [without]))
+    sample, facts = write_scores(run, ledger, RANKING, IDENTITY)
     assert facts == {"templates": 2, "photos": 0, "spearman_initial": None, "spearman_refined": None}
     assert all(math.isnan(score.initial_miou) for score in sample.scores)
 
@@ -157,9 +160,9 @@ def test_an_artifact_that_cannot_be_read_is_an_error(run, tmp_path):
     for path in tmp_path.rglob("*.parquet"):
         path.unlink()
     with pytest.raises(ArtifactError, match="is missing: run again"):
-        write_ranking(run, ranked)
+        write_ranking(run, ranked, IDENTITY)
     with pytest.raises(ArtifactError, match="is missing: run again"):
-        write_scores(run, sampled, RANKING)
+        write_scores(run, sampled, RANKING, IDENTITY)
 
 
 def test_correlations_are_printed_with_their_sample_sizes():

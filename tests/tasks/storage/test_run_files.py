@@ -43,11 +43,11 @@ def test_written_files_can_be_read(files):
 
     files.write_json("run.json", value)
     files.write_json("metrics.json", metrics)
-    files.write_table("prompts.parquet", table)
+    files.write_table("table.parquet", table)
 
     assert (files.read_run(), files.read_metrics()) == (value, metrics)
-    assert files.read_table("prompts.parquet").to_pydict() == table.to_pydict()
-    assert names(files) == ["metrics.json", "prompts.parquet", "run.json"]
+    assert files.read_table("table.parquet").to_pydict() == table.to_pydict()
+    assert names(files) == ["metrics.json", "run.json", "table.parquet"]
     assert list_runs(files.store_uri) == ["my run"]
 
 

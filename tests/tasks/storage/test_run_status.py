@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,8 @@ from support.small_runs import run_files
 
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.storage.run_files import run_identity
+from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
 
@@ -140,6 +143,15 @@ def test_a_file_of_another_run_is_refused(two_runs, file):
     (folder_of(run) / file).write_bytes((folder_of(other) / file).read_bytes())
     with pytest.raises(BrokenArtifactError, match=rf"tiny/{file} belongs to another run: run again"):
         read_run(run.config.store, "tiny")
+
+
+@pytest.mark.parametrize("file", ["evaluation.parquet", "prompts.parquet", "prompt_scores.parquet"])
+def test_a_table_that_only_some_runs_have_is_refused_if_it_belongs_to_another_run(two_runs, file):
+    own, other = map(run_files, two_runs)
+    for files, refused in ((own, False), (other, True)):
+        own.write_table(file, TABLE_SCHEMAS[file].empty_table(), run_identity(files.read_run()))
+        with pytest.raises(BrokenArtifactError, match=f"tiny/{file} belongs") if refused else nullcontext():
+            read_run(own.store_uri, "tiny")
 
 
 def test_the_run_json_of_another_run_is_refused(two_runs):
