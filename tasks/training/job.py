@@ -51,6 +51,11 @@ class TrainingJob:
         return checkpoints_uri(self.uri)
 
     @property
+    def training(self) -> str:
+        """Text that identifies the training: the keys of its recipe and of its masks."""
+        return f"{self.key.stage_key} {self.key.content_key}"
+
+    @property
     def checkpoint_every(self) -> int:
         """Number of iterations between two checkpoints.
 

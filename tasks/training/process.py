@@ -115,7 +115,7 @@ class _Training:
         job, first = self._job, self._rank == 0
         iterations, half = job.recipe.iterations, job.recipe.precision == "fp16"
         intervals = (job.checkpoint_every, job.validate_every)
-        folder = CheckpointFolder(job.checkpoints, job.config.train.keep_checkpoints)
+        folder = CheckpointFolder(job.checkpoints, job.config.train.keep_checkpoints, job.training)
         hooks = [
             ClockHook(self._clock),
             LoadErrorHook(),

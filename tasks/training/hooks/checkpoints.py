@@ -21,7 +21,7 @@ from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.hooks.clock import Clock
 from clipes.tasks.training.hooks.curve import Curve
-from clipes_core.errors import BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError, StageError
 
 NAME = re.compile(r"(\d{8})\.pt")
 BEST = "best.pt"
@@ -37,13 +37,17 @@ class CheckpointFolder:
     Args:
         uri: fsspec URI of the folder.
         keep: number of newest checkpoints to keep, in addition to the best one.
+        training: text that identifies the training. Each checkpoint except best.pt states it.
     """
 
-    def __init__(self, uri: str, keep: int) -> None:
-        self.uri, self._keep = uri, keep
+    def __init__(self, uri: str, keep: int, training: str) -> None:
+        self.uri, self._keep, self._training = uri, keep, training
 
     def write(self, iteration: int, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint atomically. Then remove the oldest checkpoints: the `keep` newest and best.pt remain.
+        """Write a checkpoint atomically. Then remove the oldest checkpoints.
+
+        This checkpoint, the `keep - 1` checkpoints before it, and best.pt remain. So do checkpoints after it, which the
+        training has skipped.
 
         Args:
             iteration: number of iterations done. It is the name of the file, for example 00000020.pt.
@@ -53,8 +57,9 @@ class CheckpointFolder:
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        ONE_MINUTE.call(self._put, f"{iteration:08d}.pt", state)
-        ONE_MINUTE.call(self._prune)
+        name = f"{iteration:08d}.pt"
+        ONE_MINUTE.call(self._put, name, {**state, "training": self._training})
+        ONE_MINUTE.call(self._prune, name)
 
     def write_best(self, state: Mapping[str, Any]) -> None:
         """Write best.pt atomically; if the file exists, replace it. The setting `train.init` accepts this file.
@@ -68,36 +73,47 @@ class CheckpointFolder:
         ONE_MINUTE.call(self._put, BEST, state)
 
     def load_newest(self) -> dict[str, Any] | None:
-        """Return the content of the newest intact checkpoint, or None if there is none.
+        """Return the content of the newest intact checkpoint of this training, or None if there is none.
 
-        Damaged checkpoints are skipped with a warning. Loading a file does not execute code from it.
+        Damaged checkpoints, and checkpoints of other trainings, are skipped with a warning. Checkpoints of earlier
+        versions do not state their training, and are accepted. Loading a file does not execute code from it.
 
         Raises:
             StorageError, TransientError: for the same reasons as `write`.
         """
         for name in reversed(self._names()):
-            uri = posixpath.join(self.uri, name)
-            data = read_file(uri)
             try:
-                check_seal(uri, data)
-                return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-            except MemoryError:
-                raise
-            except Exception as exc:  # for a damaged file, torch may raise anything
+                return self._load(posixpath.join(self.uri, name))
+            except BrokenArtifactError as broken:
                 logger.warning(
-                    "%s is damaged (%s): clipes tries the next older checkpoint; if no older checkpoint exists, the "
-                    "training starts from iteration 0",
-                    uri,
-                    exc.reason if isinstance(exc, BrokenArtifactError) else first_line(exc),
+                    "%s %s: clipes tries the next older checkpoint; if no older checkpoint exists, the training starts "
+                    "from iteration 0",
+                    broken.uri,
+                    broken.reason,
                 )
         return None
+
+    def _load(self, uri: str) -> dict[str, Any]:
+        data = read_file(uri)
+        check_seal(uri, data)
+        try:
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            training = state.get("training", self._training)
+        except MemoryError:
+            raise
+        except Exception as exc:  # for a damaged file, torch may raise anything
+            raise BrokenArtifactError(uri, f"cannot be read ({first_line(exc)})") from exc
+        if training != self._training:
+            raise BrokenArtifactError(uri, "belongs to another training")
+        return state
 
     def _names(self) -> list[str]:
         """Return the file names of all checkpoints except best.pt, oldest first."""
         return [name for name in list_names(self.uri) or () if NAME.fullmatch(name)]
 
-    def _prune(self) -> None:
-        for name in self._names()[: -self._keep]:
+    def _prune(self, newest: str) -> None:
+        done = [name for name in self._names() if name <= newest]
+        for name in done[: -self._keep]:
             remove(posixpath.join(self.uri, name))
 
     def _put(self, name: str, state: Mapping[str, Any]) -> None:
@@ -134,10 +150,28 @@ class CheckpointHook(Hook):
         self._folder, self._every, self._curve, self._clock, self._writes = folder, every, curve, clock, writes
 
     def before_train(self, runner: Runner) -> None:
-        """Restore the newest checkpoint, if there is one."""
+        """Restore the newest checkpoint, if there is one.
+
+        Raises:
+            StageError: the checkpoint does not fit the network, the optimizer or the schedule.
+            StorageError, TransientError: for the same reasons as `CheckpointFolder.write`.
+        """
         state = self._folder.load_newest()
         if state is None:
             return
+        try:
+            self._restore(runner, state)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as exc:  # a checkpoint of an earlier version does not state its training, so it may be any
+            raise StageError(
+                f"the newest checkpoint in {self._folder.uri} does not fit the training ({first_line(exc)}): "
+                "delete this folder and run again"
+            ) from exc
+        if self._writes:
+            logger.info("the training resumes at iteration %d of %d", runner.iter, runner.max_iters)
+
+    def _restore(self, runner: Runner, state: Mapping[str, Any]) -> None:
         unwrapped_model(runner).load_state_dict(state["model"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
@@ -146,8 +180,6 @@ class CheckpointHook(Hook):
         loop = runner.train_loop
         loop._iter = state["iteration"]  # a private attribute, which MMEngine's Runner.resume sets too
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
-        if self._writes:
-            logger.info("the training resumes at iteration %d of %d", loop.iter, loop.max_iters)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write a checkpoint if one is due. Write best.pt if this iteration has the highest mIoU so far."""

@@ -179,7 +179,7 @@ def test_checkpoints_without_weights_are_errors(tmp_path, content, found):
 @pytest.mark.parametrize("name", ["best.pt", "00000020.pt"])
 def test_a_checkpoint_of_clipes_with_a_flipped_bit_is_damaged(tmp_path, name):
     weights = {"layer.weight": torch.arange(64.0).reshape(8, 8)}
-    folder = CheckpointFolder(str(tmp_path), 2)
+    folder = CheckpointFolder(str(tmp_path), 2, "training")
     folder.write(20, weights)
     folder.write_best({"state_dict": weights})
     content = (tmp_path / name).read_bytes()

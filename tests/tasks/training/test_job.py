@@ -47,6 +47,12 @@ def test_checkpoints_lie_next_to_the_artifact(job_with, tmp_path):
     assert (job.uri, job.checkpoints) == (f"{artifact}.parquet", f"{artifact}.checkpoints")
 
 
+@pytest.mark.parametrize("change", [{"stage_key": "2" * 16}, {"content_key": "2" * 16}])
+def test_trainings_differ_if_their_recipes_or_masks_differ(job_with, change):
+    job = job_with()
+    assert replace(job, key=replace(job.key, **change)).training != job.training
+
+
 @pytest.mark.parametrize(
     ("iterations", "accumulated", "train", "every"),
     [

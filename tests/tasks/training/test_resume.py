@@ -8,6 +8,7 @@ from support.small_trainings import failed_attempt, killer, result_of, same_weig
 
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
+from clipes.tasks.training.hooks.checkpoints import CheckpointFolder
 from clipes_core.errors import WorkerError
 
 
@@ -53,6 +54,7 @@ def test_missing_weights_are_rebuilt_from_the_newest_intact_checkpoint(small, un
     Path(weights_uri(uri)).unlink()
     newest = Path(checkpoints_uri(uri)) / "00000030.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
+    CheckpointFolder(checkpoints_uri(uri), 9, "another training").write(28, {})
     run = small.prepared(execution={"loader_workers": 2})
     with training_work(run) as work:
         record = work.make(0)
