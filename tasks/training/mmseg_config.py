@@ -184,7 +184,7 @@ def count_of(config: MmsegConfig, key: str, value: Any) -> int | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not float(value).is_integer() or not 1 <= value <= MOST:
+    if not is_number or not 1 <= value <= MOST or value % 1:
         raise config.error(f"has {key} = {value!r}: expected a whole number from 1 to {MOST}")
     return int(value)
 

@@ -123,6 +123,8 @@ def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
             "optim_wrapper['accumulative_counts'] = 'x'\n",
             "has optim_wrapper.accumulative_counts = 'x': expected",
         ),
+        ("train_cfg = dict(max_iters=10**400)\n", "own.py has train_cfg.max_iters = 1000"),
+        ("train_cfg = dict(max_iters=2.5)\n", "own.py has train_cfg.max_iters = 2.5: expected a whole number"),
         ("train_cfg = dict(max_iters='x')\n", "own.py has train_cfg.max_iters = 'x': expected a whole number"),
         ("optim_wrapper = 5\n", "own.py has an unexpected value: "),
         ("custom_imports = 'x'\n", "own.py has an unexpected value: "),
