@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 import pyarrow as pa
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from clipes.tasks.storage.layout import (
@@ -32,6 +32,7 @@ def _vocabulary(value: dict[str, Any]) -> dict[str, Any]:
 
 
 Time = Annotated[str, AfterValidator(_iso_time)]  # ISO 8601
+HistoryFolder = Annotated[str, Field(pattern=r"^history/\d[^/]*$")]  # a completed run removes this folder
 STRICT = ConfigDict(strict=True, extra="allow")
 
 
@@ -116,7 +117,7 @@ class RunJson(TypedDict):
     config: dict[str, Any]
     vocabulary: NotRequired[Annotated[dict[str, Any], AfterValidator(_vocabulary)]]
     claim: NotRequired[int]
-    previous: NotRequired[str | None]
+    previous: NotRequired[HistoryFolder | None]
 
 
 class ScoresJson(TypedDict):

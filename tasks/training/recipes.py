@@ -102,8 +102,9 @@ def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision:
         raise ConfigError(f"train.iterations: must be set because {read.name} has no train_cfg.max_iters")
     if train.checkpoint_every is not None and train.checkpoint_every > iterations:
         logger.warning(
-            "train.checkpoint_every: %d exceeds the %d iterations of the training: the only checkpoint is written after "
-            "the last iteration, so an interrupted training starts again from iteration 0; set a lower number or null",
+            "train.checkpoint_every: %d exceeds the %d iterations of the training: the only checkpoint is written "
+            "after the last iteration, so an interrupted training starts again from iteration 0; set a lower number or "
+            "null",
             train.checkpoint_every,
             iterations,
         )

@@ -125,6 +125,11 @@ def test_a_flipped_bit_in_any_byte_is_found_or_harmless(files, file):
         {"versions": "1.0"},
         {"versions": {}},
         {"started": "2026-01-01"},
+        {"previous": ""},
+        {"previous": "../other"},
+        {"previous": "/elsewhere"},
+        {"previous": "history/.."},
+        {"previous": "history/2026/.."},
     ],
     ids=str,
 )
