@@ -301,7 +301,7 @@ def report_missing_as_broken(uri: str) -> Iterator[None]:
 def translate_parquet_errors(uri: str) -> Iterator[None]:
     """Translate any error about the content of a file into a BrokenArtifactError that names the file.
 
-    Errors of the disk and of the store, and a lack of memory, are not translated.
+    Errors of the disk and of the store, and a lack of memory or threads, are not translated.
 
     Raises:
         BrokenArtifactError: the content is not Parquet, or fails a checksum.
@@ -309,6 +309,8 @@ def translate_parquet_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as exc:
-        if isinstance(exc, ClipesError | MemoryError | RuntimeError) or is_storage_error(exc):
+        # For content that it cannot read, pyarrow raises a NotImplementedError, which is a RuntimeError too.
+        lacks_resources = isinstance(exc, MemoryError | RuntimeError) and not isinstance(exc, NotImplementedError)
+        if isinstance(exc, ClipesError) or lacks_resources or is_storage_error(exc):
             raise
         raise BrokenArtifactError(uri, f"cannot be read ({first_line(exc)})") from exc

@@ -244,7 +244,10 @@ def test_a_folder_in_place_of_the_file_is_a_storage_error(path):
         pass
 
 
-@pytest.mark.parametrize("error", [pa.ArrowInvalid("bad magic"), OSError("bad checksum"), KeyError("a"), b"\xff"])
+@pytest.mark.parametrize(
+    "error",
+    [pa.ArrowInvalid("bad magic"), pa.ArrowNotImplementedError("odd"), OSError("bad checksum"), KeyError("a"), b"\xff"],
+)
 def test_errors_in_the_content_name_the_file(error):
     def fail():
         if isinstance(error, bytes):
@@ -258,8 +261,11 @@ def test_errors_in_the_content_name_the_file(error):
         fail()
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no")])
-def test_disk_errors_are_not_reported_as_broken_content(error):
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError("no"), MemoryError(), RuntimeError("no threads")],
+)
+def test_errors_of_the_host_are_not_reported_as_broken_content(error):
     with pytest.raises(type(error)) as caught, translate_parquet_errors("a"):
         raise error
     assert caught.value is error
