@@ -139,7 +139,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
         model.load_state_dict(tensors)
     except RuntimeError as exc:
         raise WeightsError(f"{uri}: its tensors do not fit its network ({_one_line(exc)})") from exc
-    check_weights(uri, dict(model.named_parameters()))
+    check_weights(uri, tensors)
     model.to(device).eval().requires_grad_(False)
     return LoadedSegmenter(model, classes, palette, device)
 

@@ -174,7 +174,7 @@ class _Training:
         job = self._job
         names = [entry.name for entry in job.vocabulary.classes]
         model = unwrapped_model(runner)
-        if not all(is_finite(parameter.detach()) for parameter in model.parameters()):
+        if not all(map(is_finite, model.state_dict().values())):  # also the statistics of batch norm
             raise StageError("the trained network contains NaN or infinity: set train.precision=fp32, or a lower rate")
         save_segmenter(weights_uri(job.uri), job.recipe.model, model.state_dict(), names, job.vocabulary.palette)
         return Trained(self._curve.plain(), self._facts(model), describe_weights(job.uri))

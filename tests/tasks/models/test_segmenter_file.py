@@ -58,9 +58,12 @@ def test_a_segmenter_is_restored_as_it_was(tmp_path, model, folder):
     assert torch.equal(probs_of(segmenter.model), probs_of(model))
 
 
-def test_a_segmenter_with_nan_is_refused(tmp_path, model):
-    tensors = {**model.state_dict(), "decode_head.conv_seg.bias": torch.full((3,), torch.nan)}
-    with pytest.raises(WeightsError, match=r"s\.safetensors: expected finite weights, found NaN or infinity in"):
+@pytest.mark.parametrize(
+    ("name", "value"), [("decode_head.conv_seg.bias", torch.nan), ("backbone.bn1.running_var", torch.inf)]
+)
+def test_a_segmenter_that_is_not_finite_is_refused(tmp_path, model, name, value):
+    tensors = {**model.state_dict(), name: torch.full_like(model.state_dict()[name], value)}
+    with pytest.raises(WeightsError, match=rf"s\.safetensors: expected finite weights, found .* in the tensor {name}"):
         load_segmenter(save(tmp_path / "s.safetensors", model, tensors=tensors), "cpu")
 
 

@@ -8,15 +8,16 @@ from support.small_trainings import training_work
 from clipes.tasks.storage.layout import checkpoints_uri
 from clipes_core.errors import StageError
 
-OVERFLOWING = f"""
-_base_ = {str(TINY_NETWORK)!r}
-optim_wrapper = dict(optimizer=dict(lr=1e30, weight_decay=1e30))
-"""
+OVERFLOWING = {
+    "parameters": "optim_wrapper = dict(optimizer=dict(lr=1e30, weight_decay=1e30))",
+    "statistics of batch norm": "model = dict(data_preprocessor=dict(std=[1e-30] * 3))",
+}
 
 
 @pytest.mark.slow
-def test_a_network_that_is_not_finite_after_its_last_iteration_is_not_written(small, pool, tmp_path):
-    (tmp_path / "own.py").write_text(OVERFLOWING)
+@pytest.mark.parametrize("line", OVERFLOWING.values(), ids=OVERFLOWING)
+def test_a_network_that_is_not_finite_after_its_last_iteration_is_not_written(small, pool, tmp_path, line):
+    (tmp_path / "own.py").write_text(f"_base_ = {str(TINY_NETWORK)!r}\n{line}\n")
     train = {"mmseg_config": str(tmp_path / "own.py"), "iterations": 1, "checkpoint_every": 1, "validate_every": 0}
     with (
         training_work(small.prepared(train=train, evaluation={"split": None}), pool) as work,
