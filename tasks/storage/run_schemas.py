@@ -142,6 +142,7 @@ class ReadsJson(TypedDict):
     fetched: int
     fetched_mb: float
     read_seconds: float
+    unusable_photos: list[str]
 
 
 class TrainingJson(TypedDict):
@@ -190,6 +191,7 @@ class MetricsJson(TypedDict, total=False):
     refined_cam: ScoresJson
     pseudo_mask: ScoresJson
     segmenter: ScoresJson
+    warnings: list[str]
     training: TrainingJson
     stages: dict[str, StageJson]
     run: str

@@ -147,7 +147,17 @@ def test_json_that_is_not_a_run_is_an_error(files, value):
         files.read_run()
 
 
-@pytest.mark.parametrize("value", [[], {"pseudo_mask": {}}, {"stages": []}, {"stages": {"masks": {"images": "3"}}}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"pseudo_mask": {}},
+        {"stages": []},
+        {"stages": {"masks": {"images": "3"}}},
+        {"warnings": "text"},
+        {"warnings": [3]},
+    ],
+)
 def test_metrics_of_another_shape_are_an_error(files, value):
     write(files, "metrics.json", value)
     with pytest.raises(ArtifactError, match=r"metrics\.json is not the file that clipes wrote"):
