@@ -68,10 +68,10 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     """Print the counts of each stage, then the scores."""
     table = _table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
-    for name, stage in metrics["stages"].items():
-        wall, rows = stage["wall_seconds"], stage["computed_rows"]
+    for name, stage in metrics.get("stages", {}).items():
+        wall, rows = stage["wall_seconds"], stage.get("computed_rows")
         speed = f"{rows / wall:.2f}" if rows and wall else ""
-        counts = (str(stage[column]) for column in STAGE_COLUMNS.values())
+        counts = (str(stage.get(column, "")) for column in STAGE_COLUMNS.values())
         table.add_row(title_of(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
     _print_table(console, table)
     if any(scored.key in metrics for scored in SCORED):

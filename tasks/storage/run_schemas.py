@@ -182,6 +182,15 @@ class StageJson(TypedDict):
     busy_seconds: float
 
 
+class RankingJson(TypedDict):
+    """The facts about a ranking of templates."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    template: str
+    sharpness: float
+    templates: int
+
+
 class MetricsJson(TypedDict, total=False):
     """The entries of metrics.json that clipes reads."""
 
@@ -192,6 +201,7 @@ class MetricsJson(TypedDict, total=False):
     pseudo_mask: ScoresJson
     segmenter: ScoresJson
     warnings: list[str]
+    prompts: RankingJson
     training: TrainingJson
     stages: dict[str, StageJson]
     run: str

@@ -64,6 +64,14 @@ def lines(console):
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
 
+def test_metrics_of_an_earlier_version_may_lack_counts(console):
+    print_metrics(console, {"stages": {"cams": {name: COUNTS[name] for name in COUNTS if name != "computed_rows"}}})
+    assert [line.split() for line in console.file.getvalue().splitlines()][1:] == [
+        ["cams", "1", "0", "0", "600", "0", "60.0", "50.0"]
+    ]
+    print_metrics(console, {})
+
+
 def test_a_training_is_summarised_after_its_counts_and_scores(console):
     print_metrics(console, {"stages": {"segmenter": COUNTS}, "segmenter": SCORES, "training": TRAINING})
     assert lines(console)[1:] == [

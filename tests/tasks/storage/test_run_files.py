@@ -38,7 +38,7 @@ def names(files):
 
 def test_written_files_can_be_read(files):
     value = {**RUN, "name": "läuf", "nested": {"ä": [True, None, 0.5]}}
-    metrics = {"prompts": {"best": "a {}."}, "pseudo_mask": SCORES}
+    metrics = {"prompts": {"template": "a {}.", "sharpness": 0.5, "templates": 2}, "pseudo_mask": SCORES}
     table = pa.table({"image_id": ["ä", "b"], "class_ids": [[1], []]})
 
     files.write_json("run.json", value)
@@ -156,6 +156,7 @@ def test_json_that_is_not_a_run_is_an_error(files, value):
         {"stages": {"masks": {"images": "3"}}},
         {"warnings": "text"},
         {"warnings": [3]},
+        {"prompts": {"template": "a {}."}},
     ],
 )
 def test_metrics_of_another_shape_are_an_error(files, value):
