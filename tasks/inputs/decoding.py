@@ -10,6 +10,7 @@ from functools import cache
 
 from PIL import Image, UnidentifiedImageError
 
+from clipes.tasks.inputs.metadata import without_metadata
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes.tasks.storage.files import read_file
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
@@ -72,6 +73,7 @@ def translate_photo_errors(uri: str) -> Iterator[None]:
 def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
     """Open an image. Raise any error, here or in the `with` block, as a PhotoError that names the file.
 
+    PIL sees a PNG or JPEG without the metadata that clipes does not use, so that these cannot cost the photo.
     PIL raises errors of many types for damaged files, so this is the one place that catches them. PIL's warnings are
     hidden, because they name no file.
 
@@ -86,7 +88,7 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
     _hide_warnings()
     try:
         _refuse(refusal(data))
-        with Image.open(io.BytesIO(data), formats=_accepted_formats()) as image:
+        with Image.open(io.BytesIO(without_metadata(data)), formats=_accepted_formats()) as image:
             _refuse(psd_refusal(image))
             yield image
     except PhotoError as error:

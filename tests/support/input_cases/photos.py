@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 Write = Callable[[Path], None]
 SIZE = (64, 48)
@@ -85,6 +85,13 @@ def turned() -> Image.Exif:
     return tags
 
 
+def long_text() -> PngImagePlugin.PngInfo:
+    """Return a text of 2 MiB, such as the settings of a program that generated the photo."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * (2 << 20), zip=True)
+    return text
+
+
 def ids(array: np.ndarray) -> Write:
     """Return a function that writes ids as a greyscale PNG."""
     return saved(Image.fromarray(array), "PNG")
@@ -138,6 +145,9 @@ PHOTOS = {
     "transparency": Line("alpha.png", saved(picture("RGBA"), "PNG")),
     "EXIF rotation": Line("turned.jpg", saved(picture(), exif=turned())),
     "damaged EXIF data": Line("exif.png", saved(picture(), "PNG", exif=b"Exif\0\0garbage!")),
+    "PNG with a text of several MB, or with other large or damaged metadata": Line(
+        "text.png", saved(picture(), "PNG", pnginfo=long_text())
+    ),
     "animated GIF": Line("moving.gif", saved(picture("P"), "GIF", save_all=True, append_images=[picture("L")])),
     "1x1 pixel": Line("pixel.png", saved(picture(size=(1, 1)), "PNG")),
     "1x5000 pixels": Line("line.png", saved(picture(size=(1, 5000)), "PNG")),
