@@ -23,11 +23,13 @@ from clipes.tasks.inputs.datasets.reach import check_secrets
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, exists, join, list_names, read_lines
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
 
 PUBLISHED_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 ADVICE = "give a .json file in COCO's layout, or a .txt file with a photo and its class ids on each line"
+DOWNLOAD = "download the photo, and write its path below dataset.root instead"
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject | Remark]:
@@ -158,14 +160,18 @@ class _RowReader:
             name = file.file_name(number)
             if name is None:
                 raise
+            if is_uri(name):
+                return self._reject_uri(CocoImage(name, ()))
             check_secrets(self.root, (name,))
             return rejected(without_extension(name), join(self.folders[0], name), error)
         return self._entry(image)
 
     def _entry(self, image: CocoImage) -> Entry | Reject:
+        if is_uri(image.file_name):
+            return self._reject_uri(image)
         check_secrets(self.root, (image.file_name,), image.labels)
         try:
-            paths = _paths(image.file_name)
+            paths = spellings(path_inside(image.file_name))
             labels = self.labels.read(image.labels)
         except PhotoError as error:
             return rejected(without_extension(image.file_name), join(self.folders[0], image.file_name), error)
@@ -179,9 +185,15 @@ class _RowReader:
             notes=labels.notes,
         )
 
+    def _reject_uri(self, image: CocoImage) -> Reject:
+        """Reject an image whose file name is a URI. The `Reject` repeats nothing of a URI that may have a password.
 
-def _paths(file_name: str) -> tuple[str, ...]:
-    if "://" in file_name:
-        reason = f"{file_name!r} is a URL; download the photo, and write its path below dataset.root instead"
-        raise PhotoError(ErrorKind.MISSING, reason)
-    return spellings(path_inside(file_name))
+        Raises:
+            PhotoError: NOT_PERMITTED; the file name may contain a password, so it must not be the id of a `Reject`.
+        """
+        name = image.file_name
+        try:
+            check_secrets(self.root, (name,), image.labels)
+        except PhotoError as error:
+            raise PhotoError(error.kind, f"the file name is a URL; {DOWNLOAD}") from error
+        return rejected(without_extension(name), name, PhotoError(ErrorKind.MISSING, f"{name!r} is a URL; {DOWNLOAD}"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
 STAGE = "manifest"
@@ -55,9 +56,10 @@ class Remark:
 def rejected(image_id: str, uri: str, error: PhotoError) -> Reject:
     """Build the `Reject` of a photo that cannot be used.
 
-    Characters that UTF-8 cannot encode are escaped. Control characters of the reason, such as line ends, are escaped.
+    Characters that UTF-8 cannot encode are escaped. In the reason, control characters such as line ends are escaped,
+    and URIs that may contain a password are hidden, because the reason can name other photos than this one.
     """
-    reason = CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], error.reason)
+    reason = CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], without_secrets(error.reason))
     image_id, uri, reason = (text.encode(errors="backslashreplace").decode() for text in (image_id, uri, reason))
     return Reject(image_id, uri, STAGE, error.kind, reason)
 

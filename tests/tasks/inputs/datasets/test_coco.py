@@ -305,3 +305,29 @@ def test_a_url_as_file_name_is_a_reject_with_advice(local, animals):
     local.write({"annotations/instances_val.json": instances({url: [7], "b.jpg": [7]}), "val/b.jpg": ""})
     (reject,) = read(local, animals, "val").rejects
     assert reject.reason == f"{url!r} is a URL; download the photo, and write its path below dataset.root instead"
+
+
+def test_a_url_that_may_contain_a_password_is_a_reject_with_the_same_advice(local, animals):
+    urls = ["https://host/a.jpg?token=hunter2", "https://me:hunter2@host/a.jpg"]
+    document = json.loads(instances({name: [7] for name in [*urls, "b.jpg"]}))
+    document["images"].append({"file_name": urls[0]})
+    local.write({"annotations/instances_val.json": json.dumps(document), "val/b.jpg": ""})
+
+    rejects = read(local, animals, "val").rejects
+
+    assert [reject.image_id for reject in rejects] == ["images[0]", "images[1]", "images[3]"]
+    assert {reject.kind for reject in rejects} == {ErrorKind.NOT_PERMITTED}
+    advice = "the file name is a URL; download the photo, and write its path below dataset.root instead"
+    assert {reject.reason for reject in rejects} == {advice}
+
+
+def test_no_reject_repeats_a_password_in_the_file_name_of_another_image(local, animals):
+    images = [{"id": 1, "file_name": name} for name in ("a.jpg", "https://host/a.jpg?token=hunter2")]
+    document = json.dumps({"images": [*images, {"id": 2, "file_name": "b.jpg"}], "annotations": [], "categories": []})
+    local.write({"annotations/instances_val.json": document, "val/b.jpg": ""})
+
+    listing = read(local, animals, "val")
+
+    assert [reject.image_id for reject in listing.rejects] == ["a", "images[1]"]
+    assert "(a.jpg and https://***" in listing.rejects[0].reason
+    assert not any("hunter2" in f"{reject}" for reject in listing.rejects)
