@@ -59,10 +59,13 @@ def upright_turn(
 def _decode(image: Image.Image) -> None:
     """Decode the pixels. PIL also turns the pixels of a TIFF, and removes the orientation from the tags.
 
-    After PIL has decoded a TIFF, PIL reads the nested directories of the EXIF data, and fails if they are damaged.
-    This function removes these directories first, because clipes does not need them.
+    After PIL has decoded a TIFF, PIL reads the nested directories of the EXIF data and the XMP data, and fails if they
+    are damaged. This function first removes these directories, because clipes does not need them, and XMP data that are
+    not bytes.
     """
     if image.format == "TIFF":
+        if not isinstance(image.info.get("xmp"), bytes):
+            image.info.pop("xmp", None)
         tags = image.getexif()
         for directory in TiffTags.TAGS_V2_GROUPS:
             tags.pop(directory, None)

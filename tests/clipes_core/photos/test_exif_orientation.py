@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from clipes_core.photos.exif_orientation import upright_turn
 
@@ -115,6 +115,20 @@ def test_a_tiff_with_a_damaged_exif_directory_is_used(pointer):
     at = data.index(struct.pack("<H", ExifTags.IFD.Exif)) + 2
 
     image, notes = turn_upright(opened(data[:at] + pointer + data[at + len(pointer) :]), "apply")
+
+    assert np.array_equal(np.asarray(image), PIXELS)
+    assert notes == ()
+
+
+@pytest.mark.parametrize(("kind", "value"), [(2, "text"), (5, 1.5), (12, 1.5)])
+def test_a_tiff_with_xmp_data_that_are_not_bytes_is_used(kind, value):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[ExifTags.Base.XMLPacket] = kind
+    tags[ExifTags.Base.XMLPacket] = value
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "TIFF", tiffinfo=tags)
+
+    image, notes = turn_upright(opened(buffer.getvalue()), "apply")
 
     assert np.array_equal(np.asarray(image), PIXELS)
     assert notes == ()
