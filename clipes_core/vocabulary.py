@@ -45,11 +45,13 @@ class ClassEntry(Section):
 class Vocabulary(Section):
     """The classes 1..K and the background words of a data set."""
 
-    classes: tuple[ClassEntry, ...] = Field(min_length=1)
+    classes: tuple[ClassEntry, ...]
     background_words: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _ids_fit_and_names_differ(self) -> Self:
+        if not self.classes:  # not a bound of the field, because pydantic does not count entries with wrong values
+            raise ValueError("got no classes, but at least one is needed")
         if len(self.classes) > MAX_CLASSES:
             raise ValueError(f"got {len(self.classes)} classes, but the 8-bit ids of masks allow at most {MAX_CLASSES}")
         names = Counter(name for entry in self.classes for name in (entry.name, *entry.aliases))

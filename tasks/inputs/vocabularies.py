@@ -1,6 +1,7 @@
 """Read a class vocabulary by its name if clipes ships it, and otherwise by its path or URI."""
 
 import logging
+import math
 from collections.abc import Iterator
 
 import yaml
@@ -9,11 +10,34 @@ from pydantic import ValidationError
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.machine.shipped_files import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
+from clipes_core.config.section import LONGEST_TEXT
 from clipes_core.errors import ConfigError, DatasetError
 from clipes_core.vocabulary import Vocabulary
 
 BACKGROUND = "background"
 DEFAULT = "voc12"
+
+# pydantic's type of error -> message
+COMPLETE = {
+    "extra_forbidden": "unknown key",
+    "missing": "must be set",
+    "string_too_short": "must not be empty",
+    "string_too_long": f"must have at most {LONGEST_TEXT} characters",
+}
+EXPECTED = {
+    "model_type": "expected keys and values, such as {name: dog} for a class",
+    "string_type": "expected text (quote numbers, dates and words such as yes)",
+    "tuple_type": "expected a list",
+    "too_long": "expected three numbers from 0 to 255",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "greater_than_equal": "expected a number from 0 to 255",
+    "less_than_equal": "expected a number from 0 to 255",
+    "invalid_key": "expected text as key",
+}
+NO_KEYS = "expected the key classes with a list of classes such as {name: dog}, and the key background_words"
+MOST_SHOWN = 80  # characters
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +84,10 @@ def _of_names(names: tuple[str, ...]) -> Vocabulary:
 def _read(place: str) -> Vocabulary:
     text = read_text(place)
     check_yaml(text)
-    return Vocabulary.model_validate(yaml.safe_load(text))
+    values = yaml.safe_load(text)
+    if not isinstance(values, dict):
+        raise ConfigError(f"dataset.classes: {place}: {NO_KEYS}, got {_as_yaml(values)}")
+    return Vocabulary.model_validate(values)
 
 
 def _check_classes(vocabulary: Vocabulary, place: str) -> None:
@@ -112,8 +139,14 @@ def _key(place: tuple[int | str, ...]) -> str:
 
 
 def _message(kind: str, message: str, given: object) -> str:
-    if kind == "extra_forbidden":
-        return "unknown key"
-    if kind == "missing":
-        return "must be set"
-    return message.removeprefix("Value error, ") if kind == "value_error" else f"{message} (got {given!r})"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind in COMPLETE:
+        return COMPLETE[kind]
+    return f"{EXPECTED.get(kind, message)}, got {_as_yaml(given)}"
+
+
+def _as_yaml(value: object) -> str:
+    """Return a value as a YAML file spells it; of a long value, return the start."""
+    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -50,6 +50,8 @@ def config(content: str) -> Callable[[Path], Seen]:
 
 YAML_FILES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Config", "list of class names as vocabulary"): lambda folder: with_classes(["dog", "cat"], folder),
+    ("Config", "vocabulary that is a list"): vocabulary("[dog, cat]"),
+    ("Config", "vocabulary with a class that is one word"): vocabulary("classes: [dog, cat]"),
     ("Config", "vocabulary with a class named background"): vocabulary("classes: [{name: Background}, {name: dog}]"),
     ("Config", "vocabulary with two classes that have the same words"): vocabulary(
         "classes: [{name: dog}, {name: hound, words: dog}]"

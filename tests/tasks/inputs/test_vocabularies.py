@@ -113,9 +113,9 @@ def test_a_list_of_names_has_the_background_words_of_voc():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "dataset.classes: the list: classes: Tuple should have at least 1 item"),
+        ((), "dataset.classes: the list: got no classes, but at least one is needed"),
         (("dog", "dog"), "the list: class names and aliases must be unique, but these occur more than once: dog"),
-        (("dog", ""), "the list: classes.1.name: String should have at least 1 character"),
+        (("dog", ""), "the list: classes.1.name: must not be empty"),
         (("background",), "the list: the background must not be a class"),
     ],
 )
@@ -147,9 +147,41 @@ def test_every_bad_value_gets_its_own_error_line(tmp_path):
     assert str(error.value).splitlines() == [
         f"dataset.classes: {path}: classes.0.color: unknown key",
         f"dataset.classes: {path}: classes.1.name: must be set",
-        f"dataset.classes: {path}: classes.2.name: Input should be a valid string (got False)",
+        f"dataset.classes: {path}: classes.2.name: expected text (quote numbers, dates and words such as yes), "
+        "got false",
         f"dataset.classes: {path}: background: unknown key",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [dog]", "classes.0: expected keys and values, such as {name: dog} for a class, got dog"),
+        ("classes: dog", "classes: expected a list, got dog"),
+        ("classes: []", "got no classes, but at least one is needed"),
+        (
+            "classes: [{name: 2001-01-01}]",
+            "classes.0.name: expected text (quote numbers, dates and words such as yes), got 2001-01-01",
+        ),
+        ("classes: [{name: a, words: ''}]", "classes.0.words: must not be empty"),
+        (f"classes: [{{name: {'x' * 5000}}}]", "classes.0.name: must have at most 4096 characters"),
+        ("classes: [{name: a, synonyms: b}]", "classes.0.synonyms: expected a list, got b"),
+        ("classes: [{name: a, colour: red}]", "classes.0.colour: expected a list, got red"),
+        ("classes: [{name: a, colour: [1, 2]}]", "classes.0.colour.2: must be set"),
+        (
+            "classes: [{name: a, colour: [1, 2, 3, 4]}]",
+            "classes.0.colour: expected three numbers from 0 to 255, got [1, 2, 3, 4]",
+        ),
+        ("classes: [{name: a, colour: [1, 2, 300]}]", "classes.0.colour.2: expected a number from 0 to 255, got 300"),
+        ("classes: [{name: a, colour: [1, 2, 0.5]}]", "classes.0.colour.2: expected a whole number, got 0.5"),
+        ("classes: [{name: a}]\n3: b", "3: expected text as key, got 3"),
+    ],
+)
+def test_a_bad_value_has_one_line_in_plain_words(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load_vocabulary(path)
+    assert str(error.value) == f"dataset.classes: {path}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +190,8 @@ def test_every_bad_value_gets_its_own_error_line(tmp_path):
         ("classes: [", "own.yaml cannot be read as YAML: while parsing"),
         ("classes: 2001-99-99", "own.yaml cannot be read as YAML: month must be in 1..12"),
         ("[" * 20_000, "own.yaml cannot be read as YAML: its values are nested more than 100 times"),
-        ("", r"own.yaml: Input should be a valid dictionary .* \(got None\)"),
+        ("", "own.yaml: expected the key classes with a list of classes such as {name: dog}, .*, got null$"),
+        ("[dog, cat]", r"own.yaml: expected the key classes with a list .*, got \[dog, cat\]$"),
         (
             "classes: [{name: a}, {name: a}]",
             "own.yaml: class names and aliases must be unique, but these occur more than once: a",
