@@ -82,6 +82,8 @@ def path_inside(path: str) -> str:
         PhotoError: MISSING; the path is empty or absolute, leads out of the root, or contains characters that file
             names cannot contain.
     """
+    if not path:
+        raise PhotoError(ErrorKind.MISSING, "the path is empty; write the path of the photo")
     inside = posixpath.normpath(path)
     if inside == "." or inside.startswith("/") or inside.split("/", 1)[0] == ".." or unwritable(inside):
         raise PhotoError(ErrorKind.MISSING, f"{path!r} is not a path below the data set's root")

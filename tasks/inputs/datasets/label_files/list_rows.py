@@ -1,6 +1,7 @@
 """Read the rows of a list in CSV or plain text."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ from clipes_core.config.uri import without_secrets
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError
 
 COLUMNS = "a list file needs the columns image and labels, and may have the column truth"
+
+OTHER_SEPARATORS = re.compile(r"[;\t|]")  # of columns, in files that are called CSV
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,10 @@ def check_columns(list_uri: str, header: Sequence[str]) -> None:
     missing = [column for column in ("image", "labels") if column not in header]
     if missing:
         found = without_secrets(", ".join(header)) or "none"
-        raise DatasetError(f"{list_uri}: no column {' and no column '.join(missing)}; found: {found}; {COLUMNS}")
+        advice = "; separate them by commas" if len(header) == 1 and OTHER_SEPARATORS.search(header[0]) else ""
+        raise DatasetError(
+            f"{list_uri}: no column {' and no column '.join(missing)}; found: {found}; {COLUMNS}{advice}"
+        )
     repeated = [column for column in ("image", "labels", "truth") if header.count(column) > 1]
     if repeated:
         raise DatasetError(

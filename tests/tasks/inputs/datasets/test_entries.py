@@ -52,7 +52,13 @@ def test_a_path_inside_the_root_is_normalised():
     assert path_inside("..a/b") == "..a/b"
 
 
-@pytest.mark.parametrize("path", ["", ".", "a/..", "/a", "..", "../a", "a/../../b", "a\0b", "\ud800.jpg"])
+def test_an_empty_path_is_missing():
+    with pytest.raises(PhotoError, match=r"^the path is empty; write the path of the photo$") as caught:
+        path_inside("")
+    assert caught.value.kind == ErrorKind.MISSING
+
+
+@pytest.mark.parametrize("path", [".", "a/..", "/a", "..", "../a", "a/../../b", "a\0b", "\ud800.jpg"])
 def test_a_path_outside_the_root_or_with_an_invalid_name_is_missing(path):
     with pytest.raises(PhotoError, match="is not a path below the data set's root") as caught:
         path_inside(path)

@@ -148,9 +148,9 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
             "an earlier photo has the same id (path without extension); only the earlier photo is used",
         ),
         ("../e.jpg", ErrorKind.MISSING, f"'../e.jpg' {outside}"),
-        ("line 9", ErrorKind.MISSING, f"'' {outside}"),
+        ("line 9", ErrorKind.MISSING, "the path is empty; write the path of the photo"),
         ("sub/../../f.jpg", ErrorKind.MISSING, f"'sub/../../f.jpg' {outside}"),
-        ("line 11", ErrorKind.MISSING, f"'' {outside}"),
+        ("line 11", ErrorKind.MISSING, "the path is empty; write the path of the photo"),
         ("g", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
     ]
 
@@ -310,3 +310,10 @@ def test_a_missing_truth_named_by_the_list_is_kept(folder, animals):
     write_list(folder, "list.csv", "image,labels,truth\na.jpg,dog,gone.png\n", ["a.jpg"])
     photo = read(folder, animals).photos[0]
     assert (photo.truth_uri, photo.truth_fingerprint) == (f"{folder.uri}/gone.png", None)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_columns_with_another_separator_are_refused_with_advice(folder, animals, separator):
+    write_list(folder, "list.csv", f"image{separator}labels\na.jpg{separator}dog\n")
+    with pytest.raises(DatasetError, match=r"the column truth; separate them by commas$"):
+        read(folder, animals)
