@@ -14,9 +14,11 @@ NAMED_HOST = re.compile(r"(?:[\w.-]+@)?" + HOST.pattern)
 OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "oss", "oci")
 PROTOCOLS_WITH_NAMES = ("abfs", "abfss", "az", "wasb", "wasbs", "hdfs", "sftp", "ssh")
 LOCAL_PROTOCOLS = ("file", "local")
-URI_IN_TEXT = re.compile(r"[\w+.:-]*\w://\S*[^\s'\"`.,;:)\]}]")  # without the marks that may follow it in a sentence
+# A match ends before the marks that may follow it in a sentence. It starts only where a run of its first characters
+# starts: otherwise, a long text without URIs would take quadratic time.
+URI_IN_TEXT = re.compile(r"(?<![\w+.:-])[\w+.:-]*\w://\S*[^\s'\"`.,;:)\]}]")
 # In an object store, a key may contain any of these characters. But ?name=value is how URLs carry tokens.
-KEY_WITH_PARAMETER = re.compile(r"[?#][^/=]*=")
+KEY_WITH_PARAMETER = re.compile(r"[?#][^/=?#]*=")
 ADVICE = (
     "write only its protocol, host or bucket, port and path, because logs and files of clipes show them. Configure "
     "passwords and tokens as the fsspec package for the protocol expects. In the path of a web address, write %40 for "

@@ -65,3 +65,10 @@ def test_uris_with_other_parts_are_refused_and_not_repeated(uri):
         assert "hun" not in text
         assert "ter2" not in text
     assert without_secrets(f"no file at {uri}: try again").endswith("://***: try again")
+
+
+@pytest.mark.parametrize("piece", ["a", ".", "a:", "a://'", "://"])
+def test_long_texts_without_secrets_take_linear_time(piece):
+    text = piece * 500_000  # quadratic time would be hours
+    assert without_secrets(text).startswith(piece[:1])
+    assert uri_fault(f"s3://bucket/{'?' * 500_000}") is None
