@@ -7,13 +7,16 @@ import io
 import os
 import sys
 import unicodedata
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
+
+from clipes_core.errors import StorageError
 
 DEFAULT_WIDTH = 80  # [columns]
 STANDARD_STREAMS = 3  # standard input, output and error have the file descriptors 0, 1 and 2
@@ -69,19 +72,47 @@ class TerminalConsole(Console):
             os.dup2(null.fileno(), self.file.fileno())
 
 
+class _StandardOutput(io.TextIOWrapper):
+    """Standard output. It accepts every text, and its errors say that it could not be written."""
+
+    @override
+    def write(self, text: str) -> int:
+        with _translate_output_errors():
+            return super().write(text)
+
+    @override
+    def flush(self) -> None:
+        with _translate_output_errors():
+            super().flush()
+
+
+@contextmanager
+def _translate_output_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # rich and typer expect this error if nobody reads the output any more
+        raise
+    except OSError as exc:
+        advice = "free space on its disk, or send it to another file"
+        raise StorageError(f"standard output could not be written ({exc.strerror}): {advice}") from exc
+
+
 def prepare_streams() -> None:
     """Let standard output and error accept every text, even if the caller has closed them.
 
     Characters that the encoding of a stream lacks are escaped. A closed stream is replaced by the null device, so that
-    no file which is opened later takes its place.
+    no file which is opened later takes its place. If standard output cannot be written, for example because its disk is
+    full, printing raises a StorageError.
     """
     while (opened := os.open(os.devnull, os.O_RDWR)) < STANDARD_STREAMS:
         pass
     os.close(opened)
     sys.stdout, sys.stderr = (stream or _open_null() for stream in (sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding, by_line = sys.stdout.encoding, sys.stdout.line_buffering
+        sys.stdout = _StandardOutput(sys.stdout.detach(), encoding, "backslashreplace", line_buffering=by_line)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 def _open_null() -> TextIO:

@@ -3,6 +3,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -96,6 +97,15 @@ def test_a_reader_that_leaves_and_a_closed_output_cause_no_traceback():
     assert process.returncode == 0
     done = subprocess.run(command, preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE, check=True)
     assert done.stderr == b"line\n"
+
+
+@pytest.mark.parametrize("call", ["TerminalConsole().print('a')", "print('a' * 100_000)", "print('a', flush=True)"])
+def test_output_that_cannot_be_written_is_a_storage_error_of_standard_output(call):
+    program = f"from clipes.tasks.machine.terminal import *\nprepare_streams()\n{call}"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True)
+    expected = "StorageError: standard output could not be written (No space left on device): free space on its disk"
+    assert expected in done.stderr
 
 
 def test_a_width_of_0_hides_nothing(monkeypatch):
