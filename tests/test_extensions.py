@@ -99,7 +99,7 @@ class Toys:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "clipes.flows.cli", *arguments],
+            [sys.executable, "-m", "clipes", *arguments],
             cwd=self.folder,
             env={**os.environ, **self.environment, "PYTHONPATH": str(self.project), **environment},
             stdout=subprocess.PIPE,

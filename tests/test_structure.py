@@ -164,12 +164,12 @@ def test_tasks_has_no_modules_outside_its_folders():
     assert [path.name for path in (ROOT / "tasks").glob("*.py")] == ["__init__.py"]
 
 
-def test_the_package_clipes_holds_only_links_and_its_version():
+def test_the_package_clipes_holds_only_links_its_version_and_its_entry_point():
     package = ROOT / "clipes"
     links = {path.name: path for path in package.iterdir() if path.is_symlink()}
     assert sorted(links) == ["configs", "flows", "tasks"], "a clone needs symbolic links: git config core.symlinks true"
     assert all(path.resolve() == ROOT / name for name, path in links.items())
-    assert {path.name for path in package.glob("*.py")} == {"__init__.py"}
+    assert {path.name for path in package.glob("*.py")} == {"__init__.py", "__main__.py"}
     names = {
         node.targets[0].id
         for node in ast.parse((package / "__init__.py").read_text()).body

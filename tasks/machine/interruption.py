@@ -57,7 +57,7 @@ def handle_signals() -> None:
     handler = InterruptOnce()
     sys.unraisablehook = handler.repeat_if_ignored
     signal.signal(signal.SIGTERM, handler)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else keep it ignored, as in a background job
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # a background job ignores SIGINT
         signal.signal(signal.SIGINT, handler)
 
 
