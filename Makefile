@@ -38,7 +38,7 @@ demo: setup
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)
 
 ui: setup
-	$(BIN)/python -m clipes.flows.server
+	$(BIN)/clipes ui
 
 # `prefect deploy` needs the work pools, so create those that are missing. Existing pools keep their settings.
 deploy: setup

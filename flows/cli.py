@@ -1,4 +1,4 @@
-"""The command line: clipes run, prompts, status, report, export, predict, gc, doctor."""
+"""The command line: clipes run, prompts, status, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -21,9 +21,7 @@ from clipes.flows.options import (
     location,
 )
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
-from clipes.tasks.machine.interruption import (
-    handle_signals,
-)
+from clipes.tasks.machine.interruption import handle_signals
 from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.terminal import TerminalConsole, prepare_streams
@@ -269,6 +267,15 @@ def gc(
 
 
 @app.command()
+def ui() -> None:
+    """Keep the Prefect server and its UI, which shows all runs, available until Ctrl-C."""
+    load_prefect()
+    from clipes.flows.server import keep_server
+
+    keep_server(lambda url: out.print(f"Prefect UI: {url.removesuffix('/api')} (Ctrl-C ends this command)"))
+
+
+@app.command()
 def doctor(
     store: Store = DEFAULT_STORE,
     pretrained: Annotated[
@@ -300,7 +307,3 @@ def main() -> None:
     with exit_codes():
         handle_signals()
         app()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,7 @@
-"""The Prefect server that records runs. `python -m clipes.flows.server` keeps the server and its UI available."""
+"""The Prefect server that records runs: the one at PREFECT_API_URL, or the user's shared server on this machine."""
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from clipes.flows.server_process import SharedServer, join_shared_server, restart
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.interruption import interruption_first
-from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.prefect_server import (
     ServerFault,
     bypass_proxy_on_this_host,
@@ -29,7 +27,7 @@ from clipes.tasks.machine.prefect_server import (
     url_setting,
     without_password,
 )
-from clipes_core.errors import ClipesError, ConfigError, StageError, UsageError
+from clipes_core.errors import ConfigError, StageError, UsageError
 
 START_SECONDS = 180  # on a busy machine, a server takes a minute to start
 POLL_SECONDS = 0.2
@@ -181,6 +179,25 @@ def provide_server() -> Iterator[Server]:
             _drain()
 
 
+def keep_server(show: Callable[[str], None]) -> None:
+    """Keep the server available until Ctrl-C.
+
+    Args:
+        show: function that is called with the URL of the server's API as soon as the server answers.
+
+    Raises:
+        ConfigError: PREFECT_HOME, or the server at PREFECT_API_URL, cannot be used.
+        StageError: the shared server did not start.
+    """
+
+    def wait(url: str) -> None:
+        show(url)
+        threading.Event().wait()
+
+    with suppress(KeyboardInterrupt), provide_server() as server:
+        server.record(lambda _: wait(server.url))
+
+
 @contextmanager
 def _join_server(home: Path) -> Iterator[SharedServer]:
     with ExitStack() as stack:
@@ -204,22 +221,3 @@ def _drain() -> None:
     """Send Prefect's logs and events while the server lives. At exit, Prefect waits a minute for a dead server."""
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
     EventsWorker.drain_all(timeout=DRAIN_SECONDS)
-
-
-def main() -> None:
-    """Keep the server and its UI available until Ctrl-C."""
-    show_log()
-    try:
-        with suppress(KeyboardInterrupt), provide_server() as server:
-            server.record(lambda _: _show(server.url))
-    except ClipesError as exc:
-        sys.exit(f"clipes: {exc}")
-
-
-def _show(url: str) -> None:
-    print(f"Prefect UI: {url.removesuffix('/api')} (Ctrl-C ends this command)", flush=True)
-    threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

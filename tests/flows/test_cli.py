@@ -142,7 +142,7 @@ def test_status_does_not_import_torch(tmp_path):
 def test_help_lists_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "doctor"):
+    for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "ui", "doctor"):
         assert command in done.stdout
 
 

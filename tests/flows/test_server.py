@@ -10,6 +10,7 @@ import sys
 import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from support.commands import end_at_ctrl_c
 from support.process_watch import all_end_within, processes_of_home
 
 from clipes.flows.server import _Keeper, provide_server
@@ -136,6 +137,29 @@ def test_a_taken_port_is_reported(home):
         server = restart(dead)
         assert all_end_within(60, [psutil.Process(server.pid)])
     assert server.last_words.startswith(f"Port {port} is already in use. Please specify a different port")
+
+
+def test_the_ui_command_keeps_the_server_until_ctrl_c(home):
+    command = [sys.executable, "-m", "clipes", "ui"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=end_at_ctrl_c
+    ) as process:
+        line = process.stdout.readline()
+        assert line.startswith("Prefect UI: http://127.0.0.1:")
+        assert find_fault(f"{line.split()[2]}/api") is None
+        process.send_signal(signal.SIGINT)
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+    assert process.returncode == 0
+
+
+def test_the_ui_command_reports_a_damaged_profile(home):
+    (home / "profiles.toml").write_text("[[[")
+    done = subprocess.run(
+        [sys.executable, "-m", "clipes", "ui"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("clipes: Prefect cannot use its settings (TOMLDecodeError")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("record", ["{", "[]", '{"port": 1}', '{"port": "x", "pid": -1, "pid_started": null}', "\0"])
