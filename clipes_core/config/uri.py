@@ -17,6 +17,8 @@ LOCAL_PROTOCOLS = ("file", "local")
 # A match ends before the marks that may follow it in a sentence. It starts only where a run of its first characters
 # starts: otherwise, a long text without URIs would take quadratic time.
 URI_IN_TEXT = re.compile(r"(?<![\w+.:-])[\w+.:-]*\w://\S*[^\s'\"`.,;:)\]}]")
+# A user and a password in a mistyped URI, such as s3:/me:secret@host or http//me:secret@host
+CREDENTIALS = re.compile(r"(?<=\w(?::|/)/)[^/@\s]+@")
 # In an object store, a key may contain any of these characters. But ?name=value is how URLs carry tokens.
 KEY_WITH_PARAMETER = re.compile(r"[?#][^/=?#]*=")
 ADVICE = (
@@ -63,8 +65,11 @@ def shown(uri: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text in which each URI that clipes refuses is replaced as `shown` does."""
-    return URI_IN_TEXT.sub(lambda found: shown(found[0]), text)
+    """Return a text in which each URI that clipes refuses is replaced as `shown` does.
+
+    The user and the password in a mistyped URI, such as `s3:/me:secret@host`, are replaced too.
+    """
+    return CREDENTIALS.sub("***@", URI_IN_TEXT.sub(lambda found: shown(found[0]), text))
 
 
 def _host_pattern(protocol: str) -> re.Pattern[str]:

@@ -22,16 +22,17 @@ def checked_location(text: str, what: str) -> str:
         what: option or config key, for messages.
 
     Raises:
-        ConfigError: the text is empty, has a control character, resembles a URI but is none, is a URI that may contain
-            a password, or names a home folder that does not exist.
+        ConfigError: the text is empty, has a control character, is a URI that may contain a password, resembles a URI
+            but is none, or names a home folder that does not exist.
     """
     if not text.strip() or any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise ConfigError(f"{what}: {text!r} is neither a path nor a URI; give the path or URI of a file or folder")
-    if proper := _proper_uri(text):
+    proper = _proper_uri(text)
+    if message := refusal(proper or text):
+        raise ConfigError(f"{what}: {message}")
+    if proper:
         local = "" if "://" in text else f"; for a local path, write ./{text}"
         raise ConfigError(f"{what}: {text!r} is not a URI; write {proper}{local}")
-    if message := refusal(text):
-        raise ConfigError(f"{what}: {message}")
     path = os.path.expanduser(text)  # noqa: PTH111 - Path would change a URI
     if path.startswith("~"):
         raise ConfigError(f"{what}: {text!r} names a home folder that does not exist; for a local path, write ./{text}")

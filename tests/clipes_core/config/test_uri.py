@@ -57,6 +57,13 @@ def test_uris_of_protocol_host_and_path_are_accepted(uri):
     assert without_secrets(f"{uri}: not found") == f"{uri}: not found"
 
 
+@pytest.mark.parametrize("uri", ["s3:/me:hunter2@bucket/a", "http//me:hunter2@host/a", "http:/hunter2@host/a"])
+def test_the_password_in_a_mistyped_uri_is_not_repeated(uri):
+    shown_text = without_secrets(f"no file at {uri!r}: try again")
+    assert "hunter2" not in shown_text
+    assert shown_text.endswith("/a': try again")
+
+
 @pytest.mark.parametrize("uri", SECRETS[:-1])
 def test_uris_with_other_parts_are_refused_and_not_repeated(uri):
     told = refusal(uri)

@@ -81,7 +81,10 @@ def test_an_unknown_home_folder_is_refused():
         checked_location("~nobody-here/x", "store")
 
 
-def test_the_error_for_a_uri_with_a_password_names_the_option():
+@pytest.mark.parametrize(
+    "text", ["https://me:hunter2@host/x", "https:/me:hunter2@host/x", "s3//hunter2@host", "S3:/a?b=hunter2"]
+)
+def test_the_error_for_a_uri_with_a_password_names_the_option(text):
     with pytest.raises(ConfigError, match=r"^--to: the URI may contain a password or token") as caught:
-        checked_location("https://me:hunter2@host/x", "--to")
+        checked_location(text, "--to")
     assert "hunter2" not in str(caught.value)
