@@ -17,6 +17,9 @@ from clipes_core.errors import ConfigError
 # A run's name is the name of a folder: it has no slash, does not start with a dot, and, for Windows, ends with no dot.
 RUN_NAME = r"^[A-Za-z0-9{]([A-Za-z0-9._{}-]*[A-Za-z0-9_{}-])?$"
 
+PLAIN_KEY = r"[\w.-]+"  # other unknown keys are shown in quotes
+MESSAGES = {"model_type": "must be a section of keys and values"}  # pydantic's type of error -> message
+
 
 class ReportConfig(Section):
     """The content of report.html. No setting of this section changes a result."""
@@ -123,9 +126,10 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
 
 
 def _line(error: Any) -> str:
-    message = error["msg"].removeprefix("Value error, ")
+    message = MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"{'.'.join(map(str, error['loc']))}: unknown key"
+        unknown = ".".join(map(str, error["loc"]))
+        return f"{unknown if re.fullmatch(PLAIN_KEY, unknown) else repr(unknown)}: unknown key"
     key = ".".join(str(part) for part in error["loc"] if not _is_union_branch(str(part)))
     if error["type"] == "missing":
         return f"{key}: must be set"

@@ -6,13 +6,13 @@ from datetime import datetime
 from functools import reduce
 from io import StringIO
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, overload
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
-from clipes.tasks.inputs.config_text.interpolations import check_interpolations
+from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
@@ -41,16 +41,19 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
 
     Raises:
         ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; an interpolation
-            is not permitted; or a key or value is invalid. The message has one line per invalid key or value.
+            is not permitted or cannot be resolved; or a key or value is invalid. The message has one line per invalid
+            key or value.
     """
-    try:
-        merged = OmegaConf.merge(reduce(_overridden, overrides, _from_file(path)), dict(given or {}))
-        check_interpolations(OmegaConf.to_container(merged))
-        values = OmegaConf.to_container(merged, resolve=True)
-    except OmegaConfBaseException as exc:
-        raise ConfigError(f"{path}: {_one_line(exc)}") from exc
-    assert isinstance(values, dict)  # because _from_file returns a DictConfig
+    layers = (*map(parse_override, overrides), dict(given or {}))
+    values = resolve_interpolations(reduce(_merged, layers, _from_file(path)))
     return _checked({str(key): value for key, value in values.items()})
+
+
+def _merged(values: Any, others: Any) -> Any:
+    """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
+    if not (isinstance(values, dict) and isinstance(others, dict)):
+        return others
+    return {**values, **{key: _merged(values.get(key), other) for key, other in others.items()}}
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
@@ -86,28 +89,25 @@ def check_dataset(dataset: DatasetConfig) -> None:
         dataset_root(dataset)
 
 
-def _from_file(path: str) -> DictConfig:
+def _from_file(path: str) -> dict[Any, Any]:
     try:
         text = read_text(path)
         check_yaml(text)
-        values = OmegaConf.load(StringIO(text))
+        values = OmegaConf.to_container(OmegaConf.load(StringIO(text)))
     except FileNotFoundError as exc:
         raise ConfigError(f"{path}: there is no such config file") from exc
     except DatasetError as exc:
         raise ConfigError(str(exc)) from exc
-    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as exc:
+    except GrammarParseError as exc:
+        raise interpolation_error(exc) from exc
+    except OmegaConfBaseException as exc:
+        reason = str(exc).partition("\n")[0]
+        raise ConfigError(f"{path}: use text as keys, and text, numbers and lists as values ({reason})") from exc
+    except (YAMLError, ValueError, OSError) as exc:
         raise ConfigError(f"{path}: {_one_line(exc)}") from exc
-    if not isinstance(values, DictConfig):
+    if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, got a list")
     return values
-
-
-def _overridden(config: DictConfig, override: str) -> DictConfig:
-    parsed = parse_override(override)
-    try:
-        return cast("DictConfig", OmegaConf.merge(config, parsed))
-    except Exception as exc:  # the library raises errors of many types if a value does not fit the others
-        raise ConfigError(f"--set {override}: {_one_line(exc)}; give a value of the kind that the setting has") from exc
 
 
 def _one_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes_core.errors import ConfigError
 
 NO_VALUE = "null"
@@ -21,10 +22,11 @@ def parse_override(override: str) -> dict[str, Any]:
         Nested dict with the value.
 
     Raises:
-        ConfigError: there is no key or no value, or a value that starts with a quote or a bracket is not YAML.
+        ConfigError: there is no value; there is no key, or a part of it is empty or not printable; or a value that
+            starts with a quote or a bracket is not YAML.
     """
     key, separator, text = override.partition("=")
-    if not key or not separator:
+    if not separator or not key.isprintable() or any(not part.strip() for part in key.split(".")):
         raise ConfigError(f"--set {override}: write it as key=value, for example --set cam.power=1")
     if not text.strip():
         raise ConfigError(f"--set {override}: {key} has no value; write {key}={NO_VALUE} for no value")
@@ -39,6 +41,7 @@ def parse_override(override: str) -> dict[str, Any]:
 
 
 def _from_yaml(text: str) -> Any:
+    check_yaml(text)
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     assert node is not None  # because the text starts with a quote or a bracket
     if text[node.end_mark.index :].strip():

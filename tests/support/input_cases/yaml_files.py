@@ -59,5 +59,9 @@ YAML_FILES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Config", "vocabulary with a key twice"): vocabulary("classes: [{name: cat}]\nclasses: [{name: dog}]"),
     ("Config", "vocabulary with aliases that expand exponentially"): vocabulary(BOMB),
     ("Config", "config with aliases that expand exponentially"): config(BOMB),
+    ("Config", "interpolation of a key that the config does not set"): config("name: ${nope}"),
+    ("Config", "interpolation of an environment variable that is not set"): config("name: ${oc.env:CLIPES_NOPE}"),
+    ("Config", "interpolations that refer to each other"): config("name: ${store}\nstore: ${name}"),
+    ("Config", "key that is null"): config("name: mine\nnull: 1"),
     ("Config", "config with thousands of nested lists"): config("name: " + "[" * 50_000),
 }

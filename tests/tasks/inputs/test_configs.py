@@ -106,6 +106,27 @@ def test_an_invalid_given_value_has_its_own_error_line(load):
     ]
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name=???", "name: must consist of letters"),
+        ("${nope}=1", "'${nope}': unknown key"),
+        ("name =x", "'name ': unknown key"),
+        ("cam.power[0]=1", "'cam.power[0]': unknown key"),
+        ("cam.power.x=1", "cam.power: Input should be a valid integer"),
+        ("dataset=[1]", "dataset: must be a section of keys and values (got ['1'])"),
+        ("cam=null", "cam: must be a section of keys and values (got None)"),
+    ],
+)
+def test_an_override_that_does_not_fit_is_reported_with_its_key(load, override, message):
+    assert fault(load, override).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["null: 1", "dataset: {null: 1}", "a: !!set {b}", "a: !!timestamp 2020-01-01"])
+def test_a_key_or_value_of_an_unknown_kind_is_reported_with_the_file(load, text):
+    assert fault(load, text=text).startswith("run.yaml: use text as keys, and text, numbers and lists as values (")
+
+
 def test_a_list_replaces_a_list(load):
     config = load("cam.scales=[0.5]", text=YAML + "cam: {scales: [1.0, 2.0, 0.5]}\n")
     assert config.cam.scales == (0.5,)
@@ -243,7 +264,7 @@ def test_a_missing_file_is_an_error():
         ("a: &a [1, 2]\nb: &b [*a, *b]\n", r"run\.yaml: the alias \*b contains itself \(line 2\)"),
         ("- name\n- store\n", r"run\.yaml: expected keys and values, got a list"),
         ("5\n", r"run\.yaml: .*int"),
-        ("store: ${nowhere}\n", r"run\.yaml: Interpolation key 'nowhere' not found .*"),
+        ("store: ${nowhere}\n", "store: its interpolation names a key that the config does not set; .*"),
         ("", "name: must be set"),
         ("hello\n", "hello: unknown key\nname: must be set"),
     ],

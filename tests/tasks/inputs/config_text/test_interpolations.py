@@ -53,6 +53,9 @@ def test_keys_and_harmless_variables_are_interpolated(load, monkeypatch, tmp_pat
         "${${name}:AWS_SECRET_ACCESS_KEY}",
         "\\${name}${oc.env:AWS_SECRET_ACCESS_KEY}",
         "${own.resolver:a}",
+        "${name",
+        "${}",
+        "${oc.env:HOME,}",
     ],
 )
 @pytest.mark.parametrize("key", ["name", "store", "cam.power", "cam.scales", "nowhere"])
@@ -64,6 +67,34 @@ def test_other_interpolations_are_refused_without_a_value(load, key, value):
     finally:
         OmegaConf.clear_resolver("own.resolver")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("name", "${nope}", "its interpolation names a key that the config does not set; a config may use ${KEY}"),
+        ("name", "${dataset.root}", "its interpolation names a key that the config does not set; a config may"),
+        ("name", "${..x}", "its interpolation names a key that the config does not set; a config may"),
+        ("name", "${name}", "its interpolation cannot be resolved, for example because it refers to itself; a config"),
+        ("name", "${dataset.format.x}", "its interpolation cannot be resolved, for example because it refers to"),
+        ("name", "${a[}", "its interpolation cannot be read; a config may use ${KEY}"),
+        (
+            "cam.power",
+            "${oc.env:CLIPES_NONE}",
+            "the environment variable CLIPES_NONE is not set; set it, or write ${oc",
+        ),
+    ],
+)
+def test_an_interpolation_that_cannot_be_resolved_is_named_in_one_line(load, tmp_path, key, value, fault):
+    with pytest.raises(ConfigError) as caught:
+        load(f"{key}={value}")
+    assert str(caught.value).startswith(f"{key}: {fault}")
+    text = f"{key.replace('.', ': {')}: '{value}'{'}' * key.count('.')}\n"
+    (tmp_path / "broken.yaml").write_text(CONFIG.replace("name: mine\n", "") + text)
+    with pytest.raises(ConfigError) as in_file:
+        load_config(str(tmp_path / "broken.yaml"))
+    assert str(in_file.value) == str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_refused_key_is_reported():
