@@ -69,7 +69,7 @@ def run(
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner, runner_for
-    from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
+    from clipes.tasks.runs.preparation import check_request, check_store, list_photos, prepare_run
     from clipes.tasks.stages.registry import STAGES, run_names
 
     until = until or run_names()[-1]
@@ -89,6 +89,7 @@ def run(
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
+    check_store(loaded)
     load_prefect()
     from clipes.flows.server import provide_server
 
@@ -145,10 +146,11 @@ def prompts(
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_data_set
+    from clipes.tasks.runs.preparation import check_data_set, check_store
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_data_set(loaded)
+    check_store(loaded)
     load_prefect()
     from clipes.flows.server import provide_server
 

@@ -1,7 +1,6 @@
 """Check what works on this machine, and say how to fix what does not."""
 
 import platform
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,8 +17,7 @@ from clipes.tasks.machine.prefect_server import (
 )
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
-from clipes.tasks.storage.files import remove, write_file
-from clipes.tasks.storage.user_files import join
+from clipes.tasks.storage.files import check_writable
 from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ConfigError, StorageError, TransientError, WeightsError
@@ -101,10 +99,8 @@ def _find_server() -> Finding:
 
 
 def _write_to_store(uri: str) -> Finding:
-    trial = join(uri, f".doctor-{uuid.uuid4().hex}")
     try:
-        write_file(trial, b"clipes")
-        remove(trial)
+        check_writable(uri)
     except (StorageError, TransientError) as exc:
         return Finding("store", False, f"{uri} cannot be written ({exc}); name another store with --store")
     return Finding("store", True, f"{uri} can be written")

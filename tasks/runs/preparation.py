@@ -19,10 +19,11 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.files import check_writable
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ConfigError, DatasetError
+from clipes_core.errors import ConfigError, DatasetError, StorageError
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -144,6 +145,19 @@ def check_data_set(config: RunConfig) -> None:
     """
     checked_vocabulary(config)
     check_split(config.dataset)
+
+
+def check_store(config: RunConfig) -> None:
+    """Check that files can be written to the store.
+
+    Raises:
+        StorageError: the store cannot be written, for example because it is a file or a bucket that does not exist.
+        TransientError: the network or the server fails.
+    """
+    try:
+        check_writable(config.store)
+    except StorageError as exc:
+        raise StorageError(f"store: {exc}") from exc
 
 
 def _stages_until(config: RunConfig, until: str) -> tuple[str, ...]:

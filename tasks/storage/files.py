@@ -157,6 +157,26 @@ def on_local_disk(uri: str) -> Iterator[Path]:
         yield Path(path)
 
 
+def check_writable(folder: str) -> None:
+    """Write a small file to a folder, and remove it. If a local folder is missing, use the closest folder above it.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    with translate_write_errors(folder):
+        fs, path = filesystem(folder)
+        trial = f"{_closest(path) if is_local(fs) else folder.rstrip('/')}/{temporary_name('trial')}"
+        write_file(trial, b"clipes")
+        remove(trial)
+
+
+def _closest(path: str) -> Path:
+    """Return the path itself if something is there, and otherwise the closest existing path above it."""
+    absolute = Path(path).absolute()
+    return next(each for each in (absolute, *absolute.parents) if each.exists() or each.is_symlink())
+
+
 def remove(uri: str) -> None:
     """Remove a file if it exists.
 

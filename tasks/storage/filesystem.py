@@ -192,6 +192,8 @@ def _refusal_message(uri: str, error: Exception) -> str:
         return f"{uri}: the disk is read-only ({reason}); mount it for writing or choose another location"
     if isinstance(error, ValueError):
         return f"{uri!r}: {reason}; use a valid path or URI"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{uri} cannot be used ({error}); a file is where a folder must be: move it or choose another location"
     return f"{uri} cannot be used ({error}); repair it or choose another location"
 
 

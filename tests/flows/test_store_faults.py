@@ -98,7 +98,7 @@ def test_a_read_only_store_is_reported_and_not_changed(clipes, long_run_argument
         assert done.returncode == 1, done.stderr
         check_failure(
             (done.stdout, done.stderr),
-            f"clipes: {store}/claims/run/voc12/",
+            f"clipes: store: {store}/",
             ": the disk is read-only (Read-only file system); mount it for writing or choose another location",
         )
         assert files_of(str(store)) == before

@@ -45,6 +45,7 @@ def test_devices_are_reported_with_their_precision(found):
 
 
 def test_a_writable_store_is_left_empty(found, tmp_path):
+    (tmp_path / "a b").mkdir()
     finding = found(tmp_path / "a b")["store"]
     assert (finding.works, finding.detail) == (True, f"{tmp_path}/a b can be written")
     assert list((tmp_path / "a b").iterdir()) == []
@@ -57,7 +58,7 @@ def test_a_store_in_memory_is_writable(found):
 @pytest.mark.parametrize(
     ("store", "expected"),
     [
-        ("{folder}/file/store", "Not a directory"),
+        ("{folder}/file/store", "a file is where a folder must be"),
         ("nowhere://store", "Protocol not known: nowhere"),
         ("gs://bucket/store", "install gcsfs"),
     ],
@@ -96,7 +97,7 @@ def test_a_store_on_s3_is_written_to_and_left_empty(found, s3, s3_folder, monkey
     S3FileSystem.clear_instance_cache()
     finding = found(s3_folder)["store"]
     assert not finding.works
-    assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.doctor-")
+    assert finding.detail.startswith(f"{s3_folder} cannot be written ({s3_folder}/.trial.")
     assert finding.detail.endswith(
         ": no permission (Access Denied.); check its permissions or the credentials); name another store with --store"
     )

@@ -347,7 +347,7 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     store = ArtifactStore(str(tmp_path / "file" / "store"))
 
-    told = r" cannot be used \(.*Not a directory.*\); repair it or choose another location"
+    told = r" cannot be used \(.*Not a directory.*\); a file is where a folder must be: move it or choose another"
     with pytest.raises(StorageError, match=r"parquet" + told):
         write(store)
     with pytest.raises(StorageError, match=r"parquet" + told):

@@ -2,7 +2,15 @@ import os
 
 import pytest
 
-from clipes.tasks.storage.files import move, on_local_disk, read_file, remove, write_atomically, write_file
+from clipes.tasks.storage.files import (
+    check_writable,
+    move,
+    on_local_disk,
+    read_file,
+    remove,
+    write_atomically,
+    write_file,
+)
 from clipes_core.errors import StorageError
 
 
@@ -54,6 +62,22 @@ def test_a_place_below_a_file_cannot_be_written(tmp_path):
         write_atomically(f"{tmp_path}/file/a/b"),
     ):
         pass
+
+
+@pytest.mark.parametrize("place", ["file", "file/a/b", "link", "link/a"])
+@pytest.mark.parametrize("protocol", ["", "file://"])
+def test_a_folder_in_whose_place_a_file_or_broken_link_is_cannot_be_written(tmp_path, place, protocol):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match="a file is where a folder must be"):
+        check_writable(f"{protocol}{tmp_path}/{place}")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
+@pytest.mark.parametrize("place", ["{folder}", "{folder}/a/b", "file://{folder}/a/", "memory://{folder}/a"])
+def test_the_check_of_a_folder_leaves_nothing(tmp_path, place):
+    check_writable(place.format(folder=tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])

@@ -223,7 +223,9 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     files = RunFiles(str(tmp_path / "file" / "store"), "a")
 
-    told = r"run\.json cannot be used \(.*Not a directory.*\); repair it or choose another location"
+    told = (
+        r"run\.json cannot be used \(.*Not a directory.*\); a file is where a folder must be: move it or choose another"
+    )
     with pytest.raises(StorageError, match=told):
         files.read_run()
     with pytest.raises(StorageError, match=told):
