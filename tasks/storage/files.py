@@ -167,6 +167,8 @@ def check_writable(folder: str) -> None:
     with translate_write_errors(folder):
         fs, path = filesystem(folder)
         trial = f"{_closest(path) if is_local(fs) else folder.rstrip('/')}/{temporary_name('trial')}"
+        with suppress(FileNotFoundError):
+            read_file(trial)  # if a bucket does not exist, some servers say so only in answer to a read request
         write_file(trial, b"clipes")
         remove(trial)
 
