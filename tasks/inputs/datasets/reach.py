@@ -31,10 +31,11 @@ class Reach:
         """Check that an absolute path or URI is in one of the places.
 
         Raises:
-            PhotoError: NOT_PERMITTED; it is in none of the places.
+            PhotoError: NOT_PERMITTED; it is in none of the places, or it is a URI that leaves a folder with `..`.
         """
-        leaves_its_folder = is_uri(uri) and ".." in unquote(uri).split("/")
-        if leaves_its_folder or not any(_is_inside(uri, place) for place in self.places):
+        if is_uri(uri) and ".." in unquote(uri).split("/"):
+            raise PhotoError(ErrorKind.NOT_PERMITTED, f"a line of this list may not name {uri}: write it without ..")
+        if not any(_is_inside(uri, place) for place in self.places):
             place = _server(uri) if is_uri(uri) else parent(uri)
             reason = f"a line of this list may not name {uri}; to permit it, add {place} to dataset.reach"
             raise PhotoError(ErrorKind.NOT_PERMITTED, reason)

@@ -165,7 +165,7 @@ def test_other_protocols_do_not_cost_the_neighbours(local, animals, uri):
             ["/data/a", "s3://b/x/a", "gs://c/a"],
             ["/d", "s3://b/xy/a"],
         ),
-        ("/l/a.csv", "/r", ("http://h/x",), ["http://h/x/a"], ["http://h/x/../a", "http://h/x/%2e%2E/a", "http://h/y"]),
+        ("/l/a.csv", "/r", ("http://h/x",), ["http://h/x/a"], ["http://h/y", "http://h/xy"]),
     ],
 )
 def test_a_list_reaches_its_own_places(list_uri, root, reach, permitted, refused):
@@ -175,6 +175,14 @@ def test_a_list_reaches_its_own_places(list_uri, root, reach, permitted, refused
     for uri in refused:
         with pytest.raises(PhotoError, match=r"may not name .+; to permit it, add .+ to dataset\.reach"):
             places.check(uri)
+
+
+@pytest.mark.parametrize("uri", ["http://h/x/../a", "http://h/x/%2e%2E/a", "s3://b/..", "s3://b/%2e%2e%2fa"])
+def test_a_uri_that_leaves_its_folder_is_refused_and_no_place_would_permit_it(uri):
+    places = list_reach(DatasetConfig(format="list", reach=("http://", "s3://")), "/l/a.csv", "/r")
+    with pytest.raises(PhotoError) as caught:
+        places.check(uri)
+    assert caught.value.reason == f"a line of this list may not name {uri}: write it without .."
 
 
 def test_symbolic_links_below_the_root_are_followed(local, animals, tmp_path):
