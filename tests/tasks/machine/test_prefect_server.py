@@ -68,6 +68,11 @@ def test_a_server_that_does_not_answer_may_be_starting():
     assert fault.text.startswith("does not answer (ConnectError: ")
 
 
+def test_the_password_in_an_invalid_url_is_not_repeated():
+    text = find_fault("http://user:secret/1@127.0.0.1:9/api").text
+    assert text == "cannot be used (InvalidURL): correct the URL, the proxy or the certificate"
+
+
 def test_a_proxy_that_answers_for_the_server_is_named(web, proxies):
     proxies.setenv("http_proxy", web)
     assert find_fault("http://prefect.example:4200/api").text.endswith(
