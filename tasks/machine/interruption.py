@@ -29,6 +29,11 @@ class InterruptOnce:
     def __init__(self) -> None:
         self._first: float | None = None
 
+    @property
+    def has_raised(self) -> bool:
+        """Return whether a signal has raised KeyboardInterrupt."""
+        return self._first is not None
+
     def __call__(self, *_: object) -> None:
         """Raise KeyboardInterrupt, end the process, or ignore the signal."""
         if self._first is None:
@@ -102,12 +107,13 @@ def interruption_first() -> Iterator[None]:
     """If an error during the cleanup has replaced an interruption, raise the interruption again.
 
     After an interruption, closing pools, files and connections may fail, because they were in use. The program must
-    nevertheless end with the interruption instead of this error.
+    nevertheless end with the interruption instead of this error. The same holds if a library has turned the
+    interruption into an error that does not refer to it, as pydantic does in a serializer.
     """
     try:
         yield
     except Exception as error:
-        interruption = interruption_behind(error)
+        interruption = interruption_behind(error) or _lost_interruption()
         if interruption is None:
             raise
         logger.warning("an error occurred while the run was being stopped: %s: %s", type(error).__name__, error)
@@ -125,6 +131,13 @@ def interruption_behind(error: BaseException) -> BaseException | None:
     while found is not None and not _is_interruption(found):
         found = found.__context__
     return found
+
+
+def _lost_interruption() -> BaseException | None:
+    """Return a new KeyboardInterrupt if this process has received a signal that raised one; None otherwise."""
+    handlers = (signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+    received = any(isinstance(handler, InterruptOnce) and handler.has_raised for handler in handlers)
+    return KeyboardInterrupt() if received else None
 
 
 def _is_interruption(error: BaseException) -> bool:

@@ -92,6 +92,29 @@ def test_sigint_is_delivered_after_the_block():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_a_library_turns_into_an_error_still_interrupts(number):
+    program = f"""
+import pydantic, signal
+from clipes.tasks.machine.interruption import handle_signals, interruption_first
+
+class Interrupted(pydantic.BaseModel):
+    @pydantic.model_serializer
+    def interrupt(self):
+        signal.raise_signal({int(number)})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+handle_signals()
+try:
+    with interruption_first():
+        Interrupted().model_dump()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 SIGNAL_IN_FINALIZER = """
 import signal, threading
 from clipes.tasks.machine.interruption import handle_signals
