@@ -69,7 +69,7 @@ def find_fault(url: str) -> ServerFault | None:
         return ServerFault(f"does not answer ({_reason(exc)}){_advice(url, exc)}", may_pass=True)
     except Exception as exc:  # an invalid URL, a proxy or a certificate file that cannot be used
         # The message about an invalid URL may quote a part of its password.
-        reason = type(exc).__name__ if isinstance(exc, httpx.InvalidURL) else _reason(exc)
+        reason = type(exc).__name__ if isinstance(exc, httpx.InvalidURL) and "@" in url else _reason(exc)
         return ServerFault(f"cannot be used ({reason}): correct the URL, the proxy or the certificate")
     return _wrong_version(url, answer)
 
