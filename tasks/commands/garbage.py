@@ -15,7 +15,7 @@ from clipes.tasks.storage.layout import (
     is_temporary,
     runs_uri,
 )
-from clipes.tasks.storage.listing import FileFacts, list_below, list_names
+from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_status import check_name, may_be_running, written_by
 from clipes_core.errors import ArtifactError, RunBusyError, UsageError
@@ -129,6 +129,8 @@ def _check_none_starts(store_uri: str) -> None:
 
 
 def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
+    if find_file(files.folder) and not list_names(files.folder):  # an empty folder, or a file: no run
+        return set()
     with _refuse_to_delete(files):
         run = files.read_run()
         if run is None:

@@ -1,4 +1,8 @@
-"""Find and list files on any file system, with their sizes, modification times and fingerprints."""
+"""Find and list files on any file system, with their sizes, modification times and fingerprints.
+
+Some tools write a marker for a folder of an object store: an empty object whose name ends with a slash. No function of
+this module returns a marker.
+"""
 
 import os
 import posixpath
@@ -65,7 +69,9 @@ def list_names(folder: str) -> list[str] | None:
             entries = fs.ls(path, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
-    return None if entries == [path] else sorted(_name(entry) for entry in entries)
+    if entries == [path]:  # a file
+        return None
+    return sorted(_name(entry) for entry in entries if entry.rstrip("/") != path.rstrip("/"))
 
 
 def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
@@ -84,7 +90,7 @@ def list_prefix(folder: str, prefix: str) -> list[FileFacts]:
             if is_local(fs):
                 return list(_local_files_starting(folder, path, prefix))
             # Object stores filter by prefix. Other file systems may list all files, so the names are checked below too.
-            listed = fs.find(path, maxdepth=1, prefix=prefix, detail=True).values()
+            listed = _find(fs, path, maxdepth=1, prefix=prefix).values()
     except FileNotFoundError:
         return []
     named = {_name(entry["name"]): entry for entry in listed}
@@ -104,7 +110,7 @@ def list_below(folder: str) -> list[FileFacts]:
         fs, path = filesystem(folder)
         if is_local(fs):
             return list(_local_files_below(folder, path))
-        listed = fs.find(path, detail=True)
+        listed = _find(fs, path)
     return [
         _facts_of_entry(posixpath.join(folder, name.removeprefix(path.rstrip("/")).lstrip("/")), entry)
         for name, entry in listed.items()
@@ -123,7 +129,7 @@ def list_paths_below(folder: str) -> list[str] | None:
     """
     with translate_storage_errors(folder):
         fs, path = filesystem(folder)
-        return sorted(posixpath.relpath(file, path) for file in fs.find(path)) if fs.isdir(path) else None
+        return sorted(posixpath.relpath(file, path) for file in _find(fs, path)) if fs.isdir(path) else None
 
 
 def find_file(uri: str) -> FileFacts | None:
@@ -253,9 +259,16 @@ def _local_files_below(folder: str, path: str) -> Iterator[FileFacts]:
                 yield _facts_of_stat(posixpath.join(folder, posixpath.relpath(file, path)), Path(file).stat())
 
 
+def _find(fs: AbstractFileSystem, folder: str, **options: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the path and the metadata of each file below a folder; `options` are those of fsspec's `find`."""
+    found = fs.find(folder, detail=True, **options)
+    # If there is no file below a folder, some file systems return the folder itself.
+    return {path: entry for path, entry in found.items() if not path.endswith("/") and path != folder.rstrip("/")}
+
+
 def _listed_files(fs: AbstractFileSystem, folder: str, uris: Mapping[str, str]) -> Iterator[FileFacts]:
     for entry in fs.ls(folder, detail=True):
-        name = _name(entry["name"])
+        name = entry["name"].rpartition("/")[2]  # empty for a marker
         if entry["type"] == "file" and name in uris:
             # The listing of a web server is a page of links without sizes, so the size is requested separately.
             yield _facts_of_entry(uris[name], entry if entry["size"] is not None else fs.info(entry["name"]))

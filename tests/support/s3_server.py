@@ -124,3 +124,9 @@ class S3Server:
         except Exception:  # not ready: the port is closed, or a part of the server waits for another part
             return False
         return True
+
+
+def write_marker(server: S3Server, folder: str) -> None:
+    """Write the empty object with which some tools mark a folder of a bucket."""
+    bucket, _, key = folder.removeprefix("s3://").partition("/")
+    server.files().call_s3("put_object", Bucket=bucket, Key=f"{key}/", Body=b"")

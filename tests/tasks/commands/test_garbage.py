@@ -15,6 +15,7 @@ import pytest
 from support.claimers import collect_slowly
 from support.prepared import prepare_ranking, prepare_run
 from support.run_contents import RUN
+from support.s3_server import write_marker
 from support.small_runs import TINY_NETWORK, make_all_shards
 
 from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
@@ -172,6 +173,25 @@ def test_a_broken_run_json_stops_the_search_for_garbage(store, content):
     message = f"nothing was deleted, because .* run odd uses are unknown .*, or remove {store.uri}/runs/odd$"
     with pytest.raises(ArtifactError, match=message):
         find_garbage(store.uri, HOUR, time.time() + DAY)
+
+
+def test_an_empty_run_folder_and_a_foreign_file_are_no_runs(local):
+    left = artifact(local, "cams")
+    run(local, artifacts=[])
+    runs = Path(local.uri) / "runs"
+    (runs / "empty").mkdir()
+    (runs / ".DS_Store").touch()
+    assert found(local) == short_names(left)
+
+
+def test_the_markers_of_folders_are_no_runs(s3, s3_folder):
+    store = ArtifactStore(s3_folder)
+    left = artifact(store, "cams")
+    run(store, artifacts=[])
+    for folder in ("artifacts", "artifacts/cams", "runs", "runs/voc12", "runs/new", "claims", "claims/run"):
+        write_marker(s3, f"{s3_folder}/{folder}")
+    assert found(store) == short_names(left)
+    assert len(remove_garbage(store.uri, HOUR, time.time() + DAY)["cams"]) == 1
 
 
 def test_a_broken_status_stops_the_search_for_garbage(local):

@@ -1,6 +1,14 @@
 import pytest
+from support.s3_server import write_marker
 
-from clipes.tasks.storage.listing import find_file, find_files, list_below, list_names, list_prefix
+from clipes.tasks.storage.listing import (
+    find_file,
+    find_files,
+    list_below,
+    list_names,
+    list_paths_below,
+    list_prefix,
+)
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.errors import StorageError
 
@@ -48,6 +56,21 @@ def test_a_folder_that_does_not_exist_has_no_files(folder):
     assert find_files([f"{folder}/a"]) == {}
     assert list_names(folder) is None
     assert find_file(folder) is None
+
+
+def test_the_markers_of_folders_are_not_listed(s3, s3_folder):
+    folder = f"{s3_folder}/photos"
+    for place in ("", "/photos", "/empty"):
+        write_marker(s3, f"{folder}{place}")
+    assert (list_below(folder), list_paths_below(folder), list_names(f"{folder}/empty")) == ([], [], [])
+    assert find_files([f"{folder}/photos"]) == {}
+
+    write_bytes(f"{folder}/photos/a", b"1")
+    assert list_names(folder) == ["empty", "photos"]
+    assert list_names(f"{folder}/photos") == list_paths_below(f"{folder}/photos") == ["a"]
+    assert [file.uri for file in list_below(folder)] == [f"{folder}/photos/a"]
+    assert list_prefix(folder, "e") == list_prefix(f"{folder}/photos", "p") == []
+    assert list(find_files([f"{folder}/photos", f"{folder}/photos/a"])) == [f"{folder}/photos/a"]
 
 
 def test_a_place_below_a_file_is_a_refusal(tmp_path):
