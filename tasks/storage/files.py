@@ -191,31 +191,31 @@ def remove(uri: str) -> None:
         fs.rm_file(path)
 
 
-def remove_folder(uri: str) -> None:
-    """Remove a folder with its files if it exists, and its parent folder if this is then empty.
-
-    Raises:
-        StorageError: the store refuses access.
-        TransientError: the store does not answer.
-    """
-    with suppress(FileNotFoundError), translate_storage_errors(uri):
+def remove_empty_folders(*uris: str) -> None:
+    """Remove folders of the local disk, in the given order; keep a folder that is not empty. Stores have no folders."""
+    for uri in uris:
         fs, path = filesystem(uri)
-        fs.rm(path, recursive=True)
-        if is_local(fs) and not any(Path(path).parent.iterdir()):
-            Path(path).parent.rmdir()
+        if is_local(fs):
+            with suppress(OSError):  # an empty folder that stays does no harm
+                Path(path).rmdir()
 
 
 def move(uri: str, target_uri: str) -> None:
     """Move a file within one store; missing local folders are created.
+
+    fsspec's own `mv` is not used, because it takes `*`, `?` and `[` in the name of a file for a pattern.
 
     Raises:
         FileNotFoundError: there is no such file.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
+    fs, path = filesystem(uri)
+    if not is_local(fs):
+        write_file(target_uri, read_file(uri))
+        remove(uri)
+        return
     with translate_storage_errors(uri):
-        fs, path = filesystem(uri)
-        _, target = filesystem(target_uri)
-        if is_local(fs):
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
-        fs.mv(path, target)
+        target = Path(filesystem(target_uri)[1])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).replace(target)

@@ -20,6 +20,7 @@ STATUS_FILE = "status.parquet"
 REJECTS_FILE = "rejects.parquet"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
 
@@ -114,7 +115,7 @@ def history_folder(started: str) -> str:
     Args:
         started: start time of the earlier run, as written in its run.json.
     """
-    return posixpath.join("history", started.replace(":", ""))
+    return posixpath.join(HISTORY, started.replace(":", ""))
 
 
 def claims_uri(store_uri: str, *name: str) -> str:

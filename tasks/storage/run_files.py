@@ -9,10 +9,18 @@ from pydantic import TypeAdapter
 
 from clipes.tasks.storage import parquet
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, add_seal, check_seal
-from clipes.tasks.storage.files import move, read_file, remove, write_atomically, write_file
+from clipes.tasks.storage.files import (
+    move,
+    read_file,
+    remove,
+    remove_empty_folders,
+    write_atomically,
+    write_file,
+)
 from clipes.tasks.storage.layout import (
     ARTIFACT_SUFFIX,
     EVALUATION_FILE,
+    HISTORY,
     MANIFEST_FILE,
     METRICS_FILE,
     RUN_JSON,
@@ -151,6 +159,16 @@ class RunFiles:
             if self.find(file) is not None:
                 move(self.uri(file), self.uri(f"{folder}/{file}"))
         return folder
+
+    def remove_archive(self, folder: str, files: Sequence[str]) -> None:
+        """Remove the files of an earlier run from the history. Files that are not named stay.
+
+        Args:
+            folder: folder of the files, as `archive` returns it.
+            files: names of the files. Files that do not exist are skipped.
+        """
+        self.remove([f"{folder}/{file}" for file in files])
+        remove_empty_folders(self.uri(folder), self.uri(HISTORY))
 
     def _read_json(self, file: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
         uri = self.uri(file)

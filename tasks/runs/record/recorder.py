@@ -15,10 +15,9 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.metrics_json import run_metrics
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import chosen_values, rejects_table, run_json, status_table, time_now
-from clipes.tasks.runs.record.start import claimed_run_name, start_run, wait_for_gc
+from clipes.tasks.runs.record.start import FILES, claimed_run_name, start_run, wait_for_gc
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim
-from clipes.tasks.storage.files import remove_folder
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles, run_identity
@@ -131,7 +130,7 @@ class RunRecord:
         end = {"state": state, "finished": time_now(), "error": error, **kept}
         self._files.write_json(RUN_JSON, {**begun, **end})
         if previous is not None and state == "completed":
-            remove_folder(self._files.uri(previous))
+            self._files.remove_archive(previous, FILES)
         elif previous is not None:
             logger.info("the files of the last completed run are in %s", self._files.uri(previous))
 

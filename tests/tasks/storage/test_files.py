@@ -4,6 +4,7 @@ import pytest
 
 from clipes.tasks.storage.files import (
     check_writable,
+    create_file,
     move,
     on_local_disk,
     read_file,
@@ -11,6 +12,7 @@ from clipes.tasks.storage.files import (
     write_atomically,
     write_file,
 )
+from clipes.tasks.storage.listing import find_file, find_files, list_below, list_names, list_paths_below, list_prefix
 from clipes_core.errors import StorageError
 
 
@@ -30,6 +32,30 @@ def test_a_file_can_be_written_moved_and_removed(tmp_path, place):
         remove(f"{uri}.old/a")
     with pytest.raises(FileNotFoundError):
         read_file(f"{uri}.old/a")
+
+
+@pytest.mark.parametrize("name", ["a*", "a[bc]", "**", "a?"])
+def test_a_name_is_never_a_pattern(place, name):
+    if place.startswith("memory:"):
+        name = name.replace("?", "*")  # such a URI may not contain ?
+    own, other = f"{place}/{name}", f"{place}/ab"  # each name, read as a pattern, fits ab
+    for uri in (f"{other}/x", f"{other}/old/x", f"{other}/new"):
+        write_file(uri, b"other")
+    write_file(f"{own}/x", b"own")
+
+    assert (list_names(own), list_paths_below(own)) == (["x"], ["x"])
+    assert [file.uri for file in (*list_below(own), *list_prefix(own, "x"), find_file(f"{own}/x"))] == [f"{own}/x"] * 3
+    assert list(find_files([f"{own}/x", f"{own}/new"])) == [f"{own}/x"]
+    with on_local_disk(f"{own}/x") as path:
+        assert path.read_bytes() == b"own"
+    move(f"{own}/x", f"{own}/old/x")
+    assert create_file(f"{own}/new", b"own")
+    assert [read_file(uri) for uri in (f"{own}/old/x", f"{own}/new")] == [b"own"] * 2
+    remove(f"{own}/old/x")
+    remove(f"{own}/new")
+
+    assert list_below(own) == []
+    assert [read_file(file.uri) for file in list_below(place)] == [b"other"] * 3
 
 
 @pytest.mark.parametrize("place", ["{folder}/a", "file://{folder}/a", "memory://{folder}/a"])

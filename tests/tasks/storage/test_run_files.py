@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from support.run_contents import RUN, SCORES
 
+from clipes.tasks.storage.listing import list_paths_below
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
@@ -182,6 +183,28 @@ def test_archived_files_are_moved_to_the_history_of_the_run(files):
     assert json.loads(content(files, "history/2026-11-22/metrics.json"))["file"] == "metrics.json"
     assert names(files) == ["metrics.json", "run.json"]
     assert list_runs(files.store_uri) == ["my run"]
+
+
+def test_the_history_loses_only_the_named_files(files):
+    files.write_json("run.json", {})
+    files.write_bytes("metrics.json", b"")
+    folder = files.archive("2026-11-22", ["run.json", "metrics.json"])
+    mine = [f"{folder}/notes.txt", f"{folder}/plots/a.png", "history/notes.txt"]
+    for file in mine:
+        files.write_bytes(file, b"mine")
+
+    files.remove_archive(folder, ["run.json", "metrics.json", "status.parquet"])
+
+    assert list_paths_below(files.folder) == sorted(mine)
+    files.remove(mine)
+    files.remove_archive(folder, ["run.json"])
+
+
+def test_an_empty_history_is_removed(tmp_path):
+    files = RunFiles(str(tmp_path), "my run")
+    files.write_json("run.json", {})
+    files.remove_archive(files.archive("2026-11-22", ["run.json"]), ["run.json"])
+    assert list(Path(files.folder).iterdir()) == []
 
 
 def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_no_file(tmp_path):
