@@ -115,13 +115,15 @@ class Segmenter(JointStage):
 
     @override
     def discard_attempts(self, job: ShardJob) -> None:
-        """Delete the checkpoints of earlier attempts."""
-        from clipes.tasks.storage.layout import checkpoints_uri
+        """Delete the checkpoints of earlier attempts, and no other file in their folder."""
+        from clipes.tasks.storage.layout import artifact_of, checkpoints_uri
         from clipes.tasks.storage.listing import list_names
 
         folder = checkpoints_uri(job.store.artifact_uri(job.plan.key))
         for name in list_names(folder) or ():
-            job.store.discard(posixpath.join(folder, name))
+            uri = posixpath.join(folder, name)
+            if artifact_of(uri) is not None:
+                job.store.discard(uri)
 
 
 SEGMENTER = Segmenter()

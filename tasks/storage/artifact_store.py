@@ -10,7 +10,7 @@ import pyarrow as pa
 from clipes.tasks.storage import parquet
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
-from clipes.tasks.storage.layout import ArtifactKey, artifact_uri, artifacts_uri, shard_prefix
+from clipes.tasks.storage.layout import ArtifactKey, artifact_of, artifact_uri, artifacts_uri, shard_prefix
 from clipes.tasks.storage.listing import list_prefix
 from clipes.tasks.storage.parquet import ArtifactWriter, Footer
 from clipes_core.errors import BrokenArtifactError
@@ -29,7 +29,7 @@ class ArtifactStore:
         return artifact_uri(self.uri, key)
 
     def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
-        """List the URIs of all artifacts of a shard, newest first.
+        """List the URIs of all artifacts of a shard, newest first. Files with other names are left out.
 
         Artifacts with the same modification time are sorted by name, in descending order. Such artifacts occur because
         S3 reports times in whole seconds.
@@ -39,7 +39,8 @@ class ArtifactStore:
             TransientError: the store does not answer.
         """
         found = list_prefix(artifacts_uri(self.uri, stage, stage_key), shard_prefix(shard))
-        return [file.uri for file in sorted(found, key=lambda file: (file.modified or 0, file.name), reverse=True)]
+        own = [file for file in found if artifact_of(file.uri) is not None]
+        return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
         """Return whether an artifact exists, is intact and is marked as complete.

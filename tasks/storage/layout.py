@@ -1,7 +1,8 @@
 """The layout of a store: build the URI of each file, and parse such URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
-  next to a segmenter's artifact: <shard>-<content_key>.safetensors and <shard>-<content_key>.checkpoints/<step>.pt
+  next to a segmenter's artifact: <shard>-<content_key>.safetensors, and the checkpoints
+  <shard>-<content_key>.checkpoints/{<step>.pt, best.pt}
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
 <store>/claims/run/<name>/<number>.json, <store>/claims/gc/<number>.json: see `claims`
@@ -26,7 +27,8 @@ RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_sco
 
 ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"
 ARTIFACT_OR_BESIDE = re.compile(
-    r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})(?:\.parquet|\.safetensors|\.checkpoints/[^/]+\.pt)"
+    r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})"
+    r"(?:\.parquet|\.safetensors|\.checkpoints/(?:\d{8}|best)\.pt)"
 )
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
@@ -77,7 +79,11 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact that a URI belongs to: an artifact, its weights or a checkpoint. None for other URIs."""
+    """Return the artifact that a URI belongs to: an artifact, its weights or a checkpoint.
+
+    Returns:
+        The artifact; None for all other URIs, and for file names that clipes does not write.
+    """
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 

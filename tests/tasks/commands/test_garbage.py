@@ -129,7 +129,8 @@ def test_young_artifacts_are_kept(store):
 def test_files_that_are_not_artifacts_are_kept(local):
     folder = Path(artifact(local, "cams")).parent
     run(local, artifacts=[])
-    for name in ("notes.txt", "000-notes.parquet", f"000-{A}.parquet.bak"):
+    (folder / f"000-{A}.checkpoints").mkdir()
+    for name in ("notes.txt", "000-notes.parquet", f"000-{A}.parquet.bak", f"000-{A}.checkpoints/my_best.pt"):
         (folder / name).write_bytes(b"mine")
     assert [place.rpartition("/")[2] for place in found(local)] == [f"000-{'c' * 16}.parquet"]
 

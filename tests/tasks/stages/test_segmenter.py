@@ -73,12 +73,17 @@ def test_discarding_attempts_deletes_only_the_checkpoints_of_this_job(tmp_path):
     other = own.with_name(f"000-{'d' * 16}.checkpoints")
     for folder in (own, other):
         folder.mkdir(parents=True)
-        for step in ("00000005.pt", "00000010.pt"):
+        for step in ("00000005.pt", "00000010.pt", "best.pt"):
             (folder / step).write_bytes(b"weights")
+    mine = {"backup.pt", "my_best.pt", "5.pt", "notes.txt", "00000005.pt.bak"}
+    for name in mine:
+        (own / name).write_text("mine")
+    (own / "00000001").mkdir()
 
     SEGMENTER.discard_attempts(job)
 
-    assert (len(list(own.iterdir())), len(list(other.iterdir()))) == (0, 2)
+    assert {path.name for path in own.iterdir()} == {*mine, "00000001"}
+    assert len(list(other.iterdir())) == 3
 
 
 def test_the_facts_of_a_training_are_in_the_footer_of_its_artifact(tmp_path):

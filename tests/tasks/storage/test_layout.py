@@ -30,7 +30,8 @@ def test_weights_and_checkpoints_are_next_to_their_artifact():
 
 def test_the_artifact_of_its_weights_and_checkpoints_is_found():
     expected = ArtifactPath("segmenter", "5" * 16, f"007-{'c' * 16}.parquet")
-    for uri in (URI, weights_uri(URI), f"{checkpoints_uri(URI)}/00000002.pt"):
+    checkpoints = [f"{checkpoints_uri(URI)}/{name}" for name in ("00000002.pt", "best.pt")]
+    for uri in (URI, weights_uri(URI), *checkpoints):
         assert artifact_of(uri) == expected
 
 
@@ -42,6 +43,7 @@ def test_the_artifact_of_its_weights_and_checkpoints_is_found():
         URI.replace("007-", "07-"),
         URI.replace("c" * 16, "notes"),
         checkpoints_uri(URI),
+        *(f"{checkpoints_uri(URI)}/{name}" for name in ("my_best.pt", "2.pt", "000000002.pt", "old/00000002.pt")),
         "s3://bucket/a store/runs/voc12/manifest.parquet",
         "",
     ],
