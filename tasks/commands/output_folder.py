@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from clipes.tasks.storage.filesystem import filesystem, is_local
-from clipes.tasks.storage.user_files import absolute, create_bytes, find_files, join, read_bytes, write_bytes
+from clipes.tasks.storage.user_files import (
+    absolute,
+    canonical,
+    create_bytes,
+    find_files,
+    join,
+    read_bytes,
+    write_bytes,
+)
 from clipes_core.errors import DatasetError, UsageError
 
 KEYWORD = b"clipes"
@@ -93,7 +101,7 @@ class OutputFolder:
         try:
             existing = read_bytes(uri)
         except FileNotFoundError:
-            return f"{uri} is a folder or a broken link" if identity != uri else None
+            return f"{uri} is a folder or a broken link" if is_local(filesystem(uri)[0]) else None
         if identity in self._identities_of_inputs():
             return f"{uri} is one of the photos or true masks"
         if existing != content and not has_mark(existing):
@@ -156,11 +164,11 @@ def _identity(uri: str) -> object | None:
     """Return what identifies a file, whatever path leads to it; None if the local disk has no such file.
 
     On the local disk, this is the device and the inode. The disk itself thus resolves links, letter case and Unicode
-    forms. In an object store, it is the URI, because all names are different files.
+    forms. In an object store, it is the `canonical` URI, because all names are different files.
     """
     fs, path = filesystem(uri)
     if not is_local(fs):
-        return absolute(uri)
+        return canonical(uri)
     try:
         found = Path(path).stat() if Path(path).exists() else Path(path).lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -22,7 +22,7 @@ from clipes.tasks.storage.listing import list_paths_below
 from clipes.tasks.storage.parquet import read_footer
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
-from clipes.tasks.storage.user_files import absolute, join
+from clipes.tasks.storage.user_files import absolute, canonical, is_below, join
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.uri import refusal
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
@@ -152,8 +152,9 @@ def _find_photos(uri: str, to: str) -> Iterator[tuple[str, str]]:
         yield uri, without_extension(posixpath.basename(uri))
         return
     found = [name for name in below if name.lower().endswith(FOLDER_EXTENSIONS)]
-    if to.startswith(join(uri, "")):
-        found = [name for name in found if not join(uri, name).startswith(join(to, ""))]
+    folder, target = canonical(uri), canonical(to)
+    if target != folder and is_below(target, folder):
+        found = [name for name in found if not is_below(join(folder, name), target)]
     if not found:
         raise UsageError(f"{uri}: the folder holds no photos ({', '.join(FOLDER_EXTENSIONS)}); name another folder")
     for name in found:

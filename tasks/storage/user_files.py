@@ -1,5 +1,6 @@
 """Read and write the user's own files on any file system; raise DatasetError if a store refuses access."""
 
+import os
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from io import StringIO
 
 from clipes.tasks.storage import listing
 from clipes.tasks.storage.files import create_file, read_file, write_file
-from clipes.tasks.storage.filesystem import file_system_class, filesystem
+from clipes.tasks.storage.filesystem import file_system_class, filesystem, is_local
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, StorageError, TransientError
@@ -57,6 +58,22 @@ def check_openable(uri: str) -> None:
 def join(folder: str, path: str) -> str:
     """Join a folder and a path relative to that folder."""
     return folder + path if folder.endswith("/") else f"{folder}/{path}"
+
+
+def canonical(uri: str) -> str:
+    """Return the same text for all paths and URIs of one place, for example for `s3://bucket/a` and `s3a://bucket/a`.
+
+    On the local disk, links are resolved. In a URI, `//`, `.` and `..` are resolved too, because some servers do so.
+    For another server that tells such names apart, two places may have the same text.
+
+    Raises:
+        StorageError: no installed package can open the URI, or the URI may contain a password.
+        TransientError: the server of the URI does not answer.
+    """
+    fs, path = filesystem(uri)
+    if is_local(fs):
+        return os.path.realpath(path)
+    return f"{type(fs).__name__}:{posixpath.normpath(path.strip('/'))}"
 
 
 def is_below(uri: str, folder: str) -> bool:

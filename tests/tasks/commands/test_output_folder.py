@@ -114,6 +114,17 @@ def hard_link_to(target, path):
     os.link(target, path)
 
 
+@pytest.mark.parametrize("alias", ["s3a://clipes/{}", "s3://clipes/{}//", "s3a://clipes//{}"])
+def test_an_input_is_kept_whatever_uri_names_it(s3_folder, alias):
+    name = s3_folder.rpartition("/")[2]
+    OutputFolder(s3_folder).write("a.png", encoded("PNG"))
+    for input_uri, target in ((s3_folder, alias.format(name)), (alias.format(name), s3_folder)):
+        output = OutputFolder(target, lambda uri=input_uri: [f"{uri}/a.png"])
+        for act in (lambda to: to.check(["a.png"]), lambda to: to.write("a.png", encoded("PNG", seed=1))):
+            with pytest.raises(UsageError, match=r"a\.png is one of the photos or true masks"):
+                act(output)
+
+
 @pytest.mark.parametrize("link", [link_to, hard_link_to])
 def test_a_file_of_the_user_is_kept_whatever_link_leads_to_it(tmp_path, link):
     users = tmp_path / "photo.png"

@@ -103,6 +103,15 @@ def test_masks_written_into_the_photo_folder_are_not_read_as_photos(tmp_path, pr
     assert written(tmp_path / "p") == ["a.jpg", "masks/a.png"]
 
 
+@pytest.mark.parametrize("to", ["file://{}/p/masks", "{}/link/masks"])
+def test_masks_are_not_read_as_photos_whatever_path_leads_to_them(tmp_path, predicted, photo, to):
+    photo("p/a.jpg")
+    (tmp_path / "link").symlink_to("p")
+    for _ in range(2):
+        assert len(predicted(tmp_path / "p", to=to.format(tmp_path))) == 1
+    assert written(tmp_path / "p") == ["a.jpg", "masks/a.png"]
+
+
 def test_photos_may_be_below_the_target_folder(tmp_path, predicted, photo):
     photo("out/p/a.jpg")
     assert len(predicted(tmp_path / "out" / "p", to="out")) == 1

@@ -10,6 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from clipes.tasks.storage.user_files import (
     absolute,
+    canonical,
     exists,
     find_files,
     find_files_by_folder,
@@ -66,6 +67,26 @@ def tagged():
     TaggedFileSystem.store.clear()
     TaggedFileSystem.listed.clear()
     return TaggedFileSystem
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("s3://b/x/y", "s3a://b/x/y"),
+        ("s3://b/x/y", "s3://b//x/./z/../y/"),
+        ("memory://x/y", "memory:///x/y"),
+        ("file:///x/y", "/x/y"),
+        ("local:///x/y", "/x//y/"),
+    ],
+)
+def test_all_names_of_a_place_have_the_same_canonical_form(one, other):
+    assert canonical(one) == canonical(other)
+    assert len({canonical(uri) for uri in (one, f"{one}/z", f"{one}z", one.replace("/x", "/X"))}) == 4
+
+
+def test_links_are_resolved_in_the_canonical_form(tmp_path):
+    (tmp_path / "link").symlink_to("x")
+    assert canonical(f"{tmp_path}/link/a") == canonical(f"{tmp_path}/x/a")
 
 
 @pytest.mark.parametrize(
