@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.claims import claim_holder, claimed
 from clipes.tasks.storage.files import remove
+from clipes.tasks.storage.filesystem import is_disk_full
 from clipes.tasks.storage.layout import (
     STATUS_FILE,
     artifact_of,
@@ -18,7 +19,7 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_status import check_name, may_be_running, written_by
-from clipes_core.errors import ArtifactError, RunBusyError, UsageError
+from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -106,10 +107,14 @@ def remove_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str,
 
     Raises:
         RunBusyError: another `clipes gc` is deleting files of this store; or for a reason that `find_garbage` names.
-        UsageError, ArtifactError, StorageError, TransientError: the errors of `find_garbage`.
+        StorageError: the disk is full, so the store cannot be claimed; or for a reason that `find_garbage` names.
+        UsageError, ArtifactError, TransientError: the errors of `find_garbage`.
     """
-    find_garbage(store_uri, older_than_s, now)  # raises an error before anything is written to a wrong store
-    with claimed(claims_uri(store_uri, "gc"), "clipes gc", "wait for it, or stop it") as claim:
+    first = find_garbage(store_uri, older_than_s, now)  # raises an error before anything is written to a wrong store
+    if not first:
+        return {}
+    claiming = claimed(claims_uri(store_uri, "gc"), "clipes gc", "wait for it, or stop it")
+    with _advise_on_full_disk(first), claiming as claim:
         found = find_garbage(store_uri, older_than_s, now)
         for files in found.values():
             for file in files:
@@ -150,6 +155,21 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
             return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}
     stage_keys: set[Use] = set(run["stage_keys"].items())
     return {*stage_keys, (TEXTS.name,)} if run.get("candidates") else stage_keys
+
+
+@contextmanager
+def _advise_on_full_disk(garbage: Mapping[str, Iterable[FileFacts]]) -> Iterator[None]:
+    """If the disk is too full for a claim, say which unused file can be deleted by hand."""
+    try:
+        yield
+    except StorageError as exc:
+        if not is_disk_full(exc):
+            raise
+        largest = max((file for files in garbage.values() for file in files), key=lambda file: file.size_bytes)
+        raise StorageError(
+            f"{exc}. clipes gc must write this small file before it deletes anything: delete any other file on this "
+            f"disk; or, while no run uses the store, delete {largest.uri}, which no run needs"
+        ) from exc
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from clipes.tasks.storage.user_files import (
     read_bytes,
     write_bytes,
 )
-from clipes_core.errors import DatasetError, UsageError
+from clipes_core.errors import DatasetError, StorageError, TransientError, UsageError
 
 KEYWORD = b"clipes"
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", 12  # signature, and the length of the last chunk, IEND [bytes]
@@ -75,9 +75,18 @@ class OutputFolder:
             UsageError: the file exists, and clipes did not write it, it is an input, or this object has written it
                 under another name, because the disk does not distinguish upper and lower case.
             DatasetError: the file cannot be written.
+            StorageError: the disk is full.
             TransientError: the network or the server fails.
         """
-        content = add_mark(data)
+        try:
+            self._write(name, add_mark(data))
+        except (UsageError, StorageError, TransientError) as exc:
+            if not self._written:
+                raise
+            raise type(exc)(f"{exc} (files written to {self.uri} before: {len(self._written)})") from exc
+        self._written[_identity(join(self.uri, name))] = name
+
+    def _write(self, name: str, content: bytes) -> None:
         uri = join(self.uri, name)
         if name in self._free:
             reason = None if create_bytes(uri, content) else f"{uri} has just been written by another program"
@@ -87,7 +96,6 @@ class OutputFolder:
                 write_bytes(uri, content)
         if reason:
             raise UsageError(f"--to: {reason}; name another folder")
-        self._written[_identity(uri)] = name
 
     def _why_kept(self, name: str, content: bytes | None) -> str | None:
         """Return why a file must be kept; None if it does not exist or can be replaced."""

@@ -83,7 +83,7 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
         UsageError: the run does not exist or has no segmenter, a folder holds no photo, a file would replace one
             that clipes did not write or an input, the device does not exist, or the target cannot be written.
         ArtifactError: the segmenter's file is missing or broken.
-        StorageError: the store refuses access.
+        StorageError: the store refuses access, or the disk of the target is full.
         TransientError: the store does not answer.
     """
     config, weights = _find_segmenter(store_uri, name)

@@ -134,6 +134,11 @@ def translate_write_errors(uri: str) -> Iterator[None]:
         raise StorageError(_refusal_message(uri, exc)) from exc
 
 
+def is_disk_full(error: StorageError) -> bool:
+    """Return whether the cause of an error is a full disk or an exceeded quota."""
+    return getattr(error.__cause__, "errno", None) in DISK_FULL
+
+
 def is_already_there(error: BaseException) -> bool:
     """Return whether a file could not be created because it exists."""
     causes = [each for each in (error, error.__cause__) if each is not None]

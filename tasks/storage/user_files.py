@@ -1,4 +1,7 @@
-"""Read and write the user's own files on any file system; raise DatasetError if a store refuses access."""
+"""Read and write the user's own files on any file system; raise DatasetError if a store refuses access.
+
+A full disk is a StorageError, because it is not a mistake in the command.
+"""
 
 import os
 import posixpath
@@ -8,7 +11,7 @@ from io import StringIO
 
 from clipes.tasks.storage import listing
 from clipes.tasks.storage.files import create_file, read_file, write_file
-from clipes.tasks.storage.filesystem import file_system_class, filesystem, is_local
+from clipes.tasks.storage.filesystem import file_system_class, filesystem, is_disk_full, is_local
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, StorageError, TransientError
@@ -106,7 +109,8 @@ def write_bytes(uri: str, data: bytes) -> None:
     """Write a file atomically. Missing local folders are created.
 
     Raises:
-        DatasetError: writing is not permitted, the disk is full, or no installed package knows the protocol.
+        DatasetError: writing is not permitted, or no installed package knows the protocol.
+        StorageError: the disk is full.
         TransientError: the network or the server fails.
     """
     with _raise_dataset_errors():
@@ -117,7 +121,8 @@ def create_bytes(uri: str, data: bytes) -> bool:
     """Write a file whole, unless it exists; return whether it was written. See `files.create_file`.
 
     Raises:
-        DatasetError: no permission, a full disk, or a protocol that no installed package knows.
+        DatasetError: writing is not permitted, or no installed package knows the protocol.
+        StorageError: the disk is full.
         TransientError: the network or the server fails.
     """
     with _raise_dataset_errors():
@@ -204,8 +209,15 @@ def _as_dataset_error(failure: StorageError | TransientError) -> DatasetError | 
 
 @contextmanager
 def _raise_dataset_errors() -> Iterator[None]:
-    """Run the block. If the block raises a StorageError, raise a DatasetError with the same message."""
+    """Run the block. If the block raises a StorageError, raise a DatasetError with the same message.
+
+    Raises:
+        DatasetError: the block has raised a StorageError.
+        StorageError: the disk is full.
+    """
     try:
         yield
     except StorageError as exc:
+        if is_disk_full(exc):
+            raise
         raise DatasetError(str(exc)) from exc

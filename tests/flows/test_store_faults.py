@@ -2,13 +2,13 @@
 
 import sqlite3
 import subprocess
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from support.disturbed_runs import artifacts, check_resumed, files_of, rows, start_and_wait_for_shard
+from support.mounts import mounted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -46,19 +46,6 @@ def processes_in(folder):
                 yield process
         except psutil.Error:  # the process has just ended, or belongs to another user
             continue
-
-
-@contextmanager
-def mounted(place, *options):
-    """Mount a file system on a new folder for the block; skip the test without the right to mount."""
-    place.mkdir()
-    done = subprocess.run(["mount", *options, str(place)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"needs the right to mount ({done.stderr.strip()}): run it as root, with CAP_SYS_ADMIN")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def remount(place, options):

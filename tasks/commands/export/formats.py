@@ -49,6 +49,7 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
+        StorageError: the disk of the target is full.
         PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
     chosen = look_up(FORMATS, format_name, "--format")

@@ -93,6 +93,7 @@ def export_pngs(
         ArtifactError: an artifact cannot be read.
         UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
         DatasetError: the target cannot be written.
+        StorageError: the disk of the target is full.
         PhotoError: the PNG of an `image_id`, such as `../x`, would lie outside the folder.
     """
 

@@ -21,6 +21,7 @@ def export(request: ExportRequest) -> Exported:
         ArtifactError: an artifact cannot be read.
         UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
         DatasetError: the target cannot be written.
+        StorageError: the disk of the target is full.
         PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
     """
 

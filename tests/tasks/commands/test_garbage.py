@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from support.claimers import collect_slowly
+from support.mounts import fill, mounted
 from support.prepared import prepare_ranking, prepare_run
 from support.run_contents import RUN
 from support.s3_server import write_marker
@@ -28,7 +29,7 @@ from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, weights_uri
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
-from clipes_core.errors import ArtifactError, RunBusyError, UsageError
+from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
 A, B = "a" * 16, "b" * 16
 
@@ -305,6 +306,23 @@ def test_gc_writes_nothing_to_a_folder_without_a_store(tmp_path):
     with pytest.raises(UsageError, match=r"^no artifacts and no runs in "):
         remove_garbage(str(tmp_path / "typo"), HOUR, time.time())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gc_on_a_full_disk_names_a_file_that_can_be_deleted(tmp_path):
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=256k", "tmpfs") as place:
+        store = ArtifactStore(str(place))
+        left, other = artifact(store, "cams"), artifact(store, "texts")
+        with Path(left).open("ab") as file:
+            file.write(bytes(1 << 14))
+        run(store, artifacts=[])
+        fill(place)
+        message = rf"/claims/gc/000000001\.json: the disk is full .* while no run uses the store, delete {left}, which"
+        with pytest.raises(StorageError, match=message):
+            remove_garbage(store.uri, HOUR, time.time() + DAY)
+        assert len(found(store)) == 2
+
+        Path(left).unlink()
+        assert [file.uri for file in remove_garbage(store.uri, HOUR, time.time() + DAY)["texts"]] == [other]
 
 
 def test_only_one_gc_deletes_at_a_time(store):

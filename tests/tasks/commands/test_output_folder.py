@@ -8,9 +8,10 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from support.mounts import fill, mounted
 
 from clipes.tasks.commands.output_folder import OutputFolder, add_mark, has_mark
-from clipes_core.errors import DatasetError, UsageError
+from clipes_core.errors import DatasetError, StorageError, UsageError
 
 FOREIGN = "exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
 
@@ -177,6 +178,19 @@ def test_many_files_in_the_way_are_counted(tmp_path):
         (tmp_path / f"{name}.png").write_bytes(b"mine")
     with pytest.raises(UsageError, match=r"a\.png .*; .*b\.png .*; .*c\.png .* \(2 more\); name another folder$"):
         OutputFolder(str(tmp_path)).check([f"{name}.png" for name in "abcdef"])
+
+
+def test_a_full_disk_is_a_failure_and_the_files_written_before_are_counted(tmp_path):
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "tmpfs") as target:
+        output = OutputFolder(str(target))
+        output.write("a.png", encoded("PNG"))
+        fill(target)
+        message = rf"^{target}/b\.png: the disk is full \(.+\); free .* rerun \(files written to {target} before: 1\)$"
+        with pytest.raises(StorageError, match=message):
+            output.write("b.png", encoded("PNG"))
+        with pytest.raises(StorageError, match=r"free space on it and rerun$"):
+            OutputFolder(str(target)).write("b.png", encoded("PNG"))
+        assert sorted(path.name for path in target.iterdir()) == ["a.png", "filler"]
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
