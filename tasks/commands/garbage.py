@@ -19,6 +19,7 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_status import check_name, may_be_running, written_by
+from clipes.tasks.storage.user_files import canonical, is_below
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
 HOUR = 3600.0
@@ -68,12 +69,13 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
         Stage (or `half written`) -> unused files, sorted by stage.
 
     Raises:
-        UsageError: the store has no artifacts and no runs.
+        UsageError: the store has no artifacts and no runs; or its artifacts lie outside the store.
         RunBusyError: a run is starting; or `older_than_s` is below an hour, and a run may be running.
         ArtifactError: the files of a run are broken, so clipes cannot know which artifacts the run uses.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
+    _check_within(store_uri)
     # List the files before reading the runs: the list then has no files of runs that start in between.
     files = [file for folder in (artifacts_uri, runs_uri, claims_uri) for file in list_below(folder(store_uri))]
     if not files:
@@ -121,6 +123,16 @@ def remove_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str,
                 claim.check()
                 remove(file.uri)
     return found
+
+
+def _check_within(store_uri: str) -> None:
+    """Raise UsageError if a link leads to artifacts outside the store, which runs of another store may use."""
+    artifacts = canonical(artifacts_uri(store_uri))
+    if not is_below(artifacts, canonical(store_uri)):
+        raise UsageError(
+            f"nothing was deleted: {artifacts_uri(store_uri)} is a link to {artifacts}, and runs of other stores may "
+            "use the artifacts there; move the whole store to that disk, and name it with --store"
+        )
 
 
 def _check_none_starts(store_uri: str) -> None:

@@ -302,6 +302,25 @@ def test_gc_keeps_what_a_started_run_has_recorded(store):
     assert found(store) == []
 
 
+def test_gc_refuses_artifacts_outside_the_store(tmp_path, local):
+    """Runs of another store may use them."""
+    used = artifact(local, "cams")
+    run(local, artifacts=[used])
+    other = ArtifactStore(str(tmp_path / "other"))
+    run(other, artifacts=[])
+    (tmp_path / "other" / "artifacts").symlink_to(tmp_path / "store" / "artifacts")
+    message = (
+        f"^nothing was deleted: {other.uri}/artifacts is a link to {local.uri}/artifacts, and runs of other stores"
+    )
+    for search in (find_garbage, remove_garbage):
+        with pytest.raises(UsageError, match=message):
+            search(other.uri, HOUR, time.time() + DAY)
+    assert Path(used).exists()
+
+    (tmp_path / "link").symlink_to("store")  # a link to the whole store is no risk
+    assert found(ArtifactStore(str(tmp_path / "link"))) == []
+
+
 def test_gc_writes_nothing_to_a_folder_without_a_store(tmp_path):
     with pytest.raises(UsageError, match=r"^no artifacts and no runs in "):
         remove_garbage(str(tmp_path / "typo"), HOUR, time.time())
