@@ -6,6 +6,7 @@ import torch
 
 from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.models.clip import Clip, load_clip
+from clipes.tasks.models.weight_files import check_unchanged
 from clipes_core.backbone import Backbone
 from clipes_core.config.pseudo_masks import ClipConfig
 
@@ -13,17 +14,32 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @cache
-def loaded_backbone(config: ClipConfig, precision: str) -> Backbone:
-    """Return the image network of the process's CLIP on the worker's device. Only the first call builds the network."""
-    visual = loaded_clip(config).model.visual
+def loaded_backbone(config: ClipConfig, digest: str, precision: str) -> Backbone:
+    """Return the image network of the process's CLIP on the worker's device. Only the first call builds the network.
+
+    Raises:
+        WeightsError, TransientError: for the same reasons as `loaded_clip`.
+    """
+    visual = loaded_clip(config, digest).model.visual
     return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
 
 
 @cache
-def loaded_clip(config: ClipConfig) -> Clip:
-    """Return the CLIP of this process, on the CPU. Only the first call loads the model."""
+def loaded_clip(config: ClipConfig, digest: str) -> Clip:
+    """Return the CLIP of this process, on the CPU. Only the first call loads the model.
+
+    Args:
+        config: settings of CLIP.
+        digest: digest of the weights when the run was planned. The keys of the artifacts contain this digest.
+
+    Raises:
+        WeightsError: the weights cannot be used, or have changed since the run was planned.
+        TransientError: the server from which the weights are downloaded does not answer.
+    """
     torch.set_num_threads(current_worker().slot.threads)
-    return load_clip(config)
+    clip = load_clip(config)
+    check_unchanged(f"clip.pretrained {config.pretrained}", digest, clip.digest)
+    return clip
 
 
 def logit_scale(clip: Clip) -> float:

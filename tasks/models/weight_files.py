@@ -17,6 +17,27 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def check_unchanged(name: str, planned: str, loaded: str) -> None:
+    """Check that weights are the same as when the run was planned.
+
+    The digest of the planned weights is part of the keys of the artifacts, so that artifacts which are made with other
+    weights must not be stored under these keys.
+
+    Args:
+        name: config key and value that name the weights, for the message.
+        planned: digest of the weights when the run was planned.
+        loaded: digest of the weights that were loaded.
+
+    Raises:
+        WeightsError: the digests differ.
+    """
+    if loaded != planned:
+        raise WeightsError(
+            f"{name}: the weights were replaced during the run: their digest was {planned} when the run was planned, "
+            f"and is {loaded} now; run again, and leave the file unchanged until the run has ended"
+        )
+
+
 def local_copy(uri: str, key: str) -> Path:
     """Return the local path of the file at a URI. Download a remote file into torch's cache folder.
 

@@ -28,6 +28,7 @@ class ShardJob:
         config: configuration of the run. If the shard belongs to a candidate template, `prompts.template` in this
             configuration is the candidate.
         vocabulary: classes and background words.
+        model_digest: digest of CLIP's weights when the run was planned.
         precision: numeric precision of CLIP's image network.
         training: training recipe of the segmenter; None if the run trains no segmenter.
         validation: photos that the segmenter is scored on while it is trained.
@@ -42,6 +43,7 @@ class ShardJob:
     store: "ArtifactStore"
     config: RunConfig
     vocabulary: Vocabulary
+    model_digest: str
     precision: str
     training: Training | None = None
     validation: tuple[Photo, ...] = ()
@@ -78,7 +80,8 @@ def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: R
     """Build the job that carries out the plan of a shard."""
     own = stage.kind.shard_inputs(inputs, shard)
     validation = _validation(own) if stage.kind.of_training else ()
-    return ShardJob(stage, plan, store, own.config, own.vocabulary, own.precision, own.training, validation)
+    networks = (own.model_digest, own.precision, own.training)
+    return ShardJob(stage, plan, store, own.config, own.vocabulary, *networks, validation)
 
 
 def _validation(inputs: RunInputs) -> tuple[Photo, ...]:

@@ -93,11 +93,11 @@ class Cams(Stage):
         from clipes.tasks.models.loaded_clip import loaded_backbone
 
         config = job.config
-        backbone = loaded_backbone(config.clip, job.precision)
+        backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
         if REFINEMENTS[config.cam.refine].needs_attention and config.cam.attention_blocks > backbone.depth:
             _warn_of_depth(config.cam.attention_blocks, backbone.depth)
         (texts_uri,) = job.upstream_uris(TEXTS)
-        texts = read_texts(job.store, texts_uri, config.clip)
+        texts = read_texts(job, texts_uri)
         compute = partial(batch_cams, backbone, texts, config.cam)
         memory_mib = config.execution.decode_memory_mib
         found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, _known_cams, memory_mib)

@@ -57,8 +57,8 @@ class Embeddings(Stage):
         from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 
         config = job.config
-        backbone = loaded_backbone(config.clip, job.precision)
-        scale = logit_scale(loaded_clip(config.clip))
+        backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
+        scale = logit_scale(loaded_clip(config.clip, job.model_digest))
 
         @torch.no_grad()
         def encode(batch: "list[Loaded]") -> "list[np.ndarray]":

@@ -77,8 +77,8 @@ class PromptScores(Stage):
 
         limit_opencv_threads()
         config = job.config
-        backbone = loaded_backbone(config.clip, job.precision)
-        text_sets = [read_texts(job.store, uri, config.clip) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
+        backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
+        text_sets = [read_texts(job, uri) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
 
         def compute(batch: "list[Loaded]") -> "list[list[PhotoCams]]":
             images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -13,11 +13,7 @@ from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import key_without_upstream
-from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.text_features import TextFeatures
-
-if TYPE_CHECKING:
-    from clipes.tasks.storage.artifact_store import ArtifactStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +68,7 @@ class Texts(Stage):
         from clipes.tasks.models.loaded_clip import loaded_clip
         from clipes_core.prompts import sentences, text_feature, vocabulary_texts
 
-        clip, prompts = loaded_clip(job.config.clip), job.config.prompts
+        clip, prompts = loaded_clip(job.config.clip, job.model_digest), job.config.prompts
         for text in vocabulary_texts(job.vocabulary, prompts):
             feature = text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates)
             yield TextRow(
@@ -106,14 +102,16 @@ class CandidateTexts(Texts):
 CANDIDATE_TEXTS = CandidateTexts()
 
 
-def read_texts(store: "ArtifactStore", uri: str, clip: ClipConfig) -> TextFeatures:
+def read_texts(job: ShardJob, uri: str) -> TextFeatures:
     """Read the text features from an artifact of the stage `texts`, and add CLIP's logit scale.
 
     Raises:
         ArtifactError: the artifact cannot be read.
+        WeightsError: CLIP's weights cannot be used, or have changed since the run was planned.
     """
     from clipes.tasks.models.loaded_clip import loaded_clip, logit_scale
 
-    columns = store.read(uri, ["class_id", "feature"]).to_pydict()
+    clip = loaded_clip(job.config.clip, job.model_digest)
+    columns = job.store.read(uri, ["class_id", "feature"]).to_pydict()
     features = np.asarray(columns["feature"], dtype=np.float32)
-    return TextFeatures(np.asarray(columns["class_id"]), features, logit_scale(loaded_clip(clip)))
+    return TextFeatures(np.asarray(columns["class_id"]), features, logit_scale(clip))

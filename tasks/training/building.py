@@ -15,7 +15,8 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
 from clipes.tasks.models.network_config import as_text, from_text, unregistered, without_initial_weights
-from clipes.tasks.training.initial_weights import load_initial_weights
+from clipes.tasks.models.weight_files import check_unchanged
+from clipes.tasks.training.initial_weights import initial_digest, load_initial_weights
 from clipes.tasks.training.recipes import Recipe
 from clipes_core.errors import ConfigError, StorageError, TransientError, UsageError
 
@@ -78,7 +79,8 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
     Raises:
         ConfigError: the network cannot be built. Or the config of the network cannot be saved, or has a type that is
             not registered in MMSegmentation, so that clipes could not load the trained segmenter.
-        WeightsError: the initial weights cannot be loaded, or belong to a different network.
+        WeightsError: the initial weights cannot be loaded, belong to a different network, or have changed since the
+            recipe was read.
     """
     try:
         stated = without_initial_weights(from_text(as_text(recipe.model)))
@@ -93,4 +95,5 @@ def build_network(recipe: Recipe) -> BaseSegmentor:
         model = MODELS.build(dict(recipe.model))
         model.init_weights()
         load_initial_weights(model, recipe.init)
+        check_unchanged(f"train.init {recipe.init}", recipe.init_digest, initial_digest(recipe.init))
     return model

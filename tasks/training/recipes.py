@@ -61,6 +61,11 @@ class Recipe:
         return int(self.optim_wrapper.get("accumulative_counts", 1))
 
     @property
+    def init_digest(self) -> str:
+        """Digest of the initial weights, as `initial_digest` returned it when the recipe was read."""
+        return self.inputs[1]
+
+    @property
     def digest(self) -> str:
         """Digest of the recipe. It depends on the content of the initial weights, but not on their location."""
         values = asdict(self)

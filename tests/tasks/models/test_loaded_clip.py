@@ -6,19 +6,21 @@ import logging
 import torch
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
+from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 from clipes_core.config.pseudo_masks import ClipConfig
 
 start_worker(WorkerSlot("cpu", 3), Counters(()).of_slot(), logging.INFO)
 config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")
-backbone = loaded_backbone(config, "bf16")
+digest = weights_digest(config)
+backbone = loaded_backbone(config, digest, "bf16")
 
-assert loaded_backbone(config, "bf16") is backbone
-assert loaded_clip(config) is loaded_clip(config)
+assert loaded_backbone(config, digest, "bf16") is backbone
+assert loaded_clip(config, digest) is loaded_clip(config, digest)
 assert loaded_clip.cache_info().misses == 1
 assert torch.get_num_threads() == 3
-assert {tensor.dtype for tensor in loaded_clip(config).model.parameters()} == {torch.float32}
-print(round(logit_scale(loaded_clip(config)), 1))
+assert {tensor.dtype for tensor in loaded_clip(config, digest).model.parameters()} == {torch.float32}
+print(round(logit_scale(loaded_clip(config, digest)), 1))
 """
 
 

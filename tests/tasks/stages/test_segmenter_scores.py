@@ -66,7 +66,8 @@ def job(tiny, model):
         photos = run.inputs.shards[0]
         plan = ShardPlan(key, 0, len(photos), photos, digests, cached=False, copies={}, upstream={"segmenter": (uri,)})
         training = NetworkOfOwnModules(tuple(imports))
-        return ShardJob(SEGMENTER_SCORES, plan, run.store, run.config, run.inputs.vocabulary, "fp32", training)
+        networks = (run.inputs.model_digest, "fp32", training)
+        return ShardJob(SEGMENTER_SCORES, plan, run.store, run.config, run.inputs.vocabulary, *networks)
 
     return job
 

@@ -5,8 +5,10 @@ import pytest
 from support.oracle import VOC_BACKGROUND_WORDS, VOC_WORDS, oracle_model, oracle_text_feature
 from support.pool_calls import call
 from support.prepared import prepare_run
+from support.seeded_clip import write_seeded_clip
 from support.small_runs import make_or_reuse_shard, planned
 
+from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.stages.texts import TEXTS, read_texts
 from clipes_core.errors import PromptError, WeightsError
 
@@ -108,7 +110,8 @@ def test_fused_features_equal_those_of_the_oracle(prepared, pool, seeded_weights
 
 def test_texts_are_read_as_arrays_with_the_logit_scale_of_clip(scenes_made, scenes_rows, pool):
     run = scenes_made.run
-    texts = call(pool, read_texts, run.store, scenes_made.of("texts")[0].uri, run.config.clip, timeout_s=60)
+    job = shard_job(TEXTS, plan_of(run), run.store, run.inputs, 0)
+    texts = call(pool, read_texts, job, scenes_made.of("texts")[0].uri, timeout_s=60)
 
     assert texts.class_ids.tolist() == [row["class_id"] for row in scenes_rows]
     assert texts.features.dtype == np.float32
@@ -132,3 +135,16 @@ def test_missing_weights_are_an_error(prepared, pool):
 
     with pytest.raises(WeightsError, match=r"clip\.pretrained /nowhere/vit\.pt: expected a file or a tag"):
         make(run, pool)
+
+
+def test_weights_that_were_replaced_after_the_planning_are_an_error(tiny, pool, tmp_path):
+    weights = write_seeded_clip(tmp_path / "clip.pt")
+    tiny.add("a")
+    run = prepare_run(tiny.config(clip={"pretrained": str(weights)}), "texts")
+    write_seeded_clip(weights, seed=7)
+
+    with pytest.raises(WeightsError, match=r"^clip\.pretrained .*clip\.pt: the weights were replaced during the run: "):
+        make(run, pool)
+    assert not plan_of(run).cached
+    write_seeded_clip(weights)
+    assert make(run, pool).computed == 45

@@ -32,3 +32,16 @@ def test_initial_weights_of_another_network_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(WeightsError, match=r"weights\.pth: the file does not fit the network of train\.mmseg_config: "):
         built(TINY_NETWORK, init=str(tmp_path / "weights.pth"))
+
+
+def test_initial_weights_that_were_replaced_after_the_planning_are_refused(tmp_path):
+    weights = tmp_path / "weights.pth"
+    recipe = recipe_of(TINY_NETWORK, init="none")
+    with register_modules(recipe):
+        torch.save(build_network(recipe).backbone.state_dict(), weights)
+    planned = recipe_of(TINY_NETWORK, init=str(weights))
+    with register_modules(planned):
+        tensors = build_network(planned).backbone.state_dict()
+        torch.save({name: tensor + 1 for name, tensor in tensors.items()}, weights)
+        with pytest.raises(WeightsError, match=r"^train\.init .*weights\.pth: the weights were replaced during"):
+            build_network(planned)
