@@ -38,6 +38,7 @@ class ErrorKind(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity in a result of a network or of the method
     NOT_PERMITTED = "not_permitted"  # a line of a list may not name this file, or its URI may contain a password
     UPSTREAM = "upstream"  # the photo already failed in an earlier stage
+    CHANGED = "changed"  # the file has changed since the run listed it, so that its content belongs to another key
     NETWORK = "network"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
@@ -45,7 +46,7 @@ class ErrorKind(StrEnum):
     @property
     def transient(self) -> bool:
         """Return True if a failure of this kind is transient, so that a retry may succeed."""
-        return self in (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
+        return self in (ErrorKind.CHANGED, ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
 
 class ClipesError(Exception):

@@ -10,9 +10,9 @@ from functools import cache
 
 from PIL import Image, UnidentifiedImageError
 
+from clipes.tasks.inputs.datasets.search.listed_files import UNKNOWN, read_listed
 from clipes.tasks.inputs.metadata import without_metadata
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
-from clipes.tasks.storage.files import read_file
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
 
 # PIL runs Ghostscript on EPS files. PIL also mistakes many broken files for SPIDER files, and then crashes.
@@ -34,15 +34,20 @@ DECODER_BYTES = {
 }
 
 
-def read_bytes(uri: str) -> bytes:
+def read_bytes(uri: str, fingerprint: str = UNKNOWN) -> bytes:
     """Read a whole file.
 
+    Args:
+        uri: path or URI of the file.
+        fingerprint: fingerprint of the file when it was listed, as for `read_listed`.
+
     Raises:
-        PhotoError: MISSING, UNREADABLE (`uri` is a folder, or access is denied), TIMEOUT or NETWORK.
+        PhotoError: MISSING, UNREADABLE (`uri` is a folder, or access is denied), TIMEOUT, NETWORK, or CHANGED (the file
+            has changed since it was listed).
     """
     try:
         with translate_photo_errors(uri):
-            return read_file(uri)
+            return read_listed(uri, fingerprint)
     except TransientError as exc:
         slow = isinstance(exc.__cause__, TimeoutError)
         raise PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(exc)) from exc

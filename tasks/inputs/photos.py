@@ -78,7 +78,7 @@ def load_photo(photo: Photo, config: DatasetConfig) -> LoadedPhoto:
     """Read and decode a photo, convert it to RGB and reduce it to `max_side`.
 
     Raises:
-        PhotoError: the photo is missing, cannot be read or decoded, or is too small.
+        PhotoError: the photo is missing, has changed since it was listed, cannot be read or decoded, or is too small.
     """
     return _decode(photo, _read(photo), config)
 
@@ -90,7 +90,7 @@ def _read(photo: Photo) -> bytes:
             ErrorKind.UNDECODABLE,
             f"{photo.uri} has {photo.size_bytes} bytes and was not read: a photo has at most {MAX_FILE_BYTES} bytes",
         )
-    return read_bytes(photo.uri)
+    return read_bytes(photo.uri, photo.fingerprint)
 
 
 def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:

@@ -2,15 +2,17 @@
 
 import numpy as np
 
+from clipes.tasks.inputs.datasets.search.listed_files import ABSENT, UNKNOWN
 from clipes.tasks.inputs.decoding import open_image, read_bytes
+from clipes.tasks.inputs.photos import Photo
 from clipes_core.errors import ErrorKind, PhotoError
 
 
-def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
+def load_truth(photo: Photo, size_hw: tuple[int, int]) -> np.ndarray:
     """Read the true mask of a photo.
 
     Args:
-        uri: URI of the mask.
+        photo: photo with a `truth_uri`.
         size_hw: height and width of the photo [px].
 
     Returns:
@@ -19,7 +21,7 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
     Raises:
         PhotoError: an error of `load_ids`, or BAD_TRUTH if the mask and the photo differ in size.
     """
-    truth = load_ids(uri)
+    truth = load_ids(str(photo.truth_uri), photo.truth_fingerprint or ABSENT)
     if truth.shape != size_hw:
         raise PhotoError(
             ErrorKind.BAD_TRUTH,
@@ -29,17 +31,21 @@ def load_truth(uri: str, size_hw: tuple[int, int]) -> np.ndarray:
     return truth
 
 
-def load_ids(uri: str) -> np.ndarray:
+def load_ids(uri: str, fingerprint: str = UNKNOWN) -> np.ndarray:
     """Read an image whose pixel values are ids, such as a true mask.
+
+    Args:
+        uri: URI of the image.
+        fingerprint: fingerprint of the image when it was listed, as for `read_listed`.
 
     Returns:
         (H, W) uint8 ids.
 
     Raises:
-        PhotoError: MISSING, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK; BAD_TRUTH if the file is a JPEG, or is neither
-            a palette image nor a grey image.
+        PhotoError: MISSING, CHANGED, UNREADABLE, UNDECODABLE, TIMEOUT or NETWORK; BAD_TRUTH if the file is a JPEG, or
+            is neither a palette image nor a grey image.
     """
-    with open_image(uri, read_bytes(uri)) as image:
+    with open_image(uri, read_bytes(uri, fingerprint)) as image:
         if image.mode not in ("P", "L"):
             raise PhotoError(
                 ErrorKind.BAD_TRUTH,

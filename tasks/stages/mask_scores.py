@@ -73,7 +73,7 @@ class MaskScores(Stage):
             mask = masks.pop(image_id)
             try:
                 check_upstream(mask, "mask")
-                truth = load_truth(str(photos[image_id].truth_uri), (cams["height"], cams["width"]))
+                truth = load_truth(photos[image_id], (cams["height"], cams["width"]))
                 yield _row(job, cams, mask, truth)
             except PhotoError as error:
                 yield MaskScoresRow.failed(image_id, error)

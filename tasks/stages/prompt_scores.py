@@ -100,7 +100,7 @@ PROMPT_SCORES = PromptScores()
 
 
 def _row(photo: Photo, size_hw: tuple[int, int], cams: "Sequence[PhotoCams]", num_classes: int) -> PromptScoresRow:
-    truth = load_truth(str(photo.truth_uri), size_hw)
+    truth = load_truth(photo, size_hw)
     class_ids = np.asarray(photo.class_ids, dtype=np.int64)
     cells: list[tuple[Any, ...]] = []
     for template, of_template in enumerate(cams):

@@ -136,7 +136,7 @@ def _row(photo: Photo, ids: np.ndarray, palette: np.ndarray, num_classes: int) -
 
     cells: list[tuple[int, int, int]] = []
     if photo.truth_uri is not None:
-        truth = load_truth(photo.truth_uri, ids.shape)
+        truth = load_truth(photo, ids.shape)
         cells = list(sparse_cells(confusion(truth, ids, num_classes)))
     return SegmenterScoresRow(
         image_id=photo.image_id,

@@ -34,12 +34,17 @@ def read_file(uri: str, start: int | None = None, end: int | None = None) -> byt
     with translate_storage_errors(uri):
         fs, path = filesystem(uri)
         if is_local(fs):
-            _refuse_endless(path)
+            refuse_endless(path)
         return fs.cat_file(path, start=start, end=end)
 
 
-def _refuse_endless(path: str) -> None:
-    """Refuse devices, pipes and sockets: some never end, and a pipe can be read by one process only once."""
+def refuse_endless(path: str) -> None:
+    """Refuse devices, pipes and sockets: some never end, and a pipe can be read by one process only once.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: `path` is a device, a pipe or a socket.
+    """
     mode = Path(path).stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise StorageError(f"{path} is a device, a pipe or a socket: copy its content to a file, and name that file")

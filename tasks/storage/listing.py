@@ -275,15 +275,29 @@ def _listed_files(fs: AbstractFileSystem, folder: str, uris: Mapping[str, str]) 
 
 
 def _facts_of_stat(uri: str, stat: os.stat_result) -> FileFacts:
-    return FileFacts(uri, stat.st_size, stat.st_mtime, f"{stat.st_size}-{stat.st_mtime_ns}")
+    return FileFacts(uri, stat.st_size, stat.st_mtime, fingerprint_of_stat(stat))
 
 
 def _facts_of_entry(uri: str, entry: Mapping[str, Any]) -> FileFacts:
-    time = next((entry[key] for key in MTIME_KEYS if entry.get(key)), None)
-    etag = entry.get("ETag") or entry.get("etag")
-    fingerprint = f"etag:{str(etag).strip(chr(34))}" if etag else f"{entry['size']}-{_nanoseconds(time)}"
+    time = _time(entry)
     modified = time.timestamp() if isinstance(time, datetime) else time
-    return FileFacts(uri, int(entry["size"] or 0), modified if isinstance(modified, int | float) else None, fingerprint)
+    seconds = modified if isinstance(modified, int | float) else None
+    return FileFacts(uri, int(entry["size"] or 0), seconds, fingerprint_of_entry(entry))
+
+
+def fingerprint_of_stat(stat: os.stat_result) -> str:
+    """Return the fingerprint of a local file; see `FileFacts`."""
+    return f"{stat.st_size}-{stat.st_mtime_ns}"
+
+
+def fingerprint_of_entry(entry: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a file that fsspec describes; see `FileFacts`."""
+    etag = entry.get("ETag") or entry.get("etag")
+    return f"etag:{str(etag).strip(chr(34))}" if etag else f"{entry['size']}-{_nanoseconds(_time(entry))}"
+
+
+def _time(entry: Mapping[str, Any]) -> datetime | float | str | None:
+    return next((entry[key] for key in MTIME_KEYS if entry.get(key)), None)
 
 
 def _nanoseconds(time: datetime | float | str | None) -> str:

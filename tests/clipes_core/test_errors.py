@@ -49,7 +49,7 @@ def test_a_broken_artifact_error_sent_between_processes_keeps_its_parts():
 
 def test_only_network_timeout_and_memory_errors_are_transient():
     transient = {kind.value for kind in ErrorKind if kind.transient}
-    assert transient == {"network", "timeout", "out_of_memory"}
+    assert transient == {"changed", "network", "timeout", "out_of_memory"}
 
 
 def test_an_error_kind_is_stored_as_its_value():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from clipes.tasks.inputs.datasets.search.listed_files import ABSENT
 from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.plan.sharding import shard_of
@@ -90,6 +91,6 @@ def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tup
     if photo.truth_uri is None:
         return (), ()
     try:
-        return (ids_picture("Truth", image, load_ids(photo.truth_uri), facts),), ()
+        return (ids_picture("Truth", image, load_ids(photo.truth_uri, photo.truth_fingerprint or ABSENT), facts),), ()
     except PhotoError as error:
         return (), (f"the true mask cannot be shown: {error.reason}",)

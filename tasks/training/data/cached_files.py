@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_BINARY
 
+from clipes.tasks.inputs.datasets.search.listed_files import read_listed
 from clipes.tasks.storage.files import read_file
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
@@ -78,11 +79,13 @@ class CachedFiles:
 
         Args:
             uri: path or URI of the file.
-            version: text that changes whenever the content of the file changes.
+            version: text that changes whenever the content of the file changes. If the whole file is read, this is its
+                fingerprint when it was listed, as for `read_listed`.
             span: range of bytes [start, end) to read; None: the whole file.
 
         Raises:
             FileNotFoundError: the file does not exist.
+            PhotoError: CHANGED; the file has changed since it was listed.
             StorageError: the store of the file refuses access.
             TransientError: the store did not answer in any attempt.
         """
@@ -91,9 +94,9 @@ class CachedFiles:
         with translate_storage_errors(uri):
             fs, _ = filesystem(uri)
             if is_local(fs):
-                data = read_file(uri, *(span or ()))
+                data = _read(uri, version, span)
             else:
-                data, source = self._cached_or_fetched(uri, _key(uri, version, span), span)
+                data, source = self._cached_or_fetched(uri, version, span)
         return data, FileRead(source, len(data), time.monotonic() - began)
 
     def evict(self, uri: str, version: str, span: Span | None = None) -> bool:
@@ -101,7 +104,8 @@ class CachedFiles:
         fs, _ = filesystem(uri)
         return not is_local(fs) and bool(self._try(lambda: self._cache.delete(_key(uri, version, span))))
 
-    def _cached_or_fetched(self, uri: str, key: str, span: Span | None) -> tuple[bytes, Source]:
+    def _cached_or_fetched(self, uri: str, version: str, span: Span | None) -> tuple[bytes, Source]:
+        key = _key(uri, version, span)
         with ExitStack() as lock:
             data = self._try(lambda: self._cached(key))
             if data is None:
@@ -109,7 +113,7 @@ class CachedFiles:
                 data = self._try(lambda: self._cached(key))  # another process may have fetched it meanwhile
             if data is not None:
                 return data, "hit"
-            fetched = ONE_MINUTE.call(read_file, uri, *(span or ()))  # not in _try: the caller must see these errors
+            fetched = ONE_MINUTE.call(_read, uri, version, span)  # not in _try: the caller must see these errors
             self._try(lambda: self._insert(key, fetched))
             return fetched, "fetched"
 
@@ -192,6 +196,10 @@ class _RawDisk(Disk):
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def _read(uri: str, version: str, span: Span | None) -> bytes:
+    return read_listed(uri, version) if span is None else read_file(uri, *span)
 
 
 def _key(uri: str, version: str, span: Span | None) -> str:

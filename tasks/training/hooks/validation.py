@@ -85,7 +85,7 @@ class ValidationHook(Hook):
     def _confusion(self, model: torch.nn.Module, photo: Photo, loaded: LoadedPhoto | PhotoError) -> np.ndarray:
         if isinstance(loaded, PhotoError):
             raise loaded
-        truth = load_truth(str(photo.truth_uri), loaded.size_hw)
+        truth = load_truth(photo, loaded.size_hw)
         ids = photo_mask(model, np.asarray(loaded.image), EvaluationConfig())
         return confusion(truth, resized_ids(ids, loaded.size_hw), self._num_classes)
 

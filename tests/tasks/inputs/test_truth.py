@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import load_ids, load_truth
+from clipes.tasks.storage.listing import fingerprint_of_stat
 from clipes_core.errors import PhotoError
 
 
@@ -10,9 +12,11 @@ def test_a_true_mask_has_the_size_of_its_photo(tmp_path):
     ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
     Image.fromarray(ids).save(tmp_path / "a.png")
 
-    assert (load_truth(str(tmp_path / "a.png"), (3, 4)) == ids).all()
+    photo = Photo("a", "a.jpg", 1, "1", (), str(tmp_path / "a.png"), fingerprint_of_stat((tmp_path / "a.png").stat()))
+
+    assert (load_truth(photo, (3, 4)) == ids).all()
     with pytest.raises(PhotoError, match=r"^the true mask is 4x3 and the photo is 3x4: they must have the") as caught:
-        load_truth(str(tmp_path / "a.png"), (4, 3))
+        load_truth(photo, (4, 3))
     assert caught.value.kind == "bad_truth"
 
 
@@ -63,3 +67,15 @@ def test_a_jpeg_is_refused(tmp_path):
     ) as caught:
         load_ids(str(tmp_path / "a.png"))
     assert caught.value.kind == "bad_truth"
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_true_mask_that_changed_or_appeared_since_the_listing_is_not_used(tmp_path, listed):
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    fingerprint = fingerprint_of_stat((tmp_path / "a.png").stat()) if listed else None
+    photo = Photo("a", "a.jpg", 1, "1", (), str(tmp_path / "a.png"), fingerprint)
+    Image.new("L", (4, 3), 1).save(tmp_path / "a.png")
+
+    with pytest.raises(PhotoError, match=r"a\.png has changed since the run listed it: run again$") as caught:
+        load_truth(photo, (3, 4))
+    assert caught.value.kind == "changed"

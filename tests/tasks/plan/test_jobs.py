@@ -131,8 +131,8 @@ def test_rows_do_not_depend_on_the_number_of_shards(four, pool):
 
 
 def test_an_unusable_photo_is_a_row_with_an_error(four, pool):
-    photos = prepared(four, "mask_scores")
     (four.folder / "b.png").write_bytes(b"<html>gone</html>")
+    photos = prepared(four, "mask_scores")
     (four.folder / "c.png").unlink()
 
     result = make_run(photos, pool)

@@ -273,7 +273,7 @@ def test_scores_that_the_run_reads_are_always_verified(store, stage):
 
 
 def test_three_kinds_of_failure_are_transient():
-    assert {kind for kind in ErrorKind if kind.transient} == {"network", "timeout", "out_of_memory"}
+    assert {kind for kind in ErrorKind if kind.transient} == {"changed", "network", "timeout", "out_of_memory"}
 
 
 def test_rows_of_another_stage_key_or_shard_are_not_copied(store):

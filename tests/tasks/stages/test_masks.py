@@ -16,6 +16,7 @@ from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
+from clipes_core.errors import TransientError
 from clipes_core.pseudo_mask import pseudo_mask
 
 
@@ -155,12 +156,37 @@ def test_a_photo_deleted_after_its_cams_is_rejected_by_this_stage(tiny, pool):
     assert masks.rows("masks")["a"]["status"] == "ok"
 
 
-def test_a_photo_changed_after_its_cams_is_a_row_with_an_error(tiny, pool):
+def test_a_photo_changed_after_its_cams_is_computed_again_by_the_next_run(tiny, pool):
+    tiny.add("a")
+    path = tiny.add("b", "cat;dog")
+    run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "masks"))
+    make_run(run, pool)
+    original, times = path.read_bytes(), path.stat()
+    Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+
+    made = make_run(listed, pool)
+
+    rows, (record,) = made.rows("masks"), made.of("masks")
+    assert (rows["a"]["status"], rows["b"]["status"], rows["b"]["error_kind"]) == ("ok", "error", "changed")
+    assert rows["b"]["error"] == f"{path} has changed since the run listed it: run again"
+    with pytest.raises(TransientError, match=r"^1 photos failed for a transient cause; first reason: .+ has changed"):
+        record.check()
+    path.write_bytes(original)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again = make_run(prepare_run(tiny.config(), "masks"), pool)
+    assert again.counts() == {"cams": (2, 0, 0), "masks": (2, 1, 1)}
+    assert again.rows("masks")["b"]["status"] == "ok"
+
+
+def test_a_photo_whose_size_changed_after_its_cams_is_a_row_with_an_error(tiny, pool):
     tiny.add("a")
     path = tiny.add("b", "cat;dog")
     run, listed = (prepare_run(tiny.config(), until) for until in ("cams", "mask_scores"))
     make_run(run, pool)
+    times = path.stat()
     Image.new("RGB", (32, 40)).save(path)
+    path.write_bytes(path.read_bytes().ljust(times.st_size, b"\0"))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     rows = make_run(listed, pool).rows("masks")
 

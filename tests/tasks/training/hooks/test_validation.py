@@ -48,7 +48,7 @@ def photo(tmp_path):
         (tmp_path / f"{image_id}.png").write_bytes(png(noise(0, SIZE_HW)))
         Image.fromarray(truth).save(tmp_path / f"{image_id}-truth.png")
         truth_uri = str(tmp_path / f"{image_id}-truth.png")
-        return Photo(image_id, str(tmp_path / f"{image_id}.png"), 1, "1", (), truth_uri=truth_uri)
+        return Photo(image_id, str(tmp_path / f"{image_id}.png"), 1, "1", (), truth_uri, "1")
 
     return photo
 

@@ -1,0 +1,69 @@
+"""Read files that were listed before, and refuse files that have changed since they were listed."""
+
+import os
+import re
+from pathlib import Path
+
+from fsspec import AbstractFileSystem
+
+from clipes.tasks.storage.files import read_file, refuse_endless
+from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
+from clipes.tasks.storage.listing import find_file, fingerprint_of_entry, fingerprint_of_stat
+from clipes_core.errors import ErrorKind, PhotoError
+
+ABSENT = "absent"  # fingerprint of a file that did not exist when the files were listed
+UNKNOWN = ""  # fingerprint of a file that was never listed: its content is not checked
+ETAG = "etag:"
+SIZE_AND_TIME = re.compile(r"(\d+)-.*")
+
+
+def read_listed(uri: str, fingerprint: str) -> bytes:
+    """Read a whole file, and check that it has not changed since it was listed.
+
+    A local file has changed if its size or modification time differs from the listed one before or after the read. A
+    file in an object store has changed if its ETag differs. Other remote files have changed if their size differs,
+    because such stores round times, or do not report them.
+
+    Args:
+        uri: path or URI of the file.
+        fingerprint: fingerprint of the file when it was listed; ABSENT or UNKNOWN if there is none.
+
+    Raises:
+        FileNotFoundError, StorageError, TransientError: for the same reasons as `read_file`.
+        PhotoError: CHANGED; the file has changed since it was listed.
+    """
+    with translate_storage_errors(uri):
+        fs, path = filesystem(uri)
+        if is_local(fs):
+            data, unchanged = _read_local(Path(path), fingerprint)
+        elif fingerprint.startswith(ETAG):
+            data, unchanged = _read_with_etag(fs, path, uri, fingerprint)
+        else:
+            data = read_file(uri)
+            listed = SIZE_AND_TIME.fullmatch(fingerprint)
+            unchanged = listed is None or int(listed[1]) == len(data)
+    if not unchanged or fingerprint == ABSENT:
+        raise PhotoError(ErrorKind.CHANGED, f"{uri} has changed since the run listed it: run again")
+    return data
+
+
+def _read_local(path: Path, fingerprint: str) -> tuple[bytes, bool]:
+    refuse_endless(str(path))
+    with path.open("rb") as file:
+        before = os.fstat(file.fileno())
+        data = file.read()
+        after = os.fstat(file.fileno())
+    listed = SIZE_AND_TIME.fullmatch(fingerprint)
+    return data, listed is None or {fingerprint_of_stat(before), fingerprint_of_stat(after)} == {fingerprint}
+
+
+def _read_with_etag(fs: AbstractFileSystem, path: str, uri: str, fingerprint: str) -> tuple[bytes, bool]:
+    """Read a file of an object store; return its content, and whether it has the ETag of a fingerprint."""
+    if "s3" in fs.protocol:
+        # s3fs looks the ETag up, and then requests only this version. Other ways to read need as many requests.
+        with fs.open(path, "rb", cache_type="none") as file:
+            found, data = fingerprint_of_entry(file.details), file.read()
+    else:
+        data, facts = read_file(uri), find_file(uri)
+        found = facts.fingerprint if facts else ABSENT
+    return data, found == fingerprint
