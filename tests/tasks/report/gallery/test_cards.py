@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from support.report_pages import Element, picture
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.cards import ids_picture, photo_or_canvas, read_rows, truth_picture
+from clipes.tasks.storage.listing import fingerprint_of_stat
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ErrorKind, PhotoError
 
@@ -79,3 +81,19 @@ def test_a_photo_has_a_true_mask_or_a_reason_for_its_absence(facts, tmp_path):
     Path(good.truth_uri).unlink()
     reason = f"the true mask cannot be shown: {good.truth_uri} does not exist"
     assert truth_picture(good, GREY, facts) == ((), (reason,))
+
+
+def test_a_photo_or_a_true_mask_that_has_changed_since_the_run_is_not_shown(facts, tmp_path):
+    written = write_photo(tmp_path, "a", (1,), TRUTH)
+    uris = {"fingerprint": written.uri, "truth_fingerprint": written.truth_uri}
+    listed = replace(written, **{name: fingerprint_of_stat(Path(uri).stat()) for name, uri in uris.items()})
+    assert photo_or_canvas(listed, (4, 6), facts)[1] == truth_picture(listed, GREY, facts)[1] == ()
+    for uri in uris.values():
+        os.utime(uri, ns=(1, 1))
+
+    image, notes = photo_or_canvas(listed, (4, 6), facts)
+
+    assert set(image.ravel().tolist()) == {128}
+    assert notes == (f"the photo cannot be shown: {listed.uri} has changed since the run listed it: run again",)
+    reason = f"the true mask cannot be shown: {listed.truth_uri} has changed since the run listed it: run again"
+    assert truth_picture(listed, GREY, facts) == ((), (reason,))
