@@ -26,6 +26,10 @@ class Training(Protocol):
     def imports(self) -> tuple[str, ...]:
         """Names of the user's Python modules that define parts of the network."""
 
+    @property
+    def code_digests(self) -> tuple[str, ...]:
+        """Digests of the code of these modules when the run was planned."""
+
 
 @dataclass(frozen=True)
 class RunInputs:

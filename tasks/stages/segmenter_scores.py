@@ -80,7 +80,8 @@ class SegmenterScores(Stage):
 
         limit_opencv_threads()
         (artifact_uri,) = job.upstream_uris(SEGMENTER)
-        import_own_modules(job.training.imports if job.training else ())
+        if job.training is not None:
+            import_own_modules(job.training)
         segmenter = _segmenter_of(artifact_uri)
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
         memory_mib = job.config.execution.decode_memory_mib

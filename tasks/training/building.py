@@ -4,7 +4,7 @@ import clipes_core.segmentation  # noqa: F401 - registers modules; first, becaus
 
 # isort: split
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.logging import MMLogger
@@ -16,7 +16,9 @@ from mmseg.utils import register_all_modules
 
 from clipes.tasks.models.network_config import as_text, from_text, unregistered, without_initial_weights
 from clipes.tasks.models.weight_files import check_unchanged
+from clipes.tasks.plan.run_inputs import Training
 from clipes.tasks.training.initial_weights import initial_digest, load_initial_weights
+from clipes.tasks.training.own_modules import code_digests
 from clipes.tasks.training.recipes import Recipe
 from clipes_core.errors import ConfigError, StorageError, TransientError, UsageError
 
@@ -30,24 +32,29 @@ def register_modules(recipe: Recipe) -> Iterator[None]:
     Within the block, type names without a scope belong to MMSegmentation: `FCNHead` means `mmseg.FCNHead`.
 
     Raises:
-        ConfigError: the import of a module fails.
+        ConfigError: the import of a module fails, or its code has changed since the recipe was read.
     """
     register_all_modules(init_default_scope=False)
     if not MMLogger.check_instance_created(LOGGER):
         MMLogger.get_instance(LOGGER, log_level="ERROR")  # otherwise MMEngine logs the initialisation of every tensor
-    import_own_modules(recipe.imports)
+    import_own_modules(recipe)
     with DefaultScope.overwrite_default_scope("mmseg"):
         yield
 
 
-def import_own_modules(names: Sequence[str]) -> None:
+def import_own_modules(training: Training) -> None:
     """Import the modules that an MMSegmentation config lists in `custom_imports`. The modules register their classes.
 
     Raises:
-        ConfigError: a module cannot be imported.
+        ConfigError: a module cannot be imported, or its code has changed since the run was planned.
     """
     with translate_recipe_errors("custom_imports", "imported"):
-        import_modules_from_strings(list(names))
+        import_modules_from_strings(list(training.imports))
+    if code_digests(training.imports) != training.code_digests:
+        raise ConfigError(
+            f"train.mmseg_config: the code of its custom_imports ({', '.join(training.imports)}) changed during the "
+            "run: run again, and leave the files unchanged until the run has ended"
+        )
 
 
 @contextmanager

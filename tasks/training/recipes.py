@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.training.network import initial_weights_of_network, initial_weights_of_parts, network_of_run
+from clipes.tasks.training.own_modules import code_digests
 from clipes_core.confidence import PAPER_MU
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
@@ -37,7 +38,8 @@ class Recipe:
         init: initial weights: torchvision://NAME, the path or URI of a file, or none.
         ignore_below: confidence threshold in [0, 1]. Labels of lower confidence become 255. None: no label changes.
         seed: seed for the initial weights, the order of the photos and the augmentation.
-        inputs: other values that affect the result: `dataset.exif` and the digest of the initial weights.
+        inputs: other values that affect the result: `dataset.exif`, the digest of the initial weights, and the digests
+            of the code of the user's modules in `imports`.
         imports: names of the modules that the MMSegmentation config imports to register classes.
     """
 
@@ -64,6 +66,11 @@ class Recipe:
     def init_digest(self) -> str:
         """Digest of the initial weights, as `initial_digest` returned it when the recipe was read."""
         return self.inputs[1]
+
+    @property
+    def code_digests(self) -> tuple[str, ...]:
+        """Digests of the code of the modules in `imports`, as `code_digests` returned them when the recipe was read."""
+        return self.inputs[2:]
 
     @property
     def digest(self) -> str:
@@ -126,7 +133,7 @@ def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision:
         init=init,
         ignore_below=PAPER_MU if train.loss == "cgl" and train.mu == "labels" else None,
         seed=train.seed,
-        inputs=(config.dataset.exif, initial_digest(init)),
+        inputs=(config.dataset.exif, initial_digest(init), *code_digests(read.imports)),
         imports=read.imports,
     )
 

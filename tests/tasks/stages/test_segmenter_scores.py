@@ -24,6 +24,7 @@ from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.checksums.weights import describe_weights
 from clipes.tasks.storage.layout import ArtifactKey, weights_uri
+from clipes.tasks.training.own_modules import code_digests
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError
 from clipes_core.evaluation.metrics import confusion
@@ -40,6 +41,11 @@ class NetworkOfOwnModules:
     imports: tuple[str, ...]
     digest: str = ""
     iterations: int = 0
+
+    @property
+    def code_digests(self):
+        """The digests of the code of the modules."""
+        return code_digests(self.imports)
 
 
 @pytest.fixture(scope="module")
