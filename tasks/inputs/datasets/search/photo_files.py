@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.tasks.inputs.datasets.entries import Entry
+from clipes.tasks.inputs.datasets.search.listed_files import identify_by_content
 from clipes.tasks.inputs.datasets.search.similar_names import SimilarNames
 from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.user_files import find_files_by_folder, is_below
@@ -60,7 +61,7 @@ def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles
     wanted = {places: None for entry in entries for places in (entry.photo_uris, entry.truth_places)}
     missing = [places for places in wanted if not any(uri in exact for uri in places)]
     names = SimilarNames(own, failures)
-    return PhotoFiles(exact, _similar(missing, exact, names), failures, names)
+    return PhotoFiles(identify_by_content(exact), _similar(missing, exact, names), failures, names)
 
 
 def _check(
@@ -85,5 +86,5 @@ def _similar(missing: Sequence[Places], exact: Mapping[str, FileFacts], names: S
     }
     claims = Counter(uri for uris in candidates.values() for uri in uris)
     meant = {places: min(uris) for places, uris in candidates.items() if len(uris) == 1 and claims[min(uris)] == 1}
-    files, _ = find_files_by_folder(meant.values())
+    files = identify_by_content(find_files_by_folder(meant.values())[0])
     return {places: files[uri] for places, uri in meant.items() if uri in files}

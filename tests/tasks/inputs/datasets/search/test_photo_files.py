@@ -1,5 +1,6 @@
 """Photos whose names differ from the list, and folders that cannot be listed."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -174,3 +175,18 @@ def test_names_with_two_colons_are_found_on_s3(s3_data, animals):
     write(s3_data, ["a::b.jpg,dog,", "x::y/c.jpg,cat,"], ["a::b.jpg", "x::y/c.jpg"])
     listing = read(s3_data, animals)
     assert [photo.image_id for photo in listing.photos] == ["a::b", "x::y/c"]
+
+
+def test_photos_and_true_masks_without_a_plausible_time_are_told_apart_by_their_content(tmp_path, animals):
+    listings = []
+    for content in ("one", "two"):
+        root = tmp_path / content
+        root.mkdir()
+        (root / "list.csv").write_text("image,labels,truth\na.jpg,dog,a.png\n")
+        for name in ("A.jpg", "a.png"):  # the list spells the name of the photo in another case
+            (root / name).write_text(content)
+            os.utime(root / name, (1, 1))
+        config = DatasetConfig(format="list", root=str(root), split=str(root / "list.csv"))
+        listings.append(read_dataset(config, animals).photos[0])
+    one, two = listings
+    assert one.fingerprint == one.truth_fingerprint != two.fingerprint == two.truth_fingerprint
