@@ -17,8 +17,8 @@ from clipes.tasks.storage.layout import (
     runs_uri,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
-from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
-from clipes.tasks.storage.run_status import check_name, may_be_running, written_by
+from clipes.tasks.storage.run_files import RunFiles, list_runs
+from clipes.tasks.storage.run_status import check_name, may_be_running, why_foreign
 from clipes.tasks.storage.user_files import canonical, is_below
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
@@ -160,7 +160,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         )
     if run["state"] == "completed" and files.find(STATUS_FILE) is not None:
         with _refuse_to_delete(files):
-            own = written_by(files, STATUS_FILE) in (None, run_identity(run))
+            own = why_foreign(files, run, STATUS_FILE) is None
             shards = files.read_status() if own else []
         complete = run["stage_keys"].keys() <= {shard["stage"] for shard in shards}
         if complete and all(shard["artifact"] for shard in shards):  # otherwise, the status contradicts run.json

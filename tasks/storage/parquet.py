@@ -47,10 +47,12 @@ class Footer:
         rows: number of rows in the artifact.
         metadata: name -> value of each entry that has the prefix `clipes.`, except the checksums. The prefix is removed
             from the name.
+        seal: seal of the file; None if it was not sealed.
     """
 
     rows: int
     metadata: dict[str, str]
+    seal: str | None = None
 
 
 class ParquetFileWriter:
@@ -163,7 +165,7 @@ def read_footer(uri: str) -> Footer:
         pairs = [(name.decode(), value.decode()) for name, value in (parquet.metadata.metadata or {}).items()]
         named = {name: value for name, value in pairs if name.startswith(PREFIX) and name not in (BLOCKS, SEAL)}
         metadata = {name.removeprefix(PREFIX): value for name, value in named.items()}
-        return Footer(parquet.metadata.num_rows, metadata)
+        return Footer(parquet.metadata.num_rows, metadata, dict(pairs).get(SEAL))
 
 
 def read_schema(uri: str) -> pa.Schema:

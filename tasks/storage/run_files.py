@@ -31,7 +31,14 @@ from clipes.tasks.storage.layout import (
     uri_in,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
-from clipes.tasks.storage.run_schemas import METRICS_SHAPE, RUN_SHAPE, STATUS_SCHEMA, check_columns, check_shape
+from clipes.tasks.storage.run_schemas import (
+    METRICS_SHAPE,
+    RUN_SHAPE,
+    SEALED_FILES,
+    STATUS_SCHEMA,
+    check_columns,
+    check_shape,
+)
 from clipes_core.errors import ArtifactError
 
 SEAL = "seal"  # name of the last entry of a JSON file
@@ -70,7 +77,7 @@ class RunFiles:
         Raises:
             ArtifactError: the file is damaged, or lacks an entry.
         """
-        return self._read_json(RUN_JSON, RUN_SHAPE)
+        return _read_json(self.uri(RUN_JSON), RUN_SHAPE)
 
     def read_metrics(self) -> dict[str, Any] | None:
         """Read metrics.json, as `MetricsJson` describes it; return None if the file does not exist.
@@ -78,7 +85,7 @@ class RunFiles:
         Raises:
             ArtifactError: the file is damaged, or has unexpected entries.
         """
-        return self._read_json(METRICS_FILE, METRICS_SHAPE)
+        return _read_json(self.uri(METRICS_FILE), METRICS_SHAPE)
 
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read columns of a Parquet file (by default, all columns), and verify the checksums of the data that is read.
@@ -105,6 +112,28 @@ class RunFiles:
             if self.find(file) is not None:
                 table = self.read_table(file, ["uri", "truth_uri"])
                 yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
+
+    def seal(self, file: str) -> str | None:
+        """Read the seal of metrics.json or of a table; return None if the file was not sealed.
+
+        Raises:
+            BrokenArtifactError: the file is missing or damaged.
+        """
+        uri = self.uri(file)
+        if file.endswith(ARTIFACT_SUFFIX):
+            return parquet.read_footer(uri).seal
+        with parquet.report_missing_as_broken(uri):
+            return check_seal(uri, read_file(uri))
+
+    def writer(self, file: str) -> str | None:
+        """Read which run wrote metrics.json or a table, as `run_identity` names it; None if the file does not state it.
+
+        Raises:
+            ArtifactError: the file is missing or damaged.
+        """
+        if file.endswith(ARTIFACT_SUFFIX):
+            return parquet.read_footer(self.uri(file)).metadata.get("run")
+        return (self.read_metrics() or {}).get("run")
 
     def check(self, file: str) -> None:
         """Read a file completely to verify its checksums. Files that do not exist or have no checksums are skipped.
@@ -170,20 +199,6 @@ class RunFiles:
         self.remove([f"{folder}/{file}" for file in files])
         remove_empty_folders(self.uri(folder), self.uri(HISTORY))
 
-    def _read_json(self, file: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
-        uri = self.uri(file)
-        try:
-            data = read_file(uri)
-        except FileNotFoundError:
-            return None
-        check_seal(uri, data)
-        try:
-            content = json.loads(data)
-        except (ValueError, RecursionError) as exc:
-            raise ArtifactError(f"{uri} is not JSON ({exc}): run again; clipes will rewrite it") from exc
-        check_shape(uri, content, shape)
-        return {name: value for name, value in content.items() if name != SEAL}
-
 
 def run_identity(run: Mapping[str, Any]) -> str:
     """Return the text with which the files of a run state that they belong to it.
@@ -194,6 +209,16 @@ def run_identity(run: Mapping[str, Any]) -> str:
     return f"{run['name']} {run['started']}"
 
 
+def read_seals(files: RunFiles) -> dict[str, str]:
+    """Read the seals of metrics.json and of the tables of a run. Files that do not exist are skipped.
+
+    Raises:
+        BrokenArtifactError: a file is damaged.
+    """
+    found = {file: files.seal(file) for file in SEALED_FILES if files.find(file) is not None}
+    return {file: seal for file, seal in found.items() if seal is not None}
+
+
 def list_runs(store_uri: str) -> list[str]:
     """List the names of the runs in a store, sorted.
 
@@ -202,3 +227,17 @@ def list_runs(store_uri: str) -> list[str]:
         TransientError: the store does not answer.
     """
     return list_names(runs_uri(store_uri)) or []
+
+
+def _read_json(uri: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
+    try:
+        data = read_file(uri)
+    except FileNotFoundError:
+        return None
+    check_seal(uri, data)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise ArtifactError(f"{uri} is not JSON ({exc}): run again; clipes will rewrite it") from exc
+    check_shape(uri, content, shape)
+    return {name: value for name, value in content.items() if name != SEAL}

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from clipes.tasks.storage.layout import (
     EVALUATION_FILE,
     MANIFEST_FILE,
+    METRICS_FILE,
     RANKING_SCORES_TABLE,
     RANKING_TABLE,
     REJECTS_FILE,
@@ -82,6 +83,7 @@ TABLE_SCHEMAS = {
     RANKING_TABLE: RANKING_SCHEMA,
     RANKING_SCORES_TABLE: RANKING_SCORES_SCHEMA,
 }
+SEALED_FILES = (*TABLE_SCHEMAS, METRICS_FILE)  # run.json states the seals of these files at the end of the run
 
 
 class VersionsJson(TypedDict):
@@ -118,6 +120,7 @@ class RunJson(TypedDict):
     vocabulary: NotRequired[Annotated[dict[str, Any], AfterValidator(_vocabulary)]]
     claim: NotRequired[int]
     previous: NotRequired[HistoryFolder | None]
+    seals: NotRequired[dict[str, str]]
 
 
 class ScoresJson(TypedDict):

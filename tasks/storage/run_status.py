@@ -9,9 +9,9 @@ from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.parquet import MISSING, read_footer
+from clipes.tasks.storage.parquet import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
-from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
+from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import ArtifactError, BrokenArtifactError, UsageError
 
@@ -69,34 +69,45 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
     """Check that the files next to the run.json of a run that has ended are its own, and that none is missing.
 
-    Files of earlier versions do not state to which run they belong, and are accepted.
+    At its end, a run states the seals of its files in run.json. The files of runs without seals must state that they
+    belong to the run. Files of earlier versions do not state it, and are accepted.
 
     Args:
         files: files of the run.
         run: content of the run's run.json.
 
     Raises:
-        ArtifactError: a file is missing, or belongs to another run.
+        ArtifactError: a file is missing, belongs to another run, or is an older or another file of this run.
     """
     check_name(files, run)
     if run["state"] == "running":  # its files may be about to be replaced
         return
-    for file in (*TABLE_SCHEMAS, METRICS_FILE):
-        if files.find(file) is None:
-            if run["state"] == "completed" and file in OF_COMPLETED:  # run.json was written after these files
-                raise BrokenArtifactError(files.uri(file), MISSING, "run again")
-        elif written_by(files, file) not in (None, run_identity(run)):
-            raise BrokenArtifactError(files.uri(file), "belongs to another run", "run again")
+    required = run.get("seals", OF_COMPLETED if run["state"] == "completed" else ())
+    for file in SEALED_FILES:
+        exists = files.find(file) is not None
+        if not exists and file in required:  # run.json was written after these files
+            raise BrokenArtifactError(files.uri(file), MISSING, "run again")
+        if exists and (reason := why_foreign(files, run, file)):
+            raise BrokenArtifactError(files.uri(file), reason, "run again")
 
 
-def written_by(files: RunFiles, file: str) -> str | None:
-    """Return which run wrote metrics.json or a table, as `run_identity` names it; None if the file does not state it.
+def why_foreign(files: RunFiles, run: Mapping[str, Any], file: str) -> str | None:
+    """Return why an existing file does not belong to the run.json next to it; None if it belongs to it.
+
+    Args:
+        files: files of the run.
+        run: content of the run's run.json.
+        file: metrics.json, or the name of a table.
 
     Raises:
         ArtifactError: the file is broken.
     """
-    stated = (files.read_metrics() or {}) if file == METRICS_FILE else read_footer(files.uri(file)).metadata
-    return stated.get("run")
+    sealed = "seals" in run
+    if sealed and run["seals"].get(file) == files.seal(file):
+        return None
+    if files.writer(file) not in (None, run_identity(run)):
+        return "belongs to another run"
+    return "does not belong to the end of the run" if sealed else None
 
 
 def check_name(files: RunFiles, run: Mapping[str, Any]) -> None:

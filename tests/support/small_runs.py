@@ -21,6 +21,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import RUN_JSON
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig, parse_config
 
@@ -143,6 +144,12 @@ def photos_by_shard(run: PreparedRun, stage: Stage) -> dict[int, tuple[Photo, ..
 def run_files(run: PreparedRun) -> RunFiles:
     """Return access to the files of a run."""
     return RunFiles(run.store.uri, run.config.name)
+
+
+def remove_seals(files: RunFiles) -> None:
+    """Remove the seals from run.json, so that a test can replace files of the run; earlier versions wrote none."""
+    run = files.read_run() or {}
+    files.write_json(RUN_JSON, {name: value for name, value in run.items() if name != "seals"})
 
 
 def rows_of(store: ArtifactStore, uris: Iterable[str]) -> dict[str, dict[str, Any]]:

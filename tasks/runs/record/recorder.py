@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
-from clipes.tasks.storage.run_files import RunFiles, run_identity
+from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
@@ -108,7 +108,8 @@ class RunRecord:
     def _write_end(self, state: State, error: str | None) -> dict[str, Any]:
         """Write status, rejects and metrics, and last the outcome to run.json; return the metrics.
 
-        Because run.json is written last, a run whose run.json states an end has all of its other files.
+        run.json is written last, and states the seals of the other files. A run whose run.json states an end therefore
+        has all of its other files, and clipes notices an older version of one of them.
         """
         self._claim.check()
         self.write_status()
@@ -117,17 +118,19 @@ class RunRecord:
             found = run_metrics(self._run, self.ledger)
             metrics = {**self.findings, **found, "run": self.identity}
             self._files.write_json(METRICS_FILE, metrics)
+            seals = read_seals(self._files)
         except ArtifactError as exc:
             self._write_outcome("failed" if state == "completed" else state, error or str(exc))
             raise
-        self._write_outcome(state, error)
+        self._write_outcome(state, error, seals)
         return metrics
 
-    def _write_outcome(self, state: State, error: str | None) -> None:
+    def _write_outcome(self, state: State, error: str | None, seals: Mapping[str, str] | None = None) -> None:
         begun = _read_or(self._begun, self._files)
         previous = begun.pop("previous", None)
         kept = {"previous": previous} if state != "completed" else {}
-        end = {"state": state, "finished": time_now(), "error": error, **kept}
+        sealed = {} if seals is None else {"seals": seals}
+        end = {"state": state, "finished": time_now(), "error": error, **kept, **sealed}
         self._files.write_json(RUN_JSON, {**begun, **end})
         if previous is not None and state == "completed":
             self._files.remove_archive(previous, FILES)

@@ -44,7 +44,7 @@ def seal_file(path: Path, start: int = 0) -> None:
         content[digits : digits + DIGITS] = _digest(content, digits, start)
 
 
-def check_sealed_file(path: Path, uri: str = "") -> bool:
+def check_sealed_file(path: Path, uri: str = "") -> str | None:
     """Check the seal of a local file, however large the file is. It must not be empty.
 
     Args:
@@ -52,7 +52,7 @@ def check_sealed_file(path: Path, uri: str = "") -> bool:
         uri: URI of the file for the error message, if the file is a copy.
 
     Returns:
-        Whether the file has a seal, as `check_seal` does.
+        The seal, as `check_seal` does.
 
     Raises:
         BrokenArtifactError: the content has changed since it was sealed.
@@ -61,7 +61,7 @@ def check_sealed_file(path: Path, uri: str = "") -> bool:
         return check_seal(uri or str(path), content)
 
 
-def check_seal(uri: str, content: bytes | mmap.mmap) -> bool:
+def check_seal(uri: str, content: bytes | mmap.mmap) -> str | None:
     """Check the seal of a file.
 
     Args:
@@ -69,7 +69,7 @@ def check_seal(uri: str, content: bytes | mmap.mmap) -> bool:
         content: content of the file.
 
     Returns:
-        Whether the file has a seal. Earlier versions of clipes did not seal their files.
+        The seal. None if the file has no seal: earlier versions of clipes did not seal their files.
 
     Raises:
         BrokenArtifactError: the content has changed since it was sealed.
@@ -77,10 +77,11 @@ def check_seal(uri: str, content: bytes | mmap.mmap) -> bool:
     try:
         start = _digits_start(content)
     except ValueError:
-        return False
-    if content[start : start + DIGITS] != _digest(content, start):
+        return None
+    digits = _digest(content, start)
+    if content[start : start + DIGITS] != digits:
         raise BrokenArtifactError(uri, FAILS_CHECKSUM)
-    return True
+    return (MARK + digits).decode()
 
 
 def _digits_start(content: bytes | mmap.mmap) -> int:

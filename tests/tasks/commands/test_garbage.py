@@ -97,6 +97,12 @@ def test_a_completed_run_without_status_keeps_all_with_its_stage_keys(store):
     assert found(store) == []
 
 
+def test_a_completed_run_with_an_older_status_keeps_all_with_its_stage_keys(store):
+    used = [artifact(store, "cams"), artifact(store, "cams", shard=1)]
+    run(store, artifacts=used[:1], stage_keys={"cams": A}, seals={"status.parquet": "the seal of another file"})
+    assert found(store) == []
+
+
 def test_a_run_that_ranks_templates_keeps_all_texts(store):
     artifact(store, "texts"), artifact(store, "texts", B)
     left = artifact(store, "cams", B)

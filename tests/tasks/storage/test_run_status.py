@@ -7,11 +7,11 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
-from support.small_runs import run_files
+from support.small_runs import remove_seals, run_files
 
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
-from clipes.tasks.storage.run_files import run_identity
+from clipes.tasks.storage.run_files import read_seals, run_identity
 from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
@@ -148,10 +148,57 @@ def test_a_file_of_another_run_is_refused(two_runs, file):
 @pytest.mark.parametrize("file", ["evaluation.parquet", "prompts.parquet", "prompt_scores.parquet"])
 def test_a_table_that_only_some_runs_have_is_refused_if_it_belongs_to_another_run(two_runs, file):
     own, other = map(run_files, two_runs)
+    remove_seals(own)
     for files, refused in ((own, False), (other, True)):
         own.write_table(file, TABLE_SCHEMAS[file].empty_table(), run_identity(files.read_run()))
         with pytest.raises(BrokenArtifactError, match=f"tiny/{file} belongs") if refused else nullcontext():
             read_run(own.store_uri, "tiny")
+
+
+NOT_OF_THE_END = "does not belong to the end of the run: run again"
+
+
+def test_an_older_status_of_the_same_run_is_refused(prepared):
+    run = prepared()
+    with record_run(run) as record:
+        older = (folder_of(run) / "status.parquet").read_bytes()
+        record.ledger.planned("texts", 0)
+    (folder_of(run) / "status.parquet").write_bytes(older)
+    with pytest.raises(BrokenArtifactError, match=f"tiny/status.parquet {NOT_OF_THE_END}"):
+        read_run(run.config.store, "tiny")
+
+
+def test_two_files_of_the_same_run_cannot_be_exchanged(prepared):
+    run = prepared()
+    files = run_files(run)
+    with record_run(run) as record:
+        files.write_table("evaluation.parquet", TABLE_SCHEMAS["evaluation.parquet"].empty_table(), record.identity)
+    manifest, evaluation = (folder_of(run) / name for name in ("manifest.parquet", "evaluation.parquet"))
+    photos = manifest.read_bytes()
+    manifest.write_bytes(evaluation.read_bytes())
+    evaluation.write_bytes(photos)
+    with pytest.raises(BrokenArtifactError, match=f"tiny/manifest.parquet {NOT_OF_THE_END}"):
+        read_run(run.config.store, "tiny")
+
+
+def test_a_file_that_was_added_after_the_end_of_the_run_is_refused(prepared):
+    run = prepared()
+    with record_run(run) as record:
+        pass
+    run_files(run).write_table("evaluation.parquet", TABLE_SCHEMAS["evaluation.parquet"].empty_table(), record.identity)
+    with pytest.raises(BrokenArtifactError, match=f"tiny/evaluation.parquet {NOT_OF_THE_END}"):
+        read_run(run.config.store, "tiny")
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_run_that_did_not_complete_also_states_the_seals_of_its_files(prepared, state):
+    run = prepared()
+    with pytest.raises(KeyboardInterrupt if state == "cancelled" else ValueError), record_run(run):
+        raise KeyboardInterrupt if state == "cancelled" else ValueError("a fault")
+    assert run_files(run).read_run()["seals"] == read_seals(run_files(run))
+    (folder_of(run) / "status.parquet").unlink()
+    with pytest.raises(BrokenArtifactError, match=r"tiny/status.parquet is missing: run again"):
+        read_run(run.config.store, "tiny")
 
 
 def test_the_run_json_of_another_run_is_refused(two_runs):
@@ -164,6 +211,7 @@ def test_the_run_json_of_another_run_is_refused(two_runs):
 def test_files_of_earlier_versions_do_not_state_their_run(two_runs):
     run, _ = two_runs
     files, metrics = run_files(run), run_files(run).read_metrics()
+    remove_seals(files)
     files.write_json("metrics.json", {name: value for name, value in metrics.items() if name != "run"})
     files.write_table("status.parquet", files.read_table("status.parquet"))
     assert read_run(run.config.store, "tiny").rejects == 0
@@ -177,6 +225,7 @@ def test_a_status_with_columns_of_another_type_is_broken(prepared, column):
     status = run_files(run).read_table("status.parquet")
     place = status.schema.names.index(column)
     changed = status.set_column(place, column, pa.array([[1]] * status.num_rows))
+    remove_seals(run_files(run))
     run_files(run).write_table("status.parquet", changed)
     with pytest.raises(BrokenArtifactError, match=rf"status.parquet has no column {column} of type \w+: run again"):
         read_run(run.config.store, "tiny")

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.small_runs import remove_seals
 
 from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.export.run_masks import Exported
@@ -29,6 +30,7 @@ def evaluated(tiny, run_of):
         files, uri = RunFiles(store_uri, name), f"{tiny.folder}/scores.parquet"
         pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
         status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}], schema=STATUS_SCHEMA)
+        remove_seals(files)
         files.write_table(STATUS_FILE, status)
         files.write_table(EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
         return store_uri, name
