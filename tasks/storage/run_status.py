@@ -56,6 +56,15 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     if run is None:
         known = ", ".join(list_runs(store_uri)) or "none"
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
+    try:
+        return _read_files(files, run)
+    except ArtifactError:
+        if files.read_run() == run:
+            raise
+        return read_run(store_uri, name)  # a run has started or ended while the files were read
+
+
+def _read_files(files: RunFiles, run: dict[str, Any]) -> RunStatus:
     check_belongings(files, run)
     return RunStatus(
         run,
@@ -67,7 +76,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
 
 def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
-    """Check that the files next to the run.json of a run that has ended are its own, and that none is missing.
+    """Check that the files next to the run.json of a run are its own, and that none is missing.
 
     At its end, a run states the seals of its files in run.json. The files of runs without seals must state that they
     belong to the run. Files of earlier versions do not state it, and are accepted.
@@ -80,8 +89,6 @@ def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
         ArtifactError: a file is missing, belongs to another run, or is an older or another file of this run.
     """
     check_name(files, run)
-    if run["state"] == "running":  # its files may be about to be replaced
-        return
     required = run.get("seals", OF_COMPLETED if run["state"] == "completed" else ())
     for file in SEALED_FILES:
         exists = files.find(file) is not None

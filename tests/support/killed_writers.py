@@ -1,4 +1,4 @@
-"""A process that records the end of a run, and is killed in the middle of it."""
+"""A process that records a run, and is killed while it writes the first or the last files of the run."""
 
 import multiprocessing
 import os
@@ -10,26 +10,28 @@ from support.report_runs import write_run_files
 from support.small_runs import Made
 
 When = Literal["before", "after"]
+Phase = Literal["start", "end"]
 
 
-def record_and_kill(made: Made, write: int, when: When) -> bool:
-    """Record a run whose shards are made, in a process that is killed at one of the writes that end the run.
+def record_and_kill(made: Made, write: int, when: When, at: Phase = "end") -> bool:
+    """Record a run whose shards are made, in a process that is killed at one of the writes that start or end the run.
 
     Args:
         made: run with the records of its shards.
         write: number of the write, from 1.
         when: whether the process is killed just before or just after the file gets its name.
+        at: whether the writes are counted from the start of the run, or from the start of its end.
 
     Returns:
-        Whether the process was killed; if False, the end of the run has fewer writes.
+        Whether the process was killed; if False, there are fewer writes.
     """
-    process = multiprocessing.get_context("spawn").Process(target=_record, args=(made, write, when))
+    process = multiprocessing.get_context("spawn").Process(target=_record, args=(made, write, when, at))
     process.start()
     process.join(60)
     return process.exitcode == -signal.SIGKILL
 
 
-def _record(made: Made, write: int, when: When) -> None:
+def _record(made: Made, write: int, when: When, at: Phase) -> None:
     from clipes.tasks.runs.record.recorder import RunRecord
 
     close = RunRecord.close
@@ -38,7 +40,10 @@ def _record(made: Made, write: int, when: When) -> None:
         _kill_at(write, when)
         close(record, *outcome)
 
-    RunRecord.close = close_killed
+    if at == "start":
+        _kill_at(write, when)
+    else:
+        RunRecord.close = close_killed
     write_run_files(made)
 
 

@@ -31,8 +31,8 @@ from clipes_core.config.run import parse_config
 from clipes_core.errors import ArtifactError, BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
-FILES_OF_SOME_RUNS = (EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
-FILES = (MANIFEST_FILE, *FILES_OF_SOME_RUNS, RUN_JSON)  # in the order in which they move to the history
+OTHER_FILES = (MANIFEST_FILE, EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
+FILES = (*OTHER_FILES, RUN_JSON)  # in the order in which they move to the history
 
 GC_POLL_SECONDS = 1.0
 ADVICE = "wait for it, stop it, or choose another --name"
@@ -104,8 +104,8 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
             changed = _archive_if_changed(run, files, last)
             previous = None if changed else _keep_result(files, last)
     begun = {**run_json(run), "claim": claim, "previous": previous}
-    files.write_json(RUN_JSON, begun)  # first, so that no stated end lacks its other files
-    files.remove(FILES_OF_SOME_RUNS)
+    files.remove(OTHER_FILES)  # first, so that the new run.json is never next to files of another run
+    files.write_json(RUN_JSON, begun)
     files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards), run_identity(begun))
     if run.inputs.evaluation:
         files.write_table(EVALUATION_FILE, manifest_table(run.inputs.evaluation), run_identity(begun))

@@ -145,6 +145,18 @@ def test_a_file_of_another_run_is_refused(two_runs, file):
         read_run(run.config.store, "tiny")
 
 
+def test_a_file_of_another_run_is_refused_next_to_an_interrupted_run(two_runs, process):
+    run, other = two_runs
+    remove_seals(run_files(run))
+    change_run_json(run, state="running", **identity(process))
+    process.kill()
+    process.wait()
+    assert read_run(run.config.store, "tiny").interrupted
+    (folder_of(run) / "status.parquet").write_bytes((folder_of(other) / "status.parquet").read_bytes())
+    with pytest.raises(BrokenArtifactError, match=r"tiny/status.parquet belongs to another run: run again"):
+        read_run(run.config.store, "tiny")
+
+
 @pytest.mark.parametrize("file", ["evaluation.parquet", "prompts.parquet", "prompt_scores.parquet"])
 def test_a_table_that_only_some_runs_have_is_refused_if_it_belongs_to_another_run(two_runs, file):
     own, other = map(run_files, two_runs)

@@ -251,6 +251,30 @@ def test_state_export_and_gc_agree_after_a_kill_at_any_write_at_the_end(prepared
     assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
 
 
+@pytest.mark.parametrize(("write", "when"), [(1, "before"), (1, "after"), (2, "before"), (2, "after")])
+def test_a_run_that_was_killed_at_its_start_has_no_files_of_the_run_before(prepared, pool, tmp_path, write, when):
+    made = make_run(prepared(), pool)
+    store, name = made.run.config.store, made.run.config.name
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(StageError))
+        write_down(stack.enter_context(record_run(made.run)), made)
+        raise StageError("too many photos failed")
+    assert record_and_kill(made, write, when, at="start")
+
+    if (write, when) == (1, "before"):  # run.json is still that of the failed run
+        with pytest.raises(BrokenArtifactError, match=r"manifest\.parquet is missing: run again"):
+            read_run(store, name)
+    else:
+        status = read_run(store, name)
+        assert (status.interrupted, status.shards, status.metrics) == (True, [], None)
+        with pytest.raises(StageError, match="has no pseudo masks yet"):
+            export_run("voc", store, name, str(tmp_path / "out"), 0)
+    assert find_garbage(store, 0, time.time() + DAY).keys() <= {LEFTOVERS}
+
+    write_run_files(made)  # the resumed run
+    assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
+
+
 def test_the_end_of_a_run_has_five_writes(prepared, pool):
     """So the test above kills the process at each of them."""
     made = make_run(prepared(), pool)
