@@ -211,9 +211,9 @@ def export(
         raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
     exported = export_run(chosen, store, name, to, ignore_below)
-    out.print(
-        f"{exported.written} masks in {to}, {exported.left_out} photos without a mask (see rejects.parquet of the run)"
-    )
+    from clipes.flows.terminal_tables import print_exported
+
+    print_exported(out, exported, name, to)
 
 
 @app.command()

@@ -19,12 +19,14 @@ from clipes_core.evaluation.scored import SCORED
 if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
     from clipes.flows.prompt_selection import PromptSelection
     from clipes.tasks.commands.doctor import Finding
+    from clipes.tasks.commands.export.run_masks import Exported
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject
     from clipes.tasks.runs.dry_run import StagePlan
     from clipes.tasks.runs.ranking_record import ScoredSample
 
 WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"
+UNFINISHED = ("running", "interrupted")  # states of runs that have not written their last files
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -89,13 +91,13 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 def print_status(console: Console, status: RunStatus) -> None:
     """Print the progress of a run, or how it ended."""
     run = status.run
-    state = "interrupted, run it again to resume" if status.interrupted else run["state"]
+    state = f"{status.state}, run it again to resume" if status.interrupted else status.state
     console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
     if run["error"]:
         console.print(run["error"])
     if status.rejects:
         console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
-    if status.metrics is not None and not status.interrupted and run["state"] != "running":
+    if status.metrics is not None and status.state not in UNFINISHED:
         print_metrics(console, status.metrics)
         return
     table = _table("stage", "shards", *SHARD_STATES, "rows")
@@ -105,6 +107,16 @@ def print_status(console: Console, status: RunStatus) -> None:
         counts = [str(states.count(state)) for state in SHARD_STATES]
         table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     _print_table(console, table)
+
+
+def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
+    """Print how many masks of a run were exported, and why some photos have none."""
+    unfinished = exported.state in UNFINISHED
+    where = "the run lists them in rejects.parquet at its end" if unfinished else "see rejects.parquet of the run"
+    console.print(f"{exported.written} masks in {to}, {exported.left_out} photos without a mask ({where})")
+    if exported.unmade:
+        advice = "export them when the run has ended" if exported.state == "running" else "run it again, then export"
+        console.print(f"run {name} ({exported.state}): {exported.unmade} masks are not made yet; {advice}")
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:

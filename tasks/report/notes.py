@@ -34,11 +34,8 @@ class Note:
 
 def state_of(facts: RunFacts) -> tuple[str, Tone]:
     """Return the run's state as one word, and the state's tone: good, warn, bad or plain."""
-    if facts.status.interrupted:
-        return "interrupted", "bad"
-    state = facts.status.run["state"]
-    tones: dict[str, Tone] = {"completed": "good", "failed": "bad", "cancelled": "warn"}
-    return state, tones.get(state, "plain")
+    tones: dict[str, Tone] = {"completed": "good", "failed": "bad", "interrupted": "bad", "cancelled": "warn"}
+    return facts.status.state, tones.get(facts.status.state, "plain")
 
 
 def headline(facts: RunFacts) -> Note:

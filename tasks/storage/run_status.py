@@ -37,9 +37,18 @@ class RunStatus:
     rejects: int
     interrupted: bool
 
+    @property
+    def state(self) -> str:
+        """State of the run: running, interrupted, completed, failed or cancelled."""
+        return "interrupted" if self.interrupted else str(self.run["state"])
+
+    def made(self, stage: str) -> dict[int, str]:
+        """Return shard -> URI of its artifact, for each artifact that a stage has so far."""
+        return {row["shard"]: row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"]}
+
     def artifacts(self, stage: str) -> tuple[str, ...]:
         """Return the URIs of the artifacts that a stage has so far."""
-        return tuple(row["artifact"] for row in self.shards if row["stage"] == stage and row["artifact"])
+        return tuple(self.made(stage).values())
 
 
 def read_run(store_uri: str, name: str) -> RunStatus:

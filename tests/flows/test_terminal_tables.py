@@ -7,6 +7,7 @@ from rich.console import Console
 
 from clipes.flows.prompt_selection import PromptSelection
 from clipes.flows.terminal_tables import (
+    print_exported,
     print_findings,
     print_garbage,
     print_metrics,
@@ -15,6 +16,7 @@ from clipes.flows.terminal_tables import (
     print_status,
 )
 from clipes.tasks.commands.doctor import Finding
+from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.commands.garbage import GarbageCount
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.terminal import TerminalConsole
@@ -111,6 +113,41 @@ def test_the_status_of_a_running_training_shows_iterations(console):
         "segmenter (iterations) 1 0 1 0 0 0 240",
         "segmenter_scores 1 1 0 0 0 0 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "unmade", "expected"),
+    [
+        ("completed", 0, ["8 masks in out, 1 photos without a mask (see rejects.parquet of the run)"]),
+        (
+            "interrupted",
+            4,
+            [
+                "8 masks in out, 1 photos without a mask (the run lists them in rejects.parquet at its end)",
+                "run voc12 (interrupted): 4 masks are not made yet; run it again, then export",
+            ],
+        ),
+        (
+            "running",
+            4,
+            [
+                "8 masks in out, 1 photos without a mask (the run lists them in rejects.parquet at its end)",
+                "run voc12 (running): 4 masks are not made yet; export them when the run has ended",
+            ],
+        ),
+        (
+            "failed",
+            4,
+            [
+                "8 masks in out, 1 photos without a mask (see rejects.parquet of the run)",
+                "run voc12 (failed): 4 masks are not made yet; run it again, then export",
+            ],
+        ),
+    ],
+)
+def test_an_export_states_which_masks_are_not_made_yet(console, state, unmade, expected):
+    print_exported(console, Exported(8, left_out=1, unmade=unmade, state=state), "voc12", "out")
+    assert lines(console) == expected
 
 
 def big(numbers):

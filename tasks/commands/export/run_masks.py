@@ -8,6 +8,8 @@ from typing import Any
 from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.inputs.datasets.entries import path_inside
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import EVALUATION_FILE
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import StageError
 
@@ -31,22 +33,40 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exported:
-    """The number of masks written, and the number of photos that have no mask, including rejected photos."""
+    """The outcome of an export.
+
+    Attributes:
+        written: number of masks written.
+        left_out: number of photos that have no mask because they were rejected.
+        unmade: number of photos whose masks the run has not made yet.
+        state: state of the run, as `RunStatus.state` names it.
+    """
 
     written: int
     left_out: int
+    unmade: int = 0
+    state: str = "completed"
 
 
-def count_listed(run: RunStatus, usable: int, of_evaluation: bool) -> int:
-    """Return the number of photos that a list of a run names.
+def count_exported(request: ExportRequest, stage: str, file: str, written: int) -> Exported:
+    """Return the outcome of an export, with the number of photos that have no mask.
 
     Args:
-        run: status of the run.
-        usable: number of photos of the list that were not rejected when they were listed.
-        of_evaluation: True for the list of the evaluation photos.
+        request: the run and its store.
+        stage: stage whose results were exported.
+        file: table of the run that lists the photos of the stage: manifest.parquet or evaluation.parquet.
+        written: number of masks written.
+
+    Raises:
+        ArtifactError: an artifact or the table cannot be read.
     """
-    of_evaluation_rejected = run.run.get("evaluation_rejected", 0)  # runs of earlier versions do not state it
-    return usable + (of_evaluation_rejected if of_evaluation else run.run["rejected"] - of_evaluation_rejected)
+    run, made = request.run.run, request.run.made(stage)
+    of_evaluation = run.get("evaluation_rejected", 0)  # runs of earlier versions do not state it
+    rejected = of_evaluation if file == EVALUATION_FILE else run["rejected"] - of_evaluation
+    rows = sum(request.store.footer(uri).rows for uri in made.values())
+    shards = RunFiles(request.store.uri, run["name"]).read_table(file, ["shard"])["shard"].to_pylist()
+    unmade = sum(shard not in made for shard in shards)
+    return Exported(written, rejected + rows - written, unmade, request.run.state)
 
 
 def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_listed, export_pngs
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_exported, export_pngs
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes_core.pseudo_mask import ignore_unsure
 
 
@@ -29,8 +30,7 @@ def export(request: ExportRequest) -> Exported:
         return _mark_unsure(row, request.ignore_below)
 
     written = export_pngs(request, MASKS.name, ("mask_png", "confidence_png"), "pseudo masks", encode)
-    listed = count_listed(request.run, request.run.run["photos"], of_evaluation=False)
-    return Exported(written, left_out=listed - written)
+    return count_exported(request, MASKS.name, MANIFEST_FILE, written)
 
 
 def _mark_unsure(row: Mapping[str, Any], ignore_below: float) -> bytes:

@@ -7,11 +7,10 @@ is the server's competition for methods trained on any data. CLIP is trained on 
 import posixpath
 from operator import itemgetter
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_listed, export_pngs
+from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_exported, export_pngs
 from clipes.tasks.inputs.datasets.entries import without_extension
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
-from clipes.tasks.storage.run_files import RunFiles
 
 FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
@@ -33,5 +32,4 @@ def export(request: ExportRequest) -> Exported:
     written = export_pngs(
         request, SEGMENTER_SCORES.name, ("mask_png",), "predictions", itemgetter("mask_png"), folder=folder
     )
-    evaluated = RunFiles(request.store.uri, run["name"]).read_table(EVALUATION_FILE, ["image_id"]).num_rows
-    return Exported(written, left_out=count_listed(request.run, evaluated, of_evaluation=True) - written)
+    return count_exported(request, SEGMENTER_SCORES.name, EVALUATION_FILE, written)

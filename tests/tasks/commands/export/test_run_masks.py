@@ -1,11 +1,21 @@
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from support.plain_runs import LengthRow, Lengths, write_artifact
 
-from clipes.tasks.commands.export.run_masks import ExportRequest, count_listed, export_pngs, read_good_rows
+from clipes.tasks.commands.export.run_masks import (
+    Exported,
+    ExportRequest,
+    count_exported,
+    export_pngs,
+    read_good_rows,
+)
 from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
 
@@ -66,11 +76,21 @@ def test_files_are_named_after_photos_and_counted(request_of, tmp_path):
     }
 
 
-@pytest.mark.parametrize(("of_evaluation", "listed"), [(False, 9), (True, 6)])
-def test_rejected_photos_are_listed_photos(request_of, tmp_path, of_evaluation, listed):
-    status = request_of(artifact(tmp_path, LengthRow(image_id="a", length=1))).run
-    counts = {"rejected": 5, "evaluation_rejected": 1}
-    assert count_listed(replace(status, run={**status.run, **counts}), 5, of_evaluation) == listed
+@pytest.mark.parametrize(("file", "rejected"), [(MANIFEST_FILE, 4), (EVALUATION_FILE, 1)])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_photos_without_a_mask_are_counted(request_of, tmp_path, file, rejected, interrupted):
+    rows = [LengthRow(image_id="a", length=1), LengthRow.failed("c", GONE)]
+    request = request_of(artifact(tmp_path, *rows))
+    run = {"name": "plain", "state": "completed", "rejected": 5, "evaluation_rejected": 1}
+    listed = [{"image_id": name, "shard": shard} for name, shard in (("a", 0), ("c", 0), ("d", 1), ("e", 1))]
+    table = pa.Table.from_pylist(listed, schema=MANIFEST_SCHEMA)
+    RunFiles(str(tmp_path), "plain").write_table(file, table)
+    status = replace(request.run, run=run, interrupted=interrupted)
+
+    counted = count_exported(replace(request, run=status), "lengths", file, written=1)
+
+    state = "interrupted" if interrupted else "completed"
+    assert counted == Exported(written=1, left_out=rejected + 1, unmade=2, state=state)
 
 
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])

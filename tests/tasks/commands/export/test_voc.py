@@ -101,7 +101,7 @@ def test_photos_that_were_rejected_when_listed_are_counted(tiny, run_of):
     assert export_run("voc", *run_of(lost="b"), str(tiny.folder / "out"), 0) == Exported(written=1, left_out=2)
 
 
-def test_photos_of_missing_shards_are_left_out_and_counted(tiny, pool):
+def test_photos_of_missing_shards_are_counted_as_not_made(tiny, pool):
     for name in "abcdef":
         tiny.add(name)
     made = make_run(prepare_run(tiny.config(execution={"shards": 3}), "masks"), pool)
@@ -111,7 +111,7 @@ def test_photos_of_missing_shards_are_left_out_and_counted(tiny, pool):
 
     exported = export_run("voc", *store_and_name(write_run_files(made)), str(tiny.folder / "out"), 0)
 
-    assert exported == Exported(written=6 - missing.images, left_out=missing.images)
+    assert exported == Exported(written=6 - missing.images, left_out=0, unmade=missing.images)
 
 
 def test_an_id_with_a_folder_creates_the_folder(tiny, run_of):

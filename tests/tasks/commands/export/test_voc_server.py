@@ -12,7 +12,7 @@ from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.storage.layout import EVALUATION_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import StageError
 
 
@@ -29,10 +29,15 @@ def evaluated(tiny, run_of):
         store_uri, name = run_of(until="cams", evaluation=evaluation)
         files, uri = RunFiles(store_uri, name), f"{tiny.folder}/scores.parquet"
         pq.write_table(pa.Table.from_pylist(rows), uri, write_page_checksum=True)
-        status = pa.Table.from_pylist([{"stage": "segmenter_scores", "artifact": uri}], schema=STATUS_SCHEMA)
+        made = {row["image_id"] for row in rows}
+        listed = [{"image_id": photo, "shard": 0 if photo in made else 1} for photo in photos]
+        manifest = pa.Table.from_pylist(listed, schema=MANIFEST_SCHEMA)
+        status = pa.Table.from_pylist(
+            [{"stage": "segmenter_scores", "shard": 0, "artifact": uri}], schema=STATUS_SCHEMA
+        )
         remove_seals(files)
         files.write_table(STATUS_FILE, status)
-        files.write_table(EVALUATION_FILE, pa.Table.from_pylist([{"image_id": photo} for photo in photos]))
+        files.write_table(EVALUATION_FILE, manifest)
         return store_uri, name
 
     return evaluated
@@ -52,7 +57,7 @@ def test_predictions_have_the_layout_of_the_voc_server(evaluated, tmp_path):
 
     exported = export_run("voc-server", store, name, str(tmp_path / "out"), 0)
 
-    assert exported == Exported(written=2, left_out=2)
+    assert exported == Exported(written=2, left_out=1, unmade=1)
     folder = tmp_path / "out" / "results" / "VOC2012" / "Segmentation" / "comp6_val_cls"
     assert {path.name: ids(path.read_bytes()).max() for path in folder.iterdir()} == {
         "2007_000001.png": 20,
