@@ -189,16 +189,6 @@ class RunFiles:
                 move(self.uri(file), self.uri(f"{folder}/{file}"))
         return folder
 
-    def remove_archive(self, folder: str, files: Sequence[str]) -> None:
-        """Remove the files of an earlier run from the history. Files that are not named stay.
-
-        Args:
-            folder: folder of the files, as `archive` returns it.
-            files: names of the files. Files that do not exist are skipped.
-        """
-        self.remove([f"{folder}/{file}" for file in files])
-        remove_empty_folders(self.uri(folder), self.uri(HISTORY))
-
 
 def run_identity(run: Mapping[str, Any]) -> str:
     """Return the text with which the files of a run state that they belong to it.
@@ -217,6 +207,18 @@ def read_seals(files: RunFiles) -> dict[str, str]:
     """
     found = {file: files.seal(file) for file in SEALED_FILES if files.find(file) is not None}
     return {file: seal for file, seal in found.items() if seal is not None}
+
+
+def remove_archive(files: RunFiles, folder: str, names: Sequence[str]) -> None:
+    """Remove the files of an earlier run from the history. Files that are not named stay.
+
+    Args:
+        files: files of the run.
+        folder: folder of the files, as `RunFiles.archive` returns it.
+        names: names of the files. Files that do not exist are skipped.
+    """
+    files.remove([f"{folder}/{name}" for name in names])
+    remove_empty_folders(files.uri(folder), files.uri(HISTORY))
 
 
 def list_runs(store_uri: str) -> list[str]:

@@ -20,7 +20,7 @@ from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
-from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
+from clipes.tasks.storage.run_files import RunFiles, read_seals, remove_archive, run_identity
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
@@ -133,7 +133,7 @@ class RunRecord:
         end = {"state": state, "finished": time_now(), "error": error, **kept, **sealed}
         self._files.write_json(RUN_JSON, {**begun, **end})
         if previous is not None and state == "completed":
-            self._files.remove_archive(previous, FILES)
+            remove_archive(self._files, previous, FILES)
         elif previous is not None:
             logger.info("the files of the last completed run are in %s", self._files.uri(previous))
 

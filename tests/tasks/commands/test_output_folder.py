@@ -197,5 +197,5 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "out").write_text("in the way")
     output = OutputFolder(str(tmp_path / "out"))
     output.check(["a.png"])
-    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); repair it or choose another location"):
+    with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); a file is where a folder must be"):
         output.write("a.png", encoded("PNG"))

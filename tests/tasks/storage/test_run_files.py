@@ -9,7 +9,7 @@ import pytest
 from support.run_contents import RUN, SCORES
 
 from clipes.tasks.storage.listing import list_paths_below
-from clipes.tasks.storage.run_files import RunFiles, list_runs
+from clipes.tasks.storage.run_files import RunFiles, list_runs, remove_archive
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
 
@@ -193,17 +193,17 @@ def test_the_history_loses_only_the_named_files(files):
     for file in mine:
         files.write_bytes(file, b"mine")
 
-    files.remove_archive(folder, ["run.json", "metrics.json", "status.parquet"])
+    remove_archive(files, folder, ["run.json", "metrics.json", "status.parquet"])
 
     assert list_paths_below(files.folder) == sorted(mine)
     files.remove(mine)
-    files.remove_archive(folder, ["run.json"])
+    remove_archive(files, folder, ["run.json"])
 
 
 def test_an_empty_history_is_removed(tmp_path):
     files = RunFiles(str(tmp_path), "my run")
     files.write_json("run.json", {})
-    files.remove_archive(files.archive("2026-11-22", ["run.json"]), ["run.json"])
+    remove_archive(files, files.archive("2026-11-22", ["run.json"]), ["run.json"])
     assert list(Path(files.folder).iterdir()) == []
 
 

@@ -96,6 +96,6 @@ def test_photos_without_a_mask_are_counted(request_of, tmp_path, file, rejected,
 @pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])
 def test_an_id_that_points_outside_the_folder_is_refused(request_of, tmp_path, image_id):
     record = artifact(tmp_path, LengthRow(image_id="a", length=1), LengthRow(image_id=image_id, length=1))
-    with pytest.raises(PhotoError, match="is not a path below the data set's root"):
+    with pytest.raises(PhotoError, match=r"is not a path below the data set's root|the path is empty"):
         export_lengths(request_of(record))
     assert list(tmp_path.rglob("*.png")) == []
