@@ -131,7 +131,7 @@ def test_a_failed_rerun_keeps_the_files_of_the_completed_run_in_the_history(prep
 
 def test_an_unusable_store_is_reported_before_any_work(tiny, prepared):
     (tiny.folder / "store").write_text("no folder")
-    with pytest.raises(StorageError, match=r"run\.json cannot be used \(.*Not a directory.*\); a file is where a folder must be"):
+    with pytest.raises(StorageError, match=r"run\.json cannot .*Not a directory.*; a file is where a folder must be"):
         start_run(prepared(), 1)
 
 
