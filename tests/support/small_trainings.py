@@ -1,12 +1,13 @@
 """Trainings of a tiny network on the pseudo masks of a few photos, in real processes that tests can kill."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class SmallTraining:
 
     def __init__(self, photos: TinyPhotos) -> None:
         self.photos, self.truth = photos, photos.folder / "seen.png"
+        self._lease: int | None = None  # open file of the true mask, while trainings are blocked
         Image.new("L", (64, 48), 8).save(self.truth)
         for name, labels in {"a": "cat", "b": "dog", "c": "cat;dog", "d": "", "e": "cat"}.items():
             photos.add(name, labels)
@@ -84,20 +86,24 @@ class SmallTraining:
 
     def resume(self) -> None:
         """Let a process that is blocked at its validation continue, if there is one."""
-        with suppress(OSError):
-            os.close(os.open(self.truth, os.O_WRONLY | os.O_NONBLOCK))
+        if self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
 
     @contextmanager
     def blocked(self) -> Iterator[None]:
-        """Block trainings at their validation at iteration 21: the true mask is a pipe to which nobody writes."""
-        content = self.truth.read_bytes()
-        self.truth.unlink()
-        os.mkfifo(self.truth)
+        """Block trainings at their validation at iteration 21: this process holds a lease on the true mask.
+
+        Other processes wait when they open the file, but for at most 45 s (/proc/sys/fs/lease-break-time).
+        """
+        before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # Linux sends SIGIO when a process opens the file
+        self._lease = os.open(self.truth, os.O_RDONLY)
+        fcntl.fcntl(self._lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         try:
             yield
         finally:
-            self.truth.unlink()
-            self.truth.write_bytes(content)
+            self.resume()
+            signal.signal(signal.SIGIO, before)
 
 
 @contextmanager
