@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clipes.flows.exit_codes import FAILED, err, exit_codes, explain_resume
+from clipes.flows.exit_codes import FAILED, Commands, err, exit_codes, explain_resume
 from clipes.flows.options import (
     DEFAULT_STORE,
     Config,
@@ -37,6 +37,7 @@ for _name, _value in {
 
 
 app = typer.Typer(
+    cls=Commands,
     help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
     no_args_is_help=True,
     add_completion=False,

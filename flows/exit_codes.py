@@ -4,6 +4,11 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
 from clipes.tasks.machine.interruption import (
     INTERRUPTED,
@@ -41,6 +46,35 @@ def exit_codes() -> Iterator[None]:
             raise
         again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
         _end(INTERRUPTED, f"interrupted; finished work is kept: run the same command {again} to resume")
+
+
+class Commands(TyperGroup):
+    """The commands. A mistake in their arguments raises a UsageError, so that `exit_codes` reports it.
+
+    typer itself would print the arguments as they are, also if they contain a password.
+    """
+
+    @override
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _translate_usage_errors():
+            return super().make_context(*args, **kwargs)
+
+    @override
+    def invoke(self, ctx: Any) -> Any:
+        with _translate_usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _translate_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as exc:
+        message, context = exc.format_message(), getattr(exc, "ctx", None)
+        if not message:  # the call has no arguments, and typer has printed the help
+            raise
+        help_call = f"\n{context.command_path} --help lists what the command expects" if context else ""
+        raise UsageError(f"{message}{help_call}") from exc
 
 
 @contextmanager

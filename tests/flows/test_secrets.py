@@ -5,10 +5,12 @@ from support.input_cases.photos import SECRET
 
 URI = f"https://me:{SECRET}@127.0.0.1:9/a"
 QUERY = f"https://127.0.0.1:9/a?access-token={SECRET}"
+WITH_BLANK = f"s3://me:my {SECRET}@bucket/a"
+MISTYPED = f"s3:/me:{SECRET}@bucket/a"
 CONFIG = "name: r\ndataset: {root: /nowhere}\nclip: {pretrained: random:0}\n"
 
 
-@pytest.mark.parametrize("uri", [URI, QUERY])
+@pytest.mark.parametrize("uri", [URI, QUERY, WITH_BLANK, MISTYPED])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -26,6 +28,21 @@ CONFIG = "name: r\ndataset: {root: /nowhere}\nclip: {pretrained: random:0}\n"
         ("gc", "--store", "{uri}"),
         ("doctor", "--store", "{uri}", "--pretrained", "random:0"),
         ("doctor", "--pretrained", "{uri}"),
+        ("{uri}",),
+        ("--{uri}",),
+        ("run", "r.yaml", "{uri}"),
+        ("run", "r.yaml", "other.yaml", "--plan", "{uri}"),
+        ("run", "r.yaml", "--{uri}"),
+        ("run", "r.yaml", "--plan={uri}"),
+        ("run", "r.yaml", "--plan", "--until", "{uri}"),
+        ("run", "r.yaml", "--plan", "--name", "{uri}"),
+        ("status", "{uri}"),
+        ("export", "r", "--to", "masks", "--format", "{uri}"),
+        ("export", "r", "--to", "masks", "--ignore-below", "{uri}"),
+        ("prompts", "r.yaml", "--miou-photos", "{uri}"),
+        ("predict", "r", "a.jpg", "--to", "masks", "--device", "{uri}"),
+        ("gc", "--older-than", "{uri}"),
+        ("ui", "{uri}"),
     ],
     ids=" ".join,
 )

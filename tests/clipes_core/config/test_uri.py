@@ -64,6 +64,11 @@ def test_the_password_in_a_mistyped_uri_is_not_repeated(uri):
     assert shown_text.endswith("/a': try again")
 
 
+def test_a_password_with_blanks_is_not_repeated():
+    assert without_secrets("no bucket 's3://me:my hunter2@bucket/a': try again") == "no bucket 's3://***': try again"
+    assert without_secrets("use s3://bucket or s3://b/c d@e") == "use s3://bucket or s3://b/c d@e"
+
+
 @pytest.mark.parametrize("uri", SECRETS[:-1])
 def test_uris_with_other_parts_are_refused_and_not_repeated(uri):
     told = refusal(uri)
@@ -74,8 +79,9 @@ def test_uris_with_other_parts_are_refused_and_not_repeated(uri):
     assert without_secrets(f"no file at {uri}: try again").endswith("://***: try again")
 
 
-@pytest.mark.parametrize("piece", ["a", ".", "a:", "a://'", "://"])
+@pytest.mark.parametrize("piece", ["a", ".", "a:", "a://'", "://", "a:// ", " "])
 def test_long_texts_without_secrets_take_linear_time(piece):
     text = piece * 500_000  # quadratic time would be hours
     assert without_secrets(text).startswith(piece[:1])
+    assert without_secrets(f"a://{text}").startswith("a://")
     assert uri_fault(f"s3://bucket/{'?' * 500_000}") is None
