@@ -17,6 +17,7 @@ from mmseg.utils import register_all_modules
 from clipes.tasks.models.network_config import as_text, from_text, unregistered, without_initial_weights
 from clipes.tasks.models.weight_files import check_unchanged
 from clipes.tasks.plan.run_inputs import Training
+from clipes.tasks.training.exit_guard import refuse_exit
 from clipes.tasks.training.initial_weights import initial_digest, load_initial_weights
 from clipes.tasks.training.own_modules import code_digests
 from clipes.tasks.training.recipes import Recipe
@@ -71,7 +72,8 @@ def translate_recipe_errors(part: str, done: str = "built") -> Iterator[None]:
         ConfigError: the block raised an error other than UsageError, StorageError and TransientError.
     """
     try:
-        yield
+        with refuse_exit():
+            yield
     except (UsageError, StorageError, TransientError):
         raise
     except KeyboardInterrupt:

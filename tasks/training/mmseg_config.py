@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes.tasks.models.config_sections import config_sections
+from clipes.tasks.training.exit_guard import refuse_exit
 from clipes_core.errors import ConfigError
 
 MOST = 10_000_000  # iterations of a training, or photos of a batch
@@ -227,7 +228,8 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         shipped = ", ".join(sorted(each.stem for each in MMSEG_CONFIGS.glob("*.py")))
         raise ConfigError(f"train.mmseg_config: {path} does not exist; choose an existing .py file or one of {shipped}")
     try:
-        values = Config.fromfile(path, import_custom_modules=False).to_dict()
+        with refuse_exit():
+            values = Config.fromfile(path, import_custom_modules=False).to_dict()
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # the file is a program, which may raise anything

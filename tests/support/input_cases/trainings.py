@@ -27,6 +27,7 @@ LINES: dict[str, str] = {
     "gradients accumulated over 0 iterations": "optim_wrapper = dict(accumulative_counts=0)",
     "batch norm of one value": f"train_batch_size = 1\n{POOLED_HEAD}",
     "`sys.exit` in a config": "import sys\nsys.exit(0)",
+    "`os._exit` in a config": "import os\nos._exit(0)",
     "config that raises an error of any type": "class Odd(BaseException):\n    pass\nraise Odd('odd')",
     "module that calls `sys.exit`": "custom_imports = dict(imports='clipes_that_exits')",
     "negative learning rate": "optim_wrapper = dict(optimizer=dict(lr=-0.1))",

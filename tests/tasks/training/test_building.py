@@ -18,6 +18,13 @@ def test_custom_imports_that_fail_are_reported(tiny_config):
         built(tiny_config('custom_imports = dict(imports=["nonesuch"])'))
 
 
+def test_custom_imports_cannot_end_the_process(tiny_config, tmp_path, monkeypatch):
+    (tmp_path / "a_module_that_ends_all.py").write_text("import os\nos._exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"its custom_imports cannot be imported: SystemExit: os\._exit\(0\)$"):
+        built(tiny_config('custom_imports = dict(imports="a_module_that_ends_all")'))
+
+
 def test_a_model_that_cannot_be_loaded_again_is_refused(tiny_config):
     with pytest.raises(ConfigError, match="its model has a part that cannot be saved: the key 1 is"):
         built(tiny_config('model = dict(test_cfg=dict(mode="whole", names={1: "one"}))'))

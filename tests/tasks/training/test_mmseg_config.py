@@ -130,6 +130,7 @@ def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
         ("custom_imports = 'x'\n", "own.py has an unexpected value: "),
         ("model['test_cfg'] = {1}\n", "own.py has a value that is not a finite number, text, list or dict: "),
         ("train_cfg = dict(\n", "cannot be read: "),
+        ("import os\nos._exit(0)\n", "own.py cannot be read: SystemExit: os._exit(0)"),
         ("raise RuntimeError('no such luck')\n", "own.py cannot be read: RuntimeError: no such luck"),
     ],
 )
