@@ -74,13 +74,18 @@ class RunConfig(Section):
         return self
 
 
-def config_texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+def config_texts(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the dotted key and the value of each text in a config, which may be nested and unchecked."""
-    if isinstance(value, str):
+    return ((key, item) for key, item in config_values(value) if isinstance(item, str))
+
+
+def config_values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of each value in a config that is neither a mapping nor a list."""
+    if not isinstance(value, Mapping | list | tuple):
         yield key, value
-    elif isinstance(value, Mapping | list | tuple):
-        for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from config_texts(item, f"{key}.{name}" if key else str(name))
+        return
+    for name, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from config_values(item, f"{key}.{name}" if key else str(name))
 
 
 def parse_config(values: dict[str, Any]) -> RunConfig:

@@ -12,8 +12,10 @@ from mmengine.config import Config
 from clipes.tasks.machine.shipped_files import MMSEG_CONFIGS
 from clipes.tasks.models.config_sections import config_sections
 from clipes.tasks.training.exit_guard import refuse_exit
+from clipes_core.config.run import config_values
 from clipes_core.errors import ConfigError
 
+LARGEST = 10**300  # no floating-point number is as large as 10**309
 MOST = 10_000_000  # iterations of a training, or photos of a batch
 PADDING = {"Pad": "PadWithConfidence"}  # mmcv's Pad pads the labels but not the confidence
 RENAMED_MODULES = {
@@ -221,7 +223,8 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         name: name of a shipped config, or path of a `.py` file.
 
     Raises:
-        ConfigError: the file does not exist, raises an error, or has no model with a decode_head.
+        ConfigError: the file does not exist, raises an error, has a number that is too large for floating-point
+            arithmetic, or has no model with a decode_head.
     """
     path = Path(name) if name.endswith(".py") else MMSEG_CONFIGS / f"{name}.py"
     if not path.is_file():
@@ -234,6 +237,9 @@ def read_mmseg_config(name: str) -> MmsegConfig:
         raise
     except BaseException as exc:  # the file is a program, which may raise anything
         raise ConfigError(f"train.mmseg_config: {path} cannot be read: {type(exc).__name__}: {exc}") from exc
+    huge = next((key for key, value in config_values(values) if isinstance(value, int) and abs(value) > LARGEST), None)
+    if huge is not None:
+        raise ConfigError(f"train.mmseg_config: {path} has a number of more than 300 digits: correct {huge}")
     if not isinstance(values.get("model"), dict) or "decode_head" not in values["model"]:
         raise ConfigError(f"train.mmseg_config: {path} has no model with a decode_head")
     return MmsegConfig(name, values)

@@ -1,5 +1,6 @@
 """Check a YAML text before it is read, because its content can be far larger than the text, and too deep to be read."""
 
+import re
 from dataclasses import dataclass, field
 
 import yaml
@@ -7,6 +8,8 @@ import yaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 100
 MAX_NODES = 100_000  # a vocabulary of 254 classes has about 5 000
+MAX_DIGITS = 300  # no floating-point number is as large as an integer of 309 digits
+NUMBER = re.compile(r"[-+]?[0-9.][-+0-9a-fA-FxXo_:.]*")  # in any notation of YAML, such as 1e3, 0xff and 1:30:00
 
 
 @dataclass
@@ -44,13 +47,13 @@ class _OpenNode:
 
 
 def check_yaml(text: str) -> None:
-    """Check that a YAML text is neither too large nor too deep, and that no mapping has a key twice.
+    """Check that a YAML text is neither too large nor too deep, nor any number in it, and that no key occurs twice.
 
     Raises:
         YAMLError: the text is not YAML.
         ValueError: a mapping has a key twice, lists and mappings are nested more than `MAX_DEPTH` times, the text has
-            more than `MAX_NODES` values if all aliases are written out, or an alias stands for a value that contains
-            it.
+            more than `MAX_NODES` values if all aliases are written out, an alias stands for a value that contains it,
+            or a number has more than `MAX_DIGITS` digits.
     """
     path, sizes = [_OpenNode()], dict[str, int]()
     for event in yaml.parse(text, Loader=LOADER):
@@ -68,6 +71,14 @@ def check_yaml(text: str) -> None:
             path[-1].add_nodes(_size_of_alias(event, path, sizes))
         elif isinstance(event, yaml.ScalarEvent):
             path[-1].add_nodes(1)
+            _check_number(event)
+
+
+def _check_number(event: yaml.ScalarEvent) -> None:
+    """Check that a value is no number with too many digits. Python can neither print nor convert such a number."""
+    is_text = event.implicit[1]  # a value in quotes
+    if len(event.value) > MAX_DIGITS and not is_text and NUMBER.fullmatch(event.value):
+        raise ValueError(f"the number {event.value[:10]}... has more than {MAX_DIGITS} digits ({_line(event)})")
 
 
 def _size_of_alias(event: yaml.AliasEvent, path: list[_OpenNode], sizes: dict[str, int]) -> int:

@@ -32,6 +32,7 @@ LINES: dict[str, str] = {
     "module that calls `sys.exit`": "custom_imports = dict(imports='clipes_that_exits')",
     "negative learning rate": "optim_wrapper = dict(optimizer=dict(lr=-0.1))",
     "learning rate that is not a number": "optim_wrapper = dict(optimizer=dict(lr=float('nan')))",
+    "learning rate of 401 digits": "optim_wrapper = dict(optimizer=dict(lr=10**400))",
     "schedule with a negative learning rate": "param_scheduler = [dict(type='PolyLR', eta_min=-1.0, by_epoch=False)]",
     "schedule that begins after the last iteration": (
         "param_scheduler = [dict(type='PolyLR', begin=30, end=60, by_epoch=False)]"

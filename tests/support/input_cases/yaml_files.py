@@ -62,6 +62,7 @@ YAML_FILES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Config", "interpolation of a key that the config does not set"): config("name: ${nope}"),
     ("Config", "interpolation of an environment variable that is not set"): config("name: ${oc.env:CLIPES_NOPE}"),
     ("Config", "interpolations that refer to each other"): config("name: ${store}\nstore: ${name}"),
+    ("Config", "number of more than 300 digits"): config(f"name: mine\ncam: {{power: {'9' * 400}}}"),
     ("Config", "key that is null"): config("name: mine\nnull: 1"),
     ("Config", "config with thousands of nested lists"): config("name: " + "[" * 50_000),
 }

@@ -97,6 +97,18 @@ def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
     )
 
 
+# lines with a number that Python cannot convert to a float -> key of the number
+HUGE = {
+    "optim_wrapper['optimizer']['lr'] = 10**400": "optim_wrapper.optimizer.lr",
+    "train_batch_size = -(10**5000)": "train_batch_size",
+    "train_cfg = dict(max_iters=10**5000)": "train_cfg.max_iters",
+    "param_scheduler = [dict(type='PolyLR', end=10**400, by_epoch=False)]": "param_scheduler.0.end",
+    "train_pipeline = [dict(type='RandomCrop', crop_size=(32, 10**400))]": "train_pipeline.0.crop_size.1",
+    "custom_hooks = [dict(type='EMAHook', momentum=10**400)]": "custom_hooks.0.momentum",
+    "model['decode_head']['channels'] = 10**400": "model.decode_head.channels",
+}
+
+
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -123,7 +135,8 @@ def test_custom_hooks_except_the_confidence_hook_are_kept(recipe_of_lines):
             "optim_wrapper['accumulative_counts'] = 'x'\n",
             "has optim_wrapper.accumulative_counts = 'x': expected",
         ),
-        ("train_cfg = dict(max_iters=10**400)\n", "own.py has train_cfg.max_iters = 1000"),
+        ("train_cfg = dict(max_iters=10**9)\n", "own.py has train_cfg.max_iters = 1000000000: expected a whole number"),
+        *((f"{lines}\n", f"own.py has a number of more than 300 digits: correct {key}") for lines, key in HUGE.items()),
         ("train_cfg = dict(max_iters=2.5)\n", "own.py has train_cfg.max_iters = 2.5: expected a whole number"),
         ("train_cfg = dict(max_iters='x')\n", "own.py has train_cfg.max_iters = 'x': expected a whole number"),
         ("optim_wrapper = 5\n", "own.py has an unexpected value: "),

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from clipes.tasks.inputs.config_text.yaml_text import MAX_DEPTH, MAX_NODES, check_yaml
+from clipes.tasks.inputs.config_text.yaml_text import MAX_DEPTH, MAX_DIGITS, MAX_NODES, check_yaml
 
 
 def bomb(levels: int, width: int) -> str:
@@ -21,6 +21,7 @@ def bomb(levels: int, width: int) -> str:
         "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1),
         f"[{'a, ' * (MAX_NODES - 10)}]",
         bomb(4, 10),
+        f"a: {'9' * MAX_DIGITS}\nb: '{'9' * 5000}'\nc: {'0' * 5000}z",
     ],
 )
 def test_a_text_that_can_be_read_is_accepted(text):
@@ -38,6 +39,15 @@ def test_a_text_that_can_be_read_is_accepted(text):
         (f"[{'a, ' * (MAX_NODES + 10)}]", "it has more than 100000 values if all aliases are written out; use fewer"),
         (bomb(6, 10), "it has more than 100000 values if all aliases are written out; use fewer aliases"),
         (bomb(60, 2), "it has more than 100000 values"),
+        (f"a: 1\nb: {'9' * 301}", r"the number 9999999999\.\.\. has more than 300 digits \(line 2\)"),
+        (f"a: -{'9' * 5000}", r"the number -999999999\.\.\. has more than 300 digits"),
+        (f"[0x{'f' * 5000}]", "has more than 300 digits"),
+        (f"0b{'1' * 20_000}: 1", "has more than 300 digits"),
+        (f"0{'7' * 5000}", "has more than 300 digits"),
+        (f"- {'1_0' * 2000}", "has more than 300 digits"),
+        (f"a: {'1:' * 3000}1", "has more than 300 digits"),
+        (f"a: 1e{'9' * 5000}", "has more than 300 digits"),
+        (f"a: !!int '0x{'f' * 5000}'", "has more than 300 digits"),
         ("a: &x [1, {b: *x}]", r"the alias \*x contains itself \(line 1\)"),
     ],
 )
