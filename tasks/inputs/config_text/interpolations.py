@@ -6,6 +6,7 @@ read only the environment variables that `check_interpolations` permits: any oth
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -23,6 +24,7 @@ ADVICE = (
 )
 _VARIABLE = rf"(?:{OWN_PREFIX}\w*|{'|'.join(HARMLESS_VARIABLES)})"
 PERMITTED = re.compile(rf"\$\{{(?:[\w.\-\[\]]+|oc\.env:{_VARIABLE}(?:,\s*[^$}}\s][^$}}]*)?)\}}")
+REFERENCE = re.compile(r"\$\{(\.*)([\w.\-\[\]]+)\}")
 WITHOUT_DEFAULT = re.compile(r"\$\{oc\.env:(\w+)\}")
 
 
@@ -31,15 +33,46 @@ def resolve_interpolations(values: dict[Any, Any]) -> dict[Any, Any]:
 
     Raises:
         ConfigError: an interpolation is not permitted or cannot be resolved. The message names the key, and repeats no
-            value.
+            value. It does not name keys that only refer to such a key.
     """
     check_interpolations(values)
     try:
-        resolved = OmegaConf.to_container(OmegaConf.create(values), resolve=True)
-    except OmegaConfBaseException as exc:
+        config = OmegaConf.create(values)
+    except GrammarParseError as exc:
         raise interpolation_error(exc) from exc
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as exc:
+        causes = list(_first_errors(config, dict(config_texts(values)))) or [exc]
+        raise ConfigError("\n".join(sorted(str(interpolation_error(cause)) for cause in causes))) from exc
     assert isinstance(resolved, dict)  # because `values` is a dict
     return resolved
+
+
+def _first_errors(config: Any, texts: Mapping[str, str]) -> Iterator[OmegaConfBaseException]:
+    """Yield the error of each text that cannot be resolved, unless the text refers to another one of these texts.
+
+    Args:
+        config: the config, as omegaconf represents it.
+        texts: dotted key -> text in the config.
+    """
+    errors = {}
+    for key in texts:
+        try:
+            OmegaConf.select(config, key)
+        except OmegaConfBaseException as exc:
+            errors[key] = exc
+    for key, error in errors.items():
+        places = tuple(f"{place}." for place in _references(key, texts[key]))
+        if not any(f"{other}.".startswith(places) for other in errors):
+            yield error
+
+
+def _references(key: str, text: str) -> Iterator[str]:
+    """Yield the dotted keys to which the interpolations in a text refer. A reference such as `..b` is relative."""
+    for dots, name in REFERENCE.findall(text):
+        folder = key.split(".")[: -len(dots)] if dots else []
+        yield ".".join([*folder, *name.replace("[", ".").replace("]", "").split(".")])
 
 
 def interpolation_error(error: OmegaConfBaseException) -> ConfigError:

@@ -3,7 +3,7 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from clipes.tasks.inputs.config_text.interpolations import check_interpolations
+from clipes.tasks.inputs.config_text.interpolations import check_interpolations, resolve_interpolations
 from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 
@@ -95,6 +95,26 @@ def test_an_interpolation_that_cannot_be_resolved_is_named_in_one_line(load, tmp
         load_config(str(tmp_path / "broken.yaml"))
     assert str(in_file.value) == str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"a": "${b}", "b": "${nope}"}, ["b"]),
+        ({"a": "${b}", "b": "${c.d}", "c": {"d": "x${nope}"}}, ["c.d"]),
+        ({"a": "${b.c}", "b": {"c": "${.d}", "d": "${nope}"}}, ["b.d"]),
+        ({"a": "${b.c}", "b": {"c": "${..d}"}, "d": "${.nope}"}, ["d"]),
+        ({"a": "${b[1]}", "b": ["x", "${nope}"]}, ["b.1"]),
+        ({"a": "${b}", "bc": "${nope}", "b": "${nope}"}, ["b", "bc"]),
+        ({"a": "${b}", "b": "${c}", "c": "x", "d": "${e}", "e": "${nope}"}, ["e"]),
+        ({"a": "${b} ${nope}", "b": "x"}, ["a"]),
+        ({"a": "${b}", "b": "${a}"}, ["a"]),
+    ],
+)
+def test_the_key_with_the_error_is_named_not_one_that_refers_to_it(values, named):
+    with pytest.raises(ConfigError) as caught:
+        resolve_interpolations(values)
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == named
 
 
 def test_every_refused_key_is_reported():
