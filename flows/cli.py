@@ -76,6 +76,7 @@ def run(
     until = until or run_names()[-1]
     check_runner(loaded)
     check_request(loaded, until)
+    check_store(loaded, writes=not plan)
     if plan:
         from clipes.tasks.plan.caching import Reuse
 
@@ -90,7 +91,6 @@ def run(
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
-    check_store(loaded)
     load_prefect()
     from clipes.flows.server import provide_server
 
@@ -151,7 +151,7 @@ def prompts(
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_data_set(loaded)
-    check_store(loaded)
+    check_store(loaded, writes=True)
     load_prefect()
     from clipes.flows.server import provide_server
 

@@ -19,7 +19,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.files import check_writable
+from clipes.tasks.storage.files import check_place, check_writable
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
@@ -147,15 +147,20 @@ def check_data_set(config: RunConfig) -> None:
     check_split(config.dataset)
 
 
-def check_store(config: RunConfig) -> None:
-    """Check that files can be written to the store.
+def check_store(config: RunConfig, writes: bool) -> None:
+    """Check that the store of a config can be used.
+
+    Args:
+        config: configuration of the run.
+        writes: if True, check that files can be written to the store. If False, check only that no file is in its
+            place, and write nothing.
 
     Raises:
-        StorageError: the store cannot be written, for example because it is a file or a bucket that does not exist.
+        StorageError: the store cannot be used, for example because it is a file or a bucket that does not exist.
         TransientError: the network or the server fails.
     """
     try:
-        check_writable(config.store)
+        (check_writable if writes else check_place)(config.store)
     except StorageError as exc:
         raise StorageError(f"store: {exc}") from exc
 

@@ -1,6 +1,7 @@
 """Read, write, move and remove files on any file system, or copy them to the local disk. Writes are atomic."""
 
 import errno
+import os
 import posixpath
 import stat
 import tempfile
@@ -162,6 +163,18 @@ def on_local_disk(uri: str) -> Iterator[Path]:
         yield Path(path)
 
 
+def check_place(folder: str) -> None:
+    """Check that no local file is in the place of a folder, or of a folder above it. Nothing is written.
+
+    Raises:
+        StorageError: a file or a broken link is in its place, or a folder above it cannot be accessed.
+    """
+    with translate_write_errors(folder):
+        fs, path = filesystem(folder)
+        if is_local(fs) and not (found := _closest(path)).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(found))
+
+
 def check_writable(folder: str) -> None:
     """Write a small file to a folder, and remove it. If a local folder is missing, use the closest folder above it.
 
@@ -169,6 +182,7 @@ def check_writable(folder: str) -> None:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
+    check_place(folder)
     with translate_write_errors(folder):
         fs, path = filesystem(folder)
         trial = f"{_closest(path) if is_local(fs) else folder.rstrip('/')}/{temporary_name('trial')}"

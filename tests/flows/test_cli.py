@@ -133,17 +133,20 @@ def test_a_user_error_is_reported_before_torch_is_imported(configs, tmp_path, ar
     assert done.stdout.split() == ["False"]
 
 
-@pytest.mark.parametrize("command", ["run", "prompts"])
-def test_a_store_that_is_a_file_is_reported_before_torch_and_prefect_are_imported(configs, tmp_path, command):
+@pytest.mark.parametrize("command", [("run",), ("run", "--plan"), ("prompts",)])
+@pytest.mark.parametrize("place", ["store", "store/a"])
+def test_a_store_that_is_a_file_is_reported_before_anything_is_generated_or_imported(configs, tmp_path, command, place):
     (tmp_path / "store").touch()
     program = PRINT_WHETHER_TORCH_IS_LOADED.replace('"torch" in', '"torch" in sys.modules or "prefect" in')
-    arguments = [command, str(configs / "demo.yaml"), "--store", "store"]
+    arguments = [*command, str(configs / "demo.yaml"), "--store", place]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert (done.returncode, done.stdout.split()) == (1, ["False"]), done.stderr
-    assert done.stderr.startswith(f"clipes: store: {tmp_path}/store/.")
-    assert "a file is where a folder must be: move it or choose another location" in done.stderr
+    assert done.stderr.startswith(f"clipes: store: {tmp_path}/{place} cannot be used (")
+    assert done.stderr.endswith(
+        f"'{tmp_path}/store'); a file is where a folder must be: move it or choose another location\n"
+    )
 
 
 def test_status_does_not_import_torch(tmp_path):

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from clipes.tasks.storage.files import (
+    check_place,
     check_writable,
     create_file,
     move,
@@ -95,13 +96,15 @@ def test_a_place_below_a_file_cannot_be_written(tmp_path):
 def test_a_folder_in_whose_place_a_file_or_broken_link_is_cannot_be_written(tmp_path, place, protocol):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(StorageError, match="a file is where a folder must be"):
-        check_writable(f"{protocol}{tmp_path}/{place}")
+    for check in (check_place, check_writable):
+        with pytest.raises(StorageError, match=rf"^{protocol}{tmp_path}/{place} cannot .*a file is where a folder"):
+            check(f"{protocol}{tmp_path}/{place}")
     assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
 
 
 @pytest.mark.parametrize("place", ["{folder}", "{folder}/a/b", "file://{folder}/a/", "memory://{folder}/a"])
 def test_the_check_of_a_folder_leaves_nothing(tmp_path, place):
+    check_place(place.format(folder=tmp_path))
     check_writable(place.format(folder=tmp_path))
     assert list(tmp_path.iterdir()) == []
 
