@@ -1,4 +1,4 @@
-"""Check that the classes in true masks agree with the labels of the photos."""
+"""Check that the classes in true masks agree with the labels of the photos or, without labels, with predicted masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,15 @@ class PhotoTruth:
         labels: class ids of the photo's labels.
         truth: class ids that occur in the true mask, without the background and without IGNORE_INDEX.
         has_background: whether the background occurs in the true mask.
+        predicted: class id that has the most pixels in the mask that a trained network predicts, apart from the
+            background; None if there is no such mask or class.
     """
 
     image_id: str
     labels: frozenset[int]
     truth: frozenset[int]
     has_background: bool = True
+    predicted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,16 @@ class TruthCheck:
         without_labels: photos whose true mask contains none of their labels or, for a photo without labels, no class.
         with_others: photos with labels whose true mask contains a class that is not among their labels.
         without_background: photos whose true mask contains a class, but no background.
+        predicted: photos without labels whose true mask and predicted mask both contain a class.
+        without_predicted: those of the photos in `predicted` whose true mask does not contain the predicted class.
     """
 
     photos: tuple[PhotoTruth, ...]
     without_labels: tuple[PhotoTruth, ...]
     with_others: tuple[PhotoTruth, ...]
     without_background: tuple[PhotoTruth, ...]
+    predicted: tuple[PhotoTruth, ...]
+    without_predicted: tuple[PhotoTruth, ...]
 
     @property
     def has_labels(self) -> bool:
@@ -61,6 +68,21 @@ class TruthCheck:
         return _share(self.without_labels, self.photos) >= (MEANINGLESS if self.has_labels else 1)
 
     @property
+    def summary(self) -> str:
+        """Return a phrase that says how many true masks contain none of their labels, and what follows for scores."""
+        problem = "none of the labels of their photo" if self.has_labels else "no class"
+        effect = "clipes shows no scores for them" if self.meaningless else "the scores may mean nothing"
+        return f"{len(self.without_labels)} of {len(self.photos)} true masks contain {problem}, so {effect}"
+
+    @property
+    def contradicts_predictions(self) -> bool:
+        """Return whether most true masks of photos without labels lack the class that is predicted for their photo.
+
+        Either the network has learned little, or the ids in the true masks are wrong.
+        """
+        return _share(self.without_predicted, self.predicted) >= MEANINGLESS
+
+    @property
     def incomplete(self) -> bool:
         """Return whether many true masks contain classes that the labels lack."""
         return _share(self.with_others, self.photos) >= SUSPICIOUS
@@ -72,13 +94,16 @@ class TruthCheck:
 
 
 def check_truths(photos: Sequence[PhotoTruth]) -> TruthCheck:
-    """Compare the classes in true masks with the labels of the photos."""
+    """Compare the classes in true masks with the labels of the photos. Without labels, compare the predicted class."""
     checked = tuple(photo for photo in photos if photo.labels) or tuple(photos)
+    predicted = tuple(photo for photo in photos if not photo.labels and photo.truth and photo.predicted is not None)
     return TruthCheck(
         checked,
         without_labels=tuple(photo for photo in checked if not photo.truth & (photo.labels or photo.truth)),
         with_others=tuple(photo for photo in checked if photo.labels and photo.truth - photo.labels),
         without_background=tuple(photo for photo in checked if photo.truth and not photo.has_background),
+        predicted=predicted,
+        without_predicted=tuple(photo for photo in predicted if photo.predicted not in photo.truth),
     )
 
 

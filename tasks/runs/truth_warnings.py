@@ -1,10 +1,13 @@
 """Warn if the true masks of a run's photos do not agree with the photos' labels, so that scores may mean nothing."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS
 from clipes_core.evaluation.truth_check import PhotoTruth, TruthCheck, check_truths
 from clipes_core.vocabulary import ClassEntry
 
@@ -14,15 +17,18 @@ CAUSES = (
 )
 BACKGROUND = 0  # id
 SHOWN_CLASSES = 5
+COLUMNS = ("image_id", "status", *TRIPLET_COLUMNS)
 
 
 def scored_truths(run: PreparedRun, ledger: Ledger, stage: Stage) -> TruthCheck:
     """Compare the labels of the photos that a stage has scored with the classes in their true masks.
 
+    Evaluation photos need no labels. If a photo has none, the class that the segmenter predicts is compared.
+
     Args:
         run: the run.
         ledger: state of the run's shards.
-        stage: a stage whose rows hold confusion matrices. Their column `truth` has the true id of each cell.
+        stage: a stage whose rows hold confusion matrices, in the columns `TRIPLET_COLUMNS`.
 
     Raises:
         ArtifactError: an artifact cannot be read.
@@ -36,9 +42,10 @@ def scored_truths(run: PreparedRun, ledger: Ledger, stage: Stage) -> TruthCheck:
                 frozenset(labels[row["image_id"]]),
                 frozenset(row["truth"]) - {BACKGROUND},
                 has_background=BACKGROUND in row["truth"],
+                predicted=_main_class(row) if stage.kind.of_evaluation else None,
             )
             for record in ledger.records(stage.name)
-            for row in run.store.read(record.uri, ("image_id", "status", "truth")).to_pylist()
+            for row in run.store.read(record.uri, COLUMNS).to_pylist()
             if row["status"] == "ok" and row["image_id"] in labels
         ]
     )
@@ -48,11 +55,16 @@ def truth_warnings(run: PreparedRun, stage: Stage, check: TruthCheck) -> Iterato
     """Yield a warning for each way in which many true masks disagree with the labels."""
     section, classes = ("evaluation" if stage.kind.of_evaluation else "dataset"), run.inputs.vocabulary.classes
     if check.suspicious:
-        problem = "none of the labels of their photo" if check.has_labels else "no class"
-        effect = "clipes shows no scores for them" if check.meaningless else "the scores may mean nothing"
+        example = _described(check.without_labels[0], classes)
+        yield f"{section}: {check.summary}. For example, {example}. {CAUSES}."
+    if check.contradicts_predictions:
+        photo = check.without_predicted[0]
         yield (
-            f"{section}: {len(check.without_labels)} of {len(check.photos)} true masks contain {problem}, so {effect}. "
-            f"For example, {_described(check.without_labels[0], classes)}. {CAUSES}."
+            f"{section}: {len(check.without_predicted)} of {len(check.predicted)} true masks of photos without labels "
+            "do not contain the class that the segmenter mostly predicts for their photo, so the scores may mean "
+            f"nothing. For example, it predicts {_names([photo.predicted or 0], classes)} for photo {photo.image_id}, "
+            f"and the true mask contains {_names(photo.truth, classes)}. Either the segmenter has learned little, or "
+            f"the ids in the true masks are wrong. {CAUSES}."
         )
     if check.incomplete:
         yield (
@@ -66,6 +78,15 @@ def truth_warnings(run: PreparedRun, stage: Stage, check: TruthCheck) -> Iterato
             "pseudo masks that are too large may still have high scores. In a true mask, pixels without an object have "
             "the id 0. The id 255 marks pixels that are not scored."
         )
+
+
+def _main_class(row: Mapping[str, Any]) -> int | None:
+    """Return the class with the most predicted pixels; None if only background is predicted."""
+    pixels = Counter[int]()
+    for prediction, count in zip(row["prediction"], row["pixels"], strict=True):
+        pixels[prediction] += count
+    del pixels[BACKGROUND]
+    return max(pixels, key=lambda class_id: (pixels[class_id], class_id), default=None)
 
 
 def _described(photo: PhotoTruth, classes: Sequence[ClassEntry]) -> str:

@@ -34,7 +34,8 @@ class ValidationHook(Hook):
     does not change this.
 
     Args:
-        photos: photos with true masks. A photo that cannot be scored is skipped, with a warning the first time.
+        photos: photos with true masks. A photo that cannot be scored is skipped, with a warning the first time. If many
+            true masks contain none of the labels of their photo, a warning says so.
         dataset: settings for reading the photos.
         every: number of iterations between two validations. The last iteration is always followed by a validation.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
@@ -74,13 +75,17 @@ class ValidationHook(Hook):
             try:
                 matrix = self._confusion(model, photo, loaded)
             except PhotoError as error:
-                self._warn_once(photo, error)
+                skipped = f"photo {photo.image_id} is skipped in the validation: {error.reason}"
+                self._warn_once(photo.image_id, skipped)
                 continue
             pooled += matrix
             classes = np.flatnonzero(matrix[1:].any(axis=1)) + 1
             truths.append(PhotoTruth(photo.image_id, frozenset(photo.class_ids), frozenset(classes.tolist())))
         model.train()
-        return math.nan if check_truths(truths).meaningless else scores_from_confusion(pooled).miou
+        check = check_truths(truths)
+        if check.suspicious:
+            self._warn_once("", f"validation during the training: {check.summary}; check the ids in the true masks")
+        return math.nan if check.meaningless else scores_from_confusion(pooled).miou
 
     def _confusion(self, model: torch.nn.Module, photo: Photo, loaded: LoadedPhoto | PhotoError) -> np.ndarray:
         if isinstance(loaded, PhotoError):
@@ -89,7 +94,8 @@ class ValidationHook(Hook):
         ids = photo_mask(model, np.asarray(loaded.image), EvaluationConfig())
         return confusion(truth, resized_ids(ids, loaded.size_hw), self._num_classes)
 
-    def _warn_once(self, photo: Photo, error: PhotoError) -> None:
-        if photo.image_id not in self._reported:
-            self._reported.add(photo.image_id)
-            logger.warning("photo %s is skipped in the validation: %s", photo.image_id, error.reason)
+    def _warn_once(self, image_id: str, warning: str) -> None:
+        """Log a warning about a photo, or about all photos if `image_id` is empty, unless this has been done before."""
+        if image_id not in self._reported:
+            self._reported.add(image_id)
+            logger.warning("%s", warning)

@@ -56,3 +56,29 @@ def test_without_labels_scores_mean_nothing_if_no_true_mask_has_a_class(with_cla
 def test_no_photos_are_not_suspicious():
     check = checked()
     assert (check.suspicious, check.meaningless, check.incomplete) == (False, False, False)
+
+
+def predicted(truth, main_class, labels=()):
+    return PhotoTruth("a", frozenset(labels), frozenset(truth), predicted=main_class)
+
+
+@pytest.mark.parametrize(("wrong", "contradicts"), [(0, False), (4, False), (5, True), (10, True)])
+def test_without_labels_most_true_masks_must_contain_the_predicted_class(wrong, contradicts):
+    check = check_truths([*[predicted({1, 2}, 3)] * wrong, *[predicted({1, 2}, 1)] * (10 - wrong)])
+    assert (len(check.without_predicted), check.contradicts_predictions) == (wrong, contradicts)
+    assert (check.suspicious, check.meaningless) == (False, False)
+
+
+@pytest.mark.parametrize("photo", [predicted({1}, 2, labels={1}), predicted({1}, None), predicted((), 2)])
+def test_a_prediction_counts_only_for_a_photo_without_labels_if_both_masks_have_a_class(photo):
+    check = check_truths([photo, photo])
+    assert (check.predicted, check.contradicts_predictions) == ((), False)
+
+
+def test_the_summary_gives_counts_and_what_follows():
+    none, all_ = "none of the labels of their photo", [({1}, {1})]
+    assert checked(({1}, {2}), *all_).summary == f"1 of 2 true masks contain {none}, so clipes shows no scores for them"
+    assert (
+        checked(({1}, {2}), *all_ * 9).summary == f"1 of 10 true masks contain {none}, so the scores may mean nothing"
+    )
+    assert checked((set(), set())).summary == "1 of 1 true masks contain no class, so clipes shows no scores for them"

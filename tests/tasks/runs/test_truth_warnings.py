@@ -70,6 +70,33 @@ def test_evaluation_photos_are_compared_with_their_own_labels(tmp_path):
     assert next(truth_warnings(run, SEGMENTER_SCORES, check)).startswith("evaluation: 1 of 1 true masks contain none")
 
 
+def evaluated(folder, labels, *cells):
+    """Return the warnings about two evaluation photos with the same labels and the same cells (truth, prediction)."""
+    photos = tuple(photo(name, labels) for name in "ef")
+    run = plain_run(str(folder), run_inputs(photos, evaluation={0: photos}), ("masks",))
+    columns = dict(zip(("truth", "prediction", "pixels"), zip(*cells, strict=True), strict=True))
+    rows = [SegmenterScoresRow(image_id=each.image_id, **columns) for each in photos]
+    check = scored_truths(run, ledger_of(write_artifact(run.store.uri, SEGMENTER_SCORES, rows)), SEGMENTER_SCORES)
+    return list(truth_warnings(run, SEGMENTER_SCORES, check))
+
+
+def test_without_labels_the_class_with_most_predicted_pixels_is_compared(tmp_path):
+    background, right, wrong = (0, 0, 90), (1, 1, 8), (1, 2, 9)
+    assert evaluated(tmp_path / "a", (), background, right, (0, 2, 7)) == []
+    assert evaluated(tmp_path / "b", (), background, right, (0, 1, 2), wrong) == []
+    assert evaluated(tmp_path / "c", (), background, right, wrong) == [
+        "evaluation: 2 of 2 true masks of photos without labels do not contain the class that the segmenter mostly "
+        "predicts for their photo, so the scores may mean nothing. For example, it predicts dog for photo e, and the "
+        "true mask contains cat. Either the segmenter has learned little, or the ids in the true masks are wrong. "
+        f"{CAUSES}."
+    ]
+
+
+def test_predictions_do_not_count_for_photos_with_labels_or_if_they_are_all_background(tmp_path):
+    assert evaluated(tmp_path / "a", (1,), (0, 0, 90), (1, 2, 9)) == []
+    assert evaluated(tmp_path / "b", (), (0, 0, 90), (1, 0, 9)) == []
+
+
 def test_an_artifact_that_cannot_be_read_is_an_error(tmp_path):
     run = plain_run(str(tmp_path), run_inputs((photo("a"),)), ("mask_scores",))
     record = write_artifact(run.store.uri, MASK_SCORES, [scored("a", 0)])

@@ -44,11 +44,11 @@ def model():
 def photo(tmp_path):
     """Return a function that writes a photo and its truth and returns the photo."""
 
-    def photo(image_id, truth):
+    def photo(image_id, truth, labels=()):
         (tmp_path / f"{image_id}.png").write_bytes(png(noise(0, SIZE_HW)))
         Image.fromarray(truth).save(tmp_path / f"{image_id}-truth.png")
         truth_uri = str(tmp_path / f"{image_id}-truth.png")
-        return Photo(image_id, str(tmp_path / f"{image_id}.png"), 1, "1", (), truth_uri, "1")
+        return Photo(image_id, str(tmp_path / f"{image_id}.png"), 1, "1", labels, truth_uri, "1")
 
     return photo
 
@@ -94,6 +94,16 @@ def test_a_photo_that_cannot_be_scored_is_skipped_and_logged_once(model, photo, 
 def test_true_masks_without_any_class_give_no_score(model, photo):
     background = np.zeros(SIZE_HW, np.uint8)
     assert validated(model, [photo("a", background), photo("b", background)], iterations=1) == {}
+
+
+def test_true_masks_without_the_labels_give_no_score_and_one_warning(model, photo, caplog):
+    ids = ids_of(noise(0, SIZE_HW))
+    shifted = np.where(ids == 0, 0, 1).astype(np.uint8)
+    assert validated(model, [photo(name, shifted, (2,)) for name in "ab"]) == {}
+    assert caplog.messages == [
+        "validation during the training: 2 of 2 true masks contain none of the labels of their photo, so clipes shows "
+        "no scores for them; check the ids in the true masks"
+    ]
 
 
 def test_photos_without_a_labelled_pixel_give_no_score(model, photo):
