@@ -21,6 +21,7 @@ from clipes.tasks.machine.prefect_server import (
     ServerFault,
     bypass_proxy_on_this_host,
     check_home,
+    check_proxies,
     find_fault,
     translate_home_errors,
     translate_prefect_errors,
@@ -165,8 +166,12 @@ def provide_server() -> Iterator[Server]:
 
     A shared server may still be starting when the block begins, and it lives at least as long as the block. Processes
     that the block starts use the same server.
+
+    Raises:
+        ConfigError: PREFECT_HOME, or a proxy that the environment names, cannot be used.
     """
     bypass_proxy_on_this_host()
+    check_proxies()
     check_home(PREFECT_HOME.value())
     named = PREFECT_API_URL.value()
     if named:

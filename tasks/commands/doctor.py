@@ -11,6 +11,7 @@ from clipes.tasks.machine.devices import clip_precision, cores, gpu_slots
 from clipes.tasks.machine.prefect_server import (
     bypass_proxy_on_this_host,
     check_home,
+    check_proxies,
     find_fault,
     load_prefect,
     without_password,
@@ -85,6 +86,7 @@ def _find_server() -> Finding:
 
         url = PREFECT_API_URL.value()
         check_home(PREFECT_HOME.value())
+        check_proxies()
     except ImportError as exc:
         return Finding("server", False, f"prefect cannot be imported ({exc}); run pip install prefect")
     except ConfigError as exc:

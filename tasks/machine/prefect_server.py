@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PREFECT = ("prefect", "httpx", "httpcore")  # top-level packages; the last two are Prefect's HTTP client
 OWN = ("clipes", "clipes_core")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")  # in lower or upper case
 CHECK_SECONDS = 10.0
 UNAUTHORISED = (401, 403)
 LOG_IN = "set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING"
@@ -140,6 +141,33 @@ def bypass_proxy_on_this_host() -> None:
     given = [host.strip() for host in hosts.split(",") if host.strip()]
     wanted = ",".join([*given, *(host for host in LOOPBACK if host not in given)])
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = wanted
+
+
+def check_proxies() -> None:
+    """Check that Prefect's HTTP client can use the proxies that the environment names.
+
+    The client prepares all of these proxies, also those that it does not need to reach the server.
+
+    Raises:
+        ConfigError: it cannot use one of them.
+    """
+    import httpx
+
+    if urllib.request.getproxies_environment().get("no", "").strip() == "*":
+        return
+    for name, proxy in sorted(os.environ.items()):
+        if not proxy or name.lower() not in PROXY_VARIABLES:
+            continue
+        try:
+            httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", verify=False).close()
+        except ImportError as exc:
+            raise ConfigError(
+                f"{name}: Prefect cannot use a SOCKS proxy without the package socksio: run pip install socksio, unset "
+                f"{name}, or set no_proxy=* to use no proxy"
+            ) from exc
+        except Exception as exc:
+            reason = type(exc).__name__ if "@" in proxy else _reason(exc)  # the message may quote a password
+            raise ConfigError(f"{name}: Prefect cannot use this proxy ({reason}): correct {name} or unset it") from exc
 
 
 def load_prefect() -> None:

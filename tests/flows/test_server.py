@@ -91,6 +91,15 @@ def test_a_run_that_fails_for_another_reason_is_not_repeated(home, monkeypatch):
     assert calls == [False]
 
 
+def test_a_socks_proxy_is_reported_before_a_server_starts(home, monkeypatch):
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.setenv("NO_PROXY", "example.org")
+    monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"^all_proxy: Prefect cannot use a SOCKS proxy"), provide_server():
+        pytest.fail("must not begin")
+    assert not (home / "clipes-server").exists()
+
+
 def test_an_interrupted_run_is_not_repeated_if_its_server_died(home):
     calls = []
 

@@ -15,6 +15,7 @@ from clipes.tasks.machine.prefect_server import (
     LOG_IN,
     bypass_proxy_on_this_host,
     check_home,
+    check_proxies,
     find_fault,
     translate_prefect_errors,
     url_setting,
@@ -84,6 +85,34 @@ def test_a_proxy_that_answers_for_the_server_is_named(web, proxies):
 def test_a_proxy_that_cannot_be_used_is_a_fault(proxies, proxy):
     proxies.setenv("ALL_PROXY", proxy)
     assert find_fault(NOBODY).text.startswith("cannot be used (")
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ("socks5://me:secret@127.0.0.1:9", "Prefect cannot use a SOCKS proxy without the package socksio"),
+        ("socks5h://127.0.0.1:9", "Prefect cannot use a SOCKS proxy without the package socksio"),
+        ("nonsense://me:secret@x", "Prefect cannot use this proxy (ValueError)"),
+        ("nonsense://x", "Prefect cannot use this proxy (ValueError: Unknown scheme"),
+        ("http://me:secret/1@x:y", "Prefect cannot use this proxy ("),
+    ],
+)
+def test_a_proxy_that_prefect_cannot_use_is_named_by_its_variable(proxies, name, proxy, message):
+    proxies.setenv(name, proxy)
+    with pytest.raises(ConfigError) as caught:
+        check_proxies()
+    assert str(caught.value).startswith(f"{name}: {message}")
+    assert f"unset {name}, or set no_proxy=*" in str(caught.value) or f"correct {name} or un" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    proxies.setenv("no_proxy", "*")
+    check_proxies()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "127.0.0.1:9", "http://me:secret@127.0.0.1:9", ""])
+def test_other_proxies_are_accepted(proxies, proxy):
+    proxies.setenv("ALL_PROXY", proxy)
+    check_proxies()
 
 
 @pytest.mark.parametrize("given", [None, "example.org", "example.org, 127.0.0.1", "*"])
