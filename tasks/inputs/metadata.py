@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from PIL import PngImagePlugin
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_METADATA = {
-    *(b"bKGD", b"cHRM", b"cICP", b"cLLI", b"eXIf", b"gAMA", b"hIST", b"iCCP", b"iTXt", b"mDCV", b"pHYs", b"sBIT"),
-    *(b"sPLT", b"sRGB", b"tEXt", b"tIME", b"zTXt"),
-}
+ANCILLARY = 0x20  # this bit of the first letter of a chunk's name says that a decoder need not know the chunk
+TRANSPARENCY = b"tRNS"  # the only ancillary chunk that decides the pixels
+ANIMATION, ANIMATION_BYTES, MOST_FRAMES = b"acTL", 8, 1 << 31  # the chunk with the number of frames
 ORIENTED = (b"eXIf", b"iTXtXML:com.adobe.xmp\0", b"zTXtRaw profile type exif\0", b"tEXtRaw profile type exif\0")
 DAMAGED_EXIF = b"damaged"  # data that is not EXIF, so that the photo gets a note about damaged EXIF data
 
@@ -25,7 +24,8 @@ def without_metadata(data: bytes) -> bytes:
     """Return a PNG or JPEG without the metadata that clipes does not use; return any other file unchanged.
 
     The pixels stay the same. EXIF data and other statements of the orientation stay, too. In a PNG, those that PIL
-    cannot read are replaced by EXIF data that are damaged, so that PIL can decode the photo.
+    cannot read are replaced by EXIF data that are damaged, so that PIL can decode the photo. Of an animated PNG, only
+    the first image and the number of frames stay.
 
     Args:
         data: content of the file. If it is damaged, the result ends like the file.
@@ -41,19 +41,28 @@ def without_metadata(data: bytes) -> bytes:
 
 def _png_parts(data: bytes) -> Iterator[memoryview | bytes]:
     """Yield the parts of a PNG to keep: its signature, its chunks, and the rest after the last chunk."""
-    rest, reader = memoryview(data), _MetadataReader()
+    rest, reader, animated = memoryview(data), _MetadataReader(), False
     yield rest[: len(PNG_SIGNATURE)]
     rest = rest[len(PNG_SIGNATURE) :]
-    while rest[4:8].tobytes().isalpha():
+    while (name := rest[4:8].tobytes()).isalpha():
         end = 12 + int.from_bytes(rest[:4])
         if end > len(rest):
             break
-        if rest[4:8].tobytes() not in PNG_METADATA:
+        if not name[0] & ANCILLARY or name == TRANSPARENCY:
             yield rest[:end]
         elif (named := rest[4 : end - 4].tobytes()).startswith(ORIENTED):
             yield rest[:end] if reader.can_read(named, rest[end - 4 : end]) else _png_chunk(b"eXIf" + DAMAGED_EXIF)
+        elif name == ANIMATION and not animated and _has_frames(named, rest[end - 4 : end]):
+            animated = True  # PIL counts a second such chunk as an error
+            yield rest[:end]
         rest = rest[end:]
     yield rest
+
+
+def _has_frames(named: bytes, checksum: memoryview) -> bool:
+    """Return whether a chunk `acTL`, given its name with its content, and its checksum, states several frames."""
+    intact = len(named) == 4 + ANIMATION_BYTES and zlib.crc32(named) == int.from_bytes(checksum)
+    return intact and 1 < int.from_bytes(named[4:8]) <= MOST_FRAMES
 
 
 def _png_chunk(named: bytes) -> bytes:

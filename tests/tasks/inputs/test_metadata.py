@@ -47,6 +47,14 @@ def jpeg_with(marker, content):
         (b"cHRM", b"\0"),
         (b"pHYs", b"\0"),
         (b"sRGB", b""),
+        (b"acTL", b"\0"),
+        (b"acTL", struct.pack(">II", 0, 0)),
+        (b"acTL", struct.pack(">II", 0xFFFFFFFF, 0)),
+        (b"fcTL", b"\0"),
+        (b"fcTL", bytes(26)),
+        (b"fdAT", b"\0"),
+        (b"fdAT", bytes(99)),
+        (b"prVt", b"a private chunk"),
     ],
 )
 def test_no_metadata_cost_a_png(name, content):
@@ -55,7 +63,7 @@ def test_no_metadata_cost_a_png(name, content):
     assert photo.notes == ()
 
 
-@pytest.mark.parametrize("name", [b"tEXt", b"tIME", b"gAMA", b"cICP"])
+@pytest.mark.parametrize("name", [b"tEXt", b"tIME", b"gAMA", b"cICP", b"acTL", b"fcTL", b"fdAT", b"prVt"])
 def test_metadata_with_a_wrong_checksum_do_not_cost_a_png(name):
     data = png_with((name, b"metadata"))
     start = data.index(name)
@@ -116,10 +124,40 @@ def test_exif_data_with_a_wrong_checksum_are_noted():
 def test_what_decides_the_pixels_stays():
     palette = NOISE.quantize(16)
     transparent = encoded(palette, "PNG", transparency=bytes([0, 99, 255]))
-    animated = encoded(NOISE, "PNG", save_all=True, append_images=[NOISE.rotate(9)])
     cmyk, several = encoded(NOISE.convert("CMYK"), "JPEG"), encoded(NOISE, "MPO", save_all=True, append_images=[NOISE])
-    for photo in (transparent, animated, cmyk, several):
+    for photo in (transparent, cmyk, several):
         assert without_metadata(photo) == photo
+
+
+@pytest.mark.parametrize("default_image", [False, True])
+def test_the_first_frame_of_an_animated_png_is_read(default_image):
+    turned = NOISE.transpose(Image.Transpose.ROTATE_180)
+    data = encoded(NOISE, "PNG", save_all=True, append_images=[turned, turned], default_image=default_image)
+    photo = decoded(data)
+    assert np.array_equal(photo.image, NOISE)
+    assert photo.notes == ("first of several frames",)
+
+
+FRAME = struct.pack(">IIIIIHHBB", 0, 30, 20, 0, 0, 1, 10, 0, 0)
+FRAMES = struct.pack(">II", 2, 0)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"acTL", FRAMES), (b"acTL", FRAMES)],
+        [(b"acTL", FRAMES), (b"fcTL", FRAME[:9])],
+        [(b"acTL", FRAMES), (b"fcTL", b"\7" * 4 + FRAME[4:])],
+        [(b"acTL", FRAMES), (b"fcTL", FRAME.replace(b"\0\0\0\x1e", b"\0\0\0\x1f"))],
+        [(b"acTL", FRAMES), (b"fcTL", FRAME.replace(b"\0\0\0\x1e", b"\0\0\0\x02"))],
+        [(b"acTL", FRAMES), (b"fcTL", FRAME), (b"fcTL", FRAME)],
+        [(b"acTL", FRAMES), (b"fcTL", FRAME), (b"fdAT", b"\0\0\0\7")],
+    ],
+)
+def test_a_damaged_animation_does_not_cost_the_first_frame(chunks):
+    photo = decoded(png_with(*chunks))
+    assert np.array_equal(photo.image, NOISE)
+    assert photo.notes == ("first of several frames",)
 
 
 @pytest.mark.parametrize(
