@@ -1,5 +1,6 @@
 """The tables of docs/input.md: each row has a case that makes the input and checks what clipes does with it."""
 
+import re
 import socket
 import subprocess
 import time
@@ -14,7 +15,7 @@ from support.input_cases import annotations, photos
 from support.input_cases.commands import COMMANDS
 from support.input_cases.data_sets import DATA_SETS
 from support.input_cases.readers import READ
-from support.input_cases.seen import Seen, TableRow, table_rows
+from support.input_cases.seen import TABLE, Seen, TableRow, table_rows
 from support.input_cases.servers import SERVERS, WebServer
 from support.input_cases.trainings import TRAININGS, seen_of_training
 from support.input_cases.truths import TRUTHS, seen_of_truths
@@ -24,6 +25,7 @@ from support.web_server import serve
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.errors import ErrorKind
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")
@@ -62,6 +64,15 @@ def test_every_row_has_a_case_and_every_case_has_a_row():
     cases = [*photos.LINES, *VOC_LINES, *read, *COMMANDS, *WEIGHTS, *SERVERS, LONG_WORDS]
     assert len(cases) == len(set(cases))
     assert set(cases) == set(ROWS)
+
+
+def test_the_page_explains_every_kind_of_a_reject_and_which_kinds_are_tried_again():
+    kinds = re.findall(r"^- `(\w+)`: ", TABLE.read_text().partition("The kind of a rejected photo")[2], re.MULTILINE)
+    explained = kinds[: kinds.index("rejects")]
+    # A photo that failed in an earlier stage has one row in rejects.parquet, with the kind of this first failure.
+    assert explained == [kind for kind in ErrorKind if kind is not ErrorKind.UPSTREAM and not kind.transient] + [
+        kind for kind in ErrorKind if kind.transient
+    ]
 
 
 def rows(cases) -> list:

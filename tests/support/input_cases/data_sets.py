@@ -13,6 +13,8 @@ from support.input_cases.photos import GOOD
 from support.input_cases.readers import seen_by_readers, seen_of_listing
 from support.input_cases.seen import Seen
 
+from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.runs.preparation import list_photos
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import parse_config
@@ -103,11 +105,24 @@ def unreachable(folder: Path) -> Seen:
     return case("list", image_id, files, reach=("http://",))(folder)
 
 
+def underscored(folder: Path) -> Seen:
+    """List a photo with the label `traffic_light` of the class `traffic light`."""
+    files = {"list.csv": "image,labels\na.jpg,traffic_light\n"}
+    _write(folder, files, ("a.jpg",))
+    config = _config("list", folder, files)
+    return seen_of_listing(lambda: read_dataset(config, load_vocabulary("coco14")), config, "a")
+
+
 DOG = annotation("dog").decode()
 GBK = f'<?xml version="1.0" encoding="GBK"?>{DOG.replace("<object>", "<folder>照片</folder><object>")}'
 
 DATA_SETS: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Labels", "list in which no photo has a label"): without_labels,
+    ("Labels", "class name with an underscore in place of a blank"): underscored,
+    ("Labels", "photo without labels"): csv("a.jpg,"),
+    ("Labels", "photo without labels, with `dataset.empty: reject`"): case(
+        "list", "a", {"list.csv": "image,labels\na.jpg,\n"}, empty="reject"
+    ),
     ("Labels", "XML in GBK or another declared encoding"): voc(GBK.encode("gbk")),
     ("Labels", "XML with an `<Object>` or an object in another element"): voc(DOG.replace("object", "Object")),
     ("Labels", "object with several names"): voc(DOG.replace("</name>", "</name><name>cat</name>")),

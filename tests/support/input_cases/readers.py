@@ -112,8 +112,23 @@ def large_photos(folder: Path) -> Seen:
     return Seen(notes=found["c"].notes)
 
 
+def changed_photo(folder: Path) -> Seen:
+    """List a photo, and replace it before it is read."""
+    GOOD(folder / "a.jpg")
+    (folder / "list.csv").write_text("image,labels\na.jpg,dog\n")
+    config = DatasetConfig(format="list", root=str(folder), split=str(folder / "list.csv"))
+
+    def read() -> Listing:
+        listing = read_dataset(config, vocabulary())
+        Image.new("RGB", (64, 48)).save(folder / "a.jpg")
+        return listing
+
+    return seen_of_listing(read, config, "a")
+
+
 READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Photos", "several photos that fill the memory if they are decoded at the same time"): large_photos,
+    ("Photos", "file that changes after clipes listed it"): changed_photo,
     ("Photos", "photo without read permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
     ("Labels", "annotation without read permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
     ("Labels", "text list of format `coco` with a class id equal to the number of classes"): coco_list,
