@@ -1,5 +1,6 @@
 """Turn errors into messages and the exit codes of the command line."""
 
+import errno
 import shlex
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from clipes.tasks.machine.interruption import (
 )
 from clipes.tasks.machine.prefect_server import translate_prefect_errors
 from clipes.tasks.machine.terminal import TerminalConsole
+from clipes.tasks.storage.filesystem import FILE_TOO_LARGE
 from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
@@ -40,7 +42,7 @@ def exit_codes() -> Iterator[None]:
     except ClipesError as exc:
         _end(FAILED, str(exc))
     except OSError as exc:
-        _end(FAILED, f"{type(exc).__name__}: {exc}")
+        _end(FAILED, FILE_TOO_LARGE if exc.errno == errno.EFBIG else f"{type(exc).__name__}: {exc}")
     except BaseException as exc:
         if interruption_behind(exc) is None:
             raise

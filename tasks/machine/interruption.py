@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 
 INTERRUPTED = 130  # exit code of an interrupted command
 REPEAT_SECONDS = 0.05  # longer than Python takes to leave `sys.unraisablehook`
@@ -79,7 +79,12 @@ def _end_at_once() -> None:
 
 
 def end_without_exit_handlers(code: int) -> None:
-    """End this process with an exit code after its output is written, but without the handlers that run at exit."""
+    """End this process with an exit code after its output is written, but without the handlers that run at exit.
+
+    The semaphores of multiprocessing are removed first, because its resource tracker warns of those that are left.
+    """
+    with suppress(Exception):
+        util._run_finalizers(0)  # type: ignore[attr-defined] # multiprocessing has no public function for this
     with suppress(OSError, ValueError):  # even if nobody reads the output any more
         sys.stdout.flush()
         sys.stderr.flush()

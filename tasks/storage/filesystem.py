@@ -18,6 +18,10 @@ from clipes_core.config.uri import is_uri, refusal, without_secrets
 from clipes_core.errors import StorageError, TransientError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+FILE_TOO_LARGE = (
+    f"a file exceeds the limit of this process or of the disk ({os.strerror(errno.EFBIG)}): raise the limit with "
+    "ulimit -f unlimited, or choose another location"
+)
 # EIO is not listed, because a local disk raises it for a bad sector, which stays bad. s3fs raises EREMOTEIO or EBUSY
 # if the server fails (HTTP 500 or 503).
 TRANSIENT_ERRNOS = (
@@ -193,6 +197,8 @@ def _refusal_message(uri: str, error: Exception) -> str:
     if number in DISK_FULL:
         place = getattr(error, "filename", None) or uri
         return f"{place}: the disk is full ({os.strerror(number)}); free space on it and rerun"
+    if number == errno.EFBIG:
+        return f"{uri}: {FILE_TOO_LARGE}"
     if number == errno.EROFS:
         return f"{uri}: the disk is read-only ({reason}); mount it for writing or choose another location"
     if isinstance(error, ValueError):

@@ -138,3 +138,20 @@ def test_a_signal_during_a_finalizer_still_interrupts(number):
     program = [sys.executable, "-c", SIGNAL_IN_FINALIZER.format(number=int(number))]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+SEMAPHORES_AT_THE_END = """
+import multiprocessing
+from clipes.tasks.machine.interruption import end_without_exit_handlers
+
+context = multiprocessing.get_context("spawn")
+held = context.RLock(), context.Queue(), context.Value("q")
+print("done")
+end_without_exit_handlers(3)
+"""
+
+
+def test_a_process_that_ends_without_exit_handlers_leaves_no_semaphores():
+    program = [sys.executable, "-c", SEMAPHORES_AT_THE_END]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "done\n", "")

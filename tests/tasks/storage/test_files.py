@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -128,3 +130,21 @@ def test_devices_and_pipes_are_refused_because_they_may_never_end(tmp_path):
     for place in ("/dev/zero", "file:///dev/zero", f"{tmp_path}/pipe"):
         with pytest.raises(StorageError, match="is a device, a pipe or a socket: copy its content to a file"):
             read_file(place)
+
+
+WRITE_TOO_MUCH = """
+import resource, sys
+from clipes.tasks.storage.files import write_file
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_file(sys.argv[1], bytes(2000))
+"""
+
+
+def test_a_file_above_the_limit_of_the_process_is_named_with_the_limit(tmp_path):
+    program = [sys.executable, "-c", WRITE_TOO_MUCH, f"{tmp_path}/a"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"clipes_core.errors.StorageError: {tmp_path}/a: a file exceeds the limit of this process")
+    assert "ulimit -f" in last
+    assert list(tmp_path.iterdir()) == []
