@@ -109,6 +109,15 @@ def test_a_split_may_be_any_list_file_or_one_in_image_sets_main(folder, animals)
     assert read(folder, animals, split=f"{folder.uri}/lists/mine.txt").photos[0].image_id == "c"
 
 
+def test_evaluation_photos_have_the_labels_of_their_annotations_and_need_none(folder, animals):
+    write_voc(folder, "a\nb", a=annotation("dog"), b=annotation("cat"))
+    folder.write({"ImageSets/Segmentation/more.txt": "a\nb\nc", "JPEGImages/c.jpg": ""})
+    config = DatasetConfig(format="voc", root=folder.uri, split="more")
+    found = read_dataset(config, animals, labelled=False)
+    assert found.rejects == ()
+    assert [bool(photo.class_ids) for photo in found.photos] == [True, True, False]
+
+
 def test_truth_may_be_in_another_folder(folder, animals):
     write_voc(folder, "a", a=annotation())
     folder.write({"SegmentationClass/a.png": "old", "better/a.png": "new"})
