@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.plan.run_inputs import RunInputs, Training
-from clipes.tasks.plan.sharding import sample_of
 from clipes.tasks.plan.stage import Stage
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import TransientError
@@ -79,21 +78,9 @@ class ShardJob:
 def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: RunInputs, shard: int) -> ShardJob:
     """Build the job that carries out the plan of a shard."""
     own = stage.kind.shard_inputs(inputs, shard)
-    validation = _validation(own) if stage.kind.of_training else ()
+    validation = own.validation if stage.kind.of_training else ()
     networks = (own.model_digest, own.precision, own.training)
     return ShardJob(stage, plan, store, own.config, own.vocabulary, *networks, validation)
-
-
-def _validation(inputs: RunInputs) -> tuple[Photo, ...]:
-    """Choose up to `train.validate_photos` evaluation photos with a true mask; every call chooses the same photos."""
-    with_truth = {
-        photo.image_id: photo
-        for photos in inputs.evaluation.values()
-        for photo in photos
-        if photo.truth_uri is not None
-    }
-    chosen = sample_of(with_truth, inputs.config.train.validate_photos)
-    return tuple(with_truth[image_id] for image_id in sorted(chosen))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
@@ -25,6 +25,11 @@ def photo_digest(photo: Photo) -> str:
     """Return a digest that changes when the photo's file or labels change, but not when its true mask changes."""
     stated = [] if photo.stated_size is None else [list(photo.stated_size)]
     return digest([photo.image_id, photo.size_bytes, photo.fingerprint, list(photo.class_ids), *stated])
+
+
+def validation_digest(photos: Sequence[Photo]) -> str | None:
+    """Return a digest that changes when a photo, its labels or its true mask changes; None if there are no photos."""
+    return digest([[photo_digest(photo), photo.truth_fingerprint] for photo in photos]) if photos else None
 
 
 def content_key(input_digests: Mapping[str, str]) -> str:

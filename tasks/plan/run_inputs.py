@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.sharding import sample_of
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
 
@@ -72,6 +73,18 @@ class RunInputs:
         # The default is left out, so that the keys of artifacts without this setting stay valid.
         scale = {} if dataset.jpeg_scale == "full" else {"jpeg_scale": dataset.jpeg_scale}
         return dataset.model_dump(include={"exif", "max_side"}) | scale
+
+    @property
+    def validation(self) -> tuple[Photo, ...]:
+        """The photos that validate a training: up to `train.validate_photos` evaluation photos with a true mask."""
+        with_truth = {
+            photo.image_id: photo
+            for photos in self.evaluation.values()
+            for photo in photos
+            if photo.truth_uri is not None
+        }
+        chosen = sample_of(with_truth, self.config.train.validate_photos)
+        return tuple(with_truth[image_id] for image_id in sorted(chosen))
 
     def with_template(self, template: str) -> "RunInputs":
         """Return a copy of these inputs in which `config.prompts.template` is replaced."""

@@ -33,6 +33,19 @@ class RunArtifacts:
             if made == stage and (shards is None or shard in shards):
                 yield from self._readable(uri, partial(read_rows, uri, columns))
 
+    def facts(self, stage: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+        """Return what a function reads from an artifact of a stage.
+
+        Args:
+            stage: name of the stage.
+            read: function of the URI of the artifact.
+
+        Returns:
+            The result of the function; empty if the stage has no artifact that can be read.
+        """
+        uris = (uri for (made, _), uri in self._uris.items() if made == stage)
+        return next((facts for uri in uris for facts in self._readable(uri, partial(_read_once, read, uri))), {})
+
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table in the run's folder. If the table does not exist, yield no rows."""
         if self._files.find(file) is not None:
@@ -43,3 +56,7 @@ class RunArtifacts:
             yield from read()
         except (ArtifactError, TransientError) as exc:
             self.unreadable[uri] = str(exc)
+
+
+def _read_once(read: Callable[[str], dict[str, Any]], uri: str) -> Iterator[dict[str, Any]]:
+    yield read(uri)

@@ -98,7 +98,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
     picks, basis = _choice(artifacts, config.report.gallery, scored, sure)
     photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
     segmenter = segmenter_facts(
-        artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
+        run, artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
     )
     return RunFacts(
         status=status,

@@ -1,13 +1,13 @@
 """The facts about the segmenter that a report shows, gathered from a run's artifacts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
-from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.segmenter import SEGMENTER, is_validated_on, read_training_facts
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
 from clipes_core.pictures.gallery import GalleryChoice, Picks
@@ -21,6 +21,7 @@ class SegmenterFacts:
 
     Attributes:
         curve: rows of the segmenter's artifact, one per point of the training curve; empty if no segmenter was trained.
+            If the training was validated on other photos than those of the run, the rows have no mIoU.
         listed: number of evaluation photos, and the listed data of those photos that the gallery shows.
         picks: ids of the photos that the gallery shows, chosen by the mIoU of each photo's prediction.
     """
@@ -30,10 +31,13 @@ class SegmenterFacts:
     picks: Picks
 
 
-def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int, scored: bool) -> SegmenterFacts:
+def segmenter_facts(
+    run: Mapping[str, Any], artifacts: RunArtifacts, num_classes: int, gallery: int, scored: bool
+) -> SegmenterFacts:
     """Read the training curve, and choose evaluation photos for the gallery.
 
     Args:
+        run: content of run.json.
         artifacts: reader of the run's artifacts.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
         gallery: number of photos to show.
@@ -45,4 +49,11 @@ def segmenter_facts(artifacts: RunArtifacts, num_classes: int, gallery: int, sco
             choice.add(row["image_id"], photo_miou(row, num_classes) if scored else float("nan"))
     picks = choice.picks()
     evaluated = count_photos(artifacts, EVALUATION_FILE, {*picks.best, *picks.worst, *picks.random})
-    return SegmenterFacts(tuple(artifacts.rows(SEGMENTER.name, SEGMENTER.schema.names)), evaluated, picks)
+    return SegmenterFacts(tuple(_curve(run, artifacts)), evaluated, picks)
+
+
+def _curve(run: Mapping[str, Any], artifacts: RunArtifacts) -> Iterator[dict[str, Any]]:
+    trained = artifacts.facts(SEGMENTER.name, read_training_facts)
+    outdated = "validation" in run and is_validated_on(trained, run["validation"]) is False
+    for point in artifacts.rows(SEGMENTER.name, SEGMENTER.schema.names):
+        yield {**point, "miou": None} if outdated else point

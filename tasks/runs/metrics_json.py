@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from clipes.tasks.plan.keys import validation_digest
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import PooledScores, pooled_scores, pooled_segmenter_scores
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -12,9 +13,19 @@ from clipes.tasks.runs.truth_warnings import scored_truths, truth_warnings
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import all_names
-from clipes.tasks.stages.segmenter import SEGMENTER, read_training_facts
+from clipes.tasks.stages.segmenter import SEGMENTER, is_validated_on, read_training_facts
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes_core.evaluation.scored import SEGMENTER_MASK
+
+OTHER_VALIDATION = (
+    "evaluation: the photos of the validations, their labels or their true masks have changed since the segmenter was "
+    "trained, so clipes does not show the mIoU of these validations. To measure it on the current photos, train again "
+    "with --fresh"
+)
+UNKNOWN_VALIDATION = (
+    "evaluation: an earlier version of clipes trained the segmenter, and did not record on which photos it measured "
+    "the best mIoU during training. This mIoU is out of date if these photos or their true masks have changed since"
+)
 
 
 def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
@@ -29,7 +40,8 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         scores in [0, 1]. The entry is left out if no photo with a true mask was scored, or if the scores mean nothing,
         because most true masks contain none of the labels of their photo. The entry `warnings` lists the reasons to
         doubt the scores, and is left out if there are none. The entry `training` holds the facts about the training,
-        and is left out if the run has no segmenter. The entry `stages` holds the counts of every stage.
+        and is left out if the run has no segmenter. If the training was validated on other photos than those of this
+        run, its best mIoU is None. The entry `stages` holds the counts of every stage.
 
     Raises:
         ArtifactError: an artifact with scores, or the artifact of the segmenter, cannot be read.
@@ -46,14 +58,27 @@ def run_metrics(run: PreparedRun, ledger: Ledger) -> dict[str, Any]:
         pooled |= {} if predicted is None else {SEGMENTER_MASK.key: predicted}
     scored = {what: _scores_json(scores, names) for what, scores in pooled.items()}
     warnings = [warning for stage, check in checks.items() for warning in truth_warnings(run, stage, check)]
-    trained = [{"training": read_training_facts(run.store, record.uri)} for record in ledger.records(SEGMENTER.name)]
+    trained: dict[str, Any] = {}
+    for record in ledger.records(SEGMENTER.name):
+        trained["training"], doubts = _training_json(read_training_facts(record.uri), run)
+        warnings += doubts
     stages = {name: asdict(summary) for name, summary in summaries(ledger, all_names()).items()}
     return {
         **scored,
         **({"warnings": warnings} if warnings else {}),
-        **(trained[0] if trained else {}),
+        **trained,
         "stages": stages,
     }
+
+
+def _training_json(facts: dict[str, Any], run: PreparedRun) -> tuple[dict[str, Any], list[str]]:
+    """Return the facts about a training, and the reasons to doubt its best mIoU."""
+    known = is_validated_on(facts, validation_digest(run.inputs.validation))
+    if facts.get("best_miou") is None or known:
+        return facts, []
+    if known is None:
+        return facts, [UNKNOWN_VALIDATION]
+    return {**facts, "best_miou": None, "best_iteration": None}, [OTHER_VALIDATION]
 
 
 def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:

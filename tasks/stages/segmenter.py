@@ -3,7 +3,7 @@
 import json
 import logging
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +19,6 @@ from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError
 
 if TYPE_CHECKING:
-    from clipes.tasks.storage.artifact_store import ArtifactStore
     from clipes.tasks.training.job import TrainingJob
     from clipes.tasks.training.recipes import Recipe
 
@@ -129,16 +128,32 @@ class Segmenter(JointStage):
 SEGMENTER = Segmenter()
 
 
-def read_training_facts(store: "ArtifactStore", uri: str) -> dict[str, Any]:
+def read_training_facts(uri: str) -> dict[str, Any]:
     """Read the statistics of a training run from the footer of the segmenter's artifact.
 
     Raises:
         BrokenArtifactError: the artifact cannot be read, or its footer has no such statistics.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
     """
-    stated = store.footer(uri).metadata.get("training")
-    if stated is None:
-        raise BrokenArtifactError(uri, "has no statistics of the training in its footer")
-    return json.loads(stated)
+    from clipes.tasks.storage.parquet import read_footer
+
+    try:
+        return json.loads(read_footer(uri).metadata["training"])
+    except (KeyError, ValueError) as exc:
+        raise BrokenArtifactError(uri, "has no statistics of the training in its footer") from exc
+
+
+def is_validated_on(facts: Mapping[str, Any], validation: str | None) -> bool | None:
+    """Return whether the mIoU in the training curve was measured on certain photos. None if this is unknown.
+
+    The key of a segmenter does not cover these photos, so a cached training may have been validated on other photos.
+
+    Args:
+        facts: statistics of the training; those of earlier versions do not state the photos.
+        validation: `validation_digest` of the photos.
+    """
+    return facts["validation"] == validation if "validation" in facts else None
 
 
 def _training_job(job: ShardJob) -> "TrainingJob":

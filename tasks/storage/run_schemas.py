@@ -114,6 +114,7 @@ class RunJson(TypedDict):
     photos: int
     rejected: int
     evaluation_rejected: NotRequired[int]
+    validation: NotRequired[str | None]
     notes: NotRequired[list[str]]
     versions: VersionsJson
     config: dict[str, Any]
@@ -167,6 +168,7 @@ class TrainingJson(TypedDict):
     kept_fraction: float
     best_miou: float | None
     best_iteration: int | None
+    validation: NotRequired[str | None]
     reads: ReadsJson
 
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from clipes.tasks.machine.worker_state import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
+from clipes.tasks.plan.keys import validation_digest
 from clipes.tasks.storage.checksums.weights import describe_weights
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.layout import weights_uri
@@ -86,7 +87,8 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
 class _Training:
     def __init__(self, job: TrainingJob, rank: int, worker: Worker) -> None:
         self._job, self._rank, self._worker = job, rank, worker
-        self._curve, self._clock, self._reads = Curve(), Clock(), ReadCounts()
+        self._curve = Curve(validation=validation_digest(job.validation))
+        self._clock, self._reads = Clock(), ReadCounts()
         self._photos = TrainingSet.of_photos(job.photos, job.mask_uris, job.vocabulary, job.config.dataset.exif)
 
     def run(self, folder: str) -> Trained | None:
@@ -200,6 +202,7 @@ class _Training:
             "kept_fraction": sum(kept) / len(kept),
             "best_miou": self._curve.best_miou,
             "best_iteration": self._curve.best_iteration,
+            "validation": self._curve.validation,
             "reads": self._reads.plain(),
         }
 

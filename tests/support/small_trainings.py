@@ -128,7 +128,7 @@ def result_of(run: PreparedRun, record: ShardRecord) -> Result:
     return Result(
         run.store.read(record.uri).to_pylist(),
         load_file(weights_uri(record.uri)),
-        read_training_facts(run.store, record.uri),
+        read_training_facts(record.uri),
         {path.name for path in Path(checkpoints_uri(record.uri)).iterdir()},
     )
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.processes import started_at
+from clipes.tasks.plan.keys import validation_digest
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
@@ -53,6 +54,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "photos": run.photos,
         "rejected": len(run.rejects),
         "evaluation_rejected": run.evaluation_rejects,
+        "validation": validation_digest(run.inputs.validation),
         "notes": list(run.notes),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
         "config": run.config.model_dump(mode="json"),

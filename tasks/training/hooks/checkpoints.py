@@ -176,7 +176,13 @@ class CheckpointHook(Hook):
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self._curve.restore(state["curve"])
+        lost = self._curve.restore(state["curve"], state.get("validation"))  # earlier versions did not state it
+        if lost and self._writes:
+            logger.warning(
+                "the training curve loses the mIoU of the validations so far (%d): the photos of the validations, "
+                "their labels or their true masks have changed, or an earlier version of clipes wrote the checkpoint",
+                lost,
+            )
         loop = runner.train_loop
         loop._iter = state["iteration"]  # a private attribute, which MMEngine's Runner.resume sets too
         runner.optim_wrapper.initialize_count_status(runner.model, loop.iter, loop.max_iters)
@@ -199,6 +205,7 @@ class CheckpointHook(Hook):
             "optimizer": runner.optim_wrapper.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             "curve": self._curve.plain(),
+            "validation": self._curve.validation,
         }
 
 

@@ -53,11 +53,13 @@ class Curve:
         points: points in order of iteration.
         best_miou: highest mIoU so far; None if no point has an mIoU.
         best_iteration: iteration of the highest mIoU; None if no point has an mIoU.
+        validation: `validation_digest` of the photos that the mIoU is measured on.
     """
 
     points: list[Point] = field(default_factory=list)
     best_miou: float | None = None
     best_iteration: int | None = None
+    validation: str | None = None
 
     def add_miou(self, miou: float) -> None:
         """Set the mIoU of the last point, and update the best mIoU.
@@ -75,17 +77,28 @@ class Curve:
         """Return each point as a dict of plain values."""
         return [asdict(point) for point in self.points]
 
-    def restore(self, plain: Sequence[Mapping[str, Any]]) -> None:
+    def restore(self, plain: Sequence[Mapping[str, Any]], validation: str | None) -> int:
         """Replace all points with those from a checkpoint, and compute the best mIoU again.
 
         Args:
             plain: points in the form that the method `plain` returns.
+            validation: `validation_digest` of the photos that the mIoU of these points was measured on. If it differs
+                from that of this curve, the points lose their mIoU.
+
+        Returns:
+            The number of points that lost their mIoU.
         """
         self.points, self.best_miou, self.best_iteration = [], None, None
+        lost = 0
         for values in plain:
             self.points.append(Point(**{**values, "miou": None}))
-            if values["miou"] is not None:
+            if values["miou"] is None:
+                continue
+            if validation == self.validation:
                 self.add_miou(values["miou"])
+            else:
+                lost += 1
+        return lost
 
 
 class CurveHook(Hook):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest
+from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest, validation_digest
 
 PHOTO = Photo("a/1", "/photos/a/1.jpg", 1234, "1234-99", (3, 15), "/truth/1.png", "77-1")
 
@@ -115,3 +115,20 @@ def test_row_digest_changes_with_any_field():
 def test_row_digest_refuses_arrays():
     with pytest.raises(TypeError, match="expected numbers, text, bytes, lists or dicts, got ndarray"):
         row_digest(Row("1", np.zeros(3)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_id": "b"}, {"fingerprint": "9-9"}, {"class_ids": (3,)}, {"truth_fingerprint": "77-2"}],
+)
+def test_the_digest_of_validation_photos_changes_with_each_photo_its_labels_and_its_true_mask(change):
+    photos = [PHOTO, dataclasses.replace(PHOTO, image_id="z")]
+    changed = [PHOTO, dataclasses.replace(photos[1], **change)]
+    digests = {validation_digest(each) for each in (photos, changed, photos[:1], [])}
+    assert len(digests) == 4
+    assert validation_digest([]) is None
+
+
+@pytest.mark.parametrize("change", [{"uri": "/moved/1.jpg"}, {"truth_uri": "/moved/1.png"}])
+def test_the_digest_of_validation_photos_does_not_change_if_the_files_are_moved(change):
+    assert validation_digest([dataclasses.replace(PHOTO, **change)]) == validation_digest([PHOTO])

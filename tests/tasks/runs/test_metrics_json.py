@@ -3,7 +3,8 @@ import json
 import pytest
 from support.plain_runs import ledger_of, photo, plain_run, run_inputs, write_artifact
 
-from clipes.tasks.runs.metrics_json import run_metrics
+from clipes.tasks.plan.keys import validation_digest
+from clipes.tasks.runs.metrics_json import OTHER_VALIDATION, UNKNOWN_VALIDATION, run_metrics
 from clipes.tasks.stages.mask_scores import MASK_SCORES, MaskScoresRow
 from clipes.tasks.stages.segmenter import SEGMENTER, SegmenterRow
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES, SegmenterScoresRow
@@ -67,6 +68,33 @@ def test_a_segmenter_has_scores_and_facts_about_its_training(run):
     assert scores["class_iou"] == {"background": 1, "cat": None, "dog": None}
     assert (scores["miou"], scores["images"], scores["background_power"]) == (1, 1, None)
     assert list(metrics["stages"]) == ["segmenter", "segmenter_scores"]
+
+
+@pytest.mark.parametrize(
+    ("validation", "best", "warnings"),
+    [
+        ({"validation": validation_digest([photo("e")])}, 0.5, []),
+        ({"validation": validation_digest([photo("f")])}, None, [OTHER_VALIDATION]),
+        ({"validation": None}, None, [OTHER_VALIDATION]),
+        ({}, 0.5, [UNKNOWN_VALIDATION]),
+    ],
+)
+def test_the_best_miou_of_a_training_is_left_out_if_it_was_measured_on_other_photos(
+    tmp_path, validation, best, warnings
+):
+    run = plain_run(str(tmp_path), run_inputs(evaluation={0: (photo("e"),)}), ("segmenter",))
+    facts = {"iterations": 40, "best_miou": 0.5, "best_iteration": 30, **validation}
+    metrics = run_metrics(run, ledger_of(write_artifact(run.store.uri, SEGMENTER, CURVE, training=json.dumps(facts))))
+    assert metrics["training"] == {**facts, "best_miou": best, "best_iteration": 30 if best else None}
+    assert metrics.get("warnings", []) == warnings
+
+
+@pytest.mark.parametrize("validation", [{"validation": validation_digest([photo("f")])}, {}])
+def test_a_training_without_validations_has_no_miou_to_doubt(run, validation):
+    facts = {"iterations": 40, "best_miou": None, "best_iteration": None, **validation}
+    metrics = run_metrics(run, ledger_of(write_artifact(run.store.uri, SEGMENTER, CURVE, training=json.dumps(facts))))
+    assert metrics["training"] == facts
+    assert "warnings" not in metrics
 
 
 def test_scores_are_left_out_if_the_true_masks_contain_no_label(tmp_path):

@@ -89,13 +89,14 @@ def test_discarding_attempts_deletes_only_the_checkpoints_of_this_job(tmp_path):
 def test_the_facts_of_a_training_are_in_the_footer_of_its_artifact(tmp_path):
     facts = {"iterations": 40, "reads": {"unusable_photos": ["ä"]}}
     record = write_artifact(str(tmp_path), SEGMENTER, [POINT], training=json.dumps(facts))
-    assert read_training_facts(ArtifactStore(str(tmp_path)), record.uri) == facts
+    assert read_training_facts(record.uri) == facts
 
 
-def test_an_artifact_without_facts_is_broken(tmp_path):
-    record = write_artifact(str(tmp_path), SEGMENTER, [POINT])
+@pytest.mark.parametrize("metadata", [{}, {"training": '{"iterations"'}])
+def test_an_artifact_without_facts_is_broken(tmp_path, metadata):
+    record = write_artifact(str(tmp_path), SEGMENTER, [POINT], **metadata)
     with pytest.raises(BrokenArtifactError) as caught:
-        read_training_facts(ArtifactStore(str(tmp_path)), record.uri)
+        read_training_facts(record.uri)
     assert str(caught.value) == (
         f"{record.uri} has no statistics of the training in its footer: delete it and run again; clipes will rebuild it"
     )

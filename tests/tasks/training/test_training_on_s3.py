@@ -32,7 +32,7 @@ def test_each_file_is_fetched_once_and_all_output_is_written_to_s3(tiny, s3_fold
             make_stage_shards(work, run)
 
     uri, masks = ledger.record("segmenter", 0).uri, ledger.records("masks")
-    reads = read_training_facts(run.store, uri)["reads"]
+    reads = read_training_facts(uri)["reads"]
     files = run.photos + len(masks)
     assert uri.startswith(f"{s3_folder}/store/")
     assert (reads["local"], reads["fetched"], reads["hit"]) == (0, files, 2 * ITERATIONS * BATCH - files)

@@ -74,9 +74,27 @@ def test_a_curve_restored_from_plain_values_continues():
     iterations.take(1.0)
 
     curve = Curve([Point(9, 0.0, 0.0, 0.0)], best_miou=0.9, best_iteration=9)
-    curve.restore(iterations.curve.plain())
+    lost = curve.restore(iterations.curve.plain(), None)
 
     assert curve == iterations.curve
+    assert lost == 0
+
+
+@pytest.mark.parametrize("validation", ["digest of other photos", None])
+def test_a_restored_curve_loses_the_miou_of_other_photos_or_of_unknown_photos(validation):
+    iterations = Iterations()
+    for miou in (0.5, 0.25):
+        iterations.take(1.0)
+        iterations.curve.add_miou(miou)
+    iterations.take(1.0)
+
+    curve = Curve(validation="digest of own photos")
+    lost = curve.restore(iterations.curve.plain(), validation)
+
+    assert [point.miou for point in curve.points] == [None, None, None]
+    assert (lost, curve.best_miou, curve.best_iteration) == (2, None, None)
+    curve.add_miou(0.1)
+    assert (curve.best_miou, curve.best_iteration) == (0.1, 3)
 
 
 def test_iterations_of_an_earlier_attempt_are_counted():
