@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clipes.tasks.inputs.datasets.search.listed_files import ABSENT
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
@@ -169,6 +170,11 @@ def _input_digests(
     for photo in photos:
         rows = [upstream_digests[read.name].get(photo.image_id) for read in stage.photo_upstream]
         if None not in rows:
-            truth = [photo.truth_fingerprint] if stage.needs_truth or stage.kind.of_evaluation else []
+            truth = [_truth_digest(photo)] if stage.needs_truth or stage.kind.of_evaluation else []
             digests[photo.image_id] = digest([photo_digest(photo), *truth, *rows, *weights_read])
     return digests
+
+
+def _truth_digest(photo: Photo) -> str | None:
+    """Return a text that changes when the true mask of a photo changes; None if the data set states no true mask."""
+    return photo.truth_fingerprint or (None if photo.truth_uri is None else ABSENT)

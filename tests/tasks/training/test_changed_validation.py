@@ -106,3 +106,13 @@ def test_a_resumed_training_does_not_mix_the_miou_of_different_photos(small, poo
     assert training["best_iteration"] == 30
     assert warnings == []
     assert "the training curve loses the mIoU of the validations so far (1): the photos" in capfd.readouterr().err
+
+
+def test_a_photo_whose_list_now_names_a_missing_true_mask_is_predicted_again(small, pool):
+    listed = small.photos.folder / "seen.csv"
+    found = []
+    for truth in ("", "gone.png", ""):
+        listed.write_text(f"image,labels,truth\na.png,cat,{truth}\n")
+        made = make_run(small.prepared(until="segmenter_scores"), pool)
+        found.append((made.of("segmenter_scores")[0].cached, made.rows("segmenter_scores")["a"]["error_kind"]))
+    assert found == [(False, None), (False, "missing"), (True, None)]
