@@ -9,6 +9,7 @@ from clipes.tasks.storage.claims import claim_holder, claimed
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import is_disk_full
 from clipes.tasks.storage.layout import (
+    RUN_JSON,
     STATUS_FILE,
     artifact_of,
     artifacts_uri,
@@ -17,10 +18,11 @@ from clipes.tasks.storage.layout import (
     runs_uri,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
+from clipes.tasks.storage.parquet import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes.tasks.storage.run_status import check_name, may_be_running, why_foreign
 from clipes.tasks.storage.user_files import canonical, is_below
-from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, StorageError, UsageError
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -139,8 +141,12 @@ def _check_none_starts(store_uri: str) -> None:
     """Raise RunBusyError if a run has claimed its name but has not yet recorded what it uses."""
     for name in list_names(claims_uri(store_uri, "run")) or ():
         held = claim_holder(claims_uri(store_uri, "run", name))
-        run = RunFiles(store_uri, name).read_run() if held else None
-        if held and (run is None or run.get("claim") != held[1]):
+        if not held:
+            continue
+        files = RunFiles(store_uri, name)
+        with _refuse_to_delete(files):
+            run = files.read_run()
+        if run is None or run.get("claim") != held[1]:
             process = f"process {held[0].pid} on {held[0].host}"
             raise RunBusyError(f"run {name} is starting ({process}): try again in a minute")
 
@@ -151,7 +157,7 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
     with _refuse_to_delete(files):
         run = files.read_run()
         if run is None:
-            raise ArtifactError("its run.json is missing")
+            raise BrokenArtifactError(files.uri(RUN_JSON), MISSING, "run again")
         check_name(files, run)
     if may_be_running(run) and not young_are_kept:
         raise RunBusyError(
@@ -188,11 +194,11 @@ def _advise_on_full_disk(garbage: Mapping[str, Iterable[FileFacts]]) -> Iterator
 def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
     try:
         yield
-    except ArtifactError as exc:
+    except BrokenArtifactError as broken:
         raise ArtifactError(
-            f"nothing was deleted, because the artifacts that run {files.name} uses are unknown ({exc}): "
-            f"start that run again, or remove {files.folder}"
-        ) from exc
+            f"nothing was deleted, because the artifacts that run {files.name} uses are unknown ({broken.uri} "
+            f"{broken.reason}): start that run again, or remove {files.folder}"
+        ) from broken
 
 
 def _garbage_stage(file: FileFacts, used: set[Use], now: float, older_than_s: float) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -39,9 +40,18 @@ from clipes.tasks.storage.run_schemas import (
     check_columns,
     check_shape,
 )
-from clipes_core.errors import ArtifactError
+from clipes_core.errors import BrokenArtifactError
 
 SEAL = "seal"  # name of the last entry of a JSON file
+
+
+@contextmanager
+def _advise_to_run_again() -> Iterator[None]:
+    """Correct the advice of a BrokenArtifactError: a run writes all of its files again, so none must be deleted."""
+    try:
+        yield
+    except BrokenArtifactError as broken:
+        raise BrokenArtifactError(broken.uri, broken.reason, "run again") from broken
 
 
 class RunFiles:
@@ -75,7 +85,7 @@ class RunFiles:
         """Read run.json, as `RunJson` describes it; return None if the run does not exist.
 
         Raises:
-            ArtifactError: the file is damaged, or lacks an entry.
+            BrokenArtifactError: the file is damaged, or lacks an entry.
         """
         return _read_json(self.uri(RUN_JSON), RUN_SHAPE)
 
@@ -83,10 +93,11 @@ class RunFiles:
         """Read metrics.json, as `MetricsJson` describes it; return None if the file does not exist.
 
         Raises:
-            ArtifactError: the file is damaged, or has unexpected entries.
+            BrokenArtifactError: the file is damaged, or has unexpected entries.
         """
         return _read_json(self.uri(METRICS_FILE), METRICS_SHAPE)
 
+    @_advise_to_run_again()
     def read_table(self, file: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read columns of a Parquet file (by default, all columns), and verify the checksums of the data that is read.
 
@@ -103,8 +114,9 @@ class RunFiles:
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
-        check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
-        return parquet.read_rows(self.uri(file), columns)
+        with _advise_to_run_again():
+            check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
+            yield from parquet.read_rows(self.uri(file), columns)
 
     def input_uris(self) -> Iterator[str]:
         """Yield the URIs of the photos and true masks that the run reads. The errors are those of `read_table`."""
@@ -113,6 +125,7 @@ class RunFiles:
                 table = self.read_table(file, ["uri", "truth_uri"])
                 yield from (uri for column in table.columns for uri in column.to_pylist() if uri is not None)
 
+    @_advise_to_run_again()
     def seal(self, file: str) -> str | None:
         """Read the seal of metrics.json or of a table; return None if the file was not sealed.
 
@@ -125,16 +138,18 @@ class RunFiles:
         with parquet.report_missing_as_broken(uri):
             return check_seal(uri, read_file(uri))
 
+    @_advise_to_run_again()
     def writer(self, file: str) -> str | None:
         """Read which run wrote metrics.json or a table, as `run_identity` names it; None if the file does not state it.
 
         Raises:
-            ArtifactError: the file is missing or damaged.
+            BrokenArtifactError: the file is missing or damaged.
         """
         if file.endswith(ARTIFACT_SUFFIX):
             return parquet.read_footer(self.uri(file)).metadata.get("run")
         return (self.read_metrics() or {}).get("run")
 
+    @_advise_to_run_again()
     def check(self, file: str) -> None:
         """Read a file completely to verify its checksums. Files that do not exist or have no checksums are skipped.
 
@@ -231,6 +246,7 @@ def list_runs(store_uri: str) -> list[str]:
     return list_names(runs_uri(store_uri)) or []
 
 
+@_advise_to_run_again()
 def _read_json(uri: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
     try:
         data = read_file(uri)
@@ -240,6 +256,6 @@ def _read_json(uri: str, shape: TypeAdapter[Any]) -> dict[str, Any] | None:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise ArtifactError(f"{uri} is not JSON ({exc}): run again; clipes will rewrite it") from exc
+        raise BrokenArtifactError(uri, f"is not JSON ({exc})") from exc
     check_shape(uri, content, shape)
     return {name: value for name, value in content.items() if name != SEAL}

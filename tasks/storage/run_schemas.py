@@ -17,7 +17,7 @@ from clipes.tasks.storage.layout import (
     REJECTS_FILE,
     STATUS_FILE,
 )
-from clipes_core.errors import ArtifactError, BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError
 from clipes_core.vocabulary import Vocabulary
 
 
@@ -232,7 +232,7 @@ def check_columns(uri: str, file: str, schema: pa.Schema, columns: Sequence[str]
         if columns is not None and field.name not in columns:
             continue
         if field.name not in schema.names or schema.field(field.name).type != field.type:
-            raise BrokenArtifactError(uri, f"has no column {field.name} of type {field.type}", "run again")
+            raise BrokenArtifactError(uri, f"has no column {field.name} of type {field.type}")
 
 
 def check_shape(uri: str, value: Any, shape: TypeAdapter[Any]) -> None:
@@ -244,13 +244,11 @@ def check_shape(uri: str, value: Any, shape: TypeAdapter[Any]) -> None:
         shape: RUN_SHAPE or METRICS_SHAPE.
 
     Raises:
-        ArtifactError: an entry is missing or has an unexpected value.
+        BrokenArtifactError: an entry is missing or has an unexpected value.
     """
     try:
         shape.validate_python(value)
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the content"
-        raise ArtifactError(
-            f"{uri} is not the file that clipes wrote ({where}: {first['msg']}): run again; clipes will rewrite it"
-        ) from exc
+        raise BrokenArtifactError(uri, f"is not the file that clipes wrote ({where}: {first['msg']})") from exc

@@ -13,7 +13,7 @@ from clipes.tasks.storage.parquet import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME
-from clipes_core.errors import ArtifactError, BrokenArtifactError, UsageError
+from clipes_core.errors import BrokenArtifactError, UsageError
 
 OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
@@ -56,7 +56,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
     Raises:
         UsageError: the store has no run of this name.
-        ArtifactError: a file is broken.
+        BrokenArtifactError: a file is broken.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
@@ -67,7 +67,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
     try:
         return _read_files(files, run)
-    except ArtifactError:
+    except BrokenArtifactError:
         if files.read_run() == run:
             raise
         return read_run(store_uri, name)  # a run has started or ended while the files were read
@@ -95,7 +95,7 @@ def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
         run: content of the run's run.json.
 
     Raises:
-        ArtifactError: a file is missing, belongs to another run, or is an older or another file of this run.
+        BrokenArtifactError: a file is missing, belongs to another run, or is an older or another file of this run.
     """
     check_name(files, run)
     required = run.get("seals", OF_COMPLETED if run["state"] == "completed" else ())
@@ -116,7 +116,7 @@ def why_foreign(files: RunFiles, run: Mapping[str, Any], file: str) -> str | Non
         file: metrics.json, or the name of a table.
 
     Raises:
-        ArtifactError: the file is broken.
+        BrokenArtifactError: the file is broken.
     """
     sealed = "seals" in run
     if sealed and run["seals"].get(file) == files.seal(file):
@@ -127,9 +127,9 @@ def why_foreign(files: RunFiles, run: Mapping[str, Any], file: str) -> str | Non
 
 
 def check_name(files: RunFiles, run: Mapping[str, Any]) -> None:
-    """Raise ArtifactError if the run.json in the folder of a run belongs to a run of another name."""
+    """Raise BrokenArtifactError if the run.json in the folder of a run belongs to a run of another name."""
     if run["name"] != files.name:
-        raise ArtifactError(f"{files.uri(RUN_JSON)} belongs to run {run['name']}: run again; clipes will rewrite it")
+        raise BrokenArtifactError(files.uri(RUN_JSON), f"belongs to run {run['name']}", "run again")
 
 
 def may_be_running(run: Mapping[str, Any]) -> bool:

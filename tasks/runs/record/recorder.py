@@ -21,7 +21,7 @@ from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
 from clipes.tasks.storage.run_files import RunFiles, read_seals, remove_archive, run_identity
-from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0
 # With 100 000 shards, writing status.parquet takes seconds. The pause after it is at least this many times as long.
@@ -153,8 +153,8 @@ def _read_or(begun: dict[str, Any], files: RunFiles) -> dict[str, Any]:
     """Return the content of run.json; return a copy of `begun` if the file is missing or damaged."""
     try:
         return files.read_run() or dict(begun)
-    except ArtifactError as exc:
-        logger.warning("%s", exc)
+    except BrokenArtifactError as broken:
+        logger.warning("%s %s: clipes rewrites it", broken.uri, broken.reason)
         return dict(begun)
 
 

@@ -28,7 +28,7 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.run_files import RunFiles, run_identity
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
-from clipes_core.errors import ArtifactError, BrokenArtifactError, ConfigError, RunBusyError
+from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
 OTHER_FILES = (MANIFEST_FILE, EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
@@ -96,8 +96,11 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
     changed, previous = tuple[str, ...](), None
     try:
         last = files.read_run()
-    except ArtifactError as exc:
-        logger.warning("%s. The files of that run are now in %s", exc, files.archive(time_now(), FILES))
+    except BrokenArtifactError as broken:
+        folder = files.archive(time_now(), FILES)
+        logger.warning(
+            "%s %s: clipes rewrites it; the files of that run are now in %s", broken.uri, broken.reason, folder
+        )
     else:
         if last is not None:
             _check_not_running(files, last)

@@ -173,14 +173,25 @@ def test_garbage_is_counted_and_removed_by_stage(store):
     assert find_garbage(store.uri, HOUR, time.time() + DAY) == {}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"state": "completed"}', None])
-def test_a_broken_run_json_stops_the_search_for_garbage(store, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not the file that clipes wrote"),
+        ('{"state": "completed"}', "is not the file that clipes wrote"),
+        (json.dumps({**RUN, "name": "other"}), "belongs to run other"),
+        (None, "is missing"),
+    ],
+)
+def test_a_broken_run_json_stops_the_search_for_garbage(store, content, reason):
     artifact(store, "cams")
     run(store, "good", artifacts=[])
     RunFiles(store.uri, "odd").write_bytes("run.json" if content else "metrics.json", (content or "{}").encode())
-    message = f"nothing was deleted, because .* run odd uses are unknown .*, or remove {store.uri}/runs/odd$"
-    with pytest.raises(ArtifactError, match=message):
+    run_json = f"{store.uri}/runs/odd/run.json {reason}"
+    message = f"nothing was deleted, because .* run odd uses are unknown .{run_json}.*, or remove {store.uri}/runs/odd$"
+    with pytest.raises(ArtifactError, match=message) as caught:
         find_garbage(store.uri, HOUR, time.time() + DAY)
+    assert "clipes will rebuild it" not in str(caught.value)
 
 
 def test_an_empty_run_folder_and_a_foreign_file_are_no_runs(local):
@@ -206,7 +217,16 @@ def test_a_broken_status_stops_the_search_for_garbage(local):
     run(local, artifacts=[artifact(local, "cams")])
     status = Path(RunFiles(local.uri, "voc12").uri("status.parquet"))
     status.write_bytes(status.read_bytes()[:-50])
-    with pytest.raises(ArtifactError, match=r"run voc12 uses are unknown \(.*status\.parquet cannot be read"):
+    with pytest.raises(ArtifactError, match=r"run voc12 uses are unknown \(.*status\.parquet cannot be read") as caught:
+        find_garbage(local.uri, HOUR, time.time() + DAY)
+    assert "delete it" not in str(caught.value)
+
+
+def test_a_broken_run_json_of_a_run_that_starts_stops_the_search_for_garbage(local):
+    artifact(local, "cams")
+    RunFiles(local.uri, "odd").write_bytes("run.json", b"{")
+    take_claim(claims_uri(local.uri, "run", "odd"), "run odd", "wait")
+    with pytest.raises(ArtifactError, match=r"^nothing was deleted, because .*runs/odd/run\.json is not JSON"):
         find_garbage(local.uri, HOUR, time.time() + DAY)
 
 

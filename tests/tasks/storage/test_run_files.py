@@ -10,6 +10,7 @@ from support.run_contents import RUN, SCORES
 
 from clipes.tasks.storage.listing import list_paths_below
 from clipes.tasks.storage.run_files import RunFiles, list_runs, remove_archive
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
 
 
@@ -87,7 +88,7 @@ def test_a_truncated_run_json_is_an_error(files):
     fs, path = fsspec.core.url_to_fs(files.uri("run.json"))
     fs.pipe_file(path, b'{"name": "a')
 
-    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): run again; clipes will rewrite it"):
+    with pytest.raises(ArtifactError, match=r"run\.json is not JSON \(.*\): run again; clipes will rebuild it"):
         files.read_run()
 
 
@@ -111,6 +112,40 @@ def test_a_flipped_bit_in_any_byte_is_found_or_harmless(files, file):
         reads = {"run.json": files.read_run, "metrics.json": files.read_metrics}
         with pytest.raises(ArtifactError):
             reads.get(file, lambda: files.check(file))()
+
+
+READERS = {
+    "run.json": [RunFiles.read_run, lambda files: files.check("run.json")],
+    "metrics.json": [
+        RunFiles.read_metrics,
+        lambda files: files.seal("metrics.json"),
+        lambda files: files.writer("metrics.json"),
+    ],
+    "status.parquet": [
+        RunFiles.read_status,
+        lambda files: list(files.read_rows("status.parquet")),
+        lambda files: files.seal("status.parquet"),
+        lambda files: files.writer("status.parquet"),
+        lambda files: files.check("status.parquet"),
+    ],
+    "manifest.parquet": [lambda files: list(files.input_uris())],
+}
+
+
+@pytest.mark.parametrize(("file", "read"), [(file, read) for file, reads in READERS.items() for read in reads])
+def test_the_advice_for_a_damaged_file_is_to_run_again_and_not_to_delete_it(files, file, read):
+    files.write_json("run.json", RUN)
+    files.write_json("metrics.json", {"pseudo_mask": SCORES})
+    for table, schema in {"status.parquet": STATUS_SCHEMA, "manifest.parquet": MANIFEST_SCHEMA}.items():
+        files.write_table(table, schema.empty_table())
+    read(files)
+    damaged = bytearray(content(files, file))
+    damaged[-20] ^= 1
+    files.write_bytes(file, bytes(damaged))
+    with pytest.raises(BrokenArtifactError) as caught:
+        read(files)
+    broken = caught.value
+    assert (broken.uri, broken.advice) == (files.uri(file), "run again")
 
 
 @pytest.mark.parametrize(

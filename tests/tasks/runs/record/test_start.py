@@ -94,7 +94,7 @@ def test_a_run_with_a_damaged_run_json_starts_again_and_keeps_the_old_files(prep
     assert run_files(run).read_run()["state"] == "running"
     (message,) = caplog.messages
     assert message.startswith(f"{run_files(run).uri('run.json')} is not ")
-    assert message.endswith(f"The files of that run are now in history/{history.name}")
+    assert message.endswith(f"): clipes rewrites it; the files of that run are now in history/{history.name}")
 
 
 def test_verify_reports_each_damaged_file_of_the_last_run(prepared, caplog):
