@@ -188,22 +188,6 @@ class RunFiles:
         for file in files:
             remove(self.uri(file))
 
-    def archive(self, started: str, files: Sequence[str]) -> str:
-        """Move the files of an earlier run of the same name to the history. Files that do not exist are skipped.
-
-        Args:
-            started: start time of the earlier run, as written in run.json.
-            files: names of the files.
-
-        Returns:
-            The folder that now contains the files, as a path relative to the run's folder.
-        """
-        folder = history_folder(started)
-        for file in files:
-            if self.find(file) is not None:
-                move(self.uri(file), self.uri(f"{folder}/{file}"))
-        return folder
-
 
 def run_identity(run: Mapping[str, Any]) -> str:
     """Return the text with which the files of a run state that they belong to it.
@@ -224,12 +208,37 @@ def read_seals(files: RunFiles) -> dict[str, str]:
     return {file: seal for file, seal in found.items() if seal is not None}
 
 
+def archive(files: RunFiles, started: str, names: Sequence[str]) -> str:
+    """Move the files of an earlier run of the same name to the history. Files that do not exist are skipped.
+
+    run.json is only copied, until the caller replaces it: a killed process thus never leaves a folder without
+    run.json. The next run then archives the remaining files in the same folder.
+
+    Args:
+        files: files of the run.
+        started: start time of the earlier run, as written in run.json.
+        names: names of the files.
+
+    Returns:
+        The folder that now contains the files, as a path relative to the run's folder.
+    """
+    folder = history_folder(started)
+    for name in names:
+        if files.find(name) is None:
+            continue
+        if name == RUN_JSON:
+            files.write_bytes(f"{folder}/{name}", read_file(files.uri(name)))
+        else:
+            move(files.uri(name), files.uri(f"{folder}/{name}"))
+    return folder
+
+
 def remove_archive(files: RunFiles, folder: str, names: Sequence[str]) -> None:
     """Remove the files of an earlier run from the history. Files that are not named stay.
 
     Args:
         files: files of the run.
-        folder: folder of the files, as `RunFiles.archive` returns it.
+        folder: folder of the files, as `archive` returns it.
         names: names of the files. Files that do not exist are skipped.
     """
     files.remove([f"{folder}/{name}" for name in names])

@@ -25,14 +25,14 @@ from clipes.tasks.storage.layout import (
     STATUS_FILE,
     claims_uri,
 )
-from clipes.tasks.storage.run_files import RunFiles, run_identity
+from clipes.tasks.storage.run_files import RunFiles, archive, run_identity
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
 from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
 OTHER_FILES = (MANIFEST_FILE, EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
-FILES = (*OTHER_FILES, RUN_JSON)  # in the order in which they move to the history
+FILES = (*OTHER_FILES, RUN_JSON)  # in the order in which they are archived
 
 GC_POLL_SECONDS = 1.0
 ADVICE = "wait for it, stop it, or choose another --name"
@@ -97,7 +97,7 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
     try:
         last = files.read_run()
     except BrokenArtifactError as broken:
-        folder = files.archive(time_now(), FILES)
+        folder = archive(files, time_now(), FILES)
         logger.warning(
             "%s %s: clipes rewrites it; the files of that run are now in %s", broken.uri, broken.reason, folder
         )
@@ -121,7 +121,7 @@ def _keep_result(files: RunFiles, last: Mapping[str, Any]) -> str | None:
     Returns:
         The folder with the files of the last completed run; None if there is none.
     """
-    return files.archive(last["started"], FILES) if last["state"] == "completed" else last.get("previous")
+    return archive(files, last["started"], FILES) if last["state"] == "completed" else last.get("previous")
 
 
 def _report_damage(files: RunFiles) -> None:
@@ -144,7 +144,7 @@ def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, An
     after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
     changed = tuple(_changed_keys(before, after))
     if changed:
-        folder = files.archive(last["started"], FILES)
+        folder = archive(files, last["started"], FILES)
         logger.info(
             "settings changed since the last run named %s: %s; the files of that run are now in %s",
             files.name,

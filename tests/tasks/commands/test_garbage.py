@@ -27,7 +27,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.claims import Holder, machine_id, take_claim
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, weights_uri
-from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_files import RunFiles, archive
 from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
@@ -120,7 +120,7 @@ def test_artifacts_of_all_runs_are_kept(store):
 def test_archived_runs_keep_no_artifacts(store):
     left = artifact(store, "cams")
     run(store, artifacts=[left])
-    RunFiles(store.uri, "voc12").archive("2026-11-24T00:00:00+00:00", ["run.json", "status.parquet"])
+    archive(RunFiles(store.uri, "voc12"), "2026-11-24T00:00:00+00:00", ["run.json", "status.parquet"])
     run(store, artifacts=[])
     assert found(store) == short_names(left)
 

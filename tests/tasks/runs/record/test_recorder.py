@@ -275,6 +275,44 @@ def test_a_run_that_was_killed_at_its_start_has_no_files_of_the_run_before(prepa
     assert export_run("voc", store, name, str(tmp_path / "out"), 0).written == 2
 
 
+START_WRITES = 7  # five files of the last run go to the history; then run.json and manifest.parquet are written
+
+
+@pytest.mark.parametrize("changed", [{}, {"crf": {"iter_max": 3}}], ids=["same settings", "other settings"])
+@pytest.mark.parametrize("write", range(1, START_WRITES + 1))
+def test_a_rerun_that_is_killed_at_its_start_loses_no_file_of_the_completed_run(prepared, pool, write, changed):
+    made, rerun = make_run(prepared(), pool), make_run(prepared(**changed), pool)
+    store, name = made.run.config.store, made.run.config.name
+    write_run_files(made)
+    files = {path.name: path.read_bytes() for path in folder_of(made.run).iterdir()}
+    assert record_and_kill(rerun, write, "after", at="start")
+
+    unused = {file.uri for files in find_garbage(store, 0, time.time() + DAY).values() for file in files}
+    if write >= START_WRITES - 1:
+        assert read_run(store, name).interrupted
+        assert unused.isdisjoint(record.uri for record in rerun.records.values())
+    else:  # run.json is still that of the completed run
+        with pytest.raises(BrokenArtifactError, match=r"manifest\.parquet is missing: run again"):
+            read_run(store, name)
+        assert unused.isdisjoint(record.uri for record in made.records.values())
+
+    with pytest.raises(StageError), record_run(rerun.run):
+        raise StageError("too many photos failed")
+    (history,) = (folder_of(made.run) / "history").iterdir()
+    assert {path.name: path.read_bytes() for path in history.iterdir()} == files
+    write_run_files(rerun)
+    assert read_run(store, name).state == "completed"
+    assert history.exists() == bool(changed)
+
+
+def test_the_start_of_a_rerun_has_seven_writes(prepared, pool):
+    """So the test above kills the process at each of them; the next write is that of status.parquet."""
+    made = make_run(prepared(), pool)
+    write_run_files(made)
+    assert record_and_kill(made, START_WRITES + 1, "after", at="start")
+    assert run_files(made.run).find("status.parquet") is not None
+
+
 def test_the_end_of_a_run_has_five_writes(prepared, pool):
     """So the test above kills the process at each of them."""
     made = make_run(prepared(), pool)
