@@ -75,6 +75,7 @@ def test_the_report_may_be_written_to_any_store(tiny, pool):
 
 
 def test_writing_the_report_again_gives_the_same_file(scenes_made):
+    write_run_files(scenes_made)
     uri = write_report(scenes_made.run.config.store, "scenes")
     first = Path(uri).read_text()
     write_report(scenes_made.run.config.store, "scenes")
@@ -82,6 +83,7 @@ def test_writing_the_report_again_gives_the_same_file(scenes_made):
 
 
 def test_a_report_of_24_photos_stays_small(scenes_made):
+    write_run_files(scenes_made)
     size = Path(write_report(scenes_made.run.config.store, "scenes")).stat().st_size
     assert size / 9 * 24 < 6e6
 
