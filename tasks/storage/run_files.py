@@ -139,15 +139,19 @@ class RunFiles:
             return check_seal(uri, read_file(uri))
 
     @_advise_to_run_again()
-    def writer(self, file: str) -> str | None:
-        """Read which run wrote metrics.json or a table, as `run_identity` names it; None if the file does not state it.
+    def origin(self, file: str) -> tuple[str | None, str | None]:
+        """Read which run wrote metrics.json or a table, as `run_identity` names it, and under which file name.
+
+        Returns:
+            The identity of the run, and the file name. None stands for what the file does not state.
 
         Raises:
             BrokenArtifactError: the file is missing or damaged.
         """
         if file.endswith(ARTIFACT_SUFFIX):
-            return parquet.read_footer(self.uri(file)).metadata.get("run")
-        return (self.read_metrics() or {}).get("run")
+            stated = parquet.read_footer(self.uri(file)).metadata
+            return stated.get("run"), stated.get("file")
+        return (self.read_metrics() or {}).get("run"), None
 
     @_advise_to_run_again()
     def check(self, file: str) -> None:
@@ -170,10 +174,10 @@ class RunFiles:
         self.write_bytes(file, add_seal(data))
 
     def write_table(self, file: str, table: pa.Table, identity: str | None = None) -> None:
-        """Write a table as Parquet. If `run_identity` of the run is given, the footer states it."""
+        """Write a table as Parquet. The footer states the file name and, if it is given, `run_identity` of the run."""
         uri = self.uri(file)
         with write_atomically(uri) as temporary:
-            parquet.write_table(uri, temporary, table, {"run": identity} if identity else None)
+            parquet.write_table(uri, temporary, table, {"file": file, **({"run": identity} if identity else {})})
 
     def write_html(self, file: str, page: str) -> None:
         """Write a sealed HTML file. The seal is a comment at its end."""

@@ -121,8 +121,11 @@ def why_foreign(files: RunFiles, run: Mapping[str, Any], file: str) -> str | Non
     sealed = "seals" in run
     if sealed and run["seals"].get(file) == files.seal(file):
         return None
-    if files.writer(file) not in (None, run_identity(run)):
+    writer, name = files.origin(file)
+    if writer not in (None, run_identity(run)):
         return "belongs to another run"
+    if name not in (None, file):
+        return f"has the content of {name}"
     return "does not belong to the end of the run" if sealed else None
 
 

@@ -119,13 +119,13 @@ READERS = {
     "metrics.json": [
         RunFiles.read_metrics,
         lambda files: files.seal("metrics.json"),
-        lambda files: files.writer("metrics.json"),
+        lambda files: files.origin("metrics.json"),
     ],
     "status.parquet": [
         RunFiles.read_status,
         lambda files: list(files.read_rows("status.parquet")),
         lambda files: files.seal("status.parquet"),
-        lambda files: files.writer("status.parquet"),
+        lambda files: files.origin("status.parquet"),
         lambda files: files.check("status.parquet"),
     ],
     "manifest.parquet": [lambda files: list(files.input_uris())],
