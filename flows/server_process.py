@@ -47,8 +47,8 @@ class SharedServer:
         folder: folder of the server's locks and log.
         port: port of the server on this machine.
         pid: id of the server's process.
-        pid_started: start time of the process [s since 1970]. Together with `pid`, it identifies the process,
-            because a later process may get the same id.
+        pid_started: start time of the process [s since the start of the host]. Together with `pid`, it identifies the
+            process, because a later process may get the same id.
     """
 
     folder: Path

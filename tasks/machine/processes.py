@@ -5,16 +5,16 @@ import multiprocessing
 import psutil
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork: CUDA and threads do not work in a forked process
-SAME_START_SECONDS = 30.0  # permitted difference; if the system clock is set, the start time of a process changes
+SAME_START_SECONDS = 0.05  # permitted difference; Linux counts start times in steps of 0.01 s
 
 
 def started_at(pid: int) -> float:
-    """Return the start time of a process [s since 1970].
+    """Return the start time of a process [s since the start of the host]. It stays the same if the clock is set.
 
     Raises:
         psutil.NoSuchProcess: no process has this id.
     """
-    return float(psutil.Process(pid).create_time())
+    return _started_at(psutil.Process(pid))
 
 
 def is_alive(pid: int, started: float) -> bool:
@@ -26,7 +26,12 @@ def is_alive(pid: int, started: float) -> bool:
     """
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < SAME_START_SECONDS
+        same = abs(_started_at(process) - started) < SAME_START_SECONDS
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _started_at(process: psutil.Process) -> float:
+    # If the clock is set, both times change by the same amount.
+    return float(process.create_time() - psutil.boot_time())

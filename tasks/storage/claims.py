@@ -44,7 +44,7 @@ class Holder:
         host: name of its host.
         machine: identifier of the host since its start, and of the container; see `machine_id`.
         pid: id of the process.
-        pid_started: start time of the process [s since 1970].
+        pid_started: start time of the process [s since the start of the host].
         token: random text of the process.
         ended: whether the process has ended the claim.
     """

@@ -16,6 +16,14 @@ def test_a_process_with_the_same_pid_and_another_start_is_not_alive():
     assert not is_alive(os.getpid(), started_at(os.getpid()) - 600)
 
 
+def test_a_process_stays_alive_if_the_clock_of_the_host_is_set(monkeypatch):
+    """The kernel computes the time at which it started from its clock, and psutil the start times of processes."""
+    started, booted = started_at(os.getpid()), psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: booted + 3600)
+    assert psutil.boot_time() == booted + 3600
+    assert is_alive(os.getpid(), started)
+
+
 def test_a_zombie_process_is_not_alive():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = started_at(process.pid)

@@ -3,13 +3,13 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from support.prepared import prepare_run
 from support.report_pages import cards, notes, parsed, titles
 from support.report_runs import report_of, write_run_files
 from support.small_runs import make_run, run_files
 
+from clipes.tasks.machine.processes import started_at
 from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.layout import REPORT_FILE
@@ -156,11 +156,7 @@ def test_no_report_is_written_for_a_run_of_another_live_process(tiny):
     run = prepare_run(tiny.config(), "manifest")
     start_run(run, 1)
     begun = run_files(run).read_run()
-    run_files(run).write_json("run.json", {**begun, "pid": 1, "pid_started": process_start(1)})
+    run_files(run).write_json("run.json", {**begun, "pid": 1, "pid_started": started_at(1)})
     with pytest.raises(RunBusyError), report_run(run):
         pytest.fail("must not begin")
     assert run_files(run).find(REPORT_FILE) is None
-
-
-def process_start(pid):
-    return psutil.Process(pid).create_time()

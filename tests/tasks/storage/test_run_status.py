@@ -4,11 +4,11 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pytest
 from support.small_runs import remove_seals, run_files
 
+from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_files import read_seals, run_identity
@@ -36,7 +36,7 @@ def process():
 
 
 def identity(process):
-    return {"pid": process.pid, "pid_started": psutil.Process(process.pid).create_time()}
+    return {"pid": process.pid, "pid_started": started_at(process.pid)}
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import socket
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-import psutil
 import pytest
 from support.ledger_records import reject
 from support.plain_runs import VOCABULARY, photo, plain_run, run_inputs
 
+from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.contents import (
     MANIFEST_SCHEMA,
     REJECTS_SCHEMA,
@@ -36,7 +36,7 @@ def run_of(*stages, template="a {}.", **values):
 def test_run_json_identifies_the_process():
     begun = run_json(run_of("texts"))
     assert (begun["host"], begun["pid"]) == (socket.gethostname(), os.getpid())
-    assert begun["pid_started"] == psutil.Process().create_time()
+    assert begun["pid_started"] == started_at(os.getpid())
     assert (begun["state"], begun["finished"], begun["error"]) == ("running", None, None)
 
 
