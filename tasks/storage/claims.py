@@ -23,6 +23,7 @@ from pathlib import Path
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.processes import is_alive, started_at
 from clipes.tasks.storage.files import create_file, read_file, remove, write_file
+from clipes.tasks.storage.layout import temporary_name
 from clipes.tasks.storage.listing import find_file, list_names
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, TransientError
 
@@ -184,8 +185,24 @@ def _holder(folder: str, number: int) -> Holder | None:
     if holder.machine == machine_id():
         return holder if holder.is_own or is_alive(holder.pid, holder.pid_started) else None
     file = find_file(uri)
-    silent = file is None or (file.modified is not None and time.time() - file.modified > SILENT_SECONDS)
+    silent = file is None or (file.modified is not None and _store_time(folder) - file.modified > SILENT_SECONDS)
     return None if silent else holder
+
+
+def _store_time(folder: str) -> float:
+    """Return the time of the clock that gives claims their modification times [s since 1970].
+
+    The clock of this host may differ from it. It is used only if the store refuses a small file, as it may refuse
+    `clipes gc` without --yes.
+    """
+    trial = posixpath.join(folder, temporary_name("clock"))
+    try:
+        write_file(trial, b"clipes")
+        file = find_file(trial)
+        remove(trial)
+    except StorageError:
+        return time.time()
+    return time.time() if file is None or file.modified is None else file.modified
 
 
 def _read(uri: str) -> Holder | None:

@@ -20,6 +20,7 @@ from clipes.tasks.machine.processes import started_at
 from clipes.tasks.storage import claims
 from clipes.tasks.storage.claims import Claim, Holder, claim_holder, claimed, machine_id, take_claim
 from clipes.tasks.storage.files import create_file, read_file, write_file
+from clipes.tasks.storage.listing import list_names
 from clipes_core.errors import ArtifactError, RunBusyError
 
 ROUNDS = 50
@@ -152,6 +153,18 @@ def test_the_claim_of_another_machine_ends_if_it_is_not_renewed(folder, monkeypa
         take_claim(folder, "run x", "wait")
     monkeypatch.setattr(claims, "SILENT_SECONDS", -5.0)
     assert take_claim(folder, "run x", "wait").number == 2
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_the_clock_of_this_host_does_not_end_the_claim_of_another_machine(folder, monkeypatch, ahead):
+    here = time.time
+    monkeypatch.setattr(claims.time, "time", lambda: here() + ahead)
+    write_claim(folder, machine="another", **dead_process())
+    with pytest.raises(RunBusyError):
+        take_claim(folder, "run x", "wait")
+    monkeypatch.setattr(claims, "SILENT_SECONDS", -5.0)
+    assert take_claim(folder, "run x", "wait").number == 2
+    assert list_names(folder) == ["000000002.json"]
 
 
 def test_another_process_with_the_same_id_in_another_container_is_not_this_one(folder):
