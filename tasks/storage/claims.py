@@ -7,6 +7,7 @@ SILENT_SECONDS. Only the claim with the highest number counts.
 
 import json
 import logging
+import math
 import os
 import posixpath
 import re
@@ -83,10 +84,15 @@ class Claim:
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        if _last_number(self._folder) > self.number:
-            raise RunBusyError(f"another process has taken over {self._folder}, because this one was silent too long")
+        self.confirm()
         write_file(_uri(self._folder, self.number), _content(ended=False))
         self._renewed = time.monotonic()
+
+    def confirm(self) -> None:
+        """Check that no other process has claimed the name since. Errors as for `renew`."""
+        if _last_number(self._folder) > self.number:
+            self._renewed = -math.inf  # `check` must not trust the last renewal
+            raise RunBusyError(f"another process has taken over {self._folder}, because this one was silent too long")
 
     def check(self) -> None:
         """Check that this process still holds the claim; renew it if the last renewal failed. Errors as for `renew`."""

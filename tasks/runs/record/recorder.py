@@ -80,9 +80,11 @@ class RunRecord:
         """Write the current state of the shards to status.parquet.
 
         Raises:
+            RunBusyError: another process has taken over the name of the run.
             StorageError: the store refuses the write.
             TransientError: the store does not answer.
         """
+        self._claim.check()
         self._files.write_table(STATUS_FILE, status_table(self.ledger, self._run.store.uri), self.identity)
 
     def close(self, state: State, error: str | None = None) -> None:
@@ -111,7 +113,7 @@ class RunRecord:
         run.json is written last, and states the seals of the other files. A run whose run.json states an end therefore
         has all of its other files, and clipes notices an older version of one of them.
         """
-        self._claim.check()
+        self._claim.confirm()
         self.write_status()
         self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()), self.identity)
         try:
@@ -197,7 +199,7 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
             began = time.monotonic()
             try:
                 record.write_status()
-            except (ArtifactError, StorageError, TransientError) as exc:
+            except (ArtifactError, RunBusyError, StorageError, TransientError) as exc:
                 logger.warning("could not write status.parquet; will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 

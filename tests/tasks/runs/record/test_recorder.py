@@ -26,7 +26,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import write_file
 from clipes.tasks.storage.layout import claims_uri
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.errors import BrokenArtifactError, RunBusyError, StageError
 
 
 def folder_of(run):
@@ -212,9 +212,8 @@ def test_a_store_failure_does_not_mask_the_error_of_the_run(prepared, caplog):
     assert f"{folder_of(run)}/status.parquet cannot be used" in caplog.text
 
 
-def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_error(prepared, monkeypatch, caplog):
+def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_error(prepared, caplog):
     run = prepared()
-    monkeypatch.setattr("clipes.tasks.storage.claims.STALE_SECONDS", -1.0)
     ended = {}
 
     def fail():
@@ -226,6 +225,21 @@ def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_e
         fail()
     assert "another process has taken over" in caplog.text
     assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == ended
+
+
+def test_a_run_that_lost_its_name_writes_no_status(prepared, monkeypatch):
+    run = prepared()
+    monkeypatch.setattr("clipes.tasks.storage.claims.STALE_SECONDS", -1.0)
+    status = folder_of(run) / "status.parquet"
+
+    def lose(record):
+        write_file(f"{claims_uri(run.store.uri, 'run', 'tiny')}/000000002.json", b"{}")
+        status.write_text("of the new run")
+        record.write_status()
+
+    with pytest.raises(RunBusyError, match="another process has taken over"), record_run(run) as record:
+        lose(record)
+    assert status.read_text() == "of the new run"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
