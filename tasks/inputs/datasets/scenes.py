@@ -14,7 +14,7 @@ from clipes.tasks.inputs.datasets.entries import Entry, dataset_root
 from clipes.tasks.inputs.datasets.voc import read_voc
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.listing import THREADS
-from clipes.tasks.storage.user_files import find_files, join, write_bytes
+from clipes.tasks.storage.user_files import find_files, join, read_bytes, write_bytes
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.demo.scenes import CLASS_NAMES, Scene, scene_of_seed
 from clipes_core.errors import DatasetError
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject]:
     """Generate the scenes that do not exist yet, then list all scenes of the data set with their true masks.
+
+    A split file that has changed is written again, because it would select other scenes.
 
     Args:
         config: its `seed` and `count` determine the scenes. The scenes of each seed have their own folder in `root`.
@@ -49,8 +51,15 @@ def read_scenes(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry
         )
     root = join(dataset_root(config), f"v{VERSION}-seed{config.seed}")
     split = f"first{config.count}"
-    if not find_files([join(root, f"{SPLIT_FOLDER}/{split}.txt")]):
+    listed = join(root, f"{SPLIT_FOLDER}/{split}.txt")
+    try:
+        intact = read_bytes(listed) == _split_file(config)
+        if not intact:
+            logger.warning("%s has changed since clipes wrote it: clipes writes it again", listed)
+    except FileNotFoundError:
+        intact = False
         logger.info("generating %d scenes of seed %d in %s", config.count, config.seed, root)
+    if not intact:
         write_scenes(root, split, config, vocabulary)
     yield from read_voc(config.model_copy(update={"root": root, "split": split}), vocabulary)
 
@@ -71,7 +80,7 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
         vocabulary: defines the palette of the true masks.
     """
     palette = np.asarray(vocabulary.palette, dtype=np.uint8).tobytes()
-    image_ids = [f"scene_{config.seed}_{index:05d}" for index in range(config.count)]
+    image_ids = _image_ids(config)
     places = {image_id: [join(root, place) for place in _places(image_id)] for image_id in image_ids}
     existing = find_files(place for scene in places.values() for place in scene)
 
@@ -86,7 +95,7 @@ def write_scenes(root: str, split: str, config: DatasetConfig, vocabulary: Vocab
 
     with ThreadPool(THREADS) as threads:
         threads.map(write, range(config.count))
-    write_bytes(join(root, f"{SPLIT_FOLDER}/{split}.txt"), "".join(f"{image_id}\n" for image_id in image_ids).encode())
+    write_bytes(join(root, f"{SPLIT_FOLDER}/{split}.txt"), _split_file(config))
 
 
 def scene_seed(seed: int, index: int) -> tuple[int, ...]:
@@ -96,6 +105,14 @@ def scene_seed(seed: int, index: int) -> tuple[int, ...]:
     therefore never contains a scene from that training.
     """
     return seed, index, 0, 1
+
+
+def _image_ids(config: DatasetConfig) -> list[str]:
+    return [f"scene_{config.seed}_{index:05d}" for index in range(config.count)]
+
+
+def _split_file(config: DatasetConfig) -> bytes:
+    return "".join(f"{image_id}\n" for image_id in _image_ids(config)).encode()
 
 
 def _places(image_id: str) -> tuple[str, str, str]:

@@ -66,6 +66,17 @@ def test_missing_scenes_are_generated_when_resuming(local, vocabulary):
     assert [one for one, before in zip(again, photos, strict=True) if one != before] == [again[2]]
 
 
+@pytest.mark.parametrize("damage", [b"", b"scene_3_00000\n", b"scene_3_00000\n" * 6, b"\xff"])
+def test_a_damaged_list_of_scenes_is_reported_and_written_again(folder, vocabulary, damage, caplog):
+    """With a shorter list, the run would use fewer photos."""
+    config, name = scenes_config(folder.uri), "v1-seed3/ImageSets/Segmentation/first6.txt"
+    photos, whole = read_dataset(config, vocabulary).photos, read(f"{folder.uri}/{name}")
+    folder.write({name: damage})
+    assert read_dataset(config, vocabulary).photos == photos
+    assert read(f"{folder.uri}/{name}") == whole
+    assert f"{folder.uri}/{name} has changed since clipes wrote it: clipes writes it again" in caplog.messages
+
+
 def test_a_larger_count_starts_with_the_same_scenes(local, vocabulary):
     short = read_dataset(scenes_config(local.uri), vocabulary).photos
     longer = read_dataset(scenes_config(local.uri, count=8), vocabulary).photos
