@@ -6,6 +6,7 @@ import psutil
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork: CUDA and threads do not work in a forked process
 SAME_START_SECONDS = 0.05  # permitted difference; Linux counts start times in steps of 0.01 s
+YEAR = 365 * 24 * 3600.0
 
 
 def started_at(pid: int) -> float:
@@ -26,7 +27,10 @@ def is_alive(pid: int, started: float) -> bool:
     """
     try:
         process = psutil.Process(pid)
-        same = abs(_started_at(process) - started) < SAME_START_SECONDS
+        if started > 30 * YEAR:  # earlier versions of clipes recorded a time since 1970, which changes with the clock
+            same = abs(process.create_time() - started) < 30
+        else:
+            same = abs(_started_at(process) - started) < SAME_START_SECONDS
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

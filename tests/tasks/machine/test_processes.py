@@ -24,6 +24,12 @@ def test_a_process_stays_alive_if_the_clock_of_the_host_is_set(monkeypatch):
     assert is_alive(os.getpid(), started)
 
 
+def test_a_process_that_an_earlier_version_recorded_is_recognised():
+    since_1970 = psutil.Process().create_time()
+    assert is_alive(os.getpid(), since_1970)
+    assert not is_alive(os.getpid(), since_1970 - 600)
+
+
 def test_a_zombie_process_is_not_alive():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = started_at(process.pid)
