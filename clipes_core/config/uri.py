@@ -17,8 +17,8 @@ LOCAL_PROTOCOLS = ("file", "local")
 # A match ends before the marks that may follow it in a sentence. It starts only where a run of its first characters
 # starts: otherwise, a long text without URIs would take quadratic time.
 URI_IN_TEXT = re.compile(r"(?<![\w+.:-])[\w+.:-]*\w://\S*[^\s'\"`.,;:)\]}]")
-# A user and a password with a blank, such as s3://me:my secret@host
-WITH_BLANK = re.compile(r"(?<=://)[^/@\s]*[ \t][^/@\n]*@")
+# A user and a password with a blank, such as s3://me:my secret@host. Digits and a slash after the colon are a port.
+WITH_BLANK = re.compile(r"(?<=\w:/|\w//|://)[^/@\s:]{1,200}:(?!\d+/)[^@\s]{1,200}[ \t][^@\n]{0,200}@")
 # A user and a password in a mistyped URI, such as s3:/me:secret@host or http//me:secret@host
 CREDENTIALS = re.compile(r"(?<=\w(?::|/)/)[^/@\s]+@")
 # In an object store, a key may contain any of these characters. But ?name=value is how URLs carry tokens.

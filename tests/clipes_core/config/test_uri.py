@@ -69,6 +69,21 @@ def test_a_password_with_blanks_is_not_repeated():
     assert without_secrets("use s3://bucket or s3://b/c d@e") == "use s3://bucket or s3://b/c d@e"
 
 
+@pytest.mark.parametrize("start", ["s3://", "s3:/", "s3//"])
+@pytest.mark.parametrize("password", ["my hunter2", "hun/ter2 x", "my hun/ter2", "1 hunter2"])
+def test_a_password_with_blanks_is_not_repeated_however_the_uri_is_mistyped(start, password):
+    told = without_secrets(f"no bucket {start}me:{password}@host/a")
+    assert "hun" not in told
+    assert "ter2" not in told
+
+
+@pytest.mark.parametrize(
+    "text", ["http://host: photo image@2x.jpg is broken", "http://host:4200/api does not answer: ask me@example.org"]
+)
+def test_a_sentence_with_an_address_and_an_at_sign_stays_unchanged(text):
+    assert without_secrets(text) == text
+
+
 @pytest.mark.parametrize("uri", SECRETS[:-1])
 def test_uris_with_other_parts_are_refused_and_not_repeated(uri):
     told = refusal(uri)
