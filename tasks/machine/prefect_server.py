@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PREFECT = ("prefect", "httpx", "httpcore")  # top-level packages; the last two are Prefect's HTTP client
 OWN = ("clipes", "clipes_core")
-PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")  # in lower or upper case
+PROXIED_PROTOCOLS = ("http", "https", "all")
 CHECK_SECONDS = 10.0
 UNAUTHORISED = (401, 403)
 LOG_IN = "set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING"
@@ -151,23 +151,28 @@ def check_proxies() -> None:
     Raises:
         ConfigError: it cannot use one of them.
     """
+    proxies = urllib.request.getproxies_environment()  # the lower-case form of a variable takes precedence
+    if "*" in (host.strip() for host in proxies.get("no", "").split(",")):
+        return
+    for protocol in PROXIED_PROTOCOLS:
+        if proxy := proxies.get(protocol):
+            names = [name for name in os.environ if name.lower() == f"{protocol}_proxy" and os.environ[name] == proxy]
+            _check_proxy(max(names), proxy)
+
+
+def _check_proxy(name: str, proxy: str) -> None:
     import httpx
 
-    if urllib.request.getproxies_environment().get("no", "").strip() == "*":
-        return
-    for name, proxy in sorted(os.environ.items()):
-        if not proxy or name.lower() not in PROXY_VARIABLES:
-            continue
-        try:
-            httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", verify=False).close()
-        except ImportError as exc:
-            raise ConfigError(
-                f"{name}: Prefect cannot use a SOCKS proxy without the package socksio: run pip install socksio, unset "
-                f"{name}, or set no_proxy=* to use no proxy"
-            ) from exc
-        except Exception as exc:
-            reason = type(exc).__name__ if "@" in proxy else _reason(exc)  # the message may quote a password
-            raise ConfigError(f"{name}: Prefect cannot use this proxy ({reason}): correct {name} or unset it") from exc
+    try:
+        httpx.HTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", verify=False).close()
+    except ImportError as exc:
+        raise ConfigError(
+            f"{name}: Prefect cannot use a SOCKS proxy without the package socksio: run pip install socksio, unset "
+            f"{name}, or set no_proxy=* to use no proxy"
+        ) from exc
+    except Exception as exc:
+        reason = type(exc).__name__ if "@" in proxy else _reason(exc)  # the message may quote a password
+        raise ConfigError(f"{name}: Prefect cannot use this proxy ({reason}): correct {name} or unset it") from exc
 
 
 def load_prefect() -> None:

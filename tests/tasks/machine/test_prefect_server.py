@@ -115,6 +115,18 @@ def test_other_proxies_are_accepted(proxies, proxy):
     check_proxies()
 
 
+@pytest.mark.parametrize(
+    "others", [{"no_proxy": "localhost,*"}, {"all_proxy": "http://127.0.0.1:9"}, {"all_proxy": ""}]
+)
+def test_a_proxy_that_prefect_does_not_use_is_accepted(proxies, others):
+    proxies.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    for name, value in others.items():
+        proxies.setenv(name, value)
+    check_proxies()
+    with httpx.Client():
+        pass
+
+
 @pytest.mark.parametrize("given", [None, "example.org", "example.org, 127.0.0.1", "*"])
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
 def test_this_host_is_reached_without_a_proxy(proxies, given, name):
