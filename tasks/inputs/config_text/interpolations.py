@@ -63,8 +63,9 @@ def _first_errors(config: Any, texts: Mapping[str, str]) -> Iterator[OmegaConfBa
         except OmegaConfBaseException as exc:
             errors[key] = exc
     for key, error in errors.items():
-        places = tuple(f"{place}." for place in _references(key, texts[key]))
-        if not any(f"{other}.".startswith(places) for other in errors):
+        places = [f"{place}." for place in _references(key, texts[key])]
+        others = [f"{other}." for other in errors]
+        if not any(other.startswith(place) or place.startswith(other) for place in places for other in others):
             yield error
 
 

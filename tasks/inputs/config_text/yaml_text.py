@@ -8,8 +8,10 @@ import yaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 100
 MAX_NODES = 100_000  # a vocabulary of 254 classes has about 5 000
-MAX_DIGITS = 300  # no floating-point number is as large as an integer of 309 digits
+LARGEST = 10**300  # no floating-point number is as large as 10**309
+MAY_BE_LARGER = 240  # characters that a number larger than LARGEST has at least, for example in hexadecimal notation
 NUMBER = re.compile(r"[-+]?[0-9.][-+0-9a-fA-FxXo_:.]*")  # in any notation of YAML, such as 1e3, 0xff and 1:30:00
+NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 @dataclass
@@ -47,13 +49,13 @@ class _OpenNode:
 
 
 def check_yaml(text: str) -> None:
-    """Check that a YAML text is neither too large nor too deep, nor any number in it, and that no key occurs twice.
+    """Check that a YAML text is neither too large nor too deep, that no key occurs twice, and no number is too large.
 
     Raises:
         YAMLError: the text is not YAML.
         ValueError: a mapping has a key twice, lists and mappings are nested more than `MAX_DEPTH` times, the text has
             more than `MAX_NODES` values if all aliases are written out, an alias stands for a value that contains it,
-            or a number has more than `MAX_DIGITS` digits.
+            or a number is larger than `LARGEST`.
     """
     path, sizes = [_OpenNode()], dict[str, int]()
     for event in yaml.parse(text, Loader=LOADER):
@@ -75,10 +77,17 @@ def check_yaml(text: str) -> None:
 
 
 def _check_number(event: yaml.ScalarEvent) -> None:
-    """Check that a value is no number with too many digits. Python can neither print nor convert such a number."""
-    is_text = event.implicit[1]  # a value in quotes
-    if len(event.value) > MAX_DIGITS and not is_text and NUMBER.fullmatch(event.value):
-        raise ValueError(f"the number {event.value[:10]}... has more than {MAX_DIGITS} digits ({_line(event)})")
+    """Check that a value is not a number too large for floating-point arithmetic."""
+    may_be_number = event.implicit[0] or event.tag in NUMBER_TAGS  # implicit[0]: without quotes and without a tag
+    if not may_be_number or len(event.value) < MAY_BE_LARGER or not NUMBER.fullmatch(event.value):
+        return
+    try:
+        value = yaml.load(event.value, Loader=LOADER)
+        too_large = not isinstance(value, str) and abs(value) > LARGEST
+    except ValueError:  # Python converts at most 4300 decimal digits
+        too_large = True
+    if too_large:
+        raise ValueError(f"the number {event.value[:10]}... has more than 300 digits ({_line(event)})")
 
 
 def _size_of_alias(event: yaml.AliasEvent, path: list[_OpenNode], sizes: dict[str, int]) -> int:

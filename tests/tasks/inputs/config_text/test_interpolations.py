@@ -109,6 +109,7 @@ def test_an_interpolation_that_cannot_be_resolved_is_named_in_one_line(load, tmp
         ({"a": "${b}", "b": "${c}", "c": "x", "d": "${e}", "e": "${nope}"}, ["e"]),
         ({"a": "${b} ${nope}", "b": "x"}, ["a"]),
         ({"a": "${b}", "b": "${a}"}, ["a"]),
+        ({"a": "${b.c}", "b": "${nope}"}, ["b"]),
     ],
 )
 def test_the_key_with_the_error_is_named_not_one_that_refers_to_it(values, named):
