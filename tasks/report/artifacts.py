@@ -43,8 +43,12 @@ class RunArtifacts:
         Returns:
             The result of the function; empty if the stage has no artifact that can be read.
         """
-        uris = (uri for (made, _), uri in self._uris.items() if made == stage)
-        return next((facts for uri in uris for facts in self._readable(uri, partial(_read_once, read, uri))), {})
+        for uri in (uri for (made, _), uri in self._uris.items() if made == stage):
+            try:
+                return read(uri)
+            except (ArtifactError, TransientError) as exc:
+                self.unreadable[uri] = str(exc)
+        return {}
 
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table in the run's folder. If the table does not exist, yield no rows."""
@@ -56,7 +60,3 @@ class RunArtifacts:
             yield from read()
         except (ArtifactError, TransientError) as exc:
             self.unreadable[uri] = str(exc)
-
-
-def _read_once(read: Callable[[str], dict[str, Any]], uri: str) -> Iterator[dict[str, Any]]:
-    yield read(uri)

@@ -19,8 +19,12 @@ from clipes_core.evaluation.scored import SEGMENTER_MASK
 
 OTHER_VALIDATION = (
     "evaluation: the photos of the validations, their labels or their true masks have changed since the segmenter was "
-    "trained, so clipes does not show the mIoU of these validations. To measure it on the current photos, train again "
-    "with --fresh"
+    "trained, so clipes does not show the mIoU of these validations. The scores of the segmenter belong to the current "
+    "photos. To validate on them too, run again with --fresh, which computes all stages again"
+)
+NO_VALIDATION = (
+    "evaluation: the segmenter was validated during its training, but this run has no photos for a validation, so "
+    "clipes does not show the mIoU of the validations"
 )
 UNKNOWN_VALIDATION = (
     "evaluation: an earlier version of clipes trained the segmenter, and did not record on which photos it measured "
@@ -78,7 +82,8 @@ def _training_json(facts: dict[str, Any], run: PreparedRun) -> tuple[dict[str, A
         return facts, []
     if known is None:
         return facts, [UNKNOWN_VALIDATION]
-    return {**facts, "best_miou": None, "best_iteration": None}, [OTHER_VALIDATION]
+    reason = OTHER_VALIDATION if run.inputs.validation else NO_VALIDATION
+    return {**facts, "best_miou": None, "best_iteration": None}, [reason]
 
 
 def _scores_json(pooled: PooledScores, names: list[str]) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class ValidationHook(Hook):
         model.train()
         check = check_truths(truths)
         if check.suspicious:
-            self._warn_once("", f"validation during the training: {check.summary}; check the ids in the true masks")
+            self._warn_once(
+                "all photos", f"validation during the training: {check.summary}; check the ids in the true masks"
+            )
         return math.nan if check.meaningless else scores_from_confusion(pooled).miou
 
     def _confusion(self, model: torch.nn.Module, photo: Photo, loaded: LoadedPhoto | PhotoError) -> np.ndarray:
@@ -94,8 +96,8 @@ class ValidationHook(Hook):
         ids = photo_mask(model, np.asarray(loaded.image), EvaluationConfig())
         return confusion(truth, resized_ids(ids, loaded.size_hw), self._num_classes)
 
-    def _warn_once(self, image_id: str, warning: str) -> None:
-        """Log a warning about a photo, or about all photos if `image_id` is empty, unless this has been done before."""
-        if image_id not in self._reported:
-            self._reported.add(image_id)
+    def _warn_once(self, subject: str, warning: str) -> None:
+        """Log a warning, unless there has been one about the same subject: the id of a photo, or `all photos`."""
+        if subject not in self._reported:
+            self._reported.add(subject)
             logger.warning("%s", warning)

@@ -11,7 +11,7 @@ from support.report_runs import report_of, store_and_name, write_run_files
 from support.small_runs import make_run
 
 from clipes.flows.terminal_tables import print_metrics
-from clipes.tasks.runs.metrics_json import OTHER_VALIDATION
+from clipes.tasks.runs.metrics_json import NO_VALIDATION, OTHER_VALIDATION
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes.tasks.storage.run_status import read_run
 
@@ -77,15 +77,23 @@ def test_the_miou_of_a_cached_training_is_shown_if_its_photos_are_unchanged(smal
     assert MIOU_PLOT in titles(segmenter.one("div", having="curve"))
 
 
-@pytest.mark.parametrize("change", [change_true_mask, change_labels, add_photo, remove_evaluation])
-def test_the_miou_of_a_cached_training_is_not_shown_if_its_photos_have_changed(small, pool, change):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (change_true_mask, OTHER_VALIDATION),
+        (change_labels, OTHER_VALIDATION),
+        (add_photo, OTHER_VALIDATION),
+        (remove_evaluation, NO_VALIDATION),
+    ],
+)
+def test_the_miou_of_a_cached_training_is_not_shown_if_its_photos_have_changed(small, pool, change, reason):
     made = make_run(small.prepared(**change(small)), pool)
     training, warnings, page, output = shown(made)
     assert made.of("segmenter")[0].cached
     assert (training["best_miou"], training["best_iteration"]) == (None, None)
-    assert warnings == [OTHER_VALIDATION]
-    assert OTHER_VALIDATION in notes(page)
-    assert OTHER_VALIDATION in output
+    assert warnings == [reason]
+    assert reason in notes(page)
+    assert reason in output
     assert "best mIoU during training" not in output
     segmenter = section(page, "segmenter")
     assert "Best mIoU" not in segmenter.text
