@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker, util
+from os import _exit as exit_at_once  # the function itself, because a guard may replace os._exit for a while
 
 INTERRUPTED = 130  # exit code of an interrupted command
 REPEAT_SECONDS = 0.05  # longer than Python takes to leave `sys.unraisablehook`
@@ -75,7 +76,7 @@ def _end_at_once() -> None:
     try:
         os.write(STDERR, b"clipes: ended at once; finished work is kept\n")
     finally:  # even if the write fails because nobody reads standard error any more
-        os._exit(INTERRUPTED)
+        exit_at_once(INTERRUPTED)
 
 
 def end_without_exit_handlers(code: int) -> None:
@@ -88,7 +89,7 @@ def end_without_exit_handlers(code: int) -> None:
     with suppress(OSError, ValueError):  # even if nobody reads the output any more
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    exit_at_once(code)
 
 
 @contextmanager

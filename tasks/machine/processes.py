@@ -6,7 +6,8 @@ import psutil
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork: CUDA and threads do not work in a forked process
 SAME_START_SECONDS = 0.05  # permitted difference; Linux counts start times in steps of 0.01 s
-YEAR = 365 * 24 * 3600.0
+LONGEST_UPTIME = 30 * 365 * 24 * 3600.0  # [s]
+SAME_START_SINCE_1970 = 30.0  # permitted difference of times since 1970, which change if the clock is set
 
 
 def started_at(pid: int) -> float:
@@ -27,8 +28,8 @@ def is_alive(pid: int, started: float) -> bool:
     """
     try:
         process = psutil.Process(pid)
-        if started > 30 * YEAR:  # earlier versions of clipes recorded a time since 1970, which changes with the clock
-            same = abs(process.create_time() - started) < 30
+        if started > LONGEST_UPTIME:  # earlier versions of clipes recorded a time since 1970
+            same = abs(process.create_time() - started) < SAME_START_SINCE_1970
         else:
             same = abs(_started_at(process) - started) < SAME_START_SECONDS
         return same and process.status() != psutil.STATUS_ZOMBIE

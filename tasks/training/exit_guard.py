@@ -11,7 +11,7 @@ _LOCK = threading.RLock()  # one thread at a time replaces os._exit
 
 @contextmanager
 def refuse_exit() -> Iterator[None]:
-    """Let `os._exit` raise SystemExit during the block, because it would end the command without a message.
+    """Make `os._exit` raise SystemExit during the block. Otherwise a config could end the command without a message.
 
     Other threads and forked processes can still end themselves with `os._exit`.
     """
