@@ -17,7 +17,7 @@ from clipes.tasks.runs.preparation import list_photos, prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
 from clipes.tasks.runs.ranking_record import ScoredSample, write_ranking, write_scores
-from clipes.tasks.runs.record.recorder import RunRecord, RunSummary, record_choice, record_run
+from clipes.tasks.runs.record.recorder import RunRecord, RunSummary, record_run
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
@@ -99,7 +99,7 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
         counted(ranking),
     )
     run = run.with_inputs(run.inputs.with_template(best.template))
-    record_choice(run)
+    record.choose(run)
     return run
 
 
@@ -110,6 +110,7 @@ def rank(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> TemplateR
     scheduler.submit(run, EMBEDDINGS.name)
     scheduler.submit(run, PROMPTS.name)
     scheduler.wait()
+    record.confirm()
     ranking, record.findings[PROMPTS.name] = write_ranking(run, record.ledger, record.identity)
     photos_encoded = record.findings[PROMPTS.name]["photos_encoded"]
     show_ranking(run.config.name, ranking, photos_encoded, run.config.clip.pooling)
@@ -121,8 +122,9 @@ def score_sample(
 ) -> ScoredSample:
     """Score the CAMs of evenly spaced templates of a ranking, and write a comparison of their mIoU and sharpness."""
     run = run.with_inputs(run.inputs.with_sampled(sampled_templates(ranking, templates)))
-    record_choice(run)
+    record.choose(run)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()
+    record.confirm()
     sample, record.findings[PROMPT_SCORES.name] = write_scores(run, record.ledger, ranking, record.identity)
     return sample

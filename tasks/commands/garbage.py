@@ -1,11 +1,11 @@
 """Find and delete artifacts that no run uses any more, and half-written files that killed processes left behind."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from clipes.tasks.stages.texts import TEXTS
-from clipes.tasks.storage.claims import claim_holder, claimed
+from clipes.tasks.storage.claims import claimed
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import is_disk_full
 from clipes.tasks.storage.layout import (
@@ -20,7 +20,7 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
 from clipes.tasks.storage.parquet import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs
-from clipes.tasks.storage.run_status import check_name, may_be_running, why_foreign
+from clipes.tasks.storage.run_status import check_name, check_not_starting, may_be_running, why_foreign
 from clipes.tasks.storage.user_files import canonical, is_below
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, StorageError, UsageError
 
@@ -140,15 +140,10 @@ def _check_within(store_uri: str) -> None:
 def _check_none_starts(store_uri: str) -> None:
     """Raise RunBusyError if a run has claimed its name but has not yet recorded what it uses."""
     for name in list_names(claims_uri(store_uri, "run")) or ():
-        held = claim_holder(claims_uri(store_uri, "run", name))
-        if not held:
-            continue
-        files = RunFiles(store_uri, name)
-        with _refuse_to_delete(files):
+        files, run = RunFiles(store_uri, name), None
+        with suppress(BrokenArtifactError):  # the run that starts replaces its run.json
             run = files.read_run()
-        if run is None or run.get("claim") != held[1]:
-            process = f"process {held[0].pid} on {held[0].host}"
-            raise RunBusyError(f"run {name} is starting ({process}): try again in a minute")
+        check_not_starting(files, run)
 
 
 def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:

@@ -45,17 +45,18 @@ def report_run(run: PreparedRun) -> Iterator[RunRecord]:
     Raises:
         RunBusyError: a run of this name is already running. In this case, no report is written.
     """
+    record: RunRecord | None = None
     try:
         with record_run(run) as record:
             yield record
     except RunBusyError:
         raise
     except BaseException:
-        uri = _report_or_warn(run)
+        uri = _report_or_warn(run, record) if record is not None else None
         if uri is not None:
             logger.info("report: %s", uri)
         raise
-    record.report = _report_or_warn(run)
+    record.report = _report_or_warn(run, record)
 
 
 def _gather(files: RunFiles) -> RunFacts:
@@ -78,7 +79,7 @@ def _write(files: RunFiles, content: str) -> str:
     return files.uri(REPORT_FILE)
 
 
-def _report_or_warn(run: PreparedRun) -> str | None:
+def _report_or_warn(run: PreparedRun, record: RunRecord) -> str | None:
     """Write the report and show the run in the Prefect UI; log a warning if either fails.
 
     A failure is not raised, because the user can write the report later with `clipes report`.
@@ -88,6 +89,7 @@ def _report_or_warn(run: PreparedRun) -> str | None:
     """
     files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
+        record.confirm()
         facts = _gather(files)
         uri = _write(files, page(facts))
         show_run(facts, uri)

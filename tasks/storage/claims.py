@@ -176,7 +176,10 @@ def _renew(claim: Claim, stop: threading.Event) -> None:
     while not stop.wait(RENEW_SECONDS):
         try:
             claim.renew()
-        except (RunBusyError, StorageError, TransientError) as exc:
+        except RunBusyError as exc:
+            logger.warning("%s: stop this process, because it writes no more results under this name", exc)
+            return
+        except (StorageError, TransientError) as exc:
             logger.warning("could not renew a claim, will retry: %s", exc)
 
 
@@ -198,8 +201,8 @@ def _holder(folder: str, number: int) -> Holder | None:
 def _store_time(folder: str) -> float:
     """Return the time of the clock that gives claims their modification times [s since 1970].
 
-    The clock of this host may differ from it. It is used only if the store refuses a small file, as it may refuse
-    `clipes gc` without --yes.
+    The clock of this host, which may differ, is used only if the store refuses a small file or reports no times.
+    `clipes gc` without --yes, for example, may lack the permission to write.
     """
     trial = posixpath.join(folder, temporary_name("clock"))
     try:

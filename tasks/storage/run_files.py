@@ -215,8 +215,8 @@ def read_seals(files: RunFiles) -> dict[str, str]:
 def archive(files: RunFiles, started: str, names: Sequence[str]) -> str:
     """Move the files of an earlier run of the same name to the history. Files that do not exist are skipped.
 
-    run.json is only copied, until the caller replaces it: a killed process thus never leaves a folder without
-    run.json. The next run then archives the remaining files in the same folder.
+    run.json is copied and stays in place until the caller replaces it, so that a killed process never leaves a folder
+    without run.json. The next run then archives the remaining files in the same folder.
 
     Args:
         files: files of the run.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.machine.processes import is_alive
-from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
+from clipes.tasks.storage.claims import claim_holder
+from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE, claims_uri
 from clipes.tasks.storage.parquet import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME
-from clipes_core.errors import BrokenArtifactError, UsageError
+from clipes_core.errors import BrokenArtifactError, RunBusyError, UsageError
 
 OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
@@ -56,6 +57,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
 
     Raises:
         UsageError: the store has no run of this name.
+        RunBusyError: a file is missing, because another run of this name is starting.
         BrokenArtifactError: a file is broken.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -68,9 +70,10 @@ def read_run(store_uri: str, name: str) -> RunStatus:
     try:
         return _read_files(files, run)
     except BrokenArtifactError:
-        if files.read_run() == run:
-            raise
-        return read_run(store_uri, name)  # a run has started or ended while the files were read
+        if files.read_run() != run:
+            return read_run(store_uri, name)  # a run has started or ended while the files were read
+        check_not_starting(files, run)
+        raise
 
 
 def _read_files(files: RunFiles, run: dict[str, Any]) -> RunStatus:
@@ -82,6 +85,19 @@ def _read_files(files: RunFiles, run: dict[str, Any]) -> RunStatus:
         0 if files.find(REJECTS_FILE) is None else files.read_table(REJECTS_FILE).num_rows,
         interrupted=run["state"] == "running" and not is_running(files, run),
     )
+
+
+def check_not_starting(files: RunFiles, run: Mapping[str, Any] | None) -> None:
+    """Raise RunBusyError if another run has claimed the name, but has not yet replaced run.json.
+
+    Args:
+        files: files of the run.
+        run: content of run.json; None if it is missing or damaged.
+    """
+    held = claim_holder(claims_uri(files.store_uri, "run", files.name))
+    if held is not None and held[1] != (run or {}).get("claim"):
+        process = f"process {held[0].pid} on {held[0].host}"
+        raise RunBusyError(f"run {files.name} is starting ({process}): try again in a minute")
 
 
 def check_belongings(files: RunFiles, run: Mapping[str, Any]) -> None:
@@ -148,7 +164,8 @@ def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
     """Return whether a run is running.
 
     A run that has not ended is running if there is a sign of life. For a run on this host, this means that the process
-    is alive. For a run on another host, it means that the status file was written within the last SILENT_SECONDS.
+    is alive. For a run on another host, it means that the run still holds the claim of its name. Runs of earlier
+    versions have no claim: for them, it means that the status file was written within the last SILENT_SECONDS.
 
     Args:
         files: files of the run.
@@ -158,5 +175,8 @@ def is_running(files: RunFiles, run: Mapping[str, Any]) -> bool:
         return False
     if run["host"] == socket.gethostname():
         return True
+    if "claim" in run:
+        held = claim_holder(claims_uri(files.store_uri, "run", files.name))
+        return held is not None and held[1] == run["claim"]
     status = files.find(STATUS_FILE)
     return status is not None and time.time() - (status.modified or 0) < SILENT_SECONDS

@@ -113,7 +113,7 @@ class RunRecord:
         run.json is written last, and states the seals of the other files. A run whose run.json states an end therefore
         has all of its other files, and clipes notices an older version of one of them.
         """
-        self._claim.confirm()
+        self.confirm()
         self.write_status()
         self._files.write_table(REJECTS_FILE, rejects_table(self.ledger.rejects()), self.identity)
         try:
@@ -127,7 +127,31 @@ class RunRecord:
         self._write_outcome(state, error, seals)
         return metrics
 
+    def confirm(self) -> None:
+        """Check that no other process has claimed the name of the run since; call this before a write to its folder.
+
+        Raises:
+            RunBusyError: another process has claimed it.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
+        """
+        self._claim.confirm()
+
+    def choose(self, run: PreparedRun) -> None:
+        """Write the run's template and the keys of its stages to run.json; the config in run.json stays unchanged.
+
+        Args:
+            run: the run after its choice.
+
+        Raises:
+            RunBusyError, StorageError and TransientError, as for `confirm`.
+        """
+        self.confirm()
+        self._files.write_json(RUN_JSON, {**_read_or(run_json(run), self._files), **chosen_values(run)})
+        wait_for_gc(run.store.uri)  # it may not have known the new stage keys yet
+
     def _write_outcome(self, state: State, error: str | None, seals: Mapping[str, str] | None = None) -> None:
+        self.confirm()
         begun = _read_or(self._begun, self._files)
         previous = begun.pop("previous", None)
         kept = {"previous": previous} if state != "completed" else {}
@@ -142,13 +166,6 @@ class RunRecord:
     def _manifest_record(self) -> ShardRecord:
         run = self._run
         return ShardRecord(MANIFEST, 0, self._files.uri(MANIFEST_FILE), run.photos, cached=False, rejects=run.rejects)
-
-
-def record_choice(run: PreparedRun) -> None:
-    """Write the run's template and the keys of its stages to run.json; the config in run.json stays unchanged."""
-    files = RunFiles(run.store.uri, run.config.name)
-    files.write_json(RUN_JSON, {**_read_or(run_json(run), files), **chosen_values(run)})
-    wait_for_gc(run.store.uri)  # it may not have known the new stage keys yet
 
 
 def _read_or(begun: dict[str, Any], files: RunFiles) -> dict[str, Any]:
@@ -199,7 +216,9 @@ def _write_status_regularly(record: RunRecord) -> Iterator[None]:
             began = time.monotonic()
             try:
                 record.write_status()
-            except (ArtifactError, RunBusyError, StorageError, TransientError) as exc:
+            except RunBusyError:
+                return  # the thread that renews the claim has logged it
+            except (ArtifactError, StorageError, TransientError) as exc:
                 logger.warning("could not write status.parquet; will retry: %s", exc)
             pause = max(STATUS_SECONDS, PAUSE_PER_WRITE * (time.monotonic() - began))
 

@@ -134,8 +134,10 @@ def _report_damage(files: RunFiles) -> None:
 
 
 def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
-    own = last["host"] == socket.gethostname() and last["pid"] == os.getpid()
-    if is_running(files, last) and not own:
+    here = last["host"] == socket.gethostname()
+    own = here and last["pid"] == os.getpid()
+    has_lost_claim = "claim" in last and not here  # to this process, which has checked that the old claim has ended
+    if not own and not has_lost_claim and is_running(files, last):
         raise RunBusyError(f"run {files.name} is already running (process {last['pid']} on {last['host']}): {ADVICE}")
 
 

@@ -12,7 +12,8 @@ from support.small_runs import make_run, run_files
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
-from clipes.tasks.storage.layout import REPORT_FILE
+from clipes.tasks.storage.files import write_file
+from clipes.tasks.storage.layout import REPORT_FILE, claims_uri
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StageError, UsageError
 
@@ -118,6 +119,20 @@ def test_a_run_json_of_any_shape_gives_a_report_or_an_error_of_clipes(tiny):
             run_files(run).write_json("run.json", {**good, name: value})
             with suppress(ClipesError):  # any other error fails the test
                 write_report(run.config.store, "tiny")
+
+
+def test_a_run_that_lost_its_name_writes_no_report(tiny, caplog):
+    tiny.add("a")
+    run = prepare_run(tiny.config(), "manifest")
+
+    def fail():
+        write_file(f"{claims_uri(run.store.uri, 'run', 'tiny')}/000000002.json", b"{}")
+        raise StageError("the real one")
+
+    with pytest.raises(StageError, match="the real one"), report_run(run):
+        fail()
+    assert not Path(run_files(run).uri("report.html")).exists()
+    assert "could not write report.html: RunBusyError: another process has taken over" in caplog.text
 
 
 def test_a_run_has_a_report_however_it_ends(tiny, caplog):

@@ -1,6 +1,8 @@
+import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from support.small_runs import remove_seals, run_files
 
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.recorder import record_run
-from clipes.tasks.runs.record.start import start_run
-from clipes.tasks.storage.run_files import read_seals, run_identity
+from clipes.tasks.runs.record.start import claimed_run_name, start_run
+from clipes.tasks.storage.layout import claims_uri
+from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
 from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
@@ -84,9 +87,50 @@ def test_another_process_with_the_same_pid_is_not_mistaken_for_the_run(prepared,
     assert start_run(run, 1) == ()
 
 
-def test_a_run_on_another_host_is_running_while_it_writes_its_status(prepared, process):
+def test_a_run_on_another_host_is_running_while_it_holds_its_claim(prepared, process, monkeypatch):
     run = prepared()
     with record_run(run):
+        change_run_json(run, **identity(process), host="elsewhere")
+        make_foreign(claims_uri(run.store.uri, "run", "tiny"))
+        assert not read_run(run.config.store, "tiny").interrupted
+        monkeypatch.setattr("clipes.tasks.storage.claims.SILENT_SECONDS", -5.0)
+        assert read_run(run.config.store, "tiny").interrupted
+
+
+def make_foreign(folder):
+    """Let the only claim of a name appear as the claim of a process on another machine."""
+    (claim,) = Path(folder).iterdir()
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), "machine": "another", "token": "another"}))
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_dead_run_of_another_host_can_be_started_again_if_the_clock_of_this_host_is_wrong(
+    prepared, process, monkeypatch, ahead
+):
+    run, here = prepared(), time.time
+    start_run(run, 1)
+    change_run_json(run, **identity(process), host="elsewhere")
+    RunFiles(run.store.uri, "tiny").write_table("status.parquet", TABLE_SCHEMAS["status.parquet"].empty_table())
+    monkeypatch.setattr("time.time", lambda: here() + ahead)
+    with record_run(run):
+        pass
+    assert read_run(run.config.store, "tiny").state == "completed"
+
+
+def test_a_run_that_starts_is_no_broken_run(prepared):
+    run = prepared()
+    with record_run(run):
+        pass
+    (folder_of(run) / "status.parquet").unlink()
+    with claimed_run_name(run), pytest.raises(RunBusyError, match=r"^run tiny is starting \(process \d+ on .*\): try"):
+        read_run(run.config.store, "tiny")
+
+
+def test_a_run_without_a_claim_is_running_on_another_host_while_it_writes_its_status(prepared, process):
+    run = prepared()
+    with record_run(run):
+        begun = run_files(run).read_run()
+        run_files(run).write_json("run.json", {name: value for name, value in begun.items() if name != "claim"})
         change_run_json(run, **identity(process), host="elsewhere")
         assert not read_run(run.config.store, "tiny").interrupted
         with pytest.raises(RunBusyError, match=r"already running .* on elsewhere"):

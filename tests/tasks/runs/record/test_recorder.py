@@ -2,9 +2,10 @@ import os
 import shutil
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.garbage import DAY, LEFTOVERS, find_garbage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.record import recorder
-from clipes.tasks.runs.record.recorder import record_choice, record_run
+from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import write_file
@@ -185,7 +186,7 @@ def test_a_chosen_template_is_recorded_without_changing_the_config(prepared):
     with record_run(run) as record:
         begun = run_files(run).read_run()
         chosen = run.with_inputs(run.inputs.with_template("a {}."))
-        record_choice(chosen)
+        record.choose(chosen)
         record.findings["prompts"] = {"template": "a {}."}
     ended = run_files(run).read_run()
 
@@ -225,6 +226,33 @@ def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_e
         fail()
     assert "another process has taken over" in caplog.text
     assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == ended
+
+
+@pytest.mark.parametrize("write", ["status", "choice", "ranking", "outcome"])
+def test_a_run_that_lost_its_name_writes_nothing_at_all(prepared, write):
+    run = prepared()
+    lose = partial(write_file, f"{claims_uri(run.store.uri, 'run', 'tiny')}/000000002.json", b"{}")
+    calls = {
+        "choice": lambda record: record.choose(run),
+        "ranking": lambda record: record.confirm(),
+        "outcome": lambda record: record.close("completed"),
+        "status": lambda record: (suppress_busy(record.confirm), record.write_status()),
+    }
+
+    def disturb(record):
+        lose()
+        before = {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()}
+        with pytest.raises(RunBusyError, match="another process has taken over"):
+            calls[write](record)
+        assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == before
+
+    with pytest.raises(RunBusyError), record_run(run) as record:
+        disturb(record)
+
+
+def suppress_busy(call):
+    with suppress(RunBusyError):
+        call()
 
 
 def test_a_run_that_lost_its_name_writes_no_status(prepared, monkeypatch):
