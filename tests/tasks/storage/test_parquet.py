@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_fails_the_write(path, limit_file_size):
     for row in rows(ROWS_AT_ONCE - 1):
         writer.write(row)
     limit_file_size()
-    with pytest.raises(StorageError, match=r"^/store/a\.parquet cannot be used \(.*File too large.*\); repair it"):
+    with pytest.raises(StorageError, match=r"^/store/a\.parquet: a file exceeds the limit .*: raise"):
         writer.write(rows(1)[0])
 
 
