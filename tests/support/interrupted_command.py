@@ -5,6 +5,7 @@ two lines it waits for a byte on standard input. Signals within SECONDS of the f
 """
 
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,16 @@ STDIN = 0
 
 def work() -> None:
     print("begun", flush=True)
+    wait_for_byte()
+
+
+def wait_for_byte() -> None:
+    """Wait for a byte on standard input.
+
+    Python runs the handler of a signal that arrives just before a read only after this read. Do not wait in a read.
+    """
+    while not select.select([STDIN], [], [], 0.1)[0]:
+        pass
     os.read(STDIN, 1)
 
 
@@ -26,7 +37,7 @@ def closed() -> Iterator[None]:
         yield
     finally:
         print("closing", flush=True)
-        os.read(STDIN, 1)
+        wait_for_byte()
         print("closed", flush=True)
 
 
