@@ -20,13 +20,22 @@ class CrfBackend(NamedFunction):
     """A backend in the table.
 
     Attributes:
-        exact: if true, the backend gives the same labels as pydensecrf. If `crf.backend` changes from one exact backend
-            to another, clipes therefore reuses the existing masks.
+        exact: if true, the backend gives the same labels as pydensecrf, apart from single pixels whose labels are
+            equally probable up to rounding. If `crf.backend` changes from one exact backend to another, clipes
+            therefore reuses the existing masks.
+        preparation: if the backend needs a preparation, such as a compilation, the function that does it. clipes calls
+            it before workers use the backend. Its arguments are two functions that take a message: `inform` and `warn`.
     """
 
     exact: bool
+    preparation: NamedFunction | None = None
 
 
 CRF_BACKENDS = {
+    "lattice": CrfBackend(
+        "clipes_core.crf_backends.lattice.inference:infer",
+        exact=True,
+        preparation=NamedFunction("clipes_core.crf_backends.lattice.inference:prepare"),
+    ),
     "pydensecrf": CrfBackend("clipes_core.crf_backends.pydensecrf:infer", exact=True),
 }

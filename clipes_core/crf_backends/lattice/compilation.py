@@ -1,10 +1,11 @@
 """The decorators that compile the kernels of this package, the functions that numba turns into machine code.
 
-Numba keeps the machine code of a kernel in a folder, so that the next process need not compile it again. Numba compiles
-a kernel again if the file of the kernel has changed. It does not notice a change in another file. A kernel therefore
-calls only functions of its own file, which `tests/clipes_core/crf_backends/lattice/test_compilation.py` checks.
+Numba stores the machine code in a folder, so that the next process need not compile the kernels again. It compiles a
+kernel again if the kernel's file has changed, but it does not notice changes in other files. A kernel therefore uses
+only kernels and intrinsics of its own file, and gets all other values as arguments.
 """
 
+import tempfile
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,24 +13,34 @@ import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-KERNELS: list[Any] = []
+PROBE = bytes(2**20)  # about as large as all machine code of the package
+
+KERNELS: list[Any] = []  # all kernels
+CACHE_FAULTS: list[str] = []  # why numba cannot store machine code; empty if it can
 
 
 def kernel(function: Kernel) -> Kernel:
-    """Compile a function; its additions may be reordered and merged with multiplications."""
-    return _compiled(function, fastmath=True)
+    """Compile a function. The compiler may reorder its sums, and merge additions with multiplications."""
+    return _compile(function, fastmath=True)
 
 
 def exact_kernel(function: Kernel) -> Kernel:
-    """Compile a function, and round each operation as written."""
-    return _compiled(function, fastmath=False)
+    """Compile a function, and round the result of each operation as written."""
+    return _compile(function, fastmath=False)
 
 
-def _compiled(function: Kernel, fastmath: bool) -> Kernel:
-    compiled = numba.njit(function, fastmath=fastmath, error_model="numpy", nogil=True)
-    try:
-        compiled.enable_caching()
-    except RuntimeError:  # numba found no folder that it may write; `prepare` warns
-        compiled.stays_in_memory = True
+def _compile(function: Kernel, fastmath: bool) -> Kernel:
+    """Compile a function when it is called first, and store its machine code unless the folder is not writable."""
+    options = {"fastmath": fastmath, "error_model": "numpy", "nogil": True}
+    compiled: Any = numba.njit(**options)(function)
+    if not CACHE_FAULTS:
+        try:
+            compiled.enable_caching()
+            if not KERNELS:
+                with tempfile.TemporaryFile(dir=compiled.stats.cache_path) as probe:
+                    probe.write(PROBE)
+        except (OSError, RuntimeError) as exc:  # a RuntimeError says that numba found no folder
+            CACHE_FAULTS.append(str(exc))
+            compiled = numba.njit(**options)(function)
     KERNELS.append(compiled)
     return compiled

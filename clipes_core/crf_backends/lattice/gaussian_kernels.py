@@ -1,89 +1,148 @@
-"""The kernels of the dense CRF: each filters the channels of all pixels."""
+"""The two kernels of the dense CRF. Each filters the channels of all pixels with Gaussian weights.
+
+A filtered channel is n_i sum_j k_ij n_j channel_j, where k is a Gaussian and n_i is 1 / sqrt(sum_j k_ij), the symmetric
+normalisation. The sum over all pixels is computed on a lattice: `splat` distributes the pixels to the vertices around
+them, `blur` spreads the values of the vertices, and `add_slice` interpolates them at the pixels. The weights between a
+pixel and its vertices include n_i and the square root of the kernel's weight in the energy.
+
+Source: Krähenbühl and Koltun 2011, sec. 4; Adams, Baek and Davis 2010.
+"""
+
+from typing import Protocol
 
 import numpy as np
-from clipes_core.crf_backends.lattice.filters import add_slice, blur, channel_type, splat
-from clipes_core.crf_backends.lattice.grid import filter_on_grid, grid_shape
+
+from clipes_core.crf_backends.lattice.chains import find_chains
+from clipes_core.crf_backends.lattice.filters import add_slice, blur, splat
+from clipes_core.crf_backends.lattice.grid import filter_on_grid
 from clipes_core.crf_backends.lattice.layout import image_columns
-from clipes_core.crf_backends.lattice.neighbours import find_neighbours
+from clipes_core.crf_backends.lattice.scratch import scratch
 from clipes_core.crf_backends.lattice.simplices import (
-    axis_moves, colour_simplices, key_strides, position_simplices, scale_factors)
+    axis_moves,
+    colour_simplices,
+    key_strides,
+    position_simplices,
+    scale_factors,
+)
 from clipes_core.crf_backends.lattice.vertices import number_vertices
 
-TINY = 1e-20
+TINY = 1e-20  # keeps the norm of a pixel finite
+
+
+class GaussianKernel(Protocol):
+    """A kernel of the CRF."""
+
+    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
+        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
 
 
 class GridKernel:
-    def __init__(self, width, height, weight):
-        self._size = width, height
-        ones = np.ones((width, height), np.float32)
-        norm = np.zeros_like(ones)
-        self._weights = ones
-        self._add(ones, norm, 1)
-        self._weights = np.sqrt(weight / (norm + TINY)).astype(np.float32)
+    """The Gaussian kernel of standard deviation 1 px.
 
-    def add_filtered(self, channels, result):
-        lanes = channels.itemsize // 4
-        width, height = self._size
-        flat = (width, height * lanes)
-        self._add(channels.view(np.float32).reshape(flat), result.view(np.float32).reshape(flat), lanes)
+    Args:
+        width: width of the photo [px].
+        height: height of the photo [px].
+        lanes: number of channels of an element.
+        weight: weight of the kernel.
+    """
 
-    def _add(self, channels, result, lanes):
-        if self._weights.shape != channels.shape:
-            self._weights = np.repeat(self._weights, lanes, axis=1)
-        vertices, blurred = np.empty(grid_shape(*self._size, lanes), np.float32), np.zeros(grid_shape(*self._size, lanes), np.float32)
-        filter_on_grid(channels, self._weights, lanes, vertices, blurred, result)
+    def __init__(self, width: int, height: int, lanes: int, weight: float) -> None:
+        self._lanes, self._scale = lanes, scale_factors(2)[0]
+        ones, norm = np.ones((width, height), np.float32), np.zeros((width, height), np.float32)
+        filter_on_grid(ones, ones, 1, self._scale, norm)
+        self._weights = np.repeat(np.sqrt(weight / (norm + TINY), dtype=np.float32), lanes, axis=1)
+
+    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
+        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
+        columns, result_columns = (each.view(np.float32).reshape(self._weights.shape) for each in (channels, result))
+        filter_on_grid(columns, self._weights, self._lanes, self._scale, result_columns)
 
 
 class LatticeKernel:
-    def __init__(self, numbers, weights, following, preceding, weight):
-        self._numbers, self._weights = numbers, weights
-        self._following, self._preceding = following, preceding
-        width, vertices, height = numbers.shape
-        ones = np.ones(width * height, np.float32)
-        norm = np.zeros_like(ones)
-        self.add_filtered(ones, norm)
-        factor = np.sqrt(weight / (norm + TINY)).astype(np.float32)
-        self._weights *= factor.reshape(width, 1, height)
+    """A Gaussian kernel on the permutohedral lattice.
 
-    def add_filtered(self, channels, result):
-        count = self._following.shape[1]
-        values, blurred = np.empty(count, channels.dtype), np.empty(count, channels.dtype)
+    Args:
+        first_keys: (W, H) int64, the key of the vertex X of each pixel's simplex.
+        orders: (W, H) int32, the axes in the order of the moves from X.
+        weights: (W, d + 1, H) float32 weights of the vertices; the kernel changes them, and keeps them.
+        strides: (d,) int64 strides of the keys.
+        weight: weight of the kernel.
+    """
+
+    def __init__(
+        self, first_keys: np.ndarray, orders: np.ndarray, weights: np.ndarray, strides: np.ndarray, weight: float
+    ) -> None:
+        moves = axis_moves(strides)
+        self._numbers, keys, table = number_vertices(first_keys, orders, moves)
+        self._count, self._weights = len(keys), weights
+        self._chains = find_chains(self._numbers, orders, keys, table, moves)
+        width, _, height = weights.shape
+        ones, norm = scratch("ones", width * height, np.float32), scratch("norm", width * height, np.float32)
+        ones[:], norm[:] = 1, 0
+        self.add_filtered(ones, norm)
+        weights *= np.sqrt(weight / (norm + TINY), dtype=np.float32).reshape(width, 1, height)
+
+    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
+        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
+        values = scratch("values", self._count, channels.dtype)
         splat(self._numbers, self._weights, channels, values)
-        for following, preceding in zip(self._following, self._preceding, strict=True):
-            blur(values, following, preceding, blurred)
-            values, blurred = blurred, values
+        blur(values, self._chains.vertices, self._chains.runs)
         add_slice(self._numbers, self._weights, values, result)
 
 
-def position_kernel(width, height, xy_std, weight, grid=True):
-    if grid and xy_std == 1 and width > 1:
-        return GridKernel(width, height, weight)
-    keys, orders, weights = _simplex_arrays(width, height, 2)
+def position_kernel(width: int, height: int, lanes: int, xy_std: float, weight: float) -> GaussianKernel:
+    """Return the kernel that compares the positions of pixels.
+
+    Args:
+        width: width of the photo [px].
+        height: height of the photo [px].
+        lanes: number of channels of an element.
+        xy_std: standard deviation [px].
+        weight: weight of the kernel.
+
+    Raises:
+        PhotoError: TOO_LARGE if the lattice has too many cells.
+    """
+    if xy_std == 1 and width > 1:  # a single column has other vertices than `grid` describes
+        return GridKernel(width, height, lanes, weight)
+    return position_lattice(width, height, xy_std, weight)
+
+
+def position_lattice(width: int, height: int, xy_std: float, weight: float) -> LatticeKernel:
+    """Return the kernel that compares the positions of pixels, on a lattice. The arguments are as before."""
     std = np.float32(xy_std)
     strides = key_strides(((width - 1) / std, (height - 1) / std))
-    position_simplices(std, scale_factors(2), strides, keys, orders, weights)
-    return _lattice(keys, orders, weights, strides, weight)
+    first_keys, orders, weights = _simplex_arrays(width, height, 3)
+    position_simplices(std, scale_factors(2), strides, first_keys, orders, weights)
+    return LatticeKernel(first_keys, orders, weights, strides, weight)
 
 
-def bilateral_kernel(image, xy_std, rgb_std, weight):
+def bilateral_kernel(image: np.ndarray, xy_std: float, rgb_std: float, weight: float) -> LatticeKernel:
+    """Return the kernel that compares positions and colours.
+
+    Args:
+        image: (H, W, 3) uint8.
+        xy_std: standard deviation of the position [px].
+        rgb_std: standard deviation of the colours.
+        weight: weight of the kernel.
+
+    Raises:
+        PhotoError: TOO_LARGE if the lattice has too many cells.
+    """
     height, width, _ = image.shape
-    columns = np.empty((width, 3, height), np.uint8)
+    stds = np.float32(xy_std), np.float32(rgb_std)
+    colours = (int(image[..., channel].max()) / stds[1] for channel in range(3))
+    strides = key_strides(((width - 1) / stds[0], (height - 1) / stds[0], *colours))
+    columns = scratch("image", (width, 3, height), np.uint8)
     image_columns(image, columns)
-    keys, orders, weights = _simplex_arrays(width, height, 5)
-    std, rgb_std = np.float32(xy_std), np.float32(rgb_std)
-    colours = [int(columns[:, c].max()) / rgb_std for c in range(3)]
-    strides = key_strides(((width - 1) / std, (height - 1) / std, *colours))
-    colour_simplices(columns, std, rgb_std, scale_factors(5), strides, keys, orders, weights)
-    return _lattice(keys, orders, weights, strides, weight)
+    first_keys, orders, weights = _simplex_arrays(width, height, 6)
+    colour_simplices(columns, *stds, scale_factors(5), strides, first_keys, orders, weights)
+    return LatticeKernel(first_keys, orders, weights, strides, weight)
 
 
-def _simplex_arrays(width, height, dimensions):
-    return (np.empty((width, height), np.int64), np.empty((width, height), np.int32),
-            np.empty((width, dimensions + 1, height), np.float32))
-
-
-def _lattice(first_keys, orders, weights, strides, weight):
-    moves = axis_moves(strides)
-    numbers, keys, table = number_vertices(first_keys, orders, moves)
-    following, preceding = find_neighbours(numbers, orders, keys, table, moves)
-    return LatticeKernel(numbers, weights, following, preceding, weight)
+def _simplex_arrays(width: int, height: int, vertices: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        scratch("first keys", (width, height), np.int64),
+        scratch("orders", (width, height), np.int32),
+        scratch(f"weights {vertices}", (width, vertices, height), np.float32),
+    )

@@ -12,91 +12,118 @@ In the arrays of this module, a column of vertices has H + 3 rows of `lanes` cha
 vertex are 0. Row i + 1 of an even column holds y = i; row i + 1 of an odd column holds y = i - 1/2.
 """
 
-import math
-
 import numpy as np
 
 from clipes_core.crf_backends.lattice.compilation import kernel
 
-SPACING = math.sqrt(3) / 2
-
-
-def grid_shape(width: int, height: int, lanes: int) -> tuple[int, int]:
-    """Return the shape of the array of vertices: the columns, then rows times lanes."""
-    return int((width - 1) / SPACING) + 2, (height + 3) * lanes
+RING = 4  # columns of vertices that one step of the sweep needs
 
 
 @kernel
-def filter_on_grid(channels, weights, lanes, vertices, blurred, result):
+def filter_on_grid(
+    channels: np.ndarray, weights: np.ndarray, lanes: int, scale: np.float32, result: np.ndarray
+) -> None:
     """Add the filtered channels to the result.
+
+    One sweep over the columns of vertices does everything, so that the few columns at work stay in the cache. At step
+    c, column c receives its last pixels. Column c - 1 is blurred along the first axis, and column c - 2 along the other
+    two. The pixels up to column c - 2 then receive their results.
 
     Args:
         channels: (W, H * lanes) float32.
         weights: (W, H * lanes) float32; multiply the channels before and after the filter.
         lanes: number of channels of each pixel.
-        vertices: float32 array of `grid_shape`, scratch.
-        blurred: float32 array of `grid_shape`, scratch; 0 in row 0 and in the rows without a vertex.
+        scale: factor of the feature x, from `scale_factors`.
         result: (W, H * lanes) float32; the filtered channels are added.
     """
     width, size = channels.shape
-    columns = len(vertices)
-    half = np.float32(0.5)
-    vertices[:] = 0
-    for x in range(width):
-        left, even, odd, near, far = _around(x)
-        for i in range(size):
-            part = weights[x, i] * channels[x, i]
-            vertices[even, lanes + i] += near * part
-            vertices[odd, lanes + i] += far * part
-        for i in range(size):
-            vertices[odd, 2 * lanes + i] += far * weights[x, i] * channels[x, i]
-    nothing = np.zeros(vertices.shape[1], np.float32)
-    _blur_diagonally(vertices, lanes, size, 0, nothing, blurred)
-    _blur_diagonally(blurred, lanes, size, lanes, nothing, vertices)
-    for column in range(columns):
-        _blur_vertically(vertices[column], lanes, _rows(column, lanes, size), blurred[column])
-    for x in range(width):
-        left, even, odd, near, far = _around(x)
-        for i in range(size):
-            across = blurred[odd, lanes + i] + blurred[odd, 2 * lanes + i]
-            result[x, i] += weights[x, i] * (near * blurred[even, lanes + i] + far * across)
+    columns = _left(width - 1, scale) + 2
+    first = np.zeros((RING, size + 3 * lanes), np.float32)
+    second, third = np.zeros_like(first), np.zeros_like(first[0])
+    last = np.zeros_like(first)
+    splat_x = slice_x = 0
+    for c in range(columns + 2):
+        first[(c + 1) % RING] = 0
+        while splat_x < width and _left(splat_x, scale) <= c:
+            even, odd, near, far = _around(splat_x, scale)
+            _splat_column(channels[splat_x], weights[splat_x], near, first[even % RING, lanes:])
+            _splat_column(channels[splat_x], weights[splat_x], far, first[odd % RING, lanes:])
+            _splat_column(channels[splat_x], weights[splat_x], far, first[odd % RING, 2 * lanes :])
+            splat_x += 1
+        if c > 0:
+            _blur_diagonally(first, c - 1, columns, lanes, 0, second[(c - 1) % RING])
+        if c > 1:
+            _blur_diagonally(second, c - 2, columns, lanes, lanes, third)
+            here = last[(c - 2) % RING, lanes : len(third) - lanes]
+            _add_half(third[lanes:], third, third[2 * lanes :], here)
+        while slice_x < width and _left(slice_x, scale) + 1 <= c - 2:
+            even, odd, near, far = _around(slice_x, scale)
+            up, down = last[odd % RING, lanes:], last[odd % RING, 2 * lanes :]
+            _slice_column(last[even % RING, lanes:], up, down, near, far, weights[slice_x], result[slice_x])
+            slice_x += 1
 
 
 @kernel
-def _around(x):
-    """Return the columns around a pixel (left, even, odd), and the weights of a vertex of the even and the odd one."""
-    u = x / SPACING
-    left = np.int64(u)
+def _left(x: int, scale: np.float32) -> np.int64:
+    """Return the column of vertices to the left of a pixel."""
+    return np.int64(_place(x, scale))
+
+
+@kernel
+def _place(x: int, scale: np.float32) -> float:
+    """Return u of a pixel. The lattice rounds x * scale, about sqrt(3) x, to float32, so this function does so too."""
+    return np.float64(np.float32(x) * scale) / 1.5
+
+
+@kernel
+def _around(x: int, scale: np.float32) -> tuple[np.int64, np.int64, np.float32, np.float32]:
+    """Return the even and the odd column next to a pixel, and the weights of a vertex of each."""
+    left = _left(x, scale)
+    from_left = _place(x, scale) - left
     odd_left = left & 1
-    distance = left + 1 - u if odd_left else u - left
-    return left, left + odd_left, left + 1 - odd_left, np.float32(1 - distance), np.float32(distance / 2)
+    distance = 1 - from_left if odd_left else from_left
+    return left + odd_left, left + 1 - odd_left, np.float32(1 - distance), np.float32(distance / 2)
 
 
 @kernel
-def _rows(column, lanes, size):
-    """Return the number of rows of a column that have a vertex, times lanes."""
-    return size + lanes if column == 0 or column & 1 else size
+def _splat_column(channels: np.ndarray, weights: np.ndarray, factor: np.float32, vertices: np.ndarray) -> None:
+    for i in range(len(channels)):
+        vertices[i] += factor * weights[i] * channels[i]
 
 
 @kernel
-def _blur_diagonally(vertices, lanes, size, up, nothing, blurred):
-    """Blur along the axis (1 column, 1/2 px) if `up` is 0, or along (1 column, -1/2 px) if `up` is `lanes`."""
-    columns = len(vertices)
+def _slice_column(
+    here: np.ndarray,
+    up: np.ndarray,
+    down: np.ndarray,
+    near: np.float32,
+    far: np.float32,
+    weights: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    for i in range(len(result)):
+        result[i] += weights[i] * (near * here[i] + far * (up[i] + down[i]))
+
+
+@kernel
+def _blur_diagonally(ring: np.ndarray, c: int, columns: np.int64, lanes: int, up: int, blurred: np.ndarray) -> None:
+    """Blur column c along the axis (1 column, 1/2 px) if `up` is 0, or (1 column, -1/2 px) if `up` is `lanes`."""
+    if c >= columns:
+        blurred[:] = 0
+        return
+    before, here, after = ring[(c - 1) % RING], ring[c % RING], ring[(c + 1) % RING]
+    # y + 1/2 of an even column is one row further in an odd column; y + 1/2 of an odd column is the same row of an even
+    if c & 1:
+        after, before = after[lanes - up :], before[up:]
+    else:
+        after, before = after[2 * lanes - up :], before[lanes + up :]
+    end = len(blurred) - (lanes if c == 0 or c & 1 else 2 * lanes)
+    _add_half(here[lanes:], before, after, blurred[lanes:end])
+    blurred[end:] = 0
+
+
+@kernel
+def _add_half(here: np.ndarray, before: np.ndarray, after: np.ndarray, blurred: np.ndarray) -> None:
     half = np.float32(0.5)
-    for column in range(columns):
-        here, out = vertices[column], blurred[column]
-        before = vertices[column - 1] if column > 0 else nothing
-        after = vertices[column + 1] if column + 1 < columns else nothing
-        # the row of the neighbours: y + 1/2 is one row further from an even column, and the same row from an odd one
-        odd = column & 1
-        after_start = lanes - up if odd else 2 * lanes - up
-        before_start = up if odd else lanes + up
-        for i in range(_rows(column, lanes, size)):
-            out[lanes + i] = here[lanes + i] + half * (after[after_start + i] + before[before_start + i])
-
-
-@kernel
-def _blur_vertically(column, lanes, rows, blurred):
-    half = np.float32(0.5)
-    for i in range(rows):
-        blurred[lanes + i] = column[lanes + i] + half * (column[i] + column[2 * lanes + i])
+    for i in range(len(blurred)):
+        blurred[i] = here[i] + half * (before[i] + after[i])

@@ -1,12 +1,13 @@
-"""Number the vertices of a lattice in the order of their first use."""
+"""Number the vertices of a lattice in the order of their first use. Number 0 means no vertex."""
 
 import numpy as np
 
 from clipes_core.crf_backends.lattice.compilation import kernel
+from clipes_core.crf_backends.lattice.scratch import scratch
 
-FREE = np.uint32(2**32 - 1)  # a slot of the hash table without a vertex
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio
 AXIS = np.uint32(7)  # the bits of an axis in an order
+NO_KEY = np.int64(2**63 - 1)
 
 
 def number_vertices(
@@ -20,73 +21,114 @@ def number_vertices(
         moves: (d + 1,) int64, the change of the key by a move along each axis.
 
     Returns:
-        (W, d + 1, H) uint32 numbers of the vertices of each pixel; (M,) int64 keys of the vertices; the hash table, in
-        which `neighbours` looks for further keys.
+        (W, d + 1, H) uint32 numbers of the vertices of each pixel, from 1 on; (1 + M,) int64 keys of the vertices; the
+        hash table, which holds the numbers of the vertices.
     """
     width, height = first_keys.shape
     in_column = len(moves) * height
-    numbers = np.empty((width, len(moves), height), np.uint32)
-    keys = np.empty(numbers.size, np.int64)  # the system provides the memory of the part that is written
-    table = _empty_table(2 * max(width * height, 2 * in_column))
-    column = np.empty(height, np.int64)
-    x = used = 0
-    while True:
-        x, used = _number_columns(first_keys, orders, moves, x, used, column, numbers, keys, table)
-        if x == width:
-            return numbers, keys[:used], table
-        table = _empty_table(2 * len(table))
+    numbers = scratch(f"numbers {len(moves)}", (width, len(moves), height), np.uint32)
+    keys = scratch("keys", numbers.size + 1, np.int64)  # the system provides the memory of the part that is written
+    keys[0] = NO_KEY
+    slots = 1 << (2 * max(width * height, 2 * in_column) - 1).bit_length()
+    column, misses = scratch("column", in_column, np.int64), scratch("misses", in_column + 1, np.int64)
+    x, used = 0, 1
+    while x < width:
+        table = scratch("table", slots, np.uint32)
+        table[:] = 0
         _fill(table, keys[:used])
-
-
-def _empty_table(slots: int) -> np.ndarray:
-    return np.full(1 << (slots - 1).bit_length(), FREE, np.uint32)
+        x, used = _number_columns(first_keys, orders, moves, x, used, column, misses, numbers, keys, table)
+        slots *= 2
+    return numbers, keys[:used], table
 
 
 @kernel
-def _number_columns(first_keys, orders, moves, x, used, column, numbers, keys, table):
-    """Number vertices from column x on, until the table is half full; return the next column and the vertex count."""
-    width, height = first_keys.shape
+def _number_columns(
+    first_keys: np.ndarray,
+    orders: np.ndarray,
+    moves: np.ndarray,
+    x: int,
+    used: int,
+    column: np.ndarray,
+    misses: np.ndarray,
+    numbers: np.ndarray,
+    keys: np.ndarray,
+    table: np.ndarray,
+) -> tuple[int, int]:
+    """Number vertices from column x on, until the table is half full; return the next column and the next number."""
     shift, mask = _hash_shift(table), np.uint64(len(table) - 1)
-    while x < width and 2 * (used + len(moves) * height) <= len(table):
-        column[:] = first_keys[x]
-        for k in range(len(moves)):
-            previous_key, number = np.int64(2**63 - 1), FREE
-            for y in range(height):
-                key = column[y]
-                if key != previous_key:
-                    slot = (np.uint64(key) * HASH) >> shift
-                    while True:
-                        number = table[slot]
-                        if number == FREE:
-                            number = np.uint32(used)
-                            table[slot] = number
-                            keys[used] = key
-                            used += 1
-                            break
-                        if keys[number] == key:
-                            break
-                        slot = (slot + np.uint64(1)) & mask
-                    previous_key = key
-                numbers[x, k, y] = number
-                column[y] = key + moves[(np.uint32(orders[x, y]) >> np.uint32(3 * k)) & AXIS]
+    while x < len(first_keys) and 2 * (used + len(column)) <= len(table):
+        _column_keys(first_keys[x], orders[x], moves, column)
+        flat = numbers[x].reshape(-1)
+        missed = _look_up(column, shift, keys, table, flat, misses)
+        for miss in range(missed):
+            i = misses[miss]
+            key = column[i]
+            slot = (np.uint64(key) * HASH) >> shift
+            while True:
+                number = table[slot]
+                if keys[number] == key:
+                    break
+                if number == 0:
+                    number = np.uint32(used)
+                    table[slot] = number
+                    keys[used] = key
+                    used += 1
+                    break
+                slot = (slot + np.uint64(1)) & mask
+            flat[i] = number
         x += 1
     return x, used
 
 
 @kernel
-def _fill(table, keys):
+def _column_keys(first_keys: np.ndarray, orders: np.ndarray, moves: np.ndarray, column: np.ndarray) -> None:
+    """Compute the keys of all vertices of a column of pixels: first those of all vertices X, and so on."""
+    height = len(first_keys)
+    column[:height] = first_keys
+    for k in range(len(moves) - 1):
+        here, after = column[k * height :], column[(k + 1) * height :]
+        shift = np.uint32(3 * k)
+        for y in range(height):
+            after[y] = here[y] + moves[(np.uint32(orders[y]) >> shift) & AXIS]
+
+
+@kernel
+def _look_up(
+    column: np.ndarray,
+    shift: np.uint64,
+    keys: np.ndarray,
+    table: np.ndarray,
+    numbers: np.ndarray,
+    misses: np.ndarray,
+) -> np.int64:
+    """Look at the first slot of each key; list the keys that are elsewhere or nowhere, and return their count.
+
+    The loop has no branch, because a processor could not predict it and would wait for the memory.
+    """
+    missed = np.int64(0)
+    for i in range(len(column)):
+        number = table[(np.uint64(column[i]) * HASH) >> shift]
+        numbers[i] = number
+        misses[missed] = i
+        missed += np.int64(keys[number] != column[i])
+    return missed
+
+
+@kernel
+def _fill(table: np.ndarray, keys: np.ndarray) -> None:
+    """Enter vertices into an empty table."""
     shift, mask = _hash_shift(table), np.uint64(len(table) - 1)
-    for number in range(len(keys)):
+    for number in range(1, len(keys)):
         slot = (np.uint64(keys[number]) * HASH) >> shift
-        while table[slot] != FREE:
+        while table[slot] != 0:
             slot = (slot + np.uint64(1)) & mask
         table[slot] = number
 
 
 @kernel
-def _hash_shift(table):
-    shift = 64
-    slots = len(table)
+def _hash_shift(table: np.ndarray) -> np.uint64:
+    """Return the shift of a 64-bit hash that leaves the bits of a slot."""
+    shift, slots = 64, len(table)
     while slots > 1:
         slots >>= 1
         shift -= 1
