@@ -1,5 +1,6 @@
 """The dense CRF, which fits class scores to a photo's edges. It refines pseudo masks and segmenter predictions."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -45,6 +46,19 @@ def dense_crf(
     posterior: np.ndarray = infer(_unary(probs), crf_image(image_rgb, image), config)
     check_finite(posterior, "the posterior of the CRF", OF_CRF)
     return posterior
+
+
+def prepare_crf(config: DenseCrfConfig, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Do what the backend needs before several processes use it on this host, such as a compilation.
+
+    Args:
+        config: names the backend.
+        inform: called with a message before work that takes long.
+        warn: called with a message if the preparation will not help other processes.
+    """
+    preparation = CRF_BACKENDS[config.backend].preparation
+    if preparation is not None:
+        preparation.load()(inform, warn)
 
 
 def _unary(probs: np.ndarray) -> np.ndarray:

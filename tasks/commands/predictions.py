@@ -25,6 +25,7 @@ from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, canonical, is_below, join
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.uri import refusal
+from clipes_core.dense_crf import prepare_crf
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -94,6 +95,8 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
     )
     output.check(file for photo in photos for file in _file_names(photo, request.overlay))
     segmenter = load_segmenter(weights, device)
+    if config.evaluation.crf.enabled:
+        prepare_crf(config.evaluation.crf, logger.info, logger.warning)
     palette = np.asarray(segmenter.palette, dtype=np.uint8)
     for photo, loaded in load_photos(photos, config.dataset, config.execution.decode_memory_mib):
         try:

@@ -1,5 +1,6 @@
 """Reuse or make the shards of one stage of a run, and find out which stage made a damaged artifact."""
 
+import threading
 from collections.abc import Iterator, Mapping
 
 from clipes.tasks.execution.artifact_repair import ArtifactRepair
@@ -34,6 +35,7 @@ class StageShards:
         self._runner, self._upstream = runner, upstream
         self.repairs = ArtifactRepair(run.store, ledger, self.make)
         self._started = set[int]()
+        self._preparation, self._prepared = threading.Lock(), False
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
             ledger.set_row_counter(stage.name, lambda: runner.rows(stage.name))
 
@@ -55,12 +57,20 @@ class StageShards:
                 plan = self._plan(shard)
                 if plan.cached:
                     return cached_record(self.stage, plan, self.run.store)
+                self._prepare()
                 return self._runner.run(self._job(plan, shard))
             except BrokenArtifactError as broken:
                 if attempt == MAX_REPAIRS:
                     raise
                 self._repair(broken, shard)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _prepare(self) -> None:
+        """Prepare the host for the stage's first job. Task runs of other jobs wait until it is prepared."""
+        with self._preparation:
+            if not self._prepared:
+                self.stage.prepare(self.run.config)
+                self._prepared = True
 
     def _plan(self, shard: int) -> ShardPlan:
         run, stage = self.run, self.stage

@@ -87,6 +87,9 @@ class Stage(ABC):
         """Return the numbers of those shards of `upstream` that one shard of this stage reads."""
         return upstream.kind.shards_read_by(self, inputs, shard)
 
+    def prepare(self, config: RunConfig) -> None:  # noqa: B027 -- most stages need no preparation
+        """Prepare this host for the stage's work. A run calls this once, before a worker makes the first shard."""
+
     def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files
         """Remove all files of earlier attempts to make a shard, so that the next attempt starts from scratch."""
 

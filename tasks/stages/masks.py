@@ -1,5 +1,6 @@
 """The stage `masks`: the pseudo mask and the confidence map of each photo."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,10 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import ErrorKind, PhotoError
+
+logger = logging.getLogger(__name__)
 
 CAMS_COLUMNS = (
     "image_id",
@@ -66,6 +70,14 @@ class Masks(Stage):
             "palette": inputs.vocabulary.palette,
             "photo": inputs.photo_settings,
         }
+
+    @override
+    def prepare(self, config: RunConfig) -> None:
+        """Prepare the CRF."""
+        from clipes_core.dense_crf import prepare_crf
+
+        if config.crf.enabled:
+            prepare_crf(config.crf, logger.info, logger.warning)
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:

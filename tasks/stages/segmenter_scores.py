@@ -1,5 +1,6 @@
 """The stage `segmenter_scores`: predicts the masks of evaluation photos, and compares them with true masks."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,8 @@ from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from clipes.tasks.models.segmenter_file import LoadedSegmenter
@@ -70,6 +73,14 @@ class SegmenterScores(Stage):
     @override
     def enabled(self, config: RunConfig) -> bool:
         return config.train.enabled and bool(config.evaluation.photos)
+
+    @override
+    def prepare(self, config: RunConfig) -> None:
+        """Prepare the CRF."""
+        from clipes_core.dense_crf import prepare_crf
+
+        if config.evaluation.crf.enabled:
+            prepare_crf(config.evaluation.crf, logger.info, logger.warning)
 
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterScoresRow]:

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from clipes_core.config.pseudo_masks import CrfConfig
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.dense_crf import crf_image, dense_crf
 from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
@@ -181,15 +182,16 @@ def test_rejects_scores_of_a_different_size(shape):
         dense_crf(grey_image(2, 3), np.ones(shape), CrfConfig())
 
 
+@pytest.mark.parametrize("backend", CRF_BACKENDS)
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
-def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_data, golden, mode):
+def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_data, golden, mode, backend):
     for image_id in GOLDEN_IDS:
         image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
         expected = np.load(golden / f"{image_id}.npz")
         cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
 
         probs = scores_with_background(cams.astype(np.float32), 1)
-        posterior = dense_crf(image_rgb, probs, CrfConfig(), mode)
+        posterior = dense_crf(image_rgb, probs, CrfConfig(backend=backend), mode)
 
         mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
         confidence = np.rint(255 * posterior.max(axis=0))

@@ -26,6 +26,7 @@ REPORTED_PACKAGES = (
     "torchvision",
     "open_clip_torch",
     "pydensecrf2",
+    "numba",
     "numpy",
     "opencv-python",
     "prefect",

@@ -8,7 +8,8 @@ from clipes_core.config.segmenter import EvaluationCrfConfig
 KERNELS = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
 
 
-def test_key_fields_omit_the_backend_if_it_is_pydensecrf():
+def test_key_fields_omit_the_backend_if_its_labels_equal_those_of_pydensecrf():
+    assert DenseCrfConfig(backend="lattice").key_fields() == DenseCrfConfig(backend="pydensecrf").key_fields()
     assert DenseCrfConfig().key_fields() == KERNELS
     assert EvaluationCrfConfig().key_fields() == KERNELS | {"enabled": False}
     assert CrfConfig().key_fields() == KERNELS | {"enabled": True, "image": "rgb", "background_power": 1}

@@ -40,5 +40,5 @@ def test_an_added_backend_computes_the_posterior(add_toy):
 
 def test_the_error_for_an_unknown_backend_lists_the_known_ones():
     values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "gpu"}}
-    with pytest.raises(ConfigError, match=r"^crf\.backend: Input should be 'pydensecrf' \(got 'gpu'\)$"):
+    with pytest.raises(ConfigError, match=r"^crf\.backend: Input should be 'lattice' or 'pydensecrf' \(got 'gpu'\)$"):
         parse_config(values)

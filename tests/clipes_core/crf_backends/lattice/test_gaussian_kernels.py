@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from clipes_core.crf_backends.lattice.filters import channel_type
+from clipes_core.crf_backends.lattice.gaussian_kernels import position_kernel, position_lattice
+
+
+@pytest.mark.parametrize("size", [(2, 1), (2, 2), (3, 7), (16, 5), (31, 40), (5, 200), (200, 5)], ids=str)
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8])
+def test_the_grid_equals_the_lattice(size, lanes):
+    channels = np.random.default_rng(0).standard_normal((size[0] * size[1], lanes)).astype(np.float32)
+    elements = channels.view(channel_type(lanes)).ravel()
+    on_grid, on_lattice = np.zeros_like(elements), np.zeros_like(elements)
+
+    position_kernel(*size, lanes, 1, 3).add_filtered(elements, on_grid)
+    position_lattice(*size, 1, 3).add_filtered(elements, on_lattice)
+
+    assert on_grid.view(np.float32) == pytest.approx(on_lattice.view(np.float32), abs=3e-5)
+
+
+def test_a_constant_channel_is_scaled_by_the_weight_of_the_kernel():
+    """The symmetric normalisation keeps a constant inside a photo; at its border, the norm of the pixels varies."""
+    ones, filtered = np.ones(60 * 50, np.float32), np.zeros(60 * 50, np.float32)
+    position_kernel(60, 50, 1, 2, 5).add_filtered(ones, filtered)
+    assert filtered.reshape(60, 50)[20:40, 20:30] == pytest.approx(np.full((20, 10), 5), rel=0.02)
+
+
+def test_the_result_is_added_to_what_is_there():
+    channels = np.random.default_rng(1).standard_normal(12).astype(np.float32)
+    alone, added = np.zeros(12, np.float32), np.full(12, 7, np.float32)
+    for kernel in (position_kernel(3, 4, 1, 1, 3), position_lattice(3, 4, 2, 3)):
+        alone[:], added[:] = 0, 7
+        kernel.add_filtered(channels, alone)
+        kernel.add_filtered(channels, added)
+        assert added - alone == pytest.approx(np.full(12, 7), abs=1e-5)
