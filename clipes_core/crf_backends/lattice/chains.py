@@ -10,7 +10,7 @@ from clipes_core.crf_backends.lattice.scratch import scratch
 
 HASH = np.uint64(0x9E3779B97F4A7C15)  # as in vertices.py
 AXIS = np.uint32(7)  # the bits of an axis in an order
-BITMAP_BITS = 21  # logarithm of the number of bits of the bitmap that rejects most keys without a vertex
+BITMAP_BITS = 22  # logarithm of the number of bits of the bitmap that rejects most keys without a vertex
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,160 @@
+"""Compare the CRF backends of clipes in speed, labels and posterior.
+
+    python benchmarks/crf.py --voc ../shared/voc_mini [--photos 36] [--labels 2,3,4,5,8,21] [--sizes 94x125,1500x2000]
+
+The class scores of a photo are its true masks, shifted, blurred and made noisy. If the photo has fewer classes than the
+number of labels, mirrored masks serve as further classes. The backends take turns on each photo, in one process, so
+that changes in the speed of the machine affect both. The benchmark measures the CPU time of the process, without
+decoding and without the logarithm of the scores. It prints, for each number of labels, the median and the quartiles of
+the ratio of both times, the median time of each backend, and how well the results agree: the lowest share of equal
+labels, the lowest share of equal confidence levels, and the largest difference of a posterior. `--sizes` resizes the
+photos and measures two labels. `--json` writes all measurements to a file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from clipes_core.config.crf import DenseCrfConfig
+from clipes_core.crf_backends import CRF_BACKENDS
+from clipes_core.dense_crf import LOWEST_PROB, prepare_crf
+from clipes_core.pseudo_mask import scores_with_background
+
+ORACLE, OWN = "pydensecrf", "lattice"
+PACKAGES = ("numba", "llvmlite", "numpy", "pydensecrf2")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both backends on one photo.
+
+    Attributes:
+        image_id: the photo.
+        labels: number of labels, including the background.
+        height: height of the photo [px].
+        width: width of the photo [px].
+        oracle_s: CPU time of pydensecrf [s].
+        own_s: CPU time of lattice [s].
+        equal_labels: share of the pixels with equal labels.
+        equal_levels: share of the pixels with equal confidence levels.
+        difference: largest difference of the posterior.
+    """
+
+    image_id: str
+    labels: int
+    height: int
+    width: int
+    oracle_s: float
+    own_s: float
+    equal_labels: float
+    equal_levels: float
+    difference: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long pydensecrf takes."""
+        return self.oracle_s / self.own_s
+
+
+def main() -> None:
+    """Measure all pairs, and print a line for each number of labels and for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--voc", type=Path, required=True, help="folder with JPEGImages and SegmentationClass")
+    parser.add_argument("--photos", type=int, default=36)
+    parser.add_argument("--labels", default="2,3,4,5,8,21")
+    parser.add_argument("--sizes", default="", help="for example 94x125,1500x2000 (height x width)")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    prepare_crf(DenseCrfConfig(backend=OWN), print, print)
+    image_ids = sorted(path.stem for path in (arguments.voc / "SegmentationClass").glob("*.png"))
+    chosen = image_ids[:: max(1, len(image_ids) // arguments.photos)][: arguments.photos]
+    pairs = []
+    for labels in map(int, arguments.labels.split(",")):
+        pairs += report(f"{labels} labels", (measure(arguments.voc, image_id, labels) for image_id in chosen))
+    for size in filter(None, arguments.sizes.split(",")):
+        size_hw = tuple(map(int, size.split("x")))
+        few = chosen[:: max(1, len(chosen) // 6)]
+        pairs += report(size, (measure(arguments.voc, image_id, 2, size_hw) for image_id in few))
+    if arguments.json:
+        machine = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
+        versions = {name: version(name) for name in PACKAGES}
+        text = json.dumps(machine | {"versions": versions, "pairs": [asdict(pair) for pair in pairs]}, indent=1)
+        arguments.json.write_text(text)
+
+
+def report(name: str, measured: Iterable[Pair]) -> list[Pair]:
+    """Print and return pairs."""
+    pairs = list(measured)
+    low, middle, high = np.quantile([pair.ratio for pair in pairs], [0.25, 0.5, 0.75])
+    oracle, own = (np.median([getattr(pair, key) for pair in pairs]) for key in ("oracle_s", "own_s"))
+    print(
+        f"{name:10} ratio {middle:5.2f} [{low:.2f}-{high:.2f}]   {ORACLE} {oracle:.3f} s, {OWN} {own:.3f} s   "
+        f"equal labels {min(pair.equal_labels for pair in pairs):.6f}, "
+        f"equal levels {min(pair.equal_levels for pair in pairs):.6f}, "
+        f"posterior within {max(pair.difference for pair in pairs):.0e}   {len(pairs)} pairs",
+        flush=True,
+    )
+    return pairs
+
+
+def measure(voc: Path, image_id: str, labels: int, size_hw: tuple[int, ...] | None = None) -> Pair:
+    """Run both backends on a photo."""
+    image = Image.open(voc / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
+    truth = Image.open(voc / "SegmentationClass" / f"{image_id}.png")
+    if size_hw is not None:
+        image = image.resize(size_hw[::-1], Image.Resampling.BICUBIC)
+        truth = truth.resize(size_hw[::-1], Image.Resampling.NEAREST)
+    scores = blurred_masks(np.asarray(truth), labels)
+    unary = np.ascontiguousarray(-np.log(scores.clip(LOWEST_PROB, 1)))
+    (oracle, oracle_s), (own, own_s) = (
+        timed(CRF_BACKENDS[name].load(), unary, np.array(image)) for name in (ORACLE, OWN)
+    )
+    levels = [np.rint(255 * posterior.max(axis=0)) for posterior in (oracle, own)]
+    return Pair(
+        image_id,
+        labels,
+        *unary.shape[1:],
+        oracle_s=oracle_s,
+        own_s=own_s,
+        equal_labels=float((oracle.argmax(axis=0) == own.argmax(axis=0)).mean()),
+        equal_levels=float((levels[0] == levels[1]).mean()),
+        difference=float(np.abs(oracle - own).max()),
+    )
+
+
+def timed(infer: Callable[..., np.ndarray], unary: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a posterior and the CPU time of its computation [s]."""
+    started = time.process_time()
+    posterior = infer(unary, image, DenseCrfConfig())
+    return posterior, time.process_time() - started
+
+
+def blurred_masks(truth: np.ndarray, labels: int) -> np.ndarray:
+    """Return (labels, H, W) float32 scores, similar to refined CAMs, from a true mask."""
+    random = np.random.default_rng(0)
+    height, width = truth.shape
+    classes = [label for label in np.unique(truth).tolist() if label not in (0, 255)]
+    scores = np.empty((labels - 1, height, width), np.float32)
+    for channel, score in enumerate(scores):
+        mask = (truth == classes[channel % len(classes)]).astype(np.float32)
+        if channel >= len(classes):
+            mask = np.roll(mask[:, ::-1], random.integers(0, (height, width)), (0, 1))
+        mask = cv2.GaussianBlur(np.roll(mask, random.integers(-12, 13, 2), (0, 1)), (0, 0), 10)
+        noise = random.normal(0, 0.12, (height // 16 + 1, width // 16 + 1)).astype(np.float32)
+        mask = np.clip(mask + cv2.resize(noise, (width, height)), 0, None)
+        score[:] = mask / mask.max() * random.uniform(0.7, 1)
+    return scores_with_background(scores, 1)
+
+
+if __name__ == "__main__":
+    main()
