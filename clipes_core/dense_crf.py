@@ -33,7 +33,8 @@ def dense_crf(
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `probs` is not (1 + K, H, W) of the photo's size.
-        PhotoError: NOT_FINITE if the posterior contains NaN or infinity.
+        PhotoError: NOT_FINITE if the posterior contains NaN or infinity; TOO_LARGE if the backend cannot handle a photo
+            of this size with these standard deviations.
 
     Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As in the published program, the
         scores are clipped to [1e-5, 1] without renormalisation, and the unary is -log of the clipped scores.

@@ -30,7 +30,7 @@ class ErrorKind(StrEnum):
     UNREADABLE = "unreadable"
     UNDECODABLE = "undecodable"
     TOO_SMALL = "too_small"
-    TOO_LARGE = "too_large"
+    TOO_LARGE = "too_large"  # for the standard deviations of the CRF
     UNREADABLE_LABELS = "unreadable_labels"
     UNKNOWN_CLASS = "unknown_class"
     NO_OBJECTS = "no_objects"

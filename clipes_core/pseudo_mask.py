@@ -57,7 +57,8 @@ def pseudo_mask(
     Raises:
         ShapeError: `class_ids` has the wrong length or an id outside [1, 254]; `refined_cam` is not (K, h, w) with
             h, w >= 1; or the CRF is enabled and `image_rgb` is not (H, W, 3) uint8.
-        PhotoError: NOT_FINITE if a CAM or the posterior of the CRF contains NaN or infinity.
+        PhotoError: NOT_FINITE if a CAM or the posterior of the CRF contains NaN or infinity; TOO_LARGE if the photo is
+            too large for the standard deviations of the CRF.
 
     Source: CLIP-ES sec. 3.4, eq. (8); eval_cam_with_crf.py of the published program.
     Differs from the reference: this function gets CAMs on the patch grid and resizes them to the photo's size. The

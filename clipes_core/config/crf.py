@@ -23,7 +23,9 @@ class DenseCrfConfig(Section):
     bi_rgb_std: float = Field(
         3, ge=0.1, le=10_000, description="Colour standard deviation of the bilateral kernel, on the scale 0 to 255."
     )
-    backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field("pydensecrf", description="Implementation of the CRF.")
+    backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field(
+        "pydensecrf", description="Implementation of the CRF. `lattice` gives the same labels faster."
+    )
 
     def key_fields(self) -> dict[str, Any]:
         """Return the settings that affect the CRF's labels, for the cache key of a stage.

@@ -131,8 +131,7 @@ def bilateral_kernel(image: np.ndarray, xy_std: float, rgb_std: float, weight: f
     """
     height, width, _ = image.shape
     stds = np.float32(xy_std), np.float32(rgb_std)
-    colours = (int(image[..., channel].max()) / stds[1] for channel in range(3))
-    strides = key_strides(((width - 1) / stds[0], (height - 1) / stds[0], *colours))
+    strides = key_strides(((width - 1) / stds[0], (height - 1) / stds[0], *[255 / stds[1]] * 3))
     columns = scratch("image", (width, 3, height), np.uint8)
     image_columns(image, columns)
     first_keys, orders, weights = _simplex_arrays(width, height, 6)
