@@ -192,15 +192,28 @@ def blur(values: np.ndarray, vertices: np.ndarray, runs: np.ndarray) -> None:
 
 
 @kernel
-def add_slice(numbers: np.ndarray, weights: np.ndarray, values: np.ndarray, channels: np.ndarray) -> None:
-    """Add to each pixel the weighted sum of the values of its vertices. The arguments are those of `splat`."""
+def slice_onto(
+    numbers: np.ndarray, weights: np.ndarray, values: np.ndarray, base: np.ndarray, result: np.ndarray
+) -> None:
+    """Set each pixel of the result to the base plus the weighted sum of the values of the pixel's vertices.
+
+    Args:
+        numbers: (W, vertices, H) uint32, the vertices of each pixel.
+        weights: (W, vertices, H) float32.
+        values: (1 + M,) elements.
+        base: (W * H,) elements; may be the result itself.
+        result: (W * H,) elements.
+    """
     width, vertices, height = numbers.shape
     for x in range(width):
-        for k in range(vertices):
+        for y in range(height):
+            pixel = x * height + y
+            store(result, pixel, load(base, pixel) + weights[x, 0, y] * load(values, numbers[x, 0, y]))
+        for k in range(1, vertices):
             for y in range(height):
                 pixel = x * height + y
                 part = weights[x, k, y] * load(values, numbers[x, k, y])
-                store(channels, pixel, load(channels, pixel) + part)
+                store(result, pixel, load(result, pixel) + part)
 
 
 @kernel

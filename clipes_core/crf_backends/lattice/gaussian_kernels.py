@@ -2,7 +2,7 @@
 
 A filtered channel is n_i sum_j k_ij n_j channel_j, where k is a Gaussian and n_i is 1 / sqrt(sum_j k_ij), the symmetric
 normalisation. The sum over all pixels is computed on a lattice: `splat` distributes the pixels to the vertices around
-them, `blur` spreads the values of the vertices, and `add_slice` interpolates them at the pixels. The weights between a
+them, `blur` spreads the values of the vertices, and `slice_onto` interpolates them at the pixels. The weights between a
 pixel and its vertices include n_i and the square root of the kernel's weight in the energy.
 
 Source: Krähenbühl and Koltun 2011, sec. 4; Adams, Baek and Davis 2010.
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from clipes_core.crf_backends.lattice.chains import find_chains
-from clipes_core.crf_backends.lattice.filters import add_slice, blur, splat
+from clipes_core.crf_backends.lattice.filters import blur, slice_onto, splat
 from clipes_core.crf_backends.lattice.grid import filter_on_grid
 from clipes_core.crf_backends.lattice.layout import image_columns
 from clipes_core.crf_backends.lattice.scratch import scratch
@@ -32,8 +32,8 @@ TINY = 1e-20  # keeps the norm of a pixel finite
 class GaussianKernel(Protocol):
     """A kernel of the CRF."""
 
-    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
-        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
+    def filter(self, channels: np.ndarray, base: np.ndarray, result: np.ndarray) -> None:
+        """Write the sum of the base and the filtered channels, each (W * H,) elements. The base may be the result."""
 
 
 class GridKernel:
@@ -48,14 +48,16 @@ class GridKernel:
 
     def __init__(self, width: int, height: int, lanes: int, weight: float) -> None:
         self._lanes, self._scale = lanes, scale_factors(2)[0]
-        ones, norm = np.ones((width, height), np.float32), np.zeros((width, height), np.float32)
-        filter_on_grid(ones, ones, 1, self._scale, norm)
+        ones, zeros = np.ones((width, height), np.float32), np.zeros((width, height), np.float32)
+        norm = np.empty_like(ones)
+        filter_on_grid(ones, 1, self._scale, ones, zeros, norm)
         self._weights = np.repeat(np.sqrt(weight / (norm + TINY), dtype=np.float32), lanes, axis=1)
 
-    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
-        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
-        columns, result_columns = (each.view(np.float32).reshape(self._weights.shape) for each in (channels, result))
-        filter_on_grid(columns, self._weights, self._lanes, self._scale, result_columns)
+    def filter(self, channels: np.ndarray, base: np.ndarray, result: np.ndarray) -> None:
+        """Write the sum of the base and the filtered channels, each (W * H,) elements. The base may be the result."""
+        shape = self._weights.shape
+        columns = (each.view(np.float32).reshape(shape) for each in (channels, base, result))
+        filter_on_grid(self._weights, self._lanes, self._scale, *columns)
 
 
 class LatticeKernel:
@@ -79,15 +81,15 @@ class LatticeKernel:
         width, _, height = weights.shape
         ones, norm = scratch("ones", width * height, np.float32), scratch("norm", width * height, np.float32)
         ones[:], norm[:] = 1, 0
-        self.add_filtered(ones, norm)
+        self.filter(ones, norm, norm)
         weights *= np.sqrt(weight / (norm + TINY), dtype=np.float32).reshape(width, 1, height)
 
-    def add_filtered(self, channels: np.ndarray, result: np.ndarray) -> None:
-        """Filter (W * H,) elements of channels, and add them to the elements of the result."""
+    def filter(self, channels: np.ndarray, base: np.ndarray, result: np.ndarray) -> None:
+        """Write the sum of the base and the filtered channels, each (W * H,) elements. The base may be the result."""
         values = scratch("values", self._count, channels.dtype)
         splat(self._numbers, self._weights, channels, values)
         blur(values, self._chains.vertices, self._chains.runs)
-        add_slice(self._numbers, self._weights, values, result)
+        slice_onto(self._numbers, self._weights, values, base, result)
 
 
 def position_kernel(width: int, height: int, lanes: int, xy_std: float, weight: float) -> GaussianKernel:

@@ -21,34 +21,36 @@ RING = 4  # columns of vertices that one step of the sweep needs
 
 @kernel
 def filter_on_grid(
-    channels: np.ndarray, weights: np.ndarray, lanes: int, scale: np.float32, result: np.ndarray
+    weights: np.ndarray, lanes: int, scale: np.float32, channels: np.ndarray, base: np.ndarray, result: np.ndarray
 ) -> None:
-    """Add the filtered channels to the result.
+    """Write the sum of the base and the filtered channels.
 
     One sweep over the columns of vertices does everything, so that the few columns at work stay in the cache. At step
     c, column c receives its last pixels. Column c - 1 is blurred along the first axis, and column c - 2 along the other
     two. The pixels up to column c - 2 then receive their results.
 
     Args:
-        channels: (W, H * lanes) float32.
         weights: (W, H * lanes) float32; multiply the channels before and after the filter.
         lanes: number of channels of each pixel.
         scale: factor of the feature x, from `scale_factors`.
-        result: (W, H * lanes) float32; the filtered channels are added.
+        channels: (W, H * lanes) float32.
+        base: (W, H * lanes) float32; may be the result itself.
+        result: (W, H * lanes) float32.
     """
     width, size = channels.shape
     columns = _left(width - 1, scale) + 2
     first = np.zeros((RING, size + 3 * lanes), np.float32)
     second, third = np.zeros_like(first), np.zeros_like(first[0])
     last = np.zeros_like(first)
+    pixels = np.zeros(size + 2 * lanes, np.float32)  # a column of weighted pixels, with a row of 0 at each end
     splat_x = slice_x = 0
     for c in range(columns + 2):
         first[(c + 1) % RING] = 0
         while splat_x < width and _left(splat_x, scale) <= c:
             even, odd, near, far = _around(splat_x, scale)
-            _splat_column(channels[splat_x], weights[splat_x], near, first[even % RING, lanes:])
-            _splat_column(channels[splat_x], weights[splat_x], far, first[odd % RING, lanes:])
-            _splat_column(channels[splat_x], weights[splat_x], far, first[odd % RING, 2 * lanes :])
+            _multiply(channels[splat_x], weights[splat_x], pixels[lanes : lanes + size])
+            _add_scaled(pixels[lanes : lanes + size], near, first[even % RING, lanes:])
+            _add_scaled_sum(pixels[lanes:], pixels, far, first[odd % RING, lanes:])
             splat_x += 1
         if c > 0:
             _blur_diagonally(first, c - 1, columns, lanes, 0, second[(c - 1) % RING])
@@ -58,8 +60,8 @@ def filter_on_grid(
             _add_half(third[lanes:], third, third[2 * lanes :], here)
         while slice_x < width and _left(slice_x, scale) + 1 <= c - 2:
             even, odd, near, far = _around(slice_x, scale)
-            up, down = last[odd % RING, lanes:], last[odd % RING, 2 * lanes :]
-            _slice_column(last[even % RING, lanes:], up, down, near, far, weights[slice_x], result[slice_x])
+            here, up, down = last[even % RING, lanes:], last[odd % RING, lanes:], last[odd % RING, 2 * lanes :]
+            _slice_column(here, up, down, near, far, weights[slice_x], base[slice_x], result[slice_x])
             slice_x += 1
 
 
@@ -86,9 +88,21 @@ def _around(x: int, scale: np.float32) -> tuple[np.int64, np.int64, np.float32, 
 
 
 @kernel
-def _splat_column(channels: np.ndarray, weights: np.ndarray, factor: np.float32, vertices: np.ndarray) -> None:
-    for i in range(len(channels)):
-        vertices[i] += factor * weights[i] * channels[i]
+def _multiply(channels: np.ndarray, weights: np.ndarray, product: np.ndarray) -> None:
+    for i in range(len(product)):
+        product[i] = channels[i] * weights[i]
+
+
+@kernel
+def _add_scaled(pixels: np.ndarray, factor: np.float32, vertices: np.ndarray) -> None:
+    for i in range(len(pixels)):
+        vertices[i] += factor * pixels[i]
+
+
+@kernel
+def _add_scaled_sum(pixels: np.ndarray, others: np.ndarray, factor: np.float32, vertices: np.ndarray) -> None:
+    for i in range(len(pixels)):
+        vertices[i] += factor * (pixels[i] + others[i])
 
 
 @kernel
@@ -99,10 +113,11 @@ def _slice_column(
     near: np.float32,
     far: np.float32,
     weights: np.ndarray,
+    base: np.ndarray,
     result: np.ndarray,
 ) -> None:
     for i in range(len(result)):
-        result[i] += weights[i] * (near * here[i] + far * (up[i] + down[i]))
+        result[i] = base[i] + weights[i] * (near * here[i] + far * (up[i] + down[i]))
 
 
 @kernel

@@ -59,11 +59,14 @@ def mean_field(unary: np.ndarray, kernels: Sequence[GaussianKernel], iterations:
     own_columns[-1, ..., labels - 1 - (groups - 1) * lanes :] = NEVER
     own = own_columns.reshape(groups, -1).view(element)
     _softmax(own, 1, probs, first)
+    if not kernels:
+        logits = own
     for iteration in range(iterations):
-        logits[:] = own
         for group in range(groups):
+            base = own[group]
             for kernel in kernels:
-                kernel.add_filtered(probs[group], logits[group])
+                kernel.filter(probs[group], base, logits[group])
+                base = logits[group]
         _softmax(logits, int(iteration < iterations - 1), probs, first)
     posterior = np.empty_like(unary)
     posterior_rows(first.reshape(width, height, 1), 0, posterior[0])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clipes_core.crf_backends.lattice.filters import add_slice, blur, channel_type, splat
+from clipes_core.crf_backends.lattice.filters import blur, channel_type, slice_onto, splat
 from clipes_core.crf_backends.lattice.mean_field import _softmax, lanes_for
 
 WIDTH, HEIGHT, VERTICES, COUNT = 3, 4, 6, 9
@@ -40,8 +40,9 @@ def test_splat_adds_each_pixel_to_its_vertices(lanes, numbers, weights):
 
 def test_slice_adds_the_vertices_of_each_pixel(lanes, numbers, weights):
     values = np.random.default_rng(3).random((COUNT, lanes), dtype=np.float32)
-    pixels = np.ones((WIDTH * HEIGHT, lanes), np.float32)
-    add_slice(numbers, weights, elements(values), elements(pixels))
+    ones = np.ones((WIDTH * HEIGHT, lanes), np.float32)
+    pixels = np.empty_like(ones)
+    slice_onto(numbers, weights, elements(values), elements(ones), elements(pixels))
 
     sums = (weights[..., None] * values[numbers]).sum(axis=1).reshape(-1, lanes)
     assert pixels == pytest.approx(1 + sums, rel=1e-5)
