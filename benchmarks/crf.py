@@ -1,6 +1,6 @@
 """Compare the CRF backends of clipes in speed, labels and posterior.
 
-    python benchmarks/crf.py --voc ../shared/voc_mini [--photos 36] [--labels 2,3,4,5,8,21] [--sizes 94x125,1500x2000]
+    python benchmarks/crf.py --voc ../shared/voc_mini [--cams ../shared/golden] [--photos 36] [--labels 2,3,4,5,8,21]
 
 The class scores of a photo are its true masks, shifted, blurred and made noisy. If the photo has fewer classes than the
 number of labels, mirrored masks serve as further classes. The backends take turns on each photo, in one process, so
@@ -8,7 +8,8 @@ that changes in the speed of the machine affect both. The benchmark measures the
 decoding and without the logarithm of the scores. It prints, for each number of labels, the median and the quartiles of
 the ratio of both times, the median time of each backend, and how well the results agree: the lowest share of equal
 labels, the lowest share of equal confidence levels, and the largest difference of a posterior. `--sizes` resizes the
-photos and measures two labels. `--json` writes all measurements to a file.
+photos and measures two labels. `--cams` names a folder of files `<photo>.npz` with refined CAMs (`refined_cam`), which
+then serve as scores too. `--json` writes all measurements to a file.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from PIL import Image
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.dense_crf import LOWEST_PROB, prepare_crf
-from clipes_core.pseudo_mask import scores_with_background
+from clipes_core.pseudo_mask import resize_cams, scores_with_background
 
 ORACLE, OWN = "pydensecrf", "lattice"
 PACKAGES = ("numba", "llvmlite", "numpy", "pydensecrf2")
@@ -70,6 +71,7 @@ def main() -> None:
     """Measure all pairs, and print a line for each number of labels and for each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--voc", type=Path, required=True, help="folder with JPEGImages and SegmentationClass")
+    parser.add_argument("--cams", type=Path, help="folder of npz files with refined CAMs")
     parser.add_argument("--photos", type=int, default=36)
     parser.add_argument("--labels", default="2,3,4,5,8,21")
     parser.add_argument("--sizes", default="", help="for example 94x125,1500x2000 (height x width)")
@@ -80,11 +82,13 @@ def main() -> None:
     chosen = image_ids[:: max(1, len(image_ids) // arguments.photos)][: arguments.photos]
     pairs = []
     for labels in map(int, arguments.labels.split(",")):
-        pairs += report(f"{labels} labels", (measure(arguments.voc, image_id, labels) for image_id in chosen))
+        pairs += report(f"{labels} labels", (measure_masks(arguments.voc, image_id, labels) for image_id in chosen))
+    if arguments.cams:
+        pairs += report("CAMs", (measure_cams(arguments.voc, path) for path in sorted(arguments.cams.glob("*.npz"))))
     for size in filter(None, arguments.sizes.split(",")):
         size_hw = tuple(map(int, size.split("x")))
         few = chosen[:: max(1, len(chosen) // 6)]
-        pairs += report(size, (measure(arguments.voc, image_id, 2, size_hw) for image_id in few))
+        pairs += report(size, (measure_masks(arguments.voc, image_id, 2, size_hw) for image_id in few))
     if arguments.json:
         machine = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
         versions = {name: version(name) for name in PACKAGES}
@@ -107,23 +111,32 @@ def report(name: str, measured: Iterable[Pair]) -> list[Pair]:
     return pairs
 
 
-def measure(voc: Path, image_id: str, labels: int, size_hw: tuple[int, ...] | None = None) -> Pair:
-    """Run both backends on a photo."""
+def measure_masks(voc: Path, image_id: str, labels: int, size_hw: tuple[int, ...] | None = None) -> Pair:
+    """Run both backends on a photo with scores from its true mask."""
     image = Image.open(voc / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
     truth = Image.open(voc / "SegmentationClass" / f"{image_id}.png")
     if size_hw is not None:
         image = image.resize(size_hw[::-1], Image.Resampling.BICUBIC)
         truth = truth.resize(size_hw[::-1], Image.Resampling.NEAREST)
-    scores = blurred_masks(np.asarray(truth), labels)
-    unary = np.ascontiguousarray(-np.log(scores.clip(LOWEST_PROB, 1)))
-    (oracle, oracle_s), (own, own_s) = (
-        timed(CRF_BACKENDS[name].load(), unary, np.array(image)) for name in (ORACLE, OWN)
+    return measure(image_id, np.array(image), blurred_masks(np.asarray(truth), labels))
+
+
+def measure_cams(voc: Path, cams: Path) -> Pair:
+    """Run both backends on a photo with its refined CAMs as scores."""
+    image = np.array(Image.open(voc / "JPEGImages" / f"{cams.stem}.jpg").convert("RGB"))
+    return measure(
+        cams.stem, image, scores_with_background(resize_cams(np.load(cams)["refined_cam"], image.shape[:2]), 1)
     )
+
+
+def measure(image_id: str, image: np.ndarray, scores: np.ndarray) -> Pair:
+    """Run both backends on (H, W, 3) uint8 RGB and (labels, H, W) float32 scores."""
+    unary = np.ascontiguousarray(-np.log(scores.clip(LOWEST_PROB, 1)))
+    (oracle, oracle_s), (own, own_s) = (timed(CRF_BACKENDS[name].load(), unary, image) for name in (ORACLE, OWN))
     levels = [np.rint(255 * posterior.max(axis=0)) for posterior in (oracle, own)]
     return Pair(
         image_id,
-        labels,
-        *unary.shape[1:],
+        *unary.shape,
         oracle_s=oracle_s,
         own_s=own_s,
         equal_labels=float((oracle.argmax(axis=0) == own.argmax(axis=0)).mean()),

@@ -85,12 +85,9 @@ def _softmax(logits: np.ndarray, subtract: int, probs: np.ndarray, first: np.nda
     """Call the kernel for these logits; the arguments are those of `softmax`."""
     groups, lanes = len(logits), logits.itemsize // 4
     if groups == 1 and lanes <= 4:
-        name, element = {
-            1: (two_label_softmax, np.float32),
-            2: (three_label_softmax, np.complex64),
-            4: (five_label_softmax, FOUR_LANES),
-        }[lanes]
-        name(logits[0].view(element), np.float32(subtract), probs[0].view(element), first)
+        by_lanes = {1: two_label_softmax, 2: three_label_softmax, 4: five_label_softmax}
+        element = {1: np.float32, 2: np.complex64, 4: FOUR_LANES}[lanes]
+        by_lanes[lanes](logits[0].view(element), np.float32(subtract), probs[0].view(element), first)
     else:
         exponents, exponentials = np.zeros((2, groups, BLOCK), logits.dtype)
         softmax(logits, np.float32(subtract), probs, first, exponents, exponentials)

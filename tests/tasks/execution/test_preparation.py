@@ -41,3 +41,13 @@ def test_a_stage_without_work_is_not_prepared(run_of, pool, prepared):
     assert prepared == []
     make_all_shards(run_of(iter_max=2), pool)
     assert prepared == ["masks"]
+
+
+def test_masks_of_the_lattice_are_made_by_workers_and_reused_by_pydensecrf(run_of, pool):
+    made = [record for record in make_all_shards(run_of(backend="lattice"), pool).records() if record.stage == "masks"]
+    assert [(record.cached, record.rejects) for record in made] == [(False, ())] * 3
+    assert sum(record.computed for record in made) == 6
+    again = [
+        record for record in make_all_shards(run_of(backend="pydensecrf"), pool).records() if record.stage == "masks"
+    ]
+    assert all(record.cached for record in again)
