@@ -12,6 +12,6 @@ stands for no vertex; W columns and H rows of pixels. Kernels scan a photo by co
 is x. A channel holds the difference between the probability of a label and of label 0. An element is the channels of
 one pixel or vertex, and has 1, 2, 4 or 8 lanes.
 
-Nothing is approximated. Results differ from those of pydensecrf by the rounding of float32 numbers: on photos, all
-labels are equal, and the posterior is within 1e-3.
+Nothing is approximated. Results differ from those of pydensecrf by the rounding of float32 numbers only, because the
+lattice has the same vertices: on photos, all labels are equal, and the posterior is within 1e-3.
 """

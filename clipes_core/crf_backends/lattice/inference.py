@@ -64,10 +64,10 @@ def prepare(inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
         )
         return
     informed = False
-    image = np.zeros((2, 2, 3), np.uint8)
+    image = np.zeros((2, 3, 3), np.uint8)
     for labels in LABELS:
         for pos_xy_std in (1, 2):
-            infer(np.zeros((labels, 2, 2), np.float32), image, DenseCrfConfig(pos_xy_std=pos_xy_std, iter_max=1))
+            infer(np.zeros((labels, 2, 3), np.float32), image, DenseCrfConfig(pos_xy_std=pos_xy_std, iter_max=1))
             if not informed and any(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS):
                 inform("compiling the CRF, once for this installation (about 20 s)")
                 informed = True

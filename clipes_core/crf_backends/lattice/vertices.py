@@ -7,6 +7,7 @@ from clipes_core.crf_backends.lattice.scratch import scratch
 
 HASH = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio
 AXIS = np.uint32(7)  # the bits of an axis in an order
+GROUP = 4  # pixels that pydensecrf processes together
 NO_KEY = np.int64(2**63 - 1)
 
 
@@ -14,6 +15,10 @@ def number_vertices(
     first_keys: np.ndarray, orders: np.ndarray, moves: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give equal vertices of all simplices one number.
+
+    pydensecrf processes pixels in groups of four, and fills up the last group with pixels whose features are all 0. The
+    vertices around such a pixel exist although no pixel of the photo uses them, and the blur passes through them. They
+    therefore get numbers here as well.
 
     Args:
         first_keys: (W, H) int64, the key of the vertex X of each pixel's simplex.
@@ -27,7 +32,9 @@ def number_vertices(
     width, height = first_keys.shape
     in_column = len(moves) * height
     numbers = scratch(f"numbers {len(moves)}", (width, len(moves), height), np.uint32)
-    keys = scratch("keys", numbers.size + 1, np.int64)  # the system provides the memory of the part that is written
+    keys = scratch(
+        "keys", 1 + numbers.size + len(moves), np.int64
+    )  # the system provides the memory of the part that is written
     keys[0] = NO_KEY
     slots = 1 << (2 * max(width * height, 2 * in_column) - 1).bit_length()
     column, misses = scratch("column", in_column, np.int64), scratch("misses", in_column + 1, np.int64)
@@ -38,6 +45,8 @@ def number_vertices(
         _fill(table, keys[:used])
         x, used = _number_columns(first_keys, orders, moves, x, used, column, misses, numbers, keys, table)
         slots *= 2
+    if width * height % GROUP:
+        used = _number_origin(moves, used, keys, table)
     return numbers, keys[:used], table
 
 
@@ -112,6 +121,23 @@ def _look_up(
         misses[missed] = i
         missed += np.int64(keys[number] != column[i])
     return missed
+
+
+@kernel
+def _number_origin(moves: np.ndarray, used: int, keys: np.ndarray, table: np.ndarray) -> int:
+    """Number the vertices around a pixel whose features are all 0; return the next number."""
+    shift, mask = _hash_shift(table), np.uint64(len(table) - 1)
+    key = np.int64(0)
+    for axis in range(len(moves) - 1, -1, -1):  # all remainders are equal, so the highest index comes first
+        slot = (np.uint64(key) * HASH) >> shift
+        while table[slot] != 0 and keys[table[slot]] != key:
+            slot = (slot + np.uint64(1)) & mask
+        if table[slot] == 0:
+            table[slot] = used
+            keys[used] = key
+            used += 1
+        key += moves[axis]
+    return used
 
 
 @kernel

@@ -23,8 +23,8 @@ print({COUNT_MISSES} > 0)
 INFER = """
 import numpy as np
 for labels in (2, 3, 4, 5, 7, 9, 12, 21):
-    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    infer(np.zeros((labels, 30, 40), np.float32), image, DenseCrfConfig(pos_xy_std=labels % 2 + 1))
+    image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    infer(np.zeros((labels, 30, 41), np.float32), image, DenseCrfConfig(pos_xy_std=labels % 2 + 1))
 """
 
 

@@ -87,6 +87,14 @@ def test_long_images_have_the_labels_of_pydensecrf(size, labels):
         assert_equal(*posteriors(image, probs), tolerance=5e-3, equal_levels=0.999)
 
 
+@pytest.mark.parametrize("colour", [[0, 0, 0], [1, 0, 0], [4, 0, 0], [1, 0, 3], [0, 3, 0]], ids=str)
+@pytest.mark.parametrize("size", [(94, 125), (1, 3), (33, 47), (32, 48)], ids=str)
+def test_dark_images_equal_pydensecrf_for_any_number_of_pixels(size, colour):
+    """The pixels with which pydensecrf completes its last group of four are black, and influence dark pixels."""
+    own, oracle = posteriors(np.full((*size, 3), colour, np.uint8), random_scores(2, *size), pos_w=0, iter_max=1)
+    assert np.abs(own - oracle).max() <= 5e-6
+
+
 def test_noise_has_the_labels_of_pydensecrf(real_data):
     probs = blobs(real_data, PHOTOS[1], 3)
     assert_equal(*posteriors(random_image(*probs.shape[1:]), probs), tolerance=1e-3)
