@@ -133,7 +133,7 @@ def initial_cams(
     """Compute the initial CAMs of a batch of photos with Softmax-GradCAM.
 
     Args:
-        encoded: the network's output for B photos. Its autograd graph can be used again after the call.
+        encoded: the network's output for B photos.
         texts: text features of the vocabulary.
         class_ids: B lists, one per photo, each with the ids of the photo's K >= 1 classes.
         softmax: as in `clipes_core.gradcam.class_scores`.

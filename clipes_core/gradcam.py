@@ -69,7 +69,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
     """Compute CAMs by Grad-CAM: weight the channels of the features by the gradients of the scores.
 
     Args:
-        encoded: the network's output for B photos. Its autograd graph can be used again after the call.
+        encoded: the network's output for B photos.
         gradients: (B, K, D) gradients of K scores with respect to each photo's embedding. The scale of a gradient does
             not matter, because the function rescales each gradient to prevent underflow in half precision. An all-zero
             gradient gives an all-zero CAM.
@@ -88,15 +88,9 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
         raise ShapeError(f"gradients must be ({batch}, K, {dim}), got {tuple(gradients.shape)}")
     largest = gradients.abs().amax(dim=-1, keepdim=True)
     scaled = (GRADIENT_PEAK * gradients / torch.where(largest > 0, largest, 1.0)).to(encoded.embedding)
-    patches = encoded.features.detach()[:, 1:]
-    cams = []
-    for slot in range(gradients.shape[1]):
-        (at_features,) = torch.autograd.grad(
-            encoded.embedding, encoded.features, grad_outputs=scaled[:, slot], retain_graph=True
-        )
-        channel_weights = at_features[:, 1:].mean(dim=1)
-        cams.append((patches @ channel_weights[:, :, None])[..., 0].relu())
-    raw = torch.stack(cams, dim=1).unflatten(-1, encoded.grid_hw)
+    channel_weights = encoded.pull_back(scaled)
+    maps = (channel_weights @ encoded.features[:, 1:].transpose(1, 2)).relu()
+    raw = maps.unflatten(-1, encoded.grid_hw)
     return normalise_cam(normalise_cam(raw))
 
 

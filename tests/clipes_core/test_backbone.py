@@ -19,6 +19,9 @@ def random_pixels(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
+PATCHES = torch.tensor([0.0, 1, 1, 1, 1, 1, 1])[:, None]  # selects 6 patches, but not the class token
+
+
 def random_photo(width, height):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -181,18 +184,32 @@ def test_positional_embedding_of_an_oblong_grid_keeps_its_rows():
     assert resize_positional_embedding(rows.half(), (2, 3), (1, 1)).tolist() == [[0], [3]]
 
 
-def test_only_the_last_block_keeps_a_graph():
-    backbone = Backbone(tiny_visual())
+@pytest.mark.parametrize(("pooling", "last"), [("cls", True), ("patch_mean", False)])
+def test_at_most_the_last_block_keeps_a_graph(pooling, last):
+    backbone = Backbone(tiny_visual(), pooling)
     with_graph = []
     for block in backbone.visual.transformer.resblocks:
-        block.mlp.register_forward_hook(lambda _module, _inputs, output: with_graph.append(output.requires_grad))
+        block.mlp.c_fc.register_forward_hook(lambda _module, _inputs, output: with_graph.append(output.requires_grad))
     encoded = backbone.encode(random_pixels(2, 3, 32, 32).requires_grad_(), attention_blocks=4)
-    assert with_graph == [False, False, False, True]
-    assert encoded.features.is_leaf
-    assert encoded.features.requires_grad
-    assert encoded.features.grad_fn is None
-    assert encoded.embedding.requires_grad
+    assert with_graph == [False, False, False, last]
+    assert not any(each.requires_grad for each in (encoded.features, encoded.embedding, encoded.attn_weights))
     assert encoded.features.shape == (2, 17, 64)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
+def test_gradients_equal_finite_differences(pooling):
+    backbone = Backbone(tiny_visual(), pooling)
+    encoded = backbone.encode(random_pixels(1, 3, 16, 24))
+    gradient, change = torch.eye(16)[:1, None], 0.05 * random_pixels(64)
+    pulled = encoded.pull_back(gradient)[0, 0]
+    norm = backbone.visual.transformer.resblocks[-1].ln_1
+    moved = []
+    for side in (1, -1):
+        hook = norm.register_forward_hook(lambda _module, _inputs, output, side=side: output + side * change * PATCHES)
+        moved.append(backbone.encode(random_pixels(1, 3, 16, 24)).embedding[0, 0])
+        hook.remove()
+    # all 6 patches move by `change`, so the embedding moves by the sum of their gradients
+    assert_allclose((moved[0] - moved[1]) / 2, 6 * pulled @ change, rtol=0.01)
 
 
 class AttentionCalls(TorchFunctionMode):
@@ -208,11 +225,12 @@ class AttentionCalls(TorchFunctionMode):
         return function(*args, **kwargs or {})
 
 
-@pytest.mark.parametrize(("blocks", "shown", "fused"), [(0, 0, 4), (1, 1, 4), (3, 3, 2), (4, 4, 1), (40, 4, 1)])
-def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused):
-    # The last block always runs fused attention for its gradients.
+@pytest.mark.parametrize(("blocks", "shown", "fused"), [(0, 0, 4), (1, 1, 3), (3, 3, 1), (4, 4, 0), (40, 4, 0)])
+@pytest.mark.parametrize("pooling", ["patch_mean", "cls"])
+def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused, pooling):
+    fused += pooling == "cls" and blocks > 0  # with autograd, the last block also runs fused attention
     with AttentionCalls() as calls:
-        encoded = Backbone(tiny_visual()).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
+        encoded = Backbone(tiny_visual(), pooling).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
     assert (calls.shown, calls.fused) == (shown, fused)
     assert (encoded.attn_weights is None) == (blocks == 0)
 
@@ -224,7 +242,7 @@ def test_the_given_network_is_not_modified(dtype):
     backbone, pixels = Backbone(visual, dtype=dtype), random_pixels(1, 3, 32, 32)
     given = pixels.clone()
     encoded = backbone.encode(pixels, attention_blocks=2)
-    encoded.embedding.sum().backward()
+    encoded.pull_back(torch.ones(1, 1, 16))
     assert all(torch.equal(weight, before[name]) for name, weight in visual.state_dict().items())
     assert {weight.dtype for weight in visual.parameters()} == {torch.float32}
     assert all(weight.requires_grad and weight.grad is None for weight in visual.parameters())
@@ -234,7 +252,7 @@ def test_the_given_network_is_not_modified(dtype):
 
 
 def test_weights_that_need_no_conversion_are_shared():
-    visual = tiny_visual()
+    visual = tiny_visual(act_layer=torch.nn.GELU)
     for dtype, shared in ((torch.float32, True), (torch.bfloat16, False)):
         backbone = Backbone(visual, dtype=dtype)
         assert backbone.visual.conv1.weight.data_ptr() == visual.conv1.weight.data_ptr()

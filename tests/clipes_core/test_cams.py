@@ -149,7 +149,7 @@ def test_cam_fusion_is_the_mean_of_one_cam_per_synonym(model, photo):
 
 
 def test_each_synonym_costs_one_backward_pass(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    backbone, texts = Backbone(model.visual, "cls"), features_of(model, PromptsConfig(fusion="cam"))
     passes = []
     backbone.visual.ln_post.register_full_backward_hook(lambda *_: passes.append(1))
     cams_of(backbone, texts, photo, [3, 1, 2])
@@ -175,7 +175,7 @@ def test_the_network_runs_once_per_batch_however_many_classes_and_synonyms(model
     backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
     runs = []
     for block in backbone.visual.transformer.resblocks:
-        block.mlp.register_forward_hook(lambda _module, inputs, _output: runs.append(len(inputs[0])))
+        block.mlp.c_fc.register_forward_hook(lambda _module, inputs, _output: runs.append(len(inputs[0])))
     photo_cams(backbone, texts, [photo] * 3, [[1], [1, 2, 3, 4], [3]], CamConfig())
     assert runs == [3] * 12
 

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from support.tiny_networks import tiny_visual
+
+from clipes_core.backbone import Backbone
+from clipes_core.vit.last_block import by_autograd, has_closed_form, in_closed_form
+from clipes_core.vit.residual_block import run_block
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def visual():
+    """Return a network in float64, so that only mistakes differ, and no rounding."""
+    return Backbone(tiny_visual()).visual.double()
+
+
+def both_ways(visual, batch, patches, blocks=False):
+    """Return embedding, pull-back and attention, first in closed form and then with autograd."""
+    features, tokens = random(batch, 1 + patches, 64, seed=1), random(batch, 1 + patches, 64, seed=2)
+    sums = [torch.zeros(batch, 1 + patches, 1 + patches, dtype=torch.float64) if blocks else None for _ in range(2)]
+    block = visual.transformer.resblocks[-1]
+
+    def embed(leaf):
+        pooled = visual.ln_post(run_block(block, leaf, tokens, sums[1]))[:, 1:].mean(dim=1)
+        return pooled if visual.proj is None else pooled @ visual.proj
+
+    with torch.no_grad():
+        closed = in_closed_form(visual, features, tokens, sums[0])
+    return (*closed, sums[0]), (*by_autograd(embed, features), sums[1])
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize(("batch", "patches", "gradients"), [(1, 1, 1), (1, 16, 1), (2, 12, 3), (3, 5, 7)])
+def test_the_closed_form_equals_autograd(visual, batch, patches, gradients, blocks):
+    (embedding, pull_back, attention), (expected, by_graph, expected_attention) = both_ways(
+        visual, batch, patches, blocks
+    )
+    assert_allclose(embedding, expected, rtol=1e-12)
+    given = random(batch, gradients, 16, seed=3)
+    assert_allclose(pull_back(given), by_graph(given), rtol=1e-9, atol=1e-12 * by_graph(given).abs().max())
+    assert pull_back(given).shape == (batch, gradients, 64)
+    if blocks:
+        assert_allclose(attention, expected_attention, rtol=1e-12)
+
+
+def test_the_closed_form_needs_no_projection(visual):
+    visual.proj = None
+    (embedding, pull_back, _), (expected, by_graph, _) = both_ways(visual, 2, 9)
+    given = random(2, 2, 64, seed=3)
+    assert_allclose(embedding, expected, rtol=1e-12)
+    assert_allclose(pull_back(given), by_graph(given), rtol=1e-9, atol=1e-12 * by_graph(given).abs().max())
+
+
+def test_large_photos_are_processed_in_parts(visual, monkeypatch):
+    (_, whole, _), _ = both_ways(visual, 2, 40)
+    given = random(2, 2, 16, seed=3)
+    for size in (1, 4 * 2 * 41 * 7, 4 * 2 * 41 * 41):  # one row, seven rows, and all rows of one head at once
+        monkeypatch.setattr("clipes_core.vit.residual_block.PART_BYTES", {"cpu": size})
+        (_, in_parts, attention), (_, _, expected) = both_ways(visual, 2, 40, blocks=True)
+        assert_allclose(in_parts(given), whole(given), rtol=1e-9, atol=1e-12 * whole(given).abs().max())
+        assert_allclose(attention.sum(dim=2), torch.ones(2, 41), rtol=1e-9)
+        assert_allclose(attention, expected, rtol=1e-9)
+
+
+def test_a_gradient_can_be_pulled_back_again_and_is_not_changed(visual):
+    for _, pull_back, _ in both_ways(visual, 1, 9):
+        given = random(1, 2, 16, seed=3)
+        before = given.clone()
+        first = pull_back(given)
+        assert torch.equal(pull_back(given), first)
+        assert torch.equal(given, before)
+        assert_allclose(pull_back(2 * given), 2 * first, rtol=1e-9, atol=1e-15)
+        assert not pull_back(0 * given).any()
+        assert not first.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("changes", "pooling", "closed"),
+    [
+        ({}, "patch_mean", True),
+        ({}, "cls", False),
+        ({"act_layer": torch.nn.GELU}, "patch_mean", False),
+        ({"ls_init_value": 0.5}, "patch_mean", False),
+        ({"final_ln_after_pool": True}, "patch_mean", False),
+    ],
+)
+def test_other_layouts_need_autograd(changes, pooling, closed):
+    assert has_closed_form(Backbone(tiny_visual(**changes), pooling).visual, pooling) is closed
