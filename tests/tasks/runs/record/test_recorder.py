@@ -228,13 +228,12 @@ def test_a_run_that_lost_its_name_changes_no_file_of_the_new_run_and_keeps_its_e
     assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == ended
 
 
-@pytest.mark.parametrize("write", ["status", "choice", "ranking", "outcome"])
+@pytest.mark.parametrize("write", ["status", "choice", "outcome"])
 def test_a_run_that_lost_its_name_writes_nothing_at_all(prepared, write):
     run = prepared()
     lose = partial(write_file, f"{claims_uri(run.store.uri, 'run', 'tiny')}/000000002.json", b"{}")
     calls = {
         "choice": lambda record: record.choose(run),
-        "ranking": lambda record: record.confirm(),
         "outcome": lambda record: record.close("completed"),
         "status": lambda record: (suppress_busy(record.confirm), record.write_status()),
     }
