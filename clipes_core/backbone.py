@@ -49,8 +49,8 @@ class Backbone:
     bfloat16. The patch and positional embeddings, the residual stream, the normalisation layers and the softmax always
     use float32. The given module is not modified. Weights that need no conversion share memory with the given module.
 
-    If the MLPs have QuickGELU, the factor 1.702 moves into copies of their weights, and SiLU replaces QuickGELU. The
-    result is the same, but SiLU takes one pass over the memory instead of three.
+    With float32, if the MLPs have QuickGELU, the factor 1.702 moves into copies of their weights, and SiLU replaces
+    QuickGELU. The result is the same, but SiLU takes one pass over the memory instead of three.
 
     Args:
         visual: visual tower of an OpenCLIP model.
@@ -77,7 +77,8 @@ class Backbone:
         _check_layout(visual)
         self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
         for block in self.visual.transformer.resblocks:
-            _fold_quick_gelu(block.mlp)
+            if dtype == torch.float32:  # in half precision, the scaled weights would be rounded to other values
+                _fold_quick_gelu(block.mlp)
             block.mlp.to(dtype)
             if dtype == torch.float16:  # not for bfloat16: its 7-bit mantissa blurs the attention that CAA reads
                 block.attn.to(dtype)

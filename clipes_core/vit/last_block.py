@@ -54,7 +54,7 @@ def has_closed_form(visual: Any, pooling: str) -> bool:
     """Return whether `in_closed_form` supports a network: patch_mean pooling, SiLU, and no layer scale.
 
     Args:
-        visual: visual tower of an OpenCLIP model, in which SiLU with scaled weights has replaced QuickGELU.
+        visual: visual tower of an OpenCLIP model. With float32, SiLU with scaled weights has replaced QuickGELU.
         pooling: `patch_mean` or `cls`.
     """
     block = visual.transformer.resblocks[-1]

@@ -90,3 +90,12 @@ def test_a_gradient_can_be_pulled_back_again_and_is_not_changed(visual):
 )
 def test_other_layouts_need_autograd(changes, pooling, closed):
     assert has_closed_form(Backbone(tiny_visual(**changes), pooling).visual, pooling) is closed
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_keeps_its_weights_and_autograd(dtype):
+    visual = tiny_visual()
+    half = Backbone(visual, dtype=dtype).visual
+    given, own = (each.transformer.resblocks[0].mlp.c_fc.weight for each in (visual, half))
+    assert torch.equal(own, given.to(dtype))
+    assert not has_closed_form(half, "patch_mean")
