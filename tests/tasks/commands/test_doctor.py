@@ -7,6 +7,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from s3fs import S3FileSystem
 from support.s3_server import READER
 
+from clipes.tasks.commands import doctor
 from clipes.tasks.commands.doctor import examine
 from clipes.tasks.machine.devices import cores
 from clipes_core.config.pseudo_masks import ClipConfig
@@ -155,3 +156,11 @@ def test_without_prefect_everything_else_is_still_checked(found, monkeypatch):
     assert findings["server"].detail.startswith("prefect cannot be imported (")
     assert findings["server"].detail.endswith("); run pip install prefect")
     assert findings["store"].works
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_bf16_is_suggested_only_for_a_processor_with_amx(monkeypatch, amx):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    assert ("clip.precision=bf16" in doctor._find_devices().detail) is amx
