@@ -49,6 +49,21 @@ def dense_crf(
     return posterior
 
 
+def check_crf(config: DenseCrfConfig, section: str) -> None:
+    """Check that the package of the backend is installed.
+
+    Args:
+        config: names the backend.
+        section: config key of `config`, for the error message.
+
+    Raises:
+        ConfigError: the backend needs an extra of clipes that is not installed.
+    """
+    extra = CRF_BACKENDS[config.backend].extra
+    if extra is not None:
+        extra.check(f"{section}.backend={config.backend}")
+
+
 def prepare_crf(config: DenseCrfConfig, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
     """Do what the backend needs before several processes use it on this host, such as a compilation.
 

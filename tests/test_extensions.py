@@ -201,7 +201,7 @@ def test_extensions_are_cached_and_their_settings_invalidate_stages(toys, run):
     out, _ = toys("run", "toys.yaml")
     assert "nothing to compute" in out
     assert line_of("brightness", out)[:2] == ["3", "3"]
-    plan, _ = toys("run", "toys.yaml", "--plan", "--set", "crf.backend=pydensecrf")
+    plan, _ = toys("run", "toys.yaml", "--plan", "--set", "crf.backend=lattice")
     assert line_of("cams", plan)[1] == "3"
     assert line_of("masks", plan)[1] == "0"
     plan, _ = toys("run", "toys.yaml", "--plan", "--set", "cam.refine=none")

@@ -24,7 +24,9 @@ class DenseCrfConfig(Section):
         3, ge=0.1, le=10_000, description="Colour standard deviation of the bilateral kernel, on the scale 0 to 255."
     )
     backend: Annotated[str, NameIn(CRF_BACKENDS)] = Field(
-        "pydensecrf", description="Implementation of the CRF. `lattice` gives the same labels faster."
+        "lattice",
+        description="Implementation of the CRF. `pydensecrf` gives the same labels, but is slower, and "
+        "needs the extra `clipes[pydensecrf]`.",
     )
 
     def key_fields(self) -> dict[str, Any]:

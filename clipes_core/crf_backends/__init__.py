@@ -13,6 +13,7 @@ To add a backend, write its function in a new file of this folder and add a line
 from dataclasses import dataclass
 
 from clipes_core.config.choice import NamedFunction
+from clipes_core.config.extras import Extra
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class CrfBackend(NamedFunction):
             therefore reuses the existing masks.
         preparation: if the backend needs a preparation, such as a compilation, the function that does it. clipes calls
             it before workers use the backend. Its arguments are two functions that take a message: `inform` and `warn`.
+        extra: the extra of clipes that installs the backend's package, unless every installation of clipes has it.
     """
 
     exact: bool
     preparation: NamedFunction | None = None
+    extra: Extra | None = None
 
 
 CRF_BACKENDS = {
@@ -37,5 +40,9 @@ CRF_BACKENDS = {
         exact=True,
         preparation=NamedFunction("clipes_core.crf_backends.lattice.inference:prepare"),
     ),
-    "pydensecrf": CrfBackend("clipes_core.crf_backends.pydensecrf:infer", exact=True),
+    "pydensecrf": CrfBackend(
+        "clipes_core.crf_backends.pydensecrf:infer",
+        exact=True,
+        extra=Extra("pydensecrf", module="pydensecrf", requirements="Python 3.11 or 3.12 and a C++ compiler"),
+    ),
 }

@@ -17,7 +17,7 @@ from clipes.tasks.machine.prefect_server import (
     without_password,
 )
 from clipes.tasks.models.clip import load_clip
-from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
+from clipes.tasks.runs.record.contents import OPTIONAL_PACKAGES, REPORTED_PACKAGES
 from clipes.tasks.storage.files import check_writable
 from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import ClipConfig
@@ -61,6 +61,11 @@ def _check_versions() -> Iterator[Finding]:
             yield Finding(package, True, version(package))
         except PackageNotFoundError:
             yield Finding(package, False, f"not installed; run pip install {package}")
+    for package, setting in OPTIONAL_PACKAGES.items():
+        try:
+            yield Finding(package, True, version(package))
+        except PackageNotFoundError:
+            yield Finding(package, True, f"not installed; only {setting} needs it")
 
 
 def _find_devices() -> Finding:

@@ -25,7 +25,7 @@ from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, canonical, is_below, join
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.uri import refusal
-from clipes_core.dense_crf import prepare_crf
+from clipes_core.dense_crf import check_crf, prepare_crf
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -82,12 +82,15 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
 
     Raises:
         UsageError: the run does not exist or has no segmenter, a folder holds no photo, a file would replace one
-            that clipes did not write or an input, the device does not exist, or the target cannot be written.
+            that clipes did not write or an input, the device does not exist, the target cannot be written, or the
+            package of the CRF backend is not installed.
         ArtifactError: the segmenter's file is missing or broken.
         StorageError: the store refuses access, or the disk of the target is full.
         TransientError: the store does not answer.
     """
     config, weights = _find_segmenter(store_uri, name)
+    if config.evaluation.crf.enabled:
+        check_crf(config.evaluation.crf, "evaluation.crf")
     (device, *_) = available_devices(request.device, "--device")
     photos = _list_photos(request)
     output = OutputFolder(

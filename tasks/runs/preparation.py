@@ -23,6 +23,7 @@ from clipes.tasks.storage.files import check_place, check_writable
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
+from clipes_core.dense_crf import check_crf
 from clipes_core.errors import ConfigError, DatasetError, StorageError
 from clipes_core.vocabulary import Vocabulary
 
@@ -116,10 +117,12 @@ def prepare_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the value of `--until`, the vocabulary, and that the lists exist. The check is fast, so call it first.
+    """Check the value of `--until`, the CRF backends, the vocabulary, and that the lists exist.
+
+    The check is fast, so call it first.
 
     Raises:
-        ConfigError: the stage or the vocabulary cannot be used.
+        ConfigError: the stage or the vocabulary cannot be used, or the package of a CRF backend is not installed.
         DatasetError: the list of the photos or of the evaluation photos does not exist.
         TransientError: the network or the server fails.
     """
@@ -130,6 +133,10 @@ def check_request(config: RunConfig, until: str) -> None:
         raise ConfigError(
             f"--until {until}: this config leaves that stage out; set {missing.enabled_by}, or name an earlier stage"
         )
+    if config.crf.enabled:
+        check_crf(config.crf, "crf")
+    if config.evaluation.crf.enabled:
+        check_crf(config.evaluation.crf, "evaluation.crf")
     check_data_set(config)
     if config.evaluation.photos and any(STAGES[name].kind.of_training for name in _stages_until(config, until)):
         check_split(_evaluation_dataset(config))

@@ -1,11 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
+from support.crf_cases import require
+from support.toy_crf_backends import NOT_INSTALLED
 
+from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
-from clipes_core.dense_crf import crf_image, dense_crf
-from clipes_core.errors import ShapeError
+from clipes_core.dense_crf import check_crf, crf_image, dense_crf
+from clipes_core.errors import ConfigError, ShapeError
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
 
 GOLDEN_IDS = (
@@ -19,7 +24,13 @@ GOLDEN_IDS = (
     "2007_001340",
     "2007_001420",
 )
-WITHOUT_KERNELS = CrfConfig(pos_w=0, bi_w=0)
+
+
+@pytest.fixture(params=CRF_BACKENDS)
+def crf_config(request):
+    """Return a function that makes settings of the CRF with one of the backends."""
+    require(request.param)
+    return partial(CrfConfig, backend=request.param)
 
 
 def grey_image(height: int, width: int) -> np.ndarray:
@@ -40,44 +51,44 @@ def crop_probs(crop) -> np.ndarray:
     return scores_with_background(cams, 1)
 
 
-def test_without_kernels_the_posterior_is_the_normalised_scores():
+def test_without_kernels_the_posterior_is_the_normalised_scores(crf_config):
     probs = np.array([0.9, 0.2, 0.3, 0.2]).reshape(2, 1, 2)
-    posterior = dense_crf(grey_image(1, 2), probs, WITHOUT_KERNELS)
+    posterior = dense_crf(grey_image(1, 2), probs, crf_config(pos_w=0, bi_w=0))
     assert posterior.dtype == np.float32
     assert posterior == pytest.approx(np.array([0.75, 0.5, 0.25, 0.5]).reshape(2, 1, 2))
 
 
-def test_scores_are_clipped_before_the_logarithm():
-    posterior = dense_crf(grey_image(1, 2), np.array([[[0.0, 3.0]], [[1.0, 1.0]]]), WITHOUT_KERNELS)
+def test_scores_are_clipped_before_the_logarithm(crf_config):
+    posterior = dense_crf(grey_image(1, 2), np.array([[[0.0, 3.0]], [[1.0, 1.0]]]), crf_config(pos_w=0, bi_w=0))
     # 1e-5 / (1 + 1e-5); the score 3 is clipped to 1
     assert posterior[0] == pytest.approx(np.array([[1e-5, 0.5]]), rel=1e-3)
 
 
-def test_a_lone_pixel_gets_its_own_message_through_a_kernel():
-    config = CrfConfig(pos_w=1, bi_w=0, iter_max=1)
+def test_a_lone_pixel_gets_its_own_message_through_a_kernel(crf_config):
+    config = crf_config(pos_w=1, bi_w=0, iter_max=1)
     posterior = dense_crf(grey_image(1, 1), np.array([0.75, 0.25]).reshape(2, 1, 1), config)
     # one step of mean field: 0.75 e^0.75 / (0.75 e^0.75 + 0.25 e^0.25) = 1.58775 / 1.90876
     assert posterior[0].item() == pytest.approx(0.83182, abs=1e-4)
 
 
-def test_a_wrong_pixel_follows_its_colour():
+def test_a_wrong_pixel_follows_its_colour(crf_config):
     image = np.zeros((8, 8, 3), np.uint8)
     image[:, 4:] = 255
     probs = np.full((2, 8, 8), 0.1)
     probs[0, :, :4] = probs[1, :, 4:] = 0.9
     probs[:, 3, 1] = 0.4, 0.6
 
-    labels = dense_crf(image, probs, CrfConfig()).argmax(axis=0)
+    labels = dense_crf(image, probs, crf_config()).argmax(axis=0)
 
     assert np.array_equal(labels, (image[..., 0] == 255).astype(int))
 
 
 @pytest.mark.parametrize("labels", [2, 3, 255])
-def test_posterior_adds_up_to_one(labels):
+def test_posterior_adds_up_to_one(labels, crf_config):
     rng = np.random.default_rng(labels)
     image = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
-    posterior = dense_crf(image, rng.random((labels, 5, 7)), CrfConfig())
+    posterior = dense_crf(image, rng.random((labels, 5, 7)), crf_config())
 
     assert posterior.shape == (labels, 5, 7)
     assert posterior.min() >= 0
@@ -85,8 +96,8 @@ def test_posterior_adds_up_to_one(labels):
     assert posterior.sum(axis=0) == pytest.approx(np.ones((5, 7)), abs=1e-5)
 
 
-def test_background_alone_is_certain():
-    posterior = dense_crf(grey_image(2, 3), np.full((1, 2, 3), 0.2), CrfConfig())
+def test_background_alone_is_certain(crf_config):
+    posterior = dense_crf(grey_image(2, 3), np.full((1, 2, 3), 0.2), crf_config())
     assert posterior.tolist() == [[[1, 1, 1], [1, 1, 1]]]
 
 
@@ -102,52 +113,52 @@ def test_background_alone_is_certain():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_each_setting_changes_the_posterior_of_a_photo(crop, crop_probs, change):
-    paper = dense_crf(crop, crop_probs, CrfConfig())
-    changed = dense_crf(crop, crop_probs, CrfConfig(**change))
+def test_each_setting_changes_the_posterior_of_a_photo(crop, crop_probs, change, crf_config):
+    paper = dense_crf(crop, crop_probs, crf_config())
+    changed = dense_crf(crop, crop_probs, crf_config(**change))
     assert np.abs(changed - paper).max() > 0.02
 
 
-def test_the_image_mode_changes_the_posterior_of_a_photo(crop, crop_probs):
+def test_the_image_mode_changes_the_posterior_of_a_photo(crop, crop_probs, crf_config):
     """Use a ramp of greys that crosses the mean colour, where the image of the published program wraps around."""
     greys = np.linspace(60, 160, crop.shape[1]).astype(np.uint8)
     ramp = np.ascontiguousarray(np.broadcast_to(greys[None, :, None], crop.shape))
-    photo, reference = (dense_crf(ramp, crop_probs, CrfConfig(), image) for image in ("rgb", "reference"))
+    photo, reference = (dense_crf(ramp, crop_probs, crf_config(), image) for image in ("rgb", "reference"))
     assert np.abs(reference - photo).max() > 0.02
 
 
 @pytest.mark.parametrize("kernels", [{"pos_w": 0}, {"bi_w": 0}])
-def test_a_kernel_without_weight_equals_one_of_negligible_weight(crop, crop_probs, kernels):
-    without = dense_crf(crop, crop_probs, CrfConfig(**kernels))
-    negligible = dense_crf(crop, crop_probs, CrfConfig(**dict.fromkeys(kernels, 1e-9)))
+def test_a_kernel_without_weight_equals_one_of_negligible_weight(crop, crop_probs, kernels, crf_config):
+    without = dense_crf(crop, crop_probs, crf_config(**kernels))
+    negligible = dense_crf(crop, crop_probs, crf_config(**dict.fromkeys(kernels, 1e-9)))
     assert np.abs(without - negligible).max() < 1e-5
 
 
-def test_equal_inputs_give_equal_posteriors(crop, crop_probs):
-    assert np.array_equal(*(dense_crf(crop, crop_probs, CrfConfig()) for _ in range(2)))
+def test_equal_inputs_give_equal_posteriors(crop, crop_probs, crf_config):
+    assert np.array_equal(*(dense_crf(crop, crop_probs, crf_config()) for _ in range(2)))
 
 
-def test_memory_layout_does_not_matter(crop, crop_probs):
-    mirrored = dense_crf(crop[:, ::-1], crop_probs[..., ::-1].astype(np.float32), CrfConfig())
+def test_memory_layout_does_not_matter(crop, crop_probs, crf_config):
+    mirrored = dense_crf(crop[:, ::-1], crop_probs[..., ::-1].astype(np.float32), crf_config())
     contiguous = dense_crf(
-        np.ascontiguousarray(crop[:, ::-1]), np.ascontiguousarray(crop_probs[..., ::-1]), CrfConfig()
+        np.ascontiguousarray(crop[:, ::-1]), np.ascontiguousarray(crop_probs[..., ::-1]), crf_config()
     )
     assert mirrored == pytest.approx(contiguous, abs=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
-def test_does_not_mutate_its_inputs(crop, crop_probs, mode):
+def test_does_not_mutate_its_inputs(crop, crop_probs, mode, crf_config):
     image, probs = crop.copy(), crop_probs.astype(np.float32)
-    dense_crf(image, probs, CrfConfig(), mode)
+    dense_crf(image, probs, crf_config(), mode)
     assert np.array_equal(image, crop)
     assert np.array_equal(probs, crop_probs.astype(np.float32))
 
 
 @pytest.mark.parametrize("std", ["pos_xy_std", "bi_xy_std", "bi_rgb_std"])
-def test_the_smallest_standard_deviations_do_not_crash(std):
+def test_the_smallest_standard_deviations_do_not_crash(std, crf_config):
     image = np.zeros((4, 2000, 3), np.uint8)
     image[:, 1000:] = 255
-    posterior = dense_crf(image, np.full((2, 4, 2000), 0.5), CrfConfig(iter_max=1, **{std: 0.1}))
+    posterior = dense_crf(image, np.full((2, 4, 2000), 0.5), crf_config(iter_max=1, **{std: 0.1}))
     assert posterior == pytest.approx(np.full((2, 4, 2000), 0.5))
 
 
@@ -182,16 +193,26 @@ def test_rejects_scores_of_a_different_size(shape):
         dense_crf(grey_image(2, 3), np.ones(shape), CrfConfig())
 
 
-@pytest.mark.parametrize("backend", CRF_BACKENDS)
+def test_a_backend_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setitem(CRF_BACKENDS, "toy", NOT_INSTALLED)
+    with pytest.raises(ConfigError, match=r"^crf\.backend=toy: the package no_such_module is not installed"):
+        check_crf(DenseCrfConfig(backend="toy"), "crf")
+
+
+def test_the_default_backend_needs_no_extra():
+    assert CRF_BACKENDS[DenseCrfConfig().backend].extra is None
+    check_crf(DenseCrfConfig(), "crf")
+
+
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
-def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_data, golden, mode, backend):
+def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_data, golden, mode, crf_config):
     for image_id in GOLDEN_IDS:
         image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
         expected = np.load(golden / f"{image_id}.npz")
         cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
 
         probs = scores_with_background(cams.astype(np.float32), 1)
-        posterior = dense_crf(image_rgb, probs, CrfConfig(backend=backend), mode)
+        posterior = dense_crf(image_rgb, probs, crf_config(), mode)
 
         mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
         confidence = np.rint(255 * posterior.max(axis=0))

@@ -4,9 +4,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.pseudo_mask import scores_with_background
+
+
+def require(backend: str) -> None:
+    """Skip the test if the package of a CRF backend is not installed."""
+    extra = CRF_BACKENDS[backend].extra
+    if extra is not None:
+        pytest.importorskip(extra.module)
 
 
 def voc_photo(voc: Path, image_id: str) -> np.ndarray:

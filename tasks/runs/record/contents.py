@@ -4,9 +4,10 @@ import os
 import platform
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +26,6 @@ REPORTED_PACKAGES = (
     "torch",
     "torchvision",
     "open_clip_torch",
-    "pydensecrf2",
     "numba",
     "numpy",
     "opencv-python",
@@ -34,6 +34,7 @@ REPORTED_PACKAGES = (
     "onedl-mmcv",
     "onedl-mmsegmentation",
 )
+OPTIONAL_PACKAGES = {"pydensecrf2": "crf.backend=pydensecrf"}  # package -> the setting that needs it
 
 
 def run_json(run: PreparedRun) -> dict[str, Any]:
@@ -57,10 +58,18 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "evaluation_rejected": run.evaluation_rejects,
         "validation": validation_digest(run.inputs.validation),
         "notes": list(run.notes),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in REPORTED_PACKAGES}},
+        "versions": {"python": platform.python_version(), **_installed_versions()},
         "config": run.config.model_dump(mode="json"),
         "vocabulary": run.inputs.vocabulary.model_dump(mode="json"),
     }
+
+
+def _installed_versions() -> dict[str, str]:
+    versions = {name: version(name) for name in REPORTED_PACKAGES}
+    for name in OPTIONAL_PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def chosen_values(run: PreparedRun) -> dict[str, Any]:

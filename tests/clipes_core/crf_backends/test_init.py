@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from support.crf_cases import require
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.run import parse_config
@@ -13,11 +14,13 @@ GREY = np.full((1, 2, 3), 128, np.uint8)
 
 @pytest.mark.parametrize("name", CRF_BACKENDS)
 def test_every_backend_names_a_function_that_can_be_imported(name):
+    require(name)
     assert callable(CRF_BACKENDS[name].load())
 
 
 @pytest.mark.parametrize("name", CRF_BACKENDS)
 def test_every_backend_returns_a_posterior_and_mutates_nothing(name):
+    require(name)
     random = np.random.default_rng(0)
     unary = random.random((3, 5, 7), dtype=np.float32)
     image = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from clipes_core.config.crf import DenseCrfConfig
+
+pytest.importorskip("pydensecrf")
 from clipes_core.crf_backends.pydensecrf import infer
 
 WITHOUT_KERNELS = DenseCrfConfig(pos_w=0, bi_w=0)

@@ -1,5 +1,6 @@
 import platform
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from s3fs import S3FileSystem
 from support.s3_server import READER
 
 from clipes.tasks.commands import doctor
-from clipes.tasks.commands.doctor import examine
+from clipes.tasks.commands.doctor import Finding, examine
 from clipes.tasks.machine.devices import cores
 from clipes_core.config.pseudo_masks import ClipConfig
 
@@ -37,6 +38,17 @@ def test_all_checks_pass_with_a_store_and_weights(found):
     assert findings["python"].detail == platform.python_version()
     assert findings["clipes"].detail == "0.1.0"
     assert {"torch", "prefect", "devices", "weights", "server", "store"} <= findings.keys()
+
+
+def test_packages_that_are_not_installed_are_reported_and_only_those_of_extras_may_be_missing(found, monkeypatch):
+    monkeypatch.setattr(doctor, "REPORTED_PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(doctor, "OPTIONAL_PACKAGES", {"no-such-extra": "crf.backend=toy", "numpy": "all"})
+    findings = found()
+    assert findings["no-such-package"] == Finding(
+        "no-such-package", False, "not installed; run pip install no-such-package"
+    )
+    assert findings["no-such-extra"] == Finding("no-such-extra", True, "not installed; only crf.backend=toy needs it")
+    assert findings["numpy"] == Finding("numpy", True, version("numpy"))
 
 
 def test_devices_are_reported_with_their_precision(found):

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 from support.input_cases.photos import picture
 from support.small_segmenters import built, save_run, small_config
+from support.toy_crf_backends import NOT_INSTALLED
 
 from clipes.tasks.commands.predictions import Prediction, PredictionRequest, predict
 from clipes_core.config.run import parse_config
 from clipes_core.config.segmenter import EvaluationConfig
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.errors import BrokenArtifactError, ConfigError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 from clipes_core.preprocessing import limit_side
@@ -199,6 +201,15 @@ def test_a_folder_without_photos_is_reported(tmp_path, predicted):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"empty: the folder holds no photos \(\.jpg, "):
         predicted(tmp_path / "empty")
+
+
+def test_a_crf_backend_without_its_package_is_refused(predicted, photo, monkeypatch):
+    monkeypatch.setitem(CRF_BACKENDS, "toy", NOT_INSTALLED)
+    crf = {"enabled": True, "backend": "toy"}
+    with pytest.raises(ConfigError, match=r"^evaluation\.crf\.backend=toy: the package no_such_module is not"):
+        predicted(photo("a.jpg"), evaluation={"crf": crf})
+    (made,) = predicted(photo("a.jpg"), evaluation={"crf": crf | {"enabled": False}})
+    assert made.reason is None
 
 
 def test_a_device_that_does_not_exist_is_reported(tmp_path, model):

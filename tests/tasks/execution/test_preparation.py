@@ -1,6 +1,7 @@
 """A stage prepares the host once, before a worker makes its first shard."""
 
 import pytest
+from support.crf_cases import require
 from support.prepared import prepare_run
 from support.small_runs import make_all_shards
 
@@ -43,11 +44,11 @@ def test_a_stage_without_work_is_not_prepared(run_of, pool, prepared):
     assert prepared == ["masks"]
 
 
-def test_masks_of_the_lattice_are_made_by_workers_and_reused_by_pydensecrf(run_of, pool):
-    made = [record for record in make_all_shards(run_of(backend="lattice"), pool).records() if record.stage == "masks"]
+@pytest.mark.parametrize(("first", "second"), [("lattice", "pydensecrf"), ("pydensecrf", "lattice")])
+def test_masks_of_one_backend_are_made_by_workers_and_reused_by_the_other(run_of, pool, first, second):
+    require("pydensecrf")
+    made = [record for record in make_all_shards(run_of(backend=first), pool).records() if record.stage == "masks"]
     assert [(record.cached, record.rejects) for record in made] == [(False, ())] * 3
     assert sum(record.computed for record in made) == 6
-    again = [
-        record for record in make_all_shards(run_of(backend="pydensecrf"), pool).records() if record.stage == "masks"
-    ]
-    assert all(record.cached for record in again)
+    again = [record for record in make_all_shards(run_of(backend=second), pool).records() if record.stage == "masks"]
+    assert [record.cached for record in again] == [True] * 3

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import TINY_NETWORK, make_run, photos_by_shard
+from support.toy_crf_backends import NOT_INSTALLED
 
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.sharding import shard_of
@@ -12,6 +13,7 @@ from clipes.tasks.runs.preparation import check_request
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.texts import Texts
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.errors import ConfigError, DatasetError, WeightsError
 
 
@@ -124,6 +126,19 @@ def test_a_missing_list_of_evaluation_photos_is_reported_first_if_it_is_needed(s
     with pytest.raises(DatasetError, match=r"dataset.split: no list file at .*/none.csv"):
         check_request(config, "segmenter_scores")
     check_request(config, "masks")
+
+
+@pytest.mark.parametrize("section", ["crf", "evaluation.crf"])
+def test_a_crf_backend_without_its_package_is_refused_if_the_crf_is_enabled(six, monkeypatch, section):
+    monkeypatch.setitem(CRF_BACKENDS, "toy", NOT_INSTALLED)
+
+    def config(enabled):
+        crf = {"enabled": enabled, "backend": "toy"}
+        return six.config(**{"crf": crf} if section == "crf" else {"evaluation": {"crf": crf}})
+
+    check_request(config(enabled=False), "masks")
+    with pytest.raises(ConfigError, match=rf"^{section}\.backend=toy: the package no_such_module is not installed"):
+        check_request(config(enabled=True), "masks")
 
 
 def test_a_network_that_cannot_be_built_is_reported_before_the_run_starts(six):

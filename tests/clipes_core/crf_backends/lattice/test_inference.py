@@ -3,7 +3,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from support.crf_cases import blobs, random_image, random_scores, smooth_scores, voc_photo
+from support.crf_cases import blobs, random_image, random_scores, require, smooth_scores, voc_photo
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends.lattice.inference import infer
@@ -16,6 +16,7 @@ LABELS = (2, 3, 4, 5, 8, 21)
 
 
 def posteriors(image, probs, mode="rgb", **settings):
+    require("pydensecrf")
     return [
         dense_crf(image, probs, DenseCrfConfig(backend=backend, **settings), mode)
         for backend in ("lattice", "pydensecrf")

@@ -4,12 +4,14 @@ import platform
 import socket
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import pytest
 from support.ledger_records import reject
 from support.plain_runs import VOCABULARY, photo, plain_run, run_inputs
 
 from clipes.tasks.machine.processes import started_at
+from clipes.tasks.runs.record import contents
 from clipes.tasks.runs.record.contents import (
     MANIFEST_SCHEMA,
     REJECTS_SCHEMA,
@@ -52,9 +54,14 @@ def test_run_json_holds_the_inputs_of_the_run():
 
 def test_run_json_lists_the_versions_of_packages():
     versions = run_json(run_of("texts"))["versions"]
-    assert list(versions) == ["python", *REPORTED_PACKAGES]
+    assert list(versions) == ["python", *REPORTED_PACKAGES, *(["pydensecrf2"] if find_spec("pydensecrf") else [])]
     assert versions["python"] == platform.python_version()
-    assert (versions["torch"], versions["pydensecrf2"]) == (version("torch"), version("pydensecrf2"))
+    assert all(versions[name] == version(name) for name in versions if name != "python")
+
+
+def test_run_json_leaves_out_extras_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr(contents, "OPTIONAL_PACKAGES", {"no_such_package": "crf.backend=none"})
+    assert list(run_json(run_of("texts"))["versions"]) == ["python", *REPORTED_PACKAGES]
 
 
 @pytest.mark.parametrize("template", ["a {}.", TEMPLATES])
