@@ -1,7 +1,13 @@
 # make setup | setup-hashed | lock | demo | ui | deploy | test | test-slow | lint
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# Two stamps: clipes, and clipes with the packages that the tests and `make lint` need.
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALL := $(BIN)/pip install --constraint constraints.txt --editable
+
+# PYTHON=python3.13 chooses the interpreter of a new environment.
+NEW_VENV := $(if $(PYTHON),$(PYTHON) -m venv $(VENV),python3.11 -m venv $(VENV) || python3 -m venv $(VENV))
 
 # The tests in a file share fixtures, so each pytest worker gets whole files. tests/flows comes first, because it takes
 # longest.
@@ -14,34 +20,39 @@ LOCK_LINE := "{0[metadata][name]}=={0[metadata][version]} --hash=sha256:{0[downl
 
 deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
-setup: $(STAMP)
+setup: $(INSTALLED_DEV)
 
-$(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || python3.11 -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(NEW_VENV)
+	$(INSTALL) .
+	touch $(INSTALLED)
+
+$(INSTALLED_DEV): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(NEW_VENV)
+	$(INSTALL) '.[dev]'
+	touch $(INSTALLED) $(INSTALLED_DEV)
 
 # Installs only files whose SHA-256 is in requirements.lock. The lock is for Linux on x86-64 with CPython 3.11.
 setup-hashed:
 	test -x $(BIN)/python || python3.11 -m venv $(VENV)
 	$(BIN)/pip install --require-hashes --no-deps --requirement requirements.lock
 	$(BIN)/pip install --no-deps --editable .
-	touch $(STAMP)
+	touch $(INSTALLED)
 
-lock: setup
-	$(BIN)/pip install --quiet --dry-run --ignore-installed --no-deps --report lock.json --requirement constraints.txt
-	$(BIN)/python -c 'import json; print(*sorted(map($(LOCK_LINE).format, json.load(open("lock.json"))["install"])), sep="\n")' \
-		> requirements.lock
+lock: $(INSTALLED)
+	$(BIN)/pip install --quiet --dry-run --ignore-installed --report lock.json --constraint constraints.txt .
+	$(BIN)/python -c 'import json; print(*sorted($(LOCK_LINE).format(each) for each in json.load(open("lock.json"))["install"] \
+		if not each["requested"]), sep="\n")' > requirements.lock
 	rm lock.json
 
-demo: setup
+demo: $(INSTALLED)
 	$(BIN)/clipes run configs/demo.yaml $(ARGS)
 
-ui: setup
+ui: $(INSTALLED)
 	$(BIN)/clipes ui
 
 # `prefect deploy` needs the work pools, so create those that are missing. Existing pools keep their settings.
-deploy: setup
+deploy: $(INSTALLED)
 	@$(BIN)/prefect server status # fails with one line if no server runs
 	for pool in clipes-cpu clipes-gpu; do \
 		$(BIN)/prefect work-pool inspect $$pool > /dev/null 2>&1 || \

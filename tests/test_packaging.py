@@ -9,11 +9,18 @@ import sysconfig
 import tomllib
 import venv
 from fnmatch import fnmatch
+from importlib.metadata import requires
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from setuptools import find_namespace_packages
+
+from clipes_core.crf_backends import CRF_BACKENDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,8 +31,12 @@ def tracked(*patterns: str) -> list[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
 def setuptools_settings() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    return pyproject()["tool"]["setuptools"]
 
 
 def test_package_data_covers_all_files_of_configs_and_templates():
@@ -36,18 +47,58 @@ def test_package_data_covers_all_files_of_configs_and_templates():
     assert [name for name in data if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
-def test_the_lock_has_a_hash_for_each_version_of_the_constraints():
-    line = re.compile(r"(\S+==\S+) --hash=sha256:[0-9a-f]{64}")
-    locked = [line.fullmatch(each) for each in (ROOT / "requirements.lock").read_text().splitlines()]
-    assert all(locked)
-    constraints = (ROOT / "constraints.txt").read_text().splitlines()
-    assert sorted(map(normalised, constraints)) == sorted(normalised(each[1]) for each in locked), "run make lock"
+def pinned_versions(file: str) -> dict[str, str]:
+    """Return the version of each package in a file with lines NAME==VERSION [--hash=sha256:...]."""
+    line = re.compile(r"(\S+)==(\S+)( --hash=sha256:[0-9a-f]{64})?")
+    lines = [line.fullmatch(each) for each in (ROOT / file).read_text().splitlines()]
+    assert all(lines)
+    assert len({bool(each[3]) for each in lines}) == 1
+    return {canonicalize_name(each[1]): each[2] for each in lines}
 
 
-def normalised(requirement: str) -> str:
-    """Return NAME==VERSION with the name as package indexes spell it."""
-    name, _, version = requirement.partition("==")
-    return f"{re.sub('[-_.]+', '-', name).lower()}=={version}"
+def needed_packages(requirements: list[str]) -> set[str]:
+    """Return the names of the packages that this machine needs for some requirements, which are installed."""
+    seen, left = set(), [Requirement(each) for each in requirements]
+    while left:
+        requirement = left.pop()
+        for extra in ("", *requirement.extras):
+            if (requirement.name, extra) not in seen:
+                seen.add((requirement.name, extra))
+                further = map(Requirement, requires(requirement.name) or ())
+                left += [each for each in further if each.marker is None or each.marker.evaluate({"extra": extra})]
+    return {canonicalize_name(name) for name, _ in seen}
+
+
+def test_the_lock_has_the_versions_of_the_constraints():
+    assert pinned_versions("requirements.lock").items() <= pinned_versions("constraints.txt").items(), "run make lock"
+
+
+@pytest.mark.skipif(
+    (sys.version_info[:2], sysconfig.get_platform()) != ((3, 11), "linux-x86_64"),
+    reason="requirements.lock is for Linux on x86-64 with CPython 3.11",
+)
+def test_the_lock_has_exactly_the_packages_that_clipes_needs():
+    dependencies = pyproject()["project"]["dependencies"]
+    assert pinned_versions("requirements.lock").keys() == needed_packages(dependencies), "run make lock"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="pydensecrf2 cannot be installed on Python 3.13")
+def test_the_oracle_of_the_crf_is_installed():
+    """Fail if pydensecrf is missing, because the tests that need it would only be skipped."""
+    assert find_spec("pydensecrf"), "run pip install 'clipes[dev]'"
+
+
+def test_clipes_names_the_versions_of_python_that_were_tried():
+    project = pyproject()["project"]
+    tried = [each.rpartition(" ")[2] for each in project["classifiers"] if each.startswith("Programming Language")]
+    allowed = SpecifierSet(project["requires-python"])
+    assert [f"3.{minor}" for minor in range(20) if allowed.contains(f"3.{minor}.9")] == tried
+
+
+def test_extras_of_crf_backends_are_declared():
+    declared = pyproject()["project"]["optional-dependencies"]
+    extras = {row.extra.name for row in CRF_BACKENDS.values() if row.extra is not None}
+    assert extras <= declared.keys()
 
 
 def test_packages_cover_all_python_files():
