@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.core.event import Event, Listener
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -17,6 +18,28 @@ PROBE = bytes(2**20)  # about as large as all machine code of the package
 
 KERNELS: list[Any] = []  # all kernels
 CACHE_FAULTS: list[str] = []  # why numba cannot store machine code; empty if it can
+
+
+class FirstCompilation(Listener):
+    """A listener for numba's event `numba:compile` that calls a function before the first compilation.
+
+    Numba does not compile a kernel whose machine code is stored.
+
+    Args:
+        begin: the function; called at most once.
+    """
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin: Callable[[], None] | None = begin
+
+    def on_start(self, event: Event) -> None:
+        """Call the function, unless it was called before."""
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
+
+    def on_end(self, event: Event) -> None:
+        """Do nothing."""
 
 
 def kernel(function: Kernel) -> Kernel:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
+from numba.core.event import install_listener
 
 from clipes_core.config.crf import DenseCrfConfig
-from clipes_core.crf_backends.lattice.compilation import CACHE_FAULTS, KERNELS
+from clipes_core.crf_backends.lattice.compilation import CACHE_FAULTS, FirstCompilation
 from clipes_core.crf_backends.lattice.gaussian_kernels import bilateral_kernel, position_kernel
 from clipes_core.crf_backends.lattice.mean_field import lanes_for, mean_field
 
@@ -63,11 +64,9 @@ def prepare(inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
             "folder that can be written"
         )
         return
-    informed = False
     image = np.zeros((2, 3, 3), np.uint8)
-    for labels in LABELS:
-        for pos_xy_std in (1, 2):
-            infer(np.zeros((labels, 2, 3), np.float32), image, DenseCrfConfig(pos_xy_std=pos_xy_std, iter_max=1))
-            if not informed and any(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS):
-                inform("compiling the CRF, once for this installation (about 20 s)")
-                informed = True
+    listener = FirstCompilation(lambda: inform("compiling the CRF, once for this installation (about 20 s)"))
+    with install_listener("numba:compile", listener):
+        for labels in LABELS:
+            for pos_xy_std in (1, 2):
+                infer(np.zeros((labels, 2, 3), np.float32), image, DenseCrfConfig(pos_xy_std=pos_xy_std, iter_max=1))

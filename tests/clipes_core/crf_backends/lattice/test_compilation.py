@@ -16,8 +16,12 @@ KERNEL_MODULES = (chains, filters, grid, layout, simplices, vertices)
 DECORATORS = {"kernel", "exact_kernel"}
 COUNT_MISSES = "sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)"
 PREPARE = f"""
-from clipes_core.crf_backends.lattice.inference import KERNELS, infer, prepare
-prepare(lambda message: print("info:", message), lambda message: print("warning:", message))
+from clipes_core.crf_backends.lattice.compilation import KERNELS
+from clipes_core.crf_backends.lattice.inference import infer, prepare
+def inform(message):
+    compiled = sum(len(kernel.nopython_signatures) for kernel in KERNELS)
+    print("info, with", compiled, "compiled kernels:", message)
+prepare(inform, lambda message: print("warning:", message))
 print({COUNT_MISSES} > 0)
 """
 INFER = """
@@ -72,7 +76,10 @@ def test_kernels_use_only_names_of_their_own_file(module):
 
 def test_preparation_compiles_once_and_for_all_numbers_of_labels(tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert python(PREPARE, **cache) == ["info: compiling the CRF, once for this installation (about 20 s)", "True"]
+    assert python(PREPARE, **cache) == [
+        "info, with 0 compiled kernels: compiling the CRF, once for this installation (about 20 s)",
+        "True",
+    ]
     assert python(
         PREPARE + "from clipes_core.config.crf import DenseCrfConfig" + INFER + f"print({COUNT_MISSES})", **cache
     ) == [
