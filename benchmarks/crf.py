@@ -1,15 +1,17 @@
 """Compare the CRF backends of clipes in speed, labels and posterior.
 
     python benchmarks/crf.py --voc ../shared/voc_mini [--cams ../shared/golden] [--photos 36] [--labels 2,3,4,5,8,21]
+        [--sizes 94x125,1500x2000] [--set bi_rgb_std=13] [--image reference] [--json measured.json]
 
 The class scores of a photo are its true masks, shifted, blurred and made noisy. If the photo has fewer classes than the
 number of labels, mirrored masks serve as further classes. The backends take turns on each photo, in one process, so
 that changes in the speed of the machine affect both. The benchmark measures the CPU time of the process, without
 decoding and without the logarithm of the scores. It prints, for each number of labels, the median and the quartiles of
 the ratio of both times, the median time of each backend, and how well the results agree: the lowest share of equal
-labels, the lowest share of equal confidence levels, and the largest difference of a posterior. `--sizes` resizes the
-photos and measures two labels. `--cams` names a folder of files `<photo>.npz` with refined CAMs (`refined_cam`), which
-then serve as scores too. `--json` writes all measurements to a file.
+labels, the lowest share of equal confidence levels, the largest difference of a confidence level, and the largest
+difference of a posterior. `--sizes` resizes the photos and measures two labels. `--cams` names a folder of files
+`<photo>.npz` with refined CAMs (`refined_cam`), which then serve as scores too. `--set` changes a setting of the CRF,
+and `--image` the image whose colours it compares. `--json` writes all measurements to a file.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -28,11 +31,26 @@ from PIL import Image
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
-from clipes_core.dense_crf import LOWEST_PROB, prepare_crf
+from clipes_core.dense_crf import LOWEST_PROB, crf_image, prepare_crf
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
 
 ORACLE, OWN = "pydensecrf", "lattice"
 PACKAGES = ("numba", "llvmlite", "numpy", "pydensecrf2")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What all photos of a benchmark have in common.
+
+    Attributes:
+        voc: folder with the photos and their true masks.
+        config: settings of the CRF; the backend in it is ignored.
+        image: image whose colours the CRF compares; see `crf_image`.
+    """
+
+    voc: Path
+    config: DenseCrfConfig
+    image: Literal["rgb", "reference"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,7 @@ class Pair:
         own_s: CPU time of lattice [s].
         equal_labels: share of the pixels with equal labels.
         equal_levels: share of the pixels with equal confidence levels.
+        level_step: largest difference of a confidence level.
         difference: largest difference of the posterior.
     """
 
@@ -59,6 +78,7 @@ class Pair:
     own_s: float
     equal_labels: float
     equal_levels: float
+    level_step: int
     difference: float
 
     @property
@@ -75,24 +95,30 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=36)
     parser.add_argument("--labels", default="2,3,4,5,8,21")
     parser.add_argument("--sizes", default="", help="for example 94x125,1500x2000 (height x width)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the CRF")
+    parser.add_argument("--image", choices=("rgb", "reference"), default="rgb")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    config = DenseCrfConfig(**dict(setting.split("=") for setting in arguments.set))
+    case = Case(arguments.voc, config, arguments.image)
     prepare_crf(DenseCrfConfig(backend=OWN), print, print)
     image_ids = sorted(path.stem for path in (arguments.voc / "SegmentationClass").glob("*.png"))
     chosen = image_ids[:: max(1, len(image_ids) // arguments.photos)][: arguments.photos]
     pairs = []
     for labels in map(int, arguments.labels.split(",")):
-        pairs += report(f"{labels} labels", (measure_masks(arguments.voc, image_id, labels) for image_id in chosen))
+        pairs += report(f"{labels} labels", (measure_masks(case, image_id, labels) for image_id in chosen))
     if arguments.cams:
-        pairs += report("CAMs", (measure_cams(arguments.voc, path) for path in sorted(arguments.cams.glob("*.npz"))))
+        pairs += report("CAMs", (measure_cams(case, path) for path in sorted(arguments.cams.glob("*.npz"))))
     for size in filter(None, arguments.sizes.split(",")):
         size_hw = tuple(map(int, size.split("x")))
         few = chosen[:: max(1, len(chosen) // 6)]
-        pairs += report(size, (measure_masks(arguments.voc, image_id, 2, size_hw) for image_id in few))
+        pairs += report(size, (measure_masks(case, image_id, 2, size_hw) for image_id in few))
     if arguments.json:
         machine = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
         versions = {name: version(name) for name in PACKAGES}
-        text = json.dumps(machine | {"versions": versions, "pairs": [asdict(pair) for pair in pairs]}, indent=1)
+        settings = {"settings": arguments.set, "image": arguments.image}
+        measured = {"versions": versions, **settings, "pairs": [asdict(pair) for pair in pairs]}
+        text = json.dumps(machine | measured, indent=1)
         arguments.json.write_text(text)
 
 
@@ -104,35 +130,38 @@ def report(name: str, measured: Iterable[Pair]) -> list[Pair]:
     print(
         f"{name:10} ratio {middle:5.2f} [{low:.2f}-{high:.2f}]   {ORACLE} {oracle:.3f} s, {OWN} {own:.3f} s   "
         f"equal labels {min(pair.equal_labels for pair in pairs):.6f}, "
-        f"equal levels {min(pair.equal_levels for pair in pairs):.6f}, "
+        f"equal levels {min(pair.equal_levels for pair in pairs):.6f} "
+        f"(largest step {max(pair.level_step for pair in pairs)}), "
         f"posterior within {max(pair.difference for pair in pairs):.0e}   {len(pairs)} pairs",
         flush=True,
     )
     return pairs
 
 
-def measure_masks(voc: Path, image_id: str, labels: int, size_hw: tuple[int, ...] | None = None) -> Pair:
+def measure_masks(case: Case, image_id: str, labels: int, size_hw: tuple[int, ...] | None = None) -> Pair:
     """Run both backends on a photo with scores from its true mask."""
-    image = Image.open(voc / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
-    truth = Image.open(voc / "SegmentationClass" / f"{image_id}.png")
+    image = Image.open(case.voc / "JPEGImages" / f"{image_id}.jpg").convert("RGB")
+    truth = Image.open(case.voc / "SegmentationClass" / f"{image_id}.png")
     if size_hw is not None:
         image = image.resize(size_hw[::-1], Image.Resampling.BICUBIC)
         truth = truth.resize(size_hw[::-1], Image.Resampling.NEAREST)
-    return measure(image_id, np.array(image), blurred_masks(np.asarray(truth), labels))
+    return measure(case, image_id, np.array(image), blurred_masks(np.asarray(truth), labels))
 
 
-def measure_cams(voc: Path, cams: Path) -> Pair:
+def measure_cams(case: Case, cams: Path) -> Pair:
     """Run both backends on a photo with its refined CAMs as scores."""
-    image = np.array(Image.open(voc / "JPEGImages" / f"{cams.stem}.jpg").convert("RGB"))
-    return measure(
-        cams.stem, image, scores_with_background(resize_cams(np.load(cams)["refined_cam"], image.shape[:2]), 1)
-    )
+    image = np.array(Image.open(case.voc / "JPEGImages" / f"{cams.stem}.jpg").convert("RGB"))
+    scores = scores_with_background(resize_cams(np.load(cams)["refined_cam"], image.shape[:2]), 1)
+    return measure(case, cams.stem, image, scores)
 
 
-def measure(image_id: str, image: np.ndarray, scores: np.ndarray) -> Pair:
+def measure(case: Case, image_id: str, image_rgb: np.ndarray, scores: np.ndarray) -> Pair:
     """Run both backends on (H, W, 3) uint8 RGB and (labels, H, W) float32 scores."""
     unary = np.ascontiguousarray(-np.log(scores.clip(LOWEST_PROB, 1)))
-    (oracle, oracle_s), (own, own_s) = (timed(CRF_BACKENDS[name].load(), unary, image) for name in (ORACLE, OWN))
+    image = crf_image(image_rgb, case.image)
+    (oracle, oracle_s), (own, own_s) = (
+        timed(CRF_BACKENDS[name].load(), unary, image, case.config) for name in (ORACLE, OWN)
+    )
     levels = [np.rint(255 * posterior.max(axis=0)) for posterior in (oracle, own)]
     return Pair(
         image_id,
@@ -141,14 +170,17 @@ def measure(image_id: str, image: np.ndarray, scores: np.ndarray) -> Pair:
         own_s=own_s,
         equal_labels=float((oracle.argmax(axis=0) == own.argmax(axis=0)).mean()),
         equal_levels=float((levels[0] == levels[1]).mean()),
+        level_step=int(np.abs(levels[0] - levels[1]).max()),
         difference=float(np.abs(oracle - own).max()),
     )
 
 
-def timed(infer: Callable[..., np.ndarray], unary: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, float]:
+def timed(
+    infer: Callable[..., np.ndarray], unary: np.ndarray, image: np.ndarray, config: DenseCrfConfig
+) -> tuple[np.ndarray, float]:
     """Return a posterior and the CPU time of its computation [s]."""
     started = time.process_time()
-    posterior = infer(unary, image, DenseCrfConfig())
+    posterior = infer(unary, image, config)
     return posterior, time.process_time() - started
 
 
