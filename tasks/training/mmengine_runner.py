@@ -14,10 +14,14 @@ from clipes.tasks.training.building import translate_recipe_errors
 
 
 class TrainingRunner(Runner):
-    """MMEngine's runner with two changes: the model stays on its device, and a broken config raises ConfigError.
+    """MMEngine's runner with three changes.
 
-    The message of a ConfigError names the part of the config that cannot be built.
+    The model stays on its device. A broken config raises ConfigError, whose message names the part of the config that
+    cannot be built. The runner does not examine the compilers of this machine.
     """
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Do nothing: clipes does not show the log, and MMEngine's own method prints an error if there is no gcc."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """Return the model unchanged. If the model needs a wrapper, the caller has already wrapped the model."""
