@@ -16,7 +16,16 @@ from support.free_ports import free_ports, listening_ports
 from support.s3_server import BUCKET, S3Server
 from support.voc_scenes import NINE, THREE_MORE, first_voc_scene, write_split, write_voc_scenes
 
+from clipes_core.config.crf import DenseCrfConfig
+from clipes_core.dense_crf import prepare_crf
+
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the CRF once, before several pytest workers would do so at the same time."""
+    if session.config.getoption("numprocesses", None):
+        prepare_crf(DenseCrfConfig(), print, print)
 
 
 def shared_folder(name: str) -> Path:
