@@ -111,6 +111,13 @@ def test_packages_cover_all_python_files():
     assert {package.partition(".")[0] for package in packages} == {"clipes", "clipes_core"}
 
 
+def test_the_store_of_a_run_in_the_clone_is_no_package(tmp_path):
+    for name in ("clipes/flows", "clipes_core/vit", "clipes-store/artifacts", "clipes.egg-info"):
+        (tmp_path / name).mkdir(parents=True)
+    packages = find_namespace_packages(str(tmp_path), **setuptools_settings()["packages"]["find"])
+    assert sorted(packages) == ["clipes", "clipes.flows", "clipes_core", "clipes_core.vit"]
+
+
 def test_building_a_clone_without_symbolic_links_fails(tmp_path):
     """Build a clone in which files hold the targets of the links, as git writes them if it cannot create links."""
     shutil.copy(ROOT / "setup.py", tmp_path)
