@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.errors import PromptError, WeightsError
@@ -12,7 +10,10 @@ from clipes_core.finite import OF_CLIP, is_finite
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
 
-Tokenizer = Callable[..., torch.Tensor]  # an OpenCLIP tokenizer; see the argument of `text_feature`
+if TYPE_CHECKING:
+    import torch
+
+Tokenizer = Callable[..., "torch.Tensor"]  # an OpenCLIP tokenizer; see the argument of `text_feature`
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ def sentences(phrase: str, templates: Sequence[str]) -> list[str]:
     return [template.replace("{}", phrase) for template in templates]
 
 
-@torch.no_grad()
-def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templates: Sequence[str]) -> torch.Tensor:
+def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templates: Sequence[str]) -> "torch.Tensor":
     """Insert each phrase into each template, encode the sentences, and average their features.
 
     Args:
@@ -78,20 +78,23 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Source: CLIP-ES sec. 3.2.
     """
+    import torch  # imported here, so that planning a run, which only counts the texts, does not take seconds
+
     means = []
-    for phrase in phrases:
-        texts = sentences(phrase, templates)
-        tokens = checked_tokens(tokenizer, texts)
-        device = next(clip.parameters()).device
-        features = clip.encode_text(tokens.to(device), normalize=True).float()
-        means.append(_unit(features.mean(dim=0)))
-    fused = _unit(torch.stack(means).mean(dim=0))
+    with torch.no_grad():
+        for phrase in phrases:
+            texts = sentences(phrase, templates)
+            tokens = checked_tokens(tokenizer, texts)
+            device = next(clip.parameters()).device
+            features = clip.encode_text(tokens.to(device), normalize=True).float()
+            means.append(_unit(features.mean(dim=0)))
+        fused = _unit(torch.stack(means).mean(dim=0))
     if not is_finite(fused):
         raise WeightsError(f"the text feature of {phrases[0]!r} contains NaN or infinity. Likely causes: {OF_CLIP}")
     return fused
 
 
-def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> "torch.Tensor":
     """Tokenize texts, and refuse a text that the tokenizer would truncate.
 
     Raises:
@@ -107,5 +110,5 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
     return tokens
 
 
-def _unit(vector: torch.Tensor) -> torch.Tensor:
+def _unit(vector: "torch.Tensor") -> "torch.Tensor":
     return vector / vector.norm()

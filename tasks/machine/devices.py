@@ -3,8 +3,11 @@
 Importing torch takes seconds, so only the functions that need torch import it.
 """
 
+import ctypes
 import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.execution import ExecutionConfig
@@ -13,6 +16,9 @@ from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
 TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
+# Files in /dev of the drivers of NVIDIA, also on Jetson and on Windows (WSL), and of AMD.
+GPU_FILES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
+GPU_LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1", "libamdhip64.so")
 
 
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
@@ -51,18 +57,49 @@ def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:
     Raises:
         ConfigError: this host does not have the device.
     """
-    import torch
-
-    gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
-    known = {"cpu": ("cpu",), "cuda": gpus, "mps": ("mps",) if torch.backends.mps.is_available() else ()}
+    if device == "cpu":
+        return ("cpu",)
+    gpus, mps = _accelerators()
+    known = {"cuda": gpus, "mps": mps}
     if device == "auto":
-        return gpus or known["mps"] or ("cpu",)
+        return gpus or mps or ("cpu",)
     found = known.get(device, tuple(gpu for gpu in gpus if gpu == device))
     if not found:
         raise ConfigError(
-            f"{key}: this host has no {device}; set {key} to one of {', '.join(('auto', 'cpu', *gpus, *known['mps']))}"
+            f"{key}: this host has no {device}; set {key} to one of {', '.join(('auto', 'cpu', *gpus, *mps))}"
         )
     return found
+
+
+def _accelerators() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the CUDA GPUs and the MPS device that torch can use. Ask torch only if this host may have one of them."""
+    if lacks_accelerator():
+        return (), ()
+    import torch
+
+    gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return gpus, ("mps",) if torch.backends.mps.is_available() else ()
+
+
+def lacks_accelerator() -> bool:
+    """Return True if torch surely finds no accelerator on this host; False if it may find one.
+
+    A GPU needs a driver, which provides device files and libraries. torch itself looks for these libraries. MPS exists
+    only on macOS.
+    """
+    return (
+        sys.platform == "linux"
+        and not any(any(Path("/dev").glob(pattern)) for pattern in GPU_FILES)
+        and not any(map(_can_be_loaded, GPU_LIBRARIES))
+    )
+
+
+def _can_be_loaded(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def clip_precision(clip: ClipConfig, slots: Sequence[WorkerSlot]) -> str:

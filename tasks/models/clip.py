@@ -1,26 +1,27 @@
-"""Build a frozen OpenCLIP model with the weights that `clip.pretrained` names."""
+"""Build a frozen OpenCLIP model with the weights that `clip.pretrained` names.
+
+Importing torch and OpenCLIP takes seconds. The digest of weights that are not those of an OpenCLIP tag is computed
+without them.
+"""
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import open_clip
-import torch
-from open_clip.constants import OPENAI_DATASET_MEAN
-from open_clip.factory import get_model_config
-from open_clip.model import CLIP
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+from typing import TYPE_CHECKING, Any, cast
 
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
-from clipes.tasks.models.state_dicts import check_weights, read_state_dict
+from clipes.tasks.models.package_files import package_version
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+    from open_clip.model import CLIP
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Clip:
         digest: digest of the weights, 16 hex characters; see `weights_digest`.
     """
 
-    model: CLIP
-    tokenizer: Callable[[list[str]], torch.Tensor]
+    model: "CLIP"
+    tokenizer: "Callable[[list[str]], torch.Tensor]"
     digest: str
 
 
@@ -84,13 +85,15 @@ def weights_digest(config: ClipConfig) -> str:
     return file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
 
 
-def _clip(model: CLIP, digest: str) -> Clip:
+def _clip(model: "CLIP", digest: str) -> Clip:
+    import open_clip
+
     tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
     return Clip(model.eval().requires_grad_(False), tokenizer, digest)
 
 
 def _random_digest(model_name: str, seed: int) -> str:
-    parts = (model_name, seed, str(torch.__version__), open_clip.__version__)
+    parts = (model_name, seed, package_version("torch"), package_version("open_clip"))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -105,18 +108,23 @@ def _seed(config: ClipConfig) -> int | None:
     )
 
 
-def _random_model(architecture: dict[str, Any], seed: int) -> CLIP:
+def _random_model(architecture: dict[str, Any], seed: int) -> "CLIP":
     """Build a network whose random weights depend only on the architecture and a seed.
 
     The state of torch's random generator does not change.
     """
+    import torch
+    from open_clip.model import CLIP
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return CLIP(**architecture)
 
 
-def _load_model(model_name: str, path: Path) -> CLIP:
+def _load_model(model_name: str, path: Path) -> "CLIP":
     """Build the network that fits the tensors in a file, and load the tensors into it as float32."""
+    from clipes.tasks.models.state_dicts import check_weights, read_state_dict
+
     state = read_state_dict(path)
     model = _random_model(fitting_architecture(state, model_name, path), seed=0)
     try:
@@ -134,7 +142,7 @@ def _weights_file(config: ClipConfig) -> Path:
 
     As in OpenCLIP, a tag takes precedence over a file of the same name.
     """
-    if get_pretrained_cfg(config.model, config.pretrained):
+    if _tag_entry(config.model, config.pretrained):
         return _tag_file(config.model, config.pretrained)
     shipped = CLIP_MODELS / f"{config.pretrained}.safetensors"
     if shipped.parent == CLIP_MODELS and shipped.is_file():
@@ -150,9 +158,21 @@ def _weights_file(config: ClipConfig) -> Path:
     )
 
 
+def _tag_entry(model_name: str, tag: str) -> Mapping[str, Any]:
+    """Return OpenCLIP's entry for a tag of a model; empty if the model has no such tag."""
+    shipped = (CLIP_MODELS / f"{model_name}.json").is_file()
+    if shipped or not tag.replace("-", "_").isidentifier():  # OpenCLIP knows no such model, or no such tag
+        return {}
+    from open_clip.pretrained import get_pretrained_cfg
+
+    return cast(Mapping[str, Any], get_pretrained_cfg(model_name, tag))
+
+
 def _tag_hint(model_name: str, tag: str) -> str:
+    import open_clip
+
     plain = model_name.removesuffix("-quickgelu")
-    if get_pretrained_cfg(plain, tag):
+    if _tag_entry(plain, tag):
         return f"these weights belong to {plain}, which has GELU instead of QuickGELU; set clip.model to {plain}"
     tags = open_clip.list_pretrained_tags_by_model(model_name)
     return f"the tags of this model: {', '.join(tags) or 'none'}"
@@ -160,8 +180,11 @@ def _tag_hint(model_name: str, tag: str) -> str:
 
 def _tag_file(model_name: str, tag: str) -> Path:
     """Return the path of the weights file of an OpenCLIP tag; download the file unless OpenCLIP's cache has it."""
-    trained = get_pretrained_cfg(model_name, tag)
-    if trained.get("quick_gelu", False) != get_model_config(model_name).get("quick_gelu", False):
+    from open_clip.constants import OPENAI_DATASET_MEAN
+    from open_clip.pretrained import download_pretrained
+
+    trained = _tag_entry(model_name, tag)
+    if trained.get("quick_gelu", False) != named_architecture(model_name).get("quick_gelu", False):
         raise WeightsError(
             f"clip.pretrained {tag}: these weights were trained with QuickGELU, but {model_name} has GELU; "
             f"set clip.model to {model_name}-quickgelu"

@@ -1,23 +1,26 @@
-"""Find the architecture of the CLIP model to which the tensors in a state dict belong."""
+"""Find the architecture of the CLIP model to which the tensors in a state dict belong.
 
+The architectures of OpenCLIP's models are read from its files, because importing OpenCLIP takes seconds.
+"""
+
+import json
 import logging
 import math
 from pathlib import Path
-from typing import Any
-
-import open_clip
-import torch
-from open_clip.factory import add_model_config, get_model_config
-from open_clip.model import CLIP
+from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
-from clipes.tasks.models.state_dicts import StateDict
+from clipes.tasks.models.package_files import package_folder
 from clipes_core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from clipes.tasks.models.state_dicts import StateDict
 
 logger = logging.getLogger(__name__)
 
-add_model_config(CLIP_MODELS)
-
+# Folders with a JSON file for each model. A file without these keys describes no network of OpenCLIP.
+MODEL_FOLDERS = [package_folder("open_clip") / "model_configs", CLIP_MODELS]
+MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg"}
 HEAD_WIDTH = 64  # number of channels of an attention head in all of OpenAI's CLIP models
 VOCAB_SIZE = 49408  # number of tokens that CLIP's tokenizer knows
 SIZE_TENSORS = {  # tensor whose shape shows sizes of the network -> number of axes of the tensor
@@ -34,22 +37,23 @@ def named_architecture(model_name: str) -> dict[str, Any]:
     """Return the keyword arguments with which OpenCLIP's class `CLIP` builds the model of this name.
 
     Args:
-        model_name: name of a model in `open_clip.list_models()`.
+        model_name: name of a model of OpenCLIP, or of a model that clipes ships.
 
     Raises:
-        WeightsError: OpenCLIP has no model of this name, or the model is not a ViT with a class token and CLIP's own
-            text network and tokenizer.
+        WeightsError: there is no model of this name, or the model is not a ViT with a class token and CLIP's own text
+            network and tokenizer.
     """
-    if model_name in open_clip.list_models() and _is_plain_vit(get_model_config(model_name)):
-        return get_model_config(model_name)
-    found = "another network" if model_name in open_clip.list_models() else "no model of this name"
+    known = _architectures()
+    if model_name in known and _is_plain_vit(known[model_name]):
+        return known[model_name]
+    found = "another network" if model_name in known else "no model of this name"
     raise WeightsError(
         f"clip.model {model_name}: expected a ViT with a class token and CLIP's own text network, found {found}; "
         f"set clip.model to one of {', '.join(_plain_vits())}"
     )
 
 
-def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[str, Any]:
+def fitting_architecture(state: "StateDict", model_name: str, path: Path) -> dict[str, Any]:
     """Return the architecture of the network to which a file's tensors belong.
 
     The first of these rules that applies decides:
@@ -103,6 +107,13 @@ def fitting_architecture(state: StateDict, model_name: str, path: Path) -> dict[
     return sizes
 
 
+def _architectures() -> dict[str, dict[str, Any]]:
+    """Return name -> architecture of each model in MODEL_FOLDERS, in alphabetical order."""
+    files = [path for folder in MODEL_FOLDERS for path in folder.glob("*.json")]
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(files, key=lambda path: path.stem)}
+    return {name: values for name, values in found.items() if values.keys() >= MODEL_KEYS}
+
+
 def _is_plain_vit(architecture: dict[str, Any]) -> bool:
     vision, text = architecture["vision_cfg"], architecture["text_cfg"]
     foreign = {"timm_model_name", "pool_type", "attentional_pool", "no_ln_pre"} & vision.keys()
@@ -111,11 +122,11 @@ def _is_plain_vit(architecture: dict[str, Any]) -> bool:
     return not foreign and isinstance(vision["layers"], int)
 
 
-def _plain_vits() -> list[str]:
-    return [name for name in open_clip.list_models() if _is_plain_vit(get_model_config(name))]
+def _plain_vits() -> dict[str, dict[str, Any]]:
+    return {name: values for name, values in _architectures().items() if _is_plain_vit(values)}
 
 
-def _openai_architecture(state: StateDict, path: Path) -> dict[str, Any]:
+def _openai_architecture(state: "StateDict", path: Path) -> dict[str, Any]:
     """Return the architecture of a network in OpenAI's layout, from the shapes of its tensors."""
     shapes = state.shapes
     _check_layout(shapes, path)
@@ -164,15 +175,18 @@ def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
     return max(len(blocks), 1)
 
 
-def _find_names(sizes: dict[str, Any], state: StateDict) -> list[str]:
+def _find_names(sizes: dict[str, Any], state: "StateDict") -> list[str]:
     """Return the names of the OpenCLIP models whose tensors have the same names and shapes as a state dict."""
     width = sizes["vision_cfg"]["width"]
-    same_width = [name for name in _plain_vits() if get_model_config(name)["vision_cfg"]["width"] == width]
-    return [name for name in same_width if not _describe_differences(get_model_config(name), state)]
+    same_width = {name: values for name, values in _plain_vits().items() if values["vision_cfg"]["width"] == width}
+    return [name for name, values in same_width.items() if not _describe_differences(values, state)]
 
 
-def _describe_differences(architecture: dict[str, Any], state: StateDict) -> str:
+def _describe_differences(architecture: dict[str, Any], state: "StateDict") -> str:
     """Compare a file's tensors with a network's tensors by name and shape. Describe the differences; "" means none."""
+    import torch
+    from open_clip.model import CLIP
+
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in CLIP(**architecture).state_dict().items()}
     found = state.shapes

@@ -3,8 +3,6 @@
 import hashlib
 from pathlib import Path, PurePosixPath
 
-import torch
-
 from clipes.tasks.storage.files import write_atomically
 from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
 from clipes_core.config.uri import shown
@@ -59,6 +57,8 @@ def local_copy(uri: str, key: str) -> Path:
                 raise IsADirectoryError(f"{path} is a folder")
             if is_local(fs):
                 return Path(path)
+            import torch  # imported here, because this takes seconds, and most weights are local files
+
             version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
             target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
             if not target.is_file():

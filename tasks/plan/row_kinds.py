@@ -13,6 +13,7 @@ from typing_extensions import override
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import content_key, digest
 from clipes.tasks.plan.run_inputs import RunInputs, Shards
+from clipes_core.prompts import vocabulary_texts
 
 if TYPE_CHECKING:
     from clipes.tasks.plan.stage import Stage
@@ -127,8 +128,6 @@ class TextRows(RowKind):
 
     @override
     def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        from clipes_core.prompts import vocabulary_texts  # imported here, because it loads torch
-
         return len(vocabulary_texts(inputs.vocabulary, inputs.config.prompts))
 
     @override

@@ -18,6 +18,7 @@ from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes_core.config.dataset import DatasetConfig
@@ -60,8 +61,8 @@ def prepare_run(
 ) -> PreparedRun:
     """Compute the keys and shards of a run.
 
-    If the run trains a segmenter, this function first tries every part of the training on random images. The trial
-    takes seconds.
+    If the run trains a segmenter, this function tries every part of the training on random images. The trial takes
+    seconds. It is skipped if the store has a segmenter that was trained with the same settings.
 
     Args:
         config: configuration of the run.
@@ -213,7 +214,7 @@ def _prepared(
 
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(STAGES[name].kind.of_training for name in stages):
-        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)  # takes seconds
+        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)
     count = config.execution.shards
     inputs = RunInputs(
         config=config,
@@ -228,18 +229,25 @@ def _prepared(
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ArtifactStore(config.store)
-    return PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    if recipe is not None and not _has_trained(run):
+        from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation, which takes seconds
+
+        try_recipe(recipe, 1 + len(vocabulary.classes))
+    return run
+
+
+def _has_trained(run: PreparedRun) -> bool:
+    """Return whether the store has a segmenter that was trained with the settings of a run, maybe on other photos."""
+    key = run.keys.get(SEGMENTER.name)
+    return key is not None and not run.reuse.fresh and bool(run.store.shard_artifacts(SEGMENTER.name, key, 0))
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":
     from clipes.tasks.machine.devices import training_precision
     from clipes.tasks.training.recipes import read_recipe
-    from clipes.tasks.training.trial import try_recipe
 
-    num_classes = 1 + len(vocabulary.classes)
-    recipe = read_recipe(config, num_classes, training_precision(config.train, slots))
-    try_recipe(recipe, num_classes)
-    return recipe
+    return read_recipe(config, 1 + len(vocabulary.classes), training_precision(config.train, slots))
 
 
 def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from clipes.tasks.models.state_dicts import check_weights, read_state_dict
 from clipes.tasks.models.weight_files import file_digest, local_copy
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import ConfigError, WeightsError
@@ -56,6 +55,7 @@ def load_initial_weights(model: "nn.Module", init: str) -> None:
     path = _file(init)
     if path is None:
         return
+    from clipes.tasks.models.state_dicts import check_weights, read_state_dict
     from clipes_core.segmentation.deeplab_weights import to_mmsegmentation_names
 
     tensors = to_mmsegmentation_names(read_state_dict(path).tensors)

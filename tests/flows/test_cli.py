@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.commands import settings
 from support.process_watch import all_end_within, processes_of_home
 from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
@@ -147,6 +148,17 @@ def test_a_store_that_is_a_file_is_reported_before_anything_is_generated_or_impo
     assert done.stderr.endswith(
         f"'{tmp_path}/store'); a file is where a folder must be: move it or choose another location\n"
     )
+
+
+def test_a_plan_imports_neither_torch_nor_prefect(configs, tmp_path):
+    program = PRINT_WHETHER_TORCH_IS_LOADED.replace('"torch" in sys.modules', "HEAVY & {*sys.modules}")
+    program = f"HEAVY = {{'torch', 'open_clip', 'mmseg', 'prefect'}}\n{program}"
+    arguments = ["run", str(configs / "demo.yaml"), "--plan", *settings("dataset.count=2", "train.enabled=false")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_status_does_not_import_torch(tmp_path):

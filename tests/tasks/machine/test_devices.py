@@ -1,16 +1,20 @@
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from clipes.tasks.machine import devices
 from clipes.tasks.machine.devices import (
     available_devices,
     clip_precision,
     cores,
     cpu_slots,
     gpu_slots,
+    lacks_accelerator,
     token_budget,
     training_precision,
 )
@@ -30,6 +34,30 @@ def test_importing_this_module_does_not_import_torch():
     program = "import sys, clipes.tasks.machine.devices as devices; devices.cores(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_torch_finds_no_accelerator_if_the_host_lacks_one():
+    if lacks_accelerator():
+        assert (torch.cuda.device_count(), torch.backends.mps.is_available()) == (0, False)
+    else:
+        assert torch.cuda.is_available() or torch.backends.mps.is_available() or driver_is_installed()
+
+
+def driver_is_installed():
+    """Return whether the host has a driver, although torch cannot use a GPU with it."""
+    return bool(list(Path("/dev").glob("nv*"))) or bool(shutil.which("nvidia-smi"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GPU_FILES", ("none*", "nul*")), ("GPU_LIBRARIES", ("libnone.so", "libc.so.6"))],
+)
+def test_a_host_with_a_driver_may_have_an_accelerator(monkeypatch, name, value):
+    monkeypatch.setattr(devices, "GPU_FILES", ())
+    monkeypatch.setattr(devices, "GPU_LIBRARIES", ())
+    assert lacks_accelerator() == (sys.platform == "linux")
+    monkeypatch.setattr(devices, name, value)
+    assert not lacks_accelerator()
 
 
 def test_only_cores_available_to_this_process_are_counted():

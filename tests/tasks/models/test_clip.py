@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -18,6 +19,7 @@ from open_clip.model import CLIP, build_model_from_openai_state_dict
 from open_clip.transformer import QuickGELU
 
 from clipes.tasks.models.clip import Clip, load_clip, weights_digest
+from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
@@ -46,13 +48,14 @@ class Touch:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_names(tmp_path_factory) -> tuple[str, str]:
-    """Register the tiny network with OpenCLIP, with GELU and with QuickGELU, and return both names."""
+def tiny_names(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """Add the tiny network to the known models, with GELU and with QuickGELU, and return both names."""
     folder = tmp_path_factory.mktemp("configs")
     (folder / "tiny56.json").write_text(json.dumps(TINY))
     (folder / "tiny56-quickgelu.json").write_text(json.dumps({**TINY, "quick_gelu": True}))
-    open_clip.add_model_config(folder)
-    return "tiny56", "tiny56-quickgelu"
+    MODEL_FOLDERS.append(folder)
+    yield "tiny56", "tiny56-quickgelu"
+    MODEL_FOLDERS.remove(folder)
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +245,27 @@ def test_the_digest_can_be_computed_without_building_the_model(seeded_weights, t
     ):
         assert weights_digest(config) == load_clip(config).digest
         assert len(weights_digest(config)) == 16
+
+
+def test_a_tag_of_open_clip_can_be_told_from_a_path():
+    """Only a value that may be a tag is looked up, because importing OpenCLIP takes seconds."""
+    assert all(tag.isidentifier() for _, tag in open_clip.list_pretrained())
+
+
+@pytest.mark.parametrize("model", ["clipes-demo", "ViT-B-16"])
+def test_the_digest_of_a_file_and_of_random_weights_needs_neither_torch_nor_open_clip(model, seeded_weights):
+    program = (
+        "import sys\n"
+        "from clipes.tasks.models.clip import weights_digest\n"
+        "from clipes_core.config.pseudo_masks import ClipConfig\n"
+        f"for weights in ({str(seeded_weights)!r}, 'random:1'):\n"
+        f"    print(weights_digest(ClipConfig(model={model!r}, pretrained=weights)))\n"
+        "print({'torch', 'open_clip'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    expected = (repr((model, 1, str(torch.__version__), open_clip.__version__)).encode(), seeded_weights.read_bytes())
+    of_random, of_file = (hashlib.sha256(each).hexdigest()[:16] for each in expected)
+    assert done.stdout.splitlines() == [of_file, of_random, "set()"]
 
 
 def test_random_digests_differ_by_model_and_seed():

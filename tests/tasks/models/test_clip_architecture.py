@@ -1,5 +1,6 @@
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import open_clip
@@ -7,7 +8,7 @@ import pytest
 import torch
 from open_clip.model import CLIP
 
-from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
+from clipes.tasks.models.clip_architecture import MODEL_FOLDERS, fitting_architecture, named_architecture
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
@@ -25,20 +26,32 @@ def state_of(architecture: dict, openai: bool = False) -> StateDict:
 
 
 @pytest.fixture(scope="module")
-def tiny_names(tmp_path_factory) -> tuple[str, str]:
-    """Register a network with OpenCLIP, with GELU and with QuickGELU, and return both names."""
+def tiny_names(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """Add a network to the known models, with GELU and with QuickGELU, and return both names."""
     folder = tmp_path_factory.mktemp("configs")
     named = {**TINY, "embed_dim": 40}
     (folder / "tiny40.json").write_text(json.dumps(named))
     (folder / "tiny40-quickgelu.json").write_text(json.dumps({**named, "quick_gelu": True}))
-    open_clip.add_model_config(folder)
-    return "tiny40", "tiny40-quickgelu"
+    MODEL_FOLDERS.append(folder)
+    yield "tiny40", "tiny40-quickgelu"
+    MODEL_FOLDERS.remove(folder)
 
 
-def test_a_named_architecture_is_that_of_open_clip():
-    architecture = named_architecture("ViT-B-16-quickgelu")
-    assert architecture["quick_gelu"]
-    assert architecture["vision_cfg"]["width"] == 768
+@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-H-14"])
+def test_a_named_architecture_is_that_of_open_clip(name):
+    assert named_architecture(name) == open_clip.get_model_config(name)
+
+
+def test_every_plain_vit_of_open_clip_has_a_name():
+    with pytest.raises(WeightsError) as caught:
+        named_architecture("none")
+    listed = str(caught.value).partition("to one of ")[2].split(", ")
+    for name in {*listed} & {*open_clip.list_models()}:
+        assert named_architecture(name) == open_clip.get_model_config(name)
+    assert {*listed} - {*open_clip.list_models()} == {"clipes-demo"}
+    assert {name for name, tag in open_clip.list_pretrained() if tag == "openai" and name.startswith("ViT")} <= {
+        *listed
+    }
 
 
 @pytest.mark.parametrize(

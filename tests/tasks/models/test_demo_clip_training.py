@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from open_clip.factory import add_model_config
 from safetensors.torch import load_file
 from support.commands import end_at_ctrl_c
 from support.process_watch import all_end_within
 
 from clipes.tasks.models.clip import load_clip
+from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.demo.training import TrainingConfig
@@ -35,11 +35,12 @@ CONFIG = TrainingConfig(samples=64, batch=16, captions=1)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Register a network with OpenCLIP and return its name."""
-    path = tmp_path_factory.mktemp("models") / "tiny-scenes-clip.json"
-    path.write_text(json.dumps(ARCHITECTURE))
-    add_model_config(path)
-    return path.stem
+    """Add a network to the known models and return its name."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "tiny-scenes-clip.json").write_text(json.dumps(ARCHITECTURE))
+    MODEL_FOLDERS.append(folder)
+    yield "tiny-scenes-clip"
+    MODEL_FOLDERS.remove(folder)
 
 
 def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
