@@ -29,7 +29,7 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     Args:
         stage_shards: the object that makes the shards of the stage; it also holds the run's ledger.
         shards: numbers of the shards, in the order in which they are made.
-        label: label of the shards, as `group_label` returns it. It is part of the task run's name.
+        label: name of the task run.
 
     Returns:
         The final state of the task run. If no shard failed, the state is Completed. Its name is Cached if all shards
@@ -68,7 +68,7 @@ def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
     """Return the Prefect task for the shards of a stage, with its name, tags and retries."""
     return shard_task.with_options(
         name=stage,
-        task_run_name=f"{stage} {{label}}",
+        task_run_name="{label}",
         tags=[stage, config.name],
         **retry_options(config.execution.retries),
     )

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +10,7 @@ from prefect import allow_failure
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
@@ -29,7 +30,8 @@ class Scheduler:
     """Submits the shards of stages to a runner.
 
     For each kind of worker (gpu, cpu), the scheduler has one thread per worker. A task run therefore enters the state
-    Running only when a worker is free for it. Shards of different stages run in parallel.
+    Running only when a worker is free for it. Shards of different stages run in parallel. Task runs of cached shards
+    need no worker, so they have a thread of their own.
 
     Each scheduler submits shards in its own random order. The reason is that two runs may do the same work on one store
     at the same time. If both used the same order, both would make every shard. With different orders, each run finds
@@ -45,7 +47,8 @@ class Scheduler:
     def submit(self, run: PreparedRun, stage_name: str) -> None:
         """Submit all shards of a stage if the stage is part of the run.
 
-        Each shard waits for the upstream shards that it reads.
+        All shards that are found in the store share one task run. It has ended when this method returns. Each other
+        shard waits for the upstream shards that it reads.
         """
         stage = STAGES[stage_name]
         upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
@@ -54,21 +57,36 @@ class Scheduler:
         shards = run.shards(stage)
         for shard in shards:
             self._ledger.planned(stage_name, shard)
+        stage_shards.found = find_cached(stage_shards, shards)
+        if cached := tuple(stage_shards.found):
+            label = f"{stage_name}: {len(cached)} of {len(shards)} cached"
+            future = self._submit(stage_shards, cached, label, self._threads["cached"])
+            with suppress(Exception):  # `wait` records the error
+                future.wait()  # then the ledger has the records of the shards, so that the next stages find theirs
         count = run.config.execution.shards if stage.kind.per_photo else len(shards)
-        for group in self._in_turn(shard_groups(shards, count)):
-            read = (
-                self._futures[above.name][own]
-                for above in stage.upstream
-                for shard in group
-                for own in stage.shards_read(above, run.inputs, shard)
-            )
-            future = self._threads[stage.workers].submit(
-                named_task(stage_name, run.config),
-                {"stage_shards": stage_shards, "shards": self._in_turn(group), "label": group_label(group, count)},
-                # One failed upstream shard must not stop a whole group: `make` checks what each shard reads.
-                wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
-            )
-            self._futures[stage_name].update(dict.fromkeys(group, future))
+        for group in self._in_turn(shard_groups(sorted({*shards} - {*cached}), count)):
+            label = f"{stage_name} {group_label(group, count)}"
+            self._submit(stage_shards, self._in_turn(group), label, self._threads[stage.workers])
+
+    def _submit(
+        self, stage_shards: StageShards, shards: tuple[int, ...], label: str, threads: ThreadPoolTaskRunner[Any]
+    ) -> PrefectFuture[Any]:
+        """Submit one task run for some shards of a stage, and return its future."""
+        stage, run = stage_shards.stage, stage_shards.run
+        read = (
+            self._futures[above.name][own]
+            for above in stage.upstream
+            for shard in shards
+            for own in stage.shards_read(above, run.inputs, shard)
+        )
+        future = threads.submit(
+            named_task(stage.name, run.config),
+            {"stage_shards": stage_shards, "shards": shards, "label": label},
+            # One failed upstream shard must not stop a whole group: `make` checks what each shard reads.
+            wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
+        )
+        self._futures[stage.name].update(dict.fromkeys(shards, future))
+        return future
 
     def wait(self) -> None:
         """Wait until all submitted shards have ended, and fail if one of them has no complete artifact.
@@ -128,6 +146,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
             for kind in ("cpu", "gpu")
         }
+        threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))
         stack.callback(runner.cancel)
         stack.enter_context(show_progress(totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done))

@@ -26,6 +26,9 @@ class StageShards:
         stage: the stage.
         runner: runner that makes the shards.
         upstream: name of each upstream stage -> its `StageShards`.
+
+    Attributes:
+        found: records of cached shards that were found before their task run starts; see `cached_shards`.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class StageShards:
         self.run, self.ledger, self.stage = run, ledger, stage
         self._runner, self._upstream = runner, upstream
         self.repairs = ArtifactRepair(run.store, ledger, self.make)
+        self.found: dict[int, ShardRecord] = {}
         self._started = set[int]()
         self._preparation, self._prepared = threading.Lock(), False
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
@@ -51,12 +55,14 @@ class StageShards:
             StageError: too many photos failed in this stage or in an upstream stage.
             BrokenArtifactError: more than MAX_REPAIRS damaged artifacts were found.
         """
+        if (found := self.found.pop(shard, None)) is not None:
+            return found
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
             try:
-                plan = self._plan(shard)
-                if plan.cached:
-                    return cached_record(self.stage, plan, self.run.store)
+                plan = self.plan(shard)
+                if (record := self.cached(plan)) is not None:
+                    return record
                 self._prepare()
                 return self._runner.run(self._job(plan, shard))
             except BrokenArtifactError as broken:
@@ -65,6 +71,10 @@ class StageShards:
                 self._repair(broken, shard)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def cached(self, plan: ShardPlan) -> ShardRecord | None:
+        """Return the record of a cached shard; None if the shard is not cached."""
+        return cached_record(self.stage, plan, self.run.store) if plan.cached else None
+
     def _prepare(self) -> None:
         """Prepare the host for the stage's first job. Task runs of other jobs wait until it is prepared."""
         with self._preparation:
@@ -72,7 +82,8 @@ class StageShards:
                 self.stage.prepare(self.run.config)
                 self._prepared = True
 
-    def _plan(self, shard: int) -> ShardPlan:
+    def plan(self, shard: int) -> ShardPlan:
+        """Plan a shard whose upstream shards have finished."""
         run, stage = self.run, self.stage
         uris = {
             read.name: tuple(of.artifact_uri(own) for of, own in self._shards_read(read, shard))
@@ -92,13 +103,22 @@ class StageShards:
         """Return the URI of a finished shard's artifact."""
         return self.ledger.record(self.stage.name, shard).uri
 
+    def can_start(self, shard: int) -> bool:
+        """Return whether all upstream shards that a shard reads have complete artifacts."""
+        return self._missing(shard) is None
+
     def _check_upstream(self, shard: int) -> None:
-        for read in self.stage.upstream:
-            for _, own in self._shards_read(read, shard):
-                if not self.ledger.has_complete_artifact(read.name, own):
-                    raise UpstreamError(f"not run: it reads {read.name} shard {own}, which has failed")
+        if (missing := self._missing(shard)) is not None:
+            raise UpstreamError(f"not run: it reads {missing[0]} shard {missing[1]}, which has failed")
         for stage in (*self.stage.photo_upstream, self.stage):
             check_failure_rate(self.ledger, stage.name)
+
+    def _missing(self, shard: int) -> tuple[str, int] | None:
+        """Return the first upstream shard without a complete artifact that a shard reads; None if there is none."""
+        read = (
+            (of.name, own) for of in self.stage.upstream for own in self.stage.shards_read(of, self.run.inputs, shard)
+        )
+        return next((place for place in read if not self.ledger.has_complete_artifact(*place)), None)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
         """Yield the shards of the stage `upstream` that `shard` reads, as pairs of `StageShards` and shard number."""

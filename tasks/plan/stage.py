@@ -30,8 +30,8 @@ class Stage(ABC):
         needs_labels: if True, only photos with a label have a row.
         sampled: if True, only the photos in `RunInputs.sample` have a row.
         pooled: if True, the main process of a run reads the artifacts of all shards together. Therefore an artifact of
-            such a stage counts as cached only after the task run of its shard has read it completely. If the artifact
-            is damaged, the task run rebuilds the artifact before the main process reads the artifact.
+            such a stage counts as cached only after the run has read it completely. If the artifact is damaged, the
+            task run of its shard rebuilds the artifact before the main process reads the artifact.
         ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
             `prompts.template: auto`, have such stages.
         enabled_by: text for error messages: the setting that adds the stage to a run, such as `train.enabled=true`.

@@ -10,8 +10,15 @@ import pyarrow as pa
 from clipes.tasks.storage import parquet
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
-from clipes.tasks.storage.layout import ArtifactKey, artifact_of, artifact_uri, artifacts_uri, shard_prefix
-from clipes.tasks.storage.listing import list_prefix
+from clipes.tasks.storage.layout import (
+    ArtifactKey,
+    artifact_of,
+    artifact_uri,
+    artifacts_uri,
+    shard_of_name,
+    shard_prefix,
+)
+from clipes.tasks.storage.listing import list_names, list_prefix
 from clipes.tasks.storage.parquet import ArtifactWriter, Footer
 from clipes_core.errors import BrokenArtifactError
 
@@ -41,6 +48,16 @@ class ArtifactStore:
         found = list_prefix(artifacts_uri(self.uri, stage, stage_key), shard_prefix(shard))
         own = [file for file in found if artifact_of(file.uri) is not None]
         return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
+
+    def stored_shards(self, stage: str, stage_key: str) -> set[int]:
+        """List the numbers of the shards that have an artifact. The artifact may be damaged or incomplete.
+
+        Raises:
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
+        """
+        names = list_names(artifacts_uri(self.uri, stage, stage_key)) or ()
+        return {shard for name in names if (shard := shard_of_name(name)) is not None}
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
         """Return whether an artifact exists, is intact and is marked as complete.

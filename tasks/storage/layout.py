@@ -30,6 +30,7 @@ ARTIFACT_OR_BESIDE = re.compile(
     r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})"
     r"(?:\.parquet|\.safetensors|\.checkpoints/(?:\d{8}|best)\.pt)"
 )
+ARTIFACT_NAME = re.compile(r"(\d{3,})-[0-9a-f]{16}\.parquet")
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
@@ -66,6 +67,12 @@ def artifact_uri(store_uri: str, key: ArtifactKey) -> str:
 def shard_prefix(shard: int) -> str:
     """Return the prefix of the file names of a shard's artifacts, such as `007-`."""
     return f"{shard:03d}-"
+
+
+def shard_of_name(name: str) -> int | None:
+    """Return the number of the shard whose artifact has this file name; None if no artifact has such a name."""
+    found = ARTIFACT_NAME.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def weights_uri(artifact_uri: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.commands import settings
+from support.commands import ClipesProcess, settings
 from support.process_watch import all_end_within, processes_of_home
 from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
@@ -159,6 +159,18 @@ def test_a_plan_imports_neither_torch_nor_prefect(configs, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_run_that_reuses_everything_loads_no_network(finished, scene_arguments):
+    """The local runner starts no worker process for it either, because a worker that has loaded CLIP takes seconds."""
+    program = PRINT_WHETHER_TORCH_IS_LOADED.replace(
+        '"torch" in sys.modules', "HEAVY & {*sys.modules}, psutil.Process().children(recursive=True)"
+    )
+    program = f"import psutil\nHEAVY = {{'torch', 'open_clip', 'mmseg', 'pydensecrf', 'numba'}}\n{program}"
+    again = ClipesProcess(finished.folder, finished.environment, (sys.executable, "-c", program))
+    done = again(*scene_arguments, *FAST, "--name", "again")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set() []"
 
 
 def test_status_does_not_import_torch(tmp_path):

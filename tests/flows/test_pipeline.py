@@ -1,6 +1,7 @@
 """The flow `pipeline`, run inside this process: its task runs, its call stack and its errors."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from clipes.flows.pipeline import pipeline
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.stages.texts import TEXTS
 from clipes_core.config.execution import RunnerConfig
-from clipes_core.errors import ConfigError
+from clipes_core.errors import ConfigError, StageError
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,17 +26,20 @@ def config(scene_arguments, tmp_path):
     return load_config(path, [*overrides, f"store={tmp_path / 'store'}", "crf.enabled=false", "name=seen"])
 
 
-def task_runs(flow_name):
-    """Return the name and the state name of each task run of the newest flow run with this name."""
+def task_runs(flow_name, state="Completed"):
+    """Return the name and the state name of each task run of the newest flow run with this name.
+
+    Also check the state of the flow run.
+    """
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[flow_name])))
         newest = max(runs, key=lambda run: run.created)
-        assert newest.state_name == "Completed"
+        assert newest.state_name == state
         tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [newest.id]}))
     return {task.name: task.state_name for task in tasks}
 
 
-def test_each_shard_is_a_named_task_run_and_is_cached_in_a_rerun(server, config):
+def test_each_shard_is_a_named_task_run_and_all_cached_shards_of_a_stage_share_one(server, config):
     summary = pipeline(config)
     names = {
         "texts 000/001",
@@ -44,9 +48,61 @@ def test_each_shard_is_a_named_task_run_and_is_cached_in_a_rerun(server, config)
     assert task_runs("seen") == dict.fromkeys(names, "Completed")
     assert summary.metrics["stages"]["masks"]["computed_rows"] == 9
 
-    pipeline(config)
-    assert task_runs("seen") == dict.fromkeys(names, "Cached")
+    again = pipeline(config)
+    assert task_runs("seen") == {
+        "texts: 1 of 1 cached": "Cached",
+        "cams: 2 of 2 cached": "Cached",
+        "masks: 2 of 2 cached": "Cached",
+        "mask_scores: 2 of 2 cached": "Cached",
+    }
+    counts = again.metrics["stages"]["masks"]
+    assert [counts[key] for key in ("images", "shards", "cached_shards", "computed_rows")] == [9, 2, 2, 0]
+    assert again.metrics["pseudo_mask"] == summary.metrics["pseudo_mask"]
     assert os.listdir(config.store)  # noqa: PTH208
+
+
+def test_only_missing_shards_have_task_runs_of_their_own(server, config):
+    pipeline(config)
+    missing = next(path for path in Path(config.store).glob("artifacts/masks/*/001-*.parquet"))
+    whole = missing.read_bytes()
+    missing.unlink()
+
+    pipeline(config)
+    assert missing.read_bytes() == whole
+    assert task_runs("seen") == {
+        "texts: 1 of 1 cached": "Cached",
+        "cams: 2 of 2 cached": "Cached",
+        "masks: 1 of 2 cached": "Cached",
+        "masks 001/002": "Completed",
+        "mask_scores: 1 of 2 cached": "Cached",
+        "mask_scores 001/002": "Cached",  # it was found when the masks were made again
+    }
+
+
+def test_shards_that_are_verified_have_task_runs_of_their_own(server, config):
+    pipeline(config, "cams")
+    pipeline(config, "cams", verify=True)
+    assert task_runs("seen") == dict.fromkeys(("texts 000/001", "cams 000/002", "cams 001/002"), "Cached")
+
+
+def test_too_many_failed_photos_in_cached_shards_fail_the_run(server, config, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(config.dataset.root, photos)
+    for path in sorted((photos / "JPEGImages").iterdir())[:2]:
+        path.write_bytes(b"no photo")
+    dataset = config.dataset.model_copy(update={"root": str(photos)})
+
+    def run(rate):
+        execution = config.execution.model_copy(update={"max_failure_rate": rate})
+        return pipeline(config.model_copy(update={"dataset": dataset, "execution": execution}))
+
+    assert run(0.5).rejects == 2
+    with pytest.raises(StageError, match=r"cams: 2 of 9 photos failed, more than execution\.max_failure_rate 0 allows"):
+        run(0)
+    runs = task_runs("seen", "Failed")
+    assert runs.pop("texts: 1 of 1 cached") == "Cached"
+    assert runs.pop("cams: 2 of 2 cached") == "Failed"
+    assert {*runs.values()} == {"NotRun"}
 
 
 def test_few_frames_separate_submitting_a_stage_from_its_code(server, config, monkeypatch):

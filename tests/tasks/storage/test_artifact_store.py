@@ -322,6 +322,14 @@ def test_artifacts_are_listed_newest_first_on_every_file_system(store):
     assert all(store.read(uri).num_rows == 3 for uri in listed)
 
 
+def test_the_shards_with_an_artifact_are_listed_on_every_file_system(store):
+    assert store.stored_shards("masks", "5" * 16) == set()
+    for shard, content_key in ((7, "a"), (7, "b"), (1000, "a")):
+        write(store, ArtifactKey("masks", "5" * 16, shard, content_key * 16))
+    write(store, ArtifactKey("masks", "6" * 16, 8, "a" * 16))
+    assert store.stored_shards("masks", "5" * 16) == {7, 1000}
+
+
 @pytest.mark.parametrize(("shard", "start"), [(0, "000-"), (999, "999-"), (1000, "1000-"), (99_999, "99999-")])
 def test_shards_are_distinguished_for_any_number_of_digits(local, shard, start):
     for each in (0, 9, 99, 100, 999, 1000, 99_999):

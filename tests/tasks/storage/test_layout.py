@@ -1,3 +1,5 @@
+import posixpath
+
 import pytest
 
 from clipes.tasks.storage.layout import (
@@ -10,6 +12,7 @@ from clipes.tasks.storage.layout import (
     is_temporary,
     location_in,
     run_uri,
+    shard_of_name,
     temporary_name,
     uri_in,
     weights_uri,
@@ -21,6 +24,16 @@ URI = f"s3://bucket/a store/artifacts/segmenter/{'5' * 16}/007-{'c' * 16}.parque
 
 def test_the_uri_of_an_artifact_follows_from_its_key():
     assert artifact_uri("s3://bucket/a store/", KEY) == URI
+
+
+def test_the_file_name_of_an_artifact_states_its_shard():
+    for shard in (0, 7, 99_999):
+        assert (
+            shard_of_name(posixpath.basename(artifact_uri("s", ArtifactKey("cams", "a" * 16, shard, "b" * 16))))
+            == shard
+        )
+    for name in (f"007-{'b' * 16}.safetensors", f".007-{'b' * 16}.parquet.{'c' * 32}.tmp", "007.parquet"):
+        assert shard_of_name(name) is None
 
 
 def test_weights_and_checkpoints_are_next_to_their_artifact():
