@@ -1,6 +1,7 @@
 """The classes of a data set: ids, names, the words that CLIP reads, and colours."""
 
 from collections import Counter
+from functools import cache
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -81,6 +82,7 @@ class Vocabulary(Section):
         return tuple(colours)
 
 
+@cache
 def _voc_colour(class_id: int) -> tuple[int, int, int]:
     """Compute the colour that the VOC development kit gives to an id.
 

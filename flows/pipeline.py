@@ -6,7 +6,6 @@ from prefect import flow
 from pydantic import Field
 
 from clipes.flows.flow_runs import claim_flow_run, wait_for_retry
-from clipes.flows.prompt_selection import choose_template
 from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
@@ -61,6 +60,8 @@ def pipeline(
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             if run.chooses_template:
+                from clipes.flows.prompt_selection import choose_template  # defines a flow, which takes a moment
+
                 run = choose_template(run, record, scheduler)
             scheduler.submit(run, "texts")
             scheduler.submit(run, "cams")

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 
 from clipes.flows.server_process import SharedServer, join_shared_server, restart
 from clipes.tasks.machine.background import in_background
@@ -31,7 +31,7 @@ from clipes.tasks.machine.prefect_server import (
 from clipes_core.errors import ConfigError, StageError, UsageError
 
 START_SECONDS = 180  # on a busy machine, a server takes a minute to start
-POLL_SECONDS = 0.2
+POLL_SECONDS, START_POLL_SECONDS = 0.2, 0.05
 DRAIN_SECONDS = 10.0
 LOSS_SECONDS = 10.0
 MAX_RESTARTS = 3  # limit for a server that dies again and again
@@ -88,13 +88,19 @@ class Server:
 
     def _wait(self, keeper: "_Keeper") -> None:
         end = time.monotonic() + (START_SECONDS if self.shared else 0)
-        while fault := find_fault(self.url):
+        while fault := self._fault():
             if self.shared is None or not fault.may_pass:
                 raise self._unusable(fault)
             if keeper.has_given_up or time.monotonic() > end:
                 raise StageError(f"the Prefect server did not start: {self.shared.last_words}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(START_POLL_SECONDS)
         keeper.has_answered = True
+
+    def _fault(self) -> ServerFault | None:
+        """Return why the server cannot be used now; None if it can be used."""
+        if self.shared is not None and not self.shared.listens:  # Prefect's client would try again for 1.5 s
+            return ServerFault("does not answer", may_pass=True)
+        return find_fault(self.url)
 
     def _unusable(self, fault: ServerFault) -> ConfigError:
         url = without_password(self.url)
@@ -177,7 +183,7 @@ def provide_server() -> Iterator[Server]:
     if named:
         yield Server(named)
         return
-    with _join_server(PREFECT_HOME.value()) as shared, _set_api_url(shared.url):
+    with _join_server(PREFECT_HOME.value()) as shared, _use_shared(shared.url):
         try:
             yield Server(shared.url, shared)
         finally:
@@ -212,11 +218,15 @@ def _join_server(home: Path) -> Iterator[SharedServer]:
 
 
 @contextmanager
-def _set_api_url(url: str) -> Iterator[None]:
-    """Set PREFECT_API_URL for this process and its children while the block runs."""
+def _use_shared(url: str) -> Iterator[None]:
+    """Use a shared server in this process and its children while the block runs.
+
+    Prefect's heartbeats are switched off, because a run would wait for up to 1 s for their thread at its end. clipes
+    finds dead runs without them.
+    """
     os.environ["PREFECT_API_URL"] = url
     try:
-        with temporary_settings({PREFECT_API_URL: url}):
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
     finally:
         del os.environ["PREFECT_API_URL"]

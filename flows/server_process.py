@@ -74,6 +74,12 @@ class SharedServer:
         return f"http://{HOST}:{self.port}/api"
 
     @property
+    def listens(self) -> bool:
+        """Return whether the server accepts connections. It does so at the end of its start."""
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+    @property
     def alive(self) -> bool:
         """Return whether the server's process is alive."""
         return is_alive(self.pid, self.pid_started)

@@ -64,12 +64,16 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     return Completed(name="Cached" if cached else "Completed", message=_counts(*records))
 
 
-def named_task(stage: str, config: RunConfig) -> Task[Any, Any]:
-    """Return the Prefect task for the shards of a stage, with its name, tags and retries."""
+def named_task(stage: str, config: RunConfig, cached: bool = False) -> Task[Any, Any]:
+    """Return the Prefect task for the shards of a stage, with its name, tags and retries.
+
+    A task for cached shards has no tags. For each task run with tags, Prefect asks the server whether a concurrency
+    limit of a tag permits the task run now, which takes longer than the task run itself.
+    """
     return shard_task.with_options(
         name=stage,
         task_run_name="{label}",
-        tags=[stage, config.name],
+        tags=[] if cached else [stage, config.name],
         **retry_options(config.execution.retries),
     )
 

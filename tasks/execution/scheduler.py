@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import Any
 
 from prefect import allow_failure
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
 
 from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.execution.prefect_task import named_task
@@ -47,8 +48,8 @@ class Scheduler:
     def submit(self, run: PreparedRun, stage_name: str) -> None:
         """Submit all shards of a stage if the stage is part of the run.
 
-        All shards that are found in the store share one task run. It has ended when this method returns. Each other
-        shard waits for the upstream shards that it reads.
+        All shards that are found in the store share one task run. Each other shard waits for the upstream shards that
+        it reads.
         """
         stage = STAGES[stage_name]
         upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
@@ -58,20 +59,27 @@ class Scheduler:
         for shard in shards:
             self._ledger.planned(stage_name, shard)
         stage_shards.found = find_cached(stage_shards, shards)
+        for record in stage_shards.found.values():  # so that the next stages find the shards that read these shards
+            self._ledger.finished(record, attempt=1)
         if cached := tuple(stage_shards.found):
             label = f"{stage_name}: {len(cached)} of {len(shards)} cached"
-            future = self._submit(stage_shards, cached, label, self._threads["cached"])
-            with suppress(Exception):  # `wait` records the error
-                future.wait()  # then the ledger has the records of the shards, so that the next stages find theirs
+            task = named_task(stage_name, run.config, cached=True)
+            self._submit(stage_shards, cached, task, label, self._threads["cached"])
+        task = named_task(stage_name, run.config)
         count = run.config.execution.shards if stage.kind.per_photo else len(shards)
         for group in self._in_turn(shard_groups(sorted({*shards} - {*cached}), count)):
             label = f"{stage_name} {group_label(group, count)}"
-            self._submit(stage_shards, self._in_turn(group), label, self._threads[stage.workers])
+            self._submit(stage_shards, self._in_turn(group), task, label, self._threads[stage.workers])
 
     def _submit(
-        self, stage_shards: StageShards, shards: tuple[int, ...], label: str, threads: ThreadPoolTaskRunner[Any]
-    ) -> PrefectFuture[Any]:
-        """Submit one task run for some shards of a stage, and return its future."""
+        self,
+        stage_shards: StageShards,
+        shards: tuple[int, ...],
+        task: Task[Any, Any],
+        label: str,
+        threads: ThreadPoolTaskRunner[Any],
+    ) -> None:
+        """Submit one task run for some shards of a stage."""
         stage, run = stage_shards.stage, stage_shards.run
         read = (
             self._futures[above.name][own]
@@ -80,13 +88,12 @@ class Scheduler:
             for own in stage.shards_read(above, run.inputs, shard)
         )
         future = threads.submit(
-            named_task(stage.name, run.config),
+            task,
             {"stage_shards": stage_shards, "shards": shards, "label": label},
             # One failed upstream shard must not stop a whole group: `make` checks what each shard reads.
             wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
         )
         self._futures[stage.name].update(dict.fromkeys(shards, future))
-        return future
 
     def wait(self) -> None:
         """Wait until all submitted shards have ended, and fail if one of them has no complete artifact.

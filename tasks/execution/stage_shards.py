@@ -12,7 +12,7 @@ from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes_core.errors import BrokenArtifactError, UpstreamError
+from clipes_core.errors import BrokenArtifactError, StageError, UpstreamError
 
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
@@ -104,21 +104,20 @@ class StageShards:
         return self.ledger.record(self.stage.name, shard).uri
 
     def can_start(self, shard: int) -> bool:
-        """Return whether all upstream shards that a shard reads have complete artifacts."""
-        return self._missing(shard) is None
+        """Return whether all upstream shards that a shard reads have complete artifacts, and few photos have failed."""
+        try:
+            self._check_upstream(shard)
+        except (StageError, UpstreamError):
+            return False
+        return True
 
     def _check_upstream(self, shard: int) -> None:
-        if (missing := self._missing(shard)) is not None:
-            raise UpstreamError(f"not run: it reads {missing[0]} shard {missing[1]}, which has failed")
+        for read in self.stage.upstream:
+            for _, own in self._shards_read(read, shard):
+                if not self.ledger.has_complete_artifact(read.name, own):
+                    raise UpstreamError(f"not run: it reads {read.name} shard {own}, which has failed")
         for stage in (*self.stage.photo_upstream, self.stage):
             check_failure_rate(self.ledger, stage.name)
-
-    def _missing(self, shard: int) -> tuple[str, int] | None:
-        """Return the first upstream shard without a complete artifact that a shard reads; None if there is none."""
-        read = (
-            (of.name, own) for of in self.stage.upstream for own in self.stage.shards_read(of, self.run.inputs, shard)
-        )
-        return next((place for place in read if not self.ledger.has_complete_artifact(*place)), None)
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
         """Yield the shards of the stage `upstream` that `shard` reads, as pairs of `StageShards` and shard number."""

@@ -58,6 +58,14 @@ def test_a_run_whose_server_died_resumes_with_a_new_server(home):
     assert calls == [False, True]
 
 
+def test_a_server_listens_only_when_its_api_answers(home):
+    with provide_server() as server:
+        assert not server.shared.listens
+        assert server.record(lambda _: server.shared.listens)
+    assert all_end_within(10, processes_of_home(home))
+    assert not server.shared.listens
+
+
 class DyingServer:
     """A server process that closed its connections but looks alive in the next `seen` checks."""
 

@@ -1,6 +1,8 @@
 """Plots of a training run: loss, learning rate, share of pixels above the confidence threshold, and mIoU."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +23,12 @@ def curve_pictures(curve: CurveRows) -> tuple[Picture, ...]:
     Args:
         curve: rows of the segmenter's artifact. If there are no rows, no plot is drawn.
     """
-    return tuple(_pictures(curve))
+    return _drawn(tuple(tuple(point.items()) for point in curve))
+
+
+@lru_cache(maxsize=1)  # the report and the Prefect UI show the same plots
+def _drawn(points: tuple[tuple[tuple[str, Any], ...], ...]) -> tuple[Picture, ...]:
+    return tuple(_pictures(tuple(map(dict, points))))
 
 
 def _pictures(curve: CurveRows) -> Iterator[Picture]:

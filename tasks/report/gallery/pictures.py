@@ -10,7 +10,10 @@ from PIL import Image
 from clipes_core.preprocessing import limit_side
 
 LONGER_SIDE = 320  # px; the page shows pictures at about half this size, so that they are sharp on a phone
-QUALITY = 72
+QUALITY, EFFORT = (
+    72,
+    2,
+)  # of the encoder; less effort than the default 4 saves half of the time and costs 5 % more bytes
 MISSING = (128, 128, 128)
 
 
@@ -60,5 +63,5 @@ def data_uri(image: np.ndarray, lossless: bool = False) -> str:
         lossless: if true, no pixel changes. Plots need this, because lossy compression blurs their thin lines.
     """
     buffer = io.BytesIO()
-    Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless)
+    Image.fromarray(image).convert("RGB").save(buffer, "WEBP", quality=QUALITY, lossless=lossless, method=EFFORT)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

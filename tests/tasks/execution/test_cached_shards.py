@@ -76,9 +76,9 @@ def test_a_shard_is_found_as_soon_as_its_upstream_shards_have_finished(first, sh
     assert found(works["masks"]) == []
     make_stage_shards(works["texts"], works["texts"].run)
     assert found(works["masks"]) == []
+    works["cams"].ledger.planned("cams", 1)
     works["cams"].ledger.finished(works["cams"].make(1), 1)
     assert found(works["masks"]) == [1]
-    works["cams"].ledger.planned("cams", 1)
     works["cams"].ledger.failed("cams", 1, 1, ValueError())
     assert found(works["masks"]) == []
 
