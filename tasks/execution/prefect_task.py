@@ -44,7 +44,7 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     for shard in shards_to_make(ledger, stage, shards, attempt):
         ledger.started(stage, shard, attempt)
         try:
-            record = stage_shards.make(shard)
+            record = stage_shards.found.pop(shard, None) or stage_shards.make(shard)
             ledger.finished(record, attempt)
             log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
             record.check()

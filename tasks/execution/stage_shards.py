@@ -28,7 +28,7 @@ class StageShards:
         upstream: name of each upstream stage -> its `StageShards`.
 
     Attributes:
-        found: records of cached shards that were found before their task run starts; see `cached_shards`.
+        found: number of a cached shard -> its record, if it was found before its task run starts; see `cached_shards`.
     """
 
     def __init__(
@@ -55,8 +55,6 @@ class StageShards:
             StageError: too many photos failed in this stage or in an upstream stage.
             BrokenArtifactError: more than MAX_REPAIRS damaged artifacts were found.
         """
-        if (found := self.found.pop(shard, None)) is not None:
-            return found
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
             try:

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 from support.commands import end_at_ctrl_c
 from support.process_watch import all_end_within, processes_of_home
 
@@ -62,6 +62,7 @@ def test_a_server_listens_only_when_its_api_answers(home):
     with provide_server() as server:
         assert not server.shared.listens
         assert server.record(lambda _: server.shared.listens)
+        assert PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None  # so that no run waits for the thread of heartbeats
     assert all_end_within(10, processes_of_home(home))
     assert not server.shared.listens
 

@@ -47,7 +47,7 @@ def found(work):
     return sorted(find_cached(work, work.run.shards(work.stage)))
 
 
-def test_shards_in_the_store_are_found_with_the_records_that_their_task_runs_would_return(first, shards_of):
+def test_shards_in_the_store_are_found_with_the_records_that_make_would_return(first, shards_of):
     for name, work in shards_of().items():
         records = find_cached(work, work.run.shards(work.stage))
         assert {shard: record.uri for shard, record in records.items()} == {
@@ -56,14 +56,6 @@ def test_shards_in_the_store_are_found_with_the_records_that_their_task_runs_wou
         make_stage_shards(work, work.run)
         assert [*records.values()] == work.ledger.records(name)
         assert all(record.cached for record in records.values())
-
-
-def test_a_found_record_is_returned_without_another_look_up(first, shards_of):
-    texts = shards_of()["texts"]
-    texts.found = find_cached(texts, [0])
-    Path(first["texts"].artifact_uri(0)).unlink()
-    assert texts.make(0).cached
-    assert not texts.make(0).cached
 
 
 @pytest.mark.parametrize("reuse", [Reuse(fresh=True), Reuse(verify=True)])
