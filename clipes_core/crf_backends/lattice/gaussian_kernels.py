@@ -14,16 +14,11 @@ import numpy as np
 
 from clipes_core.crf_backends.lattice.chains import find_chains
 from clipes_core.crf_backends.lattice.filters import blur, slice_onto, splat
+from clipes_core.crf_backends.lattice.geometry import axis_moves, key_strides, scale_factors
 from clipes_core.crf_backends.lattice.grid import filter_on_grid
 from clipes_core.crf_backends.lattice.layout import image_columns
 from clipes_core.crf_backends.lattice.scratch import scratch
-from clipes_core.crf_backends.lattice.simplices import (
-    axis_moves,
-    colour_simplices,
-    key_strides,
-    position_simplices,
-    scale_factors,
-)
+from clipes_core.crf_backends.lattice.simplices import colour_simplices, position_simplices
 from clipes_core.crf_backends.lattice.vertices import number_vertices
 
 TINY = 1e-20  # keeps the norm of a pixel finite

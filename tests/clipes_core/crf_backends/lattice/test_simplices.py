@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from clipes_core.crf_backends.lattice.simplices import (
-    axis_moves,
-    colour_simplices,
-    key_strides,
-    position_simplices,
-    scale_factors,
-)
-from clipes_core.errors import PhotoError
+from clipes_core.crf_backends.lattice.geometry import axis_moves, key_strides, scale_factors
+from clipes_core.crf_backends.lattice.simplices import colour_simplices, position_simplices
 
 
 def positions(width, height, std):
@@ -27,11 +21,6 @@ def vertex_keys(keys, orders, strides):
     for k in range(len(strides)):
         found.append(found[-1] + moves[(orders >> (3 * k)) & 7])
     return np.stack(found, axis=1)
-
-
-def test_scale_factors_are_those_of_the_paper():
-    # sqrt(2/3) (d + 1) / sqrt((j + 1) (j + 2)) for d = 2
-    assert scale_factors(2) == pytest.approx([3**0.5, 1])
 
 
 def test_the_first_pixel_is_a_vertex():
@@ -75,10 +64,3 @@ def test_keys_are_unique():
     second = np.round(vertices / strides[1]).astype(int)
     pairs = {(int(key - n * strides[1]), int(n)) for key, n in zip(vertices, second, strict=True)}
     assert len(pairs) == len(vertices)
-
-
-def test_keys_that_do_not_fit_into_64_bits_are_refused():
-    side = np.float32(2**13)
-    assert key_strides((side,) * 4).dtype == np.int64
-    with pytest.raises(PhotoError, match=r"needs more than 2\^62 cells"):
-        key_strides((side,) * 5)
