@@ -1,6 +1,7 @@
 """The dense CRF, which fits class scores to a photo's edges. It refines pseudo masks and segmenter predictions."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -39,10 +40,7 @@ def dense_crf(
     Source: Krähenbühl and Koltun 2011; CLIP-ES sec. 3.4; the published program. As in the published program, the
         scores are clipped to [1e-5, 1] without renormalisation, and the unary is -log of the clipped scores.
     """
-    _check_image(image_rgb)
-    if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
-        height, width = image_rgb.shape[:2]
-        raise ShapeError(f"probs must be (1 + K, {height}, {width}), got {probs.shape}")
+    _check_shapes(image_rgb, probs)
     infer = CRF_BACKENDS[config.backend].load()
     posterior: np.ndarray = infer(_unary(probs), crf_image(image_rgb, image), config)
     check_finite(posterior, "the posterior of the CRF", OF_CRF)
@@ -62,6 +60,50 @@ def check_crf(config: DenseCrfConfig, section: str) -> None:
     extra = CRF_BACKENDS[config.backend].extra
     if extra is not None:
         extra.check(f"{section}.backend={config.backend}")
+
+
+def dense_crfs(
+    images_rgb: Sequence[np.ndarray],
+    probs: Sequence[np.ndarray],
+    config: DenseCrfConfig,
+    device: str | None,
+    image: Literal["rgb", "reference"] = "rgb",
+) -> list[np.ndarray]:
+    """Run mean-field inference on the class scores of several photos.
+
+    On a device, photos of one size and with the same number of labels are computed together. The result for a photo
+    does not depend on the other photos.
+
+    Args:
+        images_rgb: the photos; see `dense_crf`.
+        probs: the scores of each photo; see `dense_crf`.
+        config: backend, kernels and iterations.
+        device: torch device that computes; the backend must support devices. If it is None, the processor computes one
+            photo after the other, as `dense_crf` does.
+        image: selects the image whose colours the bilateral kernel compares; see `mode` of `crf_image`.
+
+    Returns:
+        The posterior of each photo, as `dense_crf` returns it. On a device, it can differ by rounding.
+
+    Raises:
+        ShapeError, PhotoError: in the cases in which `dense_crf` raises them. The error does not name the photo.
+    """
+    if device is None:
+        return [dense_crf(*photo, config, image) for photo in zip(images_rgb, probs, strict=True)]
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, (image_rgb, scores) in enumerate(zip(images_rgb, probs, strict=True)):
+        _check_shapes(image_rgb, scores)
+        groups[scores.shape].append(place)
+    on_devices = CRF_BACKENDS[config.backend].on_devices
+    assert on_devices is not None  # `crf.device` is checked with the configuration
+    infer_batch, posteriors = on_devices.load(), dict[int, np.ndarray]()
+    for places in groups.values():
+        unaries = np.stack([_unary(probs[place]) for place in places])
+        images = np.stack([crf_image(images_rgb[place], image) for place in places])
+        posteriors.update(zip(places, infer_batch(unaries, images, config, device), strict=True))
+    for posterior in posteriors.values():
+        check_finite(posterior, "the posterior of the CRF", OF_CRF)
+    return [posteriors[place] for place in range(len(images_rgb))]
 
 
 def prepare_crf(config: DenseCrfConfig, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
@@ -104,6 +146,13 @@ def crf_image(image_rgb: np.ndarray, mode: Literal["rgb", "reference"]) -> np.nd
         return np.array(image_rgb, order="C")  # a copy, because pydensecrf refuses read-only arrays
     difference = np.trunc(image_rgb[..., ::-1] - np.array(MEAN_BGR))
     return np.ascontiguousarray(difference.astype(np.int16) % 256, dtype=np.uint8)
+
+
+def _check_shapes(image_rgb: np.ndarray, probs: np.ndarray) -> None:
+    _check_image(image_rgb)
+    if probs.ndim != 3 or len(probs) == 0 or probs.shape[1:] != image_rgb.shape[:2]:
+        height, width = image_rgb.shape[:2]
+        raise ShapeError(f"probs must be (1 + K, {height}, {width}), got {probs.shape}")
 
 
 def _check_image(image_rgb: np.ndarray) -> None:

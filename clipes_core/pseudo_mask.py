@@ -1,5 +1,6 @@
 """Compute pseudo masks and confidence maps from CAMs, as training data for a segmentation network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,7 @@ from clipes_core.confidence import (
     quantise,
 )
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
-from clipes_core.dense_crf import dense_crf
+from clipes_core.dense_crf import dense_crfs
 from clipes_core.errors import ShapeError
 from clipes_core.finite import OF_CLIP, check_finite
 
@@ -64,18 +65,55 @@ def pseudo_mask(
     Differs from the reference: this function gets CAMs on the patch grid and resizes them to the photo's size. The
     reference reads CAMs that were stored at the photo's size, rounded to float16.
     """
-    _check_ids(class_ids, len(refined_cam))
-    height, width = image_rgb.shape[:2]
-    if len(class_ids) == 0:
-        return PseudoMask(np.zeros((height, width), np.uint8), np.full((height, width), 255, np.uint8))
-    check_finite(refined_cam, "a CAM", OF_CLIP)
-    cams = resize_cams(refined_cam, (height, width))
-    probs = scores_with_background(cams, crf.background_power)
+    (made,) = pseudo_masks([(image_rgb, refined_cam, class_ids)], crf, confidence)
+    return made
+
+
+def pseudo_masks(
+    photos: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    crf: CrfConfig,
+    confidence: ConfidenceConfig,
+    device: str | None = None,
+) -> list[PseudoMask]:
+    """Label each pixel of several photos with background or one of the classes of its photo.
+
+    Args:
+        photos: `image_rgb`, `refined_cam` and `class_ids` of each photo; see `pseudo_mask`.
+        crf: settings of the CRF; see `pseudo_mask`.
+        confidence: settings of the confidence; see `pseudo_mask`.
+        device: torch device that computes the CRF; the backend of the CRF must support devices. If it is None, the
+            processor computes the CRF of one photo after the other.
+
+    Returns:
+        Mask and confidence of each photo; see `pseudo_mask`.
+
+    Raises:
+        ShapeError, PhotoError: in the cases in which `pseudo_mask` raises them. The error does not name the photo.
+    """
+    for _, refined_cam, class_ids in photos:
+        _check_ids(class_ids, len(refined_cam))
+        check_finite(refined_cam, "a CAM", OF_CLIP)
+    with_classes = [photo for photo in photos if len(photo[2])]
+    images = [image_rgb for image_rgb, _, _ in with_classes]
+    cams = [resize_cams(refined_cam, image_rgb.shape[:2]) for image_rgb, refined_cam, _ in with_classes]
+    probs = [scores_with_background(each, crf.background_power) for each in cams]
     if crf.enabled:
-        probs = dense_crf(image_rgb, probs, crf, crf.image)
+        probs = dense_crfs(images, probs, crf, device, crf.image)
+    ids = [class_ids for _, _, class_ids in with_classes]
+    made = (_label(*each, confidence) for each in zip(ids, cams, probs, strict=True))
+    return [next(made) if len(class_ids) else _background(image_rgb) for image_rgb, _, class_ids in photos]
+
+
+def _label(class_ids: np.ndarray, cams: np.ndarray, probs: np.ndarray, confidence: ConfidenceConfig) -> PseudoMask:
     sure = confidence_from_cams(cams) if confidence.source == "cam" else confidence_from_posterior(probs)
     ids = np.concatenate([[0], class_ids]).astype(np.uint8)
     return PseudoMask(ids[probs.argmax(axis=0)], quantise(sure))
+
+
+def _background(image_rgb: np.ndarray) -> PseudoMask:
+    """Return the mask of a photo without classes."""
+    size = image_rgb.shape[:2]
+    return PseudoMask(np.zeros(size, np.uint8), np.full(size, 255, np.uint8))
 
 
 def _check_ids(class_ids: np.ndarray, count: int) -> None:

@@ -7,6 +7,10 @@ float32 posterior, in [0, 1]; the channels add up to 1. Its arguments are
 - image: (H, W, 3) uint8 array in C order; the bilateral kernel compares the colours of this image,
 - config: `DenseCrfConfig`, the kernels and the number of iterations.
 
+A backend can also have a function `infer_batch(unaries, images, config, device)` for devices such as GPUs. It computes
+several photos of one size and with the same number of labels. Its arguments and its result have an additional first
+axis B, the number of photos, and `device` is the name of a torch device.
+
 To add a backend, write its function in a new file of this folder and add a line to `CRF_BACKENDS`.
 """
 
@@ -27,11 +31,13 @@ class CrfBackend(NamedFunction):
         preparation: if the backend needs a preparation, such as a compilation, the function that does it. clipes calls
             it before workers use the backend. Its arguments are two functions that take a message: `inform` and `warn`.
         extra: the extra of clipes that installs the backend's package, unless every installation of clipes has it.
+        on_devices: the function `infer_batch`; None if the backend runs on processors only.
     """
 
     exact: bool
     preparation: NamedFunction | None = None
     extra: Extra | None = None
+    on_devices: NamedFunction | None = None
 
 
 CRF_BACKENDS = {
@@ -39,6 +45,7 @@ CRF_BACKENDS = {
         "clipes_core.crf_backends.lattice.inference:infer",
         exact=True,
         preparation=NamedFunction("clipes_core.crf_backends.lattice.inference:prepare"),
+        on_devices=NamedFunction("clipes_core.crf_backends.torch_lattice.inference:infer_batch"),
     ),
     "pydensecrf": CrfBackend(
         "clipes_core.crf_backends.pydensecrf:infer",

@@ -9,6 +9,7 @@ from clipes_core.pseudo_mask import (
     background_score,
     ignore_unsure,
     pseudo_mask,
+    pseudo_masks,
     resize_cams,
     scores_with_background,
 )
@@ -161,6 +162,23 @@ def test_does_not_mutate_its_inputs():
     pseudo_mask(image, cams, ids, CrfConfig(background_power=2), FROM_CAM)
     for array, copy in zip((image, cams, ids), before, strict=True):
         assert np.array_equal(array, copy)
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+@pytest.mark.parametrize("confidence", [FROM_CRF, FROM_CAM])
+def test_each_of_several_photos_has_the_mask_of_a_single_photo(device, confidence):
+    random, crf = np.random.default_rng(0), CrfConfig(backend="lattice", background_power=2)
+    sizes_and_ids = [((24, 31), [7]), ((24, 31), []), ((24, 31), [9, 3]), ((17, 8), [5]), ((24, 31), [2])]
+    photos = [
+        (random.integers(0, 256, (*size, 3), dtype=np.uint8), random.random((len(ids), 3, 4)), np.array(ids, int))
+        for size, ids in sizes_and_ids
+    ]
+    made = pseudo_masks(photos, crf, confidence, device)
+    assert len(made) == len(photos)
+    for each, photo in zip(made, photos, strict=True):
+        expected = pseudo_mask(*photo, crf, confidence)
+        assert np.array_equal(each.mask, expected.mask)
+        assert np.abs(each.confidence.astype(int) - expected.confidence).max() <= 1
 
 
 def test_pixels_below_the_threshold_are_ignored():
