@@ -3,13 +3,15 @@
 Numbers of sections, equations and tables refer to the CLIP-ES paper (CVPR 2023, arXiv 2212.09506).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from typing_extensions import override
 
 from clipes_core.config.choice import NameIn
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.section import Section
+from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.refinements import REFINEMENTS
 
 AUTO_TEMPLATE = "auto"  # if prompts.template has this value, clipes ranks the candidate templates and uses the best one
@@ -149,6 +151,32 @@ class CrfConfig(DenseCrfConfig):
         le=64,
         description="Exponent p of a pixel's background score (1 - m)^p, where m is the pixel's largest CAM value.",
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where the CRF runs. cpu: in the CPU workers; cuda: in the GPU workers, on photos of one size "
+        "together; auto: cuda if all GPU workers use CUDA and there are fewer than 8 CPU workers per GPU worker, "
+        "otherwise cpu. The masks are the same.",
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _suits_the_backend(cls, device: str, info: ValidationInfo) -> str:
+        if device == "cuda" and "backend" in info.data and not _runs_on_devices(info.data["backend"]):
+            raise ValueError(f"the backend {info.data['backend']} runs on processors only; set crf.backend to lattice")
+        return device
+
+    @property
+    def runs_on_devices(self) -> bool:
+        """True if the backend can run on devices such as GPUs."""
+        return _runs_on_devices(self.backend)
+
+    @override
+    def key_fields(self) -> dict[str, Any]:
+        return {name: value for name, value in super().key_fields().items() if name != "device"}
+
+
+def _runs_on_devices(backend: str) -> bool:
+    return CRF_BACKENDS[backend].on_devices is not None
 
 
 class ConfidenceConfig(Section):

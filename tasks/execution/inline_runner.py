@@ -34,7 +34,7 @@ class InlineRunner(Runner):
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:
-        (slot,) = self.slots[job.stage.workers]
+        (slot,) = self.slots[self.workers_for(job.stage)]
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StoppedError("stopped before it was done")

@@ -32,7 +32,7 @@ class LocalRunner(Runner):
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:
-        pool, timeout_s = self._pools[job.stage.workers], self.config.execution.shard_timeout_s
+        pool, timeout_s = self._pools[self.workers_for(job.stage)], self.config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
             with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
                 return cast(ShardRecord, start(make_shard, shared).result())

@@ -8,6 +8,7 @@ from typing import Self
 
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.stage import Stage, Workers
 from clipes_core.config.choice import look_up
 from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
@@ -55,6 +56,11 @@ class Runner(ABC):
     ) -> None:
         """Cancel all jobs and end the workers."""
         self.cancel()
+
+    def workers_for(self, stage: Stage) -> Workers:
+        """Return the kind of worker that makes the shards of a stage."""
+        devices = {kind: [slot.device for slot in slots] for kind, slots in self.slots.items()}
+        return stage.workers_for(self.config, devices)
 
     @abstractmethod
     def run(self, job: ShardJob) -> ShardRecord:

@@ -65,11 +65,11 @@ class Scheduler:
             label = f"{stage_name}: {len(cached)} of {len(shards)} cached"
             task = named_task(stage_name, run.config, cached=True)
             self._submit(stage_shards, cached, task, label, self._threads["cached"])
-        task = named_task(stage_name, run.config)
+        task, workers = named_task(stage_name, run.config), self._runner.workers_for(stage)
         count = run.config.execution.shards if stage.kind.per_photo else len(shards)
         for group in self._in_turn(shard_groups(sorted({*shards} - {*cached}), count)):
             label = f"{stage_name} {group_label(group, count)}"
-            self._submit(stage_shards, self._in_turn(group), task, label, self._threads[stage.workers])
+            self._submit(stage_shards, self._in_turn(group), task, label, self._threads[workers])
 
     def _submit(
         self,

@@ -77,7 +77,7 @@ class StageShards:
         """Prepare the host for the stage's first job. Task runs of other jobs wait until it is prepared."""
         with self._preparation:
             if not self._prepared:
-                self.stage.prepare(self.run.config)
+                self.stage.prepare(self.run.config, self._runner.workers_for(self.stage))
                 self._prepared = True
 
     def plan(self, shard: int) -> ShardPlan:

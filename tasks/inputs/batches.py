@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import torch
-
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker_state import current_worker
@@ -127,4 +125,8 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
 
     On the CPU, torch raises a plain RuntimeError, whose message contains the name of torch's CPU allocator.
     """
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return True
+    from torch import OutOfMemoryError  # a slow import, which stages without a network do not need
+
+    return isinstance(error, OutOfMemoryError)

@@ -6,15 +6,17 @@ Importing torch takes seconds, so only the functions that need torch import it.
 import ctypes
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.execution import ExecutionConfig
-from clipes_core.config.pseudo_masks import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig, CrfConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
+ENOUGH_CPU_WORKERS = 8  # per GPU worker, such that the CPU workers compute the CRF as fast as the GPU the CAMs
 TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
 # Files in /dev of the drivers of NVIDIA, also on Jetson and on Windows (WSL), and of AMD.
 GPU_FILES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
@@ -133,6 +135,43 @@ def training_precision(train: TrainConfig, slots: Sequence[WorkerSlot]) -> str:
     if train.precision == "fp16" and not all(slot.on_cuda for slot in slots):
         raise ConfigError("train.precision is fp16, which needs a CUDA device; set it to bf16, fp32 or auto")
     return train.precision if train.precision != "auto" else _native_precision(slots, "train.precision")
+
+
+def crf_workers(crf: CrfConfig, devices: Mapping[str, Sequence[str]]) -> Literal["gpu", "cpu"]:
+    """Return the kind of worker that computes the CRF of the pseudo masks.
+
+    `auto` stands for the GPU workers if all of them use CUDA, the backend supports devices, and there are fewer than
+    ENOUGH_CPU_WORKERS CPU workers per GPU worker. Otherwise it stands for the CPU workers. A GPU computes the CRF much
+    faster than a processor core does, but GPU workers also compute the CAMs, and must do one after the other. CPU
+    workers compute the CRF while the GPU workers compute the CAMs, so they are better if there are enough of them.
+
+    Args:
+        crf: settings of the CRF.
+        devices: kind of worker (gpu, cpu) -> device of each worker.
+    """
+    if not crf.enabled or crf.device == "cpu":
+        return "cpu"
+    on_cuda = all(device.startswith("cuda") for device in devices["gpu"])
+    few = len(devices["cpu"]) < ENOUGH_CPU_WORKERS * len(devices["gpu"])
+    return "gpu" if crf.device == "cuda" or (crf.runs_on_devices and on_cuda and few) else "cpu"
+
+
+def check_crf_device(crf: CrfConfig, slots: Sequence[WorkerSlot]) -> None:
+    """Check that `crf.device` suits the GPU workers.
+
+    Args:
+        crf: settings of the CRF.
+        slots: slots of the GPU workers.
+
+    Raises:
+        ConfigError: `crf.device` is cuda, but a GPU worker has no CUDA device.
+    """
+    others = sorted({slot.device for slot in slots if not slot.on_cuda})
+    if crf.device == "cuda" and others:
+        raise ConfigError(
+            f"crf.device is cuda, but clip.device stands for {', '.join(others)} on this host; set crf.device to auto "
+            "or cpu"
+        )
 
 
 def token_budget(device: str) -> int:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.row_kinds import RowKind
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from clipes.tasks.plan.jobs import ShardJob
 
 
+Workers: TypeAlias = Literal["gpu", "cpu"]  # kinds of workers
+
+
 class Stage(ABC):
     """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 
@@ -24,7 +27,7 @@ class Stage(ABC):
         version: version of the stage's algorithm. Increment it when the results of the stage change.
         row: dataclass of the rows, from which the schema of the artifacts is derived.
         kind: kind of the rows, such as photos or texts.
-        workers: kind of worker that makes the shards.
+        workers: kind of worker that makes the shards, unless the stage overrides `workers_for`.
         upstream: stages whose artifacts this stage reads.
         needs_truth: if True, only photos with a true mask have a row.
         needs_labels: if True, only photos with a label have a row.
@@ -44,7 +47,7 @@ class Stage(ABC):
     version: int
     row: type
     kind: RowKind
-    workers: Literal["gpu", "cpu"]
+    workers: Workers
     upstream: tuple["Stage", ...] = ()
     needs_truth: bool = False
     needs_labels: bool = False
@@ -87,8 +90,22 @@ class Stage(ABC):
         """Return the numbers of those shards of `upstream` that one shard of this stage reads."""
         return upstream.kind.shards_read_by(self, inputs, shard)
 
-    def prepare(self, config: RunConfig) -> None:  # noqa: B027 -- most stages need no preparation
-        """Prepare this host for the stage's work. A run calls this once, before a worker makes the first shard."""
+    def workers_for(self, config: RunConfig, devices: Mapping[str, Sequence[str]]) -> Workers:
+        """Return the kind of worker that makes the shards of a run.
+
+        Args:
+            config: configuration of the run.
+            devices: kind of worker -> device of each worker, such as cuda:0.
+        """
+        return self.workers
+
+    def prepare(self, config: RunConfig, workers: Workers) -> None:  # noqa: B027 -- most stages need no preparation
+        """Prepare this host for the stage's work. A run calls this once, before a worker makes the first shard.
+
+        Args:
+            config: configuration of the run.
+            workers: kind of worker that makes the shards.
+        """
 
     def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files
         """Remove all files of earlier attempts to make a shard, so that the next attempt starts from scratch."""

@@ -209,9 +209,10 @@ def _prepared(
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
-    from clipes.tasks.machine.devices import clip_precision
+    from clipes.tasks.machine.devices import check_crf_device, clip_precision
     from clipes.tasks.models.clip import weights_digest
 
+    check_crf_device(config.crf, slots)
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(STAGES[name].kind.of_training for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)

@@ -1,24 +1,35 @@
 """The stage `masks`: the pseudo mask and the confidence map of each photo."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
-from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.machine.devices import crf_workers
 from clipes.tasks.machine.opencv_threads import limit_opencv_threads
+from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import Stage, Workers
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ErrorKind, PhotoError
+
+if TYPE_CHECKING:
+    from clipes.tasks.inputs.batches import Loaded
+    from clipes_core.pseudo_mask import PseudoMask
+
+# Per GiB of a GPU's free memory, a batch has at most 2048 squares of this side [px], so 2 KiB per pixel. The CRF of
+# photos with up to 15 classes needs less, even if they are pure noise.
+BATCH_CELL = 16
 
 logger = logging.getLogger(__name__)
 
@@ -72,20 +83,30 @@ class Masks(Stage):
         }
 
     @override
-    def prepare(self, config: RunConfig) -> None:
-        """Prepare the CRF."""
+    def workers_for(self, config: RunConfig, devices: Mapping[str, Sequence[str]]) -> Workers:
+        """Return the kind of worker that computes the CRF."""
+        return crf_workers(config.crf, devices)
+
+    @override
+    def prepare(self, config: RunConfig, workers: Workers) -> None:
+        """Prepare the CRF of CPU workers."""
         from clipes_core.dense_crf import prepare_crf
 
-        if config.crf.enabled:
+        if config.crf.enabled and workers == "cpu":
             prepare_crf(config.crf, logger.info, logger.warning)
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
-        """Compute the pseudo masks of a shard's photos from their refined CAMs."""
+        """Compute the pseudo masks of a shard's photos from their refined CAMs.
+
+        A worker on a GPU computes photos of one size together, and a CPU worker one photo after the other.
+        """
+        from clipes.tasks.inputs.batches import compute_in_batches
+
         limit_opencv_threads()
         photos = {photo.image_id: photo for photo in job.photos}
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
-        cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only of the few photos that are loaded in advance
+        cams: dict[str, Mapping[str, Any]] = {}  # image_id -> CAMs, only of the photos that are loaded but not computed
         without_cams: list[MasksRow] = []
 
         def photos_with_cams() -> Iterator[Photo]:
@@ -99,42 +120,59 @@ class Masks(Stage):
                     cams[photo.image_id] = row
                     yield photo
 
-        memory_mib = job.config.execution.decode_memory_mib
-        for photo, loaded in load_photos(photos_with_cams(), job.config.dataset, memory_mib):
+        config, slot = job.config, current_worker().slot
+        compute = partial(batch_masks, config, cams, slot.device if slot.on_cuda else None)
+        memory_mib = config.execution.decode_memory_mib
+        found = compute_in_batches(photos_with_cams(), config.dataset, BATCH_CELL, compute, memory_mib=memory_mib)
+        for photo, loaded, made in found:
             row = cams.pop(photo.image_id)
-            try:
-                yield _row(job, row, _same_photo(photo, row, loaded), palette)
-            except PhotoError as error:
-                yield MasksRow.failed(photo.image_id, error, class_ids=photo.class_ids)
+            if isinstance(made, PhotoError):
+                yield MasksRow.failed(photo.image_id, made, class_ids=photo.class_ids)
+                continue
+            assert loaded is not None  # because the photo has a result
+            yield _row(row, loaded, made, palette)
         yield from without_cams
 
 
 MASKS = Masks()
 
 
-def _same_photo(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto | PhotoError) -> LoadedPhoto:
-    """Return the loaded photo after a check that its size has not changed since its CAMs were made.
+def batch_masks(
+    config: RunConfig, cams: Mapping[str, Mapping[str, Any]], device: str | None, batch: "list[Loaded]"
+) -> "list[PseudoMask]":
+    """Compute the pseudo masks of a batch of photos of the same size.
+
+    Args:
+        config: configuration of the run.
+        cams: image_id -> row of the stage `cams`.
+        device: torch device of the CRF; None for a processor.
+        batch: the photos.
 
     Raises:
-        PhotoError: the photo could not be loaded, or its size has changed.
+        PhotoError: a photo has no pseudo mask, or its size has changed since its CAMs were made.
     """
-    if isinstance(loaded, PhotoError):
-        raise loaded
+    from clipes_core.pseudo_mask import pseudo_masks
+
+    photos = []
+    for photo, loaded in batch:
+        row = cams[photo.image_id]
+        _check_size(photo, row, loaded)
+        class_ids = np.asarray(row["class_ids"], dtype=np.int64)
+        photos.append((np.asarray(loaded.image), stored_cams(row, "refined_cam"), class_ids))
+    return pseudo_masks(photos, config.crf, config.confidence, device)
+
+
+def _check_size(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto) -> None:
     if loaded.size_hw != (row["height"], row["width"]):
         (height, width), before = loaded.size_hw, f"{row['width']}x{row['height']}"
         reason = f"{photo.uri} is {width}x{height} now, and was {before} when its CAMs were made: run again"
         raise PhotoError(ErrorKind.UNREADABLE, reason)
-    return loaded
 
 
-def _row(job: ShardJob, row: Mapping[str, Any], loaded: LoadedPhoto, palette: np.ndarray) -> MasksRow:
+def _row(row: Mapping[str, Any], loaded: LoadedPhoto, made: "PseudoMask", palette: np.ndarray) -> MasksRow:
     from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
     from clipes_core.confidence import histogram
-    from clipes_core.pseudo_mask import pseudo_mask
 
-    class_ids = np.asarray(row["class_ids"], dtype=np.int64)
-    cams = stored_cams(row, "refined_cam")
-    made = pseudo_mask(np.asarray(loaded.image), cams, class_ids, job.config.crf, job.config.confidence)
     # The mask of a reduced photo is enlarged to the size of the photo itself.
     mask, confidence = (resized_ids(levels, loaded.size_hw) for levels in (made.mask, made.confidence))
     return MasksRow(

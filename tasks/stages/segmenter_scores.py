@@ -17,7 +17,7 @@ from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import EVALUATION_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import Stage, Workers
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes_core.config.run import RunConfig
@@ -75,7 +75,7 @@ class SegmenterScores(Stage):
         return config.train.enabled and bool(config.evaluation.photos)
 
     @override
-    def prepare(self, config: RunConfig) -> None:
+    def prepare(self, config: RunConfig, workers: Workers) -> None:
         """Prepare the CRF."""
         from clipes_core.dense_crf import prepare_crf
 

@@ -3,7 +3,9 @@ from pydantic import ValidationError
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.pseudo_masks import CrfConfig
+from clipes_core.config.run import parse_config
 from clipes_core.config.segmenter import EvaluationCrfConfig
+from clipes_core.errors import ConfigError
 
 KERNELS = {"iter_max": 10, "pos_w": 3, "pos_xy_std": 1, "bi_w": 4, "bi_xy_std": 67, "bi_rgb_std": 3}
 
@@ -20,6 +22,20 @@ def test_key_fields_name_a_backend_only_if_its_labels_differ(add_toy):
     assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields()
     add_toy(exact=False)
     assert CrfConfig(backend="toy").key_fields() == CrfConfig().key_fields() | {"backend": "toy"}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_key_fields_omit_the_device(device):
+    assert CrfConfig(backend="lattice", device=device).key_fields() == CrfConfig().key_fields()
+
+
+def test_a_backend_for_processors_refuses_cuda():
+    values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "pydensecrf", "device": "cuda"}}
+    message = (
+        r"^crf\.device: the backend pydensecrf runs on processors only; set crf\.backend to lattice \(got 'cuda'\)$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        parse_config(values)
 
 
 def test_values_at_their_bounds_are_accepted():

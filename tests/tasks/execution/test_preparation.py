@@ -25,7 +25,7 @@ def prepared(monkeypatch):
     """Return the list of the prepared stages, which grows whenever a stage is prepared."""
     names = []
     for stage in STAGES.values():
-        monkeypatch.setattr(type(stage), "prepare", lambda self, config: names.append(self.name))
+        monkeypatch.setattr(type(stage), "prepare", lambda self, *_: names.append(self.name))
     return names
 
 

@@ -12,7 +12,10 @@ from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
 from clipes.tasks.machine.interruption import interruption_first
+from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.stages.cams import CAMS
+from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ConfigError, StageError
 
 EVERY_RUNNER = pytest.mark.parametrize("kind", RUNNERS)
@@ -81,6 +84,14 @@ def test_an_error_of_a_stage_arrives_unchanged(prepared, kind):
 def test_the_record_names_the_device_of_the_worker(prepared, kind):
     slots = runner_for(prepared(kind).config).slots
     assert {workers: [slot.device for slot in slots[workers]] for workers in slots} == {"cpu": ["cpu"], "gpu": ["cpu"]}
+
+
+@EVERY_RUNNER
+def test_a_stage_may_choose_its_workers_by_their_devices(prepared, kind):
+    runner = runner_for(prepared(kind, crf={"backend": "lattice"}).config)
+    assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("cpu", "gpu")
+    runner.slots = {**runner.slots, "gpu": (WorkerSlot("cuda:0", 1),)}
+    assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("gpu", "gpu")
 
 
 @EVERY_RUNNER

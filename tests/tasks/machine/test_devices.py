@@ -10,9 +10,11 @@ import torch
 from clipes.tasks.machine import devices
 from clipes.tasks.machine.devices import (
     available_devices,
+    check_crf_device,
     clip_precision,
     cores,
     cpu_slots,
+    crf_workers,
     gpu_slots,
     lacks_accelerator,
     token_budget,
@@ -20,7 +22,7 @@ from clipes.tasks.machine.devices import (
 )
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.execution import ExecutionConfig
-from clipes_core.config.pseudo_masks import ClipConfig
+from clipes_core.config.pseudo_masks import ClipConfig, CrfConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
@@ -150,6 +152,40 @@ def test_workers_on_cpu_and_gpu_need_a_configured_precision():
         clip_precision(ClipConfig(), mixed)
     with pytest.raises(ConfigError, match=rf"^train\.precision: {message}"):
         training_precision(TrainConfig(), mixed)
+
+
+@pytest.mark.parametrize(
+    ("crf", "gpus", "cpus", "workers"),
+    [
+        ({}, ["cuda:0"], 7, "gpu"),
+        ({}, ["cuda:0"], 8, "cpu"),
+        ({}, ["cuda:0", "cuda:1"], 15, "gpu"),
+        ({}, ["cuda:0", "cuda:1"], 16, "cpu"),
+        ({}, ["cuda:0", "cpu"], 2, "cpu"),
+        ({}, ["mps"], 2, "cpu"),
+        ({}, ["cpu"], 2, "cpu"),
+        ({"backend": "pydensecrf"}, ["cuda:0"], 2, "cpu"),
+        ({"enabled": False}, ["cuda:0"], 2, "cpu"),
+        ({"enabled": False, "device": "cuda"}, ["cuda:0"], 2, "cpu"),
+        ({"device": "cpu"}, ["cuda:0"], 2, "cpu"),
+        ({"device": "cuda"}, ["cuda:0"], 100, "gpu"),
+    ],
+    ids=str,
+)
+def test_the_crf_runs_on_gpus_on_request_or_if_they_have_few_cpu_workers(crf, gpus, cpus, workers):
+    config = CrfConfig(**{"backend": "lattice", **crf})
+    assert crf_workers(config, {"gpu": gpus, "cpu": ["cpu"] * cpus}) == workers
+
+
+def test_the_crf_on_cuda_needs_workers_on_cuda():
+    crf = CrfConfig(backend="lattice", device="cuda")
+    check_crf_device(crf, ON_CUDA)
+    check_crf_device(CrfConfig(), ON_CPU)
+    with pytest.raises(
+        ConfigError,
+        match=r"^crf\.device is cuda, but clip\.device stands for cpu on this host; set crf\.device to auto or cpu$",
+    ):
+        check_crf_device(crf, (*ON_CUDA, *ON_CPU))
 
 
 def test_a_cpu_batch_holds_one_photo():

@@ -55,6 +55,13 @@ def test_shards_without_photos_are_left_out(six):
     assert all(run.inputs.shards.values())
 
 
+def test_a_crf_on_cuda_is_refused_if_the_networks_run_on_the_cpu(six):
+    with pytest.raises(
+        ConfigError, match=r"^crf\.device is cuda, but clip\.device stands for cpu on this host; [^\n]+$"
+    ):
+        prepared(six, crf={"backend": "lattice", "device": "cuda"})
+
+
 def test_only_photos_with_truth_are_scored(six):
     run = prepared(six)
 

@@ -12,10 +12,13 @@ from support.pool_calls import call
 from support.prepared import prepare_run
 from support.small_runs import make_run
 
+from clipes.tasks.inputs.photos import load_photos
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.stages.columns.cams import stored_cams
+from clipes.tasks.stages.masks import MASKS, batch_masks
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
+from clipes_core.config.run import parse_config
 from clipes_core.errors import TransientError
 from clipes_core.pseudo_mask import pseudo_mask
 
@@ -42,6 +45,30 @@ def test_masks_equal_those_of_the_core_from_the_stored_cams(scenes_made, scene_p
         expected = pseudo_mask(image_rgb, refined_cam, class_ids, CrfConfig(), ConfidenceConfig())
         assert (ids(row["mask_png"]) == expected.mask).all(), image_id
         assert (ids(row["confidence_png"]) == expected.confidence).all(), image_id
+
+
+def test_masks_of_a_batch_on_a_device_equal_those_of_the_cpu_workers(tiny, pool):
+    """Compute what a GPU worker computes, but on the processor."""
+    for name, labels in {"a": "cat", "b": "cat;dog", "c": "", "d": "dog", "e": "bird;dog"}.items():
+        tiny.add(name, labels)
+    crf = {"backend": "lattice", "iter_max": 10}
+    made = make_run(prepare_run(tiny.config(crf=crf), "masks"), pool)
+    batch = list(load_photos(made.run.inputs.shards[0], made.run.config.dataset))
+
+    masks = batch_masks(made.run.config, made.rows("cams"), "cpu", batch)
+
+    assert len(masks) == 5
+    for (photo, _), own in zip(batch, masks, strict=True):
+        row = made.rows("masks")[photo.image_id]
+        assert (own.mask == ids(row["mask_png"])).mean() >= 0.9999
+        assert np.abs(own.confidence - ids(row["confidence_png"]).astype(int)).max() <= 1
+
+
+def test_masks_are_made_by_the_workers_that_the_device_of_the_crf_selects():
+    devices = {"gpu": ["cuda:0"], "cpu": ["cpu"] * 8}
+    for device, workers in {"auto": "cpu", "cpu": "cpu", "cuda": "gpu"}.items():
+        values = {"name": "a", "dataset": {"root": "/data"}, "crf": {"backend": "lattice", "device": device}}
+        assert MASKS.workers_for(parse_config(values), devices) == workers
 
 
 def test_masks_have_the_size_and_classes_of_their_photo(scenes_made, scene_photos):

@@ -89,6 +89,7 @@ CHANGED_BY = {
     "crf.bi_rgb_std": (4, MASKS_ON),
     "crf.image": ("reference", MASKS_ON),
     "crf.background_power": (2, MASKS_ON),
+    "crf.device": ("cpu", NOTHING),
     "confidence.source": ("cam", MASKS_ON),
     "train.enabled": (False, NOTHING),  # without training, the run leaves both stages out
     "train.mmseg_config": ("demo", TRAINED_ON),
