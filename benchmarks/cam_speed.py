@@ -50,7 +50,7 @@ def variants(model: str, width: int, height: int) -> dict[str, Callable[[], obje
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
     fp32 = Backbone(load_clip(config).model.visual)
-    bf16 = Backbone(load_clip(config).model.visual, dtype=torch.bfloat16)
+    bf16 = Backbone(load_clip(config).model.visual, precision="bf16")
     texts = random_texts(fp32, random)
     plain, caa = CamConfig(refine="none"), CamConfig()
     ids = [tuple(range(1, CLASSES + 1))]

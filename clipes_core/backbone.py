@@ -6,18 +6,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU
 from PIL import Image
 
 from clipes_core.errors import ShapeError, WeightsError
 from clipes_core.finite import OF_CLIP, check_finite
 from clipes_core.preprocessing import network_pixels
 from clipes_core.vit.last_block import PullBack, by_autograd, has_closed_form, in_closed_form
+from clipes_core.vit.precision import PRECISIONS
 from clipes_core.vit.residual_block import run_block
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-QUICK_GELU = 1.702
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,16 @@ class Encoded:
 class Backbone:
     """The visual tower of an OpenCLIP ViT, on one device.
 
-    With dtype float16, all matrix products in the transformer blocks use float16. With bfloat16, only the MLPs use
-    bfloat16. The patch and positional embeddings, the residual stream, the normalisation layers and the softmax always
-    use float32. The given module is not modified. Weights that need no conversion share memory with the given module.
-
-    With float32, if the MLPs have QuickGELU, the factor 1.702 moves into copies of their weights, and SiLU replaces
-    QuickGELU. The result is the same, but SiLU takes one pass over the memory instead of three.
+    `clipes_core.vit.precision` describes the precisions. In each of them, the patch and positional embeddings, the
+    residual stream, the normalisation layers and the softmax use float32. The given module is not modified. Weights
+    that need no conversion share memory with the given module.
 
     Args:
         visual: visual tower of an OpenCLIP model.
         pooling: source of the image embedding: `patch_mean` for the mean of the patch tokens, or `cls` for the class
             token.
         device: device that the network runs on.
-        dtype: type of the matrix products, as described above: float32, float16 or bfloat16.
+        precision: precision of the matrix products: fp32, bf16, fp16 or fast.
 
     Raises:
         WeightsError: `visual` is not an OpenCLIP ViT, or it has attention pooling, or one of its attention layers is
@@ -72,16 +68,12 @@ class Backbone:
         visual: Any,
         pooling: str = "patch_mean",
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        precision: str = "fp32",
     ) -> None:
         _check_layout(visual)
         self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
         for block in self.visual.transformer.resblocks:
-            if dtype == torch.float32:  # in half precision, the scaled weights would be rounded to other values
-                _fold_quick_gelu(block.mlp)
-            block.mlp.to(dtype)
-            if dtype == torch.float16:  # not for bfloat16: its 7-bit mantissa blurs the attention that CAA reads
-                block.attn.to(dtype)
+            PRECISIONS[precision].convert(block)
         self.pooling = pooling
         self.device = torch.device(device)
         self.patch_size = int(visual.conv1.kernel_size[0])
@@ -195,18 +187,6 @@ def _frozen(visual: Any) -> Any:
     """
     shared = {id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False) for weight in visual.parameters()}
     return copy.deepcopy(visual, shared)
-
-
-def _fold_quick_gelu(mlp: Any) -> None:
-    """Replace QuickGELU, x * sigmoid(1.702 x), by SiLU, x * sigmoid(x), between scaled weights."""
-    if isinstance(mlp.gelu, QuickGELU):
-        mlp.c_fc.weight, mlp.c_fc.bias = (_scaled(each, QUICK_GELU) for each in (mlp.c_fc.weight, mlp.c_fc.bias))
-        mlp.c_proj.weight = _scaled(mlp.c_proj.weight, 1 / QUICK_GELU)
-        mlp.gelu = torch.nn.SiLU(inplace=True)
-
-
-def _scaled(weight: torch.nn.Parameter, factor: float) -> torch.nn.Parameter:
-    return torch.nn.Parameter((weight.double() * factor).float(), requires_grad=False)
 
 
 def _check_layout(visual: Any) -> None:

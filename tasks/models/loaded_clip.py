@@ -10,8 +10,6 @@ from clipes.tasks.models.weight_files import check_unchanged
 from clipes_core.backbone import Backbone
 from clipes_core.config.pseudo_masks import ClipConfig
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 @cache
 def loaded_backbone(config: ClipConfig, digest: str, precision: str) -> Backbone:
@@ -21,7 +19,7 @@ def loaded_backbone(config: ClipConfig, digest: str, precision: str) -> Backbone
         WeightsError, TransientError: for the same reasons as `loaded_clip`.
     """
     visual = loaded_clip(config, digest).model.visual
-    return Backbone(visual, config.pooling, current_worker().slot.device, DTYPES[precision])
+    return Backbone(visual, config.pooling, current_worker().slot.device, precision)
 
 
 @cache

@@ -9,6 +9,9 @@ from clipes.tasks.plan.sharding import sample_of
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
 
+# Earlier versions stored other CAMs with bf16: they computed each product of the MLPs as a single product.
+PRECISION_KEYS = {"bf16": "bf16 in three products"}
+
 Shards = Mapping[int, tuple[Photo, ...]]  # shard -> its photos; shards without photos are left out
 
 
@@ -64,7 +67,8 @@ class RunInputs:
     @property
     def image_network(self) -> list[str]:
         """The values that decide the output of CLIP's image network. Stage keys depend on these values."""
-        return [self.config.clip.model, self.model_digest, self.config.clip.pooling, self.precision]
+        precision = PRECISION_KEYS.get(self.precision, self.precision)
+        return [self.config.clip.model, self.model_digest, self.config.clip.pooling, precision]
 
     @property
     def photo_settings(self) -> dict[str, Any]:

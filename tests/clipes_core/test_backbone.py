@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding
 from clipes_core.errors import ShapeError, WeightsError
+from clipes_core.vit.precision import PRECISIONS
 
 
 def random_pixels(*shape):
@@ -235,11 +236,11 @@ def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused
     assert (encoded.attn_weights is None) == (blocks == 0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_given_network_is_not_modified(dtype):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_given_network_is_not_modified(precision):
     visual = tiny_visual().train().requires_grad_()
     before = {name: weight.clone() for name, weight in visual.state_dict().items()}
-    backbone, pixels = Backbone(visual, dtype=dtype), random_pixels(1, 3, 32, 32)
+    backbone, pixels = Backbone(visual, precision=precision), random_pixels(1, 3, 32, 32)
     given = pixels.clone()
     encoded = backbone.encode(pixels, attention_blocks=2)
     encoded.pull_back(torch.ones(1, 1, 16))
@@ -253,8 +254,8 @@ def test_the_given_network_is_not_modified(dtype):
 
 def test_weights_that_need_no_conversion_are_shared():
     visual = tiny_visual(act_layer=torch.nn.GELU)
-    for dtype, shared in ((torch.float32, True), (torch.bfloat16, False)):
-        backbone = Backbone(visual, dtype=dtype)
+    for precision, shared in (("fp32", True), ("fast", False)):
+        backbone = Backbone(visual, precision=precision)
         assert backbone.visual.conv1.weight.data_ptr() == visual.conv1.weight.data_ptr()
         last, given = (network.transformer.resblocks[-1].mlp.c_fc.weight for network in (backbone.visual, visual))
         assert (last.data_ptr() == given.data_ptr()) == shared
@@ -268,19 +269,19 @@ def test_encoding_is_deterministic_and_keeps_the_random_state():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("dtype", "attention"), [(torch.bfloat16, torch.float32), (torch.float16, torch.float16)])
-def test_only_weights_of_matrix_products_have_half_precision(dtype, attention):
-    visual = Backbone(tiny_visual(), dtype=dtype).visual
+@pytest.mark.parametrize(("precision", "dtype"), [("fast", torch.bfloat16), ("fp16", torch.float16)])
+def test_only_weights_of_matrix_products_have_half_precision(precision, dtype):
+    visual = Backbone(tiny_visual(), precision=precision).visual
     in_half = {name for name, weight in visual.named_parameters() if weight.dtype == dtype}
     blocks = {name for name, _ in visual.named_parameters() if "resblocks" in name}
-    assert in_half == {name for name in blocks if ".mlp." in name or (attention == dtype and ".attn." in name)}
+    assert in_half == {name for name in blocks if ".mlp." in name or ".attn." in name}
     assert {weight.dtype for name, weight in visual.named_parameters() if name not in in_half} == {torch.float32}
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.bfloat16, 0.1), (torch.float16, 0.01)])
-def test_only_matrix_products_run_in_half_precision(dtype, atol):
+@pytest.mark.parametrize(("precision", "atol"), [("fast", 0.1), ("fp16", 0.01)])
+def test_only_matrix_products_run_in_half_precision(precision, atol):
     visual, pixels = tiny_visual(), random_pixels(1, 3, 40, 40)
-    exact, half = (Backbone(visual, dtype=d).encode(pixels, 4) for d in (torch.float32, dtype))
+    exact, half = (Backbone(visual, precision=each).encode(pixels, 4) for each in ("fp32", precision))
     assert {half.features.dtype, half.embedding.dtype, half.attn_weights.dtype} == {torch.float32}
     embedding = exact.embedding.detach()
     assert_allclose(half.embedding.detach(), embedding, atol=atol * float(embedding.std()))
@@ -288,12 +289,12 @@ def test_only_matrix_products_run_in_half_precision(dtype, atol):
     assert not torch.equal(half.embedding, exact.embedding)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_attention_of_very_peaked_heads_stays_finite(dtype):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_attention_of_very_peaked_heads_stays_finite(precision):
     visual = tiny_visual()
     with torch.no_grad():
         visual.transformer.resblocks[-1].attn.in_proj_weight *= 30
-    encoded = Backbone(visual, dtype=dtype).encode(random_pixels(1, 3, 40, 40), attention_blocks=1)
+    encoded = Backbone(visual, precision=precision).encode(random_pixels(1, 3, 40, 40), attention_blocks=1)
     assert encoded.attn_weights.isfinite().all()
     assert math.isclose(encoded.attn_weights.max(), 1, abs_tol=1e-3)
 

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose
 from PIL import Image
 from support import oracle
@@ -18,6 +17,7 @@ from clipes.tasks.models.clip import load_clip
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, PromptsConfig
+from clipes_core.vit.precision import PRECISIONS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,7 +32,6 @@ PHOTOS = (
     "2007_001340",
     "2007_001420",
 )
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,8 @@ def made(golden, real_data, voc_texts):
     """Return the CAMs of all golden photos in each precision, computed photo by photo."""
     visual = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
     return {
-        precision: cams_made_by(Backbone(visual, dtype=DTYPES[precision]), golden, real_data, voc_texts)
-        for precision in DTYPES
+        precision: cams_made_by(Backbone(visual, precision=precision), golden, real_data, voc_texts)
+        for precision in PRECISIONS
     }
 
 
@@ -80,8 +79,10 @@ def test_cams_equal_those_of_the_published_program(image_id, made, golden):
     assert_allclose(actual.refined_cam, expected["refined_cam"], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_changes_few_pixels_of_the_masks(precision, made, golden, real_data):
+@pytest.mark.parametrize(
+    ("precision", "worst", "mean"), [("bf16", 0.998, 0.999), ("fp16", 0.98, 0.995), ("fast", 0.97, 0.99)]
+)
+def test_half_precision_changes_few_pixels_of_the_masks(precision, worst, mean, made, golden, real_data):
     same = {"published": [], "fp32": []}
     for image_id in PHOTOS:
         size = open_photo(real_data, image_id).size
@@ -89,7 +90,8 @@ def test_half_precision_changes_few_pixels_of_the_masks(precision, made, golden,
         same["published"].append(mask == argmax_mask(np.load(golden / f"{image_id}.npz")["refined_cam"], size))
         same["fp32"].append(mask == argmax_mask(made["fp32"][image_id].refined_cam, size))
     for agreeing in same.values():
-        assert np.concatenate([one.ravel() for one in agreeing]).mean() >= 0.995
+        assert min(one.mean() for one in agreeing) >= worst
+        assert np.concatenate([one.ravel() for one in agreeing]).mean() >= mean
 
 
 def argmax_mask(refined, size):
@@ -98,7 +100,7 @@ def argmax_mask(refined, size):
     return np.concatenate([1 - maps.max(axis=0, keepdims=True), maps]).argmax(axis=0)
 
 
-@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_scores_equal_those_of_the_published_program_in_each_precision(precision, made, golden):
     for image_id in PHOTOS:
         expected = np.load(golden / f"{image_id}.npz")["softmax_scores"]

@@ -203,8 +203,8 @@ def test_gradcam_can_be_called_again_and_mutates_no_argument():
 def test_half_precision_neither_underflows_nor_overflows(pooling, side):
     visual, pixels, gradients = tiny_visual(), random(1, 3, side, side), random(1, 2, 16)
     exact, half = (
-        gradcam(Backbone(visual, pooling, dtype=dtype).encode(pixels), gradients)
-        for dtype in (torch.float32, torch.float16)
+        gradcam(Backbone(visual, pooling, precision=precision).encode(pixels), gradients)
+        for precision in ("fp32", "fp16")
     )
     assert_allclose(half, exact, atol=0.005)
 

@@ -170,9 +170,10 @@ def test_without_prefect_everything_else_is_still_checked(found, monkeypatch):
     assert findings["store"].works
 
 
-@pytest.mark.parametrize("amx", [True, False])
-def test_bf16_is_suggested_only_for_a_processor_with_amx(monkeypatch, amx):
+@pytest.mark.parametrize(("avx512_bf16", "amx"), [(True, True), (True, False), (False, False)])
+def test_fast_is_suggested_only_for_a_processor_that_multiplies_bfloat16(monkeypatch, avx512_bf16, amx):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512_bf16)
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
-    assert ("clip.precision=bf16" in doctor._find_devices().detail) is amx
+    assert ("clip.precision=fast" in doctor._find_devices().detail) is avx512_bf16

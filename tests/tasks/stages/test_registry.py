@@ -278,6 +278,15 @@ def test_automatic_precision_has_the_keys_of_the_precision_it_selects():
     assert keys_of(automatic) == keys_of(parse_config(BASE))
 
 
+@pytest.mark.parametrize(
+    ("precision", "in_key"),
+    [("fp32", "fp32"), ("fp16", "fp16"), ("fast", "fast"), ("bf16", "bf16 in three products")],
+)
+def test_only_bf16_has_another_name_in_keys_than_in_the_config(precision, in_key):
+    config = parse_config(with_value(BASE, "clip.precision", precision))
+    assert RunInputs(config, load_vocabulary("voc12"), "digest", precision).image_network[-1] == in_key
+
+
 def test_keys_are_distinct_and_have_16_hex_digits():
     keys = keys_of(parse_config(BASE))
 
