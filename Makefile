@@ -1,4 +1,4 @@
-# make setup | setup-hashed | lock | demo | ui | deploy | test | test-slow | lint
+# make setup | setup-hashed | lock | demo | ui | deploy | test | test-slow | lint | bench
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Two stamps: clipes, and clipes with the packages that the tests and `make lint` need.
@@ -16,7 +16,7 @@ ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # Lines of a lock file from pip's report: a name, a version and the hash of the file that pip chose for this machine.
 LOCK_LINE := "{0[metadata][name]}=={0[metadata][version]} --hash=sha256:{0[download_info][archive_info][hashes][sha256]}"
 
-.PHONY: setup setup-hashed lock demo ui deploy test test-slow lint
+.PHONY: setup setup-hashed lock demo ui deploy test test-slow lint bench
 
 deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
@@ -70,3 +70,8 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p clipes -p clipes_core
+
+# Compares the CRF backends, and the CAMs with the published program, in a few minutes on 2 cores.
+bench: setup
+	$(BIN)/python benchmarks/crf.py --voc ../shared/voc_mini --photos 12 --labels 2,3,5,21
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cams.py --voc ../shared/voc_mini

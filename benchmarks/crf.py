@@ -15,18 +15,15 @@ and `--image` the image whose colours it compares. `--json` writes all measureme
 """
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
+from paired import quartiles, write_json
 from PIL import Image
 
 from clipes_core.config.crf import DenseCrfConfig
@@ -114,21 +111,16 @@ def main() -> None:
         few = chosen[:: max(1, len(chosen) // 6)]
         pairs += report(size, (measure_masks(case, image_id, 2, size_hw) for image_id in few))
     if arguments.json:
-        machine = {"machine": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version()}
-        versions = {name: version(name) for name in PACKAGES}
-        settings = {"settings": arguments.set, "image": arguments.image}
-        measured = {"versions": versions, **settings, "pairs": [asdict(pair) for pair in pairs]}
-        text = json.dumps(machine | measured, indent=1)
-        arguments.json.write_text(text)
+        measured = [asdict(pair) for pair in pairs]
+        write_json(arguments.json, PACKAGES, {"settings": arguments.set, "image": arguments.image, "pairs": measured})
 
 
 def report(name: str, measured: Iterable[Pair]) -> list[Pair]:
     """Print and return pairs."""
     pairs = list(measured)
-    low, middle, high = np.quantile([pair.ratio for pair in pairs], [0.25, 0.5, 0.75])
     oracle, own = (np.median([getattr(pair, key) for pair in pairs]) for key in ("oracle_s", "own_s"))
     print(
-        f"{name:10} ratio {middle:5.2f} [{low:.2f}-{high:.2f}]   {ORACLE} {oracle:.3f} s, {OWN} {own:.3f} s   "
+        f"{name:10} ratio {quartiles([pair.ratio for pair in pairs])}   {ORACLE} {oracle:.3f} s, {OWN} {own:.3f} s   "
         f"equal labels {min(pair.equal_labels for pair in pairs):.6f}, "
         f"equal levels {min(pair.equal_levels for pair in pairs):.6f} "
         f"(largest step {max(pair.level_step for pair in pairs)}), "
