@@ -4,13 +4,12 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
+from clipes_core.device import upload
 from clipes_core.errors import ShapeError, WeightsError
-from clipes_core.finite import OF_CLIP, check_finite
-from clipes_core.preprocessing import network_pixels
 from clipes_core.vit.last_block import PullBack, by_autograd, has_closed_form, in_closed_form
 from clipes_core.vit.precision import PRECISIONS
 from clipes_core.vit.residual_block import run_block
@@ -30,8 +29,8 @@ class Encoded:
         attn_weights: (B, hw, hw) float32 attention between patches, averaged over all heads of the requested
             blocks; rows are queries. None if no attention was requested.
         grid_hw: (h, w), numbers of rows and columns of patches.
-        pull_back: turns (B, K, D) gradients of K scores with respect to the embeddings into the (B, K, C) means over
-            the patches of the gradients with respect to the features.
+        pull_back: turns gradients of scores with respect to the embeddings into the means over the patches of the
+            gradients with respect to the features; see `PullBack`.
     """
 
     features: torch.Tensor
@@ -71,55 +70,49 @@ class Backbone:
         precision: str = "fp32",
     ) -> None:
         _check_layout(visual)
-        self.visual = _frozen(visual).to(device=device, dtype=torch.float32).eval()
+        self.visual = _frozen(visual).float().eval()
         for block in self.visual.transformer.resblocks:
             PRECISIONS[precision].convert(block)
+        self.visual.to(device)  # after the conversion, because it needs float64, which mps does not support
         self.pooling = pooling
         self.device = torch.device(device)
+        mean, std = getattr(visual, "image_mean", None), getattr(visual, "image_std", None)
+        self._mean, self._std = (
+            torch.tensor(each)[:, None, None].to(device) for each in (mean or OPENAI_MEAN, std or OPENAI_STD)
+        )
         self.patch_size = int(visual.conv1.kernel_size[0])
-        self.mean = tuple(getattr(visual, "image_mean", None) or OPENAI_MEAN)
-        self.std = tuple(getattr(visual, "image_std", None) or OPENAI_STD)
 
     @property
     def depth(self) -> int:
         """Return the number of transformer blocks."""
         return len(self.visual.transformer.resblocks)
 
-    def pixels(self, image: Image.Image) -> torch.Tensor:
-        """Resize a photo to whole patches, without cropping, and normalise its colours.
-
-        Args:
-            image: RGB photo.
-
-        Returns:
-            (3, H', W') float32 on the CPU; H' and W' are multiples of the patch size.
-        """
-        return torch.from_numpy(network_pixels(image, self.patch_size, self.mean, self.std)).permute(2, 0, 1)
-
     @torch.no_grad()
-    def encode(self, pixels: torch.Tensor, attention_blocks: int = 0) -> Encoded:
+    def encode(self, photos_rgb: np.ndarray, attention_blocks: int = 0) -> Encoded:
         """Encode a batch of photos, and keep what gradients need of the last block only.
 
         Args:
-            pixels: (B, 3, H', W') float32; H' and W' are multiples of the patch size.
+            photos_rgb: (B, H', W', 3) uint8 RGB, [0, 255]; H' and W' are multiples of the patch size.
             attention_blocks: N; the attention is averaged over the last N blocks. If N exceeds the depth, the
                 attention is averaged over all blocks. If N is 0, no attention is computed.
 
         Returns:
-            Features, embeddings and attention.
+            Features, embeddings and attention. They are not finite if the weights are damaged, or if a number is too
+            large for the dtype; `clipes_core.finite.check_finite` finds this in a result on the host.
 
         Raises:
-            ShapeError: `pixels` is not (B, 3, H', W'), or a side is not a multiple of the patch size.
-            PhotoError: NOT_FINITE if the output for a photo contains NaN or infinity.
+            ShapeError: `photos_rgb` is not (B, H', W', 3) uint8, or a side is not a multiple of the patch size.
         """
-        if pixels.ndim != 4 or pixels.shape[1] != 3 or any(side % self.patch_size for side in pixels.shape[2:]):
+        shape = photos_rgb.shape
+        if photos_rgb.dtype != np.uint8 or shape[3:] != (3,) or any(side % self.patch_size for side in shape[1:3]):
             raise ShapeError(
-                f"pixels must be (B, 3, H, W), with H and W multiples of {self.patch_size}, got {tuple(pixels.shape)}"
+                f"photos_rgb must be (B, H, W, 3) uint8, with H and W multiples of {self.patch_size}, "
+                f"got {shape} {photos_rgb.dtype}"
             )
-        grid_hw = (pixels.shape[2] // self.patch_size, pixels.shape[3] // self.patch_size)
+        grid_hw = (shape[1] // self.patch_size, shape[2] // self.patch_size)
         *first_blocks, last_block = self.visual.transformer.resblocks
         blocks = min(attention_blocks, self.depth)
-        tokens = self._embed(pixels.to(self.device), grid_hw)
+        tokens = self._embed(upload(photos_rgb, self.device), grid_hw)
         attention_sum = tokens.new_zeros((len(tokens), *2 * tokens.shape[1:2])) if blocks else None
         for position, block in enumerate(first_blocks):
             wanted = self.depth - position <= blocks
@@ -132,12 +125,10 @@ class Backbone:
                 lambda leaf: self._pool(run_block(last_block, leaf, tokens, attention_sum)), features
             )
         attn_weights = None if attention_sum is None else attention_sum[:, 1:, 1:] / blocks
-        for output in (features, embedding, attn_weights):
-            if output is not None:
-                check_finite(output, "the output of CLIP's image network", OF_CLIP)
         return Encoded(features, embedding, attn_weights, grid_hw, pull_back)
 
-    def _embed(self, pixels: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
+    def _embed(self, photos_rgb: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
+        pixels = (photos_rgb.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std
         patches = self.visual.conv1(pixels).flatten(2).transpose(1, 2)
         class_token = self.visual.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1)

@@ -8,6 +8,7 @@ import numpy as np
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
+from clipes_core.device import Job
 from clipes_core.errors import ShapeError
 from clipes_core.finite import OF_CRF, check_finite
 
@@ -68,7 +69,7 @@ def dense_crfs(
     config: DenseCrfConfig,
     device: str | None,
     image: Literal["rgb", "reference"] = "rgb",
-) -> list[np.ndarray]:
+) -> Job[list[np.ndarray]]:
     """Run mean-field inference on the class scores of several photos.
 
     On a device, photos of one size and with the same number of labels are computed together. The result for a photo
@@ -81,6 +82,9 @@ def dense_crfs(
         device: torch device that computes; the backend must support devices. If it is None, the processor computes one
             photo after the other, as `dense_crf` does.
         image: selects the image whose colours the bilateral kernel compares; see `mode` of `crf_image`.
+
+    Yields:
+        None, before it waits for the device, so that the caller can queue other work.
 
     Returns:
         The posterior of each photo, as `dense_crf` returns it. On a device, it can differ by rounding.
@@ -96,11 +100,13 @@ def dense_crfs(
         groups[scores.shape].append(place)
     on_devices = CRF_BACKENDS[config.backend].on_devices
     assert on_devices is not None  # `crf.device` is checked with the configuration
-    infer_batch, posteriors = on_devices.load(), dict[int, np.ndarray]()
+    infer_batch, queued = on_devices.load(), []
     for places in groups.values():
         unaries = np.stack([_unary(probs[place]) for place in places])
         images = np.stack([crf_image(images_rgb[place], image) for place in places])
-        posteriors.update(zip(places, infer_batch(unaries, images, config, device), strict=True))
+        queued.append((places, infer_batch(unaries, images, config, device)))
+    yield
+    posteriors = {place: posterior for places, get in queued for place, posterior in zip(places, get(), strict=True)}
     for posterior in posteriors.values():
         check_finite(posterior, "the posterior of the CRF", OF_CRF)
     return [posteriors[place] for place in range(len(images_rgb))]

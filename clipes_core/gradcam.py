@@ -3,10 +3,15 @@
 With the softmax, each class competes with the other classes and with the background words.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from clipes_core.backbone import Encoded
+from clipes_core.device import upload
 from clipes_core.errors import ShapeError
+from clipes_core.flattened import by_photo
+from clipes_core.text_features import TextFeatures, TextPairs
 
 EPSILON = 1e-7
 # `gradcam` scales gradients so that their largest entry is this number. With patch_mean pooling, the backward pass
@@ -14,82 +19,68 @@ EPSILON = 1e-7
 GRADIENT_PEAK = 256
 
 
-def class_scores(
-    embedding: torch.Tensor, text_features: torch.Tensor, logit_scale: float, softmax: bool = True
-) -> torch.Tensor:
-    """Compute the score that an image embedding gets for each text.
-
-    Args:
-        embedding: (D,), not normalised.
-        text_features: (T, D), L2-normalised.
-        logit_scale: CLIP's logit scale, after exp; 100 for OpenAI's weights.
-        softmax: if true, return the softmax over the T texts (eq. 3); if false, return the logits.
-
-    Returns:
-        (T,) probabilities or logits.
-
-    Source: CLIP-ES sec. 3.1, eq. (1), (3).
-    """
-    logits = logit_scale * text_features @ (embedding / embedding.norm())
-    return logits.softmax(dim=0) if softmax else logits
-
-
 def score_gradients(
-    embedding: torch.Tensor,
-    text_features: torch.Tensor,
-    logit_scale: float,
-    classes: int,
-    softmax: bool = True,
+    embeddings: torch.Tensor, texts: TextFeatures, pairs: TextPairs, softmax: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the scores of the classes, and the gradients of these scores with respect to the embedding.
+    """Compute the scores that photos get for texts, and the gradients of the scores with respect to the embeddings.
 
     Args:
-        embedding: (D,), not normalised.
-        text_features: (T, D), L2-normalised; first those of the K classes, then those of the background words.
-        logit_scale: CLIP's logit scale, after exp.
-        classes: K <= T, the number of classes.
-        softmax: as in `class_scores`.
+        embeddings: (B, D), not normalised, on a device that supports float64.
+        texts: text features of the vocabulary.
+        pairs: the S pairs of a photo and a text.
+        softmax: if true, a score is the softmax over the texts that compete (eq. 3); if false, it is the logit.
 
     Returns:
-        (K,) float64 scores and (K, D) float64 gradients.
+        (S,) float64 scores and (S, D) float64 gradients.
 
-    Source: CLIP-ES eq. (2), (4). Differs from the reference: the computation uses float64. In float32, 1 - s rounds to
-    0 if the score s is nearly 1, and the gradient becomes 0.
+    Source: CLIP-ES sec. 3.1, eq. (1) to (4). Differs from the reference: the computation uses float64, and 1 - s is the
+    sum of the other scores of the softmax. In float32, 1 - s rounds to 0 if the score s is nearly 1, and the gradient
+    becomes 0.
     """
-    texts = text_features.double()
+    features, photos, own, competes = (
+        upload(each, embeddings.device) for each in (texts.features, pairs.photos, pairs.texts, pairs.competes)
+    )
+    features, lengths = features.double(), embeddings.double().norm(dim=1, keepdim=True)
+    directions = embeddings / lengths
+    logits = (texts.logit_scale * directions @ features.T)[photos]
+    scores, slopes = logits.gather(1, own[:, None]), features[own]
+    if softmax:
+        shares = logits.masked_fill(~competes, -torch.inf).softmax(dim=1)
+        others = shares.scatter(1, own[:, None], 0)
+        scores = shares.gather(1, own[:, None])
+        slopes = scores * (others.sum(dim=1, keepdim=True) * slopes - others @ features)
+    along = (slopes * directions[photos]).sum(dim=1, keepdim=True) * directions[photos]
+    # a score depends only on the direction of the embedding, so the part along the embedding is taken out
+    return scores[:, 0], texts.logit_scale * (slopes - along) / lengths[photos]
 
-    def first_scores(point: torch.Tensor) -> torch.Tensor:
-        return class_scores(point, texts, logit_scale, softmax)[:classes]
 
-    point = embedding.detach().double()
-    return first_scores(point), torch.autograd.functional.jacobian(first_scores, point)
-
-
-def gradcam(encoded: Encoded, gradients: torch.Tensor) -> torch.Tensor:
+def gradcam(encoded: Encoded, gradients: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     """Compute CAMs by Grad-CAM: weight the channels of the features by the gradients of the scores.
 
     Args:
         encoded: the network's output for B photos.
-        gradients: (B, K, D) gradients of K scores with respect to each photo's embedding. The scale of a gradient does
-            not matter, because the function rescales each gradient to prevent underflow in half precision. An all-zero
-            gradient gives an all-zero CAM.
+        gradients: (S, D) gradients of S scores with respect to the embedding of their photo, photo by photo. The scale
+            of a gradient does not matter, because the function rescales each gradient to prevent underflow in half
+            precision. An all-zero gradient gives an all-zero CAM.
+        counts: B numbers of gradients, one per photo.
 
     Returns:
-        (B, K, h, w) float32 in [0, 1], min-max normalised.
+        (S, h, w) float32 in [0, 1], min-max normalised.
 
     Raises:
-        ShapeError: `gradients` is not (B, K, D).
+        ShapeError: `gradients` is not (S, D), or `counts` does not have B numbers with the sum S.
 
     Source: CLIP-ES eq. (1), (2); the published program. As in that program, each CAM is normalised twice in a row.
     Differs from the reference: the gradients are rescaled.
     """
     batch, dim = encoded.embedding.shape
-    if gradients.ndim != 3 or gradients.shape[0] != batch or gradients.shape[2] != dim:
-        raise ShapeError(f"gradients must be ({batch}, K, {dim}), got {tuple(gradients.shape)}")
+    if len(counts) != batch or gradients.shape != (sum(counts), dim):
+        raise ShapeError(f"gradients of {batch} photos must be ({sum(counts)}, {dim}), got {tuple(gradients.shape)}")
     largest = gradients.abs().amax(dim=-1, keepdim=True)
     scaled = (GRADIENT_PEAK * gradients / torch.where(largest > 0, largest, 1.0)).to(encoded.embedding)
-    channel_weights = encoded.pull_back(scaled)
-    maps = (channel_weights @ encoded.features[:, 1:].transpose(1, 2)).relu()
+    patches = encoded.features[:, 1:].transpose(1, 2)
+    channel_weights = encoded.pull_back(scaled, counts)
+    maps = by_photo(channel_weights, counts, lambda photos, weights: weights @ patches[photos]).relu()
     raw = maps.unflatten(-1, encoded.grid_hw)
     return normalise_cam(normalise_cam(raw))
 

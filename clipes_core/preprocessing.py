@@ -1,9 +1,7 @@
-"""Prepare photos for CLIP: limit their size, resize them to whole patches, and normalise their colours."""
+"""Prepare photos for CLIP: limit their size, and resize them to whole patches."""
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
 
@@ -67,19 +65,3 @@ def resize_to_patches(image: Image.Image, patch_size: int, scale: float = 1.0) -
     h, w = patch_grid((image.height, image.width), patch_size, scale)
     size = (w * patch_size, h * patch_size)
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
-
-
-def network_pixels(image: Image.Image, patch_size: int, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Resize a photo with `resize_to_patches`, and normalise its colours for CLIP's image network.
-
-    Args:
-        image: RGB photo.
-        patch_size: side of a patch [px].
-        mean: means of R, G and B in CLIP's training data, for values in [0, 1].
-        std: standard deviations of R, G and B in CLIP's training data, for values in [0, 1].
-
-    Returns:
-        (H', W', 3) float32 RGB; H' and W' are multiples of the patch size.
-    """
-    rgb = np.asarray(resize_to_patches(image, patch_size), dtype=np.float32) / 255
-    return np.asarray((rgb - np.array(mean, dtype=np.float32)) / np.array(std, dtype=np.float32))

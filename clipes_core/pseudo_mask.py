@@ -14,6 +14,7 @@ from clipes_core.confidence import (
 )
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.dense_crf import dense_crfs
+from clipes_core.device import Job, finish
 from clipes_core.errors import ShapeError
 from clipes_core.finite import OF_CLIP, check_finite
 
@@ -65,7 +66,7 @@ def pseudo_mask(
     Differs from the reference: this function gets CAMs on the patch grid and resizes them to the photo's size. The
     reference reads CAMs that were stored at the photo's size, rounded to float16.
     """
-    (made,) = pseudo_masks([(image_rgb, refined_cam, class_ids)], crf, confidence)
+    (made,) = finish(pseudo_masks([(image_rgb, refined_cam, class_ids)], crf, confidence))
     return made
 
 
@@ -74,7 +75,7 @@ def pseudo_masks(
     crf: CrfConfig,
     confidence: ConfidenceConfig,
     device: str | None = None,
-) -> list[PseudoMask]:
+) -> Job[list[PseudoMask]]:
     """Label each pixel of several photos with background or one of the classes of its photo.
 
     Args:
@@ -83,6 +84,9 @@ def pseudo_masks(
         confidence: settings of the confidence; see `pseudo_mask`.
         device: torch device that computes the CRF; the backend of the CRF must support devices. If it is None, the
             processor computes the CRF of one photo after the other.
+
+    Yields:
+        None, whenever it would wait for the device.
 
     Returns:
         Mask and confidence of each photo; see `pseudo_mask`.
@@ -98,7 +102,7 @@ def pseudo_masks(
     cams = [resize_cams(refined_cam, image_rgb.shape[:2]) for image_rgb, refined_cam, _ in with_classes]
     probs = [scores_with_background(each, crf.background_power) for each in cams]
     if crf.enabled:
-        probs = dense_crfs(images, probs, crf, device, crf.image)
+        probs = yield from dense_crfs(images, probs, crf, device, crf.image)
     ids = [class_ids for _, _, class_ids in with_classes]
     made = (_label(*each, confidence) for each in zip(ids, cams, probs, strict=True))
     return [next(made) if len(class_ids) else _background(image_rgb) for image_rgb, _, class_ids in photos]

@@ -25,36 +25,56 @@ class TextFeatures:
     features: np.ndarray
     logit_scale: float
 
-    def passes(self, class_ids: Sequence[int]) -> np.ndarray:
-        """Return the features of the texts that compete in the softmax of one photo.
+    def pairs(self, class_ids: Sequence[Sequence[int]]) -> "TextPairs":
+        """List the texts of the classes of a batch of photos, and the competitors of each text.
 
         Args:
-            class_ids: (K,) ids of the photo's classes.
-
-        Returns:
-            (P, K + M, D) float32 features of P passes. Each pass is a separate softmax. A pass has one text per class,
-            in the order of `class_ids`, followed by the M background words. P is the number of texts of the
-            class with the most texts. A class with fewer than P texts repeats its texts, so that it competes in every
-            pass.
+            class_ids: B lists, one per photo, each with the ids of the photo's K >= 1 different classes.
 
         Raises:
-            ShapeError: `class_ids` is empty, or a class has no texts.
+            ShapeError: a photo has no classes, or a class has no texts.
         """
-        return self.features[competitors(self.class_ids, class_ids)]
+        counts = [text_counts(self.class_ids, present) for present in class_ids]
+        photos, texts, competing = [], [], []
+        for photo, (present, per_class) in enumerate(zip(class_ids, counts, strict=True)):
+            passes = competitors(self.class_ids, present)
+            for place, count in enumerate(per_class):
+                photos += [photo] * count
+                texts += passes[:count, place].tolist()
+                competing += list(passes[:count])
+        competes = np.zeros((len(texts), len(self.class_ids)), dtype=bool)
+        for row, of_pass in zip(competes, competing, strict=True):
+            row[of_pass] = True
+        return TextPairs(np.asarray(photos), np.asarray(texts), competes, counts)
 
-    def text_counts(self, class_ids: Sequence[int]) -> list[int]:
-        """Return the number of texts of each class of a photo.
 
-        Args:
-            class_ids: (K,) ids of the photo's classes.
+@dataclass(frozen=True)
+class TextPairs:
+    """The S pairs of a photo and a text of one of its classes, in a batch of B photos.
 
-        Returns:
-            K numbers: with CAM fusion, the number of synonyms of each class; otherwise 1 for each class.
+    The pairs are ordered photo by photo, and class by class within a photo.
 
-        Raises:
-            ShapeError: `class_ids` is empty, or a class has no texts.
-        """
-        return text_counts(self.class_ids, class_ids)
+    Attributes:
+        photos: (S,) int, index of the photo.
+        texts: (S,) int, index of the text.
+        competes: (S, T) bool. Row s marks the texts that take part in the softmax of pair s, including its own text.
+        counts: B lists, one per photo, with the number of texts of each class of the photo.
+    """
+
+    photos: np.ndarray
+    texts: np.ndarray
+    competes: np.ndarray
+    counts: list[list[int]]
+
+    @property
+    def per_class(self) -> list[int]:
+        """The number of pairs of each class of each photo, photo by photo."""
+        return [count for of_photo in self.counts for count in of_photo]
+
+    @property
+    def per_photo(self) -> list[int]:
+        """The number of pairs of each photo."""
+        return [sum(of_photo) for of_photo in self.counts]
 
 
 def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
@@ -65,7 +85,10 @@ def competitors(text_ids: np.ndarray, present: Sequence[int]) -> np.ndarray:
         present: (K,) ids of the photo's classes.
 
     Returns:
-        (P, K + M) int: indices into `text_ids`. For the P passes and the M background words, see `TextFeatures.passes`.
+        (P, K + M) int: indices into `text_ids` for P passes. Each pass is a separate softmax. A pass has one text per
+        class, in the order of `present`, followed by the M background words. P is the number of texts of the class with
+        the most texts. A class with fewer than P texts repeats its texts, so that it competes in every pass. The score
+        of a class with n texts is the mean over the first n passes.
 
     Raises:
         ShapeError: `present` is empty, or a class has no texts.

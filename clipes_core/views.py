@@ -6,8 +6,6 @@ from functools import reduce
 from itertools import product
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.config.pseudo_masks import CamConfig
@@ -52,8 +50,64 @@ class View:
         upright = np.flip(maps, axis=-1).copy() if self.flip else maps
         if maps.shape[-2:] == grid_hw:
             return upright
+        import torch  # slow, and stages without a network do not need it
+        import torch.nn.functional as F
+
         resized = F.interpolate(torch.from_numpy(upright)[None], grid_hw, mode="bilinear", align_corners=False)
         return resized[0].numpy()
+
+
+@dataclass(frozen=True)
+class PhotoViews:
+    """The views of a photo, ready for the network.
+
+    Attributes:
+        size_hw: height and width of the photo itself [px].
+        views: one (H', W', 3) uint8 RGB array per view, [0, 255]; H' and W' are multiples of the patch size.
+    """
+
+    size_hw: tuple[int, int]
+    views: tuple[np.ndarray, ...]
+
+    @property
+    def height(self) -> int:
+        """The height of the photo itself [px]."""
+        return self.size_hw[0]
+
+    @property
+    def width(self) -> int:
+        """The width of the photo itself [px]."""
+        return self.size_hw[1]
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Makes the views of photos. A GPU should not wait for this, so threads that load photos do it.
+
+    Attributes:
+        views: the views to make.
+        patch_size: side of a patch [px].
+    """
+
+    views: tuple[View, ...]
+    patch_size: int
+
+    def show(self, image: Image.Image) -> PhotoViews:
+        """Make the views of an RGB photo."""
+        shown = tuple(np.asarray(view.show(image, self.patch_size)) for view in self.views)
+        return PhotoViews((image.height, image.width), shown)
+
+    def needed_bytes(self, size: tuple[int, int]) -> int:
+        """Estimate how much memory `show` needs for a photo, with the photo and the result [bytes].
+
+        PIL stores a pixel in four bytes. The largest view needs a mirrored copy of the photo, a copy of which one side
+        has been resized, a copy of the view, and the array twice.
+
+        Args:
+            size: width and height of the photo [px].
+        """
+        pixels = [size[0] * size[1] * view.scale**2 for view in self.views]
+        return int(8 * size[0] * size[1] + 3 * sum(pixels) + (4 + 4 + 3) * max(*pixels, size[0] * size[1]))
 
 
 def list_views(config: CamConfig) -> tuple[View, ...]:

@@ -8,8 +8,9 @@ float32 posterior, in [0, 1]; the channels add up to 1. Its arguments are
 - config: `DenseCrfConfig`, the kernels and the number of iterations.
 
 A backend can also have a function `infer_batch(unaries, images, config, device)` for devices such as GPUs. It computes
-several photos of one size and with the same number of labels. Its arguments and its result have an additional first
-axis B, the number of photos, and `device` is the name of a torch device.
+several photos of one size and with the same number of labels. `device` is the name of a torch device, and the other
+arguments have an additional first axis B, the number of photos. The function queues the computation, and returns a
+function without arguments, which waits for the (B, 1 + K, H, W) posteriors.
 
 To add a backend, write its function in a new file of this folder and add a line to `CRF_BACKENDS`.
 """

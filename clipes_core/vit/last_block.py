@@ -11,19 +11,23 @@ closed form, which is faster:
   product with the attention, which serves all gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from clipes_core.device import upload
+from clipes_core.flattened import by_photo
 from clipes_core.vit.residual_block import attend_and_project, attention_heads, attention_parts
 
-# Turns (B, K, D) gradients with respect to the embeddings into (B, K, C) means over the patches of the gradients with
-# respect to the features.
-PullBack = Callable[[torch.Tensor], torch.Tensor]
+# Turns (S, D) gradients with respect to the embeddings of photos into the (S, C) means over the patches of the
+# gradients with respect to the features. The gradients are ordered photo by photo. The second argument says how many
+# gradients each photo has.
+PullBack = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 
 
 def by_autograd(embed: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
@@ -40,12 +44,17 @@ def by_autograd(embed: Callable[[torch.Tensor], torch.Tensor], features: torch.T
     with torch.enable_grad():
         embedding = embed(leaf)
 
-    def pull_back(gradients: torch.Tensor) -> torch.Tensor:
-        per_gradient = (
+    def pull_back(gradients: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        # a pass through the graph takes one gradient per photo, which is 0 for photos that have no more gradients
+        most = max(counts)
+        slots = [photo * most + slot for photo, count in enumerate(counts) for slot in range(count)]
+        own = upload(np.asarray(slots), gradients.device)
+        padded = gradients.new_zeros(len(counts) * most, gradients.shape[1]).index_copy(0, own, gradients)
+        per_pass = [
             torch.autograd.grad(embedding, leaf, grad_outputs=each, retain_graph=True)[0][:, 1:].mean(dim=1)
-            for each in gradients.unbind(dim=1)
-        )
-        return torch.stack(list(per_gradient), dim=1)
+            for each in padded.unflatten(0, (-1, most)).unbind(dim=1)
+        ]
+        return torch.stack(per_pass, dim=1).flatten(0, 1)[own]
 
     return embedding.detach(), pull_back
 
@@ -94,20 +103,25 @@ def in_closed_form(
     pooled = after.output.mean(dim=1)
     embedding = pooled if visual.proj is None else pooled @ visual.proj
 
-    def pull_back(gradients: torch.Tensor) -> torch.Tensor:
+    def pull_back(gradients: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        return by_photo(gradients, counts, pull_back_of)
+
+    def pull_back_of(photos: slice, gradients: torch.Tensor) -> torch.Tensor:
+        """Pull back the (b, K, D) gradients of some photos."""
         at_pooled = gradients if visual.proj is None else gradients @ visual.proj.T
-        slope = torch.ops.aten.silu_backward(torch.ones_like(hidden), hidden)
-        patches_in_mlp = after.normed.to(half) @ mlp.c_proj.weight  # (B, hw, 4 C)
+        slope = torch.ops.aten.silu_backward(torch.ones_like(hidden[photos]), hidden[photos])
+        own_before, own_after = before.of_photos(photos), after.of_photos(photos)
+        patches_in_mlp = own_after.normed.to(half) @ mlp.c_proj.weight  # (b, hw, 4 C)
 
         def at_attended(gradient: torch.Tensor) -> torch.Tensor:
-            """Pass a (B, C) gradient at the pooled token back to the (B, hw, C) gradient after the attention."""
-            centred, along = after.parts((gradient / attended.shape[1])[:, None])
-            at_hidden = after.scale * slope * (centred.to(half) @ mlp.c_proj.weight - patches_in_mlp * along)
+            """Pass a (b, C) gradient at the pooled token back to the (b, hw, C) gradient after the attention."""
+            centred, along = own_after.parts((gradient / attended.shape[1])[:, None])
+            at_hidden = own_after.scale * slope * (centred.to(half) @ mlp.c_proj.weight - patches_in_mlp * along)
             at_mlp = (at_hidden.to(half) @ mlp.c_fc.weight).to(tokens.dtype)
-            return after.scale * (centred - after.normed * along) + before.back(at_mlp)
+            return own_after.scale * (centred - own_after.normed * along) + own_before.back(at_mlp)
 
         at_each = torch.stack([at_attended(each) for each in at_pooled.unbind(dim=1)], dim=1)
-        return _mean_before_attention(attn, q, k, v, mixed, at_each)
+        return _mean_before_attention(attn, q[photos], k[photos], v[photos], mixed[photos], at_each)
 
     return embedding, pull_back
 
@@ -175,6 +189,10 @@ class _Normalised:
     def of(cls, layer: nn.LayerNorm, tokens: torch.Tensor) -> "_Normalised":
         normed, _, scale = torch.native_layer_norm(tokens, layer.normalized_shape, None, None, layer.eps)
         return cls(layer.weight, torch.addcmul(layer.bias, normed, layer.weight), normed, scale)
+
+    def of_photos(self, photos: slice) -> "_Normalised":
+        """Return the part of some photos of the batch."""
+        return _Normalised(self.weight, self.output[photos], self.normed[photos], self.scale[photos])
 
     def parts(self, gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return c and s, such that scale * (c - normed * s) is the gradient with respect to the input.

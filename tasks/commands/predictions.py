@@ -105,7 +105,7 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
         try:
             if isinstance(loaded, PhotoError):
                 raise loaded
-            ids = predict_ids(segmenter, photo, loaded, config.evaluation)
+            ids = predict_ids(segmenter, loaded, config.evaluation)
             contents = _encode(loaded, ids, palette, request.overlay)
             for file, content in zip(_file_names(photo, request.overlay), contents, strict=True):
                 output.write(file, content)

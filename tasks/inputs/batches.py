@@ -1,19 +1,22 @@
 """Group photos of the same size into batches that fit into the memory of a device."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker_state import current_worker
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import DECODE_MEMORY_MIB
+from clipes_core.device import Job, Stream
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
+from clipes_core.views import Viewer
 
 PHOTOS_WAITING = 64  # largest number of loaded photos that wait in incomplete batches, over all sizes together
 
-Loaded = tuple[Photo, LoadedPhoto]
+Loaded = tuple[Photo, LoadedPhoto[Any]]  # with its image, or with its views
 Result = TypeVar("Result")
 
 
@@ -30,19 +33,19 @@ class Batches:
         self._budget, self._patch_size = token_budget, patch_size
         self._waiting: dict[tuple[int, int], list[Loaded]] = {}
 
-    def add(self, photo: Photo, loaded: LoadedPhoto) -> list[Loaded] | None:
+    def add(self, photo: Photo, loaded: LoadedPhoto[Any]) -> list[Loaded] | None:
         """Add a photo to the batch of its size, and return a batch if one must be computed now.
 
         Returns:
             The batch with this photo, if one more photo of this size would exceed the token budget. Otherwise, if
             PHOTOS_WAITING photos are waiting, the largest batch. None in all other cases.
         """
-        size = loaded.image.size
-        batch = self._waiting.setdefault(size, [])
+        size_hw = loaded.image.height, loaded.image.width
+        batch = self._waiting.setdefault(size_hw, [])
         batch.append((photo, loaded))
-        grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), self._patch_size)
+        grid_h, grid_w = patch_grid(size_hw, self._patch_size)
         if (len(batch) + 1) * grid_h * grid_w > self._budget:
-            return self._waiting.pop(size)
+            return self._waiting.pop(size_hw)
         if sum(map(len, self._waiting.values())) >= PHOTOS_WAITING:
             return self._waiting.pop(max(self._waiting, key=lambda waiting: len(self._waiting[waiting])))
         return None
@@ -56,20 +59,22 @@ def compute_in_batches(
     photos: Iterable[Photo],
     config: DatasetConfig,
     patch_size: int,
-    compute: Callable[[list[Loaded]], Sequence[Result]],
+    compute: Callable[[list[Loaded]], Job[Sequence[Result]]],
+    viewer: Viewer | None = None,
     known: Callable[[Photo], Result | None] = lambda photo: None,
     memory_mib: int = DECODE_MEMORY_MIB,
-) -> Iterator[tuple[Photo, LoadedPhoto | None, Result | PhotoError]]:
+) -> Iterator[tuple[Photo, LoadedPhoto[Any] | None, Result | PhotoError]]:
     """Load photos, group them by size into batches, and compute a result for each photo.
 
-    The memory of the worker's device limits the size of a batch.
+    The memory of the worker's device limits the size of a batch. On a GPU, several batches are in progress at once.
 
     Args:
         photos: photos of a shard.
         config: settings for reading the photos.
         patch_size: side of a patch [px].
-        compute: function that returns one result per photo of a batch, in the same order. It raises a PhotoError if a
-            photo of the batch has no result.
+        compute: job that returns one result per photo of a batch, in the same order. It raises a PhotoError if a photo
+            of the batch has no result.
+        viewer: makes the views of the photos; see `load_photos`.
         known: function that returns the result of a photo that needs no computation, and None for any other photo.
         memory_mib: memory for decoding photos [MiB]; see `load_photos`.
 
@@ -78,46 +83,63 @@ def compute_in_batches(
         loaded, the loaded photo is None, and the result is a PhotoError. If a photo needs too much memory, or if
         `compute` raises a PhotoError for it, the result is a PhotoError.
     """
-    batches = Batches(token_budget(current_worker().slot.device), patch_size)
-    for photo, loaded in load_photos(photos, config, memory_mib):
+    device = current_worker().slot.device
+    batches = Batches(token_budget(device), patch_size)
+    stream: Stream[list[tuple[Photo, LoadedPhoto[Any], Result | PhotoError]]] = Stream(device)
+    for photo, loaded in load_photos(photos, config, memory_mib, viewer):
         if isinstance(loaded, PhotoError):
             yield photo, None, loaded
         elif (result := known(photo)) is not None:
             yield photo, loaded, result
         elif batch := batches.add(photo, loaded):
-            yield from compute_batch(batch, compute)
+            for results in stream.add(compute_batch(batch, compute)):
+                yield from results
     for batch in batches.rest():
-        yield from compute_batch(batch, compute)
+        for results in stream.add(compute_batch(batch, compute)):
+            yield from results
+    for results in stream.rest():
+        yield from results
 
 
 def compute_batch(
-    batch: list[Loaded], compute: Callable[[list[Loaded]], Sequence[Result]]
-) -> Iterator[tuple[Photo, LoadedPhoto, Result | PhotoError]]:
+    batch: list[Loaded], compute: Callable[[list[Loaded]], Job[Sequence[Result]]]
+) -> Job[list[tuple[Photo, LoadedPhoto[Any], Result | PhotoError]]]:
     """Compute the results of a batch; if a batch fails for one of its photos, compute its two halves separately.
 
     A batch fails if it does not fit into memory, or if `compute` raises a PhotoError, which does not say for which
     photo.
 
     Yields:
+        None, whenever `compute` waits for the device.
+
+    Returns:
         (photo, loaded photo, result) for each photo. If a photo fails in a batch of its own, the result is the
         PhotoError, with the kind OUT_OF_MEMORY if the photo does not fit into memory.
     """
     results: Sequence[Result | PhotoError] | None
     try:
-        results = compute(batch)
+        with refuse_out_of_memory():
+            results = yield from compute(batch)
     except PhotoError as error:
         results = [PhotoError(error.kind, error.reason)] if len(batch) == 1 else None
+    if results is None:  # outside the except block, whose traceback would keep the failed attempt's tensors alive
+        middle = len(batch) // 2
+        first = yield from compute_batch(batch[:middle], compute)
+        return first + (yield from compute_batch(batch[middle:], compute))
+    return [(photo, loaded, result) for (photo, loaded), result in zip(batch, results, strict=True)]
+
+
+@contextmanager
+def refuse_out_of_memory() -> Iterator[None]:
+    """Raise a PhotoError of the kind OUT_OF_MEMORY if the memory does not suffice for the `with` block."""
+    try:
+        yield
+        return
     except (RuntimeError, MemoryError) as exc:
         if not _is_out_of_memory(exc):
             raise
-        results = [PhotoError(ErrorKind.OUT_OF_MEMORY, str(exc))] if len(batch) == 1 else None
-    if results is None:  # outside the except block, whose traceback would keep the failed attempt's tensors alive
-        middle = len(batch) // 2
-        yield from compute_batch(batch[:middle], compute)
-        yield from compute_batch(batch[middle:], compute)
-        return
-    for (photo, loaded), result in zip(batch, results, strict=True):
-        yield photo, loaded, result
+        reason = str(exc)
+    raise PhotoError(ErrorKind.OUT_OF_MEMORY, reason)  # without the traceback, which keeps tensors alive
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

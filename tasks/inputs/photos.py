@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from PIL import Image
+from typing_extensions import TypeVar
 
 from clipes.tasks.inputs.decoding import decoder_bytes, open_image, read_bytes
 from clipes.tasks.machine.memory_budget import MemoryBudget
@@ -15,11 +17,17 @@ from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.photos.rgb_conversion import conversion_bytes, reduce_while_decoding, to_rgb
+from clipes_core.preprocessing import limited_size
+
+if TYPE_CHECKING:
+    from clipes_core.views import PhotoViews, Viewer
 
 SAME_SUFFIX = {"JPEG": ("MPO",), "BMP": ("DIB",)}  # PIL format -> other PIL formats with the same file suffix
 MAX_FILE_BYTES = 2 << 30  # the most pixels that PIL decodes, uncompressed in four bands of 16 bits, need 1.4 GB
 LOAD_THREADS = 4
 PHOTOS_AHEAD = 8
+
+Pixels = TypeVar("Pixels", default=Image.Image)
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,16 @@ class Reject:
 
 
 @dataclass(frozen=True)
-class LoadedPhoto:
+class LoadedPhoto(Generic[Pixels]):
     """The pixels of a photo, ready for CAM and CRF.
 
     Attributes:
-        image: RGB image whose longer side is at most `dataset.max_side`.
+        image: RGB image whose longer side is at most `dataset.max_side`, or the views of this image for the network.
         size_hw: height and width of the photo before it was reduced to `dataset.max_side` [px].
         notes: remarks about the photo for the user, such as the conversions that were applied.
     """
 
-    image: Image.Image
+    image: Pixels
     size_hw: tuple[int, int]
     notes: tuple[str, ...]
 
@@ -104,22 +112,41 @@ def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:
     return LoadedPhoto(rgb.image, rgb.size_hw, notes)
 
 
-def decoding_bytes(photo: Photo, data: bytes, config: DatasetConfig) -> int:
-    """Estimate from the header of a photo how much memory its decoding and conversion need [bytes].
+def decoding_bytes(photo: Photo, data: bytes, config: DatasetConfig, viewer: "Viewer | None" = None) -> int:
+    """Estimate from the header of a photo how much memory its decoding, its conversion and its views need [bytes].
 
     If the memory that the decoder needs is unknown, the result is larger than any budget.
     """
     with open_image(photo.uri, data) as encoded:
+        encoded_size = encoded.size
         decoder = decoder_bytes(encoded)  # a progressive JPEG is decoded from coefficients for its full size
         if config.jpeg_scale == "reduced":
             reduce_while_decoding(encoded, config.max_side)
         needed = conversion_bytes(encoded, config.exif, config.max_side)
-    return sys.maxsize if decoder is None else len(data) + decoder + needed
+    if decoder is None:
+        return sys.maxsize
+    viewed = 0 if viewer is None else viewer.needed_bytes(limited_size(encoded_size, config.max_side))
+    return len(data) + max(decoder + needed, viewed)  # the decoder has ended when the views are made
+
+
+@overload
+def load_photos(
+    photos: Iterable[Photo], config: DatasetConfig, memory_mib: int = DECODE_MEMORY_MIB, viewer: None = None
+) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]: ...
+
+
+@overload
+def load_photos(
+    photos: Iterable[Photo], config: DatasetConfig, memory_mib: int, viewer: "Viewer"
+) -> "Iterator[tuple[Photo, LoadedPhoto[PhotoViews] | PhotoError]]": ...
 
 
 def load_photos(
-    photos: Iterable[Photo], config: DatasetConfig, memory_mib: int = DECODE_MEMORY_MIB
-) -> Iterator[tuple[Photo, LoadedPhoto | PhotoError]]:
+    photos: Iterable[Photo],
+    config: DatasetConfig,
+    memory_mib: int = DECODE_MEMORY_MIB,
+    viewer: "Viewer | None" = None,
+) -> Iterator[tuple[Photo, LoadedPhoto[Any] | PhotoError]]:
     """Load photos in the given order. Threads load a few photos in advance, so that the caller seldom waits.
 
     Args:
@@ -129,32 +156,48 @@ def load_photos(
             most this much, as estimated from the headers of the files. A photo that needs more is decoded alone; the
             limit of PIL for the number of pixels still applies to it. The files that threads have read, and the photos
             that wait for the caller, need additional memory.
+        viewer: makes the views of a photo for the network. If given, the threads do this too, and a loaded photo has
+            its views in place of its image.
 
     Yields:
         Each photo with its pixels, or with an error if the photo cannot be used.
     """
     memory = MemoryBudget(memory_mib << 20)
 
-    def load(photo: Photo) -> LoadedPhoto | PhotoError:
+    def load(photo: Photo) -> LoadedPhoto[Any] | PhotoError:
         try:
             data = _read(photo)
-            with memory.reserve(decoding_bytes(photo, data, config)):
-                return _decode(photo, data, config)
+            with memory.reserve(decoding_bytes(photo, data, config, viewer)):
+                loaded = _decode(photo, data, config)
+                return loaded if viewer is None else _viewed(photo, loaded, viewer)
         except PhotoError as error:
             return PhotoError(error.kind, error.reason)  # the traceback of `error` keeps the decoded pixels alive
 
     with ThreadPoolExecutor(LOAD_THREADS, thread_name_prefix="photos") as threads:
-        ahead: deque[tuple[Photo, Future[LoadedPhoto | PhotoError]]] = deque()
+        ahead: deque[tuple[Photo, Future[LoadedPhoto[Any] | PhotoError]]] = deque()
         for photo in photos:
             ahead.append((photo, threads.submit(load, photo)))
             if len(ahead) > PHOTOS_AHEAD:
-                yield _wait_for(ahead.popleft())
+                yield _wait_for(*ahead.popleft())
         while ahead:
-            yield _wait_for(ahead.popleft())
+            yield _wait_for(*ahead.popleft())
 
 
-def _wait_for(pending: tuple[Photo, Future[LoadedPhoto | PhotoError]]) -> tuple[Photo, LoadedPhoto | PhotoError]:
-    photo, future = pending
+def _viewed(photo: Photo, loaded: LoadedPhoto, viewer: "Viewer") -> "LoadedPhoto[PhotoViews]":
+    """Return a photo with its views in place of its image.
+
+    Raises:
+        PhotoError: OUT_OF_MEMORY if the memory does not suffice.
+    """
+    try:
+        return LoadedPhoto(viewer.show(loaded.image), loaded.size_hw, loaded.notes)
+    except MemoryError as exc:
+        raise PhotoError(ErrorKind.OUT_OF_MEMORY, f"{photo.uri} is too large to be resized for CLIP") from exc
+
+
+def _wait_for(
+    photo: Photo, future: Future[LoadedPhoto[Any] | PhotoError]
+) -> tuple[Photo, LoadedPhoto[Any] | PhotoError]:
     return photo, future.result()
 
 

@@ -20,8 +20,8 @@ from mmseg.models.segmentors import BaseSegmentor  # the import registers the st
 from mmseg.registry import MODELS
 from pydantic import TypeAdapter
 
-from clipes.tasks.inputs.batches import Loaded, compute_batch
-from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes.tasks.inputs.batches import refuse_out_of_memory
+from clipes.tasks.inputs.photos import LoadedPhoto
 from clipes.tasks.models.file_checks import check_header
 from clipes.tasks.models.network_config import (
     as_text,
@@ -36,7 +36,7 @@ from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.parquet import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
-from clipes_core.errors import BrokenArtifactError, ClipesError, PhotoError, WeightsError
+from clipes_core.errors import BrokenArtifactError, ClipesError, WeightsError
 from clipes_core.segmentation.inference import photo_mask  # importing its package registers clipes's modules
 
 Palette = Sequence[Sequence[int]]
@@ -144,7 +144,7 @@ def load_segmenter(uri: str, device: str) -> LoadedSegmenter:
     return LoadedSegmenter(model, classes, palette, device)
 
 
-def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
+def predict_ids(segmenter: LoadedSegmenter, loaded: LoadedPhoto, config: EvaluationConfig) -> np.ndarray:
     """Predict the class of each pixel of a loaded photo, at the size of `loaded.image`.
 
     Returns:
@@ -153,14 +153,8 @@ def predict_ids(segmenter: LoadedSegmenter, photo: Photo, loaded: LoadedPhoto, c
     Raises:
         PhotoError: the photo does not fit into the device's memory. The kind of the error is OUT_OF_MEMORY.
     """
-
-    def compute(batch: list[Loaded]) -> list[np.ndarray]:
-        return [photo_mask(segmenter.model, np.asarray(each.image), config) for _, each in batch]
-
-    ((_, _, ids),) = compute_batch([(photo, loaded)], compute)
-    if isinstance(ids, PhotoError):
-        raise ids
-    return ids
+    with refuse_out_of_memory():
+        return photo_mask(segmenter.model, np.asarray(loaded.image), config)
 
 
 def _own_copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The stage `cams`: the initial and the refined CAM of each class present in a photo, at the size of the patch grid."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
     from clipes_core.backbone import Backbone
     from clipes_core.cams import PhotoCams
+    from clipes_core.device import Job
+    from clipes_core.views import PhotoViews
 
 NO_COMPETITOR = "only one text takes part in the softmax, so the CAM is empty"
 
@@ -91,6 +93,7 @@ class Cams(Stage):
         """Compute the CAMs of a shard's photos, in batches of photos of the same size."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
+        from clipes_core.views import Viewer, list_views
 
         config = job.config
         backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
@@ -98,16 +101,18 @@ class Cams(Stage):
             _warn_of_depth(config.cam.attention_blocks, backbone.depth)
         (texts_uri,) = job.upstream_uris(TEXTS)
         texts = read_texts(job, texts_uri)
-        compute = partial(batch_cams, backbone, texts, config.cam)
-        memory_mib = config.execution.decode_memory_mib
-        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, _known_cams, memory_mib)
+        viewer = Viewer(list_views(config.cam), backbone.patch_size)
+        compute, memory_mib = partial(batch_cams, backbone, [texts], config.cam), config.execution.decode_memory_mib
+        found = compute_in_batches(
+            job.photos, config.dataset, viewer.patch_size, compute, viewer, _known_cams, memory_mib
+        )
         for photo, loaded, cams in found:
             if isinstance(cams, PhotoError):
                 yield CamsRow.failed(photo.image_id, cams, class_ids=photo.class_ids)
                 continue
             assert loaded is not None  # because the photo has a result
             notes = () if _competes(photo, texts, config.cam) else (NO_COMPETITOR,)
-            yield _row(photo, loaded, backbone.patch_size, cams, notes)
+            yield _row(photo, loaded, backbone.patch_size, cams[0], notes)
 
 
 CAMS = Cams()
@@ -122,21 +127,21 @@ def _warn_of_depth(attention_blocks: int, depth: int) -> None:
 
 
 def batch_cams(
-    backbone: "Backbone", texts: TextFeatures, config: CamConfig, batch: "list[Loaded]"
-) -> "list[PhotoCams]":
-    """Compute the CAMs of a batch of photos of the same size."""
-    from clipes_core.cams import photo_cams
+    backbone: "Backbone", text_sets: Sequence[TextFeatures], config: CamConfig, batch: "list[Loaded]"
+) -> "Job[list[list[PhotoCams]]]":
+    """Compute the CAMs of a batch of photos of the same size, with each set of texts."""
+    from clipes_core.cams import cams_of_batch
 
-    images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
-    return photo_cams(backbone, texts, images, class_ids, config)
+    photos, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
+    return cams_of_batch(backbone, text_sets, photos, class_ids, config)
 
 
-def _known_cams(photo: Photo) -> "PhotoCams | None":
+def _known_cams(photo: Photo) -> "list[PhotoCams] | None":
     """Return the empty CAMs of a photo without classes, and None for any other photo."""
     from clipes_core.cams import PhotoCams
 
     no_maps = np.zeros((0, 0, 0), np.float32)
-    return None if photo.class_ids else PhotoCams(scores=np.zeros(0, np.float32), cam=no_maps, refined_cam=no_maps)
+    return None if photo.class_ids else [PhotoCams(scores=np.zeros(0, np.float32), cam=no_maps, refined_cam=no_maps)]
 
 
 def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
@@ -144,17 +149,24 @@ def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
     return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 
-def _row(photo: Photo, loaded: LoadedPhoto, patch_size: int, cams: "PhotoCams", notes: tuple[str, ...]) -> CamsRow:
+def _row(
+    photo: Photo,
+    loaded: "LoadedPhoto[PhotoViews]",
+    patch_size: int,
+    cams: "PhotoCams",
+    notes: tuple[str, ...],
+) -> CamsRow:
     height, width = loaded.size_hw
-    grid_h, grid_w = patch_grid((loaded.image.height, loaded.image.width), patch_size)
+    work_height, work_width = loaded.image.size_hw
+    grid_h, grid_w = patch_grid(loaded.image.size_hw, patch_size)
     return CamsRow(
         image_id=photo.image_id,
         class_ids=photo.class_ids,
         notes=(*loaded.notes, *notes),
         height=height,
         width=width,
-        work_height=loaded.image.height,
-        work_width=loaded.image.width,
+        work_height=work_height,
+        work_width=work_width,
         grid_h=grid_h,
         grid_w=grid_w,
         scores=tuple(cams.scores.tolist()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
@@ -12,11 +13,14 @@ from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes_core.errors import PhotoError
+from clipes_core.finite import OF_CLIP, check_finite
 
 if TYPE_CHECKING:
     import numpy as np
 
     from clipes.tasks.inputs.batches import Loaded
+    from clipes_core.backbone import Backbone
+    from clipes_core.device import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +55,17 @@ class Embeddings(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[EmbeddingsRow]:
         """Encode a shard's photos at scale 1 without mirroring, in batches of photos of the same size."""
-        import torch
-
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
+        from clipes_core.views import View, Viewer
 
         config = job.config
         backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
         scale = logit_scale(loaded_clip(config.clip, job.model_digest))
 
-        @torch.no_grad()
-        def encode(batch: "list[Loaded]") -> "list[np.ndarray]":
-            pixels = torch.stack([backbone.pixels(loaded.image) for _, loaded in batch])
-            return list(backbone.encode(pixels).embedding.cpu().numpy())
-
-        memory_mib = config.execution.decode_memory_mib
-        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, encode, memory_mib=memory_mib)
+        viewer, memory_mib = Viewer((View(1.0, flip=False),), backbone.patch_size), config.execution.decode_memory_mib
+        encode = partial(_embeddings, backbone)
+        found = compute_in_batches(job.photos, config.dataset, viewer.patch_size, encode, viewer, memory_mib=memory_mib)
         for photo, loaded, embedding in found:
             if isinstance(embedding, PhotoError):
                 yield EmbeddingsRow.failed(photo.image_id, embedding, class_ids=photo.class_ids)
@@ -81,3 +80,18 @@ class Embeddings(Stage):
 
 
 EMBEDDINGS = Embeddings()
+
+
+def _embeddings(backbone: "Backbone", batch: "list[Loaded]") -> "Job[list[np.ndarray]]":
+    """Encode a batch of photos of the same size."""
+    import numpy as np
+
+    from clipes_core.device import download
+
+    encoded = backbone.encode(np.stack([loaded.image.views[0] for _, loaded in batch]))
+    get_embeddings = download(encoded.embedding)
+    del encoded  # which keeps many tensors of the last block
+    yield
+    (embeddings,) = get_embeddings()
+    check_finite(embeddings, "an embedding", OF_CLIP)
+    return list(embeddings)

@@ -25,6 +25,7 @@ from clipes_core.errors import ErrorKind, PhotoError
 
 if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
+    from clipes_core.device import Job
     from clipes_core.pseudo_mask import PseudoMask
 
 # Per GiB of a GPU's free memory, a batch has at most 2048 squares of this side [px], so 2 KiB per pixel. The CRF of
@@ -139,7 +140,7 @@ MASKS = Masks()
 
 def batch_masks(
     config: RunConfig, cams: Mapping[str, Mapping[str, Any]], device: str | None, batch: "list[Loaded]"
-) -> "list[PseudoMask]":
+) -> "Job[list[PseudoMask]]":
     """Compute the pseudo masks of a batch of photos of the same size.
 
     Args:
@@ -147,6 +148,9 @@ def batch_masks(
         cams: image_id -> row of the stage `cams`.
         device: torch device of the CRF; None for a processor.
         batch: the photos.
+
+    Yields:
+        None, whenever it would wait for the device.
 
     Raises:
         PhotoError: a photo has no pseudo mask, or its size has changed since its CAMs were made.
@@ -159,10 +163,10 @@ def batch_masks(
         _check_size(photo, row, loaded)
         class_ids = np.asarray(row["class_ids"], dtype=np.int64)
         photos.append((np.asarray(loaded.image), stored_cams(row, "refined_cam"), class_ids))
-    return pseudo_masks(photos, config.crf, config.confidence, device)
+    return (yield from pseudo_masks(photos, config.crf, config.confidence, device))
 
 
-def _check_size(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto) -> None:
+def _check_size(photo: Photo, row: Mapping[str, Any], loaded: LoadedPhoto[Any]) -> None:
     if loaded.size_hw != (row["height"], row["width"]):
         (height, width), before = loaded.size_hw, f"{row['width']}x{row['height']}"
         reason = f"{photo.uri} is {width}x{height} now, and was {before} when its CAMs were made: run again"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.cams import cam_settings
+from clipes.tasks.stages.cams import batch_cams, cam_settings
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS, confusions_of_cams
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
 from clipes_core.errors import PhotoError
 
 if TYPE_CHECKING:
-    from clipes.tasks.inputs.batches import Loaded
     from clipes_core.cams import PhotoCams
 
 CELL_COLUMNS = ("template", "scored", "background_power", *TRIPLET_COLUMNS)
@@ -73,19 +73,18 @@ class PromptScores(Stage):
         """Compute the CAMs of a shard's photos with each sampled template, and compare the CAMs with true masks."""
         from clipes.tasks.inputs.batches import compute_in_batches
         from clipes.tasks.models.loaded_clip import loaded_backbone
-        from clipes_core.template_cams import template_cams
+        from clipes_core.views import Viewer, list_views
 
         limit_opencv_threads()
         config = job.config
         backbone = loaded_backbone(config.clip, job.model_digest, job.precision)
         text_sets = [read_texts(job, uri) for uri in job.upstream_uris(CANDIDATE_TEXTS)]
 
-        def compute(batch: "list[Loaded]") -> "list[list[PhotoCams]]":
-            images, class_ids = [loaded.image for _, loaded in batch], [photo.class_ids for photo, _ in batch]
-            return template_cams(backbone, text_sets, images, class_ids, config.cam)
-
-        memory_mib = config.execution.decode_memory_mib
-        found = compute_in_batches(job.photos, config.dataset, backbone.patch_size, compute, memory_mib=memory_mib)
+        viewer = Viewer(list_views(config.cam), backbone.patch_size)
+        compute, memory_mib = partial(batch_cams, backbone, text_sets, config.cam), config.execution.decode_memory_mib
+        found = compute_in_batches(
+            job.photos, config.dataset, viewer.patch_size, compute, viewer, memory_mib=memory_mib
+        )
         for photo, loaded, cams in found:
             try:
                 if isinstance(cams, PhotoError):

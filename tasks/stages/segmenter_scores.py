@@ -100,7 +100,7 @@ class SegmenterScores(Stage):
             try:
                 if isinstance(loaded, PhotoError):
                     raise loaded
-                ids = predict_ids(segmenter, photo, loaded, job.config.evaluation)
+                ids = predict_ids(segmenter, loaded, job.config.evaluation)
                 yield _row(photo, resized_ids(ids, loaded.size_hw), palette, 1 + len(job.vocabulary.classes))
             except PhotoError as error:
                 yield SegmenterScoresRow.failed(photo.image_id, error)

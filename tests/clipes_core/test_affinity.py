@@ -6,7 +6,6 @@ import torch
 from numpy.testing import assert_allclose
 from support import oracle
 
-from clipes_core import affinity
 from clipes_core.affinity import Attention, box_mask, caa, mhsa, sinkhorn
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import ShapeError
@@ -24,8 +23,8 @@ EVERYWHERE = torch.ones(1, 2, 2, dtype=torch.bool)
 
 
 def refine_cams(cams, attention, masks, sinkhorn_rounds, power):
-    """Apply eq. (6), then eq. (7)."""
-    return affinity.refine_cams(cams, sinkhorn(attention.double(), sinkhorn_rounds), masks, power)
+    """Apply eq. (6), then eq. (7), to the CAMs of one photo."""
+    return Attention(attention[None], [len(cams)]).spread((cams * masks).numpy(), sinkhorn_rounds, power)
 
 
 def peaked_attention(patches, seed=0):
@@ -160,7 +159,6 @@ def test_classes_are_refined_independently():
     together = refine_cams(cams, ATTENTION, masks, 3, 2)
     apart = [refine_cams(cams[k : k + 1], ATTENTION, masks[k : k + 1], 3, 2) for k in range(3)]
     assert_allclose(together, torch.cat(apart), atol=1e-6)
-    assert refine_cams(cams[:0], ATTENTION, masks[:0], 3, 2).shape == (0, 2, 2)
 
 
 def test_refined_cams_lie_in_the_unit_interval():
@@ -180,7 +178,7 @@ def test_refinement_mutates_no_argument():
 
 
 def test_refuses_attention_of_a_different_grid():
-    with pytest.raises(ShapeError, match=r"attention must be \(4, 4\) for a 2 x 2 CAM, got \(5, 5\)"):
+    with pytest.raises(ShapeError, match=r"attention must be \(4, 4\), got \(5, 5\)"):
         refine_cams(torch.zeros(1, 2, 2), torch.ones(5, 5), EVERYWHERE, 3, 2)
 
 
@@ -257,19 +255,33 @@ def test_box_mask_does_not_mutate_the_cam():
     assert np.array_equal(cam, before)
 
 
-def test_the_balanced_attention_is_cached_per_number_of_rounds():
-    attention = Attention(torch.rand(4, 4))
-    assert attention.balanced(3) is attention.balanced(3)
-    assert torch.equal(attention.balanced(0), attention.weights.double())
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("counts", [[1, 1, 1], [2, 2, 2], [1, 2, 2], [3, 1, 2]])
+def test_a_batch_of_photos_equals_its_photos_one_by_one(counts, power):
+    weights = torch.stack([peaked_attention(12, seed) for seed in range(3)])
+    sources = np.random.default_rng(0).random((sum(counts), 3, 4), np.float32)
+    together = Attention(weights, counts).spread(sources, 3, power)
+    parts = zip(weights, np.split(sources, np.cumsum(counts)[:-1]), counts, strict=True)
+    alone = [Attention(own[None], [count]).spread(maps, 3, power) for own, maps, count in parts]
+    assert_allclose(together, torch.cat(alone), atol=1e-6)
+
+
+def test_the_balanced_attention_is_computed_once_per_number_of_rounds(monkeypatch):
+    calls = []
+    monkeypatch.setattr("clipes_core.affinity.sinkhorn", lambda weights, rounds: calls.append(rounds) or weights)
+    attention, sources = Attention(torch.rand(1, 4, 4), [2]), np.ones((2, 2, 2), np.float32)
+    for rounds in (3, 3, 0, 3):
+        attention.spread(sources, rounds, 2)
+    assert calls == [3, 0]
 
 
 def test_mhsa_equals_caa_if_the_box_holds_all_nonzero_patches():
-    cams = torch.zeros(1, 4, 4)
+    cams = np.zeros((1, 4, 4), np.float32)
     cams[0, 1:3, 1:3] = 1  # all nonzero cells lie in the box
-    attention = Attention(torch.rand(16, 16))
-    photo_rgb = np.zeros((32, 32, 3), np.uint8)
-    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    attention = Attention(torch.rand(1, 16, 16), [1])
+    photos_rgb = [np.zeros((32, 32, 3), np.uint8)]
+    inside, everywhere = (refine(cams, attention, photos_rgb, CamConfig()) for refine in (caa, mhsa))
     assert torch.equal(inside, everywhere)
     cams[0, 3, 3] = 0.1  # below the threshold, outside the box
-    inside, everywhere = (refine(cams, attention, photo_rgb, CamConfig()) for refine in (caa, mhsa))
+    inside, everywhere = (refine(cams, attention, photos_rgb, CamConfig()) for refine in (caa, mhsa))
     assert not torch.equal(inside, everywhere)

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import open_clip
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose
 from open_clip.modified_resnet import ModifiedResNet
 from PIL import Image
 from support import oracle
-from support.tiny_networks import tiny_visual
+from support.tiny_networks import normalised, tiny_visual
 from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD, Backbone, resize_positional_embedding
@@ -16,8 +17,12 @@ from clipes_core.errors import ShapeError, WeightsError
 from clipes_core.vit.precision import PRECISIONS
 
 
-def random_pixels(*shape):
+def random_tensor(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def random_photos(count, height, width):
+    return np.random.default_rng(1).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
 PATCHES = torch.tensor([0.0, 1, 1, 1, 1, 1, 1])[:, None]  # selects 6 patches, but not the class token
@@ -46,19 +51,21 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_embeddings_equal_those_of_open_clip(variant, pooling):
     visual = tiny_visual(**VARIANTS[variant], pool_type={"cls": "tok", "patch_mean": "avg"}[pooling])
-    pixels = random_pixels(2, 3, *visual.image_size)
-    encoded = Backbone(visual, pooling).encode(pixels)
+    photos_rgb = random_photos(2, *visual.image_size)
+    encoded = Backbone(visual, pooling).encode(photos_rgb)
     assert encoded.grid_hw == visual.grid_size
     with torch.no_grad():
-        assert_allclose(encoded.embedding.detach(), visual(pixels), rtol=1e-4, atol=1e-4)
+        assert_allclose(encoded.embedding.detach(), visual(normalised(photos_rgb)), rtol=1e-4, atol=1e-4)
 
 
 def test_an_embedding_without_projection_is_the_pooled_token():
     visual = tiny_visual()
     visual.proj = None
-    pixels = random_pixels(1, 3, 32, 32)
+    photos_rgb = random_photos(1, 32, 32)
     with torch.no_grad():
-        assert_allclose(Backbone(visual, "cls").encode(pixels).embedding, visual(pixels), rtol=1e-4, atol=1e-4)
+        assert_allclose(
+            Backbone(visual, "cls").encode(photos_rgb).embedding, visual(normalised(photos_rgb)), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("side_hw", [(32, 32), (200, 208), (256, 256)])
@@ -67,21 +74,23 @@ def test_attention_is_the_mean_over_heads_and_last_blocks(side_hw, blocks):
     # 16, 650 and 1024 patches: on a CPU, heads are computed three at once, two and one, or one at a time
     visual = tiny_visual(width=96, heads=3)
     backbone = Backbone(visual)
-    pixels = random_pixels(1, 3, *side_hw)
-    encoded = backbone.encode(pixels, attention_blocks=blocks)
+    photos_rgb = random_photos(1, *side_hw)
+    encoded = backbone.encode(photos_rgb, attention_blocks=blocks)
     grid_h, grid_w = encoded.grid_hw
     assert encoded.attn_weights.shape == (1, grid_h * grid_w, grid_h * grid_w)
     assert not encoded.attn_weights.requires_grad
-    expected = open_clip_attention(visual, backbone, pixels)[-blocks:]
+    expected = open_clip_attention(visual, backbone, photos_rgb)[-blocks:]
     assert_allclose(encoded.attn_weights[0], torch.stack(expected).mean(dim=0), rtol=1e-3, atol=1e-6)
 
 
-def open_clip_attention(visual, backbone, pixels):
+def open_clip_attention(visual, backbone, photos_rgb):
     """Return the (n, n) attention between patches of each block, from torch's own attention module."""
-    positions = resize_positional_embedding(visual.positional_embedding, visual.grid_size, grid_of(backbone, pixels))
+    positions = resize_positional_embedding(
+        visual.positional_embedding, visual.grid_size, grid_of(backbone, photos_rgb)
+    )
     seen = []
     with torch.no_grad():
-        patches = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        patches = visual.conv1(normalised(photos_rgb)).flatten(2).transpose(1, 2)
         tokens = torch.cat([visual.class_embedding.expand(1, 1, -1), patches], dim=1)
         tokens = visual.ln_pre(tokens + positions)
         for block in visual.transformer.resblocks:
@@ -91,8 +100,8 @@ def open_clip_attention(visual, backbone, pixels):
     return seen
 
 
-def grid_of(backbone, pixels):
-    return tuple(side // backbone.patch_size for side in pixels.shape[2:])
+def grid_of(backbone, photos_rgb):
+    return tuple(side // backbone.patch_size for side in photos_rgb.shape[1:3])
 
 
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
@@ -100,7 +109,7 @@ def test_features_and_attention_of_a_small_clip_equal_those_of_the_oracle(seeded
     model = oracle.oracle_model(seeded_weights)
     photo = large_scene.resize((150, 100))
     backbone = Backbone(model.visual, pooling)
-    encoded = backbone.encode(backbone.pixels(photo)[None], attention_blocks=8)
+    encoded = backbone.encode(oracle.view_pixels(photo, 1.0, 16, mirrored=False)[None], attention_blocks=8)
     seen = oracle.visual_pass(model, oracle.view_pixels(photo, 1.0, 16, mirrored=False), pooling)
     assert_allclose(encoded.features.detach()[0, 1:], seen.patches.detach(), atol=1e-4)
     assert_allclose(encoded.embedding.detach()[0], seen.embedding.detach(), rtol=1e-4, atol=1e-4)
@@ -108,29 +117,42 @@ def test_features_and_attention_of_a_small_clip_equal_those_of_the_oracle(seeded
 
 
 def test_a_batch_equals_its_photos_one_by_one():
-    backbone, pixels = Backbone(tiny_visual()), random_pixels(3, 3, 40, 24)
-    batch = backbone.encode(pixels, attention_blocks=2)
-    singles = [backbone.encode(pixels[i : i + 1], attention_blocks=2) for i in range(3)]
+    backbone, photos_rgb = Backbone(tiny_visual()), random_photos(3, 40, 24)
+    batch = backbone.encode(photos_rgb, attention_blocks=2)
+    singles = [backbone.encode(photos_rgb[i : i + 1], attention_blocks=2) for i in range(3)]
     for name in ("features", "embedding", "attn_weights"):
         expected = torch.cat([getattr(single, name).detach() for single in singles])
         assert_allclose(getattr(batch, name).detach(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_settings_are_read_from_the_network():
+def test_the_patch_size_and_the_depth_are_read_from_the_network():
     backbone = Backbone(tiny_visual(patch_size=16, layers=3))
     assert (backbone.patch_size, backbone.depth) == (16, 3)
-    assert (backbone.mean, backbone.std) == (OPENAI_MEAN, OPENAI_STD)
-    visual = tiny_visual()
-    visual.image_mean, visual.image_std = (0.5, 0.25, 0.0), (0.5, 1.0, 2.0)
-    pixels = Backbone(visual).pixels(Image.new("RGB", (8, 8), (255, 51, 102)))
-    assert_allclose(pixels[:, 0, 0], [(1 - 0.5) / 0.5, 0.2 - 0.25, 0.4 / 2], atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("mean", "std"), [(OPENAI_MEAN, OPENAI_STD), ((0.5, 0.25, 0.0), (0.5, 1.0, 2.0))])
+def test_the_patch_embedding_normalises_the_colours(mean, std, bias):
+    visual, photos_rgb = tiny_visual(), random_photos(2, 24, 16)
+    visual.image_mean, visual.image_std = mean, std
+    if bias:
+        visual.conv1.bias = torch.nn.Parameter(random_tensor(64))
+    seen = []
+    backbone = Backbone(visual)
+    backbone.visual.conv1.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    backbone.encode(photos_rgb)
+    with torch.no_grad():
+        expected = visual.double().conv1(normalised(photos_rgb, mean, std).double())
+    assert_allclose(seen[0], expected, atol=2e-6 * float(expected.abs().max()))
 
 
 def test_the_preprocessing_of_open_clip_is_read():
     model = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-32") | small_sizes())
     open_clip.model.set_model_preprocess_cfg(model, {"mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)})
-    backbone = Backbone(model.visual)
-    assert (backbone.mean, backbone.std) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    photos_rgb = random_photos(1, 16, 16)
+    with torch.no_grad():
+        expected = model.visual(normalised(photos_rgb, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)))
+    assert_allclose(Backbone(model.visual, "cls").encode(photos_rgb).embedding, expected, rtol=1e-4, atol=1e-5)
 
 
 def small_sizes():
@@ -139,32 +161,8 @@ def small_sizes():
     return {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
 
 
-def test_a_photo_of_whole_patches_is_normalised_without_resizing():
-    photo = random_photo(16, 24)
-    pixels = Backbone(tiny_visual()).pixels(photo)
-    assert pixels.shape == (3, 24, 16)
-    assert pixels.dtype == torch.float32
-    expected = (np.array(photo) / 255 - OPENAI_MEAN) / OPENAI_STD
-    assert_allclose(pixels.permute(1, 2, 0), expected, atol=1e-5)
-
-
-def test_other_photos_are_enlarged_to_whole_patches():
-    photo = random_photo(17, 24)
-    backbone = Backbone(tiny_visual())
-    resized = photo.resize((24, 24), Image.Resampling.BICUBIC)
-    assert torch.equal(backbone.pixels(photo), backbone.pixels(resized))
-    assert backbone.pixels(random_photo(1, 9)).shape == (3, 16, 8)
-
-
-def test_computing_pixels_does_not_change_the_photo():
-    photo = random_photo(17, 23)
-    before = np.array(photo)
-    Backbone(tiny_visual()).pixels(photo).fill_(0)
-    assert np.array_equal(np.array(photo), before)
-
-
 def test_positional_embedding_of_the_native_grid_is_kept():
-    embedding = random_pixels(1 + 2 * 3, 5)
+    embedding = random_tensor(1 + 2 * 3, 5)
     assert_allclose(resize_positional_embedding(embedding, (2, 3), (2, 3)), embedding, atol=1e-6)
 
 
@@ -191,7 +189,7 @@ def test_at_most_the_last_block_keeps_a_graph(pooling, last):
     with_graph = []
     for block in backbone.visual.transformer.resblocks:
         block.mlp.c_fc.register_forward_hook(lambda _module, _inputs, output: with_graph.append(output.requires_grad))
-    encoded = backbone.encode(random_pixels(2, 3, 32, 32).requires_grad_(), attention_blocks=4)
+    encoded = backbone.encode(random_photos(2, 32, 32), attention_blocks=4)
     assert with_graph == [False, False, False, last]
     assert not any(each.requires_grad for each in (encoded.features, encoded.embedding, encoded.attn_weights))
     assert encoded.features.shape == (2, 17, 64)
@@ -200,14 +198,14 @@ def test_at_most_the_last_block_keeps_a_graph(pooling, last):
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
 def test_gradients_equal_finite_differences(pooling):
     backbone = Backbone(tiny_visual(), pooling)
-    encoded = backbone.encode(random_pixels(1, 3, 16, 24))
-    gradient, change = torch.eye(16)[:1, None], 0.05 * random_pixels(64)
-    pulled = encoded.pull_back(gradient)[0, 0]
+    encoded = backbone.encode(random_photos(1, 16, 24))
+    gradient, change = torch.eye(16)[:1], 0.05 * random_tensor(64)
+    pulled = encoded.pull_back(gradient, [1])[0]
     norm = backbone.visual.transformer.resblocks[-1].ln_1
     moved = []
     for side in (1, -1):
         hook = norm.register_forward_hook(lambda _module, _inputs, output, side=side: output + side * change * PATCHES)
-        moved.append(backbone.encode(random_pixels(1, 3, 16, 24)).embedding[0, 0])
+        moved.append(backbone.encode(random_photos(1, 16, 24)).embedding[0, 0])
         hook.remove()
     # all 6 patches move by `change`, so the embedding moves by the sum of their gradients
     assert_allclose((moved[0] - moved[1]) / 2, 6 * pulled @ change, rtol=0.01)
@@ -231,7 +229,7 @@ class AttentionCalls(TorchFunctionMode):
 def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused, pooling):
     fused += pooling == "cls" and blocks > 0  # with autograd, the last block also runs fused attention
     with AttentionCalls() as calls:
-        encoded = Backbone(tiny_visual(), pooling).encode(random_pixels(1, 3, 32, 32), attention_blocks=blocks)
+        encoded = Backbone(tiny_visual(), pooling).encode(random_photos(1, 32, 32), attention_blocks=blocks)
     assert (calls.shown, calls.fused) == (shown, fused)
     assert (encoded.attn_weights is None) == (blocks == 0)
 
@@ -240,31 +238,31 @@ def test_only_the_requested_blocks_expose_attention_weights(blocks, shown, fused
 def test_the_given_network_is_not_modified(precision):
     visual = tiny_visual().train().requires_grad_()
     before = {name: weight.clone() for name, weight in visual.state_dict().items()}
-    backbone, pixels = Backbone(visual, precision=precision), random_pixels(1, 3, 32, 32)
-    given = pixels.clone()
-    encoded = backbone.encode(pixels, attention_blocks=2)
-    encoded.pull_back(torch.ones(1, 1, 16))
+    backbone, photos_rgb = Backbone(visual, precision=precision), random_photos(1, 32, 32)
+    given = photos_rgb.copy()
+    encoded = backbone.encode(photos_rgb, attention_blocks=2)
+    encoded.pull_back(torch.ones(1, 16), [1])
     assert all(torch.equal(weight, before[name]) for name, weight in visual.state_dict().items())
     assert {weight.dtype for weight in visual.parameters()} == {torch.float32}
     assert all(weight.requires_grad and weight.grad is None for weight in visual.parameters())
     assert visual.training
     assert not backbone.visual.training
-    assert torch.equal(pixels, given)
+    assert np.array_equal(photos_rgb, given)
 
 
 def test_weights_that_need_no_conversion_are_shared():
     visual = tiny_visual(act_layer=torch.nn.GELU)
     for precision, shared in (("fp32", True), ("fast", False)):
         backbone = Backbone(visual, precision=precision)
-        assert backbone.visual.conv1.weight.data_ptr() == visual.conv1.weight.data_ptr()
+        assert backbone.visual.ln_pre.weight.data_ptr() == visual.ln_pre.weight.data_ptr()
         last, given = (network.transformer.resblocks[-1].mlp.c_fc.weight for network in (backbone.visual, visual))
         assert (last.data_ptr() == given.data_ptr()) == shared
 
 
 def test_encoding_is_deterministic_and_keeps_the_random_state():
-    backbone, pixels = Backbone(tiny_visual(patch_dropout=0.5).train()), random_pixels(1, 3, 32, 32)
+    backbone, photos_rgb = Backbone(tiny_visual(patch_dropout=0.5).train()), random_photos(1, 32, 32)
     before = torch.random.get_rng_state()
-    first, second = (backbone.encode(pixels).embedding for _ in range(2))
+    first, second = (backbone.encode(photos_rgb).embedding for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -280,8 +278,8 @@ def test_only_weights_of_matrix_products_have_half_precision(precision, dtype):
 
 @pytest.mark.parametrize(("precision", "atol"), [("fast", 0.1), ("fp16", 0.01)])
 def test_only_matrix_products_run_in_half_precision(precision, atol):
-    visual, pixels = tiny_visual(), random_pixels(1, 3, 40, 40)
-    exact, half = (Backbone(visual, precision=each).encode(pixels, 4) for each in ("fp32", precision))
+    visual, photos_rgb = tiny_visual(), random_photos(1, 40, 40)
+    exact, half = (Backbone(visual, precision=each).encode(photos_rgb, 4) for each in ("fp32", precision))
     assert {half.features.dtype, half.embedding.dtype, half.attn_weights.dtype} == {torch.float32}
     embedding = exact.embedding.detach()
     assert_allclose(half.embedding.detach(), embedding, atol=atol * float(embedding.std()))
@@ -291,20 +289,21 @@ def test_only_matrix_products_run_in_half_precision(precision, atol):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_attention_of_very_peaked_heads_stays_finite(precision):
-    visual = tiny_visual()
+    visual = tiny_visual(heads=1)
     with torch.no_grad():
         visual.transformer.resblocks[-1].attn.in_proj_weight *= 30
-    encoded = Backbone(visual, precision=precision).encode(random_pixels(1, 3, 40, 40), attention_blocks=1)
+    encoded = Backbone(visual, precision=precision).encode(random_photos(1, 40, 40), attention_blocks=1)
     assert encoded.attn_weights.isfinite().all()
     assert math.isclose(encoded.attn_weights.max(), 1, abs_tol=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 32, 33), (1, 3, 31, 32), (3, 32, 32), (1, 1, 32, 32), (32,)])
-def test_refuses_pixels_that_are_not_whole_patches(shape):
-    got = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
-    expected = rf"pixels must be \(B, 3, H, W\), with H and W multiples of 8, got \({got}\)"
-    with pytest.raises(ShapeError, match=expected):
-        Backbone(tiny_visual()).encode(torch.zeros(shape))
+@pytest.mark.parametrize("shape", [(1, 32, 33, 3), (1, 31, 32, 3), (32, 32, 3), (1, 32, 32, 1), (32,)])
+def test_refuses_photos_that_are_not_whole_patches(shape):
+    expected = "photos_rgb must be (B, H, W, 3) uint8, with H and W multiples of 8, "
+    with pytest.raises(ShapeError, match=re.escape(f"{expected}got {shape} uint8")):
+        Backbone(tiny_visual()).encode(np.zeros(shape, np.uint8))
+    with pytest.raises(ShapeError, match=re.escape(f"{expected}got (1, 8, 8, 3) float32")):
+        Backbone(tiny_visual()).encode(np.zeros((1, 8, 8, 3), np.float32))
 
 
 def test_refuses_networks_other_than_a_plain_vit():

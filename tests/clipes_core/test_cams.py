@@ -15,10 +15,12 @@ from support.cam_cases import (
 
 from clipes_core.affinity import box_mask
 from clipes_core.backbone import Backbone
-from clipes_core.cams import photo_cams
+from clipes_core.cams import cams_of_batch, photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
+from clipes_core.device import finish
 from clipes_core.errors import ErrorKind, PhotoError, ShapeError
 from clipes_core.text_features import TextFeatures
+from clipes_core.views import Viewer, list_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -224,6 +226,37 @@ def test_damaged_weights_never_give_a_result_that_is_not_finite(model, photo):
         else:
             assert all(np.isfinite(values).all() for values in (cams.scores, cams.cam, cams.refined_cam)), name
     assert refused > 5
+
+
+@pytest.mark.parametrize("cam", [{}, {"refine": "none"}, {"scales": [1.0, 0.5], "flip": True, "softmax": False}])
+@pytest.mark.parametrize("fusion", ["sentence", "cam"])
+def test_templates_share_one_encoding_and_equal_each_template_alone(model, photo, fusion, cam):
+    backbone = CountingBackbone(model.visual)
+    sets = [
+        features_of(model, PromptsConfig(template=template, fusion=fusion)) for template in ("a {}.", "one weird {}.")
+    ]
+    photos, class_ids = [photo, photo.rotate(180)], [CLASS_IDS, [4]]
+
+    config = CamConfig(**cam)
+    viewer = Viewer(list_views(config), backbone.patch_size)
+    together = finish(cams_of_batch(backbone, sets, [viewer.show(each) for each in photos], class_ids, config))
+
+    assert backbone.encoded == len(config.scales) * (2 if cam.get("flip") else 1)
+    for place, texts in enumerate(sets):
+        alone = photo_cams(backbone, texts, photos, class_ids, config)
+        for of_photo, expected in zip(together, alone, strict=True):
+            assert_same(of_photo[place], expected, atol=1e-4)
+    assert np.abs(together[0][0].cam - together[0][1].cam).max() > 1e-3
+
+
+class CountingBackbone(Backbone):
+    """A backbone that counts the batches it encodes."""
+
+    encoded = 0
+
+    def encode(self, photos_rgb, attention_blocks=0):
+        self.encoded += 1
+        return super().encode(photos_rgb, attention_blocks)
 
 
 def test_refuses_photos_of_several_sizes(model, photo):

@@ -10,6 +10,7 @@ from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.pseudo_masks import CrfConfig
 from clipes_core.crf_backends import CRF_BACKENDS
 from clipes_core.dense_crf import check_crf, crf_image, dense_crf, dense_crfs
+from clipes_core.device import finish
 from clipes_core.errors import ConfigError, ErrorKind, PhotoError, ShapeError
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
 
@@ -209,7 +210,7 @@ def test_the_default_backend_needs_no_extra():
 def test_photos_of_several_sizes_have_the_posteriors_of_single_photos(crop, crop_probs, device, mode):
     photos = [(crop, crop_probs), (crop[:20], crop_probs[:2, :20]), (crop[:, ::-1], crop_probs), (crop, crop_probs[:1])]
     config = CrfConfig(backend="lattice")
-    posteriors = dense_crfs(*zip(*photos, strict=True), config, device, mode)
+    posteriors = finish(dense_crfs(*zip(*photos, strict=True), config, device, mode))
     assert len(posteriors) == len(photos)
     for posterior, (image, probs) in zip(posteriors, photos, strict=True):
         assert posterior == pytest.approx(dense_crf(image, probs, config, mode), abs=1e-4)
@@ -219,10 +220,10 @@ def test_photos_of_several_sizes_have_the_posteriors_of_single_photos(crop, crop
 def test_a_photo_that_cannot_be_used_is_an_error_for_all_photos(device):
     images, probs = [grey_image(2, 3)] * 2, [np.full((2, 2, 3), 0.5), np.full((2, 2, 3), np.nan)]
     with pytest.raises(PhotoError, match=r"^the posterior of the CRF contains NaN or infinity") as caught:
-        dense_crfs(images, probs, CrfConfig(backend="lattice"), device)
+        finish(dense_crfs(images, probs, CrfConfig(backend="lattice"), device))
     assert caught.value.kind is ErrorKind.NOT_FINITE
     with pytest.raises(ShapeError, match=r"probs must be \(1 \+ K, 2, 3\), got"):
-        dense_crfs(images, [probs[0], probs[0][:, 1:]], CrfConfig(backend="lattice"), device)
+        finish(dense_crfs(images, [probs[0], probs[0][:, 1:]], CrfConfig(backend="lattice"), device))
 
 
 @pytest.mark.parametrize("mode", ["rgb", "reference"])
@@ -242,7 +243,7 @@ def check_masks_and_confidence(real_data, golden, mode, config, device):
         cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)
 
         probs = scores_with_background(cams.astype(np.float32), 1)
-        (posterior,) = dense_crfs([image_rgb], [probs], config, device, mode)
+        (posterior,) = finish(dense_crfs([image_rgb], [probs], config, device, mode))
 
         mask = np.concatenate([[0], expected["class_ids"]])[posterior.argmax(axis=0)]
         confidence = np.rint(255 * posterior.max(axis=0))

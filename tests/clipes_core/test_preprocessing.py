@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes_core.preprocessing import limit_side, network_pixels, patch_grid, resize_to_patches
+from clipes_core.preprocessing import limit_side, patch_grid, resize_to_patches
 
 
 def test_a_photo_within_max_side_is_returned_itself():
@@ -59,14 +59,3 @@ def test_a_photo_of_whole_patches_is_not_resized():
     photo = Image.new("RGB", (16, 24))
     assert resize_to_patches(photo, 8) is photo
     assert resize_to_patches(photo, 5).size == (20, 25)
-
-
-def test_network_pixels_are_normalised_per_channel():
-    photo = Image.new("RGB", (8, 16), (255, 0, 51))
-    pixels = network_pixels(photo, 8, mean=(0.5, 0.25, 0.2), std=(0.5, 0.5, 0.1))
-    assert (pixels.shape, pixels.dtype) == ((16, 8, 3), np.float32)
-    assert pixels[5, 3].tolist() == pytest.approx([1, -0.5, 0], abs=1e-6)
-
-
-def test_network_pixels_cover_whole_patches():
-    assert network_pixels(Image.new("RGB", (9, 16)), 8, mean=(0, 0, 0), std=(1, 1, 1)).shape == (16, 16, 3)

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
+from clipes_core.device import finish
 from clipes_core.errors import PhotoError, ShapeError
 from clipes_core.pseudo_mask import (
     IGNORE_INDEX,
@@ -173,7 +174,7 @@ def test_each_of_several_photos_has_the_mask_of_a_single_photo(device, confidenc
         (random.integers(0, 256, (*size, 3), dtype=np.uint8), random.random((len(ids), 3, 4)), np.array(ids, int))
         for size, ids in sizes_and_ids
     ]
-    made = pseudo_masks(photos, crf, confidence, device)
+    made = finish(pseudo_masks(photos, crf, confidence, device))
     assert len(made) == len(photos)
     for each, photo in zip(made, photos, strict=True):
         expected = pseudo_mask(*photo, crf, confidence)

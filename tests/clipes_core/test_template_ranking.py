@@ -4,7 +4,7 @@ import torch
 from support import oracle
 
 from clipes_core.errors import PhotoError, ShapeError
-from clipes_core.gradcam import class_scores
+from clipes_core.gradcam import score_gradients
 from clipes_core.template_ranking import (
     CandidateFeatures,
     RankedTemplate,
@@ -13,6 +13,7 @@ from clipes_core.template_ranking import (
     sharpness,
     spearman,
 )
+from clipes_core.text_features import TextFeatures
 
 IDS = np.array([1, 2, 2, 3, 0, 0])  # class 2 has two synonyms; 0 marks two background words
 LOGIT_SCALE = 20.0
@@ -52,8 +53,8 @@ def test_the_classes_of_a_photo_compete_with_the_background_words(texts, embeddi
 
 
 def test_scores_equal_those_of_the_cams(texts, embedding):
-    own = torch.from_numpy(texts.features[1, [0, 3, 4, 5]]).double()
-    of_cams = class_scores(torch.from_numpy(embedding).double(), own, LOGIT_SCALE)[:2]
+    own = TextFeatures(IDS, texts.features[1], LOGIT_SCALE)
+    of_cams, _ = score_gradients(torch.from_numpy(embedding)[None], own, own.pairs([[1, 3]]))
     assert texts.scores(embedding, [1, 3], LOGIT_SCALE)[1] == pytest.approx(of_cams.numpy())
 
 

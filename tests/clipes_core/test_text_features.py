@@ -8,49 +8,47 @@ from clipes_core.text_features import TextFeatures, competitors, text_counts
 FEATURES = TextFeatures(np.array([1, 1, 2, 4, 4, 4, 0, 0]), 10.0 * np.arange(8)[:, None] + np.arange(2), 100.0)
 
 
-def starts(passes):
-    """Return the first entry of each feature, which identifies the feature."""
-    return passes[..., 0].tolist()
+def softmaxes(features, *class_ids):
+    """Return, for each pair, its photo, its own text, and all texts that compete in its softmax."""
+    pairs = features.pairs(class_ids)
+    competing = [np.flatnonzero(row).tolist() for row in pairs.competes]
+    return list(zip(pairs.photos.tolist(), pairs.texts.tolist(), competing, strict=True))
 
 
-def test_the_classes_of_a_photo_keep_their_order_before_the_background():
-    passes = FEATURES.passes([2])
-    assert passes.shape == (1, 3, 2)
-    assert passes.tolist() == [[[20, 21], [60, 61], [70, 71]]]
-    assert starts(FEATURES.passes([2, 1])) == [[20, 0, 60, 70], [20, 10, 60, 70]]
-    assert starts(FEATURES.passes([1, 2])) == [[0, 20, 60, 70], [10, 20, 60, 70]]
+def test_the_pairs_are_ordered_photo_by_photo_and_class_by_class():
+    assert softmaxes(FEATURES, [2], [2, 1]) == [
+        (0, 2, [2, 6, 7]),
+        (1, 2, [0, 2, 6, 7]),
+        (1, 0, [0, 2, 6, 7]),
+        (1, 1, [1, 2, 6, 7]),
+    ]
 
 
 def test_a_class_with_fewer_texts_than_passes_repeats_them():
-    assert starts(FEATURES.passes([1, 4])) == [[0, 30, 60, 70], [10, 40, 60, 70], [0, 50, 60, 70]]
+    competing = {text: texts for _, text, texts in softmaxes(FEATURES, [1, 4])}
+    assert competing == {0: [0, 3, 6, 7], 1: [1, 4, 6, 7], 3: [0, 3, 6, 7], 4: [1, 4, 6, 7], 5: [0, 5, 6, 7]}
 
 
 @pytest.mark.parametrize(("class_ids", "counts"), [([1, 4, 2], [2, 3, 1]), ([2], [1]), ([4, 1], [3, 2])])
-def test_there_are_as_many_passes_as_texts_of_the_largest_class(class_ids, counts):
-    assert FEATURES.text_counts(class_ids) == counts
-    assert len(FEATURES.passes(class_ids)) == max(counts)
+def test_the_texts_of_each_class_are_counted(class_ids, counts):
+    assert text_counts(FEATURES.class_ids, class_ids) == counts
+    assert len(competitors(FEATURES.class_ids, class_ids)) == max(counts)
+    pairs = FEATURES.pairs([class_ids, [2]])
+    assert (pairs.counts, pairs.per_class, pairs.per_photo) == ([counts, [1]], [*counts, 1], [sum(counts), 1])
 
 
 def test_without_background_words_the_classes_compete_alone():
     alone = TextFeatures(FEATURES.class_ids[:6], FEATURES.features[:6], 100.0)
-    assert starts(alone.passes([1, 2])) == [[0, 20], [10, 20]]
-
-
-def test_passes_share_no_memory_with_the_features():
-    features = TextFeatures(FEATURES.class_ids, FEATURES.features.astype(np.float32), 100.0)
-    passes = features.passes([2, 4])
-    assert passes.dtype == np.float32
-    passes.fill(-1)
-    assert np.array_equal(features.features, FEATURES.features)
+    assert softmaxes(alone, [1, 2]) == [(0, 0, [0, 2]), (0, 1, [1, 2]), (0, 2, [0, 2])]
 
 
 @pytest.mark.parametrize("class_ids", [[], [3], [1, 5]])
 def test_refuses_classes_without_texts(class_ids):
     got = str(class_ids).replace("[", r"\[")
     with pytest.raises(ShapeError, match=rf"one or more ids in 1..4 that have texts, got {got}"):
-        FEATURES.passes(class_ids)
+        FEATURES.pairs([[2], class_ids])
     with pytest.raises(ShapeError, match=rf"one or more ids in 1..4 that have texts, got {got}"):
-        FEATURES.text_counts(class_ids)
+        text_counts(FEATURES.class_ids, class_ids)
 
 
 def test_competitors_are_found_at_any_position_of_their_texts():

@@ -15,7 +15,7 @@ from support.cam_cases import (
 
 from clipes_core.backbone import Backbone
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
-from clipes_core.views import View, average, average_maps, list_views
+from clipes_core.views import View, Viewer, average, average_maps, list_views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,6 +64,25 @@ def test_a_mirrored_view_is_resized_like_the_photo(size):
 def test_a_photo_at_scale_one_is_not_copied():
     image = Image.new("RGB", (16, 24))
     assert View(1.0, flip=False).show(image, 8) is image
+
+
+def test_a_viewer_makes_one_array_of_whole_patches_per_view():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (17, 23, 3), dtype=np.uint8))
+    views = list_views(CamConfig(scales=(1.0, 2.0), flip=True))
+    photo = Viewer(views, 8).show(image)
+    assert photo.size_hw == (17, 23)
+    assert [view.shape for view in photo.views] == [(24, 24, 3)] * 2 + [(40, 48, 3)] * 2
+    for view, shown in zip(views, photo.views, strict=True):
+        assert shown.dtype == np.uint8
+        assert np.array_equal(shown, np.asarray(view.show(image, 8)))
+
+
+def test_larger_and_more_views_need_more_memory():
+    one, two, large = (
+        Viewer(list_views(CamConfig(scales=scales)), 16).needed_bytes((500, 400))
+        for scales in [(1.0,), (1.0, 1.0), (2.0,)]
+    )
+    assert 3 * 500 * 400 < one < two < large
 
 
 def test_each_scale_is_followed_by_its_mirror_image():

@@ -1,7 +1,10 @@
-"""A small image network of OpenCLIP's own class."""
+"""A small image network of OpenCLIP's own class, and the pixels that it reads."""
 
+import numpy as np
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
+
+from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD
 
 
 def tiny_visual(seed=0, **changes):
@@ -13,3 +16,8 @@ def tiny_visual(seed=0, **changes):
         for weight in visual.parameters():
             weight += 0.1 * torch.randn(weight.shape)
     return visual.eval()
+
+
+def normalised(photos_rgb, mean=OPENAI_MEAN, std=OPENAI_STD):
+    """Return the (B, 3, H, W) float32 pixels that OpenCLIP's own network reads, for (B, H, W, 3) uint8 colours."""
+    return torch.from_numpy((photos_rgb / 255 - np.array(mean)) / np.array(std)).float().permute(0, 3, 1, 2)

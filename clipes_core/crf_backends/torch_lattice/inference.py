@@ -1,19 +1,24 @@
 """Mean-field inference of the dense CRFs of several photos of one size."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.crf_backends.torch_lattice.gaussian_kernels import bilateral_lattice, most_photos, position_lattice
 from clipes_core.crf_backends.torch_lattice.mean_field import mean_field
+from clipes_core.device import download, upload
 
 
-def infer_batch(unaries: np.ndarray, images: np.ndarray, config: DenseCrfConfig, device: str) -> np.ndarray:
-    """Run mean-field inference for each photo of a batch.
+def infer_batch(
+    unaries: np.ndarray, images: np.ndarray, config: DenseCrfConfig, device: str
+) -> Callable[[], np.ndarray]:
+    """Queue mean-field inference for each photo of a batch.
 
     The result for a photo does not depend on the other photos. A batch is computed in several parts if the keys of
     all its vertices do not fit into 64 bits. The host waits for the device while it builds the two lattices, twice for
-    each, and at the end. It does not wait during the iterations.
+    each. It does not wait during the iterations.
 
     Memory on the device, apart from the arguments and the result, for each pixel of each photo: at most 900 bytes and
     12 bytes per label, or 440 bytes and 96 bytes per label if that is more. Pure noise needs this much, because each
@@ -26,8 +31,8 @@ def infer_batch(unaries: np.ndarray, images: np.ndarray, config: DenseCrfConfig,
         device: torch device.
 
     Returns:
-        (B, 1 + K, H, W) float32 posteriors, in [0, 1]; the channels add up to 1. The posterior of a photo is NaN if one
-        of its unaries is not finite.
+        A function that waits for the (B, 1 + K, H, W) float32 posteriors, in [0, 1]; the channels add up to 1. The
+        posterior of a photo is NaN if one of its unaries is not finite.
 
     Raises:
         PhotoError: TOO_LARGE if the photos are too large for the standard deviations.
@@ -35,13 +40,14 @@ def infer_batch(unaries: np.ndarray, images: np.ndarray, config: DenseCrfConfig,
     Source: Krähenbühl and Koltun 2011; Adams, Baek and Davis 2010.
     """
     most = most_photos(images.shape[1:3], config.bi_xy_std, config.bi_rgb_std) if config.bi_w else len(images)
-    posteriors = np.empty_like(unaries)
+    queued = []
     for start in range(0, len(images), most):
-        part = slice(start, start + most)
-        arrays = (np.require(array[part], requirements=["C", "W"]) for array in (unaries, images))  # torch needs this
-        given, pixels = (torch.from_numpy(array).to(device) for array in arrays)
-        posteriors[part] = _posteriors(given, pixels, config).cpu().numpy()
-    return posteriors
+        arrays = (array[start : start + most] for array in (unaries, images))
+        given, pixels = (
+            upload(np.require(array, requirements=["C", "W"]), torch.device(device)) for array in arrays
+        )  # torch refuses arrays that cannot be written
+        queued.append(download(_posteriors(given, pixels, config)))
+    return lambda: np.concatenate([posteriors for get in queued for posteriors in get()])
 
 
 def _posteriors(unaries: torch.Tensor, images: torch.Tensor, config: DenseCrfConfig) -> torch.Tensor:

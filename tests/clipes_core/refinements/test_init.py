@@ -19,9 +19,9 @@ TEXTS = TextFeatures(np.array([1, 2, 0]), np.eye(3, 16, dtype=np.float32), 10.0)
 class RecordingBackbone(Backbone):
     """A network that records the requested number of attention blocks."""
 
-    def encode(self, pixels, attention_blocks=0):
+    def encode(self, photos_rgb, attention_blocks=0):
         self.attention_blocks = attention_blocks
-        return super().encode(pixels, attention_blocks)
+        return super().encode(photos_rgb, attention_blocks)
 
 
 @pytest.fixture
@@ -51,25 +51,25 @@ def test_every_refinement_names_a_function_that_can_be_imported(name):
 
 @pytest.mark.parametrize("name", REFINEMENTS)
 def test_every_refinement_returns_new_cams_and_mutates_nothing(name):
-    cams = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    weights = torch.rand(12, 12, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
-    photo_rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    before = cams.clone(), weights.clone(), photo_rgb.copy()
-    attention = Attention(weights) if REFINEMENTS[name].needs_attention else None
+    random = np.random.default_rng(0)
+    cams, photo_rgb = random.random((2, 3, 4), np.float32), random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    weights = torch.rand(1, 12, 12, generator=torch.Generator().manual_seed(1)).softmax(dim=2)
+    before = cams.copy(), weights.clone(), photo_rgb.copy()
+    attention = Attention(weights, [2]) if REFINEMENTS[name].needs_attention else None
 
-    refined = REFINEMENTS[name].load()(cams, attention, photo_rgb, CamConfig())
+    refined = REFINEMENTS[name].load()(cams, attention, [photo_rgb] * 2, CamConfig())
 
     assert (refined.shape, refined.dtype) == (cams.shape, torch.float32)
     assert 0 <= refined.min() <= refined.max() <= 1
     refined.fill_(-1)
-    assert torch.equal(cams, before[0])
+    assert np.array_equal(cams, before[0])
     assert torch.equal(weights, before[1])
     assert np.array_equal(photo_rgb, before[2])
 
 
 def test_no_refinement_returns_the_initial_cams():
-    cams = torch.rand(2, 3, 4)
-    assert torch.equal(none(cams, None, np.zeros((24, 32, 3), np.uint8), CamConfig()), cams)
+    cams = np.random.default_rng(0).random((2, 3, 4), np.float32)
+    assert np.array_equal(none(cams, None, [np.zeros((24, 32, 3), np.uint8)] * 2, CamConfig()), cams)
 
 
 @pytest.mark.parametrize("name", REFINEMENTS)
@@ -81,11 +81,13 @@ def test_the_network_computes_attention_only_for_a_refinement_that_needs_it(name
 
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("views", [{}, {"flip": True}])
-def test_an_added_refinement_reads_the_pixels_of_each_view(photo, views):
+def test_an_added_refinement_reads_the_pixels_of_each_view_of_each_photo(photo, views):
     backbone = RecordingBackbone(tiny_visual())
+    photos = [photo, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), photo]
 
-    (cams,) = photo_cams(backbone, TEXTS, [photo], [[1, 2]], CamConfig(refine="brightness", **views))
+    found = photo_cams(backbone, TEXTS, photos, [[1, 2], [2], [1]], CamConfig(refine="brightness", **views))
 
     assert backbone.attention_blocks == 0
-    brightness = np.asarray(photo)[..., 0].reshape(3, 8, 4, 8).mean(axis=(1, 3)) / 255
-    np.testing.assert_allclose(cams.refined_cam, cams.cam * brightness, atol=1e-6)
+    for own, cams in zip(photos, found, strict=True):
+        brightness = np.asarray(own)[..., 0].reshape(3, 8, 4, 8).mean(axis=(1, 3)) / 255
+        np.testing.assert_allclose(cams.refined_cam, cams.cam * brightness, atol=1e-6)

@@ -34,47 +34,64 @@ def both_ways(visual, batch, patches, blocks=False):
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-@pytest.mark.parametrize(("batch", "patches", "gradients"), [(1, 1, 1), (1, 16, 1), (2, 12, 3), (3, 5, 7)])
-def test_the_closed_form_equals_autograd(visual, batch, patches, gradients, blocks):
+@pytest.mark.parametrize(("counts", "patches"), [([1], 1), ([1], 16), ([3, 3], 12), ([7, 1, 1], 5), ([2, 1, 2], 5)])
+def test_the_closed_form_equals_autograd(visual, counts, patches, blocks):
     (embedding, pull_back, attention), (expected, by_graph, expected_attention) = both_ways(
-        visual, batch, patches, blocks
+        visual, len(counts), patches, blocks
     )
     assert_allclose(embedding, expected, rtol=1e-12)
-    given = random(batch, gradients, 16, seed=3)
-    assert_allclose(pull_back(given), by_graph(given), rtol=1e-9, atol=1e-12 * by_graph(given).abs().max())
-    assert pull_back(given).shape == (batch, gradients, 64)
+    given = random(sum(counts), 16, seed=3)
+    found = by_graph(given, counts)
+    assert_allclose(pull_back(given, counts), found, rtol=1e-9, atol=1e-12 * found.abs().max())
+    assert found.shape == (sum(counts), 64)
     if blocks:
         assert_allclose(attention, expected_attention, rtol=1e-12)
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_flattened_gradients_equal_those_pulled_back_one_at_a_time(visual, way):
+    counts = [1, 3, 3, 2]
+    pull_back, given = both_ways(visual, 4, 6)[way][1], random(9, 16, seed=3)
+    found = pull_back(given, counts)
+    photos = [photo for photo, count in enumerate(counts) for _ in range(count)]
+    for place, photo in enumerate(photos):
+        alone = torch.zeros(4, 16, dtype=torch.float64)
+        alone[photo] = given[place]
+        expected = pull_back(alone, [1] * 4)[photo]
+        assert_allclose(found[place], expected, rtol=1e-9, atol=1e-12 * expected.abs().max())
 
 
 def test_the_closed_form_needs_no_projection(visual):
     visual.proj = None
     (embedding, pull_back, _), (expected, by_graph, _) = both_ways(visual, 2, 9)
-    given = random(2, 2, 64, seed=3)
+    given = random(4, 64, seed=3)
+    found = by_graph(given, [2, 2])
     assert_allclose(embedding, expected, rtol=1e-12)
-    assert_allclose(pull_back(given), by_graph(given), rtol=1e-9, atol=1e-12 * by_graph(given).abs().max())
+    assert_allclose(pull_back(given, [2, 2]), found, rtol=1e-9, atol=1e-12 * found.abs().max())
 
 
 def test_large_photos_are_processed_in_parts(visual, monkeypatch):
     (_, whole, _), _ = both_ways(visual, 2, 40)
-    given = random(2, 2, 16, seed=3)
+    given, counts = random(4, 16, seed=3), [2, 2]
+    expected_gradients = whole(given, counts)
     for size in (1, 4 * 2 * 41 * 7, 4 * 2 * 41 * 41):  # one row, seven rows, and all rows of one head at once
         monkeypatch.setattr("clipes_core.vit.residual_block.PART_BYTES", {"cpu": size})
         (_, in_parts, attention), (_, _, expected) = both_ways(visual, 2, 40, blocks=True)
-        assert_allclose(in_parts(given), whole(given), rtol=1e-9, atol=1e-12 * whole(given).abs().max())
+        atol = 1e-12 * expected_gradients.abs().max()
+        assert_allclose(in_parts(given, counts), expected_gradients, rtol=1e-9, atol=atol)
         assert_allclose(attention.sum(dim=2), torch.ones(2, 41), rtol=1e-9)
         assert_allclose(attention, expected, rtol=1e-9)
 
 
 def test_a_gradient_can_be_pulled_back_again_and_is_not_changed(visual):
     for _, pull_back, _ in both_ways(visual, 1, 9):
-        given = random(1, 2, 16, seed=3)
+        given = random(2, 16, seed=3)
         before = given.clone()
-        first = pull_back(given)
-        assert torch.equal(pull_back(given), first)
+        first = pull_back(given, [2])
+        assert torch.equal(pull_back(given, [2]), first)
         assert torch.equal(given, before)
-        assert_allclose(pull_back(2 * given), 2 * first, rtol=1e-9, atol=1e-15)
-        assert not pull_back(0 * given).any()
+        assert_allclose(pull_back(2 * given, [2]), 2 * first, rtol=1e-9, atol=1e-15)
+        assert not pull_back(0 * given, [2]).any()
         assert not first.requires_grad
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from support.tiny_networks import tiny_visual
@@ -33,10 +34,11 @@ def test_all_precisions_but_fp16_have_the_closed_form(precision, closed):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_gradients_of_each_precision_are_close_to_those_of_fp32(precision):
-    pixels = torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(1))
-    gradients = torch.randn(1, 2, 16, generator=torch.Generator().manual_seed(2))
+    photos_rgb = np.random.default_rng(1).integers(0, 256, (1, 40, 40, 3), dtype=np.uint8)
+    gradients = torch.randn(2, 16, generator=torch.Generator().manual_seed(2))
     exact, own = (
-        Backbone(tiny_visual(), precision=each).encode(pixels, 4).pull_back(gradients) for each in ("fp32", precision)
+        Backbone(tiny_visual(), precision=each).encode(photos_rgb, 4).pull_back(gradients, [2])
+        for each in ("fp32", precision)
     )
     tolerance = {"fp32": 0, "bf16": 1e-3, "fp16": 0.05, "fast": 0.2}[precision]
     assert own.dtype == torch.float32

@@ -1,15 +1,26 @@
 import pytest
 import torch
-from PIL import Image
 
 from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches, compute_batch
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes_core.device import finish
 from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.views import PhotoViews
 
 
 def loaded(size, name="a"):
-    image = Image.new("RGB", size, (90, 120, 30))
-    return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(image, (size[1], size[0]), ())
+    views = PhotoViews((size[1], size[0]), ())
+    return Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(views, (size[1], size[0]), ())
+
+
+def computed(batch, compute):
+    """Return what `compute_batch` returns for a job that computes at once."""
+
+    def job(part):
+        yield
+        return compute(part)
+
+    return finish(compute_batch(batch, job))
 
 
 def test_a_budget_of_one_token_gives_batches_of_one_photo():
@@ -70,9 +81,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_computed_in_halves(error):
             raise error
         return [photo.image_id.upper() for photo, _ in batch]
 
-    results = [
-        (photo.image_id, result) for photo, _, result in compute_batch([loaded((8, 8), n) for n in "abcde"], compute)
-    ]
+    results = [(photo.image_id, result) for photo, _, result in computed([loaded((8, 8), n) for n in "abcde"], compute)]
 
     assert results == [(name, name.upper()) for name in "abcde"]
     assert sizes == [5, 2, 3, 1, 2]
@@ -84,7 +93,7 @@ def test_a_photo_that_does_not_fit_alone_is_an_out_of_memory_error():
             raise RuntimeError("DefaultCPUAllocator: not enough memory")
         return [photo.image_id for photo, _ in batch]
 
-    first, second = [result for _, _, result in compute_batch([loaded((8, 8), n) for n in "ab"], compute)]
+    first, second = [result for _, _, result in computed([loaded((8, 8), n) for n in "ab"], compute)]
 
     assert first == "a"
     assert isinstance(second, PhotoError)
@@ -100,7 +109,7 @@ def test_a_photo_without_a_result_costs_no_other_photo_of_its_batch():
         return [photo.image_id for photo, _ in batch]
 
     batch = [loaded((32, 32), name) for name in "abcde"]
-    results = {photo.image_id: result for photo, _, result in compute_batch(batch, compute)}
+    results = {photo.image_id: result for photo, _, result in computed(batch, compute)}
     error = results.pop("c")
     assert (error.kind, error.reason) == (bad.kind, bad.reason)
     assert results == {name: name for name in "abde"}
@@ -111,4 +120,4 @@ def test_other_errors_of_a_batch_are_raised():
         raise RuntimeError("a shape does not fit")
 
     with pytest.raises(RuntimeError, match="a shape does not fit"):
-        list(compute_batch([loaded((8, 8))], compute))
+        computed([loaded((8, 8))], compute)

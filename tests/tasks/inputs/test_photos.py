@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import struct
+import threading
 import warnings
 import zlib
 
@@ -10,9 +11,11 @@ import pytest
 from PIL import ExifTags, Image
 from support.permissions import unprivileged
 
-from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, load_photo, load_photos
+from clipes.tasks.inputs.photos import PHOTOS_AHEAD, Photo, decoding_bytes, load_photo, load_photos
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import PhotoError
+from clipes_core.views import Viewer, list_views
 
 CONFIG = DatasetConfig(root="/")
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -390,3 +393,44 @@ def test_a_few_photos_are_loaded_ahead(tmp_path):
 
 def test_an_empty_list_loads_nothing():
     assert list(load_photos([], CONFIG)) == []
+
+
+def test_photos_are_resized_for_the_network_by_the_threads_that_load_them(tmp_path):
+    halves((30, 20)).save(tmp_path / "a.png")
+    threads = []
+
+    class OwnViewer(Viewer):
+        def show(self, image):
+            threads.append(threading.current_thread().name)
+            return super().show(image)
+
+    viewer = OwnViewer(list_views(CamConfig(flip=True)), 8)
+    config = DatasetConfig(root="/", max_side=32)
+    found = list(load_photos([photo(tmp_path / "a.png"), photo(tmp_path / "none.png")], config, 64, viewer))
+
+    loaded, missing = (each for _, each in found)
+    assert (loaded.size_hw, loaded.image.size_hw) == ((20, 30), (20, 30))
+    assert all(map(np.array_equal, loaded.image.views, viewer.show(halves((30, 20))).views))
+    assert missing.kind == "missing"
+    assert threads[0].startswith("photos")
+
+
+def test_a_photo_whose_views_exceed_the_memory_fails_alone(tmp_path):
+    halves().save(tmp_path / "a.png")
+
+    class SmallViewer(Viewer):
+        def show(self, image):
+            raise MemoryError
+
+    ((_, error),) = load_photos([photo(tmp_path / "a.png")], CONFIG, 64, SmallViewer(list_views(CamConfig()), 8))
+    assert (error.kind, error.reason) == ("out_of_memory", f"{tmp_path}/a.png is too large to be resized for CLIP")
+
+
+def test_the_views_of_a_photo_count_in_the_memory_for_decoding(tmp_path):
+    halves((300, 200)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    plain, viewed = (
+        decoding_bytes(photo(tmp_path / "a.png"), data, CONFIG, viewer)
+        for viewer in (None, Viewer(list_views(CamConfig(scales=(4.0,))), 16))
+    )
+    assert viewed > 16 * (4 + 4 + 3 + 3) * 300 * 200 > plain

@@ -20,8 +20,10 @@ from clipes.tasks.stages.registry import STAGES
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig
-from clipes_core.errors import ErrorKind, ShapeError
+from clipes_core.device import finish
+from clipes_core.errors import ErrorKind, PhotoError, ShapeError
 from clipes_core.text_features import TextFeatures
+from clipes_core.views import Viewer, list_views
 
 
 def cams_of(tiny, pool, **sections):
@@ -164,10 +166,10 @@ class SmallMemory(Backbone):
 
     room = 2
 
-    def encode(self, pixels, attention_blocks=0):
-        if len(pixels) > self.room:
+    def encode(self, photos_rgb, attention_blocks=0):
+        if len(photos_rgb) > self.room:
             self.run_out()
-        return super().encode(pixels, attention_blocks)
+        return super().encode(photos_rgb, attention_blocks)
 
     def run_out(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -207,17 +209,18 @@ def texts(scenes_made, clip):
 def seven(large_scene):
     """Return seven crops of the same size with different labels."""
     crops = [large_scene.crop((40 * i, 20, 40 * i + 64, 68)) for i in range(7)]
+    viewer = Viewer(list_views(CamConfig()), 16)
     labels = [(3,), (3, 8), (12,), (8, 3, 12), (1,), (20, 3), (15,)]
     return [
-        (Photo(str(i), "", 1, "1", class_ids), LoadedPhoto(crop, (48, 64), ()))
+        (Photo(str(i), "", 1, "1", class_ids), LoadedPhoto(viewer.show(crop), (48, 64), ()))
         for i, (crop, class_ids) in enumerate(zip(crops, labels, strict=True))
     ]
 
 
 def made(backbone, texts, batch, room):
     backbone.room = room
-    results = compute_batch(batch, partial(batch_cams, backbone, texts, CamConfig()))
-    return {photo.image_id: result for photo, _, result in results}
+    results = finish(compute_batch(batch, partial(batch_cams, backbone, [texts], CamConfig())))
+    return {photo.image_id: found if isinstance(found, PhotoError) else found[0] for photo, _, found in results}
 
 
 @pytest.mark.parametrize("room", [1, 2, 3, 6, 7])
@@ -257,7 +260,7 @@ def test_a_cpu_that_runs_out_of_memory_is_handled_like_a_gpu(visual, backbone, t
 
 def test_another_runtime_error_is_raised(backbone, texts, seven):
     narrow = TextFeatures(texts.class_ids, texts.features[:, :-1], 20.0)
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         made(backbone, narrow, seven, 7)
 
 

@@ -19,6 +19,7 @@ from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.masks import MASKS, batch_masks
 from clipes_core.config.pseudo_masks import ConfidenceConfig, CrfConfig
 from clipes_core.config.run import parse_config
+from clipes_core.device import finish
 from clipes_core.errors import TransientError
 from clipes_core.pseudo_mask import pseudo_mask
 
@@ -55,7 +56,7 @@ def test_masks_of_a_batch_on_a_device_equal_those_of_the_cpu_workers(tiny, pool)
     made = make_run(prepare_run(tiny.config(crf=crf), "masks"), pool)
     batch = list(load_photos(made.run.inputs.shards[0], made.run.config.dataset))
 
-    masks = batch_masks(made.run.config, made.rows("cams"), "cpu", batch)
+    masks = finish(batch_masks(made.run.config, made.rows("cams"), "cpu", batch))
 
     assert len(masks) == 5
     for (photo, _), own in zip(batch, masks, strict=True):

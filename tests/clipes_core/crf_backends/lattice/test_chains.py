@@ -5,7 +5,8 @@ import pytest
 from support.crf_cases import random_image
 
 from clipes_core.crf_backends.lattice.chains import find_chains
-from clipes_core.crf_backends.lattice.simplices import axis_moves, colour_simplices, key_strides, scale_factors
+from clipes_core.crf_backends.lattice.geometry import axis_moves, key_strides, scale_factors
+from clipes_core.crf_backends.lattice.simplices import colour_simplices
 from clipes_core.crf_backends.lattice.vertices import number_vertices
 
 

@@ -20,6 +20,10 @@ OTHERS = [backend for name, backend in CRF_BACKENDS.items() if name != "pydensec
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+def infer(*arguments):
+    return infer_batch(*arguments)()
+
+
 def unary_of(probs):
     return -np.log(probs.astype(np.float32).clip(1e-5, 1))
 
@@ -45,14 +49,14 @@ def assert_equal(posteriors, unaries, images, config, tolerance=1e-3, equal_leve
 @pytest.mark.parametrize("labels", [2, 3, 5, 8, 21])
 def test_photos_have_the_posteriors_of_the_other_backends(real_data, labels):
     unaries, images = crops(real_data, labels)
-    posteriors = infer_batch(unaries, images, DenseCrfConfig(), "cpu")
+    posteriors = infer(unaries, images, DenseCrfConfig(), "cpu")
     assert (posteriors.shape, posteriors.dtype) == (unaries.shape, np.float32)
     assert_equal(posteriors, unaries, images, DenseCrfConfig())
 
 
 def test_a_whole_photo_has_the_posterior_of_the_other_backends(real_data):
     unaries, images = unary_of(blobs(real_data, PHOTOS[0], 3))[None], voc_photo(real_data, PHOTOS[0])[None]
-    assert_equal(infer_batch(unaries, images, DenseCrfConfig(), "cpu"), unaries, images, DenseCrfConfig())
+    assert_equal(infer(unaries, images, DenseCrfConfig(), "cpu"), unaries, images, DenseCrfConfig())
 
 
 @pytest.mark.parametrize(
@@ -74,13 +78,13 @@ def test_a_whole_photo_has_the_posterior_of_the_other_backends(real_data):
 def test_all_settings_mean_what_they_mean_to_the_other_backends(real_data, settings):
     unaries, images = crops(real_data, 3)
     config = DenseCrfConfig(**settings)
-    assert_equal(infer_batch(unaries, images, config, "cpu"), unaries, images, config, tolerance=2e-3)
+    assert_equal(infer(unaries, images, config, "cpu"), unaries, images, config, tolerance=2e-3)
 
 
 def test_the_image_of_the_published_program_has_the_posterior_of_the_other_backends(real_data):
     unaries, images = crops(real_data, 2)
     images = np.stack([crf_image(image, "reference") for image in images])
-    assert_equal(infer_batch(unaries, images, DenseCrfConfig(), "cpu"), unaries, images, DenseCrfConfig())
+    assert_equal(infer(unaries, images, DenseCrfConfig(), "cpu"), unaries, images, DenseCrfConfig())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (9, 1), (3, 5), (17, 19), (7, 300)], ids=str)
@@ -89,18 +93,18 @@ def test_noise_and_constant_images_of_any_size_have_the_posteriors_of_the_other_
     colours = np.array([[0, 0, 0], [1, 0, 0], [0, 128, 255]], np.uint8)
     images = np.stack([random_image(*size), *np.broadcast_to(colours[:, None, None], (3, *size, 3))])
     unaries = np.stack([unary_of(random_scores(labels, *size)), *[unary_of(smooth_scores(labels, *size))] * 3])
-    posteriors = infer_batch(unaries, images, DenseCrfConfig(), "cpu")
+    posteriors = infer(unaries, images, DenseCrfConfig(), "cpu")
     assert_equal(posteriors, unaries, images, DenseCrfConfig(), equal_levels=0.999)
 
 
 @pytest.mark.parametrize("labels", [2, 6])
 def test_the_posterior_of_a_photo_does_not_depend_on_the_batch(real_data, labels):
     unaries, images = crops(real_data, labels)
-    together, backwards = (infer_batch(unaries[::step], images[::step], DenseCrfConfig(), "cpu") for step in (1, -1))
+    together, backwards = (infer(unaries[::step], images[::step], DenseCrfConfig(), "cpu") for step in (1, -1))
     assert np.array_equal(together, backwards[::-1])
     for photo, posterior in enumerate(together):
         one = slice(photo, photo + 1)
-        assert np.array_equal(infer_batch(unaries[one], images[one], DenseCrfConfig(), "cpu")[0], posterior)
+        assert np.array_equal(infer(unaries[one], images[one], DenseCrfConfig(), "cpu")[0], posterior)
 
 
 def test_the_posterior_does_not_depend_on_the_number_of_threads(real_data):
@@ -108,7 +112,7 @@ def test_the_posterior_does_not_depend_on_the_number_of_threads(real_data):
     posteriors = []
     for threads in (2, 1):
         torch.set_num_threads(threads)
-        posteriors.append(infer_batch(unaries, images, DenseCrfConfig(iter_max=2), "cpu"))
+        posteriors.append(infer(unaries, images, DenseCrfConfig(iter_max=2), "cpu"))
     assert np.array_equal(*posteriors)
 
 
@@ -116,15 +120,15 @@ def test_photos_whose_keys_do_not_fit_into_64_bits_together_are_computed_in_part
     config = DenseCrfConfig(bi_xy_std=0.1, bi_rgb_std=0.1)  # at most 5 photos of this size share a lattice
     unaries = np.stack([unary_of(random_scores(2 + photo, 24, 31)[:2]) for photo in range(7)])
     images = np.stack([random_image(24, 31) // (photo + 1) for photo in range(7)])
-    parts = [infer_batch(unaries[part], images[part], config, "cpu") for part in (slice(0, 5), slice(5, 7))]
-    assert np.array_equal(infer_batch(unaries, images, config, "cpu"), np.concatenate(parts))
+    parts = [infer(unaries[part], images[part], config, "cpu") for part in (slice(0, 5), slice(5, 7))]
+    assert np.array_equal(infer(unaries, images, config, "cpu"), np.concatenate(parts))
     assert_equal(np.concatenate(parts), unaries, images, config)
 
 
 def test_photos_too_large_for_their_standard_deviations_are_refused():
     config = DenseCrfConfig(bi_xy_std=0.1, bi_rgb_std=0.1)
     with pytest.raises(PhotoError, match=r"too large for the standard deviations of the CRF") as caught:
-        infer_batch(np.zeros((1, 2, 4, 2000), np.float32), random_image(4, 2000)[None], config, "cpu")
+        infer(np.zeros((1, 2, 4, 2000), np.float32), random_image(4, 2000)[None], config, "cpu")
     assert caught.value.kind is ErrorKind.TOO_LARGE
 
 
@@ -133,10 +137,10 @@ def test_photos_too_large_for_their_standard_deviations_are_refused():
 def test_a_score_that_is_not_finite_affects_its_own_photo_only(labels, value):
     unaries = np.stack([unary_of(random_scores(labels, 5, 7))] * 3)
     images = np.stack([random_image(5, 7)] * 3)
-    expected = infer_batch(unaries, images, DenseCrfConfig(), "cpu")[0]
+    expected = infer(unaries, images, DenseCrfConfig(), "cpu")[0]
     unaries[1, -1, 4, 6] = value
 
-    first, second, third = infer_batch(unaries, images, DenseCrfConfig(), "cpu")
+    first, second, third = infer(unaries, images, DenseCrfConfig(), "cpu")
 
     assert np.isnan(second).all()
     assert np.array_equal(first, expected)
@@ -147,7 +151,7 @@ def test_the_arguments_may_be_read_only_and_are_not_changed():
     unaries, images = unary_of(random_scores(3, 5, 7))[None], random_image(5, 7)[None]
     before = unaries.copy(), images.copy()
     unaries.flags.writeable = images.flags.writeable = False
-    infer_batch(unaries, images, DenseCrfConfig(), "cpu")
+    infer(unaries, images, DenseCrfConfig(), "cpu")
     assert np.array_equal(unaries, before[0])
     assert np.array_equal(images, before[1])
 
@@ -155,7 +159,7 @@ def test_the_arguments_may_be_read_only_and_are_not_changed():
 def test_the_number_of_operations_does_not_depend_on_the_number_of_photos():
     def count(batch):
         unaries, images = np.stack([unary_of(random_scores(3, 6, 9))] * batch), np.stack([random_image(6, 9)] * batch)
-        return torch_calls(infer_batch, unaries, images, DenseCrfConfig(iter_max=2), "cpu").count
+        return torch_calls(infer, unaries, images, DenseCrfConfig(iter_max=2), "cpu").count
 
     assert count(2) == count(7)
 
@@ -165,7 +169,7 @@ def test_memory_stays_within_the_documented_bound_even_for_noise(labels):
     height, width = 40, 50
     unaries, images = np.stack([unary_of(random_scores(labels, height, width))] * 2), random_image(2 * height, width)
     images = images.reshape(2, height, width, 3)
-    calls = torch_calls(infer_batch, unaries, images, DenseCrfConfig(iter_max=1), "cpu")
+    calls = torch_calls(infer, unaries, images, DenseCrfConfig(iter_max=1), "cpu")
     allowed = max(900 + 12 * labels, 440 + 96 * labels)
     assert calls.peak_bytes <= (allowed + 8 * labels) * 2 * height * width + 2**16
 
@@ -174,8 +178,8 @@ def test_memory_stays_within_the_documented_bound_even_for_noise(labels):
 @pytest.mark.parametrize("labels", [2, 5, 21])
 def test_a_gpu_computes_the_posteriors_of_a_processor_and_the_same_bits_each_time(real_data, labels):
     unaries, images = crops(real_data, labels)
-    on_gpu, again = (infer_batch(unaries, images, DenseCrfConfig(), "cuda") for _ in range(2))
+    on_gpu, again = (infer(unaries, images, DenseCrfConfig(), "cuda") for _ in range(2))
     assert np.array_equal(on_gpu, again)
-    alone = infer_batch(unaries[1:2], images[1:2], DenseCrfConfig(), "cuda")
+    alone = infer(unaries[1:2], images[1:2], DenseCrfConfig(), "cuda")
     assert np.array_equal(alone[0], on_gpu[1])
     assert_equal(on_gpu, unaries, images, DenseCrfConfig())
