@@ -242,14 +242,20 @@ def _exp_all(x: np.ndarray, result: np.ndarray) -> None:
 
 @kernel
 def two_label_softmax(logits: np.ndarray, subtract: np.float32, probs: np.ndarray, first: np.ndarray) -> None:
-    """Compute the softmax of two labels. The arguments are those of `softmax`, as (W * H,) float32."""
+    """Compute the softmax of two labels. The arguments are those of `softmax`, as (W * H,) float32.
+
+    If both labels have the same logit, their difference is exactly 0, because the next iterations multiply it.
+    """
     for pixel in range(len(first)):
         logit = logits[pixel]
         small = _exp(-abs(logit))
-        less = small / (np.float32(1) + small)
-        more = np.float32(1) - less
+        more = np.float32(1) / (np.float32(1) + small)
+        less, difference = small * more, (np.float32(1) - small) * more
         first[pixel] = less if logit > 0 else more
-        probs[pixel] = (more if logit > 0 else less) - subtract * first[pixel]
+        if subtract > 0:
+            probs[pixel] = difference if logit > 0 else -difference
+        else:
+            probs[pixel] = more if logit > 0 else less
 
 
 @kernel
@@ -318,6 +324,6 @@ def softmax(
                 whole += _total(load(exponentials, group * BLOCK + i))
             scale = np.float32(1) / whole
             first[start + i] = zero[i] * scale
-            shift = -subtract * first[start + i]
+            shift = -subtract * zero[i]  # of the exponential, so that the difference of equal labels is exactly 0
             for group in range(groups):
-                store(probs, group * pixels + start + i, shift + scale * load(exponentials, group * BLOCK + i))
+                store(probs, group * pixels + start + i, scale * (shift + load(exponentials, group * BLOCK + i)))

@@ -157,3 +157,19 @@ def test_memory_stays_within_the_documented_bound_even_for_noise(labels):
     thread.join()
     allowed = 620 + 28 * lanes_for(labels) + 12 * labels
     assert peaks[0] - result_bytes <= allowed * height * width + 2**20
+
+
+@pytest.mark.parametrize("labels", [2, 3, 4, 5, 7, 9, 21])
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 2), (5, 5), (7, 9), (16, 33)])
+def test_equal_scores_stay_equal(labels, size_hw):
+    probs = np.full((labels, *size_hw), 0.5)
+    for posterior in dense_crf(random_image(*size_hw), probs, DenseCrfConfig(backend="lattice")):
+        assert posterior == pytest.approx(1 / labels, abs=1e-6)
+
+
+@pytest.mark.parametrize("labels", [3, 4, 5, 7, 9, 21])
+def test_labels_with_equal_scores_have_equal_posteriors(labels):
+    scores = random_scores(2, 24, 31)
+    probs = np.stack([scores[0], *[scores[1]] * (labels - 1)])
+    posterior = dense_crf(random_image(24, 31), probs, DenseCrfConfig(backend="lattice"))
+    assert (posterior[1:] == posterior[1]).all()
