@@ -63,6 +63,20 @@ def check_crf(config: DenseCrfConfig, section: str) -> None:
         extra.check(f"{section}.backend={config.backend}")
 
 
+def with_installed_backend(config: DenseCrfConfig) -> DenseCrfConfig:
+    """Return settings with the default backend if the package of an exact backend is not installed.
+
+    The labels stay the same, because the default backend is exact as well.
+
+    Args:
+        config: settings of the CRF, for example of a run that was made on another installation.
+    """
+    backend = CRF_BACKENDS[config.backend]
+    if backend.extra is None or backend.extra.installed or not backend.exact:
+        return config
+    return config.model_copy(update={"backend": DenseCrfConfig().backend})
+
+
 def dense_crfs(
     images_rgb: Sequence[np.ndarray],
     probs: Sequence[np.ndarray],

@@ -20,6 +20,11 @@ class Extra:
     module: str
     requirements: str
 
+    @property
+    def installed(self) -> bool:
+        """True if the extra is installed."""
+        return find_spec(self.module) is not None
+
     def check(self, choice: str) -> None:
         """Check that the extra is installed.
 
@@ -29,7 +34,7 @@ class Extra:
         Raises:
             ConfigError: the extra is not installed. The message contains the command that installs it.
         """
-        if find_spec(self.module) is None:
+        if not self.installed:
             raise ConfigError(
                 f"{choice}: the package {self.module} is not installed; choose another value, or run "
                 f"pip install 'clipes[{self.name}]', which needs {self.requirements}"

@@ -25,7 +25,7 @@ from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, canonical, is_below, join
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.config.uri import refusal
-from clipes_core.dense_crf import check_crf, prepare_crf
+from clipes_core.dense_crf import check_crf, prepare_crf, with_installed_backend
 from clipes_core.errors import PhotoError, StorageError, TransientError, UsageError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -89,6 +89,8 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
         TransientError: the store does not answer.
     """
     config, weights = _find_segmenter(store_uri, name)
+    crf = with_installed_backend(config.evaluation.crf)
+    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"crf": crf})})
     if config.evaluation.crf.enabled:
         check_crf(config.evaluation.crf, "evaluation.crf")
     (device, *_) = available_devices(request.device, "--device")

@@ -16,9 +16,11 @@ from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes_core.config.dataset import DatasetConfig
@@ -134,12 +136,13 @@ def check_request(config: RunConfig, until: str) -> None:
         raise ConfigError(
             f"--until {until}: this config leaves that stage out; set {missing.enabled_by}, or name an earlier stage"
         )
-    if config.crf.enabled:
+    stages = _stages_until(config, until)
+    if config.crf.enabled and MASKS.name in stages:
         check_crf(config.crf, "crf")
-    if config.evaluation.crf.enabled:
+    if config.evaluation.crf.enabled and SEGMENTER_SCORES.name in stages:
         check_crf(config.evaluation.crf, "evaluation.crf")
     check_data_set(config)
-    if config.evaluation.photos and any(STAGES[name].kind.of_training for name in _stages_until(config, until)):
+    if config.evaluation.photos and any(STAGES[name].kind.of_training for name in stages):
         check_split(_evaluation_dataset(config))
 
 
@@ -212,7 +215,8 @@ def _prepared(
     from clipes.tasks.machine.devices import check_crf_device, clip_precision
     from clipes.tasks.models.clip import weights_digest
 
-    check_crf_device(config.crf, slots)
+    if config.crf.enabled and MASKS.name in stages:
+        check_crf_device(config.crf, slots)
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(STAGES[name].kind.of_training for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)

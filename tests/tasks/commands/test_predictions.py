@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -203,8 +204,14 @@ def test_a_folder_without_photos_is_reported(tmp_path, predicted):
         predicted(tmp_path / "empty")
 
 
-def test_a_crf_backend_without_its_package_is_refused(predicted, photo, monkeypatch):
+def test_a_run_of_an_exact_crf_backend_predicts_without_its_package(predicted, photo, monkeypatch):
     monkeypatch.setitem(CRF_BACKENDS, "toy", NOT_INSTALLED)
+    (made,) = predicted(photo("a.jpg"), evaluation={"crf": {"enabled": True, "backend": "toy"}})
+    assert made.reason is None
+
+
+def test_a_crf_backend_without_its_package_is_refused(predicted, photo, monkeypatch):
+    monkeypatch.setitem(CRF_BACKENDS, "toy", replace(NOT_INSTALLED, exact=False))
     crf = {"enabled": True, "backend": "toy"}
     with pytest.raises(ConfigError, match=r"^evaluation\.crf\.backend=toy: the package no_such_module is not"):
         predicted(photo("a.jpg"), evaluation={"crf": crf})

@@ -60,6 +60,7 @@ def test_a_crf_on_cuda_is_refused_if_the_networks_run_on_the_cpu(six):
         ConfigError, match=r"^crf\.device is cuda, but clip\.device stands for cpu on this host; [^\n]+$"
     ):
         prepared(six, crf={"backend": "lattice", "device": "cuda"})
+    prepared(six, "cams", crf={"backend": "lattice", "device": "cuda"})
 
 
 def test_only_photos_with_truth_are_scored(six):
@@ -142,11 +143,14 @@ def test_a_crf_backend_without_its_package_is_refused_if_the_crf_is_enabled(six,
 
     def config(enabled):
         crf = {"enabled": enabled, "backend": "toy"}
-        return six.config(**{"crf": crf} if section == "crf" else {"evaluation": {"crf": crf}})
+        sections = {"train": {"enabled": True}, "evaluation": {"split": str(six.folder / "list.csv")}}
+        sections.setdefault(section.partition(".")[0], {}).update(crf if section == "crf" else {"crf": crf})
+        return six.config(**sections)
 
     check_request(config(enabled=False), "masks")
+    check_request(config(enabled=True), "cams")
     with pytest.raises(ConfigError, match=rf"^{section}\.backend=toy: the package no_such_module is not installed"):
-        check_request(config(enabled=True), "masks")
+        check_request(config(enabled=True), "masks" if section == "crf" else "segmenter_scores")
 
 
 def test_a_network_that_cannot_be_built_is_reported_before_the_run_starts(six):
