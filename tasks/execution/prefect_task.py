@@ -42,7 +42,8 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     """
     ledger, stage, attempt, log = stage_shards.ledger, stage_shards.stage.name, _attempt(), get_run_logger()
     for shard in shards_to_make(ledger, stage, shards, attempt):
-        ledger.started(stage, shard, attempt)
+        if shard not in stage_shards.found:
+            ledger.started(stage, shard, attempt)
         try:
             record = stage_shards.found.pop(shard, None) or stage_shards.make(shard)
             ledger.finished(record, attempt)

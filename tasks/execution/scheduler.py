@@ -16,7 +16,7 @@ from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.plan.keys import digest
-from clipes.tasks.runs.failures import check_shards
+from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import STAGES
@@ -100,7 +100,8 @@ class Scheduler:
 
         Raises:
             UsageError: a shard failed with this error.
-            StageError: shards failed for other reasons. The message lists the shards by stage and reason.
+            StageError: shards failed for other reasons, or too many photos failed. The message lists failed shards by
+                stage and reason.
         """
         for stage, futures in self._futures.items():
             for shard, future in futures.items():
@@ -109,6 +110,8 @@ class Scheduler:
                 except Exception as exc:  # Prefect could not start the task run, for example because its server is gone
                     self._ledger.could_not_start(stage, shard, exc)
         check_shards(self._ledger)
+        for stage in self._futures:
+            check_failure_rate(self._ledger, stage)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
         """Return shards, or groups of shards, in the random order of this scheduler."""

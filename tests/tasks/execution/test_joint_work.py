@@ -126,6 +126,7 @@ def test_two_processes_train_like_one_and_a_dead_one_ends_the_other(small):
     expected = result_of(run, record)
     shutil.rmtree(Path(record.uri).parent)
 
+    run = small.prepared(train={"mmseg_config": EVEN}, execution={"gpu_workers": 2})
     with training_work(run, processes=2) as work:
         kill = killer()
 
