@@ -34,7 +34,7 @@ from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.pseudo_mask import resize_cams, scores_with_background
-from clipes_core.text_features import TextFeatures
+from clipes_core.text_features import TextFeatures, competitors
 
 PACKAGES = ("torch", "open_clip_torch", "numpy")
 FIRST_IDS = (1, 2)  # the classes of the photos of `--sizes`
@@ -136,8 +136,8 @@ def measure_photos(
         first = next(iter(photos))
         for image_id in (first, *rounds * list(photos)):
             image, ids = photos[image_id]
-            (features,) = texts.passes(ids)
-            chosen = torch.from_numpy(features)
+            (of_photo,) = competitors(texts.class_ids, ids)
+            chosen = torch.from_numpy(texts.features[of_photo])
             saved = Path(folder) / f"{image_id}.npy"
             args = clip.model.visual, chosen, len(ids), texts.logit_scale, image, saved
             baseline, baseline_s = timed(lambda args=args: save_cams(*args))
