@@ -89,7 +89,7 @@ class Backbone:
 
     @torch.no_grad()
     def encode(self, photos_rgb: np.ndarray, attention_blocks: int = 0) -> Encoded:
-        """Encode a batch of photos, and keep what gradients need of the last block only.
+        """Encode a batch of photos, and keep the activations of the last block for the gradients.
 
         Args:
             photos_rgb: (B, H', W', 3) uint8 RGB, [0, 255]; H' and W' are multiples of the patch size.

@@ -6,7 +6,7 @@ other jobs queue their work. On a CPU, the same code runs one job after the othe
 nothing.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -66,26 +66,32 @@ class Stream(Generic[Result]):
 
     Args:
         device: name of the jobs' device.
+
+    Attributes:
+        at_once: number of jobs that run at once.
     """
 
     def __init__(self, device: str) -> None:
-        self._most = JOBS_AT_ONCE if device.startswith("cuda") else 1
+        self.at_once = JOBS_AT_ONCE if device.startswith("cuda") else 1
         self._running: list[Job[Result]] = []  # the oldest job first
 
-    def add(self, job: Job[Result]) -> Iterator[Result]:
-        """Start a job, and yield the results of jobs that have ended. An error of a job is raised here."""
+    def add(self, job: Job[Result]) -> list[Result]:
+        """Start a job, and return the results of jobs that have ended. An error of a job is raised here."""
         self._running.append(job)
-        yield from self._step()
-        while len(self._running) >= self._most:
-            yield from self._step()
+        ended = self._step()
+        while len(self._running) >= self.at_once:
+            ended += self._step()
+        return ended
 
-    def rest(self) -> Iterator[Result]:
-        """Yield the results of the jobs that are still running."""
+    def rest(self) -> list[Result]:
+        """Return the results of the jobs that are still running."""
+        ended: list[Result] = []
         while self._running:
-            yield from self._step()
+            ended += self._step()
+        return ended
 
-    def _step(self) -> Iterator[Result]:
-        """Continue each job until it needs a result of the device. The newest job queues its work first."""
+    def _step(self) -> list[Result]:
+        """Resume each job once, the newest first, so that its work is queued before the host waits for an older job."""
         ended: list[Result] = []
         for job in self._running[::-1]:
             try:
@@ -93,13 +99,17 @@ class Stream(Generic[Result]):
             except StopIteration as end:
                 self._running.remove(job)
                 ended.append(end.value)
-        return iter(ended)
+            except BaseException:
+                self._running.remove(job)
+                raise
+        return ended
 
 
 def finish(job: Job[Result]) -> Result:
     """Run a single job, and return its result."""
     stream: Stream[Result] = Stream("cpu")
-    return next(stream.add(job))
+    (result,) = stream.add(job)
+    return result
 
 
 def with_float64(tensor: "torch.Tensor") -> "torch.Tensor":

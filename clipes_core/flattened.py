@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from clipes_core.device import upload
+from clipes_core.errors import ShapeError
 
 
 def by_photo(
@@ -27,7 +28,11 @@ def by_photo(
 
     Returns:
         (S, ...) flattened results.
+
+    Raises:
+        ShapeError: the sum of `counts` is not S.
     """
+    _check_counts(values, counts)
     results, photo, value = [], 0, 0
     for count, run in groupby(counts):
         photos = len(list(run))
@@ -46,8 +51,17 @@ def means(values: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
 
     Returns:
         (Q, ...) means, in the dtype of `values`.
+
+    Raises:
+        ShapeError: the sum of `counts` is not S.
     """
+    _check_counts(values, counts)
     if len(counts) == len(values):
         return values
     lengths = upload(np.asarray(counts), values.device)
     return torch.segment_reduce(values, "mean", lengths=lengths, axis=0, unsafe=True)
+
+
+def _check_counts(values: torch.Tensor, counts: Sequence[int]) -> None:
+    if sum(counts) != len(values):
+        raise ShapeError(f"counts must add up to the number of values, {len(values)}, got {list(counts)}")

@@ -6,9 +6,9 @@ closed form, which is faster:
 
 - The gradient with respect to the pooled token is the same for all patches. The product of this gradient with the last
   weights of the MLP is therefore a vector, and one product of the patches with these weights serves all gradients.
-- Only sums over the patches are needed of the gradients with respect to queries, keys and values. The rows of the
-  attention's gradient add up to zero, so the keys need only the attention to the class token. The queries need one
-  product with the attention, which serves all gradients.
+- The gradients of queries, keys and values are needed only as sums over the patches. Each row of the gradient of the
+  logits sums to zero, so the sum for the keys needs only the column of the class token. The queries need one product
+  with the attention, which serves all gradients.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import QuickGELU
 from torch import nn
 
 from clipes_core.device import upload
 from clipes_core.flattened import by_photo
+from clipes_core.vit.precision import QUICK_GELU
 from clipes_core.vit.residual_block import attend_and_project, attention_heads, attention_parts
 
 # Turns (S, D) gradients with respect to the embeddings of photos into the (S, C) means over the patches of the
@@ -60,17 +62,17 @@ def by_autograd(embed: Callable[[torch.Tensor], torch.Tensor], features: torch.T
 
 
 def has_closed_form(visual: Any, pooling: str) -> bool:
-    """Return whether `in_closed_form` supports a network: patch_mean pooling, SiLU, and no layer scale.
+    """Return whether `in_closed_form` supports a network: patch_mean pooling, SiLU or QuickGELU, and no layer scale.
 
     Args:
-        visual: visual tower of an OpenCLIP model. With float32, SiLU with scaled weights has replaced QuickGELU.
+        visual: visual tower of an OpenCLIP model.
         pooling: `patch_mean` or `cls`.
     """
     block = visual.transformer.resblocks[-1]
     return (
         pooling == "patch_mean"
         and not visual.final_ln_after_pool
-        and isinstance(block.mlp.gelu, nn.SiLU)
+        and isinstance(block.mlp.gelu, nn.SiLU | QuickGELU)
         and isinstance(block.ls_1, nn.Identity)
         and isinstance(block.ls_2, nn.Identity)
         and isinstance(block.ln_2, nn.LayerNorm)
@@ -99,7 +101,9 @@ def in_closed_form(
     attended = tokens[:, 1:] + projected[:, 1:].to(tokens.dtype)  # the pooling does not read the class token
     before = _Normalised.of(block.ln_2, attended)
     hidden = mlp.c_fc(before.output.to(half))
-    after = _Normalised.of(visual.ln_post, attended + mlp.c_proj(F.silu(hidden)).to(tokens.dtype))
+    steepness = QUICK_GELU if isinstance(mlp.gelu, QuickGELU) else 1.0  # s in x * sigmoid(s x), the activation
+    activated = hidden * torch.sigmoid(steepness * hidden) if steepness != 1 else F.silu(hidden)
+    after = _Normalised.of(visual.ln_post, attended + mlp.c_proj(activated).to(tokens.dtype))
     pooled = after.output.mean(dim=1)
     embedding = pooled if visual.proj is None else pooled @ visual.proj
 
@@ -109,7 +113,7 @@ def in_closed_form(
     def pull_back_of(photos: slice, gradients: torch.Tensor) -> torch.Tensor:
         """Pull back the (b, K, D) gradients of some photos."""
         at_pooled = gradients if visual.proj is None else gradients @ visual.proj.T
-        slope = torch.ops.aten.silu_backward(torch.ones_like(hidden[photos]), hidden[photos])
+        slope = torch.ops.aten.silu_backward(torch.ones_like(hidden[photos]), steepness * hidden[photos])
         own_before, own_after = before.of_photos(photos), after.of_photos(photos)
         patches_in_mlp = own_after.normed.to(half) @ mlp.c_proj.weight  # (b, hw, 4 C)
 

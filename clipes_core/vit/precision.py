@@ -20,9 +20,8 @@ class Precision:
             layers and the softmax use float32 in every precision.
         splits_mlp: if true, `SplitLinear` replaces the layers of the MLP.
         folds_gelu: if true, and if the MLP has QuickGELU, x * sigmoid(1.702 x), then SiLU, x * sigmoid(x), between
-            scaled weights replaces it. SiLU takes one pass over the memory instead of three, and the gradients of the
-            last block then have a closed form. In float32, the result is the same. In half precision, the scaled
-            weights are rounded to other values.
+            scaled weights replaces it. SiLU takes one pass over the memory instead of three. In float32, the result is
+            the same. In half precision, the scaled weights are rounded to other values.
     """
 
     dtype: torch.dtype

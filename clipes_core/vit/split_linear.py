@@ -1,5 +1,6 @@
 """A linear layer that multiplies bfloat16 numbers, and yet is as accurate as with float32."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -8,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+# torch's setting of the precision applies to the whole process, so only one thread at a time may change it.
+_PRECISION = threading.Lock()
+
 
 class SplitLinear(nn.Module):
     """A linear layer that computes its product as three products of bfloat16 numbers.
 
-    The layer splits each number into a bfloat16 number and a remainder, also in bfloat16. It adds up the products of
-    the numbers, of the remainders of the inputs, and of the remainders of the weights, all in float32. It leaves out
-    the product of the remainders, which is about 2^-17 of the result. While autograd records, the layer computes one
-    product in float32.
+    The layer splits each input x = x1 + x2 and each weight w = w1 + w2 into bfloat16 numbers, where x2 and w2 are the
+    remainders. It computes x1 w1 + x2 w1 + x1 w2, added up in float32, and leaves out x2 w2, which is about 2^-17 of
+    the result. While autograd records, the layer computes one product in float32.
 
     Args:
         linear: float32 layer. The new layer shares its weight and bias.
@@ -60,12 +63,14 @@ def _product(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 def _bfloat16_in_float32_products() -> Iterator[None]:
     """Let oneDNN multiply float32 numbers as bfloat16 numbers, if the processor can. torch on a CPU has no such call.
 
-    The rounding to bfloat16 changes none of the numbers of this module, because they are bfloat16 numbers already.
+    The rounding to bfloat16 changes none of the numbers of this module, because they are bfloat16 numbers already. It
+    would change the float32 products of other threads, so compute nothing else in this process meanwhile.
     """
     settings = cast(Any, torch.backends.mkldnn).matmul
-    before = settings.fp32_precision
-    settings.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
+    with _PRECISION:
+        before = settings.fp32_precision
+        settings.fp32_precision = "bf16"
+        try:
+            yield
+        finally:
+            settings.fp32_precision = before

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
@@ -9,7 +10,7 @@ from clipes.tasks.machine.devices import token_budget
 from clipes.tasks.machine.worker_state import current_worker
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import DECODE_MEMORY_MIB
-from clipes_core.device import Job, Stream
+from clipes_core.device import Job, Stream, finish
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
 from clipes_core.views import Viewer
@@ -66,7 +67,8 @@ def compute_in_batches(
 ) -> Iterator[tuple[Photo, LoadedPhoto[Any] | None, Result | PhotoError]]:
     """Load photos, group them by size into batches, and compute a result for each photo.
 
-    The memory of the worker's device limits the size of a batch. On a GPU, several batches are in progress at once.
+    The memory of the worker's device limits the size of a batch. On a GPU, several batches are in progress at once. A
+    photo that does not fit into memory beside them is computed alone at the end.
 
     Args:
         photos: photos of a shard.
@@ -86,19 +88,29 @@ def compute_in_batches(
     device = current_worker().slot.device
     batches = Batches(token_budget(device), patch_size)
     stream: Stream[list[tuple[Photo, LoadedPhoto[Any], Result | PhotoError]]] = Stream(device)
+    alone: list[Loaded] = []  # photos that did not fit into memory beside other batches
+
+    def settled(
+        results: list[list[tuple[Photo, LoadedPhoto[Any], Result | PhotoError]]],
+    ) -> Iterator[tuple[Photo, LoadedPhoto[Any], Result | PhotoError]]:
+        for photo, loaded, result in chain.from_iterable(results):
+            if isinstance(result, PhotoError) and result.kind is ErrorKind.OUT_OF_MEMORY and stream.at_once > 1:
+                alone.append((photo, loaded))
+            else:
+                yield photo, loaded, result
+
     for photo, loaded in load_photos(photos, config, memory_mib, viewer):
         if isinstance(loaded, PhotoError):
             yield photo, None, loaded
         elif (result := known(photo)) is not None:
             yield photo, loaded, result
         elif batch := batches.add(photo, loaded):
-            for results in stream.add(compute_batch(batch, compute)):
-                yield from results
+            yield from settled(stream.add(compute_batch(batch, compute)))
     for batch in batches.rest():
-        for results in stream.add(compute_batch(batch, compute)):
-            yield from results
-    for results in stream.rest():
-        yield from results
+        yield from settled(stream.add(compute_batch(batch, compute)))
+    yield from settled(stream.rest())
+    for each in alone:
+        yield from finish(compute_batch([each], compute))
 
 
 def compute_batch(
@@ -139,7 +151,7 @@ def refuse_out_of_memory() -> Iterator[None]:
         if not _is_out_of_memory(exc):
             raise
         reason = str(exc)
-    raise PhotoError(ErrorKind.OUT_OF_MEMORY, reason)  # without the traceback, which keeps tensors alive
+    raise PhotoError(ErrorKind.OUT_OF_MEMORY, reason)
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

@@ -205,7 +205,8 @@ def token_budget(device: str) -> int:
     import torch
 
     free, _ = torch.cuda.mem_get_info(torch.device(device))
-    return max(1, int(TOKENS_PER_GIB * free / 2**30))
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch holds it for later
+    return max(1, int(TOKENS_PER_GIB * (free + reusable) / 2**30))
 
 
 def _native_precision(slots: Sequence[WorkerSlot], key: str) -> str:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from clipes_core.device import Job
     from clipes_core.pseudo_mask import PseudoMask
 
-# Per GiB of a GPU's free memory, a batch has at most 2048 squares of this side [px], so 2 KiB per pixel. The CRF of
-# photos with up to 15 classes needs less, even if they are pure noise.
+# Side of a square [px]. A batch has at most 2048 squares per GiB of free GPU memory, that is 2 KiB per pixel. This
+# suffices for photos with 13 classes, even if they are pure noise; a batch that does not fit is halved.
 BATCH_CELL = 16
 
 logger = logging.getLogger(__name__)

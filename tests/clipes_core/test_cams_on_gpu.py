@@ -52,8 +52,8 @@ CASES = {
     "class token": {"pooling": "cls", "device": "cpu"},
     "one text per class": {"ids": np.array([1, 2, 3, 0])},
     "three templates": {"templates": 3},
-    "bf16": {"precision": "bf16", "device": "cpu"},
-    "fp16": {"precision": "fp16", "device": "cpu"},
+    "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
     "fast": {"precision": "fast"},
 }
 
@@ -96,3 +96,4 @@ def test_a_gpu_gives_the_same_cams_as_a_cpu(model, photo, cam):
     for (one,), other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         np.testing.assert_allclose(one.cam, other.cam, atol=1e-3)
+        assert (np.abs(one.refined_cam - other.refined_cam) <= 1e-3).mean() >= 0.99  # a box may move by one patch

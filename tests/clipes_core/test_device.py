@@ -76,6 +76,18 @@ def test_an_error_of_a_job_is_raised():
         streamed("cuda", [job("a", []), failing(), job("b", [])])
 
 
+def test_the_other_jobs_end_after_an_error():
+    def failing():
+        raise ValueError("no")
+        yield
+
+    stream = Stream("cuda")
+    assert stream.add(job("a", [], steps=4)) == []
+    with pytest.raises(ValueError, match="no"):
+        stream.add(failing())
+    assert stream.rest() == ["a"]
+
+
 def test_a_single_job_can_be_finished():
     assert finish(job("a", [])) == "a"
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from clipes_core.errors import ShapeError
 from clipes_core.flattened import by_photo, means
 
 
@@ -39,3 +40,10 @@ def test_consecutive_values_are_averaged(dtype, shape):
 def test_one_value_each_needs_no_average():
     values = torch.rand(3, 2)
     assert means(values, [1, 1, 1]) is values
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [2, 2]])
+def test_counts_that_do_not_add_up_are_refused(counts):
+    for call in (lambda: means(torch.rand(3, 2), counts), lambda: by_photo(torch.rand(3, 2), counts, max)):
+        with pytest.raises(ShapeError, match="counts must add up to the number of values, 3, got"):
+            call()

@@ -8,6 +8,7 @@ import torch
 from clipes_core.crf_backends.lattice.geometry import MOST_CELLS, axis_moves, cell_counts, key_strides
 from clipes_core.crf_backends.torch_lattice.lattice import Lattice, build_lattice
 from clipes_core.crf_backends.torch_lattice.simplices import corners_at_zero, find_simplices, scaled_features
+from clipes_core.device import upload
 
 LEVELS = 256  # of a colour
 GROUP = 4  # pixels that pydensecrf processes together
@@ -28,13 +29,13 @@ def position_lattice(size_hw: tuple[int, int], xy_std: float, weight: float, dev
     height, width = size_hw
     std = np.float32(xy_std)
     moves = axis_moves(key_strides(((width - 1) / std, (height - 1) / std)))
-    x, y = (feature.to(device) for feature in scaled_features((width, height), (std, std)))
+    x, y = (upload(feature, device) for feature in scaled_features((width, height), (std, std)))
     features = [x.expand(height, width), y[:, None].expand(height, width)]
     return _lattice(features, moves, torch.zeros(1, dtype=torch.int64, device=device), weight)
 
 
 def most_photos(size_hw: tuple[int, int], xy_std: float, rgb_std: float) -> int:
-    """Return the number of photos whose keys in a common bilateral lattice fit into 64 bits.
+    """Return how many photos can share a bilateral lattice before its keys exceed 64 bits.
 
     Raises:
         PhotoError: TOO_LARGE if the keys of a single photo do not fit.
@@ -56,7 +57,7 @@ def bilateral_lattice(images: torch.Tensor, xy_std: float, rgb_std: float, weigh
     largest = _largest((height, width), stds)
     moves, cells = axis_moves(key_strides(largest)), math.prod(cell_counts(largest))
     x, y, *tables = (
-        feature.to(images.device) for feature in scaled_features((width, height, LEVELS, LEVELS, LEVELS), stds)
+        upload(feature, images.device) for feature in scaled_features((width, height, LEVELS, LEVELS, LEVELS), stds)
     )
     shape = images.shape[:-1]
     features = [x[:, None].expand(shape), y[:, None, None].expand(shape)]
@@ -73,7 +74,7 @@ def _largest(size_hw: tuple[int, int], stds: tuple[np.float32, ...]) -> tuple[np
     """Return the largest value of each feature of photos."""
     height, width = size_hw
     largest = (width - 1, height - 1, *[LEVELS - 1] * 3)
-    return tuple(value / std for value, std in zip(largest, stds, strict=False))
+    return tuple(value / std for value, std in zip(largest, stds, strict=True))
 
 
 def _lattice(features: list[torch.Tensor], moves: np.ndarray, offsets: torch.Tensor, weight: float) -> Lattice:
@@ -88,7 +89,7 @@ def _lattice(features: list[torch.Tensor], moves: np.ndarray, offsets: torch.Ten
         offsets: (B,) int64, the amount that is added to the keys of each photo.
         weight: weight of the kernel.
     """
-    moves_here = torch.from_numpy(moves).to(offsets.device)
+    moves_here = upload(moves, offsets.device)
     keys, weights = find_simplices([feature.flatten() for feature in features], moves_here)
     keys.view(-1, len(offsets), len(moves)).add_(offsets[:, None])
     incomplete = len(keys) // len(offsets) % GROUP > 0

@@ -47,7 +47,9 @@ def infer_batch(
             upload(np.require(array, requirements=["C", "W"]), torch.device(device)) for array in arrays
         )  # torch refuses arrays that cannot be written
         queued.append(download(_posteriors(given, pixels, config)))
-    return lambda: np.concatenate([posteriors for get in queued for posteriors in get()])
+    return lambda: (
+        np.concatenate([posteriors for get in queued for posteriors in get()]) if queued[1:] else queued[0]()[0]
+    )
 
 
 def _posteriors(unaries: torch.Tensor, images: torch.Tensor, config: DenseCrfConfig) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from clipes_core.crf_backends.lattice.geometry import scale_factors
 
 
-def scaled_features(values: Sequence[int], stds: Sequence[np.float32]) -> list[torch.Tensor]:
+def scaled_features(values: Sequence[int], stds: Sequence[np.float32]) -> list[np.ndarray]:
     """Return, for each feature, its scaled value at 0, 1, 2, and so on.
 
     The host computes these few numbers, because a GPU would divide by multiplying with the reciprocal.
@@ -25,7 +25,7 @@ def scaled_features(values: Sequence[int], stds: Sequence[np.float32]) -> list[t
         For each feature, (values,) float32.
     """
     rows = zip(values, stds, scale_factors(len(stds)), strict=True)
-    return [torch.from_numpy(np.arange(count, dtype=np.float32) / std * scale) for count, std, scale in rows]
+    return [np.arange(count, dtype=np.float32) / std * scale for count, std, scale in rows]
 
 
 def find_simplices(features: Sequence[torch.Tensor], moves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

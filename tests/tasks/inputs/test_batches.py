@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches, compute_batch
+from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches, compute_batch, compute_in_batches
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
+from clipes_core.config.dataset import DatasetConfig
 from clipes_core.device import finish
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.views import PhotoViews
@@ -121,3 +124,31 @@ def test_other_errors_of_a_batch_are_raised():
 
     with pytest.raises(RuntimeError, match="a shape does not fit"):
         computed([loaded((8, 8))], compute)
+
+
+def test_a_photo_that_does_not_fit_beside_others_is_computed_alone(monkeypatch):
+    """Run the loop of a GPU worker on jobs that need more memory than there is while others run."""
+    running = set()
+
+    def compute(batch):
+        (name,) = (photo.image_id for photo, _ in batch)
+        running.add(name)
+        yield
+        try:
+            if len(running) > 1 and name in "ace":
+                raise MemoryError
+            yield
+        finally:
+            running.discard(name)
+        return [name.upper()]
+
+    photos = [photo for photo, _ in (loaded((40, 30), name) for name in "abcde")]
+    slot = SimpleNamespace(slot=SimpleNamespace(device="cuda:0"))
+    monkeypatch.setattr("clipes.tasks.inputs.batches.current_worker", lambda: slot)
+    monkeypatch.setattr("clipes.tasks.inputs.batches.token_budget", lambda device: 1)
+    monkeypatch.setattr(
+        "clipes.tasks.inputs.batches.load_photos",
+        lambda photos, *_: ((photo, loaded((40, 30), photo.image_id)[1]) for photo in photos),
+    )
+    found = list(compute_in_batches(photos, DatasetConfig(root="/data"), 16, compute))
+    assert sorted((photo.image_id, result) for photo, _, result in found) == [(name, name.upper()) for name in "abcde"]

@@ -38,7 +38,7 @@ def test_positions_have_the_simplices_of_the_numba_kernels_to_the_bit(size_hw, s
     weights = np.empty((width, 3, height), np.float32)
     position_simplices(stds[0], scales, strides, first_keys, orders, weights)
 
-    x, y = scaled_features((width, height), stds)
+    x, y = map(torch.from_numpy, scaled_features((width, height), stds))
     features = [x.expand(height, width).flatten(), y[:, None].expand(height, width).flatten()]
     assert_equal(find_simplices(features, torch.from_numpy(moves)), first_keys, orders, weights, moves)
 
@@ -55,7 +55,7 @@ def test_colours_have_the_simplices_of_the_numba_kernels_to_the_bit(image, rgb_s
     columns = np.ascontiguousarray(image.transpose(1, 2, 0))
     colour_simplices(columns, stds[0], stds[2], scales, strides, first_keys, orders, weights)
 
-    x, y, *tables = scaled_features((width, height, 256, 256, 256), stds)
+    x, y, *tables = map(torch.from_numpy, scaled_features((width, height, 256, 256, 256), stds))
     colours = [table[image[..., colour].flatten().astype(int)] for colour, table in enumerate(tables)]
     features = [x.expand(height, width).flatten(), y[:, None].expand(height, width).flatten(), *colours]
     assert_equal(find_simplices(features, torch.from_numpy(moves)), first_keys, orders, weights, moves)
