@@ -11,10 +11,10 @@ from clipes_core.errors import BrokenArtifactError, StorageError, TransientError
 
 
 def find_cached(stage_shards: StageShards, shards: Iterable[int]) -> dict[int, ShardRecord]:
-    """Find cached shards of a stage. Several threads look for them, and spend most of their time waiting for the store.
+    """Find cached shards of a stage. Use several threads, because a look-up mostly waits for the store.
 
-    A shard is not found if it must be verified completely, if a shard that it reads has not finished, or if an error
-    occurs. Its own task run looks for it again, and deals with the error.
+    Leave out shards that must be verified completely, whose upstream shards have not finished, or whose look-up fails.
+    Their own task runs look for them again, and handle the errors.
 
     Args:
         stage_shards: the shards of the stage.
@@ -38,7 +38,7 @@ def find_cached(stage_shards: StageShards, shards: Iterable[int]) -> dict[int, S
     try:
         return {record.shard: record for record in threads.map(look_up, candidates) if record is not None}
     finally:
-        threads.shutdown(cancel_futures=True)  # after an interruption, look-ups that have not begun do not begin
+        threads.shutdown(cancel_futures=True)  # after an interruption, cancel the look-ups that have not begun
 
 
 def _candidates(stage_shards: StageShards, shards: Iterable[int]) -> list[int]:

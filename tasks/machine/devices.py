@@ -17,7 +17,7 @@ from clipes_core.config.pseudo_masks import ClipConfig, CrfConfig
 from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
-ENOUGH_CPU_WORKERS = 8  # per GPU worker, such that the CPU workers compute the CRF as fast as the GPU the CAMs
+ENOUGH_CPU_WORKERS = 8  # per GPU worker: with this many, the CRF keeps up with the CAMs
 WORKER_BYTES = 3 << 30  # with ViT-B/16 and photos of 1024x768, a CPU worker was measured to need 2.7 GB
 TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
 # Files in /dev of the drivers of NVIDIA, also on Jetson and on Windows (WSL), and of AMD.
@@ -151,7 +151,7 @@ def crf_workers(crf: CrfConfig, devices: Mapping[str, Sequence[str]]) -> Literal
 
     `auto` stands for the GPU workers if all of them use CUDA, the backend supports devices, and there are fewer than
     ENOUGH_CPU_WORKERS CPU workers per GPU worker. Otherwise it stands for the CPU workers. A GPU computes the CRF much
-    faster than a processor core does, but GPU workers also compute the CAMs, and must do one after the other. CPU
+    faster than a processor core does, but a GPU worker also computes CAMs, and cannot do both at once. CPU
     workers compute the CRF while the GPU workers compute the CAMs, so they are better if there are enough of them.
 
     Args:
