@@ -6,6 +6,7 @@ configuration or in the list of photos is reported at once.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
@@ -19,7 +20,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
-from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.segmenter import SEGMENTER, training_packages
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import check_place, check_writable
@@ -27,7 +28,7 @@ from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.dense_crf import check_crf
-from clipes_core.errors import ConfigError, DatasetError, StorageError
+from clipes_core.errors import BrokenArtifactError, ConfigError, DatasetError, StorageError
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -243,9 +244,18 @@ def _prepared(
 
 
 def _has_trained(run: PreparedRun) -> bool:
-    """Return whether the store has a segmenter that was trained with the settings of a run, maybe on other photos."""
+    """Return whether a segmenter was trained with the settings of a run and the installed packages.
+
+    It may have been trained on other photos. If its file is damaged, the result is false.
+    """
     key = run.keys.get(SEGMENTER.name)
-    return key is not None and not run.reuse.fresh and bool(run.store.shard_artifacts(SEGMENTER.name, key, 0))
+    if key is None or run.reuse.fresh:
+        return False
+    for uri in run.store.shard_artifacts(SEGMENTER.name, key, 0):
+        with suppress(BrokenArtifactError):
+            if run.store.footer(uri).metadata.get("packages") == training_packages():
+                return True
+    return False
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":

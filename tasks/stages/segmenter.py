@@ -5,6 +5,7 @@ import logging
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
@@ -21,6 +22,8 @@ from clipes_core.errors import BrokenArtifactError
 if TYPE_CHECKING:
     from clipes.tasks.training.job import TrainingJob
     from clipes.tasks.training.recipes import Recipe
+
+PACKAGES = ("torch", "onedl-mmcv", "onedl-mmengine", "onedl-mmsegmentation")
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +85,7 @@ class Segmenter(JointStage):
 
         trained = train(_training_job(job), rank=0)
         assert trained is not None  # because rank 0 returns the result
-        job.footer.update(training=json.dumps(trained.facts), weights=trained.weights)
+        job.footer.update(training=json.dumps(trained.facts), weights=trained.weights, packages=training_packages())
         for point in trained.curve:
             yield SegmenterRow(**point)
 
@@ -128,6 +131,11 @@ class Segmenter(JointStage):
 
 
 SEGMENTER = Segmenter()
+
+
+def training_packages() -> str:
+    """Return the versions of the packages that train, as the footer of the segmenter's artifact states them."""
+    return ", ".join(f"{name} {version(name)}" for name in PACKAGES)
 
 
 def read_training_facts(uri: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.preparation import check_request
 from clipes.tasks.stages.registry import STAGES, run_names
-from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.segmenter import SEGMENTER, training_packages
 from clipes.tasks.stages.texts import Texts
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes_core.crf_backends import CRF_BACKENDS
@@ -193,11 +193,16 @@ def test_a_training_is_tried_unless_a_segmenter_was_trained_with_the_same_settin
     run, was_tried = tried()
     assert was_tried
     elsewhere = ArtifactKey(SEGMENTER.name, run.keys[SEGMENTER.name], 0, "0" * 16)  # trained on other photos
-    with run.store.writer(elsewhere, SEGMENTER.schema, {}):
+    with run.store.writer(elsewhere, SEGMENTER.schema, {"packages": "torch 1.0"}):
+        pass
+    assert tried()[1]
+    with run.store.writer(elsewhere, SEGMENTER.schema, {"packages": training_packages()}):
         pass
     assert not tried()[1]
     assert tried(Reuse(fresh=True))[1]
     assert tried(seed=1)[1]
+    Path(run.store.artifact_uri(elsewhere)).write_bytes(b"damaged")
+    assert tried()[1]
 
 
 def test_stage_keys_depend_only_on_the_config(six):
