@@ -79,6 +79,11 @@ class PhotoViews:
         """The width of the photo itself [px]."""
         return self.size_hw[1]
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of all views [bytes]."""
+        return sum(view.nbytes for view in self.views)
+
 
 @dataclass(frozen=True)
 class Viewer:

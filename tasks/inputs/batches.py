@@ -13,9 +13,10 @@ from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.device import Job, Stream, finish
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.preprocessing import patch_grid
-from clipes_core.views import Viewer
+from clipes_core.views import PhotoViews, Viewer
 
-PHOTOS_WAITING = 64  # largest number of loaded photos that wait in incomplete batches, over all sizes together
+# The most that loaded photos may be that wait in incomplete batches, over all sizes together: their number and memory.
+PHOTOS_WAITING, BYTES_WAITING = 64, 1 << 30
 
 Loaded = tuple[Photo, LoadedPhoto[Any]]  # with its image, or with its views
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ class Batches:
 
         Returns:
             The batch with this photo, if one more photo of this size would exceed the token budget. Otherwise, if
-            PHOTOS_WAITING photos are waiting, the largest batch. None in all other cases.
+            PHOTOS_WAITING photos or BYTES_WAITING bytes are waiting, the largest batch. None in all other cases.
         """
         size_hw = loaded.image.height, loaded.image.width
         batch = self._waiting.setdefault(size_hw, [])
@@ -47,13 +48,20 @@ class Batches:
         grid_h, grid_w = patch_grid(size_hw, self._patch_size)
         if (len(batch) + 1) * grid_h * grid_w > self._budget:
             return self._waiting.pop(size_hw)
-        if sum(map(len, self._waiting.values())) >= PHOTOS_WAITING:
-            return self._waiting.pop(max(self._waiting, key=lambda waiting: len(self._waiting[waiting])))
+        waiting = [*chain.from_iterable(self._waiting.values())]
+        if len(waiting) >= PHOTOS_WAITING or sum(map(_memory, waiting)) >= BYTES_WAITING:
+            return self._waiting.pop(max(self._waiting, key=lambda size: len(self._waiting[size])))
         return None
 
     def rest(self) -> Iterator[list[Loaded]]:
         """Yield the remaining photos as batches; call this after the last `add`."""
         yield from self._waiting.values()
+
+
+def _memory(loaded: Loaded) -> int:
+    """Return the memory of a loaded photo, or of its views [bytes]."""
+    image = loaded[1].image
+    return image.nbytes if isinstance(image, PhotoViews) else 4 * image.width * image.height  # PIL: 4 bytes per pixel
 
 
 def compute_in_batches(

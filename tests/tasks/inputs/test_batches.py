@@ -1,9 +1,10 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from clipes.tasks.inputs.batches import PHOTOS_WAITING, Batches, compute_batch, compute_in_batches
+from clipes.tasks.inputs.batches import BYTES_WAITING, PHOTOS_WAITING, Batches, compute_batch, compute_in_batches
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.device import finish
@@ -72,6 +73,13 @@ def test_the_largest_batch_is_returned_once_too_many_photos_wait():
     rest = [[photo.image_id for photo, _ in batch] for batch in batches.rest()]
     assert len(rest) == PHOTOS_WAITING - 2
     assert ["39", "39"] in rest
+
+
+def test_few_photos_wait_if_they_have_large_views():
+    batches, size_hw = Batches(10**9, 16), (375, 500)
+    views = PhotoViews(size_hw, (np.broadcast_to(np.uint8(0), (BYTES_WAITING // 2000, 500, 3)),))
+    photos = [(Photo(name, f"/{name}.png", 1, "1", (3,)), LoadedPhoto(views, size_hw, ())) for name in "ab"]
+    assert [len(batches.add(*photo) or []) for photo in photos] == [0, 2]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("too much"), MemoryError("too much")])
