@@ -47,6 +47,7 @@ from clipes_core.config.pseudo_masks import ClipConfig
 ROOT = Path(__file__).parents[1]
 SHORT_TRAINING = ("train.iterations=4", "train.validate_every=0")
 MANY_PHOTOS = 10_000
+SETTLING_SECONDS = 10  # a server that answers goes on starting its services
 PACKAGES = ("prefect", "torch", "numba")
 TINY = """
 name: tiny
@@ -167,6 +168,7 @@ def running_server() -> Iterator[None]:
     assert process.stdout is not None
     try:
         process.stdout.readline()  # `clipes ui` prints the URL as soon as the server answers
+        time.sleep(SETTLING_SECONDS)
         yield
     finally:
         process.terminate()
