@@ -70,7 +70,7 @@ def _check_versions() -> Iterator[Finding]:
 
 def _find_devices() -> Finding:
     slots = gpu_slots(ClipConfig(), ExecutionConfig())
-    devices = ", ".join(slot.device for slot in slots)
+    devices = ", ".join(dict.fromkeys(slot.device for slot in slots))
     detail = f"{devices} in {clip_precision(ClipConfig(), slots)}, {cores()} cores for masks"
     if slots[0].device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         detail += "; --set clip.precision=fast is faster on this processor, but changes about 1 % of the pixels"
