@@ -36,9 +36,8 @@ class ExecutionConfig(Section):
     )
     gpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run networks. auto: one process per device, but on a "
-        "CPU one process per core, each of which gets 3 GiB of the available memory. The training of the segmenter "
-        "uses at most one process per GPU, and with auto one process on a CPU.",
+        description="Number of worker processes for stages that run networks. auto: one process per device. The "
+        "training of the segmenter uses at most one process per GPU.",
     )
     cpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",

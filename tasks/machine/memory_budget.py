@@ -1,32 +1,8 @@
-"""Find out how much memory is free, and limit the memory that the threads of a process use at the same time."""
+"""Limit the memory that the threads of a process use at the same time."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-import psutil
-
-CGROUPS = Path("/sys/fs/cgroup")
-# The limit of a container and what it uses, in cgroups of version 2 and of version 1. A container sees its own cgroup
-# as the root.
-CGROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
-
-
-def available_bytes(cgroups: Path = CGROUPS) -> int:
-    """Return the memory that new processes can use without swapping: of this machine, or of this container if less.
-
-    Args:
-        cgroups: folder in which Linux describes control groups.
-    """
-    found = [psutil.virtual_memory().available]
-    for limit, used in CGROUP_FILES:
-        if (cgroups / limit).exists() and (text := (cgroups / limit).read_text().strip()) != "max":
-            found.append(max(0, int(text) - int((cgroups / used).read_text())))
-    return min(found)
 
 
 class MemoryBudget:

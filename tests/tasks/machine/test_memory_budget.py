@@ -1,25 +1,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil
-
-from clipes.tasks.machine.memory_budget import CGROUP_FILES, MemoryBudget, available_bytes
-
-
-def test_the_available_memory_is_at_most_that_of_the_container(tmp_path):
-    (tmp_path / "memory").mkdir()
-    for limit, used in CGROUP_FILES:
-        (tmp_path / limit).write_text("3000000\n")
-        (tmp_path / used).write_text("1000000\n")
-        assert available_bytes(tmp_path) == 2_000_000
-        (tmp_path / used).write_text("3000001\n")
-        assert available_bytes(tmp_path) == 0
-        (tmp_path / limit).unlink()
-
-
-def test_a_container_without_a_limit_has_the_memory_of_the_machine(tmp_path):
-    (tmp_path / "memory.max").write_text("max\n")
-    assert 0 < available_bytes(tmp_path) <= psutil.virtual_memory().total
+from clipes.tasks.machine.memory_budget import MemoryBudget
 
 
 def test_the_reserved_memory_never_exceeds_the_budget():
