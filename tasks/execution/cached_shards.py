@@ -30,7 +30,7 @@ def find_cached(stage_shards: StageShards, shards: Iterable[int]) -> dict[int, S
             return None if failed.is_set() else stage_shards.cached(stage_shards.plan(shard))
         except BrokenArtifactError:
             return None
-        except Exception:  # often the store does not answer, so the remaining shards are not looked for
+        except Exception:  # of any type, because the shard's own task run meets the error again and reports it
             failed.set()
             return None
 
