@@ -1,15 +1,19 @@
 """Compare the CAMs of clipes with a plain version of the published program, in speed and result.
 
-    python benchmarks/cams.py --voc ../shared/voc_mini [--pretrained random:0] [--precisions fp32,fast] [--threads 2]
+    python benchmarks/cams.py --voc ../shared/voc_mini [--pretrained random:0] [--precisions fp32,fast] [--workers 1]
 
 The classes of a photo are those of its true mask. The CLIP network has random weights by default. `published_cams.py`
-is the baseline; it runs in float32. On each photo, the baseline and all precisions of clipes take turns, in one
-process, so that changes in the speed of the machine affect all of them. For each precision, the benchmark prints the
-median and the quartiles of the ratio of both wall times, the median times, and the share of the pixels with the same
-class: of all photos, and of the worst photo. The class of a pixel is the largest of the resized CAMs and the background
-score. `--sizes` then measures the time and the peak memory of a worker process at each size (width x height), and
-prints how both grow with the number of tokens. `--json` writes all measurements to a file. Set OMP_WAIT_POLICY=passive,
-as the workers of clipes do: otherwise, waiting threads disturb other programs on the machine.
+is the baseline; it runs in float32, in one process with all cores. clipes runs in worker processes that share the
+cores: one per core by default, as in a run without a GPU. On each photo, the baseline and all precisions of clipes take
+turns, so that changes in the speed of the machine affect all of them. All workers compute the CAMs of the photo at the
+same time, and the time that they need is divided by their number.
+
+For each precision, the benchmark prints the median and the quartiles of the ratio of the baseline's time to that of
+clipes, the median times, and the share of the pixels with the same class: of all photos, and of the worst photo. The
+class of a pixel is the largest of the resized CAMs and the background score. `--sizes` then measures the time and the
+peak memory of one worker with one thread at each size (width x height), and prints how both grow with the number of
+tokens. `--json` writes all measurements to a file. Set OMP_WAIT_POLICY=passive, as the workers of a run do: otherwise,
+waiting threads take the cores from others.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import multiprocessing
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,7 @@ from PIL import Image
 from published_cams import save_cams
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.machine.devices import cores
 from clipes.tasks.models.clip import load_clip
 from clipes_core.backbone import Backbone
 from clipes_core.cams import photo_cams
@@ -48,7 +54,7 @@ class Pair:
         image_id: the photo.
         precision: precision of clipes.
         baseline_s: wall time of the baseline [s].
-        own_s: wall time of clipes [s].
+        own_s: wall time of clipes, divided by the number of workers [s].
         equal: share of the pixels with the same class.
         difference: largest difference of a refined CAM.
     """
@@ -68,7 +74,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Alone:
-    """A worker process that computes the CAMs of one photo with two classes.
+    """A worker process with one thread that computes the CAMs of one photo with two classes.
 
     Attributes:
         precision: precision of clipes.
@@ -94,22 +100,23 @@ def main() -> None:
     parser.add_argument("--precisions", default="fp32,fast")
     parser.add_argument("--photos", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--sizes", default="500x375,1024x768", help="empty: measure no sizes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     precisions = arguments.precisions.split(",")
     config = ClipConfig(model=arguments.model, pretrained=arguments.pretrained)
-    print(f"{config.model}, {config.pretrained}, {arguments.threads} threads", flush=True)
-    pairs = measure_photos(config, precisions, chosen_photos(arguments.voc, arguments.photos), arguments.rounds)
+    print(f"{config.model}, {config.pretrained}, {cores()} cores, {arguments.workers} workers", flush=True)
+    photos = chosen_photos(arguments.voc, arguments.photos)
+    with Workers(config, precisions, arguments.workers) as workers:
+        pairs = measure_photos(config, precisions, photos, arguments.rounds, workers)
     for precision in precisions:
         report([pair for pair in pairs if pair.precision == precision])
     alone = []
     for precision in precisions if arguments.sizes else ():
-        alone += measure_sizes(config, precision, arguments.sizes.split(","), arguments.threads)
+        alone += measure_sizes(config, precision, arguments.sizes.split(","))
     if arguments.json:
-        settings = {"clip": config.model_dump(), "threads": arguments.threads}
+        settings = {"clip": config.model_dump(), "cores": cores(), "workers": arguments.workers}
         results = {"pairs": [asdict(each) for each in pairs], "sizes": [asdict(each) for each in alone]}
         write_json(arguments.json, PACKAGES, settings | results)
 
@@ -124,13 +131,57 @@ def chosen_photos(voc: Path, count: int) -> dict[str, tuple[Image.Image, list[in
     return chosen
 
 
+class Workers:
+    """Worker processes that compute the CAMs of the same photo at the same time."""
+
+    def __init__(self, config: ClipConfig, precisions: list[str], count: int) -> None:
+        """Start the processes. The cores are divided among them."""
+        spawn = multiprocessing.get_context("spawn")
+        self._ends = []
+        for _ in range(count):
+            own, other = spawn.Pipe()
+            arguments = other, config, precisions, max(1, cores() // count)
+            spawn.Process(target=compute_cams, args=arguments, daemon=True).start()
+            self._ends.append(own)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends:
+            end.send(None)
+
+    def refined_cams(self, precision: str, image: Image.Image, class_ids: list[int]) -> tuple[np.ndarray, float]:
+        """Return the refined CAMs, and the wall time of all workers divided by their number [s]."""
+        for end in self._ends:
+            end.send((precision, image, class_ids))
+        found, seconds = timed(lambda: [end.recv() for end in self._ends])
+        return found[0], seconds / len(found)
+
+
+def compute_cams(pipe: Connection, config: ClipConfig, precisions: list[str], threads: int) -> None:
+    """Answer each question for CAMs that arrives through a pipe. None ends the process."""
+    torch.set_num_threads(threads)
+    clip = load_clip(config)
+    texts = read_texts(clip)
+    backbones = {precision: Backbone(clip.model.visual, precision=precision) for precision in precisions}
+    while question := pipe.recv():
+        precision, image, class_ids = question
+        (cams,) = photo_cams(backbones[precision], texts, [image], [class_ids], CamConfig())
+        pipe.send(cams.refined_cam)
+
+
 def measure_photos(
-    config: ClipConfig, precisions: list[str], photos: dict[str, tuple[Image.Image, list[int]]], rounds: int
+    config: ClipConfig,
+    precisions: list[str],
+    photos: dict[str, tuple[Image.Image, list[int]]],
+    rounds: int,
+    workers: Workers,
 ) -> list[Pair]:
     """Run the baseline and all precisions on each photo, several times. A first run of each does not count."""
     clip = load_clip(config)
     texts = read_texts(clip)
-    backbones = {precision: Backbone(clip.model.visual, precision=precision) for precision in precisions}
+    torch.set_num_threads(cores())
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
         first = next(iter(photos))
@@ -142,10 +193,8 @@ def measure_photos(
             args = clip.model.visual, chosen, len(ids), texts.logit_scale, image, saved
             baseline, baseline_s = timed(lambda args=args: save_cams(*args))
             expected = classes_of(baseline, image)
-            for precision, backbone in backbones.items():
-                args = backbone, texts, [image], [ids], CamConfig()
-                (own,), own_s = timed(lambda args=args: photo_cams(*args))
-                refined = own.refined_cam
+            for precision in precisions:
+                refined, own_s = workers.refined_cams(precision, image, ids)
                 equal = float((classes_of(refined, image) == expected).mean())
                 difference = float(np.abs(refined - baseline).max())
                 pairs.append(Pair(image_id, precision, baseline_s, own_s, equal, difference))
@@ -185,12 +234,12 @@ def report(pairs: list[Pair]) -> None:
     )
 
 
-def measure_sizes(config: ClipConfig, precision: str, sizes: list[str], threads: int) -> list[Alone]:
+def measure_sizes(config: ClipConfig, precision: str, sizes: list[str]) -> list[Alone]:
     """Measure each size in a process of its own, and print how time and memory grow with the number of tokens."""
     found: list[Alone] = []
     for size in sizes:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found.append(pool.apply(measure_alone, (config, precision, size, threads)))
+            found.append(pool.apply(measure_alone, (config, precision, size)))
         each = found[-1]
         print(f"{precision:5} {size:>9}   {each.seconds:6.3f} s, peak {each.peak_mib:5.0f} MiB", end="")
         if len(found) > 1:
@@ -203,9 +252,9 @@ def measure_sizes(config: ClipConfig, precision: str, sizes: list[str], threads:
     return found
 
 
-def measure_alone(config: ClipConfig, precision: str, size: str, threads: int) -> Alone:
+def measure_alone(config: ClipConfig, precision: str, size: str) -> Alone:
     """Compute the CAMs of a photo of random pixels four times. The first time does not count."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     width, height = map(int, size.split("x"))
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -36,8 +36,9 @@ class ExecutionConfig(Section):
     )
     gpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run networks. auto: one process per device. The "
-        "training of the segmenter uses at most one process per GPU.",
+        description="Number of worker processes for stages that run networks. auto: one process per GPU or, without a "
+        "GPU, one process with one thread per core, as far as the free memory suffices (3 GiB each). The training of "
+        "the segmenter uses at most one process per GPU, and with auto one process on a CPU.",
     )
     cpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",

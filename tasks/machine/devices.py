@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from clipes.tasks.machine.memory_budget import available_bytes
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import ClipConfig, CrfConfig
@@ -17,6 +18,7 @@ from clipes_core.config.segmenter import TrainConfig
 from clipes_core.errors import ConfigError
 
 ENOUGH_CPU_WORKERS = 8  # per GPU worker: with this many, the CRF keeps up with the CAMs
+WORKER_BYTES = 3 << 30  # with ViT-B/16 and photos of 1024x768, a CPU worker was measured to need 2.7 GB
 TOKENS_PER_GIB = 2048  # patch tokens per GiB of free GPU memory; a 500x375 photo has 768 tokens at patch size 16
 # Files in /dev of the drivers of NVIDIA, also on Jetson and on Windows (WSL), and of AMD.
 GPU_FILES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
@@ -26,12 +28,18 @@ GPU_LIBRARIES = ("libcuda.so.1", "libnvidia-ml.so.1", "libamdhip64.so")
 def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
     """Return the slots (device and threads) of the GPU workers, which run networks.
 
-    If `gpu_workers` is auto, each device has one worker. Otherwise, `gpu_workers` workers share the devices.
+    If `gpu_workers` is auto, each GPU has one worker. Without a GPU, each core has one worker with one thread, but
+    there are no more workers than the free memory allows. Such workers compute more photos per second than one worker
+    with several threads. The number of threads decides the last bit of the results. It is therefore always 1, even if
+    the free memory differs between two runs. If `gpu_workers` is a number, that many workers share the devices and
+    cores.
 
     Raises:
         ConfigError: this host does not have the device that `clip.device` names.
     """
     devices = available_devices(clip.device)
+    if execution.gpu_workers == "auto" and devices == ("cpu",):
+        return (WorkerSlot("cpu", 1),) * max(1, min(cores(), available_bytes() // WORKER_BYTES))
     count = len(devices) if execution.gpu_workers == "auto" else execution.gpu_workers
     threads = max(1, cores() // count)
     return tuple(WorkerSlot(devices[index % len(devices)], threads) for index in range(count))
@@ -172,6 +180,18 @@ def check_crf_device(crf: CrfConfig, slots: Sequence[WorkerSlot]) -> None:
             f"crf.device is cuda, but clip.device stands for {', '.join(others)} on this host; set crf.device to auto "
             "or cpu"
         )
+
+
+def training_threads(slot: WorkerSlot, processes: int) -> int:
+    """Return the number of threads of a process that trains together with others.
+
+    On a CPU, the processes share all cores, because all other workers are idle during a training.
+
+    Args:
+        slot: slot of the process.
+        processes: number of processes that train.
+    """
+    return max(1, cores() // processes) if slot.device == "cpu" else slot.threads
 
 
 def token_budget(device: str) -> int:

@@ -1,8 +1,36 @@
-"""Limit the memory that the threads of a process use at the same time."""
+"""Find out how much memory is free, and limit the memory that the threads of a process use at the same time."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+# The limit of a container, what it uses, and what this consists of, in cgroups of version 2 and of version 1. A
+# container sees its own cgroup as the root.
+CGROUP_FILES = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+def available_bytes(cgroups: Path = CGROUPS) -> int:
+    """Return the memory that new processes can use without swapping: of this machine, or of this container if less.
+
+    A container's usage includes the cache of files that were read. Linux frees this cache as soon as a process needs
+    the memory, so it counts as available.
+
+    Args:
+        cgroups: folder in which Linux describes control groups.
+    """
+    found = [psutil.virtual_memory().available]
+    for limit, used, parts in CGROUP_FILES:
+        if (cgroups / limit).exists() and (text := (cgroups / limit).read_text().strip()) != "max":
+            cache = dict(line.split() for line in (cgroups / parts).read_text().splitlines()).get("inactive_file", 0)
+            found.append(max(0, int(text) - int((cgroups / used).read_text()) + int(cache)))
+    return min(found)
 
 
 class MemoryBudget:

@@ -93,11 +93,13 @@ class Segmenter(JointStage):
     def processes(self, job: ShardJob, devices: Sequence[str]) -> int:
         """Return the number of processes that train together.
 
-        At most one process trains per GPU. If all workers run on the CPU, at most one process trains per worker. The
-        number of processes is the largest number within this limit that divides the batch size evenly.
+        At most one process trains per device. But if all workers run on the CPU, and `execution.gpu_workers` is a
+        number, at most one process trains per worker. The number of processes is the largest number within this limit
+        that divides the batch size evenly.
         """
         batch_size = cast("Recipe", job.training).batch_size
-        most = len(devices) if set(devices) == {"cpu"} else len(set(devices))
+        configured = job.config.execution.gpu_workers != "auto"
+        most = len(devices) if configured and set(devices) == {"cpu"} else len(set(devices))
         processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
         if processes < most:
             logger.info(

@@ -21,6 +21,7 @@ from mmseg.models.segmentors import BaseSegmentor
 from torch import distributed, nn
 from torch.utils.data import DataLoader
 
+from clipes.tasks.machine.devices import training_threads
 from clipes.tasks.machine.worker_state import Worker, current_worker
 from clipes.tasks.models.segmenter_file import save_segmenter
 from clipes.tasks.plan.keys import validation_digest
@@ -70,7 +71,7 @@ def train(job: TrainingJob, rank: int) -> Trained | None:
         TransientError: the store does not answer.
     """
     worker = current_worker()
-    torch.set_num_threads(worker.slot.threads)
+    torch.set_num_threads(training_threads(worker.slot, job.processes))
     if worker.slot.device.startswith("cuda"):
         torch.cuda.set_device(worker.slot.device)
     warnings.filterwarnings("ignore", message="Detected call of `scheduler.step")  # expected while gradients accumulate

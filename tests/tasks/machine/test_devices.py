@@ -19,6 +19,7 @@ from clipes.tasks.machine.devices import (
     lacks_accelerator,
     token_budget,
     training_precision,
+    training_threads,
 )
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.config.execution import ExecutionConfig
@@ -74,8 +75,14 @@ def test_the_config_may_set_the_number_of_mask_workers():
     assert cpu_slots(ExecutionConfig(cpu_workers=5)) == (WorkerSlot("cpu", 1),) * 5
 
 
-def test_cams_on_the_cpu_have_one_worker_with_all_cores():
-    assert gpu_slots(CPU, ExecutionConfig()) == (WorkerSlot("cpu", cores()),)
+@pytest.mark.parametrize(
+    ("gib", "expected"),
+    [(100, 8), (16, 5), (9, 3), (3, 1), (1, 1)],
+)
+def test_cams_on_the_cpu_have_a_worker_with_one_thread_per_core_if_the_memory_suffices(monkeypatch, gib, expected):
+    monkeypatch.setattr("clipes.tasks.machine.devices.cores", lambda: 8)
+    monkeypatch.setattr("clipes.tasks.machine.devices.available_bytes", lambda: gib << 30)
+    assert gpu_slots(CPU, ExecutionConfig()) == (WorkerSlot("cpu", 1),) * expected
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 1000])
@@ -144,6 +151,14 @@ def test_fp16_training_on_a_cpu_is_refused():
         ConfigError, match=r"^train\.precision is fp16, which needs a CUDA device; set it to bf16, fp32 or auto"
     ):
         training_precision(TrainConfig(precision="fp16"), (*ON_CUDA, *ON_CPU))
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "expected"), [("cpu", 1, 8), ("cpu", 3, 2), ("cpu", 9, 1), ("cuda:0", 1, 4)]
+)
+def test_processes_that_train_on_the_cpu_share_all_cores(monkeypatch, device, processes, expected):
+    monkeypatch.setattr("clipes.tasks.machine.devices.cores", lambda: 8)
+    assert training_threads(WorkerSlot(device, 4), processes) == expected
 
 
 def test_workers_on_cpu_and_gpu_need_a_configured_precision():

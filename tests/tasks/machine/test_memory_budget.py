@@ -1,7 +1,26 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from clipes.tasks.machine.memory_budget import MemoryBudget
+import psutil
+
+from clipes.tasks.machine.memory_budget import CGROUP_FILES, MemoryBudget, available_bytes
+
+
+def test_the_available_memory_is_at_most_that_of_the_container(tmp_path):
+    (tmp_path / "memory").mkdir()
+    for limit, used, parts in CGROUP_FILES:
+        (tmp_path / limit).write_text("3000000\n")
+        (tmp_path / used).write_text("1500000\n")
+        (tmp_path / parts).write_text("anon 900000\ninactive_file 500000\nactive_file 100000\n")
+        assert available_bytes(tmp_path) == 2_000_000
+        (tmp_path / used).write_text("3500001\n")
+        assert available_bytes(tmp_path) == 0
+        (tmp_path / limit).unlink()
+
+
+def test_a_container_without_a_limit_has_the_memory_of_the_machine(tmp_path):
+    (tmp_path / "memory.max").write_text("max\n")
+    assert 0 < available_bytes(tmp_path) <= psutil.virtual_memory().total
 
 
 def test_the_reserved_memory_never_exceeds_the_budget():

@@ -24,25 +24,26 @@ def recipe(**values):
     return Recipe(**{**nothing, **settings, **values})
 
 
-def job_of(store="/store", **values):
+def job_of(store="/store", gpu_workers="auto", **values):
     key = ArtifactKey("segmenter", "5" * 16, 0, "c" * 16)
     photos = (photo("a"),)
-    inputs = run_inputs(photos, training=recipe(**values))
+    inputs = run_inputs(photos, training=recipe(**values), settings={"execution": {"gpu_workers": gpu_workers}})
     return shard_job(SEGMENTER, ShardPlan(key, 0, 40, photos, {}, False, {}, {}), ArtifactStore(store), inputs, 0)
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "devices", "expected"),
+    ("batch_size", "gpu_workers", "devices", "expected"),
     [
-        (4, ["cpu"] * 3, 2),
-        (5, ["cpu"] * 2, 1),
-        (8, ["cpu"] * 2, 2),
-        (5, [f"cuda:{index}" for index in range(8)], 5),
-        (8, ["cuda:0", "cuda:1"] * 2, 2),  # two workers per GPU compute CAMs; NCCL needs one process per GPU
+        (4, 3, ["cpu"] * 3, 2),
+        (5, 2, ["cpu"] * 2, 1),
+        (8, 2, ["cpu"] * 2, 2),
+        (8, "auto", ["cpu"] * 2, 1),  # the workers with one thread each are for CAMs
+        (5, "auto", [f"cuda:{index}" for index in range(8)], 5),
+        (8, 4, ["cuda:0", "cuda:1"] * 2, 2),  # two workers per GPU compute CAMs; NCCL needs one process per GPU
     ],
 )
-def test_as_many_processes_train_as_divide_the_batch_evenly(batch_size, devices, expected):
-    assert SEGMENTER.processes(job_of(batch_size=batch_size), devices) == expected
+def test_as_many_processes_train_as_divide_the_batch_evenly(batch_size, gpu_workers, devices, expected):
+    assert SEGMENTER.processes(job_of(batch_size=batch_size, gpu_workers=gpu_workers), devices) == expected
 
 
 def test_devices_that_do_not_train_are_logged(caplog):
