@@ -6,9 +6,9 @@ from typing_extensions import override
 
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.machine.devices import available_devices, cores
+from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker_state import WorkerSlot, act_as_worker
+from clipes.tasks.machine.worker_state import act_as_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
@@ -24,10 +24,8 @@ class InlineRunner(Runner):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self.slots = {
-            "gpu": (WorkerSlot(available_devices(config.clip.device)[0], cores()),),
-            "cpu": (WorkerSlot("cpu", 1),),
-        }
+        # the same threads as a worker of the runner `local`, so that both give the same bits
+        self.slots = {"gpu": gpu_slots(config.clip, config.execution)[:1], "cpu": cpu_slots(config.execution)[:1]}
         self._counters = Counters(tuple(STAGES))
         self._rows = self._counters.of_slot()
         self._one_at_a_time, self._cancelled = threading.Lock(), False

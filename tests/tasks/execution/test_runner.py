@@ -11,6 +11,7 @@ from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
+from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import shard_job
@@ -84,6 +85,14 @@ def test_an_error_of_a_stage_arrives_unchanged(prepared, kind):
 def test_the_record_names_the_device_of_the_worker(prepared, kind):
     slots = runner_for(prepared(kind).config).slots
     assert {workers: [slot.device for slot in slots[workers]] for workers in slots} == {"cpu": ["cpu"], "gpu": ["cpu"]}
+
+
+@EVERY_RUNNER
+@pytest.mark.parametrize("workers", ["auto", 1])
+def test_a_worker_has_as_many_threads_with_each_runner_because_they_decide_the_last_bit(tiny, kind, workers):
+    config = tiny.config(execution={"gpu_workers": workers, "runner": {"kind": kind}})
+    expected = {"gpu": gpu_slots(config.clip, config.execution)[0], "cpu": WorkerSlot("cpu", 1)}
+    assert {kind: slots[0] for kind, slots in runner_for(config).slots.items()} == expected
 
 
 @EVERY_RUNNER
