@@ -18,6 +18,7 @@ def loaded_backbone(config: ClipConfig, digest: str, precision: str) -> Backbone
     Raises:
         WeightsError, TransientError: for the same reasons as `loaded_clip`.
     """
+    torch.backends.cudnn.allow_tf32 = False  # a GPU would otherwise round the pixels that the patch embedding reads
     visual = loaded_clip(config, digest).model.visual
     return Backbone(visual, config.pooling, current_worker().slot.device, precision)
 

@@ -19,6 +19,7 @@ assert loaded_backbone(config, digest, "bf16") is backbone
 assert loaded_clip(config, digest) is loaded_clip(config, digest)
 assert loaded_clip.cache_info().misses == 1
 assert torch.get_num_threads() == 3
+assert not torch.backends.cudnn.allow_tf32
 assert {tensor.dtype for tensor in loaded_clip(config, digest).model.parameters()} == {torch.float32}
 print(round(logit_scale(loaded_clip(config, digest)), 1))
 """
