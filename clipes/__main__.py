@@ -14,6 +14,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # a background job ignores SIGINT
             signal.signal(number, _end)
+    from clipes.tasks.machine.processes import collect_garbage_rarely
+
+    collect_garbage_rarely()
     from clipes.flows.cli import main as run_command
 
     run_command()

@@ -20,8 +20,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clipes.tasks.machine.processes import is_alive, started_at
-from clipes.tasks.storage.files import write_file
+from clipes.tasks.machine.processes import collect_garbage_rarely, is_alive, started_at
 
 SERVER_SETTINGS = {  # the user's environment takes precedence
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -141,11 +140,14 @@ def _start(folder: Path, port: int) -> SharedServer:
         )
     server = SharedServer(folder, port, process.pid, started_at(process.pid))
     record = {name: value for name, value in asdict(server).items() if name != "folder"}
+    from clipes.tasks.storage.files import write_file  # imports fsspec, which the server does not need
+
     write_file(str(folder / "server.json"), json.dumps(record).encode())
     return server
 
 
 def _serve(folder: Path) -> None:
+    collect_garbage_rarely()
     threading.Thread(target=_end_when_unused, args=(_users(folder),), daemon=True, name="end-when-unused").start()
     from prefect.cli import app
 

@@ -47,3 +47,17 @@ def test_the_entry_point_handles_signals_before_it_imports_more_than_a_few_modul
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert {name for name in done.stdout.split() if name.startswith("clipes")} == {"clipes", "clipes.__main__"}
     assert len(done.stdout.split()) < 10
+
+
+def test_a_command_collects_garbage_rarely():
+    program = """
+import atexit, gc, sys
+atexit.register(lambda: print(sum(each["collections"] for each in gc.get_stats()), gc.get_freeze_count() > 0))
+from clipes.__main__ import main
+sys.argv = ["clipes", "--help"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    collections, frozen = done.stdout.split("\n")[-2].split()
+    assert int(collections) < 50  # with the default, more than 100
+    assert frozen == "True"  # when the process ends, there is nothing to search

@@ -1,5 +1,7 @@
-"""The processes of this host: how clipes starts them, and whether they are alive."""
+"""The processes of this host: how clipes starts them, how they collect garbage, and whether they are alive."""
 
+import atexit
+import gc
 import multiprocessing
 
 import psutil
@@ -8,6 +10,17 @@ SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # not fork: CUDA and threa
 SAME_START_SECONDS = 0.05  # permitted difference; Linux counts start times in steps of 0.01 s
 LONGEST_UPTIME = 30 * 365 * 24 * 3600.0  # [s]
 SAME_START_SINCE_1970 = 30.0  # permitted difference of times since 1970, which change if the clock is set
+OBJECTS_PER_COLLECTION = 100_000  # Python's default is 700
+
+
+def collect_garbage_rarely() -> None:
+    """Let this process search for garbage only after many new objects, and not at all when it ends.
+
+    Imports create a million objects and hardly any garbage. With Python's default, a command that computes nothing
+    spends an eighth of its time on these searches.
+    """
+    gc.set_threshold(OBJECTS_PER_COLLECTION)
+    atexit.register(gc.freeze)
 
 
 def started_at(pid: int) -> float:
