@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.cams import CAMS
@@ -61,6 +62,7 @@ class RunFacts:
             randomly chosen photos.
         segmenter: facts about the segmenter and its evaluation.
         artifacts: reader for the rows of the galleries.
+        pictures: maker of the pictures.
     """
 
     status: RunStatus
@@ -75,10 +77,16 @@ class RunFacts:
     basis: Basis
     segmenter: SegmenterFacts
     artifacts: RunArtifacts
+    pictures: Pictures
 
 
-def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
+def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None = None) -> RunFacts:
     """Gather the facts of a run from its tables and artifacts, a few rows at a time.
+
+    Args:
+        status: content of the run's files.
+        artifacts: reader of the run's artifacts.
+        pictures: maker of the pictures; by default, one that makes all pictures.
 
     Raises:
         UsageError: an earlier version of clipes wrote the run, or its config is invalid.
@@ -113,6 +121,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts) -> RunFacts:
         basis=basis,
         segmenter=segmenter,
         artifacts=artifacts,
+        pictures=pictures or Pictures(),
     )
 
 

@@ -9,9 +9,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clipes.tasks.report.facts import LISTED_REJECTS, RunFacts
-from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
+from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.training_wording import describe_training
@@ -173,7 +173,7 @@ def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
     gallery = EvaluationGallery(facts, facts.segmenter.listed.chosen)
     groups = [(group, title, list(gallery.cards(getattr(picks, group)))) for group, title in EVALUATION_GROUPS.items()]
     return {
-        "curve": curve_pictures(facts.segmenter.curve),
+        "curve": [*training_plots(facts.segmenter.curve, facts.pictures)],
         "facts": describe_training(facts),
         "classes": gallery.class_ids,
         "gallery": [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards],

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.html_page import page
 from clipes.tasks.report.ui_pages import show_run
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -13,13 +14,13 @@ from clipes.tasks.runs.record.recorder import RunRecord, record_run
 from clipes.tasks.storage.layout import REPORT_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
-from clipes_core.errors import ArtifactError, ClipesError, RunBusyError
+from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StorageError, TransientError
 
 logger = logging.getLogger(__name__)
 
 
 def write_report(store_uri: str, name: str) -> str:
-    """Write `runs/<name>/report.html` for a run in any state.
+    """Write `runs/<name>/report.html` for a run in any state. All of its pictures are made again.
 
     Returns:
         URI of the report.
@@ -32,7 +33,7 @@ def write_report(store_uri: str, name: str) -> str:
         TransientError: the store does not answer.
     """
     files = RunFiles(store_uri, name)
-    facts = _gather(files)
+    facts = _gather(files, Pictures())
     content = page(facts)
     _check_not_worse(files, facts.artifacts.unreadable)
     return _write(files, content)
@@ -42,26 +43,37 @@ def write_report(store_uri: str, name: str) -> str:
 def report_run(run: PreparedRun) -> Iterator[RunRecord]:
     """Record a run with `record_run`, and write its report after the `with` block, even if the block fails.
 
+    The pictures that the run's last report already holds are not made again.
+
     Raises:
         RunBusyError: a run of this name is already running. In this case, no report is written.
     """
     record: RunRecord | None = None
+    pictures = _last_pictures(RunFiles(run.store.uri, run.config.name))  # now, because the run removes the last report
     try:
         with record_run(run) as record:
             yield record
     except RunBusyError:
         raise
     except BaseException:
-        uri = _report_or_warn(run, record) if record is not None else None
+        uri = _report_or_warn(run, record, pictures) if record is not None else None
         if uri is not None:
             logger.info("report: %s", uri)
         raise
-    record.report = _report_or_warn(run, record)
+    record.report = _report_or_warn(run, record, pictures)
 
 
-def _gather(files: RunFiles) -> RunFacts:
+def _last_pictures(files: RunFiles) -> Pictures:
+    """Return the pictures of the run's last report; none if there is no report, or if it cannot be read."""
+    try:
+        return Pictures(files.read_html(REPORT_FILE))
+    except (ArtifactError, StorageError, TransientError):
+        return Pictures()
+
+
+def _gather(files: RunFiles, pictures: Pictures) -> RunFacts:
     status = read_run(files.store_uri, files.name)
-    return gather(status, RunArtifacts(files, status.shards))
+    return gather(status, RunArtifacts(files, status.shards), pictures)
 
 
 def _check_not_worse(files: RunFiles, unreadable: Mapping[str, str]) -> None:
@@ -79,7 +91,7 @@ def _write(files: RunFiles, content: str) -> str:
     return files.uri(REPORT_FILE)
 
 
-def _report_or_warn(run: PreparedRun, record: RunRecord) -> str | None:
+def _report_or_warn(run: PreparedRun, record: RunRecord, pictures: Pictures) -> str | None:
     """Write the report and show the run in the Prefect UI; log a warning if either fails.
 
     A failure is not raised, because the user can write the report later with `clipes report`.
@@ -90,7 +102,7 @@ def _report_or_warn(run: PreparedRun, record: RunRecord) -> str | None:
     files, uri = RunFiles(run.store.uri, run.config.name), None
     try:
         record.confirm()
-        facts = _gather(files)
+        facts = _gather(files, pictures)
         uri = _write(files, page(facts))
         show_run(facts, uri)
     except Exception as exc:

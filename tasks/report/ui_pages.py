@@ -8,9 +8,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.cards import Card
-from clipes.tasks.report.gallery.curve_plots import curve_pictures
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
 from clipes.tasks.report.gallery.photo_gallery import Gallery
+from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.html_page import EVALUATION_GROUPS, GROUPS
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
@@ -90,7 +90,7 @@ def training_page(facts: RunFacts) -> str:
     """Return a page with the plots and the facts of the training; empty if no segmenter was trained."""
     if not facts.segmenter.curve:
         return ""
-    curve = [(picture.title, picture.uri) for picture in curve_pictures(facts.segmenter.curve)]
+    curve = [(picture.title, picture.uri) for picture in training_plots(facts.segmenter.curve, facts.pictures)]
     table = [f"| {plain(what)} | {plain(value)} |" for what, value in describe_training(facts).items()]
     shown = [_picture_table([plot]) for plot in curve]  # one plot per row, because the UI cuts off a second one
     return "\n\n".join([*shown, "\n".join(["| | |", "| --- | --- |", *table])])

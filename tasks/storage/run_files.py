@@ -183,6 +183,18 @@ class RunFiles:
         """Write a sealed HTML file. The seal is a comment at its end."""
         self.write_bytes(file, add_seal(f"{page}<!-- {BLANK_SEAL} -->\n".encode(errors="backslashreplace")))
 
+    @_advise_to_run_again()
+    def read_html(self, file: str) -> str:
+        """Read a sealed HTML file.
+
+        Raises:
+            BrokenArtifactError: the file is missing or damaged.
+        """
+        with parquet.report_missing_as_broken(self.uri(file)):
+            data = read_file(self.uri(file))
+        check_seal(self.uri(file), data)
+        return data.decode(errors="replace")
+
     def write_bytes(self, file: str, data: bytes) -> None:
         """Write bytes to a file."""
         write_file(self.uri(file), data)

@@ -9,15 +9,16 @@ from clipes.tasks.report.report_file import write_report
 from clipes.tasks.runs.record.recorder import record_run
 
 
-def write_run_files(made, failure=None, without=()):
+def write_run_files(made, failure=None, without=(), start=record_run):
     """Write the files of a run whose shards are made, and return the run.
 
     Args:
         made: run with the records of its shards.
         failure: error that ends the run; None if the run completed.
         without: (stage, shard) of the shards that failed with this error.
+        start: `report_run` to write the report too.
     """
-    with suppress(() if failure is None else type(failure)), record_run(made.run) as record:
+    with suppress(() if failure is None else type(failure)), start(made.run) as record:
         for each in made.records.values():
             record.ledger.planned(each.stage, each.shard)
             record.ledger.started(each.stage, each.shard, 1)

@@ -11,7 +11,7 @@ from clipes.tasks.inputs.photos import Photo, load_photo
 from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.facts import RunFacts
-from clipes.tasks.report.gallery.pictures import Picture, data_uri, grey_canvas, small_ids, small_photo
+from clipes.tasks.report.gallery.pictures import Picture, grey_canvas, small_ids, small_photo
 from clipes_core.errors import PhotoError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -83,7 +83,7 @@ def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> 
 def ids_picture(title: str, image: np.ndarray, ids: np.ndarray, facts: RunFacts) -> Picture:
     """Draw a map of class ids, (H, W) uint8 of any size, over a photo that `small_photo` has reduced."""
     palette = np.asarray(facts.vocabulary.palette, np.uint8)
-    return Picture(title, data_uri(ids_on_photo(image, small_ids(ids, image.shape[:2]), palette)))
+    return facts.pictures.encoded(title, ids_on_photo(image, small_ids(ids, image.shape[:2]), palette))
 
 
 def truth_picture(photo: Photo, image: np.ndarray, facts: RunFacts) -> tuple[tuple[Picture, ...], tuple[str, ...]]:

@@ -1,8 +1,9 @@
-"""Plots of a training run: loss, learning rate, share of pixels above the confidence threshold, and mIoU."""
+"""Plots of a training run: loss, learning rate, share of pixels above the confidence threshold, and mIoU.
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any
+`training_plots` imports this module only if a plot must be drawn, because matplotlib takes a moment to import.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,37 +11,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from clipes.tasks.report.gallery.pictures import Picture, data_uri
 from clipes.tasks.report.segmenter_facts import CurveRows
 
 SIZE_IN, DPI = (4.6, 3.1), 130
 COLOUR, OTHER_COLOUR = "#2563a8", "#c2702a"
 
 
-def curve_pictures(curve: CurveRows) -> tuple[Picture, ...]:
-    """Draw the plots of a training run. If the mIoU was never measured, its plot is left out.
-
-    Args:
-        curve: rows of the segmenter's artifact. If there are no rows, no plot is drawn.
-    """
-    return _drawn(tuple(tuple(point.items()) for point in curve))
+def draw_loss(curve: CurveRows) -> np.ndarray:
+    """Draw the loss and the learning rate. Return (H, W, 3) uint8 RGB, as the other functions of this module do."""
+    return _drawn(curve, _draw_loss)
 
 
-@lru_cache(maxsize=1)  # the report and the Prefect UI show the same plots
-def _drawn(points: tuple[tuple[tuple[str, Any], ...], ...]) -> tuple[Picture, ...]:
-    return tuple(_pictures(tuple(map(dict, points))))
+def draw_kept(curve: CurveRows) -> np.ndarray:
+    """Draw the share of the labelled pixels that the confidence threshold keeps."""
+    return _drawn(curve, _draw_kept)
 
 
-def _pictures(curve: CurveRows) -> Iterator[Picture]:
-    if curve:
-        yield _picture("Loss and learning rate", curve, _draw_loss)
-        yield _picture("Labelled pixels kept by the confidence threshold", curve, _draw_kept)
-    measured = tuple(point for point in curve if point["miou"] is not None)
-    if measured:
-        yield _picture("mIoU on evaluation photos", measured, _draw_miou)
+def draw_miou(curve: CurveRows) -> np.ndarray:
+    """Draw the mIoU. Every row of `curve` must have one."""
+    return _drawn(curve, _draw_miou)
 
 
-def _picture(title: str, curve: CurveRows, draw: Callable[[Axes, CurveRows], None]) -> Picture:
+def _drawn(curve: CurveRows, draw: Callable[[Axes, CurveRows], None]) -> np.ndarray:
     figure = Figure(figsize=SIZE_IN, dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     draw(axes, curve)
@@ -49,7 +41,7 @@ def _picture(title: str, curve: CurveRows, draw: Callable[[Axes, CurveRows], Non
     axes.grid(alpha=0.3)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return Picture(title, data_uri(np.asarray(canvas.buffer_rgba())[..., :3], lossless=True))
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_loss(axes: Axes, curve: CurveRows) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import Card, ids_picture, photo_or_canvas, read_rows, truth_picture
-from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map
+from clipes.tasks.report.gallery.pictures import png_map
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes_core.evaluation.scored import SEGMENTER_MASK
@@ -53,6 +53,10 @@ class EvaluationGallery:
             photo.image_id,
             photo.class_ids,
             mious={} if math.isnan(miou) else {SEGMENTER_MASK.key: miou},
-            pictures=(Picture("Photo", data_uri(image)), ids_picture("Prediction", image, ids, self._facts), *truth),
+            pictures=(
+                self._facts.pictures.encoded("Photo", image),
+                ids_picture("Prediction", image, ids, self._facts),
+                *truth,
+            ),
             notes=(*lost, *no_truth),
         )

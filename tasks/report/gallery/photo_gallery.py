@@ -8,7 +8,7 @@ import numpy as np
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import Card, ClassCams, ids_picture, photo_or_canvas, read_rows, truth_picture
-from clipes.tasks.report.gallery.pictures import Picture, data_uri, png_map, small_levels
+from clipes.tasks.report.gallery.pictures import Picture, png_map, small_levels
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
@@ -59,7 +59,7 @@ class Gallery:
             photo.image_id,
             photo.class_ids,
             mious={} if scores is None else photo_mious(scores, 1 + len(self._facts.vocabulary.classes)),
-            pictures=(Picture("Photo", data_uri(image)), *self._mask_pictures(mask, image), *truth),
+            pictures=(self._facts.pictures.encoded("Photo", image), *self._mask_pictures(mask, image), *truth),
             notes=(*lost, *no_truth),
             sure=None if mask is None else share_at_least(np.array(mask["confidence_histogram"]), PAPER_MU),
             cams=tuple(self._class_cams(cams, image)),
@@ -70,7 +70,7 @@ class Gallery:
         if mask is not None:
             yield ids_picture("Pseudo mask", image, png_map(mask["mask_png"]), self._facts)
             levels = small_levels(png_map(mask["confidence_png"]), image.shape[:2])
-            yield Picture("Confidence", data_uri(levels))
+            yield self._facts.pictures.encoded("Confidence", levels)
 
     def _class_cams(self, row: Mapping[str, Any], image: np.ndarray) -> Iterator[ClassCams]:
         if not row["class_ids"]:
@@ -78,7 +78,7 @@ class Gallery:
         initial, refined = stored_cams(row, "cam"), stored_cams(row, "refined_cam")
         for place, class_id in enumerate(row["class_ids"][:SHOWN_CLASSES]):
             pictures = (
-                Picture("Initial CAM", data_uri(heat_on_photo(image, initial[place]))),
-                Picture("Refined CAM", data_uri(heat_on_photo(image, refined[place]))),
+                self._facts.pictures.encoded("Initial CAM", heat_on_photo(image, initial[place])),
+                self._facts.pictures.encoded("Refined CAM", heat_on_photo(image, refined[place])),
             )
             yield ClassCams(class_id, self._facts.sentences.get(class_id, ()), row["scores"][place], pictures)

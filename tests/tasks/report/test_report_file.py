@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.prepared import prepare_run
-from support.report_pages import cards, notes, parsed, titles
+from support.report_pages import cards, notes, parsed, section, titles
 from support.report_runs import report_of, write_run_files
 from support.small_runs import make_run, run_files
 
@@ -14,6 +14,7 @@ from clipes.tasks.report.report_file import report_run, write_report
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.files import write_file
 from clipes.tasks.storage.layout import REPORT_FILE, claims_uri
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StageError, UsageError
 
@@ -46,6 +47,82 @@ def test_a_report_never_replaces_a_better_one(tiny, reported, lost):
     with pytest.raises(ArtifactError, match=r"report\.html was not replaced, because .* the first of which is .+"):
         write_report(run.config.store, "tiny")
     assert page.read_bytes() == better
+
+
+@pytest.fixture
+def rerun(tiny, pool):
+    """Return a function that runs the photos and returns the report's path. Cached artifacts are made again."""
+
+    def rerun(until="mask_scores", **sections):
+        made = make_run(prepare_run(tiny.config(**sections), until), pool)
+        return Path(run_files(write_run_files(made, start=report_run)).uri("report.html"))
+
+    return rerun
+
+
+def sources(path):
+    """Return the data URIs of the pictures on a page."""
+    return [image.attributes["src"] for image in parsed(path.read_text()).all("img")]
+
+
+def replace_pictures(path):
+    """Replace all pictures of a page by one of them, so that a test sees which page a picture comes from."""
+    first, *others = dict.fromkeys(sources(path))
+    html = path.read_text().rpartition("<!--")[0]
+    for other in others:
+        html = html.replace(other, first)
+    RunFiles(str(path.parents[2]), path.parent.name).write_html(path.name, html)
+    return first
+
+
+def test_a_run_takes_unchanged_pictures_from_its_last_report(tiny, rerun):
+    tiny.add("a")
+    path = rerun()
+    pictures = sources(path)
+    replaced = replace_pictures(path)
+    assert len(set(pictures)) > 2
+    assert set(sources(rerun())) == {replaced}
+    write_report(str(path.parents[2]), "tiny")  # makes all pictures again
+    assert sources(path) == pictures
+
+
+def pictures_of(path, image_id):
+    return [image.attributes["src"] for image in cards(parsed(path.read_text()))[image_id].all("img")]
+
+
+def test_only_changed_pictures_are_made_again(tiny, rerun):
+    tiny.add("a")
+    replaced = replace_pictures(path := rerun())
+    tiny.add("b", size=(50, 30))
+    rerun()
+    assert {*pictures_of(path, "a")} == {replaced}
+    made = pictures_of(path, "b")
+    write_report(str(path.parents[2]), "tiny")
+    assert pictures_of(path, "b") == made
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "not text"])
+def test_a_missing_or_damaged_report_is_replaced_completely(tiny, rerun, damage):
+    tiny.add("a")
+    path = rerun()
+    pictures = sources(path)
+    replace_pictures(path)
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"\xff\xfe" if damage == "not text" else path.read_bytes().replace(b"<h1>", b"<h2>"))
+    assert sources(rerun()) == pictures
+
+
+def test_everything_but_the_pictures_is_written_again(tiny, rerun):
+    tiny.add("a")
+    rerun("masks", report={"gallery": 3})
+    page = parsed(rerun("cams", report={"gallery": 4}).read_text())
+    assert "gallery: 4" in section(page, "config").text
+    assert "The run was asked to stop after cams" in notes(page)
+    shown = [row.attributes["data-stage"] for row in page.all("tr", having="data-stage")]
+    assert shown == ["manifest", "texts", "cams"]
+    assert "Pseudo mask" not in titles(page)
 
 
 def test_a_running_run_has_a_report_of_its_progress(tiny):

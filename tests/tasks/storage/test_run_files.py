@@ -61,6 +61,18 @@ def test_a_page_is_written_in_utf_8_with_a_seal_and_replaces_the_old_page(files)
     assert names(files) == ["report.html"]
 
 
+def test_a_page_is_read_unless_it_is_missing_or_damaged(files):
+    with pytest.raises(BrokenArtifactError, match=r"report\.html is missing: run again"):
+        files.read_html("report.html")
+    files.write_html("report.html", "neu: ä\n")
+    assert files.read_html("report.html").encode() == content(files, "report.html")
+    files.write_bytes("report.html", content(files, "report.html").replace(b"neu", b"alt"))
+    with pytest.raises(BrokenArtifactError, match=r"report\.html cannot be read \(it fails its checksum\): run again"):
+        files.read_html("report.html")
+    files.write_bytes("report.html", b"\xff")  # without a seal, as earlier versions of clipes wrote it
+    assert files.read_html("report.html") == "\ufffd"
+
+
 def test_run_json_is_readable_text(files):
     files.write_json("run.json", {"name": "läuf"})
     start, seal = '{\n  "name": "läuf",\n  "seal": "clipes-sha256:', '[0-9a-f]{64}"\n}\n'

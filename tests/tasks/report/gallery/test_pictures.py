@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 from support.report_pages import Element, picture
 
-from clipes.tasks.report.gallery.pictures import data_uri, grey_canvas, png_map, small_ids, small_levels, small_photo
+from clipes.tasks.report.gallery.pictures import (
+    Pictures,
+    data_uri,
+    grey_canvas,
+    png_map,
+    small_ids,
+    small_levels,
+    small_photo,
+)
 
 
 @pytest.mark.parametrize(("size", "shape"), [((640, 480), (240, 320, 3)), ((100, 50), (50, 100, 3))])
@@ -44,3 +52,38 @@ def test_a_picture_survives_its_data_uri(shape):
     shown = picture(Element("img", {"src": data_uri(image)}))
     assert shown.size == (16, 8)
     np.testing.assert_allclose(np.asarray(shown), 120, atol=3)
+
+
+IMAGE = np.full((8, 16, 3), 120, np.uint8)
+OTHER = data_uri(IMAGE[:4])
+
+
+def page_with(key):
+    """Return a page whose picture with this key has other pixels, so that a test sees where a picture comes from."""
+    return f'<p><img src="{OTHER}" data-key="{key}" alt="x"></p>'
+
+
+def test_a_picture_of_the_same_pixels_is_taken_from_the_last_report():
+    key = Pictures().encoded("Photo", IMAGE).key
+    found = Pictures(page_with(key)).encoded("Mask", IMAGE)
+    assert (found.title, found.uri, found.key) == ("Mask", OTHER, key)
+
+
+@pytest.mark.parametrize("image", [IMAGE + 1, IMAGE[:, :8], IMAGE.reshape(16, 8, 3), IMAGE[..., 0]])
+def test_a_picture_of_other_pixels_is_made(image):
+    pictures = Pictures(page_with(Pictures().encoded("Photo", IMAGE).key))
+    assert pictures.encoded("Photo", image).uri == data_uri(image)
+
+
+def test_a_drawing_with_the_same_source_is_not_drawn_again():
+    pictures = Pictures()
+    first = pictures.drawn("Loss", [1, 2.5, None], lambda: IMAGE, lossless=True)
+    assert pictures.drawn("Loss", [1, 2.5, None], lambda: pytest.fail("must not be drawn"), lossless=True) == first
+    for source, lossless in (([1, 2.5, 0], True), ([1, 2.5, None], False)):
+        assert pictures.drawn("Loss", source, lambda: IMAGE[:4], lossless).uri == data_uri(IMAGE[:4], lossless)
+
+
+def test_text_in_a_report_is_no_picture():
+    key = Pictures().encoded("Photo", IMAGE).key
+    for page in (page_with(key).replace("<", "&lt;"), page_with(key).replace("base64,", 'base64,"'), "\x00\ud800"):
+        assert Pictures(page).encoded("Photo", IMAGE).uri == data_uri(IMAGE)
