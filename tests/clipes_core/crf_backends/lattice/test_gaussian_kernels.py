@@ -5,9 +5,10 @@ from clipes_core.crf_backends.lattice.filters import channel_type
 from clipes_core.crf_backends.lattice.gaussian_kernels import position_kernel, position_lattice
 
 
-@pytest.mark.parametrize("size", [(2, 1), (2, 2), (3, 7), (16, 5), (31, 40), (5, 200), (200, 5)], ids=str)
+@pytest.mark.parametrize("size", [(2, 1), (2, 2), (3, 7), (16, 5), (31, 40), (5, 200), (200, 5), (300, 90)], ids=str)
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
 def test_the_grid_equals_the_lattice(size, lanes):
+    """The tolerance is below the effect of how the lattice rounds its weights."""
     channels = np.random.default_rng(0).standard_normal((size[0] * size[1], lanes)).astype(np.float32)
     elements = channels.view(channel_type(lanes)).ravel()
     on_grid, on_lattice = np.zeros_like(elements), np.zeros_like(elements)
@@ -15,7 +16,7 @@ def test_the_grid_equals_the_lattice(size, lanes):
     position_kernel(*size, lanes, 1, 3).filter(elements, on_grid, on_grid)
     position_lattice(*size, 1, 3).filter(elements, on_lattice, on_lattice)
 
-    assert on_grid.view(np.float32) == pytest.approx(on_lattice.view(np.float32), abs=3e-5)
+    assert on_grid.view(np.float32) == pytest.approx(on_lattice.view(np.float32), abs=3e-6)
 
 
 def test_a_constant_channel_is_scaled_by_the_weight_of_the_kernel():
