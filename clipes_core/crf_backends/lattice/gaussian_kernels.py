@@ -22,6 +22,7 @@ from clipes_core.crf_backends.lattice.simplices import colour_simplices, positio
 from clipes_core.crf_backends.lattice.vertices import number_vertices
 
 TINY = 1e-20  # keeps the norm of a pixel finite
+WIDEST_GRID = 3600  # [px]; from x = 3689 on, the lattice rounds a few pixels into columns that `grid` does not expect
 
 
 class GaussianKernel(Protocol):
@@ -100,7 +101,7 @@ def position_kernel(width: int, height: int, lanes: int, xy_std: float, weight: 
     Raises:
         PhotoError: TOO_LARGE if the lattice has too many cells.
     """
-    if xy_std == 1 and width > 1:  # a single column has other vertices than `grid` describes
+    if xy_std == 1 and 1 < width <= WIDEST_GRID:  # a single column has other vertices than `grid` describes
         return GridKernel(width, height, lanes, weight)
     return position_lattice(width, height, xy_std, weight)
 

@@ -5,7 +5,9 @@ from clipes_core.crf_backends.lattice.filters import channel_type
 from clipes_core.crf_backends.lattice.gaussian_kernels import position_kernel, position_lattice
 
 
-@pytest.mark.parametrize("size", [(2, 1), (2, 2), (3, 7), (16, 5), (31, 40), (5, 200), (200, 5), (300, 90)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(2, 1), (2, 2), (3, 7), (16, 5), (31, 40), (5, 200), (200, 5), (300, 90), (5000, 60)], ids=str
+)
 @pytest.mark.parametrize("lanes", [1, 2, 4, 8])
 def test_the_grid_equals_the_lattice(size, lanes):
     """The tolerance is below the effect of how the lattice rounds its weights."""
