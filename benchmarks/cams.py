@@ -142,6 +142,7 @@ class Workers:
             own, other = spawn.Pipe()
             arguments = other, config, precisions, max(1, cores() // count)
             spawn.Process(target=compute_cams, args=arguments, daemon=True).start()
+            other.close()  # so that `recv` fails, and does not wait forever, if the process has died
             self._ends.append(own)
 
     def __enter__(self) -> "Workers":

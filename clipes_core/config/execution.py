@@ -36,9 +36,10 @@ class ExecutionConfig(Section):
     )
     gpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
-        description="Number of worker processes for stages that run networks. auto: one process per GPU or, without a "
-        "GPU, one process with one thread per core, as far as the free memory suffices (3 GiB each). The training of "
-        "the segmenter uses at most one process per GPU, and with auto one process on a CPU.",
+        description="Number of worker processes for stages that run networks. auto: one process per GPU. Without a "
+        "GPU, auto means one process per core, each with one thread, or fewer if there is less than 3 GiB of free "
+        "memory for each. The training of the segmenter uses at most one process per GPU. Without a GPU, it uses one "
+        "process with auto, and at most this number otherwise.",
     )
     cpu_workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",

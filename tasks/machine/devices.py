@@ -30,9 +30,9 @@ def gpu_slots(clip: ClipConfig, execution: ExecutionConfig) -> tuple[WorkerSlot,
 
     If `gpu_workers` is auto, each GPU has one worker. Without a GPU, each core has one worker with one thread, but
     there are no more workers than the free memory allows. Such workers compute more photos per second than one worker
-    with several threads. The number of threads decides the last bit of the results. It is therefore always 1, even if
-    the free memory differs between two runs. If `gpu_workers` is a number, that many workers share the devices and
-    cores.
+    with several threads. The number of threads decides the last bit of the results. Without a GPU, it is therefore
+    always 1, even if the free memory differs between two runs. If `gpu_workers` is a number, that many workers share
+    the devices and cores.
 
     Raises:
         ConfigError: this host does not have the device that `clip.device` names.
