@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--voc", type=Path, required=True, help="folder with JPEGImages and SegmentationClass")
     parser.add_argument("--cams", type=Path, help="folder of npz files with refined CAMs")
     parser.add_argument("--photos", type=int, default=36)
-    parser.add_argument("--labels", default="2,3,4,5,8,21")
+    parser.add_argument("--labels", default="2,3,4,5,8,21", help="empty: measure no masks")
     parser.add_argument("--sizes", default="", help="for example 94x125,1500x2000 (height x width)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the CRF")
     parser.add_argument("--image", choices=("rgb", "reference"), default="rgb")
@@ -102,7 +102,7 @@ def main() -> None:
     image_ids = sorted(path.stem for path in (arguments.voc / "SegmentationClass").glob("*.png"))
     chosen = image_ids[:: max(1, len(image_ids) // arguments.photos)][: arguments.photos]
     pairs = []
-    for labels in map(int, arguments.labels.split(",")):
+    for labels in map(int, filter(None, arguments.labels.split(","))):
         pairs += report(f"{labels} labels", (measure_masks(case, image_id, labels) for image_id in chosen))
     if arguments.cams:
         pairs += report("CAMs", (measure_cams(case, path) for path in sorted(arguments.cams.glob("*.npz"))))
