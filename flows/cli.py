@@ -83,7 +83,7 @@ def run(
         listing = list_photos(loaded)
         with runner_for(loaded) as runner:
             prepared = prepare_run(loaded, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
-        from clipes.flows.terminal_tables import print_plan
+        from clipes.flows.terminal.result_tables import print_plan
         from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
@@ -97,7 +97,7 @@ def run(
     with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.pipeline import pipeline
-        from clipes.flows.terminal_tables import print_summary
+        from clipes.flows.terminal.result_tables import print_summary
 
         flow = keep_sigterm_handler(pipeline)
         with explain_resume():
@@ -158,7 +158,7 @@ def prompts(
     with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.prompt_selection import prompt_selection
-        from clipes.flows.terminal_tables import print_selection
+        from clipes.flows.terminal.result_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with explain_resume():
@@ -173,7 +173,7 @@ def prompts(
 @app.command()
 def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Show the progress of a run, or how it ended."""
-    from clipes.flows.terminal_tables import print_status
+    from clipes.flows.terminal.result_tables import print_status
     from clipes.tasks.storage.run_status import read_run
 
     print_status(out, read_run(store, name))
@@ -212,7 +212,7 @@ def export(
         raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
     exported = export_run(chosen, store, name, to, ignore_below)
-    from clipes.flows.terminal_tables import print_exported
+    from clipes.flows.terminal.result_tables import print_exported
 
     print_exported(out, exported, name, to)
 
@@ -261,7 +261,7 @@ def gc(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Delete artifacts that no run uses. The artifacts of active runs and of runs that can be resumed are kept."""
-    from clipes.flows.terminal_tables import print_garbage
+    from clipes.flows.terminal.result_tables import print_garbage
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 
     search = remove_garbage if yes else find_garbage
@@ -293,7 +293,7 @@ def doctor(
     ] = "ViT-B-16-quickgelu",
 ) -> None:
     """Check what works on this machine, and say how to fix what does not."""
-    from clipes.flows.terminal_tables import print_findings
+    from clipes.flows.terminal.result_tables import print_findings
     from clipes.tasks.commands.doctor import examine
     from clipes_core.config.pseudo_masks import ClipConfig
     from clipes_core.config.run import check_section

@@ -10,7 +10,7 @@ from support.report_pages import notes, section, titles
 from support.report_runs import report_of, store_and_name, write_run_files
 from support.small_runs import make_run
 
-from clipes.flows.terminal_tables import print_metrics
+from clipes.flows.terminal.result_tables import print_metrics
 from clipes.tasks.runs.metrics_json import NO_VALIDATION, OTHER_VALIDATION
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes.tasks.storage.run_status import read_run

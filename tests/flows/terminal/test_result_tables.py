@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from clipes.flows.prompt_selection import PromptSelection
-from clipes.flows.terminal_tables import (
+from clipes.flows.terminal.result_tables import (
     print_exported,
     print_findings,
     print_garbage,
