@@ -33,6 +33,13 @@ class DatasetConfig(Section):
         "vocabulary defines the classes and their words. With a list, CLIP reads the names, and the background words "
         "are those of voc12 that are no class names.",
     )
+    sample: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Number of photos to use: those whose ids have the lowest hashes. A larger sample contains all "
+        "photos of a smaller one. The photos of the section `evaluation` are sampled, too. null: all photos.",
+    )
     truth: str | None = Field(
         None,
         description="Folder of the true masks. A mask is a PNG file that has the name of its photo, and whose pixels "

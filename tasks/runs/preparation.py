@@ -7,6 +7,7 @@ configuration or in the list of photos is reported at once.
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
@@ -40,14 +41,24 @@ logger = logging.getLogger(__name__)
 
 
 def list_photos(config: RunConfig) -> Listing:
-    """List the photos of a config's data set, but open none; generate the demo's scenes if they are missing.
+    """List the photos of a config's data set or of its sample, but open none; generate missing scenes of the demo.
 
     Raises:
         UsageError: the vocabulary or the data set cannot be used, or no photo has a label.
     """
     listing = read_dataset(config.dataset, checked_vocabulary(config))
     _check_labels(listing)
-    return listing
+    return _sampled(listing, config.dataset.sample)
+
+
+def _sampled(listing: Listing, count: int | None) -> Listing:
+    """Return `count` photos and rejects of a listing; all of them if `count` is None."""
+    if count is None:
+        return listing
+    kept = sample_of([row.image_id for rows in (listing.photos, listing.rejects) for row in rows], count)
+    photos = tuple(photo for photo in listing.photos if photo.image_id in kept)
+    rejects = tuple(reject for reject in listing.rejects if reject.image_id in kept)
+    return replace(listing, photos=photos, rejects=rejects)
 
 
 def _check_labels(listing: Listing) -> None:
@@ -145,6 +156,24 @@ def check_request(config: RunConfig, until: str) -> None:
     check_data_set(config)
     if config.evaluation.photos and any(STAGES[name].kind.of_training for name in stages):
         check_split(_evaluation_dataset(config))
+
+
+def count_evaluation(config: RunConfig) -> int:
+    """Return the number of photos that the segmenter of a run is scored on; 0 if the run trains none.
+
+    Raises:
+        UsageError: the evaluation photos cannot be listed.
+    """
+    return len(_evaluation(config, checked_vocabulary(config)).photos) if config.train.enabled else 0
+
+
+def count_iterations(config: RunConfig, slots: Sequence[WorkerSlot]) -> int:
+    """Return the number of iterations of a run's training; 0 if the run trains no segmenter.
+
+    Raises:
+        UsageError: the MMSegmentation config cannot be used.
+    """
+    return _recipe(config, checked_vocabulary(config), slots).iterations if config.train.enabled else 0
 
 
 def check_data_set(config: RunConfig) -> None:
@@ -270,7 +299,7 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     if not config.evaluation.photos:
         logger.info("the config section evaluation selects no photos, so the segmenter is not scored")
         return NO_PHOTOS
-    listing = read_dataset(_evaluation_dataset(config), vocabulary, labelled=False)
+    listing = _sampled(read_dataset(_evaluation_dataset(config), vocabulary, labelled=False), config.dataset.sample)
     if not listing.photos:
         raise DatasetError(
             f"evaluation: none of its {len(listing.rejects)} photos can be used; "

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from support.toy_crf_backends import NOT_INSTALLED
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.dry_run import plan_run
-from clipes.tasks.runs.preparation import check_request
+from clipes.tasks.runs.preparation import check_request, list_photos
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER, training_packages
 from clipes.tasks.stages.texts import Texts
@@ -366,3 +367,21 @@ def test_a_stage_with_a_condition_must_name_the_setting_that_adds_it():
         class Conditional(Texts):
             def enabled(self, config):
                 return False
+
+
+def test_a_sample_contains_every_smaller_sample_and_changes_no_key(six):
+    samples = [
+        {photo.image_id for photo in list_photos(six.config(dataset={"sample": count})).photos} for count in range(1, 8)
+    ]
+    assert [len(sample) for sample in samples] == [1, 2, 3, 4, 5, 6, 6]
+    assert all(smaller <= larger for smaller, larger in pairwise(samples))
+    assert prepared(six, dataset={"sample": 3}).keys == prepared(six).keys
+
+
+def test_a_sample_has_its_share_of_the_rejects(tiny):
+    for number in range(40):
+        tiny.add(f"p{number}", "cat" if number % 2 else "no_such_class")
+    listing = list_photos(tiny.config(dataset={"sample": 20}))
+    assert len(listing.photos) + len(listing.rejects) == 20
+    assert listing.photos
+    assert listing.rejects
