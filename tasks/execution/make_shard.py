@@ -24,7 +24,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         ArtifactError: an artifact cannot be read, or the stage made wrong rows. A row is wrong if it has another type
             than `stage.row`, or belongs to a photo outside the shard. Each photo must have exactly one row.
     """
-    started, worker = time.monotonic(), current_worker()
+    started, started_cpu, worker = time.monotonic(), time.process_time(), current_worker()
     stage, plan = job.stage, job.plan
     uris = {photo.image_id: photo.uri for photo in plan.photos}
     rejects: list[Reject] = []
@@ -50,6 +50,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
             _check_all_written(stage, plan, written)
         artifact.add_metadata(job.footer)
         artifact.complete = not any(reject.kind.transient for reject in rejects)
+    warm = stage.name in worker.made
+    worker.made.add(stage.name)
     return ShardRecord(
         stage.name,
         plan.shard,
@@ -62,6 +64,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
         rejects=tuple(rejects),
         worker=worker.name,
         peak_memory_mib=worker.peak_memory_mib,
+        cpu_seconds=time.process_time() - started_cpu,
+        warm=warm,
     )
 
 

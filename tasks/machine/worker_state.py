@@ -35,10 +35,15 @@ class WorkerSlot:
 
 
 class Worker:
-    """The worker process in which this code runs: its slot, its counters, its name and its memory."""
+    """The worker process in which this code runs: its slot, its counters, its name and its memory.
+
+    Attributes:
+        made: names of the stages of which this worker has made a shard.
+    """
 
     def __init__(self, slot: WorkerSlot, counters: SlotCounters) -> None:
         self.slot, self.counters = slot, counters
+        self.made: set[str] = set()
 
     @property
     def name(self) -> str:

@@ -99,6 +99,9 @@ class ShardRecord:
         rejects: photos that failed in this stage; photos that already failed in an upstream stage are left out.
         worker: worker process that made the shard, as device:pid; empty if `cached`.
         peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
+        cpu_seconds: processor time that the worker process spent on the shard [s]; 0 if `cached`.
+        warm: if True, the worker process had made another shard of the stage before, so it did not have to load a
+            network or compile code for this one.
     """
 
     stage: str
@@ -112,6 +115,8 @@ class ShardRecord:
     rejects: tuple[Reject, ...] = ()
     worker: str = ""
     peak_memory_mib: int = 0
+    cpu_seconds: float = 0.0
+    warm: bool = False
 
     def check(self) -> None:
         """Check that no photo failed for a transient cause.

@@ -8,7 +8,13 @@ from clipes.tasks.runs.ledger import Ledger
 
 @dataclass(frozen=True)
 class StageSummary:
-    """The counts and times of a stage in metrics.json. The times cover only this run."""
+    """The counts and times of a stage in metrics.json. The times cover only this run.
+
+    Attributes:
+        seconds_per_row: time of a worker for a computed row [s], without loading networks and compiling code if
+            possible; None if no row was computed.
+        cpu_seconds_per_row: processor time for a computed row [s], likewise.
+    """
 
     images: int
     shards: int
@@ -20,6 +26,8 @@ class StageSummary:
     wall_seconds: float
     busy_seconds: float
     peak_memory_mib: int
+    seconds_per_row: float | None
+    cpu_seconds_per_row: float | None
 
 
 def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
@@ -32,6 +40,9 @@ def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
 
 def _summary(ledger: Ledger, stage: str, states: list[str]) -> StageSummary:
     records, (wall, busy) = ledger.records(stage), ledger.seconds(stage)
+    made = [record for record in records if record.computed and not record.copied]
+    timed = [record for record in made if record.warm] or made
+    rows = sum(record.computed for record in timed)
     return StageSummary(
         images=sum(record.images for record in records),
         shards=len(states),
@@ -43,4 +54,6 @@ def _summary(ledger: Ledger, stage: str, states: list[str]) -> StageSummary:
         wall_seconds=wall,
         busy_seconds=busy,
         peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
+        seconds_per_row=sum(record.seconds for record in timed) / rows if rows else None,
+        cpu_seconds_per_row=sum(record.cpu_seconds for record in timed) / rows if rows else None,
     )

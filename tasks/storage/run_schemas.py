@@ -157,6 +157,7 @@ class TrainingJson(TypedDict):
     resumed_at: int
     iterations_per_second: float | None
     waited_seconds: float
+    validation_seconds: NotRequired[float]
     photos: int
     photos_without_mask: int
     parameters: int
@@ -185,6 +186,9 @@ class StageJson(TypedDict):
     computed_rows: NotRequired[int]
     wall_seconds: float
     busy_seconds: float
+    peak_memory_mib: NotRequired[int]
+    seconds_per_row: NotRequired[float | None]
+    cpu_seconds_per_row: NotRequired[float | None]
 
 
 class RankingJson(TypedDict):
@@ -212,8 +216,17 @@ class MetricsJson(TypedDict, total=False):
     run: str
 
 
+class EstimateJson(TypedDict):
+    """The content of estimate.json: what the measurement was made with, and the measured costs."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    made_with: dict[str, Any]
+    measurement: dict[str, Any]
+
+
 RUN_SHAPE: TypeAdapter[Any] = TypeAdapter(RunJson)
 METRICS_SHAPE: TypeAdapter[Any] = TypeAdapter(MetricsJson)
+ESTIMATE_SHAPE: TypeAdapter[Any] = TypeAdapter(EstimateJson)
 
 
 def check_columns(uri: str, file: str, schema: pa.Schema, columns: Sequence[str] | None) -> None:

@@ -18,20 +18,38 @@ class Clock:
         iterations: number of iterations done since this process started or resumed the training.
         seconds: time spent computing these iterations [s].
         waited: time spent waiting for the photos of these iterations [s].
+        first: the part of `seconds` and `waited` that belongs to the first of these iterations [s]. It includes the
+            start of the processes that load the photos.
+        validated: time spent on validations [s].
     """
 
     def __init__(self) -> None:
-        self.iterations, self.seconds, self.waited = 0, 0.0, 0.0
+        self.iterations, self.seconds, self.waited, self.first = 0, 0.0, 0.0, 0.0
+        self.validated = 0.0
         self._last_lap = perf_counter()
 
+    @property
+    def iterations_per_second(self) -> float | None:
+        """The number of iterations per second, without the first iteration if there are more; None without any."""
+        spent = self.seconds + self.waited
+        if self.iterations > 1:
+            return (self.iterations - 1) / (spent - self.first)
+        return self.iterations / spent if self.iterations else None
+
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock during the block, so that the current lap does not include the duration of the block."""
+    def paused(self, validates: bool = False) -> Iterator[None]:
+        """Stop the clock during the block, so that the current lap does not include the duration of the block.
+
+        Args:
+            validates: if True, the block is a validation, and its duration is added to `validated`.
+        """
         began = perf_counter()
         try:
             yield
         finally:
-            self._last_lap += perf_counter() - began
+            gone = perf_counter() - began
+            self._last_lap += gone
+            self.validated += gone if validates else 0.0
 
     def lap(self) -> float:
         """Return the time since the previous call [s], without pauses."""
@@ -64,3 +82,5 @@ class ClockHook(Hook):
         """Count the iteration, and add the time since the photos arrived to the computing time."""
         self._clock.seconds += self._clock.lap()
         self._clock.iterations += 1
+        if self._clock.iterations == 1:
+            self._clock.first = self._clock.seconds + self._clock.waited

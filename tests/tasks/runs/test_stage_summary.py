@@ -33,7 +33,8 @@ def test_a_stage_without_artifacts_counts_only_its_shards():
 
     counts = {"images": 0, "shards": 3, "cached_shards": 0, "computed_shards": 0, "failed_shards": 1}
     rows = {"copied_rows": 0, "computed_rows": 0, "busy_seconds": 0.0, "peak_memory_mib": 0}
-    assert summary == StageSummary(**counts, **rows, wall_seconds=summary.wall_seconds)
+    times = {"seconds_per_row": None, "cpu_seconds_per_row": None}
+    assert summary == StageSummary(**counts, **rows, **times, wall_seconds=summary.wall_seconds)
 
 
 def test_the_memory_of_a_stage_is_that_of_its_largest_worker():
@@ -49,3 +50,20 @@ def test_summaries_are_in_the_requested_order():
     for stage in ("masks", "cams"):
         finished(ledger, record(stage=stage))
     assert list(summaries(ledger, ["cams", "mask_scores", "masks"])) == ["cams", "masks"]
+
+
+def test_the_time_of_a_row_leaves_out_the_first_shard_of_each_worker():
+    ledger = Ledger(100, 1)
+    finished(ledger, record(0, seconds=30.0, cpu_seconds=20.0))
+    finished(ledger, record(1, seconds=2.0, cpu_seconds=1.0, warm=True))
+    finished(ledger, record(2, images=30, computed=30, seconds=6.0, cpu_seconds=1.0, warm=True))
+    finished(ledger, record(3, copied=5, computed=5, seconds=9.0, warm=True))
+    summary = summaries(ledger, ["cams"])["cams"]
+    assert summary.seconds_per_row == 8.0 / 40
+    assert summary.cpu_seconds_per_row == 2.0 / 40
+
+
+def test_the_time_of_a_row_is_that_of_the_first_shards_if_there_are_no_others():
+    ledger = Ledger(100, 1)
+    finished(ledger, record(0, seconds=30.0, cpu_seconds=20.0))
+    assert summaries(ledger, ["cams"])["cams"].seconds_per_row == 3.0

@@ -51,3 +51,34 @@ def test_a_pause_that_ends_with_an_error_is_not_counted():
     except KeyError:
         lap = clock.lap()
     assert lap <= perf_counter() - began - 0.05
+
+
+def test_the_rate_leaves_out_the_first_iteration():
+    clock = Clock()
+    assert clock.iterations_per_second is None
+    clock.iterations, clock.seconds, clock.waited, clock.first = 1, 2.0, 8.0, 10.0
+    assert clock.iterations_per_second == 0.1
+    clock.iterations, clock.seconds, clock.waited = 5, 3.0, 9.0
+    assert clock.iterations_per_second == 2.0
+
+
+def test_the_hook_records_the_first_iteration():
+    clock = Clock()
+    hook = ClockHook(clock)
+    hook.before_train_epoch(None)
+    for step in range(2):
+        hook.before_train_iter(None, step)
+        hook.after_train_iter(None, step)
+        if step == 0:
+            first = clock.seconds + clock.waited
+    assert clock.first == first <= clock.seconds + clock.waited
+
+
+def test_validations_are_timed_even_if_they_fail():
+    clock = Clock()
+    try:
+        with clock.paused(validates=True):
+            sleep(0.01)
+            raise KeyError
+    except KeyError:
+        assert clock.validated >= 0.01
