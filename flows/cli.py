@@ -1,4 +1,4 @@
-"""The command line: clipes run, prompts, status, report, export, predict, gc, ui, doctor."""
+"""The command line: clipes run, estimate, prompts, status, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -103,6 +103,41 @@ def run(
         with explain_resume():
             summary = server.record(lambda resumes: flow(loaded, until, fresh and not resumes, verify, retry_errors))
     print_summary(out, summary, verify)
+
+
+@app.command()
+def estimate(
+    config: Config,
+    overrides: Set = None,
+    store: StoreOrConfigs = None,
+    sample: Annotated[
+        int, typer.Option(min=2, help="Number of photos to measure. GPUs need some hundred to show their speed.")
+    ] = 24,
+    photos: Annotated[
+        int | None, typer.Option(min=1, help="Number of photos of the run; default: the photos of the data set.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="Number of GPUs of the run; default: the GPUs of this machine.")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Number of processor cores of the run; default: those of this machine.")
+    ] = None,
+) -> None:
+    """Measure a sample of a data set, and forecast the time, memory and storage of the run."""
+    from clipes.tasks.inputs.configs import load_config
+
+    loaded = load_config(config, overrides or (), {} if store is None else {"store": store})
+    from clipes.tasks.execution.runner import check_runner
+    from clipes.tasks.runs.preparation import check_request, check_store
+    from clipes.tasks.stages.registry import run_names
+
+    check_runner(loaded)
+    check_request(loaded, run_names()[-1])
+    check_store(loaded, writes=True)
+    from clipes.flows.estimation import Request, make_estimate
+    from clipes.flows.terminal.estimate_table import print_estimate
+
+    print_estimate(out, make_estimate(loaded, Request(sample, photos, gpus, cores)))
 
 
 @app.command()

@@ -41,11 +41,11 @@ def print_plan(
     console: Console, plans: Sequence["StagePlan"], verified: bool, rejects: Sequence["Reject"] = ()
 ) -> None:
     """Print what a run would do in each stage, and which photos it would reject without opening them."""
-    table = _table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
+    table = new_table("stage", "shards", "cached shards", "images", "copied rows", "computed rows")
     for plan in plans:
         counts = (plan.shards, plan.cached_shards, plan.images, plan.copied_rows, plan.computed_rows)
         table.add_row(title_of(plan.stage), *(str(count) for count in counts))
-    _print_table(console, table)
+    print_table(console, table)
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
     if rejects:
@@ -69,15 +69,15 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
 
 def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
     """Print the counts of each stage, then the scores."""
-    table = _table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
+    table = new_table("stage", *STAGE_COLUMNS, "rows/s", "wall s", "busy s")
     for name, stage in metrics.get("stages", {}).items():
         wall, rows = stage["wall_seconds"], stage.get("computed_rows")
         speed = f"{rows / wall:.2f}" if rows and wall else ""
         counts = (str(stage.get(column, "")) for column in STAGE_COLUMNS.values())
         table.add_row(title_of(name), *counts, speed, f"{wall:.1f}", f"{stage['busy_seconds']:.1f}")
-    _print_table(console, table)
+    print_table(console, table)
     if any(scored.key in metrics for scored in SCORED):
-        _print_table(console, _scores_table(metrics))
+        print_table(console, _scores_table(metrics))
     for warning in metrics.get("warnings", ()):
         console.print(f"warning: {warning}")
     if "training" in metrics:
@@ -100,13 +100,13 @@ def print_status(console: Console, status: RunStatus) -> None:
     if status.metrics is not None and status.state not in UNFINISHED:
         print_metrics(console, status.metrics)
         return
-    table = _table("stage", "shards", *SHARD_STATES, "rows")
+    table = new_table("stage", "shards", *SHARD_STATES, "rows")
     for stage in dict.fromkeys(row["stage"] for row in status.shards):
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
         table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
-    _print_table(console, table)
+    print_table(console, table)
 
 
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
@@ -125,7 +125,7 @@ def print_selection(console: Console, selection: "PromptSelection", verified: bo
 
     ranking, summary = selection.ranking, selection.summary
     rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
-    _print_table(console, _template_table(("rank", "template", "sharpness"), rows))
+    print_table(console, _template_table(("rank", "template", "sharpness"), rows))
     pooling = summary.metrics[PROMPTS.name]["pooling"]
     console.print(f"sharpness (lower is better) of {counted(ranking)}; image embedding: {pooling} (clip.pooling)")
     if selection.sample is not None:
@@ -138,19 +138,19 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
     if not counts:
         console.print("nothing to delete")
         return
-    table = _table("stage", "files", "MB")
+    table = new_table("stage", "files", "MB")
     for count in counts:
         table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
-    _print_table(console, table)
+    print_table(console, table)
     console.print("deleted" if removed else "nothing is deleted yet; add --yes to delete")
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
     """Print what `clipes doctor` found, and return whether everything works."""
-    table = _table("check", "works", "result", numbers=False)
+    table = new_table("check", "works", "result", numbers=False)
     for finding in findings:
         table.add_row(finding.what, "yes" if finding.works else "NO", without_secrets(finding.detail))
-    _print_table(console, table)
+    print_table(console, table)
     return all(finding.works for finding in findings)
 
 
@@ -173,7 +173,7 @@ def _training_line(training: Mapping[str, Any]) -> str:
 
 
 def _scores_table(metrics: Mapping[str, Any]) -> Table:
-    table = _table("score", "mIoU", "pixel accuracy", "mean accuracy", "power", "photos")
+    table = new_table("score", "mIoU", "pixel accuracy", "mean accuracy", "power", "photos")
     for scored in SCORED:
         if scored.key in metrics:
             scores, power = metrics[scored.key], metrics[scored.key]["background_power"]
@@ -182,7 +182,7 @@ def _scores_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def _print_table(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
     """Print a table without cutting off a cell.
 
     If the console is too narrow, the lines of the table are longer than the console, and the terminal wraps them.
@@ -200,7 +200,8 @@ def _width(column: Column) -> int:
     return max(map(cell_len, parts), default=0)
 
 
-def _table(first: str, *others: str, numbers: bool = True) -> Table:
+def new_table(first: str, *others: str, numbers: bool = True) -> Table:
+    """Return an empty table with these columns; all but the first hold numbers, unless `numbers` is false."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for column in others:
@@ -224,7 +225,7 @@ def _print_sample(console: Console, sample: "ScoredSample") -> None:
         for each, score in zip(sample.ranked, sample.scores, strict=True)
     ]
     columns = ("rank", "template", "sharpness", "initial", "p", "refined", "p")
-    _print_table(console, _template_table(columns, rows))
+    print_table(console, _template_table(columns, rows))
     console.print("initial, refined: mIoU of the initial and refined CAMs at the best background power p")
     for line in correlations(sample):
         console.print(f"sharpness against mIoU, {line}; the CLIP-ES paper expects a negative correlation")

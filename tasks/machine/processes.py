@@ -3,6 +3,7 @@
 import atexit
 import gc
 import multiprocessing
+import time
 
 import psutil
 
@@ -30,6 +31,11 @@ def started_at(pid: int) -> float:
         psutil.NoSuchProcess: no process has this id.
     """
     return _started_at(psutil.Process(pid))
+
+
+def seconds_since_start() -> float:
+    """Return the age of this process [s]."""
+    return time.time() - psutil.Process().create_time()
 
 
 def is_alive(pid: int, started: float) -> bool:

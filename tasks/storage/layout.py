@@ -21,6 +21,7 @@ STATUS_FILE = "status.parquet"
 REJECTS_FILE = "rejects.parquet"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `clipes estimate` measures a sample
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"

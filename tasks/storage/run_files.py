@@ -20,6 +20,7 @@ from clipes.tasks.storage.files import (
 )
 from clipes.tasks.storage.layout import (
     ARTIFACT_SUFFIX,
+    ESTIMATE_FILE,
     EVALUATION_FILE,
     HISTORY,
     MANIFEST_FILE,
@@ -33,6 +34,7 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
 from clipes.tasks.storage.run_schemas import (
+    ESTIMATE_SHAPE,
     METRICS_SHAPE,
     RUN_SHAPE,
     SEALED_FILES,
@@ -212,6 +214,15 @@ def run_identity(run: Mapping[str, Any]) -> str:
         run: content of the run's run.json.
     """
     return f"{run['name']} {run['started']}"
+
+
+def read_estimate(files: RunFiles) -> dict[str, Any] | None:
+    """Read estimate.json, as `EstimateJson` describes it; return None if the file does not exist.
+
+    Raises:
+        BrokenArtifactError: the file is damaged, or has unexpected entries.
+    """
+    return _read_json(files.uri(ESTIMATE_FILE), ESTIMATE_SHAPE)
 
 
 def read_seals(files: RunFiles) -> dict[str, str]:

@@ -12,6 +12,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import manifest_table, run_json, time_now
 from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
+    ESTIMATE_FILE,
     EVALUATION_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
@@ -31,7 +32,16 @@ from clipes_core.config.run import parse_config
 from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError
 
 RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
-OTHER_FILES = (MANIFEST_FILE, EVALUATION_FILE, REJECTS_FILE, STATUS_FILE, METRICS_FILE, REPORT_FILE, *RANKING_FILES)
+OTHER_FILES = (
+    MANIFEST_FILE,
+    EVALUATION_FILE,
+    REJECTS_FILE,
+    STATUS_FILE,
+    METRICS_FILE,
+    REPORT_FILE,
+    ESTIMATE_FILE,
+    *RANKING_FILES,
+)
 FILES = (*OTHER_FILES, RUN_JSON)  # in the order in which they are archived
 
 GC_POLL_SECONDS = 1.0

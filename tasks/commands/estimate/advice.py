@@ -1,0 +1,49 @@
+"""Name the bottleneck of a forecast run, and the settings that relieve it."""
+
+import math
+from collections.abc import Iterator
+
+from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work
+from clipes_core.config.run import RunConfig
+
+SAFE_SHARE = 0.5  # of the time limit of a shard
+
+
+def advice(
+    config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast
+) -> Iterator[str]:
+    """Yield sentences for the user: the bottleneck with what relieves it, and shards that are too large."""
+    yield f"bottleneck: {_bottleneck(config, measured, work, machines, forecast)}"
+    slowest = max(measured.stages, key=lambda stage: stage.seconds)
+    photos = work.evaluated if slowest.of_evaluation else work.photos
+    seconds = photos / work.shards * slowest.seconds
+    limit = config.execution.shard_timeout_s
+    if seconds > SAFE_SHARE * limit:
+        enough = math.ceil(photos * slowest.seconds / (SAFE_SHARE * limit))
+        yield (
+            f"a shard of {slowest.stage} takes about {seconds:.0f} s, but execution.shard_timeout_s is {limit:g}: set "
+            f"execution.shards to at least {enough}, or raise execution.shard_timeout_s"
+        )
+
+
+def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast) -> str:
+    if forecast.bottleneck == "training":
+        more = "use more GPUs, or set train.iterations" if machines.gpus else "use a GPU, or set train.iterations"
+        return f"the training. To shorten it, {more} to a lower number"
+    if forecast.bottleneck == "start":
+        return "the start of the program and of its workers, which does not depend on the number of photos"
+    if forecast.bottleneck == "gpus":
+        return f"the GPUs. {_balance(forecast, machines)}More GPUs shorten the run: execution.runner.kind=ray"
+    busiest = max(measured.stages, key=lambda stage: stage.cpu_seconds * (not stage.on_gpu))
+    if machines.gpus:
+        needed = math.ceil(forecast.core_seconds / (forecast.gpu_seconds / machines.gpus))
+        return (
+            f"the processor cores, most of all for {busiest.stage}. {machines.gpus} GPUs keep {needed} cores busy: use "
+            "more cores (execution.runner.kind=ray adds those of other machines), or set crf.device=cuda"
+        )
+    return f"the processor cores, most of all for {busiest.stage}: use more cores or a GPU (execution.runner.kind=ray)"
+
+
+def _balance(forecast: Forecast, machines: Machines) -> str:
+    idle = 1 - forecast.core_seconds / machines.cores / (forecast.gpu_seconds / machines.gpus)
+    return f"The cores are idle for {idle:.0%} of the time. "

@@ -1,0 +1,187 @@
+"""Forecast the time, the memory and the store size of a run from the measured cost of a sample.
+
+The forecast assumes that the time of a stage is proportional to its photos, and that its workers share the work evenly.
+Stages on GPUs run at the same time as stages on processor cores. Without a GPU, all stages share the cores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ORCHESTRATION_S = 0.016  # of a shard that is made, in the head process; see docs/performance.md
+HEAD_BASE_BYTES = 400 << 20
+HEAD_BYTES_PER_PHOTO = 2_500  # memory of the head process: photo, row digests of the stages
+TRAFFIC_PER_ROW = 400  # bytes through the head for a row of a stage: its digests, and its part of the job
+TRAFFIC_PER_SHARD = 100_000  # bytes through the head for a shard of a stage: footers and listings
+
+
+@dataclass(frozen=True)
+class Work:
+    """The amount of work of a run.
+
+    Attributes:
+        photos: number of photos.
+        shards: number of shards of a stage.
+        evaluated: number of photos that the segmenter is scored on.
+        iterations: number of iterations of the training; 0 if the run trains no segmenter.
+        validated: number of photos of all validations together.
+    """
+
+    photos: int
+    shards: int
+    evaluated: int = 0
+    iterations: int = 0
+    validated: int = 0
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The processors of a run, on all of its machines together.
+
+    Attributes:
+        gpus: number of GPUs; 0 if the networks run on processor cores.
+        cores: number of processor cores.
+    """
+
+    gpus: int
+    cores: int
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage costs for each photo; for a stage that scores the segmenter, for each photo of the evaluation.
+
+    Attributes:
+        stage: name of the stage.
+        on_gpu: whether the stage runs on GPUs.
+        of_evaluation: whether the stage has a row for each photo that the segmenter is scored on.
+        seconds: time of a worker [s].
+        cpu_seconds: processor time [s].
+        stored_bytes: size of the artifacts in the store.
+        peak_memory_mib: peak memory of a worker [MiB].
+    """
+
+    stage: str
+    on_gpu: bool
+    of_evaluation: bool
+    seconds: float
+    cpu_seconds: float
+    stored_bytes: float
+    peak_memory_mib: int
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What the training costs.
+
+    Attributes:
+        iteration_seconds: time of an iteration [s].
+        validation_seconds: time of a validation for each of its photos [s].
+        processes: number of processes that trained.
+        peak_memory_mib: peak memory of a process [MiB].
+    """
+
+    iteration_seconds: float
+    validation_seconds: float
+    processes: int
+    peak_memory_mib: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The measured costs of a sample.
+
+    Attributes:
+        work: the work of the sample.
+        machines: the machines that ran the sample.
+        wall_seconds: duration of the whole command that ran the sample [s].
+        stages: costs of the stages that have a row for each photo, or that depend on the number of photos.
+        training: cost of the training; None if the run trains no segmenter.
+    """
+
+    work: Work
+    machines: Machines
+    wall_seconds: float
+    stages: tuple[StageCost, ...]
+    training: TrainingCost | None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The forecast of a run.
+
+    Attributes:
+        gpu_seconds: time of all GPUs together for the photos [s].
+        core_seconds: time of all processor cores together for the photos [s].
+        training_seconds: duration of the training [s].
+        wall_seconds: duration of the whole run [s].
+        stored_bytes: size of the artifacts in the store, without the segmenter.
+        head_bytes: memory of the process that runs the flow.
+        traffic_bytes: bytes that this process reads from the store and sends to workers.
+        bottleneck: what takes longest: gpus, cores, training or start.
+    """
+
+    gpu_seconds: float
+    core_seconds: float
+    training_seconds: float
+    wall_seconds: float
+    stored_bytes: float
+    head_bytes: float
+    traffic_bytes: float
+    bottleneck: str
+
+
+def forecast(measured: Measurement, work: Work, machines: Machines) -> Forecast:
+    """Forecast a run.
+
+    The costs that do not depend on the amount of work, such as the start of workers and the loading of networks, are
+    those of the sample: its duration without the part that `_parts` explains.
+
+    Args:
+        measured: costs of the sample. If its machines had no GPU, `machines` has none either.
+        work: work of the run.
+        machines: machines of the run.
+    """
+    explained = _parts(measured, measured.work, measured.machines)
+    fixed = max(0.0, measured.wall_seconds - _duration(explained))
+    parts = _parts(measured, work, machines)
+    spans = {**parts, "start": fixed + parts["start"]}
+    rows = sum(_rows(stage, work) for stage in measured.stages)
+    return Forecast(
+        gpu_seconds=parts["gpus"] * machines.gpus,
+        core_seconds=parts["cores"] * machines.cores,
+        training_seconds=parts["training"],
+        wall_seconds=fixed + _duration(parts),
+        stored_bytes=sum(stage.stored_bytes * _rows(stage, work) for stage in measured.stages),
+        head_bytes=HEAD_BASE_BYTES + HEAD_BYTES_PER_PHOTO * (work.photos + work.evaluated),
+        traffic_bytes=TRAFFIC_PER_ROW * rows + TRAFFIC_PER_SHARD * work.shards * len(measured.stages),
+        bottleneck=max(spans, key=lambda name: spans[name]),
+    )
+
+
+def _parts(measured: Measurement, work: Work, machines: Machines) -> dict[str, float]:
+    """Return the duration of each part of a run [s], except the fixed costs."""
+    on_gpu = [stage for stage in measured.stages if stage.on_gpu]
+    gpu = sum(stage.seconds * _rows(stage, work) for stage in on_gpu)
+    cpu = sum(stage.cpu_seconds * _rows(stage, work) for stage in measured.stages)
+    return {
+        "gpus": gpu / machines.gpus if on_gpu else 0.0,
+        "cores": cpu / machines.cores,
+        "training": _training_seconds(measured.training, work, machines),
+        "start": ORCHESTRATION_S * work.shards * len(measured.stages),
+    }
+
+
+def _duration(parts: Mapping[str, float]) -> float:
+    return max(parts["gpus"], parts["cores"]) + parts["training"] + parts["start"]
+
+
+def _training_seconds(cost: TrainingCost | None, work: Work, machines: Machines) -> float:
+    """Return the duration of the training [s]. On GPUs, it is assumed to shrink with their number."""
+    if cost is None:
+        return 0.0
+    faster = machines.gpus / cost.processes if machines.gpus else 1.0
+    return work.iterations * cost.iteration_seconds / faster + work.validated * cost.validation_seconds
+
+
+def _rows(stage: StageCost, work: Work) -> int:
+    return work.evaluated if stage.of_evaluation else work.photos

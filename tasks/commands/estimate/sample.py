@@ -1,0 +1,165 @@
+"""The sample of a data set that `clipes estimate` measures: its config, its costs, and the file that keeps them."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
+from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.stages.registry import STAGES
+from clipes.tasks.storage.layout import ESTIMATE_FILE
+from clipes.tasks.storage.listing import find_file
+from clipes.tasks.storage.run_files import RunFiles, read_estimate
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import BrokenArtifactError, StageError
+
+SUFFIX = "-estimate"  # of the name of the run that measures a sample
+SHARDS_PER_WORKER = 4  # the first one of each worker also loads the network, so the others are timed
+MOST_ITERATIONS = 20  # of the sample's training
+VALIDATIONS = 10  # of a training, if train.validate_every is null
+MEASUREMENT = TypeAdapter(Measurement)
+
+
+def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
+    """Return the config of the run that measures a sample.
+
+    Args:
+        config: config of the run to forecast.
+        photos: number of photos of the sample.
+        workers: number of workers of the kind that has more of them.
+    """
+    name = config.name.replace("{date}", "").replace("{time}", "")  # so that later calls find the measurement
+    few = min(MOST_ITERATIONS, config.train.iterations or MOST_ITERATIONS)
+    every = 0 if config.train.validate_every == 0 else few
+    shards = max(1, min(photos // 2, SHARDS_PER_WORKER * workers))
+    return config.model_copy(
+        update={
+            "name": f"{name}{SUFFIX}",
+            "dataset": config.dataset.model_copy(update={"sample": photos}),
+            "execution": config.execution.model_copy(update={"shards": shards}),
+            "train": config.train.model_copy(
+                update={"iterations": few, "checkpoint_every": few, "validate_every": every}
+            ),
+        }
+    )
+
+
+def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int) -> Work:
+    """Return the amount of work of a run.
+
+    Args:
+        config: config of the run.
+        photos: number of photos.
+        evaluated: number of photos that the segmenter is scored on.
+        iterations: number of iterations of the training; 0 without training.
+    """
+    every = config.train.validate_every
+    if every is None:
+        every = max(1, iterations // VALIDATIONS)
+    validations = -(-iterations // every) if every else 0
+    return Work(
+        photos=photos,
+        shards=min(config.execution.shards, photos),
+        evaluated=evaluated if iterations else 0,
+        iterations=iterations,
+        validated=validations * min(config.train.validate_photos, evaluated),
+    )
+
+
+def measured_costs(
+    config: RunConfig, metrics: Mapping[str, Any], machines: Machines, on_gpu: Sequence[str], wall_seconds: float
+) -> Measurement:
+    """Return the costs of a sample that has been run.
+
+    Args:
+        config: config of the sample, with its name resolved.
+        metrics: content of the sample's metrics.json.
+        machines: the machines that ran the sample.
+        on_gpu: names of the stages that ran on GPUs.
+        wall_seconds: duration of the whole command [s].
+
+    Raises:
+        StageError: no photo of the sample could be used.
+        ArtifactError: the files of the sample cannot be read.
+    """
+    stored: dict[str, int] = {}
+    for row in RunFiles(config.store, config.name).read_status():
+        found = find_file(row["artifact"]) if row["artifact"] else None
+        stored[row["stage"]] = stored.get(row["stage"], 0) + (found.size_bytes if found else 0)
+    counts = {
+        name: counted for name, counted in metrics["stages"].items() if name in STAGES and STAGES[name].kind.per_photo
+    }
+    of_photos, of_evaluation = (
+        [each["images"] for name, each in counts.items() if STAGES[name].kind.of_evaluation is evaluates]
+        for evaluates in (False, True)
+    )
+    photos, evaluated = max(of_photos, default=0), max(of_evaluation, default=0)
+    if not photos:
+        raise StageError("no photo of the sample could be used: choose a larger --sample")
+    costs = []
+    for name, each in counts.items():
+        evaluates = STAGES[name].kind.of_evaluation
+        if each["seconds_per_row"] is None:
+            continue
+        share = each["images"] / (evaluated if evaluates else photos)  # of the photos that have a row
+        costs.append(
+            StageCost(
+                stage=name,
+                on_gpu=name in on_gpu,
+                of_evaluation=evaluates,
+                seconds=share * each["seconds_per_row"],
+                cpu_seconds=share * each["cpu_seconds_per_row"],
+                stored_bytes=share * stored[name] / each["images"],
+                peak_memory_mib=each["peak_memory_mib"],
+            )
+        )
+    training = metrics.get("training")
+    work = work_of(config, photos, evaluated, training["iterations"] if training else 0)
+    return Measurement(work, machines, wall_seconds, tuple(costs), _training_cost(training, work))
+
+
+def _training_cost(training: Mapping[str, Any] | None, work: Work) -> TrainingCost | None:
+    if training is None:
+        return None
+    return TrainingCost(
+        iteration_seconds=1 / training["iterations_per_second"],
+        validation_seconds=training["validation_seconds"] / work.validated if work.validated else 0.0,
+        processes=training["processes"],
+        peak_memory_mib=training["peak_memory_mib"],
+    )
+
+
+def made_with(config: RunConfig, slots: Mapping[str, Sequence[WorkerSlot]]) -> dict[str, Any]:
+    """Return what the costs of a sample depend on: its config, the version of clipes, the host and its workers."""
+    workers = {kind: [asdict(slot) for slot in own] for kind, own in slots.items()}
+    return {
+        "config": config.model_dump(mode="json"),
+        "version": version("clipes"),
+        "host": socket.gethostname(),
+        "workers": workers,
+    }
+
+
+def read_measurement(config: RunConfig, expected: Mapping[str, Any]) -> Measurement | None:
+    """Return the costs of a sample that an earlier call has measured; None if there are none.
+
+    Args:
+        config: config of the sample, with its name resolved.
+        expected: what the costs must have been measured with, as `made_with` returns it.
+    """
+    with suppress(BrokenArtifactError, ValidationError):  # the sample is then measured again
+        kept = read_estimate(RunFiles(config.store, config.name))
+        if kept is not None and kept["made_with"] == expected:
+            return MEASUREMENT.validate_python(kept["measurement"])
+    return None
+
+
+def write_measurement(config: RunConfig, measured: Measurement, made: Mapping[str, Any]) -> None:
+    """Write the costs of a sample to the folder of its run, so that later calls need not measure it again."""
+    kept = {"made_with": dict(made), "measurement": MEASUREMENT.dump_python(measured, mode="json")}
+    RunFiles(config.store, config.name).write_json(ESTIMATE_FILE, kept)

@@ -1,0 +1,88 @@
+import pytest
+
+from clipes.tasks.commands.estimate.forecast import (
+    ORCHESTRATION_S,
+    Machines,
+    Measurement,
+    StageCost,
+    TrainingCost,
+    Work,
+    forecast,
+)
+
+CAMS = StageCost("cams", True, False, seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
+MASKS = StageCost("masks", False, False, seconds=0.5, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+SCORES = StageCost("segmenter_scores", True, True, 0.1, 0.02, 1_000, 1_500)
+TRAINING = TrainingCost(iteration_seconds=0.2, validation_seconds=0.03, processes=1, peak_memory_mib=900)
+SAMPLE = Work(photos=20, shards=4)
+ONE_GPU = Machines(gpus=1, cores=4)
+
+
+def measured(*stages, machines=ONE_GPU, wall_seconds=10.0, training=None, work=SAMPLE):
+    return Measurement(work, machines, wall_seconds, stages, training)
+
+
+def test_the_sample_itself_is_forecast_exactly():
+    costs = measured(CAMS, MASKS, training=TRAINING, work=Work(20, 4, iterations=20, validated=5), wall_seconds=30.0)
+    assert forecast(costs, costs.work, costs.machines).wall_seconds == pytest.approx(30.0)
+
+
+def test_hours_and_bytes_grow_with_the_photos():
+    costs = measured(CAMS, MASKS)
+    few, many = (forecast(costs, Work(photos, 10), ONE_GPU) for photos in (1_000, 1_000_000))
+    assert few.gpu_seconds == pytest.approx(50)
+    assert few.core_seconds == pytest.approx(410)
+    assert few.stored_bytes == pytest.approx(45e6)
+    for value in ("gpu_seconds", "core_seconds", "stored_bytes"):
+        assert getattr(many, value) == pytest.approx(1_000 * getattr(few, value))
+    assert many.head_bytes > few.head_bytes
+    assert many.traffic_bytes > few.traffic_bytes
+
+
+def test_gpus_and_cores_work_at_the_same_time():
+    costs = measured(CAMS, MASKS, wall_seconds=0.0)
+    work = Work(100_000, 100)
+    start = 2 * 100 * ORCHESTRATION_S
+    slow_cores = forecast(costs, work, Machines(gpus=8, cores=8))
+    assert slow_cores.bottleneck == "cores"
+    assert slow_cores.wall_seconds == pytest.approx(100_000 * 0.41 / 8 + start)
+    many_cores = forecast(costs, work, Machines(gpus=8, cores=256))
+    assert many_cores.bottleneck == "gpus"
+    assert many_cores.wall_seconds == pytest.approx(100_000 * 0.05 / 8 + start)
+
+
+def test_without_a_gpu_all_stages_share_the_cores():
+    on_cpu = StageCost("cams", False, False, 1.0, 0.9, 9_000, 2_000)
+    costs = measured(on_cpu, MASKS, machines=Machines(0, 2), wall_seconds=0.0)
+    found = forecast(costs, Work(1_000, 32), Machines(0, 2))
+    assert found.gpu_seconds == 0
+    assert found.wall_seconds == pytest.approx(1_000 * 1.3 / 2 + 2 * 32 * ORCHESTRATION_S)
+
+
+def test_the_start_of_the_program_does_not_grow():
+    costs = measured(CAMS, MASKS, wall_seconds=100.0)
+    explained = 20 * 0.41 / 4
+    more = forecast(costs, Work(20_000, 4), ONE_GPU)
+    assert more.wall_seconds == pytest.approx(100 - max(explained, 20 * 0.05) + 20_000 * 0.41 / 4)
+
+
+def test_a_short_run_is_dominated_by_the_start():
+    assert forecast(measured(CAMS, MASKS, wall_seconds=60.0), SAMPLE, ONE_GPU).bottleneck == "start"
+
+
+def test_the_training_shrinks_with_the_gpus_but_not_with_the_cores():
+    costs = measured(CAMS, training=TRAINING)
+    work = Work(20, 4, evaluated=0, iterations=1_000, validated=100)
+    on_one, on_four, on_cores = (
+        forecast(costs, work, machines).training_seconds
+        for machines in (Machines(1, 4), Machines(4, 4), Machines(1, 64))
+    )
+    assert on_one == pytest.approx(203)
+    assert on_four == pytest.approx(53)
+    assert on_cores == on_one
+    assert forecast(costs, work, ONE_GPU).bottleneck == "training"
+
+
+def test_scores_of_the_segmenter_count_its_own_photos():
+    found = forecast(measured(CAMS, SCORES), Work(1_000, 10, evaluated=50), ONE_GPU)
+    assert found.gpu_seconds == pytest.approx(1_000 * 0.05 + 50 * 0.1)

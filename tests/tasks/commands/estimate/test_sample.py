@@ -1,0 +1,126 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.ledger_records import finished, record
+
+from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
+from clipes.tasks.commands.estimate.sample import (
+    made_with,
+    measured_costs,
+    read_measurement,
+    sample_config,
+    work_of,
+    write_measurement,
+)
+from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.runs.ledger import Ledger
+from clipes.tasks.runs.record.contents import status_table
+from clipes.tasks.storage.layout import ESTIMATE_FILE, STATUS_FILE, ArtifactKey, artifact_uri
+from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import StageError
+
+SLOTS = {"gpu": (WorkerSlot("cpu", 1),), "cpu": (WorkerSlot("cpu", 1),)}
+COUNTS = {"images": 24, "seconds_per_row": 0.5, "cpu_seconds_per_row": 0.25, "peak_memory_mib": 100}
+MEASURED = Measurement(
+    Work(24, 8, 10, 20, 10),
+    Machines(0, 2),
+    20.0,
+    (StageCost("cams", False, False, 0.5, 0.25, 9_000.0, 100),),
+    TrainingCost(0.2, 0.03, 1, 900),
+)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return RunConfig(name="voc", store=str(tmp_path))
+
+
+@pytest.fixture
+def recorded(config):
+    """Write the status of a run that has one artifact of 2,400 bytes in each of two stages."""
+    ledger = Ledger(24, 1)
+    for stage in ("cams", "mask_scores"):
+        key = ArtifactKey(stage, "0" * 16, 0, "1" * 16)
+        uri = artifact_uri(config.store, key)
+        Path(uri).parent.mkdir(parents=True)
+        Path(uri).write_bytes(bytes(2_400))
+        finished(ledger, replace(record(stage=stage), uri=uri))
+    RunFiles(config.store, config.name).write_table(STATUS_FILE, status_table(ledger, config.store))
+    return config
+
+
+def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
+    sample = sample_config(RunConfig(name="voc-{date}", train={"iterations": 5_000}), photos=24, workers=2)
+    assert sample.name == "voc--estimate"
+    assert sample.dataset.sample == 24
+    assert sample.execution.shards == 8
+    assert (sample.train.iterations, sample.train.checkpoint_every, sample.train.validate_every) == (20, 20, 20)
+
+
+@pytest.mark.parametrize(("photos", "workers", "shards"), [(24, 16, 12), (2, 8, 1), (1, 1, 1), (1_000, 3, 12)])
+def test_each_worker_gets_several_shards_if_there_are_enough_photos(photos, workers, shards):
+    assert sample_config(RunConfig(name="voc"), photos, workers).execution.shards == shards
+
+
+def test_a_shorter_training_is_measured_completely_and_without_validations_if_there_are_none():
+    sample = sample_config(RunConfig(name="voc", train={"iterations": 7, "validate_every": 0}), 24, 2)
+    assert (sample.train.iterations, sample.train.validate_every) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("train", "iterations", "evaluated", "validated"),
+    [
+        ({}, 2_200, 300, 10 * 100),
+        ({}, 2_205, 300, 11 * 100),
+        ({"validate_every": 1_000}, 2_200, 40, 3 * 40),
+        ({"validate_every": 0}, 2_200, 300, 0),
+        ({}, 3, 40, 3 * 40),
+    ],
+)
+def test_the_photos_of_all_validations_count(train, iterations, evaluated, validated):
+    work = work_of(RunConfig(name="voc", train=train), 50, evaluated, iterations)
+    assert work == Work(50, 32, evaluated, iterations, validated)
+
+
+def test_a_run_has_no_more_shards_than_photos():
+    assert work_of(RunConfig(name="voc"), 5, 0, 0) == Work(photos=5, shards=5)
+
+
+def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded):
+    metrics = {"stages": {"cams": COUNTS, "mask_scores": {**COUNTS, "images": 6}}}
+    found = measured_costs(recorded, metrics, Machines(1, 2), ["cams"], 10.0)
+    cams, scores = found.stages
+    assert (cams.stage, cams.on_gpu, cams.seconds, cams.cpu_seconds) == ("cams", True, 0.5, 0.25)
+    assert (scores.stage, scores.on_gpu, scores.seconds) == ("mask_scores", False, 0.125)
+    assert cams.stored_bytes == 100
+    assert scores.stored_bytes == 100
+    assert found.work == Work(24, 24)
+
+
+def test_a_sample_without_usable_photos_is_reported(recorded):
+    with pytest.raises(StageError, match=r"^no photo of the sample could be used: choose a larger --sample$"):
+        measured_costs(recorded, {"stages": {}}, Machines(0, 2), [], 10.0)
+
+
+def test_a_measurement_is_kept_for_the_same_config_host_and_workers(config):
+    made = made_with(config, SLOTS)
+    assert read_measurement(config, made) is None
+    write_measurement(config, MEASURED, made)
+    assert read_measurement(config, made) == MEASURED
+    more = made_with(config, {**SLOTS, "cpu": SLOTS["cpu"] * 2})
+    other = made_with(config.model_copy(update={"name": "other"}), SLOTS)
+    assert read_measurement(config, more) is read_measurement(config, other) is None
+
+
+def test_a_damaged_measurement_is_made_again(config):
+    made = made_with(config, SLOTS)
+    files = RunFiles(config.store, config.name)
+    write_measurement(config, MEASURED, made)
+    data = bytearray(Path(files.uri(ESTIMATE_FILE)).read_bytes())
+    data[len(data) // 2] ^= 1
+    files.write_bytes(ESTIMATE_FILE, bytes(data))
+    assert read_measurement(config, made) is None
+    files.write_json(ESTIMATE_FILE, {"made_with": made, "measurement": {"work": {}}})
+    assert read_measurement(config, made) is None
