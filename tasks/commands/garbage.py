@@ -18,7 +18,7 @@ from clipes.tasks.storage.layout import (
     runs_uri,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
-from clipes.tasks.storage.parquet import MISSING
+from clipes.tasks.storage.parquet.errors import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs
 from clipes.tasks.storage.run_status import check_name, check_not_starting, may_be_running, why_foreign
 from clipes.tasks.storage.user_files import canonical, is_below

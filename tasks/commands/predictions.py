@@ -19,7 +19,7 @@ from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.listing import list_paths_below
-from clipes.tasks.storage.parquet import read_footer
+from clipes.tasks.storage.parquet.footer import read_footer
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, canonical, is_below, join

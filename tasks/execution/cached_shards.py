@@ -2,16 +2,15 @@
 
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from clipes.tasks.execution.stage_shards import StageShards
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.storage.listing import THREADS
 from clipes_core.errors import BrokenArtifactError, StorageError, TransientError
 
 
 def find_cached(stage_shards: StageShards, shards: Iterable[int]) -> dict[int, ShardRecord]:
-    """Find cached shards of a stage. Use several threads, because a look-up mostly waits for the store.
+    """Find cached shards of a stage.
 
     Leave out shards that must be verified completely, whose upstream shards have not finished, or whose look-up fails.
     Their own task runs look for them again, and handle the errors.
@@ -34,11 +33,7 @@ def find_cached(stage_shards: StageShards, shards: Iterable[int]) -> dict[int, S
             failed.set()
             return None
 
-    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="look up")
-    try:
-        return {record.shard: record for record in threads.map(look_up, candidates) if record is not None}
-    finally:
-        threads.shutdown(cancel_futures=True)  # after an interruption, cancel the look-ups that have not begun
+    return {record.shard: record for record in map_in_threads(look_up, candidates) if record is not None}
 
 
 def _candidates(stage_shards: StageShards, shards: Iterable[int]) -> list[int]:

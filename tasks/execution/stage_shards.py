@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Iterator, Mapping
 
+import pyarrow as pa
+
 from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
-from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
+from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
 from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
@@ -38,6 +40,7 @@ class StageShards:
         self._runner, self._upstream = runner, upstream
         self.repairs = ArtifactRepair(run.store, ledger, self.make)
         self.found: dict[int, ShardRecord] = {}
+        self._digests: dict[int, pa.Table] = {}
         self._started = set[int]()
         self._preparation, self._prepared = threading.Lock(), False
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
@@ -58,11 +61,14 @@ class StageShards:
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
             try:
-                plan = self.plan(shard)
+                plan = self._current_plan(shard)
                 if (record := self.cached(plan)) is not None:
                     return record
                 self._prepare()
-                return self._runner.run(self._job(plan, shard))
+                record = self._runner.run(self._job(plan, shard))
+                self.run.store.add(record.uri)
+                self._digests.pop(shard, None)
+                return record
             except BrokenArtifactError as broken:
                 if attempt == MAX_REPAIRS:
                     raise
@@ -71,7 +77,18 @@ class StageShards:
 
     def cached(self, plan: ShardPlan) -> ShardRecord | None:
         """Return the record of a cached shard; None if the shard is not cached."""
-        return cached_record(self.stage, plan, self.run.store) if plan.cached else None
+        if not plan.cached:
+            return None
+        record = cached_record(self.stage, plan, self.run.store)
+        if self.stage.kind.per_photo:  # now, because the footer with the digests has just been read
+            self._digests[plan.shard] = read_digests(self.run.store, record.uri)
+        return record
+
+    def digests(self, shard: int) -> pa.Table:
+        """Return the output digests of a finished shard, as `read_digests` does; keep them for the next stage."""
+        if (found := self._digests.get(shard)) is None:
+            found = self._digests[shard] = read_digests(self.run.store, self.artifact_uri(shard))
+        return found
 
     def _prepare(self) -> None:
         """Prepare the host for the stage's first job. Task runs of other jobs wait until it is prepared."""
@@ -87,8 +104,17 @@ class StageShards:
             read.name: tuple(of.artifact_uri(own) for of, own in self._shards_read(read, shard))
             for read in stage.upstream
         }
-        digests = {read.name: output_digests(run.store, *uris[read.name]) for read in stage.photo_upstream}
+        digests = {
+            read.name: digests_by_id(of.digests(own) for of, own in self._shards_read(read, shard))
+            for read in stage.photo_upstream
+        }
         return run.plan(stage, shard, uris, digests)
+
+    def _current_plan(self, shard: int) -> ShardPlan:
+        """Plan a shard; notice if another run has made its artifact since this run has listed the store."""
+        plan = self.plan(shard)
+        new = not (plan.cached or self.run.reuse.fresh) and self.run.store.find_new(plan.key)
+        return self.plan(shard) if new else plan
 
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
@@ -127,6 +153,7 @@ class StageShards:
         read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
         for of, own in producers:
+            of._digests.pop(own, None)
             of.repairs.rebuild(broken, own)
         if not producers:
             self.repairs.discard(broken)

@@ -1,9 +1,18 @@
-"""Run a function in a background thread while a block of code runs."""
+"""Run functions in threads: one in the background of a block of code, or many that wait for the network."""
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
+
+IN_FLIGHT = 32  # calls of `map_in_threads` that wait for the network at the same time
+MOST_AHEAD = 2 * IN_FLIGHT  # results that may wait for the caller, to limit the memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -23,3 +32,24 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
     finally:
         stop.set()
         thread.join()
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield the result of a function for each item, in the order of the items; up to IN_FLIGHT calls run together.
+
+    Use this for calls that mostly wait for the network. Results and errors arrive as with `map`: the first error in the
+    order of the items is raised when its result is due, and items that have not been begun by then are left out. The
+    calls run in copies of the calling thread's context variables.
+    """
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="look up") as threads:
+        try:
+            for item in items:
+                ahead.append(threads.submit(contextvars.copy_context().run, function, item))
+                if len(ahead) > MOST_AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()

@@ -34,7 +34,7 @@ from clipes.tasks.models.state_dicts import check_weights
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, FAILS_CHECKSUM, add_seal, check_sealed_file
 from clipes.tasks.storage.files import on_local_disk, write_file
 from clipes.tasks.storage.filesystem import first_line
-from clipes.tasks.storage.parquet import MISSING
+from clipes.tasks.storage.parquet.errors import MISSING
 from clipes_core.config.segmenter import EvaluationConfig
 from clipes_core.errors import BrokenArtifactError, ClipesError, WeightsError
 from clipes_core.segmentation.inference import photo_mask  # importing its package registers clipes's modules

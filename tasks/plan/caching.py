@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Reuse:
 REUSE_ALL = Reuse()
 
 
-def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, reuse: Reuse) -> bool:
+def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ListedStore, reuse: Reuse) -> bool:
     """Return whether a shard counts as cached: its artifact exists, is complete, and all of its rows may be reused.
 
     Args:
@@ -65,7 +65,7 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ArtifactStore, r
 
 
 def rows_to_copy(
-    stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ArtifactStore, reuse: Reuse
+    stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ListedStore, reuse: Reuse
 ) -> dict[str, tuple[str, ...]]:
     """Find the rows of a shard that can be copied from earlier artifacts because their inputs are the same.
 
@@ -112,7 +112,7 @@ def _read_completely(stage: Stage, reuse: Reuse) -> bool:
     return reuse.verify or stage.pooled
 
 
-def _has_rows_to_retry(key: ArtifactKey, store: ArtifactStore, reuse: Reuse) -> bool:
+def _has_rows_to_retry(key: ArtifactKey, store: ListedStore, reuse: Reuse) -> bool:
     kinds = store.read(store.artifact_uri(key), ["error_kind"])["error_kind"].to_pylist()
     return not all(reuse.takes_row(kind) for kind in kinds)
 

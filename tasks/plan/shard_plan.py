@@ -1,8 +1,11 @@
 """The plan of one shard of one stage: which rows are cached, copied or computed."""
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipes.tasks.inputs.datasets.search.listed_files import ABSENT
 from clipes.tasks.inputs.photos import Photo
@@ -13,8 +16,10 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.listed_store import ListedStore
 
 Uris = Mapping[str, tuple[str, ...]]  # name of an upstream stage -> URIs of the artifacts that a shard reads
+DIGEST_COLUMNS = ("image_id", "output_digest")
 OutputDigests = Mapping[str, str]  # image_id -> digest of the photo's row; photos without a row are left out
 
 
@@ -68,7 +73,7 @@ def plan_shard(
     shard: int,
     stage_key: str,
     inputs: RunInputs,
-    store: ArtifactStore,
+    store: ListedStore,
     upstream: Uris,
     upstream_digests: Mapping[str, OutputDigests],
     reuse: Reuse = REUSE_ALL,
@@ -101,35 +106,37 @@ def plan_shard(
     return ShardPlan(key, shard, rows, photos, input_digests, cached, copies, upstream)
 
 
-def output_digests(store: ArtifactStore, *uris: str) -> dict[str, str]:
-    """Return the output digests of all rows of the given artifacts, by image_id.
+def read_digests(store: ArtifactStore, uri: str) -> pa.Table:
+    """Read the columns image_id and output_digest of an artifact. As Arrow tables, those of many artifacts are small.
 
     Raises:
-        BrokenArtifactError: one of the artifacts is missing or damaged.
+        BrokenArtifactError: the artifact is missing or damaged.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    found: dict[str, str] = {}
-    for uri in uris:
-        columns = store.read(uri, ["image_id", "output_digest"]).to_pydict()
-        found.update(zip(columns["image_id"], columns["output_digest"], strict=True))
-    return found
+    return store.read(uri, DIGEST_COLUMNS)
 
 
-def planned_digests(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> dict[str, str]:
-    """Return the output digests that are known before the shard is made, by image_id.
+def digests_by_id(tables: Iterable[pa.Table]) -> dict[str, str]:
+    """Return image_id -> output digest of all rows of tables that `read_digests` has returned."""
+    return {
+        image_id: row_digest
+        for table in tables
+        for image_id, row_digest in zip(*(table[name].to_pylist() for name in DIGEST_COLUMNS), strict=True)
+    }
 
-    These are the digests of the cached rows and of the rows to copy.
+
+def planned_digests(stage: Stage, plan: ShardPlan, store: ListedStore) -> list[pa.Table]:
+    """Return the output digests that are known before the shard is made, as `read_digests` does.
+
+    These are the digests of the cached rows and of the rows to copy. The errors are those of `read_digests`.
     """
     if not stage.kind.per_photo:
-        return {}
+        return []
     if plan.cached:
-        return output_digests(store, store.artifact_uri(plan.key))
-    copied: dict[str, str] = {}
-    for uri, image_ids in plan.copies.items():
-        digests = output_digests(store, uri)
-        copied.update({image_id: digests[image_id] for image_id in image_ids})
-    return copied
+        return [read_digests(store, store.artifact_uri(plan.key))]
+    tables = [(read_digests(store, uri), pa.array(image_ids)) for uri, image_ids in plan.copies.items()]
+    return [table.filter(pc.is_in(table["image_id"], image_ids)) for table, image_ids in tables]
 
 
 def _artifact_key(
@@ -143,7 +150,7 @@ def _artifact_key(
     return ArtifactKey(name, stage_key, stage.kind.artifact_shard(shard), content_key)
 
 
-def _weights_read(stage: Stage, upstream: Uris, store: ArtifactStore) -> list[str] | None:
+def _weights_read(stage: Stage, upstream: Uris, store: ListedStore) -> list[str] | None:
     """Identify the trained networks that a stage reads, by artifact name, and size and SHA-256 of the weights file.
 
     The size and the SHA-256 are needed because two training runs with the same key may give different weights on a GPU.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from clipes.tasks.storage.parquet import read_rows
+from clipes.tasks.storage.parquet.reading import read_rows
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, TransientError
 

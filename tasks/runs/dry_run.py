@@ -1,15 +1,16 @@
 """The option `--plan`: count what a run would do, but do not start the run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from clipes.tasks.plan.shard_plan import OutputDigests, ShardPlan, Uris, planned_digests
+import pyarrow as pa
+
+from clipes.tasks.machine.background import map_in_threads
+from clipes.tasks.plan.shard_plan import ShardPlan, Uris, digests_by_id, planned_digests
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.stages.prompts import PROMPTS
-
-Plans = Mapping[tuple[str, int], ShardPlan]  # (stage name, shard) -> plan
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,21 @@ class StagePlan:
     computed_rows: int
 
 
+@dataclass(frozen=True)
+class _PlannedShard:
+    """What the plans of the next stages need to know about a planned shard, and its counts."""
+
+    uri: str
+    cached: bool
+    images: int
+    copied: int
+    computed: int
+    digests: list[pa.Table]
+
+
+Planned = Mapping[str, Mapping[int, _PlannedShard]]  # stage name -> shard -> its plan
+
+
 def plan_run(run: PreparedRun) -> list[StagePlan]:
     """For each stage of a run, count the cached shards, the rows to copy and the rows to compute.
 
@@ -32,62 +48,61 @@ def plan_run(run: PreparedRun) -> list[StagePlan]:
     not cached, the list of such a run ends with `prompts`.
     """
     lines: list[StagePlan] = []
-    plans: dict[tuple[str, int], ShardPlan] = {}
-    digests: dict[tuple[str, int], OutputDigests] = {}
+    planned: dict[str, dict[int, _PlannedShard]] = {}
     for stage in run.own_stages():
         if stage.name not in run.keys:
             return lines
-        own = []
-        for shard in run.shards(stage):
-            plan = run.plan(stage, shard, _known_uris(run, stage, shard, plans), _digests(run, stage, shard, digests))
-            own.append(plan)
-            plans[stage.name, shard] = plan
-            digests[stage.name, shard] = planned_digests(stage, plan, run.store)
-        lines.append(_line(stage, own))
-        if stage is PROMPTS and run.chooses_template and all(plan.cached for plan in own):
-            uris = [run.store.artifact_uri(plan.key) for plan in own]
-            best = template_ranking(run.store, uris, run.inputs.candidates).best
+        own = planned[stage.name] = _planned_shards(run, stage, planned)
+        lines.append(_line(stage, own.values()))
+        if stage is PROMPTS and run.chooses_template and all(shard.cached for shard in own.values()):
+            best = template_ranking(run.store, [shard.uri for shard in own.values()], run.inputs.candidates).best
             run = run.with_inputs(run.inputs.with_template(best))
     return lines
 
 
-def _digests(
-    run: PreparedRun, stage: Stage, shard: int, digests: Mapping[tuple[str, int], OutputDigests]
-) -> dict[str, OutputDigests]:
-    """Return upstream stage -> image id -> digest of the row, for each existing row that a shard reads."""
-    return {
-        read.name: {
-            image_id: row_digest
+def _planned_shards(run: PreparedRun, stage: Stage, planned: Planned) -> dict[int, _PlannedShard]:
+    def plan(shard: int) -> _PlannedShard:
+        found = _plan(run, stage, shard, planned)
+        digests = planned_digests(stage, found, run.store)
+        uri = run.store.artifact_uri(found.key)
+        return _PlannedShard(uri, found.cached, found.rows, found.copied, found.computed, digests)
+
+    shards = run.shards(stage)
+    return dict(zip(shards, map_in_threads(plan, shards), strict=True))
+
+
+def _plan(run: PreparedRun, stage: Stage, shard: int, planned: Planned) -> ShardPlan:
+    digests = {
+        read.name: digests_by_id(
+            table
             for own in stage.shards_read(read, run.inputs, shard)
-            for image_id, row_digest in digests[read.name, own].items()
-        }
+            for table in planned[read.name][own].digests  # only of existing rows
+        )
         for read in stage.photo_upstream
     }
+    return run.plan(stage, shard, _known_uris(run, stage, shard, planned), digests)
 
 
-def _known_uris(run: PreparedRun, stage: Stage, shard: int, plans: Plans) -> Uris:
+def _known_uris(run: PreparedRun, stage: Stage, shard: int, planned: Planned) -> Uris:
     """Return upstream stage -> URIs of the artifacts that a shard reads, only for upstream stages that train weights.
 
     An upstream stage is left out if one of its artifacts does not exist yet.
     """
     found = {
-        read.name: [plans[read.name, own] for own in stage.shards_read(read, run.inputs, shard)]
+        read.name: [planned[read.name][own] for own in stage.shards_read(read, run.inputs, shard)]
         for read in stage.upstream
         if read.kind.of_training
     }
-    return {
-        name: tuple(run.store.artifact_uri(plan.key) for plan in read)
-        for name, read in found.items()
-        if all(plan.cached for plan in read)
-    }
+    return {name: tuple(own.uri for own in read) for name, read in found.items() if all(own.cached for own in read)}
 
 
-def _line(stage: Stage, plans: Sequence[ShardPlan]) -> StagePlan:
+def _line(stage: Stage, shards: Iterable[_PlannedShard]) -> StagePlan:
+    counted = list(shards)
     return StagePlan(
         stage.name,
-        shards=len(plans),
-        cached_shards=sum(plan.cached for plan in plans),
-        images=sum(plan.rows for plan in plans),
-        copied_rows=sum(plan.copied for plan in plans),
-        computed_rows=sum(plan.computed for plan in plans),
+        shards=len(counted),
+        cached_shards=sum(shard.cached for shard in counted),
+        images=sum(shard.images for shard in counted),
+        copied_rows=sum(shard.copied for shard in counted),
+        computed_rows=sum(shard.computed for shard in counted),
     )

@@ -23,8 +23,8 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER, training_packages
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.files import check_place, check_writable
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
@@ -263,7 +263,7 @@ def _prepared(
     )
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
-    store = ArtifactStore(config.store)
+    store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     if recipe is not None and not _has_trained(run):
         from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation, which takes seconds

@@ -11,7 +11,7 @@ from clipes.tasks.plan.shard_plan import OutputDigests, ShardPlan, Uris, plan_sh
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.registry import STAGES, stage_keys
 from clipes.tasks.stages.texts import TEXTS
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.run import RunConfig
 
 
@@ -23,7 +23,7 @@ class PreparedRun:
 
     Attributes:
         inputs: inputs that the artifacts are made from.
-        store: store of the artifacts.
+        store: store of the artifacts; it lists each folder of artifacts once per run.
         stages: names of the stages that are part of the run, in the order of the pipeline.
         rejects: photos that were listed but cannot be used, each with the reason.
         until: last stage to run.
@@ -33,7 +33,7 @@ class PreparedRun:
     """
 
     inputs: RunInputs
-    store: ArtifactStore
+    store: ListedStore
     stages: tuple[str, ...]
     rejects: tuple[Reject, ...]
     until: str

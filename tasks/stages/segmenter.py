@@ -146,7 +146,7 @@ def read_training_facts(uri: str) -> dict[str, Any]:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    from clipes.tasks.storage.parquet import read_footer
+    from clipes.tasks.storage.parquet.footer import read_footer
 
     try:
         return json.loads(read_footer(uri).metadata["training"])

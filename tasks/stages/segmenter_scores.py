@@ -116,7 +116,7 @@ def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
         BrokenArtifactError: the weights are missing or damaged. The message contains the URI of the artifact,
             because clipes rebuilds the artifact together with its weights.
     """
-    from clipes.tasks.storage.parquet import read_footer
+    from clipes.tasks.storage.parquet.footer import read_footer
 
     worker = current_worker()
     stated = read_footer(artifact_uri).metadata.get("weights", "")

@@ -7,19 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipes.tasks.storage import parquet
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
-from clipes.tasks.storage.layout import (
-    ArtifactKey,
-    artifact_of,
-    artifact_uri,
-    artifacts_uri,
-    shard_of_name,
-    shard_prefix,
-)
-from clipes.tasks.storage.listing import list_names, list_prefix
-from clipes.tasks.storage.parquet import ArtifactWriter, Footer
+from clipes.tasks.storage.layout import ArtifactKey, artifact_uri
+from clipes.tasks.storage.parquet.errors import MISSING
+from clipes.tasks.storage.parquet.footer import Footer, read_footer
+from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
+from clipes.tasks.storage.parquet.writing import ArtifactWriter
 from clipes_core.errors import BrokenArtifactError
 
 logger = logging.getLogger(__name__)
@@ -34,30 +28,6 @@ class ArtifactStore:
     def artifact_uri(self, key: ArtifactKey) -> str:
         """Return the full URI of an artifact, whether or not it exists."""
         return artifact_uri(self.uri, key)
-
-    def shard_artifacts(self, stage: str, stage_key: str, shard: int) -> list[str]:
-        """List the URIs of all artifacts of a shard, newest first. Files with other names are left out.
-
-        Artifacts with the same modification time are sorted by name, in descending order. Such artifacts occur because
-        S3 reports times in whole seconds.
-
-        Raises:
-            StorageError: the store refuses access.
-            TransientError: the store does not answer.
-        """
-        found = list_prefix(artifacts_uri(self.uri, stage, stage_key), shard_prefix(shard))
-        own = [file for file in found if artifact_of(file.uri) is not None]
-        return [file.uri for file in sorted(own, key=lambda file: (file.modified or 0, file.name), reverse=True)]
-
-    def stored_shards(self, stage: str, stage_key: str) -> set[int]:
-        """List the numbers of the shards that have an artifact. The artifact may be damaged or incomplete.
-
-        Raises:
-            StorageError: the store refuses access.
-            TransientError: the store does not answer.
-        """
-        names = list_names(artifacts_uri(self.uri, stage, stage_key)) or ()
-        return {shard for name in names if (shard := shard_of_name(name)) is not None}
 
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
         """Return whether an artifact exists, is intact and is marked as complete.
@@ -85,7 +55,7 @@ class ArtifactStore:
             if complete and whole:
                 self.check_whole(uri)
         except BrokenArtifactError as broken:
-            if broken.reason != parquet.MISSING:
+            if broken.reason != MISSING:
                 logger.warning("%s %s: clipes ignores it and rebuilds it", uri, broken.reason)
             return False
         return complete
@@ -98,7 +68,7 @@ class ArtifactStore:
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        parquet.check_whole(uri)
+        check_whole(uri)
 
     def discard(self, uri: str) -> None:
         """Remove an artifact if it exists.
@@ -117,27 +87,27 @@ class ArtifactStore:
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        return parquet.read_footer(uri)
+        return read_footer(uri)
 
     def read(self, uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read some columns of an artifact (by default, all), and verify the checksums of their pages.
+        """Read some columns of an artifact (by default, all), and verify the checksums of what is read.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        return parquet.read_table(uri, columns)
+        return read_table(uri, columns, self.footer(uri))
 
     def read_rows(self, uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Stream an artifact's rows as plain dicts, one row group at a time.
+        """Stream an artifact's rows as plain dicts, a few row groups at a time.
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        return parquet.read_rows(uri, columns)
+        return read_rows(uri, columns)
 
     @contextmanager
     def writer(self, key: ArtifactKey, schema: pa.Schema, metadata: Mapping[str, str]) -> Iterator[ArtifactWriter]:

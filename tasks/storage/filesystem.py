@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import fsspec.config
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.implementations.local import LocalFileSystem
 
@@ -38,6 +39,7 @@ TRANSIENT_ERRNOS = (
     errno.EHOSTDOWN,
     errno.EHOSTUNREACH,
 )
+CONNECTIONS = 64  # to a store at the same time, per process
 LONGEST_TEXT = 300  # that a message quotes from an error or a file [characters]
 RETRYABLE_STATUSES = (408, 409, 429)  # HTTP statuses below 500 after which a retry may succeed
 NOT_IMPLEMENTED = 501  # the only HTTP status from 500 up after which a retry is useless
@@ -69,11 +71,21 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
         return LocalFileSystem(), uri
     package = file_system_class(uri)
     try:
-        return package(**package._get_kwargs_from_urls(uri), use_listings_cache=False), package._strip_protocol(uri)
+        options = {**package._get_kwargs_from_urls(uri), **_connections(uri), "use_listings_cache": False}
+        return package(**options), package._strip_protocol(uri)
     except Exception as exc:  # a package may raise anything, for example if it needs more than a URI
         if _is_transient(exc):
             raise TransientError(_network_message(uri, exc)) from exc
         raise _not_openable(uri, exc) from exc
+
+
+def _connections(uri: str) -> dict[str, Any]:
+    """Return the options that let enough threads access a store at the same time; botocore permits ten by default."""
+    protocol = uri.partition("://")[0]
+    if protocol not in ("s3", "s3a"):
+        return {}
+    users = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+    return {"config_kwargs": {"max_pool_connections": CONNECTIONS, **users}}
 
 
 def file_system_class(uri: str) -> type[AbstractFileSystem]:

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from clipes.tasks.storage import parquet
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, add_seal, check_seal
 from clipes.tasks.storage.files import (
     move,
@@ -33,6 +32,10 @@ from clipes.tasks.storage.layout import (
     uri_in,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
+from clipes.tasks.storage.parquet.errors import report_missing_as_broken
+from clipes.tasks.storage.parquet.footer import Footer, read_footer
+from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
+from clipes.tasks.storage.parquet.writing import write_table
 from clipes.tasks.storage.run_schemas import (
     ESTIMATE_SHAPE,
     METRICS_SHAPE,
@@ -106,8 +109,7 @@ class RunFiles:
         Raises:
             BrokenArtifactError: the file is missing, does not open, fails a checksum, or has no such columns.
         """
-        check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
-        return parquet.read_table(self.uri(file), columns)
+        return read_table(self.uri(file), columns, _checked_footer(self.uri(file), file, columns))
 
     def read_status(self) -> list[dict[str, Any]]:
         """Read the rows of status.parquet, with the URIs of the artifacts. The errors are those of `read_table`."""
@@ -117,8 +119,7 @@ class RunFiles:
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream the rows of a Parquet file as plain dicts. The errors are those of `read_table`."""
         with _advise_to_run_again():
-            check_columns(self.uri(file), file, parquet.read_schema(self.uri(file)), columns)
-            yield from parquet.read_rows(self.uri(file), columns)
+            yield from read_rows(self.uri(file), columns, footer=_checked_footer(self.uri(file), file, columns))
 
     def input_uris(self) -> Iterator[str]:
         """Yield the URIs of the photos and true masks that the run reads. The errors are those of `read_table`."""
@@ -136,8 +137,8 @@ class RunFiles:
         """
         uri = self.uri(file)
         if file.endswith(ARTIFACT_SUFFIX):
-            return parquet.read_footer(uri).seal
-        with parquet.report_missing_as_broken(uri):
+            return read_footer(uri).seal
+        with report_missing_as_broken(uri):
             return check_seal(uri, read_file(uri))
 
     @_advise_to_run_again()
@@ -151,7 +152,7 @@ class RunFiles:
             BrokenArtifactError: the file is missing or damaged.
         """
         if file.endswith(ARTIFACT_SUFFIX):
-            stated = parquet.read_footer(self.uri(file)).metadata
+            stated = read_footer(self.uri(file)).metadata
             return stated.get("run"), stated.get("file")
         return (self.read_metrics() or {}).get("run"), None
 
@@ -165,7 +166,7 @@ class RunFiles:
         if self.find(file) is None:
             return
         if file.endswith(ARTIFACT_SUFFIX):
-            parquet.check_whole(self.uri(file))
+            check_whole(self.uri(file))
         else:
             check_seal(self.uri(file), read_file(self.uri(file)))
 
@@ -179,7 +180,7 @@ class RunFiles:
         """Write a table as Parquet. The footer states the file name and, if it is given, `run_identity` of the run."""
         uri = self.uri(file)
         with write_atomically(uri) as temporary:
-            parquet.write_table(uri, temporary, table, {"file": file, **({"run": identity} if identity else {})})
+            write_table(uri, temporary, table, {"file": file, **({"run": identity} if identity else {})})
 
     def write_html(self, file: str, page: str) -> None:
         """Write a sealed HTML file. The seal is a comment at its end."""
@@ -192,7 +193,7 @@ class RunFiles:
         Raises:
             BrokenArtifactError: the file is missing or damaged.
         """
-        with parquet.report_missing_as_broken(self.uri(file)):
+        with report_missing_as_broken(self.uri(file)):
             data = read_file(self.uri(file))
         check_seal(self.uri(file), data)
         return data.decode(errors="replace")
@@ -205,6 +206,13 @@ class RunFiles:
         """Remove the given files. Files that do not exist are skipped."""
         for file in files:
             remove(self.uri(file))
+
+
+def _checked_footer(uri: str, file: str, columns: Sequence[str] | None) -> Footer:
+    """Read the footer of a table, and check the types of the given columns."""
+    footer = read_footer(uri)
+    check_columns(uri, file, footer.schema, columns)
+    return footer
 
 
 def run_identity(run: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.claims import claim_holder
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE, claims_uri
-from clipes.tasks.storage.parquet import MISSING
+from clipes.tasks.storage.parquet.errors import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME

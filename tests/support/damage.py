@@ -16,3 +16,8 @@ def flip_in_page(path, group, column):
         chunk = parquet.metadata.row_group(group).column(column)
     start = chunk.data_page_offset if chunk.dictionary_page_offset is None else chunk.dictionary_page_offset
     flip(path, start + chunk.total_compressed_size - 1)
+
+
+def flip_in_footer(path):
+    """Flip a bit in the footer, which holds the index of an artifact."""
+    flip(path, -100)

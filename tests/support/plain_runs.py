@@ -18,6 +18,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.vocabulary import Vocabulary
@@ -92,7 +93,7 @@ def worker_in_this_process(*stages: str) -> Iterator[Counters]:
 
 def plain_run(store: str, inputs: RunInputs, stages: tuple[str, ...], rejects: tuple[Reject, ...] = ()) -> PreparedRun:
     """Return a prepared run of some stages, up to the last of them."""
-    return PreparedRun(inputs, ArtifactStore(store), stages, rejects, stages[-1], REUSE_ALL)
+    return PreparedRun(inputs, ListedStore(store), stages, rejects, stages[-1], REUSE_ALL)
 
 
 def write_artifact(store: str, stage: Stage, rows: Iterable[Any], shard: int = 0, **metadata: str) -> ShardRecord:

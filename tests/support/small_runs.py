@@ -16,7 +16,7 @@ from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.jobs import ShardRecord, shard_job
-from clipes.tasks.plan.shard_plan import ShardPlan, output_digests
+from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -124,7 +124,10 @@ def planned(run: PreparedRun, stage: Stage, shard: int, records: Records) -> Sha
         read.name: tuple(uri(read, own) for own in stage.shards_read(read, run.inputs, shard))
         for read in stage.upstream
     }
-    digests = {read.name: output_digests(run.store, *uris[read.name]) for read in stage.photo_upstream}
+    digests = {
+        read.name: digests_by_id(read_digests(run.store, uri) for uri in uris[read.name])
+        for read in stage.photo_upstream
+    }
     return run.plan(stage, shard, uris, digests)
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.storage.layout import MANIFEST_FILE
-from clipes.tasks.storage.parquet import report_missing_as_broken
+from clipes.tasks.storage.parquet.errors import report_missing_as_broken
+from clipes.tasks.storage.parquet.row_groups import RowGroups
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
-from clipes.tasks.training.data.row_groups import RowGroups
 from clipes_core.errors import BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 

@@ -4,15 +4,14 @@ from pathlib import Path
 import pytest
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
-from support.damage import flip_in_page
+from support.damage import flip_in_footer
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import all_stage_shards, make_all_shards, make_stage_shards
 
 from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.listed_store import ListedStore
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def test_a_missing_a_damaged_and_an_older_artifact_are_not_found(first, shards_o
         return found(works["masks"])
 
     assert found_masks() == [0, 1]
-    flip_in_page(masks[0], group=0, column=STAGES["masks"].schema.names.index("image_id"))
+    flip_in_footer(masks[0])
     assert found_masks() == [1]
     masks[0].unlink()
     assert found_masks() == [1]
@@ -127,6 +126,6 @@ def test_a_store_that_does_not_answer_is_left_to_the_task_runs(first, shards_of,
     register_implementation("silentstore", Silent, clobber=True)
     texts = shards_of()["texts"]
     monkeypatch.setattr(texts.run.store, "uri", f"silentstore://{texts.run.store.uri}")
-    assert ArtifactStore(texts.run.store.uri).stored_shards("texts", texts.run.keys["texts"]) == {0}
+    assert ListedStore(texts.run.store.uri).stored_shards("texts", texts.run.keys["texts"]) == {0}
     assert found(texts) == []
     assert Silent.attempts

@@ -14,6 +14,7 @@ from clipes.tasks.plan.row_schema import PhotoRow, column
 from clipes.tasks.plan.shard_plan import plan_shard
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.errors import ArtifactError, ErrorKind, StageError
 
 KEY = "5" * 16
@@ -28,7 +29,7 @@ def store(tmp_path):
 def planned(store, *image_ids, stage=LENGTHS, **changes):
     photos = tuple(dataclasses.replace(photo(image_id), **changes.get(image_id, {})) for image_id in image_ids)
     inputs = run_inputs(photos)
-    return inputs, plan_shard(stage, 0, KEY, inputs, store, {}, {})
+    return inputs, plan_shard(stage, 0, KEY, inputs, ListedStore(store.uri), {}, {})
 
 
 def job_of(store, *image_ids, stage=LENGTHS, **changes):

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
-from support.damage import flip_in_page
+from support.damage import flip_in_footer, flip_in_page
 from support.pool_calls import worker_pool
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import all_stage_shards, make_all_shards, make_stage_shards
@@ -101,9 +101,9 @@ class LosesWorkers:
 def test_a_rebuild_whose_worker_dies_succeeds_in_the_next_attempt(made, three, pool):
     cams = Path(made()["cams"].uri)
     run = prepare_run(three.config(crf={"iter_max": 2}), "masks")
-    dies_in_rebuild, rebuilds, computes = True, False, False
-    ledger = Ledger(run.photos, 1)
-    texts, cams_work, masks = all_stage_shards(run, ledger, LosesWorkers(pool, [dies_in_rebuild, rebuilds, computes]))
+    finds_damage, dies_in_rebuild, rebuilds, computes = False, True, False, False
+    ledger, deaths = Ledger(run.photos, 1), [finds_damage, dies_in_rebuild, rebuilds, computes]
+    texts, cams_work, masks = all_stage_shards(run, ledger, LosesWorkers(pool, deaths))
     for work in (texts, cams_work):
         make_stage_shards(work, run)
     flip_in_page(cams, group=0, column=column("cams", "refined_cam"))
@@ -124,9 +124,9 @@ def test_an_artifact_with_unreadable_digests_is_rebuilt(made):
     assert (second["cams"].computed, second["masks"].computed) == (3, 3)
 
 
-def test_a_cached_artifact_with_unreadable_ids_is_rebuilt(made):
+def test_a_cached_artifact_with_an_unreadable_index_is_rebuilt(made):
     masks = Path(made()["masks"].uri)
-    flip_in_page(masks, group=0, column=column("masks", "image_id"))
+    flip_in_footer(masks)
     second = made()
     assert (second["cams"].cached, second["masks"].cached, second["masks"].computed) == (True, False, 3)
 
@@ -159,7 +159,7 @@ def test_rows_that_cannot_be_copied_are_computed(made, three, caplog):
     with caplog.at_level(logging.WARNING):
         second = made()
     assert (second["cams"].copied, second["cams"].computed) == (0, 4)
-    assert f"{cams} cannot be read (it fails its checksum): clipes copies no rows from it" in caplog.text
+    assert f"{cams} cannot be read (it fails its checksum): discarding and rebuilding it" in caplog.text
 
 
 def test_an_artifact_with_other_photos_is_rebuilt(made, three):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from support.damage import flip_in_page
+from support.damage import flip_in_footer, flip_in_page
 from support.pool_calls import worker_pool
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import make_all_shards, rows_of
@@ -147,8 +147,8 @@ def truncate(path, _other):
     path.write_bytes(path.read_bytes()[:-300])
 
 
-def flip_in_a_page(path, _other):
-    flip_in(path, "image_id")
+def flip_in_the_footer(path, _other):
+    flip_in_footer(path)
 
 
 def replace_by_another_shard(path, other):
@@ -171,7 +171,7 @@ def rewrite(path, complete=True, **columns):
     pq.write_table(table.replace_schema_metadata(own), path)
 
 
-@pytest.mark.parametrize("damage", [delete, truncate, flip_in_a_page, replace_by_another_shard, replace_image_ids])
+@pytest.mark.parametrize("damage", [delete, truncate, flip_in_the_footer, replace_by_another_shard, replace_image_ids])
 def test_only_a_damaged_artifact_is_rebuilt(run_shards, prepared, damage, caplog):
     first = run_shards()
     for stage in OF_PHOTOS:

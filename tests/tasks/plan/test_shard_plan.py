@@ -5,16 +5,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.damage import flip_in_page
+from support.damage import flip, flip_in_page
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.plan.keys import content_key
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.shard_plan import output_digests, plan_shard, planned_digests
+from clipes.tasks.plan.shard_plan import digests_by_id, plan_shard, planned_digests, read_digests
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ArtifactError, ErrorKind
 from clipes_core.vocabulary import Vocabulary
@@ -42,7 +43,9 @@ def photos(ids="abcd"):
 def plan(store, listed, stage="cams", above=None, shard=0, stage_key=STAGE_KEY, **reuse):
     sample = frozenset(each.image_id for each in listed)
     inputs = RunInputs(CONFIG, VOCABULARY, "model", "fp32", shards={shard: listed}, sample=sample)
-    return plan_shard(STAGES[stage], shard, stage_key, inputs, store, UPSTREAM, above or {}, Reuse(**reuse))
+    return plan_shard(
+        STAGES[stage], shard, stage_key, inputs, ListedStore(store.uri), UPSTREAM, above or {}, Reuse(**reuse)
+    )
 
 
 def write_planned(store, plan, kinds=None, complete=True, age=0):
@@ -173,13 +176,9 @@ def test_a_broken_artifact_is_rebuilt_from_rows_of_older_ones(store):
     assert ids(found.to_compute) == ["c"]
 
 
-def test_nothing_is_copied_from_an_artifact_whose_rows_fail_their_checksum(store):
+def test_nothing_is_copied_from_an_artifact_whose_index_fails_its_checksum(store):
     before = write_artifact(store, photos("ab"))
-    with pq.ParquetFile(before) as parquet:
-        column = parquet.metadata.row_group(0).column(parquet.schema_arrow.names.index("input_digest"))
-    content = bytearray(before.read_bytes())
-    content[column.data_page_offset + 25] ^= 1
-    before.write_bytes(content)
+    flip(before, before.read_bytes().index(b"clipes.index") + 300)
     with pytest.raises(ArtifactError, match="fails its checksum"):
         store.read(str(before), ["input_digest"])
 
@@ -344,24 +343,21 @@ def test_a_score_is_recomputed_if_its_mask_or_cams_changed(store):
 
 def test_output_digests_are_read_from_an_artifact(store):
     before = write_artifact(store, photos("ab"))
-    assert output_digests(store, str(before)) == {"a": "row of a", "b": "row of b"}
+    assert digests_by_id([read_digests(store, str(before))]) == {"a": "row of a", "b": "row of b"}
 
 
 def test_output_digests_of_a_missing_artifact_are_an_error(store):
     with pytest.raises(ArtifactError, match="is missing"):
-        output_digests(store, store.artifact_uri(plan(store, photos()).key))
+        read_digests(store, store.artifact_uri(plan(store, photos()).key))
 
 
 def test_planned_digests_are_those_of_existing_rows(store):
-    assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {}
+    def digests(ids):
+        return digests_by_id(planned_digests(STAGES["cams"], plan(store, photos(ids)), ListedStore(store.uri)))
+
+    assert digests("ab") == {}
     write_artifact(store, photos("ab"), age=60)
     write_artifact(store, photos("cd"))
 
-    assert planned_digests(STAGES["cams"], plan(store, photos("ab")), store) == {
-        "a": "row of a",
-        "b": "row of b",
-    }
-    assert planned_digests(STAGES["cams"], plan(store, photos("bce")), store) == {
-        "b": "row of b",
-        "c": "row of c",
-    }
+    assert digests("ab") == {"a": "row of a", "b": "row of b"}
+    assert digests("bce") == {"b": "row of b", "c": "row of c"}

@@ -1,25 +1,19 @@
-import os
 import pickle
 import shutil
 import struct
-import time
-from pathlib import Path
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.damage import flip, flip_in_page
+from support.small_artifacts import KEY, METADATA, SCHEMA, path_of, rows, write
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
-from clipes.tasks.storage.parquet import ROWS_AT_ONCE
+from clipes.tasks.storage.listed_store import ListedStore
+from clipes.tasks.storage.parquet.writing import ROWS_PER_GROUP
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
-
-KEY = ArtifactKey("masks", "5" * 16, 7, "c" * 16)
-SCHEMA = pa.schema([("image_id", pa.string()), ("data", pa.binary()), ("sizes", pa.list_(pa.int16()))])
-METADATA = {"config": '{"name": "kö"}', "version": "0.1.0"}
 
 
 @pytest.fixture
@@ -32,28 +26,10 @@ def local(tmp_path):
     return ArtifactStore(str(tmp_path / "store"))
 
 
-def rows(count):
-    noise = np.random.default_rng(0)
-    return [{"image_id": f"photo {i}", "data": noise.bytes(50), "sizes": [i, 2]} for i in range(count)]
-
-
-def write(store, key=KEY, count=3, complete=True):
-    with store.writer(key, SCHEMA, METADATA) as artifact:
-        for row in rows(count):
-            artifact.write(row)
-        artifact.complete = complete
-    return store.artifact_uri(key)
-
-
 def names(store):
     """Return the names of all files of a store, including temporary ones."""
     fs, folder = fsspec.core.url_to_fs(store.uri)
     return sorted(path.rpartition("/")[2] for path in fs.find(folder))
-
-
-def path_of(store, key=KEY):
-    """Return the path of an artifact in a local store."""
-    return Path(store.artifact_uri(key))
 
 
 def footer_length(path):
@@ -103,7 +79,8 @@ def test_a_relative_store_lies_in_the_working_directory(tmp_path, monkeypatch):
 
     assert (tmp_path / uri).is_file()
     assert store.is_complete(KEY, 3)
-    assert [ArtifactStore("a store").footer(found).rows for found in store.shard_artifacts("masks", "5" * 16, 7)] == [3]
+    listed = ListedStore("a store").shard_artifacts("masks", "5" * 16, 7)
+    assert [ArtifactStore("a store").footer(found).rows for found in listed] == [3]
 
 
 def test_a_store_can_be_sent_to_another_process(store):
@@ -149,7 +126,7 @@ class StopError(Exception):
 
 def stop_in_the_middle(store, error=StopError):
     with store.writer(KEY, SCHEMA, METADATA) as artifact:
-        for row in rows(ROWS_AT_ONCE + 5):
+        for row in rows(ROWS_PER_GROUP + 5):
             artifact.write(row)
         raise error
 
@@ -160,7 +137,7 @@ def test_an_error_while_writing_leaves_no_file(store, error):
         stop_in_the_middle(store, error)
 
     assert names(store) == []
-    assert not store.is_complete(KEY, ROWS_AT_ONCE + 5)
+    assert not store.is_complete(KEY, ROWS_PER_GROUP + 5)
 
 
 def test_an_error_while_writing_leaves_the_earlier_artifact_intact(store):
@@ -200,7 +177,7 @@ def test_reading_detects_a_flipped_bit(local):
 
 @pytest.mark.parametrize(("group", "column"), [(0, 0), (0, 2), (1, 1)])
 def test_the_full_check_detects_any_flipped_bit(local, caplog, group, column):
-    uri, count = write(local, count=ROWS_AT_ONCE + 5), ROWS_AT_ONCE + 5
+    uri, count = write(local, count=ROWS_PER_GROUP + 5), ROWS_PER_GROUP + 5
     assert local.is_complete(KEY, count, whole=True)
     flip_in_page(path_of(local), group, column)
 
@@ -294,60 +271,8 @@ def test_a_folder_in_place_of_an_artifact_is_an_error(local):
         local.is_complete(KEY, 0)
 
 
-def with_content(key, content_key):
-    return ArtifactKey(key.stage, key.stage_key, key.shard, content_key * 16)
-
-
-def test_artifacts_of_a_shard_are_listed_newest_first(local):
-    for age, content_key in enumerate("bca"):
-        path = write(local, with_content(KEY, content_key))
-        os.utime(path, (1_700_000_000 - 0.5 * age, 1_700_000_000 - 0.5 * age))
-    write(local, ArtifactKey("masks", "5" * 16, 70, "a" * 16))
-    write(local, ArtifactKey("masks", "6" * 16, 7, "a" * 16))
-
-    listed = local.shard_artifacts("masks", "5" * 16, 7)
-
-    assert [uri.rpartition("/")[2] for uri in listed] == [f"007-{name * 16}.parquet" for name in "bca"]
-    assert [local.read(uri).num_rows for uri in listed] == [3, 3, 3]
-
-
-def test_artifacts_are_listed_newest_first_on_every_file_system(store):
-    for content_key in "bca":
-        write(store, with_content(KEY, content_key))
-        if store.uri.startswith("s3://"):
-            time.sleep(1)  # S3 reports times to the second
-
-    listed = store.shard_artifacts("masks", "5" * 16, 7)
-    assert [uri.rpartition("/")[2] for uri in listed] == [f"007-{name * 16}.parquet" for name in "acb"]
-    assert all(store.read(uri).num_rows == 3 for uri in listed)
-
-
-def test_the_shards_with_an_artifact_are_listed_on_every_file_system(store):
-    assert store.stored_shards("masks", "5" * 16) == set()
-    for shard, content_key in ((7, "a"), (7, "b"), (1000, "a")):
-        write(store, ArtifactKey("masks", "5" * 16, shard, content_key * 16))
-    write(store, ArtifactKey("masks", "6" * 16, 8, "a" * 16))
-    assert store.stored_shards("masks", "5" * 16) == {7, 1000}
-
-
-@pytest.mark.parametrize(("shard", "start"), [(0, "000-"), (999, "999-"), (1000, "1000-"), (99_999, "99999-")])
-def test_shards_are_distinguished_for_any_number_of_digits(local, shard, start):
-    for each in (0, 9, 99, 100, 999, 1000, 99_999):
-        write(local, ArtifactKey("masks", "5" * 16, each, "c" * 16))
-
-    listed = local.shard_artifacts("masks", "5" * 16, shard)
-    assert [uri.rpartition("/")[2] for uri in listed] == [f"{start}{'c' * 16}.parquet"]
-
-
-def test_a_shard_without_artifacts_has_an_empty_list(store):
-    assert store.shard_artifacts("masks", "5" * 16, 7) == []
-    write(store)
-    assert store.shard_artifacts("masks", "5" * 16, 8) == []
-
-
-def test_a_file_that_is_being_written_is_not_listed(local):
+def test_a_file_that_is_being_written_is_not_complete(local):
     with local.writer(KEY, SCHEMA, METADATA):
-        assert local.shard_artifacts("masks", "5" * 16, 7) == []
         assert not local.is_complete(KEY, 0)
 
 
@@ -361,7 +286,7 @@ def test_a_store_below_a_file_is_an_error(tmp_path):
     with pytest.raises(StorageError, match=r"parquet" + told):
         store.is_complete(KEY, 3)
     with pytest.raises(StorageError, match="5" * 16 + told):
-        store.shard_artifacts("masks", "5" * 16, 7)
+        ListedStore(store.uri).shard_artifacts("masks", "5" * 16, 7)
 
 
 def test_a_copy_of_another_artifact_is_never_read(local):

@@ -1,9 +1,7 @@
-import io
-
 import numpy as np
 import pytest
 
-from clipes.tasks.storage.checksums.blocks import BLOCK, DIGEST, Blocks, CheckedFile
+from clipes.tasks.storage.checksums.blocks import BLOCK, DIGEST, Blocks
 from clipes_core.errors import BrokenArtifactError
 
 CONTENT = np.random.default_rng(0).bytes(2 * BLOCK + 100)
@@ -47,32 +45,16 @@ def test_a_range_is_extended_to_whole_blocks(blocks, part, whole):
     assert blocks.around(*part) == whole
 
 
-def test_a_file_reads_as_any_other(blocks):
-    file = CheckedFile("a", io.BytesIO(CONTENT + b"footer"), blocks)
-    assert file.read(10) == CONTENT[:10]
-    assert file.read(BLOCK) == CONTENT[10 : BLOCK + 10]
-    assert (file.tell(), file.seek(-50, io.SEEK_END)) == (BLOCK + 10, len(CONTENT) - 50)
-    assert (file.read(), file.read(), file.read(5)) == (CONTENT[-50:], b"", b"")
-    assert (file.seek(3), file.seek(4, io.SEEK_CUR), file.read(2)) == (3, 7, CONTENT[7:9])
-    file.check_all()
-
-
-def test_only_damage_in_the_blocks_that_are_read_is_found(blocks):
+def test_a_range_is_checked_with_its_own_checksums(blocks):
+    blocks.check("a", (BLOCK, 2 * BLOCK + 100), CONTENT[BLOCK:])
     damaged = bytearray(CONTENT)
     damaged[BLOCK + 7] ^= 1
-    file = CheckedFile("a", io.BytesIO(damaged), blocks)
-
-    assert file.read(BLOCK) == CONTENT[:BLOCK]
+    blocks.check("a", (0, BLOCK), bytes(damaged[:BLOCK]))
     with pytest.raises(BrokenArtifactError, match=r"^a cannot be read \(it fails its checksum\)"):
-        file.read(1)
-    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
-        file.check_all()
-    file.seek(2 * BLOCK)
-    assert file.read() == CONTENT[2 * BLOCK :]
+        blocks.check("a", (BLOCK, 2 * BLOCK), bytes(damaged[BLOCK : 2 * BLOCK]))
 
 
 @pytest.mark.parametrize("length", [0, BLOCK, 2 * BLOCK + 99])
-def test_a_file_that_is_too_short_is_broken(blocks, length):
-    file = CheckedFile("a", io.BytesIO(CONTENT[:length]), blocks)
+def test_content_that_is_too_short_is_broken(blocks, length):
     with pytest.raises(BrokenArtifactError, match="fails its checksum"):
-        file.read()
+        blocks.check("a", (0, len(CONTENT)), CONTENT[:length])

@@ -10,7 +10,7 @@ from support.masked_photos import VOCABULARY, confidence_of, ids_of, mask_row, n
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.parquet import ROWS_AT_ONCE
+from clipes.tasks.storage.parquet.writing import ROWS_PER_GROUP
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes_core.errors import BrokenArtifactError, StageError, UsageError
 
@@ -45,12 +45,12 @@ def test_photos_are_sorted_by_id_for_any_order_of_photos_and_rows(masked, files)
 
 
 def test_rows_are_found_in_every_row_group(masked, files):
-    count = 2 * ROWS_AT_ONCE + 2
+    count = 2 * ROWS_PER_GROUP + 2
     for number in range(count):
         mask = ids_of(noise(number, LARGE)), np.full(LARGE, number, np.uint8)
         masked.add(f"{number:03d}", data=b"", row=mask_row(f"{number:03d}", *mask))
     found = masked.training_set()
-    for number in (0, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, count - 1):
+    for number in (0, ROWS_PER_GROUP - 1, ROWS_PER_GROUP, 2 * ROWS_PER_GROUP, count - 1):
         assert (found.mask(number, files)[0].confidence == number).all()
 
 
@@ -120,12 +120,12 @@ LARGE = 64, 96  # 64 masks of this size fill several blocks of a Parquet file
 
 def test_only_one_row_group_of_a_remote_artifact_is_fetched(masked, files, s3_folder):
     masked.uri = s3_folder
-    for number in range(ROWS_AT_ONCE + 1):
+    for number in range(ROWS_PER_GROUP + 1):
         mask = ids_of(noise(number, LARGE)), np.full(LARGE, number, np.uint8)
         masked.add(f"{number:03d}", data=b"", row=mask_row(f"{number:03d}", *mask))
     found = masked.training_set()
 
-    reads = [found.mask(number, files)[1] for number in (ROWS_AT_ONCE, ROWS_AT_ONCE - 1, 0)]
+    reads = [found.mask(number, files)[1] for number in (ROWS_PER_GROUP, ROWS_PER_GROUP - 1, 0)]
 
     assert [read.source for read in reads] == ["fetched", "fetched", "hit"]
     assert reads[0].size_bytes < reads[1].size_bytes

@@ -8,8 +8,8 @@ import pytest
 from support.damage import flip, flip_in_page
 
 from clipes.tasks.storage.checksums.blocks import BLOCK
-from clipes.tasks.storage.parquet import ParquetFileWriter
-from clipes.tasks.training.data.row_groups import RowGroups
+from clipes.tasks.storage.parquet.row_groups import RowGroups
+from clipes.tasks.storage.parquet.writing import ParquetFileWriter
 from clipes_core.errors import BrokenArtifactError
 
 COLUMNS = ("name", "mask")
