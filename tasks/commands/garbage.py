@@ -14,6 +14,7 @@ from clipes.tasks.storage.layout import (
     artifact_of,
     artifacts_uri,
     claims_uri,
+    is_part,
     is_temporary,
     runs_uri,
 )
@@ -60,7 +61,8 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     A completed run uses the artifacts that are listed in its status file. A run that is not completed may still be
     running, or may be resumed later. All artifacts with one of its stage keys therefore count as used. The same holds
     for a completed run whose status file lacks a stage or an artifact. If such a run ranks templates, all artifacts of
-    the stage `texts` count as used too. If several runs have had the same name, only the last of them uses artifacts.
+    the stage `texts` count as used too. The parts of a shard count as used only if a run that is not completed uses all
+    artifacts with their stage key. If several runs have had the same name, only the last of them uses artifacts.
 
     Args:
         store_uri: URI of the store.
@@ -206,4 +208,5 @@ def _garbage_stage(file: FileFacts, used: set[Use], now: float, older_than_s: fl
     path = artifact_of(file.uri)
     if path is None or age < older_than_s:
         return None
-    return path.stage if used.isdisjoint({path[:1], path[:2], path}) else None
+    uses = {path[:1], path[:2]} if is_part(file.uri) else {path[:1], path[:2], path}
+    return path.stage if used.isdisjoint(uses) else None

@@ -1,9 +1,10 @@
 """Make one shard in a worker: copy the rows whose inputs are unchanged, compute the others, write the artifact."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -11,21 +12,29 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.keys import row_digest
+from clipes.tasks.plan.shard_parts import PartWriter, pause_between_parts, remove_parts, without_damaged_parts
 from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind
+from clipes.tasks.storage.layout import is_part
+from clipes_core.errors import ArtifactError, BrokenArtifactError, ErrorKind, StorageError, TransientError
+
+logger = logging.getLogger(__name__)
 
 
 def make_shard(job: ShardJob) -> ShardRecord:
     """Make a shard's artifact and write it atomically.
+
+    From time to time, the finished rows are written to parts of the shard. They are removed once the artifact exists.
 
     Raises:
         ArtifactError: an artifact cannot be read, or the stage made wrong rows. A row is wrong if it has another type
             than `stage.row`, or belongs to a photo outside the shard. Each photo must have exactly one row.
     """
     started, started_cpu, worker = time.monotonic(), time.process_time(), current_worker()
+    job = _with_intact_parts(job)
     stage, plan = job.stage, job.plan
+    parts = PartWriter(job.store, plan.key, stage.schema, pause_between_parts(job.config.execution.shard_timeout_s))
     uris = {photo.image_id: photo.uri for photo in plan.photos}
     rejects: list[Reject] = []
     written = Counter[str]()
@@ -44,12 +53,15 @@ def make_shard(job: ShardJob) -> ShardRecord:
                 artifact.write(row)
                 if stage.kind.per_photo:
                     note(row)
+                    parts.add(row)
                 if not isinstance(stage, JointStage):  # a joint stage counts its own steps
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)
         artifact.add_metadata(job.footer)
         artifact.complete = not any(reject.kind.transient for reject in rejects)
+    if parts.written or any(map(is_part, plan.copies)):
+        _remove_parts(job)
     warm = stage.name in worker.made
     worker.made.add(stage.name)
     return ShardRecord(
@@ -84,6 +96,18 @@ def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardR
             raise BrokenArtifactError(uri, "does not hold exactly the photos of its shard")
         rejects = [reject for row in table.to_pylist() for reject in _reject(stage, row, uris)]
     return ShardRecord(stage.name, plan.shard, uri, plan.rows, cached=True, rejects=tuple(rejects))
+
+
+def _with_intact_parts(job: ShardJob) -> ShardJob:
+    return replace(job, plan=replace(job.plan, copies=without_damaged_parts(job.store, job.plan.copies)))
+
+
+def _remove_parts(job: ShardJob) -> None:
+    """Remove the parts of a shard whose artifact exists. Parts that cannot be removed do no harm."""
+    try:
+        remove_parts(job.store, job.plan.key)
+    except (StorageError, TransientError) as exc:
+        logger.warning("cannot remove the parts of a finished shard, which clipes gc will delete: %s", exc)
 
 
 def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Reuse or make the shards of one stage of a run, and find out which stage made a damaged artifact."""
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -9,14 +10,17 @@ from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
+from clipes.tasks.plan.shard_parts import remove_parts
 from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
 from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes_core.errors import BrokenArtifactError, StageError, UpstreamError
+from clipes_core.errors import BrokenArtifactError, StageError, UpstreamError, WorkerError
 
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
+
+logger = logging.getLogger(__name__)
 
 
 class StageShards:
@@ -49,8 +53,9 @@ class StageShards:
     def make(self, shard: int) -> ShardRecord:
         """Reuse or make a shard's artifact.
 
-        If a damaged artifact is found, it is discarded and, if it belongs to an upstream stage, rebuilt. Then the shard
-        is planned again.
+        If a worker dies or takes too long, but has kept new rows in the parts of the shard, the next worker continues.
+        This ends, because each worker computes fewer rows than the one before. If a damaged artifact is found, it is
+        discarded and, if it belongs to an upstream stage, rebuilt. Then the shard is planned again.
 
         Raises:
             TransientError: the shard failed for a transient cause; another attempt may succeed.
@@ -61,19 +66,35 @@ class StageShards:
         self._check_upstream(shard)
         for attempt in range(MAX_REPAIRS + 1):
             try:
-                plan = self._current_plan(shard)
-                if (record := self.cached(plan)) is not None:
-                    return record
-                self._prepare()
-                record = self._runner.run(self._job(plan, shard))
-                self.run.store.add(record.uri)
-                self._digests.pop(shard, None)
-                return record
+                return self._reuse_or_make(shard)
             except BrokenArtifactError as broken:
                 if attempt == MAX_REPAIRS:
                     raise
                 self._repair(broken, shard)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _reuse_or_make(self, shard: int) -> ShardRecord:
+        plan = self._current_plan(shard)
+        while (record := self.cached(plan)) is None:
+            self._prepare()
+            try:
+                return self._made(self._job(plan, shard))
+            except WorkerError as error:
+                if not self.stage.kind.per_photo:
+                    raise
+                died = error
+            before, plan = plan.computed, self._current_plan(shard)
+            if not plan.cached and plan.computed >= before:
+                raise died
+            stage, kept = self.stage.name, before - plan.computed
+            logger.warning("%s shard %d: %s; it kept %d rows, %d are left", stage, shard, died, kept, plan.computed)
+        return record
+
+    def _made(self, job: ShardJob) -> ShardRecord:
+        record = self._runner.run(job)
+        self.run.store.add(record.uri)
+        self._digests.pop(record.shard, None)
+        return record
 
     def cached(self, plan: ShardPlan) -> ShardRecord | None:
         """Return the record of a cached shard; None if the shard is not cached."""
@@ -108,7 +129,7 @@ class StageShards:
             read.name: digests_by_id(of.digests(own) for of, own in self._shards_read(read, shard))
             for read in stage.photo_upstream
         }
-        return run.plan(stage, shard, uris, digests)
+        return run.plan(stage, shard, uris, digests, continues=shard in self._started)
 
     def _current_plan(self, shard: int) -> ShardPlan:
         """Plan a shard; notice if another run has made its artifact since this run has listed the store."""
@@ -119,6 +140,7 @@ class StageShards:
     def _job(self, plan: ShardPlan, shard: int) -> ShardJob:
         job = shard_job(self.stage, plan, self.run.store, self.run.inputs, shard)
         if self.run.reuse.fresh and shard not in self._started:  # a retry continues this run's work
+            remove_parts(job.store, plan.key)
             self.stage.discard_attempts(job)
         self._started.add(shard)
         return job

@@ -1,10 +1,11 @@
 """Decide which artifacts count as cached, and which rows a run copies from earlier artifacts."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipes.tasks.plan.shard_parts import find_parts
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.listed_store import ListedStore
@@ -24,11 +25,14 @@ class Reuse:
         retry_errors: if True, rows that failed for a permanent cause are computed again. This setting does not affect
             two other kinds of failed rows. A row that failed for a transient cause is always computed again. A row that
             failed because its upstream row failed is computed again only if the upstream row changes.
+        continues: if True, this run has begun to make the shard before. Even a `fresh` run then reuses the rows that it
+            has kept in the parts of the shard.
     """
 
     fresh: bool = False
     verify: bool = False
     retry_errors: bool = False
+    continues: bool = False
 
     def takes_row(self, error_kind: str | None) -> bool:
         """Return whether a row with this kind of error may be reused.
@@ -67,9 +71,10 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ListedStore, reu
 def rows_to_copy(
     stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ListedStore, reuse: Reuse
 ) -> dict[str, tuple[str, ...]]:
-    """Find the rows of a shard that can be copied from earlier artifacts because their inputs are the same.
+    """Find the rows of a shard that can be copied because their inputs are the same.
 
-    Damaged artifacts are skipped with a warning.
+    The rows are copied from the parts that killed attempts have left, and from earlier artifacts of the shard. Damaged
+    files are skipped with a warning.
 
     Args:
         stage: stage of the shard.
@@ -79,17 +84,18 @@ def rows_to_copy(
         reuse: settings that decide what is reused.
 
     Returns:
-        URI of an earlier artifact -> ids of the photos whose rows are copied from it. The newest artifact comes first.
+        URI of a part or an earlier artifact -> ids of the photos whose rows are copied from it. The parts come first,
+        and then the newest artifact.
 
     Raises:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    if reuse.fresh or not stage.kind.per_photo:
+    if not stage.kind.per_photo:
         return {}
     missing = set(input_digests)
     copies: dict[str, tuple[str, ...]] = {}
-    for uri in store.shard_artifacts(key.stage, key.stage_key, key.shard):
+    for uri in _files_to_copy_from(key, store, reuse):
         if not missing:
             break
         try:
@@ -106,6 +112,15 @@ def rows_to_copy(
             copies[uri] = reusable
             missing.difference_update(reusable)
     return copies
+
+
+def _files_to_copy_from(key: ArtifactKey, store: ListedStore, reuse: Reuse) -> Iterator[str]:
+    if reuse.continues:  # a worker of this run may have written parts since the store was listed
+        yield from find_parts(store, key)
+    elif not reuse.fresh:
+        yield from store.listed_parts(key)
+    if not reuse.fresh:
+        yield from store.shard_artifacts(key.stage, key.stage_key, key.shard)
 
 
 def _read_completely(stage: Stage, reuse: Reuse) -> bool:

@@ -93,7 +93,7 @@ class ShardRecord:
         uri: URI of the artifact.
         images: number of rows of the shard, as `RowKind.row_count` returns it.
         cached: if True, the shard was cached, and no worker had to make it.
-        copied: number of rows copied from earlier artifacts.
+        copied: number of rows copied from earlier artifacts, and from the parts of killed attempts.
         computed: number of rows that the worker computed; 0 if `cached`.
         seconds: time that the worker spent on the shard [s]; 0 if `cached`.
         rejects: photos that failed in this stage; photos that already failed in an upstream stage are left out.

@@ -35,7 +35,7 @@ class ShardPlan:
         input_digests: image_id -> digest of the inputs of the photo's row. A photo is left out if one of these inputs,
             such as an upstream row, does not exist yet.
         cached: if True, the shard counts as cached, and nothing is left to do.
-        copies: URI of an earlier artifact -> ids of the photos whose rows are copied from it.
+        copies: URI of a part or an earlier artifact -> ids of the photos whose rows are copied from it.
         upstream: name of an upstream stage -> URIs of the artifacts that the shard reads from that stage. Most shards
             read a single artifact from each upstream stage.
     """
@@ -59,7 +59,7 @@ class ShardPlan:
 
     @property
     def copied(self) -> int:
-        """The number of rows that are copied from earlier artifacts."""
+        """The number of rows that are copied from parts and earlier artifacts."""
         return sum(len(ids) for ids in self.copies.values())
 
     @property

@@ -79,9 +79,8 @@ class PreparedRun:
         return stage.kind.shards(stage, self.inputs) if stage.name in self.stages else []
 
     def plan(
-        self, stage: Stage, shard: int, upstream: Uris, upstream_digests: Mapping[str, OutputDigests]
+        self, stage: Stage, shard: int, upstream: Uris, digests: Mapping[str, OutputDigests], continues: bool = False
     ) -> ShardPlan:
-        """Return the plan of a shard; see `plan_shard`."""
-        return plan_shard(
-            stage, shard, self.keys[stage.name], self.inputs, self.store, upstream, upstream_digests, self.reuse
-        )
+        """Return the plan of a shard; see `plan_shard`. `continues` is the field of `Reuse`."""
+        reuse = replace(self.reuse, continues=continues)
+        return plan_shard(stage, shard, self.keys[stage.name], self.inputs, self.store, upstream, digests, reuse)

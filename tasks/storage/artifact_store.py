@@ -127,7 +127,7 @@ class ArtifactStore:
         """
         uri = self.artifact_uri(key)
         with write_atomically(uri) as temporary:
-            writer = ArtifactWriter(uri, temporary, schema, {**_identity(key), **metadata})
+            writer = ArtifactWriter(uri, temporary, schema, {**key_metadata(key), **metadata})
             try:
                 yield writer
                 writer.close()
@@ -138,12 +138,13 @@ class ArtifactStore:
     def _own_footer(self, key: ArtifactKey, rows: int | None) -> Footer:
         uri = self.artifact_uri(key)
         footer = self.footer(uri)
-        if not _identity(key).items() <= footer.metadata.items():
+        if not key_metadata(key).items() <= footer.metadata.items():
             raise BrokenArtifactError(uri, "carries the key of a different artifact")
         if rows is not None and footer.rows != rows:
             raise BrokenArtifactError(uri, f"has {footer.rows} rows, expected {rows}")
         return footer
 
 
-def _identity(key: ArtifactKey) -> dict[str, str]:
+def key_metadata(key: ArtifactKey) -> dict[str, str]:
+    """Return the entries of a footer that state the key of an artifact."""
     return {"stage": key.stage, "stage_key": key.stage_key, "content_key": key.content_key}

@@ -1,6 +1,7 @@
 """The layout of a store: build the URI of each file, and parse such URIs.
 
 <store>/artifacts/<stage>/<stage_key>/<shard>-<content_key>.parquet
+  while a worker makes the artifact, its finished rows: <shard>-<content_key>.part-<id>.parquet
   next to a segmenter's artifact: <shard>-<content_key>.safetensors, and the checkpoints
   <shard>-<content_key>.checkpoints/{<step>.pt, best.pt}
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
@@ -29,8 +30,9 @@ RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_sco
 ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"
 ARTIFACT_OR_BESIDE = re.compile(
     r".*/artifacts/(\w+)/([0-9a-f]{16})/(\d{3,}-[0-9a-f]{16})"
-    r"(?:\.parquet|\.safetensors|\.checkpoints/(?:\d{8}|best)\.pt)"
+    r"(?:(?:\.part-[0-9a-f]{32})?\.parquet|\.safetensors|\.checkpoints/(?:\d{8}|best)\.pt)"
 )
+PART_NAME = re.compile(r".*-[0-9a-f]{16}\.part-[0-9a-f]{32}\.parquet")
 ARTIFACT_NAME = re.compile(r"(\d{3,})-[0-9a-f]{16}\.parquet")
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
@@ -76,6 +78,27 @@ def shard_of_name(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def parts_prefix(key: ArtifactKey) -> str:
+    """Return the prefix of the names of the files with the first finished rows of an artifact."""
+    return f"{shard_prefix(key.shard)}{key.content_key}.part-"
+
+
+def new_part_uri(store_uri: str, key: ArtifactKey) -> str:
+    """Return a new, unique URI of a file with finished rows of an artifact that a worker is still making."""
+    name = f"{parts_prefix(key)}{uuid.uuid4().hex}{ARTIFACT_SUFFIX}"
+    return artifacts_uri(store_uri, key.stage, key.stage_key, name)
+
+
+def without_part_id(uri: str) -> str:
+    """Return what the URIs of all parts of an artifact have in common: the folder and `parts_prefix`."""
+    return uri[: uri.rindex(".part-")] + ".part-"
+
+
+def is_part(uri: str) -> bool:
+    """Return whether a URI is one that `new_part_uri` returns."""
+    return artifact_of(uri) is not None and PART_NAME.fullmatch(uri) is not None
+
+
 def weights_uri(artifact_uri: str) -> str:
     """Return the URI of the weights that belong to a segmenter's artifact."""
     return f"{artifact_uri.removesuffix(ARTIFACT_SUFFIX)}{WEIGHTS_SUFFIX}"
@@ -87,7 +110,7 @@ def checkpoints_uri(artifact_uri: str) -> str:
 
 
 def artifact_of(uri: str) -> ArtifactPath | None:
-    """Return the artifact that a URI belongs to: an artifact, its weights or a checkpoint.
+    """Return the artifact that a URI belongs to: an artifact, a part of it, its weights or a checkpoint.
 
     Returns:
         The artifact; None for all other URIs, and for file names that clipes does not write.

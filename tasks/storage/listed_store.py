@@ -7,7 +7,14 @@ from collections import OrderedDict
 from typing_extensions import override
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.layout import ArtifactKey, artifacts_uri, shard_of_name
+from clipes.tasks.storage.layout import (
+    ArtifactKey,
+    artifacts_uri,
+    is_part,
+    parts_prefix,
+    shard_of_name,
+    without_part_id,
+)
 from clipes.tasks.storage.listing import FileFacts, find_file, list_prefix
 from clipes.tasks.storage.parquet.footer import Footer, read_footer
 
@@ -31,6 +38,7 @@ class ListedStore(ArtifactStore):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         self._listing, self._listed = threading.Lock(), dict[Folder, Files]()
+        self._parts: dict[str, list[str]] = {}  # URI of a part without its own id -> URIs
         self._reading, self._footers = threading.Lock(), OrderedDict[str, Footer]()
 
     def __reduce__(self) -> tuple[type[ArtifactStore], tuple[str]]:
@@ -45,6 +53,12 @@ class ListedStore(ArtifactStore):
         with self._listing:
             found = list(self._files(stage, stage_key).get(shard, {}).values())
         return [file.uri for file in sorted(found, key=lambda file: (file.modified or 0, file.name), reverse=True)]
+
+    def listed_parts(self, key: ArtifactKey) -> list[str]:
+        """Return the URIs of the parts of an artifact that were there when the folder was listed; see `shard_parts`."""
+        with self._listing:
+            self._files(key.stage, key.stage_key)
+            return list(self._parts.get(artifacts_uri(self.uri, key.stage, key.stage_key, parts_prefix(key)), ()))
 
     def stored_shards(self, stage: str, stage_key: str) -> set[int]:
         """Return the numbers of the shards that have an artifact. The artifact may be damaged or incomplete."""
@@ -116,6 +130,8 @@ class ListedStore(ArtifactStore):
             for file in list_prefix(artifacts_uri(self.uri, stage, stage_key), ""):
                 if (shard := shard_of_name(file.name)) is not None:
                     files.setdefault(shard, {})[file.name] = file
+                elif is_part(file.uri):
+                    self._parts.setdefault(without_part_id(file.uri), []).append(file.uri)
             self._listed[stage, stage_key] = files
         return self._listed[stage, stage_key]
 

@@ -23,10 +23,12 @@ from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garba
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.artifact_store import ArtifactStore
+from clipes.tasks.storage.artifact_store import ArtifactStore, key_metadata
 from clipes.tasks.storage.claims import Holder, machine_id, take_claim
-from clipes.tasks.storage.files import remove, write_file
-from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, weights_uri
+from clipes.tasks.storage.files import remove, write_atomically, write_file
+from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, new_part_uri, weights_uri
+from clipes.tasks.storage.listed_store import ListedStore
+from clipes.tasks.storage.parquet.writing import write_table
 from clipes.tasks.storage.run_files import RunFiles, archive
 from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
@@ -110,6 +112,25 @@ def test_a_run_that_ranks_templates_keeps_all_texts(store):
     assert found(store) == short_names(left)
 
 
+def part(store, stage, stage_key=A):
+    """Write a part without rows of the artifact that `artifact` writes, and return its URI."""
+    key, rows = ArtifactKey(stage, stage_key, 0, "c" * 16), STAGES[stage].schema.empty_table()
+    uri = new_part_uri(store.uri, key)
+    with write_atomically(uri) as temporary:
+        write_table(uri, temporary, rows, key_metadata(key))
+    return uri
+
+
+def test_the_parts_of_a_shard_are_kept_only_for_runs_that_are_not_completed(store):
+    run(store, "done", artifacts=[artifact(store, "cams"), artifact(store, "masks")])
+    left = [part(store, "cams"), part(store, "masks"), part(store, "masks", B)]
+    assert found(store) == short_names(*left)
+    run(store, "stopped", state="failed", stage_keys={"masks": A})
+    assert found(store) == short_names(left[0], left[2])
+    assert list(remove_garbage(store.uri, HOUR, time.time() + DAY)) == ["cams", "masks"]
+    assert found(store) == []
+
+
 def test_artifacts_of_all_runs_are_kept(store):
     one, two = artifact(store, "cams"), artifact(store, "cams", shard=1)
     run(store, "one", artifacts=[one])
@@ -169,7 +190,8 @@ def test_garbage_is_counted_and_removed_by_stage(store):
     assert remove_garbage(store.uri, HOUR, time.time() + DAY) == garbage
     assert remove_garbage(store.uri, HOUR, time.time() + DAY) == {}
     assert store.is_complete(ArtifactKey("masks", A, 0, "c" * 16), 0)
-    assert not any(store.shard_artifacts(stage, B, shard) for stage in ("cams", "masks") for shard in (0, 1))
+    listed = ListedStore(store.uri)
+    assert not any(listed.shard_artifacts(stage, B, shard) for stage in ("cams", "masks") for shard in (0, 1))
     assert find_garbage(store.uri, HOUR, time.time() + DAY) == {}
 
 

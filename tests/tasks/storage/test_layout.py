@@ -9,8 +9,11 @@ from clipes.tasks.storage.layout import (
     artifact_uri,
     checkpoints_uri,
     history_folder,
+    is_part,
     is_temporary,
     location_in,
+    new_part_uri,
+    parts_prefix,
     run_uri,
     shard_of_name,
     temporary_name,
@@ -46,6 +49,19 @@ def test_the_artifact_of_its_weights_and_checkpoints_is_found():
     checkpoints = [f"{checkpoints_uri(URI)}/{name}" for name in ("00000002.pt", "best.pt")]
     for uri in (URI, weights_uri(URI), *checkpoints):
         assert artifact_of(uri) == expected
+        assert not is_part(uri)
+
+
+def test_each_part_of_an_artifact_has_a_name_of_its_own():
+    first, second = new_part_uri("s3://bucket/a store/", KEY), new_part_uri("s3://bucket/a store/", KEY)
+    assert first != second
+    for uri in (first, second):
+        assert posixpath.dirname(uri) == posixpath.dirname(URI)
+        assert posixpath.basename(uri).startswith(parts_prefix(KEY))
+        assert is_part(uri)
+        assert artifact_of(uri) == artifact_of(URI)
+        assert shard_of_name(posixpath.basename(uri)) is None
+    assert not is_part(f"{first}.bak")
 
 
 @pytest.mark.parametrize(

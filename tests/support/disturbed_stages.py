@@ -1,0 +1,106 @@
+"""Stages whose worker is killed, hangs or runs out of memory in the middle of a shard. Workers import this module."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from support.plain_runs import LengthRow, Lengths, photo, plain_run, run_inputs
+
+from clipes.tasks.plan.caching import REUSE_ALL, Reuse
+from clipes.tasks.plan.jobs import ShardJob
+from clipes.tasks.plan.shard_parts import pause_between_parts
+from clipes.tasks.runs.prepared_run import PreparedRun
+
+End = Literal["killed", "hangs", "out of memory"]
+
+
+class Undisturbed(Lengths):
+    """Counts the letters of each photo's id, and appends the id to the file `<store>-computed`.
+
+    It has the name of a real stage, because a run takes the keys of its stages from the registry.
+    """
+
+    name = "masks"
+
+    def rows(self, job: ShardJob) -> Iterator[LengthRow]:
+        """Yield a row per photo."""
+        for row in super().rows(job):
+            with Path(f"{job.store.uri}-computed").open("a") as file:
+                file.write(f"{row.image_id}\n")
+            yield row
+
+
+class Disturbed(Undisturbed):
+    """Ends each attempt after a few rows. The rows are kept if the pause between two parts passes before the last one.
+
+    Args:
+        end: what happens to the worker.
+        rows: number of rows that each attempt computes.
+        attempts_with_part: number of attempts that keep their rows; the following ones compute a row and end.
+    """
+
+    def __init__(self, end: End, rows: int = 2, attempts_with_part: int = 1000) -> None:
+        super().__init__()
+        self.end, self.count, self.attempts_with_part = end, rows, attempts_with_part
+
+    def rows(self, job: ShardJob) -> Iterator[LengthRow]:
+        """Yield some rows, and end the attempt."""
+        attempts = Path(f"{job.store.uri}-attempts")
+        with attempts.open("a") as file:
+            file.write(".")
+        keeps = attempts.stat().st_size <= self.attempts_with_part
+        for number, row in enumerate(super().rows(job), start=1):
+            if keeps and number == self.count:
+                time.sleep(pause_between_parts(job.config.execution.shard_timeout_s))
+            yield row
+            if number == (self.count if keeps else 1):
+                self._end()
+
+    def _end(self) -> None:
+        if self.end == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.end == "out of memory":
+            raise MemoryError
+        time.sleep(300)
+
+
+class Slow(Undisturbed):
+    """Needs the same time for each row.
+
+    Args:
+        seconds: time per row [s].
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def rows(self, job: ShardJob) -> Iterator[LengthRow]:
+        """Yield a row per photo, slowly."""
+        for row in Lengths.rows(self, job):
+            time.sleep(self.seconds)
+            yield row
+
+
+def disturbed_run(store: str, image_ids: list[str], timeout_s: float, reuse: Reuse = REUSE_ALL) -> PreparedRun:
+    """Return a run of the stages of this module, with one shard.
+
+    Args:
+        store: URI of the store.
+        image_ids: ids of the photos.
+        timeout_s: time limit of a shard [s].
+        reuse: which rows of the store are reused.
+    """
+    settings = {"execution": {"shard_timeout_s": timeout_s}}
+    inputs = run_inputs(tuple(photo(image_id) for image_id in image_ids), settings=settings)
+    run = plain_run(store, inputs, ("masks",))
+    return PreparedRun(run.inputs, run.store, run.stages, run.rejects, run.until, reuse)
+
+
+def computed(store: str) -> list[str]:
+    """Return the ids of the computed photos, in the order in which they were computed."""
+    file = Path(f"{store}-computed")
+    return file.read_text().splitlines() if file.exists() else []
