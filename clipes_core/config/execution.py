@@ -24,12 +24,12 @@ class RunnerConfig(Section):
 class ExecutionConfig(Section):
     """How clipes divides the work, and which processes do it. No setting of this section changes a result."""
 
-    shards: int = Field(
-        32,
-        ge=1,
-        le=100_000,
-        description="Number of shards (parts) into which clipes divides the photos. If you change this number, photos "
-        "move to other shards, and clipes processes these photos again. The results do not change.",
+    shards: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
+        "auto",
+        description="Number of shards (parts) into which clipes divides the photos. auto: the number of the last run "
+        "of the same name (32 for the first run), doubled until a shard has at most 1,000 photos on average. If the "
+        "number is doubled, clipes copies the finished rows to the new shards. If the number changes in another way, "
+        "clipes processes the photos that move to another shard again. The results do not change.",
     )
     runner: RunnerConfig = Field(
         default_factory=RunnerConfig, description="The runner, which computes the shards, and the runner's settings."

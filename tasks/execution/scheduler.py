@@ -66,7 +66,7 @@ class Scheduler:
             task = named_task(stage_name, run.config, cached=True)
             self._submit(stage_shards, cached, task, label, self._threads["cached"])
         task, workers = named_task(stage_name, run.config), self._runner.workers_for(stage)
-        count = run.config.execution.shards if stage.kind.per_photo else len(shards)
+        count = run.inputs.shard_count if stage.kind.per_photo else len(shards)
         for group in self._in_turn(shard_groups(sorted({*shards} - {*cached}), count)):
             label = f"{stage_name} {group_label(group, count)}"
             self._submit(stage_shards, self._in_turn(group), task, label, self._threads[workers])

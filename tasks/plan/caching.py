@@ -1,7 +1,7 @@
 """Decide which artifacts count as cached, and which rows a run copies from earlier artifacts."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +69,17 @@ def is_cached(stage: Stage, key: ArtifactKey, rows: int, store: ListedStore, reu
 
 
 def rows_to_copy(
-    stage: Stage, key: ArtifactKey, input_digests: Mapping[str, str], store: ListedStore, reuse: Reuse
+    stage: Stage,
+    key: ArtifactKey,
+    input_digests: Mapping[str, str],
+    store: ListedStore,
+    reuse: Reuse,
+    parents: Sequence[int] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Find the rows of a shard that can be copied because their inputs are the same.
 
-    The rows are copied from the parts that killed attempts have left, and from earlier artifacts of the shard. Damaged
-    files are skipped with a warning.
+    The rows are copied from the parts that killed attempts have left, from earlier artifacts of the shard, and from
+    artifacts that were made when there were fewer shards. Damaged files are skipped with a warning.
 
     Args:
         stage: stage of the shard.
@@ -82,10 +87,11 @@ def rows_to_copy(
         input_digests: image_id -> digest of the inputs of the photo's row.
         store: store that holds the artifacts.
         reuse: settings that decide what is reused.
+        parents: numbers of the shards that had the photos of this shard when there were fewer shards.
 
     Returns:
         URI of a part or an earlier artifact -> ids of the photos whose rows are copied from it. The parts come first,
-        and then the newest artifact.
+        then the newest artifact of this shard, and last the artifacts of the parents.
 
     Raises:
         StorageError: the store refuses access.
@@ -95,7 +101,7 @@ def rows_to_copy(
         return {}
     missing = set(input_digests)
     copies: dict[str, tuple[str, ...]] = {}
-    for uri in _files_to_copy_from(key, store, reuse):
+    for uri in _files_to_copy_from(key, store, reuse, parents):
         if not missing:
             break
         try:
@@ -114,13 +120,14 @@ def rows_to_copy(
     return copies
 
 
-def _files_to_copy_from(key: ArtifactKey, store: ListedStore, reuse: Reuse) -> Iterator[str]:
+def _files_to_copy_from(key: ArtifactKey, store: ListedStore, reuse: Reuse, parents: Sequence[int]) -> Iterator[str]:
     if reuse.continues:  # a worker of this run may have written parts since the store was listed
         yield from find_parts(store, key)
     elif not reuse.fresh:
         yield from store.listed_parts(key)
     if not reuse.fresh:
-        yield from store.shard_artifacts(key.stage, key.stage_key, key.shard)
+        for shard in (key.shard, *parents):
+            yield from store.shard_artifacts(key.stage, key.stage_key, shard)
 
 
 def _read_completely(stage: Stage, reuse: Reuse) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.plan.sharding import sample_of
+from clipes.tasks.plan.sharding import FEWEST_SHARDS, sample_of
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
 
@@ -51,6 +51,7 @@ class RunInputs:
         shards: photos of the data set, by shard.
         evaluation: photos that the segmenter is scored on, by shard.
         sample: ids of the photos whose CAMs are scored for each of the `sampled` templates.
+        shard_count: number of shards into which the photos are divided, including shards without photos.
     """
 
     config: RunConfig
@@ -63,6 +64,7 @@ class RunInputs:
     shards: Shards = field(default_factory=dict)
     evaluation: Shards = field(default_factory=dict)
     sample: frozenset[str] = frozenset()
+    shard_count: int = FEWEST_SHARDS
 
     @property
     def image_network(self) -> list[str]:

@@ -18,6 +18,7 @@ from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.record.shard_count import decide_count
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
@@ -250,7 +251,7 @@ def _prepared(
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(STAGES[name].kind.of_training for name in stages):
         evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)
-    count = config.execution.shards
+    count = decide_count(config, len(listing.photos))
     inputs = RunInputs(
         config=config,
         vocabulary=vocabulary,
@@ -260,6 +261,7 @@ def _prepared(
         training=recipe,
         shards=divide_into_shards(listing.photos, count),
         evaluation=divide_into_shards(evaluation.photos, count),
+        shard_count=count,
     )
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))

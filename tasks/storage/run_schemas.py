@@ -112,6 +112,7 @@ class RunJson(TypedDict):
     candidates: NotRequired[list[Any]]
     stage_keys: dict[str, str]
     photos: int
+    shards: NotRequired[int]
     rejected: int
     evaluation_rejected: NotRequired[int]
     validation: NotRequired[str | None]

@@ -42,7 +42,8 @@ def run_inputs(*shards: tuple[Photo, ...], settings: dict[str, Any] | None = Non
     """
     config = parse_config({"name": "plain", "dataset": {"root": "/data"}, **(settings or {})})
     inputs = RunInputs(config, VOCABULARY, "digest of weights", "fp32", shards=dict(enumerate(shards)))
-    return replace(inputs, **values)
+    count = config.execution.shards
+    return replace(inputs, **{"shard_count": inputs.shard_count if count == "auto" else count, **values})
 
 
 @dataclass(frozen=True, kw_only=True)

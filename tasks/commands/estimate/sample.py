@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
 from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.plan.sharding import automatic_count
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.layout import ESTIMATE_FILE
 from clipes.tasks.storage.listing import find_file
@@ -58,13 +59,13 @@ def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int) -> 
         evaluated: number of photos that the segmenter is scored on.
         iterations: number of iterations of the training; 0 without training.
     """
-    every = config.train.validate_every
+    every, stated = config.train.validate_every, config.execution.shards
     if every is None:
         every = max(1, iterations // VALIDATIONS)
     validations = -(-iterations // every) if every else 0
     return Work(
         photos=photos,
-        shards=min(config.execution.shards, photos),
+        shards=min(automatic_count(photos) if stated == "auto" else stated, photos),
         evaluated=evaluated if iterations else 0,
         iterations=iterations,
         validated=validations * min(config.train.validate_photos, evaluated),

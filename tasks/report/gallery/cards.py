@@ -12,6 +12,7 @@ from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.pictures import Picture, grey_canvas, small_ids, small_photo
+from clipes.tasks.runs.record.shard_count import recorded_count
 from clipes_core.errors import PhotoError
 from clipes_core.pictures.overlay import ids_on_photo
 
@@ -66,7 +67,8 @@ def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: 
     Returns:
         image_id -> row. Photos without a result are left out.
     """
-    shards = {shard_of(image_id, facts.config.execution.shards) for image_id in image_ids}
+    count = recorded_count(facts.status.run)
+    shards = {shard_of(image_id, count) for image_id in image_ids}
     rows = facts.artifacts.rows(stage, columns, shards)
     return {row["image_id"]: row for row in rows if row["image_id"] in image_ids and row["status"] == "ok"}
 

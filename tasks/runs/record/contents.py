@@ -54,6 +54,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         **chosen_values(run),
         "candidates": list(run.inputs.candidates),
         "photos": run.photos,
+        "shards": run.inputs.shard_count,
         "rejected": len(run.rejects),
         "evaluation_rejected": run.evaluation_rejects,
         "validation": validation_digest(run.inputs.validation),

@@ -10,6 +10,7 @@ from typing import Any
 
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.contents import manifest_table, run_json, time_now
+from clipes.tasks.runs.record.shard_count import recorded_count
 from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
     ESTIMATE_FILE,
@@ -154,6 +155,8 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
     before = {**_with_defaults(last["config"]), "until": last["until"], "candidates": last.get("candidates", [])}
     after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
+    if run.config.execution.shards == "auto" or run.inputs.shard_count == recorded_count(last):
+        after["execution"]["shards"] = before.get("execution", {}).get("shards")  # the user has not changed the number
     changed = tuple(_changed_keys(before, after))
     if changed:
         folder = archive(files, last["started"], FILES)

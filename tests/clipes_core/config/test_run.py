@@ -199,6 +199,8 @@ def test_devices_are_named_as_in_torch(device):
         ("crf", "background_power", 65),
         ("confidence", "source", "posterior"),
         ("execution", "shards", 0),
+        ("execution", "shards", 100_001),
+        ("execution", "shards", "many"),
         ("execution", "max_failure_rate", 1.1),
         ("execution", "retries", -1),
         ("execution", "retries", 51),

@@ -2,9 +2,19 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
 from support.plain_runs import photo
 
-from clipes.tasks.plan.sharding import divide_into_shards, sample_of, shard_of
+from clipes.tasks.plan.sharding import (
+    FEWEST_SHARDS,
+    MOST_PHOTOS,
+    automatic_count,
+    divide_into_shards,
+    is_doubled,
+    parent_shards,
+    sample_of,
+    shard_of,
+)
 
 
 def in_another_process(ids):
@@ -51,3 +61,50 @@ def test_shards_keep_the_order_of_photos_and_empty_shards_are_left_out():
     )
     assert divide_into_shards(photos, 1) == {0: tuple(photos)}
     assert divide_into_shards([], 32) == {}
+
+
+@pytest.mark.parametrize(
+    ("photos", "kept", "count"),
+    [
+        (0, None, 32),
+        (32_000, None, 32),
+        (32_001, None, 64),
+        (64_000, None, 64),
+        (2_000_000, None, 2048),
+        (10, 64, 64),  # the list has shrunk
+        (8_000, 8, 8),
+        (8_001, 8, 32),
+        (48_001, 48, 96),
+        (300_000, 32, 512),
+    ],
+)
+def test_the_automatic_number_is_doubled_until_the_shards_are_small_enough(photos, kept, count):
+    assert automatic_count(photos, kept) == count
+    assert photos <= MOST_PHOTOS * count
+
+
+def test_the_parents_of_a_shard_had_its_photos_when_there_were_fewer_shards():
+    assert parent_shards(100, 128) == [36, 4]
+    assert parent_shards(40, 64) == [8]
+    assert parent_shards(70, 96) == [22]
+    assert parent_shards(5, 128) == parent_shards(31, FEWEST_SHARDS) == []
+    for number in range(500):
+        shard = shard_of(str(number), 512)
+        for before in (32, 64, 128, 256):
+            assert shard_of(str(number), before) in (shard, *parent_shards(shard, 512))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (32, 64, True),
+        (48, 192, True),
+        (32, 32, False),
+        (64, 32, False),
+        (32, 96, False),
+        (33, 64, False),
+        (8, 16, False),
+    ],
+)
+def test_a_number_is_doubled_if_the_old_shards_are_parents(before, now, expected):
+    assert is_doubled(before, now) == expected

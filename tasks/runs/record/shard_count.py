@@ -1,0 +1,57 @@
+"""Decide the number of shards of a run; by default, a run keeps the number of the last run of the same name."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from clipes.tasks.plan.sharding import FEWEST_SHARDS, automatic_count, is_doubled
+from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import BrokenArtifactError
+
+logger = logging.getLogger(__name__)
+
+
+def decide_count(config: RunConfig, photos: int) -> int:
+    """Return the number of shards of a run; log it if the last run of the same name had another number.
+
+    Args:
+        config: configuration of the run.
+        photos: number of photos.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    stated, before = config.execution.shards, _last_count(config)
+    count = automatic_count(photos, before) if stated == "auto" else stated
+    if before is not None and count != before:
+        logger.info(
+            "%d shards instead of the %d of the last run named %s (%s): clipes %s",
+            count,
+            before,
+            config.name,
+            f"{photos} photos are too many for {before} shards" if stated == "auto" else f"execution.shards={stated}",
+            "copies the finished rows to the new shards"
+            if is_doubled(before, count)
+            else f"computes the photos that move to another shard again; execution.shards={before} would avoid this",
+        )
+    return count
+
+
+def recorded_count(run: Mapping[str, Any]) -> int:
+    """Return the number of shards of a run.
+
+    Args:
+        run: content of the run's run.json. Those of earlier versions state the number only in the config.
+    """
+    stated = run.get("shards", run["config"].get("execution", {}).get("shards"))
+    return stated if isinstance(stated, int) else FEWEST_SHARDS
+
+
+def _last_count(config: RunConfig) -> int | None:
+    try:
+        last = RunFiles(config.store, config.name).read_run()
+    except BrokenArtifactError:  # the start of the run reports it
+        return None
+    return None if last is None else recorded_count(last)

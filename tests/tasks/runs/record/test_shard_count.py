@@ -1,0 +1,168 @@
+"""The number of shards of a run, and the rows that are copied when the number grows with the list of photos."""
+
+import logging
+
+import pytest
+from support.prepared import prepare_run
+from support.run_contents import RUN
+from support.small_runs import make_all_shards, run_files
+
+from clipes.tasks.plan import sharding
+from clipes.tasks.runs.record.recorder import record_run
+from clipes.tasks.runs.record.shard_count import decide_count, recorded_count
+from clipes.tasks.runs.record.start import start_run
+from clipes.tasks.runs.stage_summary import summaries
+from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.config.run import parse_config
+
+PER_PHOTO = ("cams", "masks")
+
+
+@pytest.fixture
+def decided(tmp_path):
+    """Return a function that decides the number of shards of a run, after a run of the same name."""
+
+    def decided(photos, shards="auto", last=None):
+        store = str(tmp_path / "store")
+        if last is not None:
+            RunFiles(store, "my run").write_json("run.json", {**RUN, **last})
+        config = {"name": "my-run", "store": store, "dataset": {"root": "/data"}, "execution": {"shards": shards}}
+        return decide_count(parse_config(config).model_copy(update={"name": "my run"}), photos)
+
+    return decided
+
+
+@pytest.mark.parametrize(
+    ("photos", "shards", "last", "count"),
+    [
+        (32_000, "auto", None, 32),
+        (32_001, "auto", None, 64),
+        (10, "auto", {"shards": 64}, 64),
+        (10, "auto", {"config": {"execution": {"shards": 8}}}, 8),
+        (64_001, "auto", {"shards": 64, "config": {"execution": {"shards": "auto"}}}, 128),
+        (64_001, "auto", {"config": {}}, 128),
+        (10, 5, None, 5),
+        (10, 5, {"shards": 64}, 5),
+    ],
+)
+def test_a_stated_number_takes_precedence_over_the_last_one_of_the_name(decided, photos, shards, last, count):
+    assert decided(photos, shards, last) == count
+
+
+@pytest.mark.parametrize(
+    ("photos", "shards", "before", "message"),
+    [
+        (
+            40_000,
+            "auto",
+            32,
+            "64 shards instead of the 32 of the last run named my run (40000 photos are too many for 32 "
+            "shards): clipes copies the finished rows to the new shards",
+        ),
+        (
+            9_000,
+            "auto",
+            8,
+            "32 shards instead of the 8 of the last run named my run (9000 photos are too many for 8 "
+            "shards): clipes computes the photos that move to another shard again; execution.shards=8 would avoid this",
+        ),
+        (
+            10,
+            128,
+            64,
+            "128 shards instead of the 64 of the last run named my run (execution.shards=128): clipes copies "
+            "the finished rows to the new shards",
+        ),
+        (
+            10,
+            48,
+            32,
+            "48 shards instead of the 32 of the last run named my run (execution.shards=48): clipes computes "
+            "the photos that move to another shard again; execution.shards=32 would avoid this",
+        ),
+        (
+            10,
+            32,
+            64,
+            "32 shards instead of the 64 of the last run named my run (execution.shards=32): clipes computes "
+            "the photos that move to another shard again; execution.shards=64 would avoid this",
+        ),
+        (10, 64, 64, None),
+        (10, "auto", 64, None),
+    ],
+)
+def test_another_number_is_logged_with_its_consequence(decided, caplog, photos, shards, before, message):
+    with caplog.at_level(logging.INFO):
+        decided(photos, shards, {"shards": before})
+    assert caplog.messages == ([] if message is None else [message])
+
+
+def test_a_damaged_run_json_states_no_number(decided, tmp_path):
+    RunFiles(str(tmp_path / "store"), "my run").write_bytes("run.json", b"{")
+    assert decided(10) == 32
+
+
+def test_the_number_of_an_earlier_version_is_in_its_config():
+    assert recorded_count({"shards": 64, "config": {"execution": {"shards": "auto"}}}) == 64
+    assert recorded_count({"config": {"execution": {"shards": 8}}}) == 8
+    assert recorded_count({"config": {}}) == 32
+
+
+@pytest.fixture
+def few_per_shard(monkeypatch):
+    """Let `auto` double the number of shards from two photos: shards of one photo on average."""
+    monkeypatch.setattr(sharding, "MOST_PHOTOS", 1)
+
+
+@pytest.fixture
+def prepared(tiny):
+    """Return a function that prepares a run with `execution.shards: auto` and a number of photos."""
+
+    def prepared(photos, until="masks", name="tiny", shards="auto"):
+        for number in range(photos):
+            if not (tiny.folder / f"photo {number}.png").exists():
+                tiny.add(f"photo {number}", "cat;dog")
+        config = tiny.config(name=name, execution={"shards": shards, "max_failure_rate": 1})
+        return prepare_run(config, until)
+
+    return prepared
+
+
+def computed(ledger):
+    """Return stage -> number of computed rows."""
+    return {stage: counts.computed_rows for stage, counts in summaries(ledger, PER_PHOTO).items()}
+
+
+def rows(run, ledger):
+    """Return stage -> image_id -> row, of all shards."""
+    return {
+        stage: {row["image_id"]: row for record in ledger.records(stage) for row in run.store.read_rows(record.uri)}
+        for stage in PER_PHOTO
+    }
+
+
+@pytest.mark.timeout(300)
+def test_finished_photos_are_copied_when_the_list_outgrows_the_shards(prepared, pool, few_per_shard):
+    run = prepared(30)
+    assert run.inputs.shard_count == 32
+    with record_run(run):
+        before = make_all_shards(run, pool)
+    finished = rows(run, before)
+
+    grown = prepared(70)
+    assert grown.inputs.shard_count == 128
+    assert start_run(grown, 1) == ()
+    assert run_files(grown).read_run()["shards"] == 128
+
+    assert computed(make_all_shards(prepared(70, "cams"), pool)) == {"cams": 40}
+    again = prepared(70)
+    assert again.inputs.shard_count == 128
+    after = make_all_shards(again, pool)
+    assert computed(after) == {"cams": 0, "masks": 40}
+    found = rows(again, after)
+    for stage in PER_PHOTO:
+        assert len(found[stage]) == 70
+        assert finished[stage].items() <= found[stage].items()
+
+    other = prepared(70, name="other", shards=256)
+    assert computed(make_all_shards(other, pool)) == {"cams": 0, "masks": 0}
