@@ -17,6 +17,7 @@ from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
+from clipes.tasks.plan.time_limit import warn_of_time_limit
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.shard_count import decide_count
 from clipes.tasks.stages.masks import MASKS
@@ -267,6 +268,7 @@ def _prepared(
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     if recipe is not None and not _has_trained(run):
         from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation, which takes seconds
 

@@ -56,6 +56,15 @@ def test_shards_without_photos_are_left_out(six):
     assert all(run.inputs.shards.values())
 
 
+def test_shards_that_may_take_too_long_are_reported_before_the_run_starts(six, caplog):
+    prepared(six, "masks", execution={"shards": 1, "shard_timeout_s": 10})
+    reported = [message.partition(": the largest shard has 6 photos")[0] for message in caplog.messages]
+    assert reported[-2:] == ["cams", "masks"]
+    caplog.clear()
+    prepared(six, "masks", execution={"shards": 1, "shard_timeout_s": 12})
+    assert "largest shard" not in caplog.text
+
+
 def test_a_crf_on_cuda_is_refused_if_the_networks_run_on_the_cpu(six):
     with pytest.raises(
         ConfigError, match=r"^crf\.device is cuda, but clip\.device stands for cpu on this host; [^\n]+$"
