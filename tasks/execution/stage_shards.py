@@ -9,6 +9,7 @@ import pyarrow as pa
 from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
 from clipes.tasks.plan.shard_parts import remove_parts
 from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
@@ -125,11 +126,16 @@ class StageShards:
             read.name: tuple(of.artifact_uri(own) for of, own in self._shards_read(read, shard))
             for read in stage.upstream
         }
-        digests = {
-            read.name: digests_by_id(of.digests(own) for of, own in self._shards_read(read, shard))
-            for read in stage.photo_upstream
-        }
+        digests = {read.name: digests_by_id(self._digests_read(read, shard)) for read in stage.photo_upstream}
         return run.plan(stage, shard, uris, digests, continues=shard in self._started)
+
+    def _digests_read(self, upstream: Stage, shard: int) -> Iterator[pa.Table]:
+        """Yield the output digests of the shards of an upstream stage that a shard reads."""
+        read = [(of, own) for of, own in self._shards_read(upstream, shard)]
+        if len(read) == 1:  # almost always, and then threads would only cost time
+            yield read[0][0].digests(read[0][1])
+        else:
+            yield from map_in_threads(lambda each: each[0].digests(each[1]), read)
 
     def _current_plan(self, shard: int) -> ShardPlan:
         """Plan a shard; notice if another run has made its artifact since this run has listed the store."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 IN_FLIGHT = 32  # calls of `map_in_threads` that wait for the network at the same time
-MOST_AHEAD = 2 * IN_FLIGHT  # results that may wait for the caller, to limit the memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +45,7 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
         try:
             for item in items:
                 ahead.append(threads.submit(contextvars.copy_context().run, function, item))
-                if len(ahead) > MOST_AHEAD:
+                if len(ahead) == IN_FLIGHT:  # which limits the number of results that wait for the caller
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

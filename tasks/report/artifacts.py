@@ -1,12 +1,14 @@
 """Read the artifacts of a run for its report. Unreadable artifacts are skipped, and the reasons are recorded."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from clipes.tasks.storage.parquet.reading import read_rows
+import pyarrow as pa
+
+from clipes.tasks.machine.background import map_in_threads
+from clipes.tasks.storage.parquet.reading import read_table, rows_of
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.errors import ArtifactError, TransientError
+from clipes_core.errors import ArtifactError, ClipesError, TransientError
 
 
 class RunArtifacts:
@@ -26,12 +28,35 @@ class RunArtifacts:
         self.unreadable: dict[str, str] = {}
 
     def rows(
-        self, stage: str, columns: Sequence[str], shards: Collection[int] | None = None
+        self,
+        stage: str,
+        columns: Sequence[str],
+        shards: Collection[int] | None = None,
+        image_ids: Collection[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a stage's artifacts. If `shards` is given, yield only the rows of these shards."""
-        for (made, shard), uri in self._uris.items():
-            if made == stage and (shards is None or shard in shards):
-                yield from self._readable(uri, partial(read_rows, uri, columns))
+        """Yield the rows of a stage's artifacts.
+
+        Args:
+            stage: name of the stage.
+            columns: columns to read.
+            shards: shards whose rows are wanted; None for all.
+            image_ids: ids of the photos whose rows are wanted; None for all.
+        """
+
+        def read(uri: str) -> pa.Table | ClipesError:
+            try:
+                return read_table(uri, columns, image_ids=image_ids)
+            except (ArtifactError, TransientError) as exc:
+                return exc
+
+        wanted = [
+            uri for (made, shard), uri in self._uris.items() if made == stage and (shards is None or shard in shards)
+        ]
+        for uri, found in zip(wanted, map_in_threads(read, wanted), strict=True):
+            if isinstance(found, ClipesError):
+                self.unreadable[uri] = str(found)
+            else:
+                yield from rows_of(found)
 
     def facts(self, stage: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """Return what a function reads from an artifact of a stage.
@@ -53,10 +78,7 @@ class RunArtifacts:
     def run_rows(self, file: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table in the run's folder. If the table does not exist, yield no rows."""
         if self._files.find(file) is not None:
-            yield from self._readable(self._files.uri(file), lambda: self._files.read_rows(file, columns))
-
-    def _readable(self, uri: str, read: Callable[[], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-        try:
-            yield from read()
-        except (ArtifactError, TransientError) as exc:
-            self.unreadable[uri] = str(exc)
+            try:
+                yield from self._files.read_rows(file, columns)
+            except (ArtifactError, TransientError) as exc:
+                self.unreadable[self._files.uri(file)] = str(exc)

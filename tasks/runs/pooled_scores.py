@@ -50,8 +50,7 @@ def pooled_scores(
     stated: dict[str, float | None] = {PSEUDO_MASK.key: mask_power, CENTRE_BOX.key: None}
     pooled: dict[tuple[str, float], np.ndarray] = {}
     images = 0
-    for uri in uris:
-        table = store.read(uri, ("status", *CELL_COLUMNS))
+    for table in store.read_all(uris, ("status", *CELL_COLUMNS)):
         images += table["status"].to_pylist().count("ok")
         for key, triplets in _triplets(table):
             pooled[key] = pooled.get(key, 0) + from_triplets(triplets, num_classes)
@@ -87,8 +86,7 @@ def pooled_segmenter_scores(store: ArtifactStore, uris: Iterable[str], num_class
         ArtifactError: an artifact cannot be read.
     """
     pooled, images = np.zeros((num_classes, num_classes), np.int64), 0
-    for uri in uris:
-        table = store.read(uri, TRIPLET_COLUMNS)
+    for table in store.read_all(uris, TRIPLET_COLUMNS):
         images += pc.sum(pc.greater(pc.list_value_length(table["pixels"]), 0)).as_py() or 0
         truth, prediction, pixels = (pc.list_flatten(table[name]).to_numpy() for name in TRIPLET_COLUMNS)
         pooled += from_triplets(Triplets(truth.astype(np.int16), prediction.astype(np.int16), pixels), num_classes)
@@ -121,8 +119,7 @@ def pooled_template_scores(
     """
     pooled = np.zeros((templates, len(MEASURED), num_classes, num_classes), np.int64)
     photos = 0
-    for uri in uris:
-        table = store.read(uri, ("status", *TEMPLATE_COLUMNS))
+    for table in store.read_all(uris, ("status", *TEMPLATE_COLUMNS)):
         photos += table["status"].to_pylist().count("ok")
         template, scored, power, *cells, pixels = (pc.list_flatten(table[name]).to_numpy() for name in TEMPLATE_COLUMNS)
         measured = np.array([MEASURED.index(each) for each in zip(scored.tolist(), power.tolist(), strict=True)], int)

@@ -112,8 +112,8 @@ def ranking_json(ranking: TemplateRanking, pooling: str, photos_encoded: int) ->
 
 def _scores(store: ArtifactStore, uris: Iterable[str], templates: int, counts: _Counts) -> Iterator[np.ndarray]:
     """Yield the (T, K) scores of each photo; `counts` counts the photos with one label and with several labels."""
-    for uri in uris:
-        column = store.read(uri, ["scores"])["scores"].combine_chunks()
+    for table in store.read_all(uris, ["scores"]):
+        column = table["scores"].combine_chunks()
         lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
         flat = column.flatten().to_numpy(zero_copy_only=False)
         for scores in np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else ():

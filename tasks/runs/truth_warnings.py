@@ -44,8 +44,8 @@ def scored_truths(run: PreparedRun, ledger: Ledger, stage: Stage) -> TruthCheck:
                 has_background=BACKGROUND in row["truth"],
                 predicted=_main_class(row) if stage.kind.of_evaluation else None,
             )
-            for record in ledger.records(stage.name)
-            for row in run.store.read(record.uri, COLUMNS).to_pylist()
+            for table in run.store.read_all((record.uri for record in ledger.records(stage.name)), COLUMNS)
+            for row in table.to_pylist()
             if row["status"] == "ok" and row["image_id"] in labels
         ]
     )

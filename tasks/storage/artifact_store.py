@@ -1,12 +1,14 @@
 """Content-addressed artifacts: written atomically, checked before reuse, and read with verified checksums."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
 from clipes.tasks.storage.layout import ArtifactKey, artifact_uri
@@ -98,6 +100,15 @@ class ArtifactStore:
             TransientError: the store does not answer.
         """
         return read_table(uri, columns, self.footer(uri))
+
+    def read_all(self, uris: Iterable[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read some columns of many artifacts, many at the same time; yield them in order. Errors are those of `read`.
+
+        Args:
+            uris: URIs of the artifacts.
+            columns: names of the columns.
+        """
+        return map_in_threads(partial(self.read, columns=columns), uris)
 
     def read_rows(self, uri: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Stream an artifact's rows as plain dicts, a few row groups at a time.

@@ -7,6 +7,7 @@ from typing import Any
 
 from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.inputs.datasets.entries import path_inside
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import EVALUATION_FILE
 from clipes.tasks.storage.run_files import RunFiles
@@ -63,7 +64,7 @@ def count_exported(request: ExportRequest, stage: str, file: str, written: int) 
     run, made = request.run.run, request.run.made(stage)
     of_evaluation = run.get("evaluation_rejected", 0)  # runs of earlier versions do not state it
     rejected = of_evaluation if file == EVALUATION_FILE else run["rejected"] - of_evaluation
-    rows = sum(request.store.footer(uri).rows for uri in made.values())
+    rows = sum(footer.rows for footer in map_in_threads(request.store.footer, made.values()))
     shards = RunFiles(request.store.uri, run["name"]).read_table(file, ["shard"])["shard"].to_pylist()
     unmade = sum(shard not in made for shard in shards)
     return Exported(written, rejected + rows - written, unmade, request.run.state)

@@ -62,15 +62,15 @@ class Card:
 
 
 def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: Collection[str]) -> Rows:
-    """Read the rows of some photos in a stage's artifacts. Only the shards that contain these photos are read.
+    """Read the rows of some photos in a stage's artifacts. Only the row groups that contain these photos are read.
 
     Returns:
         image_id -> row. Photos without a result are left out.
     """
     count = recorded_count(facts.status.run)
     shards = {shard_of(image_id, count) for image_id in image_ids}
-    rows = facts.artifacts.rows(stage, columns, shards)
-    return {row["image_id"]: row for row in rows if row["image_id"] in image_ids and row["status"] == "ok"}
+    rows = facts.artifacts.rows(stage, columns, shards, image_ids)
+    return {row["image_id"]: row for row in rows if row["status"] == "ok"}
 
 
 def photo_or_canvas(photo: Photo, size_hw: tuple[int, int], facts: RunFacts) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -20,51 +20,47 @@ ROWS_AT_ONCE = 64  # rows that become Python objects at the same time
 CHECKED_AT_ONCE = 128 * BLOCK  # [bytes]
 
 
-def read_table(uri: str, columns: Sequence[str] | None = None, footer: Footer | None = None) -> pa.Table:
-    """Read some columns of a file (by default, all). If the index of the file has them, only the footer is fetched.
+def read_table(
+    uri: str,
+    columns: Sequence[str] | None = None,
+    footer: Footer | None = None,
+    image_ids: Collection[str] | None = None,
+) -> pa.Table:
+    """Read some columns of a file (by default, all). Columns that the index of the file has are taken from there.
 
     Args:
         uri: path or URI of the file.
         columns: names of the columns; None for all.
         footer: footer of the file, if it has been read before.
+        image_ids: ids of the photos whose rows are read. Only the row groups that hold these rows are fetched. None
+            for all rows.
 
     Raises:
         BrokenArtifactError: see `read_footer`; also if a column is missing.
     """
     footer = footer or read_footer(uri)
     check_columns(uri, footer.schema, columns)
-    with translate_parquet_errors(uri):
-        index = footer.index
-    if columns is not None and index is not None and set(columns) <= set(index.column_names):
-        return index.select(list(columns))
+    if image_ids is not None:
+        return _rows_of(uri, footer, columns, image_ids)
     names = footer.schema.names if columns is None else list(columns)
-    empty = footer.schema.remove_metadata().empty_table().select(names)
-    return pa.concat_tables([empty, *(table.select(names) for table in RowGroups(uri, footer.parsed).tables(columns))])
+    index = None if columns is None else footer.index
+    known = {} if index is None else {name: index[name] for name in index.column_names}
+    fetched = _fetch(uri, footer, [name for name in names if name not in known])
+    return pa.table([known[name] if name in known else fetched[name] for name in names], names=names)
 
 
-def read_rows(
-    uri: str,
-    columns: Sequence[str] | None = None,
-    image_ids: Collection[str] | None = None,
-    footer: Footer | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a file as plain dicts, a few row groups at a time.
-
-    Args:
-        uri: path or URI of the file.
-        columns: names of the columns; None for all.
-        image_ids: ids of the photos whose rows are read. Only the row groups that hold these rows are fetched. None
-            for all rows.
-        footer: footer of the file, if it has been read before.
-    """
+def read_rows(uri: str, columns: Sequence[str] | None = None, footer: Footer | None = None) -> Iterator[dict[str, Any]]:
+    """Stream the rows of a file as plain dicts, a few row groups at a time. Arguments are those of `read_table`."""
     footer = footer or read_footer(uri)
     check_columns(uri, footer.schema, columns)
-    groups = RowGroups(uri, footer.parsed)
-    wanted = None if image_ids is None else _groups_with(uri, groups, footer, image_ids)
-    for table in groups.tables(columns, wanted):
-        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-            rows = batch.to_pylist()
-            yield from rows if image_ids is None else (row for row in rows if row["image_id"] in image_ids)
+    for table in RowGroups(uri, footer.parsed).tables(columns):
+        yield from rows_of(table)
+
+
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table as plain dicts. Only a few of them are Python objects at the same time."""
+    for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def check_whole(uri: str) -> None:
@@ -83,9 +79,18 @@ def check_whole(uri: str) -> None:
             blocks.check(uri, span, fs.cat_file(path, start=span[0], end=span[1]))
 
 
-def _groups_with(uri: str, groups: RowGroups, footer: Footer, image_ids: Collection[str]) -> list[int]:
-    """Return the indices of the row groups that hold rows of some photos."""
-    ids = read_table(uri, ["image_id"], footer)["image_id"]
-    found = pc.is_in(ids, pa.array(list(image_ids), pa.string())).to_numpy()
-    ends = list(accumulate(groups.footer.row_group(group).num_rows for group in range(len(groups))))
-    return [group for group, span in enumerate(pairwise([0, *ends])) if found[slice(*span)].any()]
+def _fetch(uri: str, footer: Footer, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
+    """Read columns of some row groups (by default, all); no column, no request."""
+    empty = footer.schema.remove_metadata().empty_table().select(columns)
+    tables = RowGroups(uri, footer.parsed).tables(columns, groups) if columns else ()
+    return pa.concat_tables([empty, *(table.select(columns) for table in tables)])
+
+
+def _rows_of(uri: str, footer: Footer, columns: Sequence[str] | None, image_ids: Collection[str]) -> pa.Table:
+    """Read the rows of some photos. Only the row groups that hold these rows are fetched."""
+    names, wanted = footer.schema.names if columns is None else list(columns), pa.array(list(image_ids), pa.string())
+    held = pc.is_in(read_table(uri, ["image_id"], footer)["image_id"], wanted).to_numpy()
+    ends = list(accumulate(footer.parsed.row_group(group).num_rows for group in range(footer.parsed.num_row_groups)))
+    groups = [group for group, span in enumerate(pairwise([0, *ends])) if held[slice(*span)].any()]
+    table = _fetch(uri, footer, list(dict.fromkeys(["image_id", *names])), groups)
+    return table.filter(pc.is_in(table["image_id"], wanted)).select(names)

@@ -3,7 +3,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from clipes.tasks.machine.background import in_background
+from clipes.tasks.machine.background import IN_FLIGHT, in_background, map_in_threads
 
 CALLER = ContextVar("CALLER", default="nobody")
 
@@ -33,3 +33,44 @@ def test_an_error_in_the_block_also_stops_the_work():
     with pytest.raises(ValueError, match="of the block"), in_background(work, "worker"):
         raise ValueError("of the block")
     assert stopped.is_set()
+
+
+def test_results_of_threads_arrive_in_order_while_many_calls_wait():
+    together = threading.Barrier(IN_FLIGHT, timeout=60)
+
+    def call(item):
+        together.wait()  # passes only if IN_FLIGHT calls wait at the same time
+        return -item
+
+    assert list(map_in_threads(call, range(2 * IN_FLIGHT))) == [-item for item in range(2 * IN_FLIGHT)]
+
+
+def test_no_more_calls_run_ahead_than_are_in_flight():
+    called = []
+    results = map_in_threads(called.append, range(10 * IN_FLIGHT))
+    next(results)
+    results.close()
+    assert len(called) <= IN_FLIGHT
+
+
+def test_the_first_error_in_the_order_of_the_items_is_raised_after_the_results_before_it():
+    second_failed = threading.Event()
+
+    def call(item):
+        if item == 3:
+            second_failed.set()
+            raise KeyError(item)
+        if item == 2:
+            assert second_failed.wait(60)
+            raise ValueError(item)
+        return item
+
+    results = map_in_threads(call, range(1000))
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="2"):
+        next(results)
+
+
+def test_threads_have_the_context_of_the_caller():
+    CALLER.set("this test")
+    assert list(map_in_threads(lambda _: CALLER.get(), range(3))) == ["this test"] * 3

@@ -125,3 +125,17 @@ def test_a_folder_in_place_of_the_file_is_a_storage_error(path):
     path.mkdir()
     with pytest.raises(StorageError, match="repair it or choose another location"):
         read_footer(str(path))
+
+
+def test_only_the_row_groups_of_the_wanted_photos_are_read(path):
+    uri = write(path, count=4 * ROWS_PER_GROUP, size=2 * BLOCK)
+    flip(path, 40 * BLOCK)  # in the first row group
+    flip(path, -40 * BLOCK)  # in the last one
+
+    found = read_table(uri, ["data", "image_id"], image_ids={"photo 70", "photo 130", "photo 131", "another"})
+
+    assert found.column_names == ["data", "image_id"]
+    assert found["image_id"].to_pylist() == ["photo 70", "photo 130", "photo 131"]
+    assert read_table(uri, ["data"], image_ids={"another"}).num_rows == 0
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        read_table(uri, ["data"], image_ids={"photo 0"})
