@@ -1,8 +1,12 @@
 """The scheduler of a run, which submits the shards of each stage as Prefect task runs."""
 
+import queue
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +19,7 @@ from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.execution.prefect_task import named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
@@ -27,12 +32,42 @@ from clipes.tasks.ui.ui_progress import show_progress_in_ui
 MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run makes a group of them
 
 
+@dataclass(eq=False)
+class _PlannedTaskRun:
+    """A task run that is submitted as soon as the task runs that it depends on have ended.
+
+    Attributes:
+        task: the Prefect task.
+        stage_shards: the shards of its stage.
+        shards: numbers of its shards, in the order in which they are made.
+        label: name of the task run.
+        threads: threads that it runs in.
+        upstream: task runs that it depends on.
+        dependants: task runs that depend on it and have not been submitted.
+        waits_for: number of task runs in `upstream` that have not ended.
+        future: Prefect's future; None before it is submitted.
+        ended: set when the task run has ended, or could not be submitted.
+    """
+
+    task: Task[Any, Any]
+    stage_shards: StageShards
+    shards: tuple[int, ...]
+    label: str
+    threads: ThreadPoolTaskRunner[Any]
+    upstream: tuple["_PlannedTaskRun", ...]
+    dependants: list["_PlannedTaskRun"] = field(default_factory=list)
+    waits_for: int = 0
+    future: PrefectFuture[Any] | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
 class Scheduler:
     """Submits the shards of stages to a runner.
 
-    For each kind of worker (gpu, cpu), the scheduler has one thread per worker. A task run therefore enters the state
-    Running only when a worker is free for it. Shards of different stages run in parallel. Task runs of cached shards
-    need no worker, so they have a thread of their own.
+    Each task run is submitted as soon as the upstream shards that it reads have ended, so a shard that takes long
+    delays only the shards that read it. For each kind of worker (gpu, cpu), the scheduler has a quarter more threads
+    than workers: while all workers are busy, the other threads plan the next shards. Shards of different stages run in
+    parallel. Task runs of cached shards need no worker, so they have a thread of their own.
 
     Each scheduler submits shards in its own random order. The reason is that two runs may do the same work on one store
     at the same time. If both used the same order, both would make every shard. With different orders, each run finds
@@ -42,7 +77,9 @@ class Scheduler:
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
         self._ledger, self._runner, self._threads = ledger, runner, threads
         self._stage_shards: dict[str, StageShards] = {}
-        self._futures: dict[str, dict[int, PrefectFuture[Any]]] = {}
+        self._task_runs: dict[str, dict[int, _PlannedTaskRun]] = {}
+        self._ready: queue.SimpleQueue[_PlannedTaskRun | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # of the dependencies between task runs
         self._order = uuid.uuid4().hex
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
@@ -54,7 +91,7 @@ class Scheduler:
         stage = STAGES[stage_name]
         upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
         stage_shards = StageShards(run, self._ledger, stage, self._runner, upstream)
-        self._stage_shards[stage_name], self._futures[stage_name] = stage_shards, {}
+        self._stage_shards[stage_name], self._task_runs[stage_name] = stage_shards, {}
         shards = run.shards(stage)
         for shard in shards:
             self._ledger.planned(stage_name, shard)
@@ -64,14 +101,14 @@ class Scheduler:
         if cached := tuple(stage_shards.found):
             label = f"{stage_name}: {len(cached)} of {len(shards)} cached"
             task = named_task(stage_name, run.config, cached=True)
-            self._submit(stage_shards, cached, task, label, self._threads["cached"])
+            self._plan(stage_shards, cached, task, label, self._threads["cached"])
         task, workers = named_task(stage_name, run.config), self._runner.workers_for(stage)
         count = run.inputs.shard_count if stage.kind.per_photo else len(shards)
         for group in self._in_turn(shard_groups(sorted({*shards} - {*cached}), count)):
             label = f"{stage_name} {group_label(group, count)}"
-            self._submit(stage_shards, self._in_turn(group), task, label, self._threads[workers])
+            self._plan(stage_shards, self._in_turn(group), task, label, self._threads[workers])
 
-    def _submit(
+    def _plan(
         self,
         stage_shards: StageShards,
         shards: tuple[int, ...],
@@ -79,21 +116,61 @@ class Scheduler:
         label: str,
         threads: ThreadPoolTaskRunner[Any],
     ) -> None:
-        """Submit one task run for some shards of a stage."""
+        """Plan one task run for some shards of a stage."""
         stage, run = stage_shards.stage, stage_shards.run
         read = (
-            self._futures[above.name][own]
+            self._task_runs[above.name][own]
             for above in stage.upstream
             for shard in shards
             for own in stage.shards_read(above, run.inputs, shard)
         )
-        future = threads.submit(
-            task,
-            {"stage_shards": stage_shards, "shards": shards, "label": label},
-            # One failed upstream shard must not stop a whole group: `make` checks what each shard reads.
-            wait_for=[*map(allow_failure, dict.fromkeys(read))],  # type: ignore[list-item]
-        )
-        self._futures[stage.name].update(dict.fromkeys(shards, future))
+        planned = _PlannedTaskRun(task, stage_shards, shards, label, threads, tuple(dict.fromkeys(read)))
+        self._task_runs[stage.name].update(dict.fromkeys(shards, planned))
+        with self._lock:
+            for upstream in planned.upstream:
+                if not upstream.ended.is_set():
+                    upstream.dependants.append(planned)
+                    planned.waits_for += 1
+            if not planned.waits_for:
+                self._ready.put(planned)
+
+    def submit_ready(self, _stop: threading.Event) -> None:
+        """Submit each task run when the task runs that it depends on have ended, until `stop_submitting` is called.
+
+        Only one thread may do this, and it needs the context of the Prefect flow run.
+        """
+        while (planned := self._ready.get()) is not None:
+            read = [upstream.future for upstream in planned.upstream if upstream.future is not None]
+            try:
+                planned.future = planned.threads.submit(
+                    planned.task,
+                    {"stage_shards": planned.stage_shards, "shards": planned.shards, "label": planned.label},
+                    # All of these have ended; Prefect shows them in its graph. One failed upstream shard must not stop
+                    # a whole group: `make` checks what each shard reads.
+                    wait_for=[*map(allow_failure, read)],  # type: ignore[list-item]
+                )
+                planned.future.add_done_callback(partial(self._end, planned))
+            except Exception as exc:
+                self._could_not_start(planned, exc)
+                self._end(planned)
+
+    def stop_submitting(self) -> None:
+        """Let `submit_ready` return; task runs that have not been submitted never start."""
+        self._ready.put(None)
+
+    def _end(self, planned: _PlannedTaskRun, _future: PrefectFuture[Any] | None = None) -> None:
+        """Note that a task run has ended, and that those task runs are ready that waited only for it."""
+        with self._lock:
+            planned.ended.set()
+            for dependant in planned.dependants:
+                dependant.waits_for -= 1
+                if not dependant.waits_for:
+                    self._ready.put(dependant)
+            planned.dependants.clear()
+
+    def _could_not_start(self, planned: _PlannedTaskRun, error: Exception) -> None:
+        for shard in planned.shards:
+            self._ledger.could_not_start(planned.stage_shards.stage.name, shard, error)
 
     def wait(self) -> None:
         """Wait until all submitted shards have ended, and fail if one of them has no complete artifact.
@@ -103,19 +180,25 @@ class Scheduler:
             StageError: shards failed for other reasons, or too many photos failed. The message lists failed shards by
                 stage and reason.
         """
-        for stage, futures in self._futures.items():
-            for shard, future in futures.items():
-                try:
-                    future.wait()
-                except Exception as exc:  # Prefect could not start the task run, for example because its server is gone
-                    self._ledger.could_not_start(stage, shard, exc)
+        for planned in {task_run: None for own in self._task_runs.values() for task_run in own.values()}:
+            planned.ended.wait()
+            try:
+                if planned.future is not None:
+                    planned.future.wait()
+            except Exception as exc:  # Prefect could not start the task run, for example because its server is gone
+                self._could_not_start(planned, exc)
         check_shards(self._ledger)
-        for stage in self._futures:
+        for stage in self._task_runs:
             check_failure_rate(self._ledger, stage)
 
     def _in_turn(self, places: Iterable[Any]) -> tuple[Any, ...]:
         """Return shards, or groups of shards, in the random order of this scheduler."""
         return tuple(sorted(places, key=lambda place: digest([self._order, place])))
+
+
+def thread_count(workers: int) -> int:
+    """Return the number of threads for a kind of worker: a quarter more than workers, to plan the next shards."""
+    return workers + -(-workers // 4)
 
 
 def shard_groups(shards: Iterable[int], count: int) -> list[tuple[int, ...]]:
@@ -153,11 +236,14 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
     with ExitStack() as stack:
         stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # shown last, when the counts are final
         threads: dict[str, ThreadPoolTaskRunner[Any]] = {
-            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=len(runner.slots[kind])))
+            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=thread_count(len(runner.slots[kind]))))
             for kind in ("cpu", "gpu")
         }
         threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))
         stack.callback(runner.cancel)
         stack.enter_context(show_progress(totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
-        yield Scheduler(ledger, runner, threads)
+        scheduler = Scheduler(ledger, runner, threads)
+        stack.enter_context(in_background(scheduler.submit_ready, "submit"))
+        stack.callback(scheduler.stop_submitting)
+        yield scheduler

@@ -1,6 +1,13 @@
-import pytest
+import threading
 
-from clipes.tasks.execution.scheduler import group_label, shard_groups
+import pytest
+from prefect import flow
+from support.prepared import prepare_run
+from support.small_runs import PoolRunner
+
+from clipes.tasks.execution.scheduler import group_label, scheduler_for, shard_groups, thread_count
+from clipes.tasks.runs.ledger import Ledger
+from clipes_core.errors import StageError
 
 
 @pytest.mark.parametrize(
@@ -31,3 +38,98 @@ def test_groups_of_all_stages_have_the_same_bounds():
 )
 def test_a_group_label_names_its_shards_and_their_number(group, count, label):
     assert group_label(group, count) == label
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 2), (4, 5), (8, 10), (96, 120)])
+def test_there_is_a_quarter_more_threads_than_workers(workers, threads):
+    assert thread_count(workers) == threads
+
+
+SHARDS = 6
+
+
+@pytest.fixture
+def scheduled(tiny, pool, server):
+    """Return a function that runs the shards until `masks` in a flow, with a runner of the given class."""
+    names = [f"photo {number}" for number in range(4 * SHARDS)]
+    for name in names:
+        tiny.add(name, "cat;dog")
+
+    def scheduled(runner_class):
+        workers = {"cpu_workers": 1, "gpu_workers": 2, "retries": 0}
+        run = prepare_run(tiny.config(execution={"shards": SHARDS, **workers}), "masks")
+        assert len(run.shards(run.own_stages()[-1])) == SHARDS
+        ledger, runner = Ledger(run.photos, 1), runner_class(pool, run.config)
+
+        @flow
+        def run_shards():
+            with scheduler_for(run, ledger, runner) as scheduler:
+                for stage in run.stages:
+                    scheduler.submit(run, stage)
+                scheduler.wait()
+
+        return ledger, run_shards
+
+    return scheduled
+
+
+class KeepsOpen(PoolRunner):
+    """A runner that does not close the pool of the tests."""
+
+    def cancel(self):
+        pass
+
+
+class HoldsAShard(KeepsOpen):
+    """Holds shard 0 of the CAMs until the masks of all other shards are made."""
+
+    def __init__(self, pool, config):
+        super().__init__(pool, config)
+        self._made, self._others_made = set(), threading.Event()
+        self.held_to_the_end = False
+
+    def run(self, job):
+        if (job.stage.name, job.plan.shard) == ("cams", 0):
+            self.held_to_the_end = self._others_made.wait(120)
+        record = super().run(job)
+        if job.stage.name == "masks":
+            self._made.add(job.plan.shard)
+            if len(self._made) == SHARDS - 1:
+                self._others_made.set()
+        return record
+
+
+@pytest.mark.slow
+def test_a_shard_that_hangs_delays_only_the_shards_that_read_it(scheduled):
+    runners = []
+
+    def holding(*arguments):
+        runners.append(HoldsAShard(*arguments))
+        return runners[0]
+
+    ledger, run_shards = scheduled(holding)
+    run_shards()
+
+    assert runners[0].held_to_the_end
+    assert {record.stage: len(ledger.records(record.stage)) for record in ledger.records()} == {
+        "texts": 1,
+        "cams": SHARDS,
+        "masks": SHARDS,
+    }
+
+
+class FailsInAShard(KeepsOpen):
+    """Fails in shard 1 of the CAMs."""
+
+    def run(self, job):
+        if (job.stage.name, job.plan.shard) == ("cams", 1):
+            raise StageError("no CAMs")
+        return super().run(job)
+
+
+@pytest.mark.slow
+def test_shards_that_read_no_failed_shard_are_made(scheduled):
+    ledger, run_shards = scheduled(FailsInAShard)
+    with pytest.raises(StageError, match="cams shard 1: no CAMs"):
+        run_shards()
+    assert [record.shard for record in ledger.records("masks")] == [0, *range(2, SHARDS)]
