@@ -71,10 +71,11 @@ lint: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy -p clipes -p clipes_core
 
-# Compares the CRF backends, and the CAMs with the published program, and measures whole runs. VOC names the folder of the
-# photos.
+# Compares the CRF backends, and the CAMs with the published program, and measures whole runs and the bookkeeping of large
+# ones. VOC names the folder of the photos.
 bench: VOC ?= ../shared/voc_mini
 bench: setup
 	$(BIN)/python benchmarks/crf.py --voc $(VOC) --sizes 94x125,1500x2000
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/cams.py --voc $(VOC)
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/scale.py

@@ -1,4 +1,4 @@
-"""A proxy in front of a server on this host, which counts requests and bytes and can delay each request."""
+"""A proxy in front of an S3 server on this host, which counts requests and bytes and can delay each request."""
 
 import asyncio
 import re
@@ -34,7 +34,7 @@ class Traffic:
 
 
 @contextmanager
-def counting_proxy(server_url: str, delay_s: float = 0.0) -> Iterator[Traffic]:
+def s3_traffic(server_url: str, delay_s: float = 0.0) -> Iterator[Traffic]:
     """Forward connections to a server while the block runs.
 
     Args:

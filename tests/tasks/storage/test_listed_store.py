@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from s3fs import S3FileSystem
-from support.s3_traffic import counting_proxy
+from support.s3_traffic import s3_traffic
 from support.small_artifacts import KEY, METADATA, with_content, write
 
 from clipes.tasks.stages.masks import MASKS
@@ -154,7 +154,7 @@ def test_a_worker_gets_a_plain_store(local):
 @pytest.fixture
 def traffic(s3, s3_folder, monkeypatch):
     """Count the requests to S3, and the bytes that it sends."""
-    with counting_proxy(s3.url) as traffic:
+    with s3_traffic(s3.url) as traffic:
         monkeypatch.setenv("AWS_ENDPOINT_URL", traffic.url)
         S3FileSystem.clear_instance_cache()
         yield traffic
