@@ -10,8 +10,8 @@ from functools import cache
 
 from PIL import Image, UnidentifiedImageError
 
-from clipes.tasks.inputs.datasets.search.listed_files import UNKNOWN, read_listed
 from clipes.tasks.inputs.metadata import without_metadata
+from clipes.tasks.inputs.sources.files import UNKNOWN, read_listed
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
 

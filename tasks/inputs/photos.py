@@ -40,7 +40,7 @@ class Photo:
         uri: absolute path or URI of the file.
         size_bytes: size of the file [bytes].
         fingerprint: ETag of the file, or its size and modification time, or a digest of its content; see
-            `clipes.tasks.inputs.datasets.search.listed_files`. It changes when the file changes.
+            `clipes.tasks.inputs.sources.files`. It changes when the file changes.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uri: URI of the true mask; None if the photo has none.
         truth_fingerprint: fingerprint of the file at `truth_uri`; None if `truth_uri` is None or no file exists there.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipes.tasks.inputs.datasets.search.listed_files import ABSENT
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.sources.files import ABSENT
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs

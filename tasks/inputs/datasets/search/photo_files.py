@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.tasks.inputs.datasets.entries import Entry
-from clipes.tasks.inputs.datasets.search.listed_files import identify_by_content
 from clipes.tasks.inputs.datasets.search.similar_names import SimilarNames
+from clipes.tasks.inputs.sources.files import identify_by_content
 from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.user_files import find_files_by_folder, is_below
 from clipes_core.errors import DatasetError, TransientError

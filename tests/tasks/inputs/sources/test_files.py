@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from support.web_server import Handler, serve
 
-from clipes.tasks.inputs.datasets.search.listed_files import (
+from clipes.tasks.inputs.sources.files import (
     ABSENT,
     FIRST_PLAUSIBLE_TIME,
     UNKNOWN,
