@@ -11,7 +11,8 @@ from functools import cache
 from PIL import Image, UnidentifiedImageError
 
 from clipes.tasks.inputs.metadata import without_metadata
-from clipes.tasks.inputs.sources.files import UNKNOWN, read_listed
+from clipes.tasks.inputs.sources.source import UNKNOWN
+from clipes.tasks.inputs.sources.table import read_listed
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
 

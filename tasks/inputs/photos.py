@@ -36,11 +36,12 @@ class Photo:
 
     Attributes:
         image_id: id, unique in the data set. For the data set format `list`, the id is the photo's path relative to
-            `dataset.root`, without the extension.
-        uri: absolute path or URI of the file.
+            `dataset.root`, without the extension and without the names of archives.
+        uri: absolute path or URI of the file. For a member of an archive, it is the URI of the archive, a slash and the
+            name of the member.
         size_bytes: size of the file [bytes].
         fingerprint: ETag of the file, or its size and modification time, or a digest of its content; see
-            `clipes.tasks.inputs.sources.files`. It changes when the file changes.
+            `clipes.tasks.inputs.sources.table`. It changes when the file changes.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
         truth_uri: URI of the true mask; None if the photo has none.
         truth_fingerprint: fingerprint of the file at `truth_uri`; None if `truth_uri` is None or no file exists there.

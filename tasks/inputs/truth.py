@@ -4,7 +4,7 @@ import numpy as np
 
 from clipes.tasks.inputs.decoding import open_image, read_bytes
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.inputs.sources.files import ABSENT, UNKNOWN
+from clipes.tasks.inputs.sources.source import ABSENT, UNKNOWN
 from clipes_core.errors import ErrorKind, PhotoError
 
 

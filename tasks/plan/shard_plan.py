@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.inputs.sources.files import ABSENT
+from clipes.tasks.inputs.sources.source import ABSENT
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs

@@ -17,6 +17,7 @@ from support.input_cases.data_sets import DATA_SETS
 from support.input_cases.readers import READ
 from support.input_cases.seen import TABLE, Seen, TableRow, table_rows
 from support.input_cases.servers import SERVERS, WebServer
+from support.input_cases.sources import OF_SOURCES
 from support.input_cases.trainings import TRAININGS, seen_of_training
 from support.input_cases.truths import TRUTHS, seen_of_truths
 from support.input_cases.weights import WEIGHTS, seen_of_long_words, seen_of_weights
@@ -29,7 +30,7 @@ from clipes_core.errors import ErrorKind
 
 ROWS = {(row.group, row.given): row for row in table_rows()}
 VOC_LINES = annotations.lines("unused")
-IN_THIS_PROCESS = {**DATA_SETS, **YAML_FILES}
+IN_THIS_PROCESS = {**DATA_SETS, **OF_SOURCES, **YAML_FILES}
 LONG_WORDS = ("Config", "class words longer than 77 tokens")
 
 

@@ -171,8 +171,10 @@ def _photo(entry: Entry, files: PhotoFiles, empty: str) -> tuple[Photo, tuple[st
 
 
 def _missing(entry: Entry, files: PhotoFiles) -> PhotoError:
-    """Return the error of a photo that has no file, or whose folder cannot be listed."""
+    """Return the error of a photo that has no file, or that cannot be looked up."""
     failure = files.failure(entry.photo_uris)
+    if isinstance(failure, PhotoError):
+        return failure
     if failure is not None:
         kind = ErrorKind.NETWORK if isinstance(failure, TransientError) else ErrorKind.UNREADABLE
         return PhotoError(kind, str(failure))

@@ -21,6 +21,7 @@ from clipes.tasks.inputs.datasets.label_files.list_rows import COLUMNS, ListRow,
 from clipes.tasks.inputs.datasets.label_files.parquet_list import parquet_rows
 from clipes.tasks.inputs.datasets.reach import Reach, check_secrets, list_reach
 from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.inputs.sources.table import SOURCES
 from clipes.tasks.storage.user_files import (
     absolute,
     check_openable,
@@ -168,10 +169,14 @@ def _places(image: str, root: str, reach: Reach) -> tuple[tuple[str, ...], tuple
     """
     if not is_absolute(image):
         paths = spellings(path_inside(image))
-        return tuple(map(without_extension, paths)), tuple(join(root, path) for path in paths)
+        return tuple(map(_image_id, paths)), tuple(join(root, path) for path in paths)
     uri = _usable(absolute(image), reach)
     beneath = uri.removeprefix(join(root, "")).rpartition("://")[2].lstrip("/")
-    return (without_extension(path_inside(beneath)),), (uri,)
+    return (_image_id(path_inside(beneath)),), (uri,)
+
+
+def _image_id(path: str) -> str:
+    return without_extension(SOURCES.key_path(path))
 
 
 def _resolve(path: str, root: str) -> str:

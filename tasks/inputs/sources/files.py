@@ -1,121 +1,114 @@
-"""Fingerprint listed files, read them later, and refuse files that have changed since they were listed."""
+"""Files on disks and in object stores."""
 
 import hashlib
 import io
-import logging
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import replace
-from multiprocessing.pool import ThreadPool
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from fsspec import AbstractFileSystem
 
+from clipes.tasks.inputs.sources.source import ABSENT, CONTENT, ETAG, Found, WholeFiles, changed, content_fingerprint
 from clipes.tasks.storage.files import read_file, refuse_endless
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
-from clipes.tasks.storage.listing import THREADS, FileFacts, find_file, fingerprint_of_entry, fingerprint_of_stat
-from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
+from clipes.tasks.storage.listing import FileFacts, find_file, fingerprint_of_entry, fingerprint_of_stat
+from clipes.tasks.storage.user_files import find_files_by_folder
 
-ABSENT = "absent"  # fingerprint of a file that did not exist when the files were listed
-UNKNOWN = ""  # fingerprint of a file that was never listed: its content is not checked
-ETAG = "etag:"
-CONTENT = "sha256:"
 SIZE_AND_TIME = re.compile(r"(\d+)-.*")
 
-# 1980-01-02 [s since 1970]. tar, zip, nix and container images can give all files an earlier time, to be reproducible.
-FIRST_PLAUSIBLE_TIME = 315_619_200
 
-logger = logging.getLogger(__name__)
-
-
-def identify_by_content(files: Mapping[str, FileFacts]) -> dict[str, FileFacts]:
-    """Replace the fingerprints of files whose modification time says nothing by digests of their content.
-
-    The other files keep their fingerprints: an ETag, or the size and the modification time. If a file cannot be read,
-    it keeps its fingerprint, and the stage that needs the file reports the error.
-
-    Args:
-        files: URI -> metadata of a listed file.
-    """
-    dated = [facts for facts in files.values() if not _has_plausible_time(facts)]
-    if not dated:
-        return dict(files)
-    logger.info("reading %d files to identify them, because their modification time is before 1980", len(dated))
-    with ThreadPool(min(THREADS, len(dated))) as pool:
-        return {**files, **{facts.uri: facts for facts in pool.imap_unordered(_with_content_digest, dated)}}
-
-
-def _has_plausible_time(facts: FileFacts) -> bool:
-    return facts.fingerprint.startswith(ETAG) or facts.modified is None or facts.modified >= FIRST_PLAUSIBLE_TIME
-
-
-def _with_content_digest(facts: FileFacts) -> FileFacts:
-    try:
-        with translate_storage_errors(facts.uri):
-            fs, path = filesystem(facts.uri)
-            with fs.open(path, "rb") as file:
-                return replace(facts, fingerprint=_content_fingerprint(file))
-    except (FileNotFoundError, StorageError, TransientError):
-        return facts
-
-
-def _content_fingerprint(file: Any) -> str:
-    return f"{CONTENT}{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
-
-
-def read_listed(uri: str, fingerprint: str) -> bytes:
-    """Read a whole file, and check that it has not changed since it was listed.
+class StoredFiles(WholeFiles):
+    """Files on disks and in object stores, at any path or URI that fsspec can open.
 
     A local file has changed if its size or modification time differs from the listed one before or after the read. A
     file in an object store has changed if its ETag differs. Other remote files have changed if their size differs,
     because such stores round times, or do not report them. A file that was identified by its content has changed if its
     content differs.
-
-    Args:
-        uri: path or URI of the file.
-        fingerprint: fingerprint of the file when it was listed; ABSENT or UNKNOWN if there is none.
-
-    Raises:
-        FileNotFoundError, StorageError, TransientError: for the same reasons as `read_file`.
-        PhotoError: CHANGED; the file has changed since it was listed.
     """
-    with translate_storage_errors(uri):
-        fs, path = filesystem(uri)
-        if fingerprint.startswith(CONTENT):
-            data = read_file(uri)
-            unchanged = _content_fingerprint(io.BytesIO(data)) == fingerprint
-        elif is_local(fs):
-            data, unchanged = _read_local(Path(path), fingerprint)
-        elif fingerprint.startswith(ETAG):
-            data, unchanged = _read_with_etag(fs, path, uri, fingerprint)
-        else:
-            data = read_file(uri)
-            listed = SIZE_AND_TIME.fullmatch(fingerprint)
-            unchanged = listed is None or int(listed[1]) == len(data)
-    if not unchanged or fingerprint == ABSENT:
-        raise PhotoError(ErrorKind.CHANGED, f"{uri} has changed since the run listed it: run again")
-    return data
+
+    def claims(self, uri: str) -> bool:
+        """Return True, because fsspec opens all other URIs."""
+        return True
+
+    def find(self, uris: Collection[str]) -> Found:
+        """Look up the metadata of many files. Each folder is listed only once."""
+        files, failures = find_files_by_folder(uris)
+        return Found(files, {uri: failures[folder] for uri in uris if (folder := _folder(uri)) in failures})
+
+    def read(self, uri: str, fingerprint: str) -> bytes:
+        """Read a whole file; see the base class."""
+        with translate_storage_errors(uri):
+            fs, _ = filesystem(uri)
+            if fingerprint.startswith(CONTENT):
+                data = read_file(uri)
+                unchanged = content_fingerprint(data) == fingerprint
+            elif is_local(fs) or (_is_s3(fs) and fingerprint.startswith(ETAG)):
+                with self.open(uri, fingerprint) as file:
+                    return file.read()
+            else:
+                data = read_file(uri)
+                unchanged = _has_fingerprint(uri, len(data), fingerprint)
+        if not unchanged:
+            raise changed(uri)
+        return data
+
+    @contextmanager
+    def open(self, uri: str, fingerprint: str) -> Iterator[BinaryIO]:
+        """Open a file; see the base class. The fingerprint must not be one by content."""
+        with translate_storage_errors(uri):
+            fs, path = filesystem(uri)
+            if is_local(fs):
+                with _open_local(Path(path), uri, fingerprint) as file:
+                    yield file
+                return
+            with fs.open(path, "rb", cache_type="none") as file:
+                # s3fs looks the ETag up, and then requests only this version.
+                if _is_s3(fs) and fingerprint not in ("", fingerprint_of_entry(file.details)):
+                    raise changed(uri)
+                yield file
+                if not _is_s3(fs) and not _has_fingerprint(uri, file.seek(0, io.SEEK_END), fingerprint):
+                    raise changed(uri)
+
+    def digest(self, uri: str) -> str:
+        """Return the fingerprint of a file by its content. The file is read in pieces, because it may be large."""
+        with translate_storage_errors(uri):
+            fs, path = filesystem(uri)
+            with fs.open(path, "rb") as file:
+                return f"{CONTENT}{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}"
 
 
-def _read_local(path: Path, fingerprint: str) -> tuple[bytes, bool]:
+def _folder(uri: str) -> str:
+    return uri[: uri.rindex("/") + 1]
+
+
+def _is_s3(fs: AbstractFileSystem) -> bool:
+    return "s3" in fs.protocol
+
+
+@contextmanager
+def _open_local(path: Path, uri: str, fingerprint: str) -> Iterator[BinaryIO]:
     refuse_endless(str(path))
     with path.open("rb") as file:
-        before = os.fstat(file.fileno())
-        data = file.read()
-        after = os.fstat(file.fileno())
+        _check_local(file, uri, fingerprint)
+        try:
+            yield file
+        finally:
+            _check_local(file, uri, fingerprint)  # a change explains any other error of the block
+
+
+def _check_local(file: BinaryIO, uri: str, fingerprint: str) -> None:
     listed = SIZE_AND_TIME.fullmatch(fingerprint)
-    return data, listed is None or {fingerprint_of_stat(before), fingerprint_of_stat(after)} == {fingerprint}
+    if fingerprint == ABSENT or (listed and fingerprint_of_stat(os.fstat(file.fileno())) != fingerprint):
+        raise changed(uri)
 
 
-def _read_with_etag(fs: AbstractFileSystem, path: str, uri: str, fingerprint: str) -> tuple[bytes, bool]:
-    """Read a file of an object store; return its content, and whether it has the ETag of a fingerprint."""
-    if "s3" in fs.protocol:
-        # s3fs looks the ETag up, and then requests only this version. Other ways to read need as many requests.
-        with fs.open(path, "rb", cache_type="none") as file:
-            found, data = fingerprint_of_entry(file.details), file.read()
-    else:
-        data, facts = read_file(uri), find_file(uri)
-        found = facts.fingerprint if facts else ABSENT
-    return data, found == fingerprint
+def _has_fingerprint(uri: str, size_bytes: int, fingerprint: str) -> bool:
+    """Return whether a remote file has a fingerprint, as far as its store tells; see `StoredFiles`."""
+    if fingerprint.startswith(ETAG):
+        facts: FileFacts | None = find_file(uri)
+        return facts is not None and facts.fingerprint == fingerprint
+    listed = SIZE_AND_TIME.fullmatch(fingerprint)
+    return fingerprint != ABSENT and (listed is None or int(listed[1]) == size_bytes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from clipes.tasks.inputs.photos import Photo, load_photo
-from clipes.tasks.inputs.sources.files import ABSENT
+from clipes.tasks.inputs.sources.source import ABSENT
 from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.facts import RunFacts

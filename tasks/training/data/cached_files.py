@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_BINARY
 
-from clipes.tasks.inputs.sources.files import read_listed
+from clipes.tasks.inputs.sources.table import read_listed
 from clipes.tasks.storage.files import read_file
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 from clipes.tasks.storage.retry_policy import ONE_MINUTE

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from clipes.tasks.inputs.datasets.entries import Entry
 from clipes.tasks.inputs.datasets.search.similar_names import SimilarNames
-from clipes.tasks.inputs.sources.files import identify_by_content
+from clipes.tasks.inputs.sources.source import Failure
+from clipes.tasks.inputs.sources.table import find_files
 from clipes.tasks.storage.listing import FileFacts
-from clipes.tasks.storage.user_files import find_files_by_folder, is_below
-from clipes_core.errors import DatasetError, TransientError
+from clipes.tasks.storage.user_files import is_below
+from clipes_core.errors import PhotoError, TransientError
 
 Places = tuple[str, ...]  # the URIs at which a photo or a true mask may be found
-Failure = DatasetError | TransientError
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PhotoFiles:
         exact: URI -> metadata of the file at this URI.
         similar: places at which there is no file -> metadata of the only file that has the name of one of these places
             apart from case and Unicode form.
-        failures: folder -> error of a folder that cannot be listed.
+        failures: URI -> error of a file that cannot be looked up; see `Found`.
         names: names of the files in the folders.
     """
 
@@ -37,9 +37,8 @@ class PhotoFiles:
         return next((self.exact[uri] for uri in places if uri in self.exact), self.similar.get(places))
 
     def failure(self, places: Places) -> Failure | None:
-        """Return the error of the first folder that cannot be listed; None if all folders of the places can be."""
-        folders = map(_folder, places)
-        return next((self.failures[folder] for folder in folders if folder in self.failures), None)
+        """Return the first error of the files at some places; None if all of them can be looked up."""
+        return next((self.failures[uri] for uri in places if uri in self.failures), None)
 
 
 def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles:
@@ -47,31 +46,37 @@ def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles
 
     Args:
         entries: listed photos.
-        own: folders of the data set. A temporary failure in one of them stops the listing, because the next attempt may
-            find the photos. Any other failure concerns only the photos in the folder that cannot be listed.
+        own: folders of the data set. A temporary failure of a folder or archive in one of them stops the listing,
+            because the next attempt may find the photos. Any other failure concerns only the photos in the folder or
+            archive, or the single photo.
 
     Raises:
-        DatasetError: no photo is found, and a folder cannot be listed; or the folder of the true masks cannot
+        DatasetError: no photo is found, and a folder or archive cannot be read; or the folder of the true masks cannot
             be listed.
-        TransientError: a folder in `own` cannot be listed; or no photo is found, and another folder cannot be listed.
-            The failure is temporary.
+        TransientError: a folder or archive in `own` cannot be read; or no photo is found, and another one cannot be
+            looked up. The failure is temporary.
     """
-    exact, failures = find_files_by_folder(uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places))
+    found = find_files(uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places))
+    exact, failures = found.files, found.failures
     _check(entries, exact, failures, own)
     wanted = {places: None for entry in entries for places in (entry.photo_uris, entry.truth_places)}
     missing = [places for places in wanted if not any(uri in exact for uri in places)]
-    names = SimilarNames(own, failures)
-    return PhotoFiles(identify_by_content(exact), _similar(missing, exact, names), failures, names)
+    names = SimilarNames(own, {_folder(uri) for uri in failures})
+    return PhotoFiles(exact, _similar(missing, exact, names), failures, names)
 
 
 def _check(
     entries: Sequence[Entry], exact: Mapping[str, FileFacts], failures: Mapping[str, Failure], own: Sequence[str]
 ) -> None:
     none_found = not any(uri in exact for entry in entries for uri in entry.photo_uris)
-    of_truths = {_folder(uri) for entry in entries for uri in entry.truth_uris}
-    for folder, failure in failures.items():
-        temporary = isinstance(failure, TransientError) and any(is_below(folder, place) for place in own)
-        if none_found or temporary or folder in of_truths:
+    of_truths = {uri for entry in entries for uri in entry.truth_uris}
+    for uri, failure in failures.items():
+        if isinstance(failure, PhotoError):
+            if none_found and failure.kind.transient:
+                raise TransientError(failure.reason)
+            continue
+        temporary = isinstance(failure, TransientError) and any(is_below(uri, place) for place in own)
+        if none_found or temporary or uri in of_truths:
             raise failure
 
 
@@ -86,5 +91,5 @@ def _similar(missing: Sequence[Places], exact: Mapping[str, FileFacts], names: S
     }
     claims = Counter(uri for uris in candidates.values() for uri in uris)
     meant = {places: min(uris) for places, uris in candidates.items() if len(uris) == 1 and claims[min(uris)] == 1}
-    files = identify_by_content(find_files_by_folder(meant.values())[0])
+    files = find_files(meant.values()).files
     return {places: files[uri] for places, uri in meant.items() if uri in files}

@@ -4,6 +4,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from support.archives import tar
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes_core.config.dataset import DatasetConfig
@@ -107,6 +108,34 @@ def test_the_id_of_a_uri_outside_the_root_is_its_whole_path(folder, local, anima
     assert [(photo.image_id, photo.uri) for photo in photos] == [
         (uri.removeprefix("memory://").removesuffix(".jpg").lstrip("/"), uri)
     ]
+
+
+def test_ids_of_photos_in_archives_come_from_their_keys(folder, animals):
+    rows = "image,labels,truth\n0.tar/a.jpg,dog,\nsub/1.TAR/x/b.jpg,cat,2.tar/b.png\n0.tar/c.jpg,cat,\n"
+    archives = {
+        "0.tar": tar({"a.jpg": b"a"}),
+        "sub/1.TAR": tar({"x/b.jpg": b"b"}),
+        "2.tar": tar({"b.png": b"mask"}),
+        "truth/a.png": "mask",
+    }
+    folder.write({"list.csv": rows, **archives})
+
+    listing = read(folder, animals, truth=f"{folder.uri}/truth")
+
+    assert [(photo.image_id, photo.uri, photo.truth_uri) for photo in listing.photos] == [
+        ("a", f"{folder.uri}/0.tar/a.jpg", f"{folder.uri}/truth/a.png"),
+        ("sub/x/b", f"{folder.uri}/sub/1.TAR/x/b.jpg", f"{folder.uri}/2.tar/b.png"),
+    ]
+    assert listing.photos[1].truth_fingerprint.startswith("tar:")
+    assert reasons(listing) == [("c", ErrorKind.MISSING, f"no file at {folder.uri}/0.tar/c.jpg")]
+
+
+def test_a_damaged_archive_rejects_only_its_photos(folder, animals):
+    rows = "image,labels\n0.tar/a.jpg,dog\n1.tar/b.jpg,cat\n"
+    folder.write({"list.csv": rows, "0.tar": b"no archive", "1.tar": tar({"b.jpg": b"b"})})
+    listing = read(folder, animals)
+    assert labels_of(listing) == {"b": (2,)}
+    assert [(image_id, kind) for image_id, kind, _ in reasons(listing)] == [("a", ErrorKind.UNREADABLE)]
 
 
 def test_truth_is_taken_from_the_column_or_otherwise_from_the_folder(folder, animals):

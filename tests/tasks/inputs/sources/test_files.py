@@ -4,13 +4,8 @@ from pathlib import Path
 import pytest
 from support.web_server import Handler, serve
 
-from clipes.tasks.inputs.sources.files import (
-    ABSENT,
-    FIRST_PLAUSIBLE_TIME,
-    UNKNOWN,
-    identify_by_content,
-    read_listed,
-)
+from clipes.tasks.inputs.sources.source import ABSENT, UNKNOWN
+from clipes.tasks.inputs.sources.table import read_listed
 from clipes.tasks.storage.files import write_file
 from clipes.tasks.storage.listing import find_files
 from clipes_core.errors import PhotoError
@@ -91,39 +86,3 @@ def test_a_web_server_is_asked_for_the_etag(monkeypatch):
         with pytest.raises(PhotoError, match="has changed since the run listed it"):
             read_listed(f"{url}/a", "etag:old")
         assert read_listed(f"{url}/a", "3-") == b"new"  # without an ETag, only the size is compared
-
-
-@pytest.mark.parametrize("time", [1, FIRST_PLAUSIBLE_TIME - 1, FIRST_PLAUSIBLE_TIME])
-def test_files_with_an_implausible_time_are_identified_by_their_content(tmp_path, time):
-    fingerprints = []
-    for folder, content in {"old": b"old", "copy": b"old", "new": b"new"}.items():
-        path = tmp_path / folder / "a"
-        write_file(str(path), content)
-        os.utime(path, (time, time))
-        files = find_files([str(path)])
-        found = identify_by_content(files)[str(path)]
-        assert (found.size_bytes, read_listed(str(path), found.fingerprint)) == (3, content)
-        assert (found == files[str(path)]) == (time == FIRST_PLAUSIBLE_TIME)
-        fingerprints.append(found.fingerprint)
-    old, copy, new = fingerprints
-    assert old == copy
-    assert (old == new) == (time == FIRST_PLAUSIBLE_TIME)
-
-
-def test_a_changed_file_that_was_identified_by_its_content_is_refused(tmp_path):
-    uri = str(tmp_path / "a")
-    write_file(uri, b"old")
-    os.utime(uri, (1, 1))
-    fingerprint = identify_by_content(find_files([uri]))[uri].fingerprint
-    write_file(uri, b"new")
-    os.utime(uri, (1, 1))
-    with pytest.raises(PhotoError, match="has changed since the run listed it"):
-        read_listed(uri, fingerprint)
-
-
-def test_a_file_that_cannot_be_read_keeps_its_fingerprint(tmp_path):
-    write_file(str(tmp_path / "a"), b"old")
-    os.utime(tmp_path / "a", (1, 1))
-    files = find_files([str(tmp_path / "a")])
-    (tmp_path / "a").unlink()
-    assert identify_by_content(files) == files

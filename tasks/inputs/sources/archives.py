@@ -1,0 +1,242 @@
+"""The base class of sources whose photos are members of an archive, such as a tar file."""
+
+import logging
+import posixpath
+from abc import abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from multiprocessing.pool import ThreadPool
+from typing import ClassVar
+
+from clipes.tasks.inputs.sources.source import (
+    ABSENT,
+    CONTENT,
+    UNKNOWN,
+    Failure,
+    Found,
+    Source,
+    WholeFileTable,
+    changed,
+    content_fingerprint,
+    failure_of,
+    is_exact,
+)
+from clipes.tasks.storage.listing import THREADS, FileFacts
+from clipes_core.config.uri import is_uri
+from clipes_core.errors import ClipesError, ErrorKind, PhotoError
+
+INDEXES = 16  # indexes of archives that a process keeps
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        place: text from which the source finds the file in its archive.
+        size_bytes: size of the file [bytes]; 0 if the archive does not state it.
+    """
+
+    place: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """The members of an archive.
+
+    Attributes:
+        members: normalised name -> member that can be read.
+        faults: name -> why this member cannot be read, and what to do, as a phrase that follows the name.
+        damage: why other members may be missing, and what to do, as a phrase that follows "the archive"; None if the
+            archive is intact.
+    """
+
+    members: Mapping[str, Member]
+    faults: Mapping[str, str] = field(default_factory=dict)
+    damage: str | None = None
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """The files that were found in one archive, the members that nobody asked for by extension, and the damage."""
+
+    archive: str
+    found: Found
+    others: Counter[str]
+    damage: str | None
+
+
+class ArchiveSource(Source):
+    """Photos that are members of archives. The URI of a photo is the URI of its archive, a slash and the member's name.
+
+    The fingerprint of a photo consists of the place of the member and the fingerprint of the archive. If the latter may
+    stay the same although the archive changes, it is replaced by a digest of the photo. If a folder has the name of an
+    archive, the photos below it are ordinary files.
+
+    Args:
+        whole: sources of the archives.
+
+    Attributes:
+        name: first part of the fingerprints.
+        suffixes: the ends of the names of archives, in lower case.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+
+    def __init__(self, whole: WholeFileTable) -> None:
+        self._whole = whole
+        self._kept_index = lru_cache(INDEXES)(self.index)
+
+    @abstractmethod
+    def index(self, archive: FileFacts) -> Index:
+        """Read which members an archive has.
+
+        Raises:
+            FileNotFoundError: the archive has disappeared.
+            PhotoError: CHANGED; the archive has changed since its metadata was looked up.
+            StorageError: the store refuses access.
+            TransientError: the store does not answer.
+        """
+
+    @abstractmethod
+    def load(self, archive: str, version: str, place: str) -> bytes:
+        """Read a member of an archive.
+
+        Args:
+            archive: URI of the archive.
+            version: fingerprint of the archive; UNKNOWN if there is none.
+            place: place of the member, from the index of this version.
+
+        Raises:
+            PhotoError: UNREADABLE; the archive is damaged. The other errors are those of `index`.
+        """
+
+    def claims(self, uri: str) -> bool:
+        """Return whether a part of the path, except the last one, has the suffix of an archive."""
+        return self._split(uri) is not None
+
+    def key_path(self, path: str) -> str:
+        """Return a path without the name of the archive."""
+        parts = path.split("/")
+        return "/".join([*(part for part in parts[:-1] if not part.lower().endswith(self.suffixes)), parts[-1]])
+
+    def find(self, uris: Collection[str]) -> Found:
+        """Look up the metadata of many photos. Each archive is opened only once."""
+        found, searched = self._look_up(uris)
+        _log(searched)
+        return found
+
+    def read(self, uri: str, fingerprint: str) -> bytes:
+        """Read a photo; see the base class."""
+        if fingerprint in (UNKNOWN, ABSENT):
+            found, _ = self._look_up([uri])
+            if uri in found.failures:
+                raise found.failures[uri]
+            if uri not in found.files:
+                raise FileNotFoundError(uri)
+            if fingerprint == ABSENT:
+                raise changed(uri)
+            fingerprint = found.files[uri].fingerprint
+        if not fingerprint.startswith(f"{self.name}:"):
+            return self._whole.read(uri, fingerprint)  # a file in a folder that has the name of an archive
+        place, _, version = fingerprint.removeprefix(f"{self.name}:").partition("@")
+        archive, _ = self._parts(uri)
+        if not version.startswith(CONTENT):
+            return self.load(archive, version, place)
+        data = self.load(archive, UNKNOWN, place)
+        if content_fingerprint(data) != version:
+            raise changed(uri)
+        return data
+
+    def _look_up(self, uris: Collection[str]) -> tuple[Found, list[_Searched]]:
+        by_archive: dict[str, dict[str, str]] = defaultdict(dict)
+        for uri in uris:
+            archive, member = self._parts(uri)
+            by_archive[archive][uri] = member
+        archives = self._whole.find(by_archive)
+        others = [archive for archive in by_archive if archive not in archives.files]
+        failed = [(uri, archive) for archive in others if archive in archives.failures for uri in by_archive[archive]]
+        found = Found(failures={uri: archives.failures[archive] for uri, archive in failed})
+        found.add(self._whole.find(uri for each in others if each not in archives.failures for uri in by_archive[each]))
+        with ThreadPool(min(THREADS, max(1, len(archives.files)))) as pool:
+            jobs = [(facts, by_archive[archive]) for archive, facts in archives.files.items()]
+            searched = pool.starmap(self._search, jobs)
+        for each in searched:
+            found.add(each.found)
+        return found, searched
+
+    def _parts(self, uri: str) -> tuple[str, str]:
+        parts = self._split(uri)
+        if parts is None:
+            raise ValueError(f"{uri} names no member of a {self.name} archive")
+        return parts
+
+    def _split(self, uri: str) -> tuple[str, str] | None:
+        """Return the URI of the archive and the normalised name of the member; None if the URI names no archive."""
+        parts = uri.split("/")
+        first = 3 if is_uri(uri) else 0  # after the protocol and the server or bucket
+        for number in range(first, len(parts) - 1):
+            if parts[number].lower().endswith(self.suffixes):
+                return "/".join(parts[: number + 1]), member_name("/".join(parts[number + 1 :]))
+        return None
+
+    def _search(self, archive: FileFacts, wanted: Mapping[str, str]) -> _Searched:
+        try:
+            index = self._kept_index(archive) if is_exact(archive) else self.index(archive)
+        except (FileNotFoundError, ClipesError) as exc:
+            failure = failure_of(exc, archive.uri)
+            return _Searched(archive.uri, Found(failures=dict.fromkeys(wanted, failure)), Counter(), None)
+        found = Found()
+        for uri, name in wanted.items():
+            member = index.members.get(name)
+            facts = _fault(uri, name, index) if member is None else self._facts(uri, member, archive)
+            if isinstance(facts, FileFacts):
+                found.files[uri] = facts
+            elif facts is not None:
+                found.failures[uri] = facts
+        names = {*index.members, *index.faults} - {*wanted.values()}
+        return _Searched(archive.uri, found, Counter(map(_extension, names)), index.damage)
+
+    def _facts(self, uri: str, member: Member, archive: FileFacts) -> FileFacts | Failure:
+        version = archive.fingerprint
+        if not is_exact(archive):
+            try:
+                version = content_fingerprint(self.load(archive.uri, version, member.place))
+            except (FileNotFoundError, ClipesError) as exc:
+                return failure_of(exc, uri)
+        return FileFacts(uri, member.size_bytes, None, f"{self.name}:{member.place}@{version}")
+
+
+def member_name(name: str) -> str:
+    """Return the normalised name of a member, as `Index` has it."""
+    return posixpath.normpath(name).lstrip("/")
+
+
+def _extension(name: str) -> str:
+    return posixpath.splitext(name)[1].removeprefix(".") or "no extension"
+
+
+def _fault(uri: str, name: str, index: Index) -> PhotoError | None:
+    """Return why a member cannot be read; None if the archive does not have it."""
+    if name in index.faults:
+        return PhotoError(ErrorKind.UNREADABLE, f"{uri} {index.faults[name]}")
+    if index.damage is not None:
+        return PhotoError(ErrorKind.UNREADABLE, f"no file at {uri}; the archive {index.damage}")
+    return None
+
+
+def _log(searched: Iterable[_Searched]) -> None:
+    damaged = [each for each in searched if each.damage is not None]
+    if damaged:
+        first = damaged[0]
+        logger.warning("%d archives are damaged; the first is %s: it %s", len(damaged), first.archive, first.damage)
+    others = sum((each.others for each in searched), Counter[str]())
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        logger.info("clipes ignores %d members of archives that the list does not name: %s", others.total(), kinds)

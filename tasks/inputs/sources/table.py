@@ -1,0 +1,62 @@
+"""The table of sources of photos. To add a source, write a module in this folder, and add its class to a tuple here.
+
+clipes imports all these modules before it checks a config. They must not import large packages such as pyarrow at the
+top, because slow imports would delay the report of a mistake in the config.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
+from pkgutil import resolve_name
+from typing import Any
+
+from clipes.tasks.inputs.sources.source import Found, SourceTable, WholeFileTable, is_exact
+from clipes.tasks.storage.listing import THREADS, FileFacts
+from clipes_core.errors import PhotoError, StorageError, TransientError
+
+# A URI belongs to the first source that claims it, and archives come first.
+ARCHIVES = (  # each class is an ArchiveSource
+    "tar:TarArchives",
+)
+WHOLE_FILES = (  # each class is a WholeFiles; the last one claims all URIs
+    "files:StoredFiles",
+)
+
+logger = logging.getLogger(__name__)
+
+
+def _class(name: str) -> Any:
+    return resolve_name(f"{__package__}.{name}")
+
+
+_WHOLE = [_class(name)() for name in WHOLE_FILES]
+SOURCES = SourceTable(*(_class(name)(WholeFileTable(*_WHOLE)) for name in ARCHIVES), *_WHOLE)
+
+
+def find_files(uris: Iterable[str]) -> Found:
+    """Look up the metadata of many files, with fingerprints that change whenever a file changes.
+
+    The fingerprint of a file is what its source states, such as an ETag or the size and the modification time. If this
+    says nothing, because the time is implausible, the fingerprint is a digest of the file's content. If such a file
+    cannot be read, it keeps its fingerprint, and the stage that needs the file reports the error.
+    """
+    found = SOURCES.find(uris)
+    unclear = [facts for facts in found.files.values() if not is_exact(facts)]
+    if unclear:
+        logger.info("reading %d files to identify them, because their modification time is before 1980", len(unclear))
+        with ThreadPool(min(THREADS, len(unclear))) as pool:
+            found.files.update((facts.uri, facts) for facts in pool.imap_unordered(_with_content_digest, unclear))
+    return found
+
+
+def _with_content_digest(facts: FileFacts) -> FileFacts:
+    try:
+        return replace(facts, fingerprint=SOURCES.of(facts.uri).digest(facts.uri))
+    except (FileNotFoundError, PhotoError, StorageError, TransientError):
+        return facts
+
+
+def read_listed(uri: str, fingerprint: str) -> bytes:
+    """Read a whole file, and check that it has not changed since it was listed; see `Source.read`."""
+    return SOURCES.read(uri, fingerprint)
