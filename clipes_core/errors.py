@@ -122,7 +122,13 @@ class BrokenArtifactError(ArtifactError):
 
 
 class TransientError(ClipesError):
-    """A temporary failure; a retry may succeed."""
+    """A temporary failure; a retry may succeed.
+
+    Attributes:
+        retry_after_s: how long the server asks to wait before the next attempt [s].
+    """
+
+    retry_after_s: float = 0.0
 
 
 class WorkerError(TransientError):

@@ -11,7 +11,7 @@ from functools import cache
 from PIL import Image, UnidentifiedImageError
 
 from clipes.tasks.inputs.metadata import without_metadata
-from clipes.tasks.inputs.sources.source import UNKNOWN
+from clipes.tasks.inputs.sources.source import UNKNOWN, transient_photo_error
 from clipes.tasks.inputs.sources.table import read_listed
 from clipes.tasks.inputs.unsupported_formats import psd_refusal, refusal
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
@@ -50,8 +50,7 @@ def read_bytes(uri: str, fingerprint: str = UNKNOWN) -> bytes:
         with translate_photo_errors(uri):
             return read_listed(uri, fingerprint)
     except TransientError as exc:
-        slow = isinstance(exc.__cause__, TimeoutError)
-        raise PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(exc)) from exc
+        raise transient_photo_error(exc) from exc
 
 
 @contextmanager

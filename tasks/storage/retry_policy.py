@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception, stop_after_attempt
 
 from clipes_core.errors import TransientError
 
 Result = TypeVar("Result")
+
+LONGEST_ASKED_WAIT_S = 300.0  # that a server may ask for; a longer wait would look as if clipes hung
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +24,14 @@ class RetryPolicy:
         attempts: maximum number of attempts, including the first.
         first_wait_s: waiting time after the first attempt [s]. Each further waiting time is twice the previous one, but
             at most `longest_wait_s`.
-        longest_wait_s: longest waiting time [s].
+        longest_wait_s: longest waiting time [s], unless the server asks to wait longer.
+        log_level: level at which the error of an attempt that is retried is logged.
     """
 
     attempts: int
     first_wait_s: float
     longest_wait_s: float
+    log_level: int = logging.WARNING
 
     @property
     def waits_s(self) -> list[float]:
@@ -37,14 +41,19 @@ class RetryPolicy:
     def call(self, function: Callable[..., Result], *args: object) -> Result:
         """Call a function until a call succeeds or no attempt is left. Log the error of each attempt that is retried.
 
+        The next attempt begins no earlier than the error asks for (`TransientError.retry_after_s`).
+
         Raises:
-            Exception: the first error that is not transient, or the error of the last attempt.
+            Exception: the first error that is not transient or asks to wait longer than LONGEST_ASKED_WAIT_S, or the
+                error of the last attempt.
         """
         attempts = Retrying(
-            retry=retry_if_exception(is_transient),
+            retry=retry_if_exception(
+                lambda error: is_transient(error) and _asked_wait_s(error) <= LONGEST_ASKED_WAIT_S
+            ),
             stop=stop_after_attempt(self.attempts),
-            wait=lambda state: self._wait_s(state.attempt_number),
-            before_sleep=before_sleep_log(logger, logging.WARNING),
+            wait=lambda state: max(self._wait_s(state.attempt_number), _asked_wait_s(_error_of(state))),
+            before_sleep=before_sleep_log(logger, self.log_level),
             reraise=True,
         )
         return attempts(function, *args)
@@ -56,6 +65,14 @@ class RetryPolicy:
 def is_transient(failure: object) -> bool:
     """Return whether a failure has a temporary cause, so that the next attempt may succeed."""
     return isinstance(failure, TransientError | ConnectionError | TimeoutError)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
+
+
+def _asked_wait_s(failure: object) -> float:
+    return failure.retry_after_s if isinstance(failure, TransientError) else 0.0
 
 
 def shard_policy(retries: int) -> RetryPolicy:

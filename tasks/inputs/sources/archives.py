@@ -121,6 +121,10 @@ class ArchiveSource(Source):
         """Return whether a part of the path, except the last one, has the suffix of an archive."""
         return self._split(uri) is not None
 
+    def retries(self, uri: str) -> bool:
+        """Return whether the source of the archive retries."""
+        return self._whole.of(self._parts(uri)[0]).retries(uri)
+
     def key_path(self, path: str) -> str:
         """Return a path without the name of the archive."""
         parts = path.split("/")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO
 
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import DatasetError, ErrorKind, PhotoError, TransientError
@@ -42,13 +42,7 @@ class Found:
 
 
 class Source(ABC):
-    """One kind of place where photos are stored.
-
-    Attributes:
-        retries: whether `find` and `read` themselves retry temporary failures for about a minute.
-    """
-
-    retries: ClassVar[bool] = False
+    """One kind of place where photos are stored."""
 
     @abstractmethod
     def claims(self, uri: str) -> bool:
@@ -72,6 +66,10 @@ class Source(ABC):
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
+
+    def retries(self, uri: str) -> bool:
+        """Return whether `find` and `read` themselves retry temporary failures of this file for about a minute."""
+        return False
 
     def digest(self, uri: str) -> str:
         """Return the fingerprint of a file by its content; read the file for it. Raises the errors of `read`."""
@@ -152,6 +150,12 @@ def content_fingerprint(data: bytes) -> str:
 def changed(uri: str) -> PhotoError:
     """Return the error of a file that has changed since it was listed."""
     return PhotoError(ErrorKind.CHANGED, f"{uri} has changed since the run listed it: run again")
+
+
+def transient_photo_error(error: TransientError) -> PhotoError:
+    """Return the error of a photo that cannot be read for a temporary cause."""
+    slow = isinstance(error.__cause__, TimeoutError)
+    return PhotoError(ErrorKind.TIMEOUT if slow else ErrorKind.NETWORK, str(error))
 
 
 def failure_of(error: Exception, uri: str) -> Failure:

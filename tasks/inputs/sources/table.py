@@ -20,6 +20,7 @@ ARCHIVES = (  # each class is an ArchiveSource
     "tar:TarArchives",
 )
 WHOLE_FILES = (  # each class is a WholeFiles; the last one claims all URIs
+    "http:WebFiles",
     "files:StoredFiles",
 )
 
@@ -44,7 +45,7 @@ def find_files(uris: Iterable[str]) -> Found:
     found = SOURCES.find(uris)
     unclear = [facts for facts in found.files.values() if not is_exact(facts)]
     if unclear:
-        logger.info("reading %d files to identify them, because their modification time is before 1980", len(unclear))
+        logger.info("reading %d files to identify them, because they have no plausible modification time", len(unclear))
         with ThreadPool(min(THREADS, len(unclear))) as pool:
             found.files.update((facts.uri, facts) for facts in pool.imap_unordered(_with_content_digest, unclear))
     return found
@@ -55,6 +56,11 @@ def _with_content_digest(facts: FileFacts) -> FileFacts:
         return replace(facts, fingerprint=SOURCES.of(facts.uri).digest(facts.uri))
     except (FileNotFoundError, PhotoError, StorageError, TransientError):
         return facts
+
+
+def retries(uri: str) -> bool:
+    """Return whether `read_listed` itself retries temporary failures of this file for about a minute."""
+    return SOURCES.of(uri).retries(uri)
 
 
 def read_listed(uri: str, fingerprint: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_BINARY
 
-from clipes.tasks.inputs.sources.table import read_listed
+from clipes.tasks.inputs.sources.table import read_listed, retries
 from clipes.tasks.storage.files import read_file
 from clipes.tasks.storage.filesystem import filesystem, is_local, translate_storage_errors
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
@@ -113,7 +113,7 @@ class CachedFiles:
                 data = self._try(lambda: self._cached(key))  # another process may have fetched it meanwhile
             if data is not None:
                 return data, "hit"
-            fetched = ONE_MINUTE.call(_read, uri, version, span)  # not in _try: the caller must see these errors
+            fetched = _fetch(uri, version, span)  # not in _try: the caller must see these errors
             self._try(lambda: self._insert(key, fetched))
             return fetched, "fetched"
 
@@ -196,6 +196,12 @@ class _RawDisk(Disk):
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def _fetch(uri: str, version: str, span: Span | None) -> bytes:
+    if span is None and retries(uri):
+        return _read(uri, version, span)
+    return ONE_MINUTE.call(_read, uri, version, span)
 
 
 def _read(uri: str, version: str, span: Span | None) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
+import pytest
 from support.free_ports import free_ports
 from support.input_cases.annotations import annotation
 from support.input_cases.photos import GOOD
@@ -14,8 +15,10 @@ from support.input_cases.readers import seen_by_readers, seen_of_listing
 from support.input_cases.seen import Seen
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.sources import http
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import parse_config
 
@@ -102,7 +105,9 @@ def unreachable(folder: Path) -> Seen:
     (port,) = free_ports(1)
     image_id = f"127.0.0.1:{port}/b"
     files = {"list.csv": f"image,labels\na.jpg,dog\nhttp://{image_id}.jpg,dog\n"}
-    return case("list", image_id, files, reach=("http://",))(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http, "POLICY", RetryPolicy(2, 0.01, 0.01))  # instead of a minute
+        return case("list", image_id, files, reach=("http://",))(folder)
 
 
 def underscored(folder: Path) -> Seen:

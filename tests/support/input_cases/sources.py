@@ -1,13 +1,15 @@
-"""Photos in archives, read inside this process."""
+"""Photos in archives and on web servers, read inside this process."""
 
 import logging
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from support.archives import jpeg, member, tar
 from support.input_cases.readers import seen_by_readers
 from support.input_cases.seen import Seen
+from support.web_server import Handler, flaky_files, serve
 
 from clipes_core.config.dataset import DatasetConfig
 
@@ -20,7 +22,7 @@ def archive(content: bytes, photo: str = "b", name: str = "0.tar") -> Callable[[
     return files({name: content}, f"{name}/{photo}.jpg", photo)
 
 
-def files(contents: Mapping[str, bytes], image: str, image_id: str) -> Callable[[Path], Seen]:
+def files(contents: Mapping[str, bytes], image: str, image_id: str, **settings: Any) -> Callable[[Path], Seen]:
     """Return a case with some files, and a list with the photo `image`."""
 
     def seen(folder: Path) -> Seen:
@@ -32,7 +34,7 @@ def files(contents: Mapping[str, bytes], image: str, image_id: str) -> Callable[
         before = logger.level
         logger.setLevel(logging.INFO)
         try:
-            config = DatasetConfig(format="list", root=str(folder), split=str(folder / "list.csv"))
+            config = DatasetConfig(format="list", root=str(folder), split=str(folder / "list.csv"), **settings)
             return seen_by_readers(config, image_id)
         finally:
             logger.setLevel(before)
@@ -43,6 +45,30 @@ def files(contents: Mapping[str, bytes], image: str, image_id: str) -> Callable[
 def damaged(content: bytes, byte: int) -> bytes:
     """Return a content with one flipped bit."""
     return content[:byte] + bytes([content[byte] ^ 1]) + content[byte + 1 :]
+
+
+class Plain(Handler):
+    """Answers with the photo or with the HTTP status in the path, and without headers that tell when a file changed."""
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        status = self.path.strip("/").partition(".")[0]
+        content = tar({"b.jpg": jpeg()}) if ".tar" in self.path else jpeg()
+        self.send_response(int(status) if status.isdecimal() else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
+
+
+def served(handler: type[Handler], path: str, image_id: str) -> Callable[[Path], Seen]:
+    """Return a case with a photo of a web server, next to a local photo."""
+
+    def seen(folder: Path) -> Seen:
+        with serve(handler) as url:
+            return files({"a.jpg": jpeg()}, f"a.jpg,dog\n{url}/{path}", f"{url[7:]}/{image_id}", reach=(url,))(folder)
+
+    return seen
 
 
 OF_SOURCES: dict[tuple[str, str], Callable[[Path], Seen]] = {
@@ -62,5 +88,13 @@ OF_SOURCES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Photos", "compressed tar archive (.tar.gz, .tgz, .tar.xz and others)"): archive(
         tar({"b.jpg": jpeg()}, "w:gz"), name="0.tar.gz"
     ),
+    (
+        "Lists",
+        "web server that fails every fifth request (a status such as 429 or 503, or a broken connection)",
+    ): served(flaky_files({"/b.jpg": jpeg()}, every=2), "b.jpg", "b"),
+    ("Lists", "photo that the web server does not have (404)"): served(Plain, "404.jpg", "404"),
+    ("Lists", "photo that the web server does not give out (401, 403)"): served(Plain, "403.jpg", "403"),
+    ("Lists", "web server that states neither an ETag nor a time of the last change"): served(Plain, "b.jpg", "b"),
+    ("Lists", "archive on a web server that does not send parts of files"): served(Plain, "0.tar/b.jpg", "b"),
     ("Photos", "web page named .tar"): archive(b"<!DOCTYPE html><title>404 Not Found</title>"),
 }

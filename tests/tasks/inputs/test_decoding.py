@@ -46,6 +46,7 @@ def server():
         ("short", "network"),
     ],
 )
+@pytest.mark.usefixtures("impatient")
 def test_http_statuses_are_permanent_or_transient_errors(server, answer, kind):
     with pytest.raises(PhotoError) as caught:
         read_bytes(f"{server}/{answer}.jpg")
@@ -53,6 +54,7 @@ def test_http_statuses_are_permanent_or_transient_errors(server, answer, kind):
     assert caught.value.reason.startswith(f"{server}/{answer}.jpg")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_cannot_be_reached_is_transient():
     with pytest.raises(PhotoError) as caught:
         read_bytes("http://127.0.0.1:9/a.jpg")

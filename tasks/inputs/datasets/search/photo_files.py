@@ -47,14 +47,15 @@ def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles
     Args:
         entries: listed photos.
         own: folders of the data set. A temporary failure of a folder or archive in one of them stops the listing,
-            because the next attempt may find the photos. Any other failure concerns only the photos in the folder or
+            because the next attempt may find the photos. The same holds for temporary failures of single photos, if
+            nothing is found in one of the folders. Any other failure concerns only the photos in the folder or
             archive, or the single photo.
 
     Raises:
         DatasetError: no photo is found, and a folder or archive cannot be read; or the folder of the true masks cannot
             be listed.
-        TransientError: a folder or archive in `own` cannot be read; or no photo is found, and another one cannot be
-            looked up. The failure is temporary.
+        TransientError: a folder or archive in `own` cannot be read; or no photo is found, or none in one of `own`, and
+            another place or photo cannot be looked up. The failure is temporary.
     """
     found = find_files(uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places))
     exact, failures = found.files, found.failures
@@ -70,10 +71,13 @@ def _check(
 ) -> None:
     none_found = not any(uri in exact for entry in entries for uri in entry.photo_uris)
     of_truths = {uri for entry in entries for uri in entry.truth_uris}
+    of_photos = {uri: each for uri, each in failures.items() if isinstance(each, PhotoError) and each.kind.transient}
+    silent = [place for place in own if of_photos and not any(is_below(uri, place) for uri in exact)]
+    for uri, error in of_photos.items():
+        if none_found or any(is_below(uri, place) for place in silent):
+            raise TransientError(error.reason)
     for uri, failure in failures.items():
         if isinstance(failure, PhotoError):
-            if none_found and failure.kind.transient:
-                raise TransientError(failure.reason)
             continue
         temporary = isinstance(failure, TransientError) and any(is_below(uri, place) for place in own)
         if none_found or temporary or uri in of_truths:

@@ -7,6 +7,7 @@ import pytest
 from support.archives import tar
 from support.prepared import prepare_run
 from support.small_runs import make_run
+from support.web_server import flaky_files, serve
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.photos import Photo
@@ -55,15 +56,16 @@ def sample(photo: Photo) -> dict[str, bytes]:
 def rows(tmp_path_factory, photos, seeded_weights, pool):
     """Return a function that makes the CAMs and masks of photos that a function writes, and returns stage -> rows."""
 
-    def rows(write) -> dict[str, dict[str, dict[str, Any]]]:
+    def rows(write, root: str = "") -> dict[str, dict[str, dict[str, Any]]]:
         folder = tmp_path_factory.mktemp(write.__name__)
         paths = write(photos, folder / "photos")
         lines = [f"{path},{';'.join(map(str, photo.class_ids))}" for path, photo in zip(paths, photos, strict=True)]
         (folder / "list.csv").write_text("\n".join(["image,labels", *lines]))
+        root = root or str(folder / "photos")
         config = {
             "name": "sources",
             "store": str(folder / "store"),
-            "dataset": {"format": "list", "root": str(folder / "photos"), "split": str(folder / "list.csv")},
+            "dataset": {"format": "list", "root": root, "split": str(folder / "list.csv")},
             "clip": {"pretrained": str(seeded_weights), "precision": "fp32", "device": "cpu"},
             "crf": {"enabled": False},
             "execution": {"shards": 2},
@@ -80,6 +82,18 @@ def without_source(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
         image_id: {name: value for name, value in row.items() if name not in OF_SOURCE}
         for image_id, row in rows.items()
     }
+
+
+def test_a_server_that_fails_every_fifth_request_loses_no_row(photos, rows, of_folder):
+    files = flaky_files({f"/{photo.image_id}.jpg": Path(photo.uri).read_bytes() for photo in photos})
+    with serve(files) as url:
+
+        def on_server(photos: tuple[Photo, ...], _: Path) -> list[str]:
+            return [f"{url}/{photo.image_id}.jpg" for photo in photos]
+
+        found = rows(on_server, root=url)
+    assert found == of_folder
+    assert len(files.asked) > 2 * len(photos)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import multiprocessing
 import pickle
 import resource
 import threading
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
@@ -12,7 +11,6 @@ import pytest
 from support.damage import flip
 from support.permissions import unprivileged
 
-from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import GB, CachedFiles
 from clipes_core.errors import StorageError, TransientError
@@ -217,8 +215,8 @@ def test_a_busy_store_is_retried(server, files, caplog):
     assert "503" in caplog.text
 
 
-def test_a_store_that_never_answers_is_a_transient_error(server, files, monkeypatch):
-    monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=2))
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_never_answers_is_a_transient_error(server, files):
     with pytest.raises(TransientError, match="/status500: 500"):
         files.read(f"{server.url}/status500", "1")
     assert len(server.asked) == 2

@@ -110,6 +110,7 @@ def unusable_uris():
     }
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_line_that_cannot_be_opened_costs_no_other_photo(local, animals):
     uris = unusable_uris()
     write(local, ["a.jpg,dog,", *(f"{uri},dog," for uri in uris), "b.jpg,cat,"], ["a.jpg", "b.jpg"])
@@ -121,6 +122,7 @@ def test_a_line_that_cannot_be_opened_costs_no_other_photo(local, animals):
     assert all(reject.reason and "\n" not in reject.reason for reject in listing.rejects)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_true_mask_that_cannot_be_opened_rejects_its_photo(local, animals):
     (port,) = free_ports(1)
     write(
@@ -138,6 +140,7 @@ def test_a_true_mask_that_cannot_be_opened_rejects_its_photo(local, animals):
     ]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_the_failure_of_the_store_of_all_photos_is_an_error(local, animals):
     (port,) = free_ports(1)
     dead = f"http://127.0.0.1:{port}"
