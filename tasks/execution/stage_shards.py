@@ -1,7 +1,6 @@
 """Reuse or make the shards of one stage of a run, and find out which stage made a damaged artifact."""
 
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
@@ -9,7 +8,7 @@ import pyarrow as pa
 from clipes.tasks.execution.artifact_repair import ArtifactRepair
 from clipes.tasks.execution.make_shard import cached_record
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.machine.background import map_in_threads
+from clipes.tasks.machine.background import Once, map_in_threads
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
 from clipes.tasks.plan.shard_parts import remove_parts
 from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
@@ -47,7 +46,7 @@ class StageShards:
         self.found: dict[int, ShardRecord] = {}
         self._digests: dict[int, pa.Table] = {}
         self._started = set[int]()
-        self._preparation, self._prepared = threading.Lock(), False
+        self._prepare_host = Once(lambda: stage.prepare(run.config, runner.workers_for(stage)))
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
             ledger.set_row_counter(stage.name, lambda: runner.rows(stage.name))
 
@@ -77,24 +76,22 @@ class StageShards:
     def _reuse_or_make(self, shard: int) -> ShardRecord:
         plan = self._current_plan(shard)
         while (record := self.cached(plan)) is None:
-            self._prepare()
+            self._prepare_host()
             try:
-                return self._made(self._job(plan, shard))
+                record = self._runner.run(self._job(plan, shard))
             except WorkerError as error:
                 if not self.stage.kind.per_photo:
                     raise
                 died = error
+            else:
+                self.run.store.add(record.uri)
+                self._digests.pop(shard, None)
+                return record
             before, plan = plan.computed, self._current_plan(shard)
             if not plan.cached and plan.computed >= before:
                 raise died
             stage, kept = self.stage.name, before - plan.computed
             logger.warning("%s shard %d: %s; it kept %d rows, %d are left", stage, shard, died, kept, plan.computed)
-        return record
-
-    def _made(self, job: ShardJob) -> ShardRecord:
-        record = self._runner.run(job)
-        self.run.store.add(record.uri)
-        self._digests.pop(record.shard, None)
         return record
 
     def cached(self, plan: ShardPlan) -> ShardRecord | None:
@@ -112,13 +109,6 @@ class StageShards:
             found = self._digests[shard] = read_digests(self.run.store, self.artifact_uri(shard))
         return found
 
-    def _prepare(self) -> None:
-        """Prepare the host for the stage's first job. Task runs of other jobs wait until it is prepared."""
-        with self._preparation:
-            if not self._prepared:
-                self.stage.prepare(self.run.config, self._runner.workers_for(self.stage))
-                self._prepared = True
-
     def plan(self, shard: int) -> ShardPlan:
         """Plan a shard whose upstream shards have finished."""
         run, stage = self.run, self.stage
@@ -126,16 +116,11 @@ class StageShards:
             read.name: tuple(of.artifact_uri(own) for of, own in self._shards_read(read, shard))
             for read in stage.upstream
         }
-        digests = {read.name: digests_by_id(self._digests_read(read, shard)) for read in stage.photo_upstream}
+        digests = {
+            read.name: digests_by_id(map_in_threads(_digests_of, self._shards_read(read, shard)))
+            for read in stage.photo_upstream
+        }
         return run.plan(stage, shard, uris, digests, continues=shard in self._started)
-
-    def _digests_read(self, upstream: Stage, shard: int) -> Iterator[pa.Table]:
-        """Yield the output digests of the shards of an upstream stage that a shard reads."""
-        read = [(of, own) for of, own in self._shards_read(upstream, shard)]
-        if len(read) == 1:  # almost always, and then threads would only cost time
-            yield read[0][0].digests(read[0][1])
-        else:
-            yield from map_in_threads(lambda each: each[0].digests(each[1]), read)
 
     def _current_plan(self, shard: int) -> ShardPlan:
         """Plan a shard; notice if another run has made its artifact since this run has listed the store."""
@@ -185,3 +170,8 @@ class StageShards:
             of.repairs.rebuild(broken, own)
         if not producers:
             self.repairs.discard(broken)
+
+
+def _digests_of(read: tuple[StageShards, int]) -> pa.Table:
+    stage_shards, shard = read
+    return stage_shards.digests(shard)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import TypeVar
 
 IN_FLIGHT = 32  # calls of `map_in_threads` that wait for the network at the same time
@@ -38,12 +39,17 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
 
     Use this for calls that mostly wait for the network. Results and errors arrive as with `map`: the first error in the
     order of the items is raised when its result is due, and items that have not been begun by then are left out. The
-    calls run in copies of the calling thread's context variables.
+    calls run in copies of the calling thread's context variables. A single item needs no thread.
     """
+    items = iter(items)
+    first = list(islice(items, 2))
+    if len(first) < 2:
+        yield from map(function, first)
+        return
     ahead: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="look up") as threads:
         try:
-            for item in items:
+            for item in chain(first, items):
                 ahead.append(threads.submit(contextvars.copy_context().run, function, item))
                 if len(ahead) == IN_FLIGHT:  # which limits the number of results that wait for the caller
                     yield ahead.popleft().result()
@@ -52,3 +58,20 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
         finally:
             for future in ahead:
                 future.cancel()
+
+
+class Once:
+    """Calls a function the first time that it is called itself; threads that call it meanwhile wait.
+
+    If the function raises an error, the next call calls it again.
+    """
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function, self._lock, self._done = function, threading.Lock(), False
+
+    def __call__(self) -> None:
+        """Call the function unless it has been called."""
+        with self._lock:
+            if not self._done:
+                self._function()
+                self._done = True

@@ -8,8 +8,8 @@ from contextlib import suppress
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import FEWEST_SHARDS
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import STATUS_FILE
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import BrokenArtifactError
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def warn_of_time_limit(
-    stages: Iterable[Stage], reused: Mapping[str, str], inputs: RunInputs, store: ArtifactStore
+    stages: Iterable[Stage], reused: Mapping[str, str], inputs: RunInputs, store: ListedStore
 ) -> None:
     """Log a warning for each stage whose largest shard may take longer than the time limit.
 
@@ -97,6 +97,6 @@ def measured_seconds(files: RunFiles) -> dict[str, float]:
     return {stage: seconds[stage] / photos[stage] for stage in seconds if photos[stage]}
 
 
-def _is_made(stage: Stage, reused: Mapping[str, str], inputs: RunInputs, store: ArtifactStore) -> bool:
+def _is_made(stage: Stage, reused: Mapping[str, str], inputs: RunInputs, store: ListedStore) -> bool:
     key = reused.get(stage.name)
     return key is not None and set(stage.kind.shards(stage, inputs)) <= store.stored_shards(stage.name, key)

@@ -1,9 +1,10 @@
 import threading
+import time
 from contextvars import ContextVar
 
 import pytest
 
-from clipes.tasks.machine.background import IN_FLIGHT, in_background, map_in_threads
+from clipes.tasks.machine.background import IN_FLIGHT, Once, in_background, map_in_threads
 
 CALLER = ContextVar("CALLER", default="nobody")
 
@@ -74,3 +75,35 @@ def test_the_first_error_in_the_order_of_the_items_is_raised_after_the_results_b
 def test_threads_have_the_context_of_the_caller():
     CALLER.set("this test")
     assert list(map_in_threads(lambda _: CALLER.get(), range(3))) == ["this test"] * 3
+
+
+def test_a_function_is_called_once_by_many_threads():
+    calls = []
+
+    def slow():
+        time.sleep(0.05)
+        calls.append(1)
+
+    once = Once(slow)
+    seen = list(map_in_threads(lambda _: (once(), len(calls))[1], range(8)))
+    assert seen == [1] * 8
+
+
+def test_a_function_that_has_failed_is_called_again():
+    results = iter([KeyError(), None])
+
+    def fail_first():
+        if (result := next(results)) is not None:
+            raise result
+
+    once = Once(fail_first)
+    with pytest.raises(KeyError):
+        once()
+    once()
+    once()
+    assert next(results, "empty") == "empty"
+
+
+def test_a_single_item_is_computed_in_the_calling_thread():
+    assert list(map_in_threads(lambda _: threading.current_thread(), ["item"])) == [threading.current_thread()]
+    assert list(map_in_threads(str, [])) == []

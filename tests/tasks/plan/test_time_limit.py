@@ -7,8 +7,8 @@ from support.run_contents import RUN
 
 from clipes.tasks.plan.row_kinds import TEXT_ROWS
 from clipes.tasks.plan.time_limit import measured_seconds, time_limit_warning, warn_of_time_limit
-from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
 
@@ -19,7 +19,7 @@ LENGTHS = Lengths()
 
 @pytest.fixture
 def store(tmp_path):
-    return ArtifactStore(str(tmp_path / "store"))
+    return ListedStore(str(tmp_path / "store"))
 
 
 def inputs_of(*sizes, limit_s=3600, shard_count=32, **values):
@@ -114,7 +114,7 @@ def test_a_damaged_file_measures_nothing(files):
 def warnings(caplog, store, inputs, stages=(LENGTHS,), reused=None):
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        warn_of_time_limit(stages, {"lengths": KEY} if reused is None else reused, inputs, store)
+        warn_of_time_limit(stages, {"lengths": KEY} if reused is None else reused, inputs, ListedStore(store.uri))
     return [message.partition(":")[0] for message in caplog.messages]
 
 
