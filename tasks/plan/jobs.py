@@ -76,7 +76,12 @@ class ShardJob:
 
 
 def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: RunInputs, shard: int) -> ShardJob:
-    """Build the job that carries out the plan of a shard."""
+    """Build the job that carries out the plan of a shard.
+
+    The job of a training leaves out the photos, which each of its processes reads from the run's manifest.
+    """
+    if stage.kind.of_training:
+        plan = replace(plan, photos=(), input_digests={})
     own = stage.kind.shard_inputs(inputs, shard)
     validation = own.validation if stage.kind.of_training else ()
     networks = (own.model_digest, own.precision, own.training)

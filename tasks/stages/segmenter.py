@@ -175,7 +175,6 @@ def _training_job(job: ShardJob) -> "TrainingJob":
         config=job.config,
         vocabulary=job.vocabulary,
         recipe=cast("Recipe", job.training),
-        photos=job.plan.photos,
         mask_uris=job.upstream_uris(MASKS),
         validation=job.validation,
         processes=job.processes,

@@ -6,6 +6,7 @@ from typing import Any
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.training.recipes import Recipe
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
@@ -15,13 +16,15 @@ from clipes_core.vocabulary import Vocabulary
 class TrainingJob:
     """Everything that a training process needs. Instances can be pickled.
 
+    The photos to train on are those of the run's manifest. A process reads it itself, because the photos as Python
+    objects would take more than a kilobyte each.
+
     Attributes:
         key: key of the segmenter's artifact, which the training produces.
         store: store that the artifact is written to.
         config: config of the run.
         vocabulary: classes of the run.
         recipe: recipe of the training.
-        photos: photos to train on.
         mask_uris: URIs of the artifacts that hold the pseudo masks.
         validation: photos with true masks, on which the network is scored during the training.
         processes: number of processes that train together.
@@ -34,7 +37,6 @@ class TrainingJob:
     config: RunConfig
     vocabulary: Vocabulary
     recipe: Recipe
-    photos: tuple[Photo, ...]
     mask_uris: tuple[str, ...]
     validation: tuple[Photo, ...]
     processes: int
@@ -44,6 +46,11 @@ class TrainingJob:
     def uri(self) -> str:
         """URI of the segmenter's artifact."""
         return self.store.artifact_uri(self.key)
+
+    @property
+    def files(self) -> RunFiles:
+        """The files of the run, one of which is the manifest."""
+        return RunFiles(self.store.uri, self.config.name)
 
     @property
     def checkpoints(self) -> str:

@@ -90,7 +90,7 @@ class _Training:
         self._job, self._rank, self._worker = job, rank, worker
         self._curve = Curve(validation=validation_digest(job.validation))
         self._clock, self._reads = Clock(), ReadCounts()
-        self._photos = TrainingSet.of_photos(job.photos, job.mask_uris, job.vocabulary, job.config.dataset.exif)
+        self._photos = TrainingSet.of_manifest(job.files, job.mask_uris, job.vocabulary, job.config.dataset.exif)
 
     def run(self, folder: str) -> Trained | None:
         job, recipe = self._job, self._job.recipe

@@ -8,10 +8,12 @@ from PIL import Image
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.pngs import palette_png
+from clipes.tasks.runs.record.contents import manifest_table
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.layout import MANIFEST_FILE, ArtifactKey
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.user_files import find_files, write_bytes
 from clipes.tasks.training.data.training_set import TrainingSet
 from clipes_core.vocabulary import ClassEntry, Vocabulary
@@ -74,7 +76,13 @@ class MaskedPhotos:
         return store.artifact_uri(key)
 
     def training_set(self, exif="ignore"):
-        return TrainingSet.of_photos(self.photos(), self.artifacts(), VOCABULARY, exif)
+        return TrainingSet.of_manifest(self.manifest(self.photos()), self.artifacts(), VOCABULARY, exif)
+
+    def manifest(self, photos):
+        """Write a manifest of some photos, and return the files of its run."""
+        files = RunFiles(f"{self.uri}/store", "masked")
+        files.write_table(MANIFEST_FILE, manifest_table({0: tuple(photos)}))
+        return files
 
 
 def mask_row(image_id, ids, confidence):

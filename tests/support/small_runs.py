@@ -20,8 +20,9 @@ from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.runs.record.contents import manifest_table
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.layout import RUN_JSON
+from clipes.tasks.storage.layout import MANIFEST_FILE, RUN_JSON
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig, parse_config
 
@@ -93,6 +94,8 @@ def all_stage_shards(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list
 
 
 def _stage_shards(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[StageShards]:
+    if any(stage.kind.of_training for stage in run.own_stages()):  # a training reads the manifest
+        run_files(run).write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     found: dict[str, StageShards] = {}
     for stage in run.own_stages():
         upstream = {read.name: found[read.name] for read in stage.upstream}

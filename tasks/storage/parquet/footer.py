@@ -6,7 +6,7 @@ clipes have only the checksums of their pages, which do not cover the footer and
 
 import io
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,7 @@ PREFIX = "clipes."
 BLOCKS, SEAL, INDEX = f"{PREFIX}blocks", f"{PREFIX}seal", f"{PREFIX}index"  # names of entries that clipes itself needs
 MAGIC = b"PAR1"  # at the start and at the end of every Parquet file
 TAIL = 8  # bytes after the footer: its length, and MAGIC
+PARSED = 64  # footers that are kept parsed
 READ_FIRST = 1 << 17  # bytes to read from the end of a file, to get the whole footer of most files
 
 
@@ -35,13 +36,18 @@ class Footer:
         metadata: name -> value of each entry that has the prefix `clipes.`, except the checksums and the index. The
             prefix is removed from the name.
         seal: seal of the file; None if it was not sealed.
-        parsed: the whole footer, which locates the row groups.
+        content: bytes of the whole footer, for `parse`.
     """
 
     rows: int
     metadata: dict[str, str]
     seal: str | None
-    parsed: pq.FileMetaData = field(repr=False, compare=False)
+    content: bytes = field(repr=False, compare=False)
+
+    @property
+    def parsed(self) -> pq.FileMetaData:
+        """The whole footer, which locates the row groups."""
+        return parse(self.content)
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -93,7 +99,7 @@ def _read_footer(uri: str, size_bytes: int | None) -> Footer:
     with report_missing_as_broken(uri), translate_storage_errors(uri), translate_parquet_errors(uri):
         start, content = _footer_bytes(uri, size_bytes)
         seal = check_seal(uri, content)
-        parsed = pq.read_metadata(io.BytesIO(MAGIC + content))
+        parsed = parse(content)
         blocks = blocks_of(parsed)
         _check_identity(uri, parsed)
         if blocks is not None and blocks.length != start:
@@ -101,7 +107,17 @@ def _read_footer(uri: str, size_bytes: int | None) -> Footer:
         pairs = {name.decode(): value for name, value in (parsed.metadata or {}).items()}
         own = {name for name in pairs if name.startswith(PREFIX)} - {BLOCKS, SEAL, INDEX}
         metadata = {name.removeprefix(PREFIX): pairs[name].decode() for name in sorted(own)}
-        return Footer(parsed.num_rows, metadata, seal, parsed)
+        return Footer(parsed.num_rows, metadata, seal, content)
+
+
+@lru_cache(maxsize=PARSED)
+def parse(content: bytes) -> pq.FileMetaData:
+    """Parse the bytes of a footer. To keep many footers, keep their bytes: parsed, they need four times the memory.
+
+    Args:
+        content: the footer with its length and MAGIC after it.
+    """
+    return pq.read_metadata(io.BytesIO(MAGIC + content))
 
 
 def _check_identity(uri: str, footer: pq.FileMetaData) -> None:

@@ -53,7 +53,7 @@ def read_rows(uri: str, columns: Sequence[str] | None = None, footer: Footer | N
     """Stream the rows of a file as plain dicts, a few row groups at a time. Arguments are those of `read_table`."""
     footer = footer or read_footer(uri)
     check_columns(uri, footer.schema, columns)
-    for table in RowGroups(uri, footer.parsed).tables(columns):
+    for table in RowGroups(uri, footer.content).tables(columns):
         yield from rows_of(table)
 
 
@@ -69,7 +69,7 @@ def check_whole(uri: str) -> None:
     with translate_parquet_errors(uri):
         blocks = blocks_of(footer.parsed)
     if blocks is None:
-        for _ in RowGroups(uri, footer.parsed).tables():
+        for _ in RowGroups(uri, footer.content).tables():
             pass
         return
     with report_missing_as_broken(uri), translate_storage_errors(uri):
@@ -82,7 +82,7 @@ def check_whole(uri: str) -> None:
 def _fetch(uri: str, footer: Footer, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
     """Read columns of some row groups (by default, all); no column, no request."""
     empty = footer.schema.remove_metadata().empty_table().select(columns)
-    tables = RowGroups(uri, footer.parsed).tables(columns, groups) if columns else ()
+    tables = RowGroups(uri, footer.content).tables(columns, groups) if columns else ()
     return pa.concat_tables([empty, *(table.select(columns) for table in tables)])
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from clipes.tasks.storage.checksums.blocks import BLOCK, Blocks
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken, translate_parquet_errors
-from clipes.tasks.storage.parquet.footer import blocks_of, read_footer
+from clipes.tasks.storage.parquet.footer import blocks_of, parse, read_footer
 from clipes_core.errors import BrokenArtifactError
 
 AT_ONCE = 16 << 20  # bytes of row groups that are fetched together; limits the memory, and hides the latency
@@ -32,11 +32,11 @@ class RowGroups:
 
     Attributes:
         uri: path or URI of the file.
-        footer: metadata that locates the row groups.
+        content: bytes of the footer.
     """
 
     uri: str
-    footer: pq.FileMetaData
+    content: bytes
 
     @classmethod
     def of_file(cls, uri: str, columns: Sequence[str]) -> "RowGroups":
@@ -49,7 +49,12 @@ class RowGroups:
         """
         footer = read_footer(uri)
         check_columns(uri, footer.schema, columns)
-        return cls(uri, footer.parsed)
+        return cls(uri, footer.content)
+
+    @property
+    def footer(self) -> pq.FileMetaData:
+        """The metadata that locates the row groups."""
+        return parse(self.content)
 
     @cached_property
     def _blocks(self) -> Blocks | None:

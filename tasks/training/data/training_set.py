@@ -1,7 +1,7 @@
 """The photos that a segmenter is trained on, and the locations of their pseudo masks in the artifacts."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken
 from clipes.tasks.storage.parquet.row_groups import RowGroups
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
-from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
 THREADS = 16  # number of artifacts that are read at the same time; the threads mostly wait for the store
@@ -91,25 +90,27 @@ class TrainingSet:
     left_out: int
 
     @classmethod
-    def of_photos(
-        cls, photos: Iterable[Photo], artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
+    def of_manifest(
+        cls, files: RunFiles, artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        """Return a training set of the given photos that have a mask in the given artifacts.
+        """Return a training set of the photos in a run's manifest that have a mask in the given artifacts.
 
         Args:
-            photos: photos of the manifest.
+            files: files of the run.
             artifacts: URIs of the artifacts that hold the masks.
             vocabulary: vocabulary of the run.
             exif: the run's setting `dataset.exif`.
 
         Raises:
             BrokenArtifactError: an artifact is missing, does not open, fails a checksum or lacks a column.
+            ArtifactError: the manifest is broken. The run that trains cannot rebuild it.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        rows = ((photo.image_id, photo.uri, photo.fingerprint) for photo in photos)
-        columns = list(zip(*rows, strict=True)) or [()] * len(PHOTO_COLUMNS)
-        listed = pa.table([pa.array(column, pa.string()) for column in columns], names=PHOTO_COLUMNS)
+        try:
+            listed = files.read_table(MANIFEST_FILE, PHOTO_COLUMNS)
+        except BrokenArtifactError as broken:
+            raise ArtifactError(str(broken)) from broken
         return cls._joined(listed, artifacts, vocabulary, exif)
 
     @classmethod
@@ -124,15 +125,14 @@ class TrainingSet:
             UsageError: the run does not exist.
             StageError: the run has no masks yet.
             ArtifactError: a file of the run or an artifact is broken.
-            StorageError, TransientError: for the same reasons as `of_photos`.
+            StorageError, TransientError: for the same reasons as `of_manifest`.
         """
         status = read_run(store, run)
         artifacts = status.artifacts("masks")
         if not artifacts:
             raise StageError(f"run {run} has no masks yet: continue this run up to the stage masks")
-        listed = RunFiles(store, run).read_table(MANIFEST_FILE, PHOTO_COLUMNS)
         vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
-        return cls._joined(listed, artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
+        return cls.of_manifest(RunFiles(store, run), artifacts, vocabulary, status.run["config"]["dataset"]["exif"])
 
     @classmethod
     def _joined(

@@ -25,7 +25,6 @@ def job_with(tmp_path, recipe_of_lines):
             config=parse_config({"name": "r", "dataset": {"root": "/"}, "train": train}),
             vocabulary=Vocabulary(classes=(ClassEntry(name="cat"),)),
             recipe=replace(recipe, optim_wrapper={**recipe.optim_wrapper, "accumulative_counts": accumulated}),
-            photos=(PHOTO,),
             mask_uris=("masks.parquet",),
             validation=validation,
             processes=1,
@@ -38,7 +37,11 @@ def job_with(tmp_path, recipe_of_lines):
 def test_a_job_can_be_pickled(job_with):
     job = job_with()
     copy = pickle.loads(pickle.dumps(job))
-    assert (copy.key, copy.config, copy.recipe, copy.photos) == (job.key, job.config, job.recipe, job.photos)
+    assert (copy.key, copy.config, copy.recipe, copy.mask_uris) == (job.key, job.config, job.recipe, job.mask_uris)
+
+
+def test_a_job_names_the_manifest_of_its_run(job_with, tmp_path):
+    assert job_with().files.uri("manifest.parquet") == f"{tmp_path}/runs/r/manifest.parquet"
 
 
 def test_checkpoints_lie_next_to_the_artifact(job_with, tmp_path):

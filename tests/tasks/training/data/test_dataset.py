@@ -218,7 +218,8 @@ def test_an_unreachable_store_of_photos_stops_the_training(masked, files, monkey
     monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
     masked.add("a")
     photos = [photo.__class__("a", "http://127.0.0.1:9/a.png", 1, "1", ()) for photo in masked.photos()]
-    training_set = TrainingSet.of_photos(photos, masked.artifacts(), masked.training_set().vocabulary, "ignore")
+    vocabulary = masked.training_set().vocabulary
+    training_set = TrainingSet.of_manifest(masked.manifest(photos), masked.artifacts(), vocabulary, "ignore")
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9/a\.png"):
         PseudoMaskDataset(training_set, [], cache=files)[0]
 

@@ -12,7 +12,7 @@ from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.parquet.writing import ROWS_PER_GROUP
 from clipes.tasks.training.data.training_set import TrainingSet
-from clipes_core.errors import BrokenArtifactError, StageError, UsageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, StageError, UsageError
 
 
 def tiny_mask(number):
@@ -64,8 +64,8 @@ def test_photos_without_a_mask_are_excluded_and_counted(masked):
     assert found.left_out == 2
 
 
-def test_a_training_set_without_photos_is_empty():
-    found = TrainingSet.of_photos([], [], VOCABULARY, "ignore")
+def test_a_training_set_without_photos_is_empty(masked):
+    found = TrainingSet.of_manifest(masked.manifest([]), [], VOCABULARY, "ignore")
     assert (len(found), found.left_out) == (0, 0)
 
 
@@ -96,7 +96,18 @@ def test_the_error_for_a_missing_artifact_names_it(seven, files):
     with pytest.raises(BrokenArtifactError, match=r"masks/.+/001-.+\.parquet is missing: run again"):
         found.mask(1, files)
     with pytest.raises(BrokenArtifactError, match=r"masks/.+/001-.+\.parquet is missing: run again"):
-        TrainingSet.of_photos(seven.photos(), [each.uri for each in found.artifacts], VOCABULARY, "ignore")
+        TrainingSet.of_manifest(
+            seven.manifest(seven.photos()), [each.uri for each in found.artifacts], VOCABULARY, "ignore"
+        )
+
+
+def test_a_broken_manifest_is_not_taken_for_an_artifact_that_the_run_can_rebuild(seven):
+    files = seven.manifest(seven.photos())
+    path = Path(files.uri("manifest.parquet"))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ArtifactError, match=r"manifest\.parquet cannot be read .+: run again") as caught:
+        TrainingSet.of_manifest(files, seven.artifacts(), VOCABULARY, "ignore")
+    assert not isinstance(caught.value, BrokenArtifactError)
 
 
 def test_the_error_for_an_artifact_with_damaged_pages_names_it(seven, files):
