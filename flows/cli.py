@@ -81,8 +81,9 @@ def run(
         from clipes.tasks.plan.caching import Reuse
 
         listing = list_photos(loaded)
-        with runner_for(loaded) as runner:
-            prepared = prepare_run(loaded, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
+        with runner_for(loaded, writes=False) as runner:
+            reuse = Reuse(fresh, verify, retry_errors)
+            prepared = prepare_run(loaded, until, listing, runner.network_workers(), reuse)
         from clipes.flows.terminal.result_tables import print_plan
         from clipes.tasks.runs.dry_run import plan_run
 

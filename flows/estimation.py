@@ -70,7 +70,6 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     with runner_for(config) as runner:
         slots = runner.slots
         own, on_gpu = _machines(runner), _stages_on_gpu(runner)
-        workers = {name: runner.workers_for(stage) for name, stage in STAGES.items()}
     if request.gpus and not own.gpus:
         raise ConfigError(
             f"--gpus {request.gpus}: this machine has no GPU, so clipes cannot measure the time of a photo on one: "
@@ -82,8 +81,9 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     made = made_with(sample, slots)
     measured = read_measurement(sample, made)
     if measured is None:
-        for name, kind in workers.items():  # what happens once per installation is not part of the costs
-            STAGES[name].prepare(config, kind)
+        with runner_for(config) as runner:  # what happens once per installation is not part of the costs
+            for stage in STAGES.values():
+                runner.prepare(stage)
         measured = _measure(sample, own, on_gpu, age)
         write_measurement(sample, measured, made)
     work = work_of(config, request.photos or photos, evaluated, count_iterations(config, slots["gpu"]))

@@ -56,7 +56,7 @@ def pipeline(
     check_request(config, until)
     listing = list_photos(config)
     with runner_for(config) as runner:
-        run = prepare_run(config, until, listing, runner.slots["gpu"], Reuse(fresh, verify, retry_errors))
+        run = prepare_run(config, until, listing, runner.network_workers(), Reuse(fresh, verify, retry_errors))
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             if run.chooses_template:

@@ -21,7 +21,7 @@ FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architec
     "stages": ("machine", "storage", "inputs", "models", "plan", "training"),
     "runs": ("machine", "storage", "inputs", "models", "plan", "training", "stages"),
     "ui": ("machine", "stages", "runs"),  # the stage objects state the names, units and order that tables show
-    "execution": ("machine", "storage", "inputs", "plan", "training", "stages", "runs", "ui"),
+    "execution": ("machine", "storage", "inputs", "models", "plan", "training", "stages", "runs", "ui"),
     "report": ("machine", "storage", "inputs", "plan", "stages", "runs", "ui"),
     "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs"),
 }

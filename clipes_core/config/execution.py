@@ -17,7 +17,8 @@ class RunnerConfig(Section):
     kind: str = Field(
         "local",
         description="Name of the runner. local: worker processes on this machine compute the shards; inline (for "
-        "debugging): the process that runs the flow computes the shards itself.",
+        "debugging): the process that runs the flow computes the shards itself; ray: worker processes on the machines "
+        "of a Ray cluster compute the shards.",
     )
 
 

@@ -1,15 +1,13 @@
 """Let several worker processes share one job. If one of them fails, or if none makes progress, end all of them."""
 
 import logging
-import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
+from typing import Any, Protocol
 
-from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.runs.ledger import reason_of
@@ -21,13 +19,51 @@ GRACE_SECONDS = 30.0  # time that the other processes have to notice that one pr
 logger = logging.getLogger(__name__)
 
 
+class StepCounts(Protocol):
+    """Counts of the steps of joint stages."""
+
+    def count(self, stage: str) -> int:
+        """Return how many steps of a stage were counted."""
+
+    def reset(self, stage: str) -> None:
+        """Reset a stage's count to zero; called only while no worker counts steps of this stage."""
+
+
+class Result(Protocol):
+    """The result of a call in a worker."""
+
+    def result(self) -> Any:
+        """Wait for the end of the call. Return its result, or raise its error."""
+
+
+class JointPool(Protocol):
+    """A pool whose workers can share a job."""
+
+    @property
+    def counters(self) -> StepCounts:
+        """The counts of the steps."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The device of each worker that can take part. Workers with equal devices share a device."""
+
+    def gathered(self, processes: int) -> AbstractContextManager[str]:
+        """Let some workers do nothing else during the block, and yield the URL at which they find each other."""
+
+    def joint_worker(self, rank: int) -> AbstractContextManager[Callable[..., Result]]:
+        """Wait for the worker of a rank, and yield a function that starts one call in this worker, without a limit."""
+
+    def stop_calls(self) -> None:
+        """End the busy workers. Threads that wait for their results get a StoppedError."""
+
+
 @contextmanager
-def joint_work(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[ShardJob]:
+def joint_work(job: ShardJob, pool: JointPool, timeout_s: float) -> Iterator[ShardJob]:
     """Let several processes share a job. The caller starts the first process in the block; clipes starts the others.
 
     The block gets a copy of the job, with the number of processes and the URI through which they find each other:
 
-        with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
+        with joint_work(job, pool, timeout_s) as shared, pool.joint_worker(rank=0) as start:
             return start(make_shard, shared).result()
 
     Args:
@@ -43,18 +79,14 @@ def joint_work(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[Sh
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
     pool.counters.reset(job.stage.name)
-    pool.renew()  # free the memory of CLIP, which the joint work does not need
-    try:
-        with tempfile.TemporaryDirectory(prefix="clipes-rendezvous-") as folder:
-            shared = job.for_processes(processes, (Path(folder) / "rendezvous").as_uri())
-            with _assisted(shared, pool, timeout_s):
-                yield shared
-    finally:
-        pool.renew()
+    with pool.gathered(processes) as rendezvous_url:
+        shared = job.for_processes(processes, rendezvous_url)
+        with _assisted(shared, pool, timeout_s):
+            yield shared
 
 
 @contextmanager
-def _assisted(job: ShardJob, pool: WorkerPool, timeout_s: float) -> Iterator[None]:
+def _assisted(job: ShardJob, pool: JointPool, timeout_s: float) -> Iterator[None]:
     """Start the assisting processes, watch all processes, and raise the error that shows the cause of a failure."""
     failures: list[BaseException] = []  # in the order in which they arrived
     over = threading.Event()
@@ -89,18 +121,18 @@ def _rank_of_failure(failure: BaseException) -> int:
     return next((rank for kind, rank in ranks.items() if isinstance(failure, kind)), 0)
 
 
-def _assist(pool: WorkerPool, job: ShardJob, rank: int, failures: list[BaseException]) -> None:
+def _assist(pool: JointPool, job: ShardJob, rank: int, failures: list[BaseException]) -> None:
     """Let an idle worker do share number `rank` of the job. If the worker fails, add its error to `failures`."""
     assert isinstance(job.stage, JointStage)
     try:
-        with pool.idle_worker(timeout_s=None) as start:
+        with pool.joint_worker(rank) as start:
             start(job.stage.assist, job, rank).result()
     except BaseException as exc:
         failures.append(exc)
 
 
 def _watch(
-    job: ShardJob, pool: WorkerPool, timeout_s: float, failures: list[BaseException], over: threading.Event
+    job: ShardJob, pool: JointPool, timeout_s: float, failures: list[BaseException], over: threading.Event
 ) -> None:
     """End all processes if one fails, or if no step is counted for `timeout_s`. Return when `over` is set."""
     counted, moved = pool.counters.count(job.stage.name), monotonic()

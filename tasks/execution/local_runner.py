@@ -34,7 +34,7 @@ class LocalRunner(Runner):
     def run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[self.workers_for(job.stage)], self.config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
-            with joint_work(job, pool, timeout_s) as shared, pool.idle_worker(timeout_s=None) as start:
+            with joint_work(job, pool, timeout_s) as shared, pool.joint_worker(rank=0) as start:
                 return cast(ShardRecord, start(make_shard, shared).result())
         with pool.idle_worker(timeout_s) as start:
             return cast(ShardRecord, start(make_shard, job).result())

@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
-from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import Stage, Workers
 from clipes_core.config.choice import look_up
@@ -17,6 +17,7 @@ from clipes_core.config.section import Section
 RUNNERS: dict[str, str] = {
     "local": "clipes.tasks.execution.local_runner:LocalRunner",
     "inline": "clipes.tasks.execution.inline_runner:InlineRunner",
+    "ray": "clipes.tasks.execution.ray.runner:RayRunner",
 }
 
 
@@ -34,10 +35,12 @@ class Runner(ABC):
         slots: kind of worker (gpu, cpu) -> device and threads of each worker. A runner determines the slots on the host
             where the workers run, at the latest when the runner is entered.
         Settings: pydantic model of the runner's own settings. These are all keys of `execution.runner` except `kind`.
+        writes: false if the runner only plans a run (`--plan`): it makes no shard, and must not write to the store.
     """
 
     slots: Mapping[str, tuple[WorkerSlot, ...]]
     Settings: type[Section] = Section
+    writes: bool = True
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -61,6 +64,25 @@ class Runner(ABC):
         """Return the kind of worker that makes the shards of a stage."""
         devices = {kind: [slot.device for slot in slots] for kind, slots in self.slots.items()}
         return stage.workers_for(self.config, devices)
+
+    def network_workers(self) -> NetworkWorkers:
+        """Return what the keys of artifacts depend on: the slots of the GPU workers, and the weights on their host.
+
+        Raises:
+            WeightsError: the weights of `clip.pretrained` cannot be used.
+            TransientError: the server from which the weights are downloaded does not answer.
+        """
+        from clipes.tasks.models.clip import weights_digest
+
+        return NetworkWorkers(tuple(self.slots["gpu"]), weights_digest(self.config.clip))
+
+    def most_jobs(self, workers: str) -> int:
+        """Return how many jobs at once this kind of worker can need a thread for; call it while the runner is open."""
+        return len(self.slots[workers])
+
+    def prepare(self, stage: Stage) -> None:
+        """Prepare the hosts of the workers for a stage; called once, before the first job of the stage."""
+        stage.prepare(self.config, self.workers_for(stage))
 
     @abstractmethod
     def run(self, job: ShardJob) -> ShardRecord:
@@ -92,11 +114,17 @@ def check_runner(config: RunConfig) -> type[Runner]:
     return runner
 
 
-def runner_for(config: RunConfig) -> Runner:
+def runner_for(config: RunConfig, writes: bool = True) -> Runner:
     """Return the runner that the section `execution.runner` names.
+
+    Args:
+        config: configuration of the run.
+        writes: false if the runner only plans a run, and must not write to the store.
 
     Raises:
         ConfigError: there is no such runner, a setting of the runner is unknown or invalid, or the host of the workers
             does not have the device that `clip.device` names.
     """
-    return check_runner(config)(config)
+    runner = check_runner(config)(config)
+    runner.writes = writes
+    return runner

@@ -66,8 +66,8 @@ class Scheduler:
 
     Each task run is submitted as soon as the upstream shards that it reads have ended, so a shard that takes long
     delays only the shards that read it. For each kind of worker (gpu, cpu), the scheduler has a quarter more threads
-    than workers: while all workers are busy, the other threads plan the next shards. Shards of different stages run in
-    parallel. Task runs of cached shards need no worker, so they have a thread of their own.
+    than the runner may have workers: while all workers are busy, the other threads plan the next shards. Shards of
+    different stages run in parallel. Task runs of cached shards need no worker, so they have a thread of their own.
 
     Each scheduler submits shards in its own random order. The reason is that two runs may do the same work on one store
     at the same time. If both used the same order, both would make every shard. With different orders, each run finds
@@ -236,7 +236,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
     with ExitStack() as stack:
         stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # shown last, when the counts are final
         threads: dict[str, ThreadPoolTaskRunner[Any]] = {
-            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=thread_count(len(runner.slots[kind]))))
+            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=thread_count(runner.most_jobs(kind))))
             for kind in ("cpu", "gpu")
         }
         threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))

@@ -46,7 +46,7 @@ class StageShards:
         self.found: dict[int, ShardRecord] = {}
         self._digests: dict[int, pa.Table] = {}
         self._started = set[int]()
-        self._prepare_host = Once(lambda: stage.prepare(run.config, runner.workers_for(stage)))
+        self._prepare_host = Once(lambda: runner.prepare(stage))
         if isinstance(stage, JointStage):  # its only shard may take days, so status.parquet counts its steps
             ledger.set_row_counter(stage.name, lambda: runner.rows(stage.name))
 

@@ -1,14 +1,16 @@
 """Long-lived worker processes. Each is bound to a device, makes one shard at a time, and is replaced if it fails."""
 
 import queue
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import RLock
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -113,6 +115,20 @@ class WorkerPool:
         finally:
             self._running.difference_update(futures)
             self._idle.put(place)
+
+    @contextmanager
+    def gathered(self, processes: int) -> Iterator[str]:
+        """Free the memory of CLIP, which joint work does not need, before and after the block; see `JointPool`."""
+        self.renew()
+        try:
+            with tempfile.TemporaryDirectory(prefix="clipes-rendezvous-") as folder:
+                yield (Path(folder) / "rendezvous").as_uri()
+        finally:
+            self.renew()
+
+    def joint_worker(self, rank: int) -> AbstractContextManager[StartCall]:
+        """Return `idle_worker` without a time limit. Any process can have any rank, because all are on this host."""
+        return self.idle_worker(timeout_s=None)
 
     def close(self) -> None:
         """End all processes. Their unfinished work is lost, and threads that wait for a result get a StoppedError."""

@@ -34,21 +34,40 @@ class WorkerSlot:
         return self.device.startswith("cuda")
 
 
+@dataclass(frozen=True)
+class NetworkWorkers:
+    """What the workers that run networks compute with; it decides the keys of artifacts.
+
+    Attributes:
+        slots: device and threads of each worker.
+        weights: digest of CLIP's weights on the host of the workers.
+    """
+
+    slots: tuple[WorkerSlot, ...]
+    weights: str
+
+
 class Worker:
     """The worker process in which this code runs: its slot, its counters, its name and its memory.
+
+    Args:
+        slot: device and threads of the worker.
+        counters: row counters of the worker.
+        node: name of the machine, if the workers of the run are on several machines; otherwise empty.
 
     Attributes:
         made: names of the stages of which this worker has made a shard.
     """
 
-    def __init__(self, slot: WorkerSlot, counters: SlotCounters) -> None:
-        self.slot, self.counters = slot, counters
+    def __init__(self, slot: WorkerSlot, counters: SlotCounters, node: str = "") -> None:
+        self.slot, self.counters, self.node = slot, counters, node
         self.made: set[str] = set()
 
     @property
     def name(self) -> str:
-        """The name of the worker, as device:pid."""
-        return f"{self.slot.device}:{os.getpid()}"
+        """The name of the worker, as device:pid or node/device:pid."""
+        place = f"{self.node}/" if self.node else ""
+        return f"{place}{self.slot.device}:{os.getpid()}"
 
     @property
     def peak_memory_mib(self) -> int:
@@ -85,10 +104,17 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
         _worker = None
 
 
-def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int) -> None:
-    """Set up this process as a worker with a slot, counters and a log. The process will end when its parent ends."""
+def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int, node: str = "") -> None:
+    """Set up this process as a worker with a slot, counters and a log. The process will end when its parent ends.
+
+    Args:
+        slot: device and threads of the worker.
+        counters: row counters of the worker.
+        log_level: lowest level that the worker logs.
+        node: name of the machine, if the workers of the run are on several machines; otherwise empty.
+    """
     global _worker
-    _worker = Worker(slot, counters)
+    _worker = Worker(slot, counters, node)
     show_log(log_level)
     end_with_parent()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -102,7 +102,7 @@ class ShardRecord:
         computed: number of rows that the worker computed; 0 if `cached`.
         seconds: time that the worker spent on the shard [s]; 0 if `cached`.
         rejects: photos that failed in this stage; photos that already failed in an upstream stage are left out.
-        worker: worker process that made the shard, as device:pid; empty if `cached`.
+        worker: worker process that made the shard, as device:pid or node/device:pid; empty if `cached`.
         peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
         cpu_seconds: processor time that the worker process spent on the shard [s]; 0 if `cached`.
         warm: if True, the worker process had made another shard of the stage before, so it did not have to load a

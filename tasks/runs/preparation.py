@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
@@ -73,7 +73,7 @@ def _check_labels(listing: Listing) -> None:
 
 
 def prepare_run(
-    config: RunConfig, until: str, listing: Listing, slots: Sequence[WorkerSlot], reuse: Reuse = REUSE_ALL
+    config: RunConfig, until: str, listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
     """Compute the keys and shards of a run.
 
@@ -84,7 +84,7 @@ def prepare_run(
         config: configuration of the run.
         until: name of the last stage to run; `check_request` must accept it.
         listing: photos of the data set.
-        slots: devices and threads of the GPU workers. The devices decide what the precision `auto` means.
+        workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
@@ -92,15 +92,15 @@ def prepare_run(
     """
     stages = _stages_until(config, until)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
-        return _prepared(config, stages, until, listing, slots, reuse)
-    return _prepared(config, (*_ranking_stages(), *stages), until, listing, slots, reuse, shipped_templates())
+        return _prepared(config, stages, until, listing, workers, reuse)
+    return _prepared(config, (*_ranking_stages(), *stages), until, listing, workers, reuse, shipped_templates())
 
 
 def prepare_ranking(
     config: RunConfig,
     candidates: tuple[str, ...],
     listing: Listing,
-    slots: Sequence[WorkerSlot],
+    workers: NetworkWorkers,
     scored_photos: int = 0,
     reuse: Reuse = REUSE_ALL,
 ) -> PreparedRun:
@@ -110,7 +110,7 @@ def prepare_ranking(
         config: configuration of the run; the template in it is ignored.
         candidates: templates to rank, without duplicates.
         listing: photos of the data set.
-        slots: devices and threads of the GPU workers. The devices decide what the precision `auto` means.
+        workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
         scored_photos: largest number of photos on which the CAMs of sampled templates are scored; 0 to score no CAMs.
             Each of these photos has labels and a true mask.
         reuse: which artifacts and rows of the store are reused.
@@ -120,7 +120,7 @@ def prepare_ranking(
             with labels has a true mask.
     """
     stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
-    run = _prepared(config, stages, stages[-1], listing, slots, reuse, candidates)
+    run = _prepared(config, stages, stages[-1], listing, workers, reuse, candidates)
     if not scored_photos:
         return run
     labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
@@ -240,24 +240,23 @@ def _prepared(
     stages: tuple[str, ...],
     until: str,
     listing: Listing,
-    slots: Sequence[WorkerSlot],
+    workers: NetworkWorkers,
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
 ) -> PreparedRun:
     from clipes.tasks.machine.devices import check_crf_device, clip_precision
-    from clipes.tasks.models.clip import weights_digest
 
     if config.crf.enabled and MASKS.name in stages:
-        check_crf_device(config.crf, slots)
+        check_crf_device(config.crf, workers.slots)
     vocabulary, recipe, evaluation = checked_vocabulary(config), None, NO_PHOTOS
     if any(STAGES[name].kind.of_training for name in stages):
-        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, slots)
+        evaluation, recipe = _evaluation(config, vocabulary), _recipe(config, vocabulary, workers.slots)
     count = decide_count(config, len(listing.photos))
     inputs = RunInputs(
         config=config,
         vocabulary=vocabulary,
-        model_digest=weights_digest(config.clip),
-        precision=clip_precision(config.clip, slots),
+        model_digest=workers.weights,
+        precision=clip_precision(config.clip, workers.slots),
         candidates=candidates,
         training=recipe,
         shards=divide_into_shards(listing.photos, count),

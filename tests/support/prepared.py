@@ -1,6 +1,8 @@
 """Preparation of runs and rankings on the devices of this host."""
 
 from clipes.tasks.machine.devices import gpu_slots
+from clipes.tasks.machine.worker_state import NetworkWorkers
+from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs import preparation
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -10,13 +12,17 @@ from clipes_core.config.run import RunConfig
 def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> PreparedRun:
     """Prepare a run for the GPU workers that the local runner would start."""
     preparation.check_request(config, until)
-    listing, slots = preparation.list_photos(config), gpu_slots(config.clip, config.execution)
-    return preparation.prepare_run(config, until, listing, slots, reuse)
+    listing = preparation.list_photos(config)
+    return preparation.prepare_run(config, until, listing, _network_workers(config), reuse)
 
 
 def prepare_ranking(
     config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
     """Prepare a ranking for the GPU workers that the local runner would start."""
-    listing, slots = preparation.list_photos(config), gpu_slots(config.clip, config.execution)
-    return preparation.prepare_ranking(config, candidates, listing, slots, scored_photos, reuse)
+    listing = preparation.list_photos(config)
+    return preparation.prepare_ranking(config, candidates, listing, _network_workers(config), scored_photos, reuse)
+
+
+def _network_workers(config: RunConfig) -> NetworkWorkers:
+    return NetworkWorkers(gpu_slots(config.clip, config.execution), weights_digest(config.clip))

@@ -83,17 +83,18 @@ def make_all_shards(run: PreparedRun, pool: WorkerPool) -> Ledger:
 def make_all_shards_with(runner: Runner, run: PreparedRun) -> Ledger:
     """Make or reuse every shard of a run with an open runner, and return the ledger."""
     ledger = Ledger(run.photos, 1)
-    for stage_shards in _stage_shards(run, ledger, runner):
+    for stage_shards in stage_shards_of(run, ledger, runner):
         make_stage_shards(stage_shards, run)
     return ledger
 
 
 def all_stage_shards(run: PreparedRun, ledger: Ledger, pool: WorkerPool) -> list[StageShards]:
     """Return the shards of each stage of a run, to be made in a pool."""
-    return _stage_shards(run, ledger, PoolRunner(pool, run.config))
+    return stage_shards_of(run, ledger, PoolRunner(pool, run.config))
 
 
-def _stage_shards(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[StageShards]:
+def stage_shards_of(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[StageShards]:
+    """Return the shards of each stage of a run, to be made by an open runner."""
     if any(stage.kind.of_training for stage in run.own_stages()):  # a training reads the manifest
         run_files(run).write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     found: dict[str, StageShards] = {}

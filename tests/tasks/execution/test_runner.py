@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from support.prepared import prepare_run
+from support.ray_clusters import ray_cluster
 from support.small_runs import TINY_NETWORK, make_all_shards_with, planned
 from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 
@@ -19,8 +20,22 @@ from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.masks import MASKS
 from clipes_core.errors import ConfigError, StageError
 
-EVERY_RUNNER = pytest.mark.parametrize("kind", RUNNERS)
 WORKERS = {"gpu_workers": 1, "cpu_workers": 1}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Start a Ray cluster of one node."""
+    with ray_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=RUNNERS)
+def kind(request):
+    """Return the name of a runner that can be used."""
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+    return request.param
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def job_of(run, stage):
     return shard_job(stage, plan, run.store, run.inputs, 0)
 
 
-def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path):
+def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path, cluster):
     made = {}
     for kind in RUNNERS:
         run = prepared(kind, store=str(tmp_path / kind))
@@ -57,7 +72,6 @@ def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path):
     assert all(rows == made["local"] for rows in made.values())
 
 
-@EVERY_RUNNER
 def test_every_runner_trains(prepared, kind):
     train = {"enabled": True, "mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 3, "precision": "fp32"}
     run = prepared(kind, "segmenter", train=train)
@@ -74,36 +88,33 @@ def test_every_runner_trains(prepared, kind):
     assert (counted, counted_again) == (3, 3)  # iterations of this training, not of all attempts together
 
 
-@EVERY_RUNNER
 def test_an_error_of_a_stage_arrives_unchanged(prepared, kind):
     run = prepared(kind)
     with runner_for(run.config) as runner, pytest.raises(StageError, match=r"^the toy stage cannot work$"):
         runner.run(job_of(run, FAILING))
 
 
-@EVERY_RUNNER
 def test_the_record_names_the_device_of_the_worker(prepared, kind):
-    slots = runner_for(prepared(kind).config).slots
+    with runner_for(prepared(kind).config) as runner:
+        slots = runner.slots
     assert {workers: [slot.device for slot in slots[workers]] for workers in slots} == {"cpu": ["cpu"], "gpu": ["cpu"]}
 
 
-@EVERY_RUNNER
 @pytest.mark.parametrize("workers", ["auto", 1])
 def test_a_worker_has_as_many_threads_with_each_runner_because_they_decide_the_last_bit(tiny, kind, workers):
     config = tiny.config(execution={"gpu_workers": workers, "runner": {"kind": kind}})
     expected = {"gpu": gpu_slots(config.clip, config.execution)[0], "cpu": WorkerSlot("cpu", 1)}
-    assert {kind: slots[0] for kind, slots in runner_for(config).slots.items()} == expected
+    with runner_for(config) as runner:
+        assert {kind: slots[0] for kind, slots in runner.slots.items()} == expected
 
 
-@EVERY_RUNNER
 def test_a_stage_may_choose_its_workers_by_their_devices(prepared, kind):
-    runner = runner_for(prepared(kind, crf={"backend": "lattice"}).config)
-    assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("cpu", "gpu")
-    runner.slots = {**runner.slots, "gpu": (WorkerSlot("cuda:0", 1),)}
-    assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("gpu", "gpu")
+    with runner_for(prepared(kind, crf={"backend": "lattice"}).config) as runner:
+        assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("cpu", "gpu")
+        runner.slots = {**runner.slots, "gpu": (WorkerSlot("cuda:0", 1),)}
+        assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("gpu", "gpu")
 
 
-@EVERY_RUNNER
 def test_a_closed_runner_refuses_jobs(prepared, kind):
     run = prepared(kind)
     runner = runner_for(run.config)
@@ -144,7 +155,9 @@ def test_cancel_ends_the_threads_that_wait_for_a_worker(prepared):
 
 def test_an_unknown_runner_or_setting_is_a_config_error(tiny):
     other = tiny.config(execution={"runner": {"kind": "cluster"}})
-    with pytest.raises(ConfigError, match=r"^execution\.runner\.kind: Input should be 'local' or 'inline' \(got 'clu"):
+    with pytest.raises(
+        ConfigError, match=r"^execution\.runner\.kind: Input should be 'local', 'inline' or 'ray' \(got 'clu"
+    ):
         runner_for(other)
     with pytest.raises(ConfigError, match=r"^execution\.runner\.address: unknown key$"):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))

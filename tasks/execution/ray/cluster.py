@@ -1,0 +1,122 @@
+"""The workers of a run on a Ray cluster."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import cast
+
+from clipes.tasks.execution.joint_work import joint_work
+from clipes.tasks.execution.ray.actor import make_prepared_shard
+from clipes.tasks.execution.ray.errors import NodeLostError
+from clipes.tasks.execution.ray.hosts import Hosts
+from clipes.tasks.execution.ray.nodes import WorkerRequest, connected, worker_requests
+from clipes.tasks.execution.ray.pool import RayPool
+from clipes.tasks.execution.ray.reports import RowCounts
+from clipes.tasks.execution.ray.runner import RaySettings
+from clipes.tasks.execution.ray.training import TrainingPool
+from clipes.tasks.machine.background import in_background
+from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.stage import JointStage, Workers
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import WorkerError
+
+MOST_LOST_NODES = 3  # per shard; the loss of a machine costs no attempt
+GRACE_SECONDS = 30.0  # that a run waits for the other workers once the first has answered
+WATCH_SECONDS = 5.0  # between two looks for machines that have joined
+MOST_GROWTH = 2  # a run uses at most this many times as many workers as it had room for at its start
+
+logger = logging.getLogger(__name__)
+
+
+class ClusterWorkers:
+    """Makes shards in the workers of a cluster.
+
+    Attributes:
+        counters: counts of the rows of the run.
+        slots: kind of worker (gpu, cpu) -> device and threads of each worker.
+        weights: digest of CLIP's weights on the machines.
+    """
+
+    def __init__(self, config: RunConfig, requests: dict[str, WorkerRequest], pools: dict[str, RayPool]) -> None:
+        settings = RaySettings.model_validate(config.execution.runner.model_extra or {})
+        self._config, self._pools, self._requests = config, pools, requests
+        self.counters, self.weights = pools["gpu"].counters, pools["gpu"].hosts.weights
+        device = next(slot.device for slot in pools["gpu"].slots if slot.started)
+        self.slots = {
+            "gpu": (WorkerSlot(device, requests["gpu"].threads),) * requests["gpu"].count,
+            "cpu": (WorkerSlot("cpu", requests["cpu"].threads),) * requests["cpu"].count,
+        }
+        self._training = TrainingPool(pools["gpu"], settings.training_nodes, settings.wait_s)
+
+    def run(self, job: ShardJob, workers: Workers) -> ShardRecord:
+        """Make a shard; see `Runner.run`. If the machine of the worker is lost, let another worker make the shard."""
+        for _ in range(MOST_LOST_NODES):
+            try:
+                return self._attempt(job, workers)
+            except NodeLostError as exc:
+                logger.warning("%s shard %d: %s; another worker makes the shard", job.stage.name, job.plan.shard, exc)
+        try:
+            return self._attempt(job, workers)
+        except NodeLostError as exc:
+            raise WorkerError(f"{MOST_LOST_NODES + 1} machines were lost while they made the shard") from exc
+
+    def _attempt(self, job: ShardJob, workers: Workers) -> ShardRecord:
+        timeout_s = self._config.execution.shard_timeout_s
+        if isinstance(job.stage, JointStage):
+            with joint_work(job, self._training, timeout_s) as shared, self._training.joint_worker(rank=0) as start:
+                return cast(ShardRecord, start(make_prepared_shard, shared, workers).result())
+        with self._pools[workers].worker(timeout_s) as start:
+            return cast(ShardRecord, start(make_prepared_shard, job, workers).result())
+
+    def most_jobs(self, workers: str) -> int:
+        """Return how many workers of a kind the run may have, if machines join the cluster."""
+        request = self._requests[workers]
+        return request.count * (1 if request.fixed else MOST_GROWTH)
+
+    def cancel(self) -> None:
+        """End all workers."""
+        self._training.close()
+        for pool in self._pools.values():
+            pool.close()
+
+
+@contextmanager
+def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> Iterator[ClusterWorkers]:
+    """Connect to the cluster, start the workers, and yield them once they have answered.
+
+    Args:
+        config: configuration of the run.
+        settings: settings of the runner.
+        writes: false if the run is only planned. Then a single worker is started, which writes nothing.
+
+    Raises:
+        ConfigError: there is no such cluster, or its machines do not suit the run or each other.
+        WorkerError: no worker has answered in time.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(connected(settings.address))
+        hosts, counters = Hosts(config, probes=writes), RowCounts()
+        stack.enter_context(hosts.probing())
+        requests = worker_requests(config, settings, hosts.look())
+        pools: dict[str, RayPool] = {}
+        for kind, request in requests.items():
+            started = request if writes else replace(request, count=int(request.networks))
+            pools[kind] = RayPool(started, hosts, counters, settings.wait_s)
+            stack.callback(pools[kind].close)
+        for pool in pools.values():
+            pool.wait_until_started(GRACE_SECONDS)
+        hosts.accept_late = True
+
+        def watch(stop: threading.Event) -> None:
+            while not stop.wait(WATCH_SECONDS):
+                for kind, now in worker_requests(config, settings, hosts.look()).items():
+                    most = MOST_GROWTH * requests[kind].count
+                    if not now.fixed and len(pools[kind].slots) < min(now.count, most):
+                        pools[kind].extend(min(now.count, most))
+
+        if writes:
+            stack.enter_context(in_background(watch, "ray-nodes"))
+        yield ClusterWorkers(config, requests, pools)

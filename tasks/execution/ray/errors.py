@@ -1,0 +1,71 @@
+"""Translate the errors of Ray into those of clipes."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+
+from clipes.tasks.execution.ray.nodes import is_alive
+from clipes.tasks.storage.filesystem import first_line
+from clipes_core.errors import StageError, StoppedError, WorkerError
+
+# After the connection to a worker has broken, Ray needs a moment to find out that the whole machine is gone.
+DETECTION_SECONDS = 6.0
+
+
+class NodeLostError(WorkerError):
+    """The machine of a worker was lost. This costs no attempt, because machines of a cluster may be taken away."""
+
+
+@contextmanager
+def translate_ray_errors(
+    node_id: str, node: str, timeout_s: float | None, is_closed: Callable[[], bool]
+) -> Iterator[None]:
+    """Translate the errors that a call in a worker raises in the block.
+
+    Args:
+        node_id: Ray's id of the worker's machine.
+        node: name of the machine.
+        timeout_s: time limit of the call [s]; None for no limit.
+        is_closed: returns whether clipes itself has ended the worker.
+
+    Raises:
+        WorkerError: the worker died, ran out of memory or took too long.
+        NodeLostError: the machine of the worker is gone.
+        StoppedError: clipes itself has ended the worker.
+        Exception: whatever the function raised.
+    """
+    try:
+        yield
+    except RayTaskError as exc:
+        raise _raised_by_function(exc, node) from exc
+    except GetTimeoutError as exc:
+        raise WorkerError(f"stopped after {timeout_s:g} s: raise execution.shard_timeout_s") from exc
+    except (RayError, ConnectionError) as exc:
+        if is_closed():
+            raise StoppedError("stopped before it was done") from exc
+        if _is_lost(node_id, exc):
+            raise NodeLostError(f"the machine {node} of its worker was lost") from exc
+        if isinstance(exc, OutOfMemoryError) or "memory monitor" in str(exc):
+            raise WorkerError(f"its worker process was killed, because the memory of {node} ran out") from exc
+        raise WorkerError(f"its worker process on {node} died (often because memory ran out)") from exc
+
+
+def _raised_by_function(error: RayTaskError, node: str) -> Exception:
+    cause = error.cause
+    if isinstance(cause, MemoryError):
+        return WorkerError(f"its worker process on {node} ran out of memory")
+    if isinstance(cause, Exception):
+        return cause
+    return StageError(f"an error on {node}: {first_line(error)}")  # one that cannot be sent to another process
+
+
+def _is_lost(node_id: str, error: Exception) -> bool:
+    """Return whether a machine is gone. Wait for a moment if Ray may not know yet."""
+    end = time.monotonic() + (DETECTION_SECONDS if isinstance(error, ActorUnavailableError) else 0)
+    while is_alive(node_id):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.2)
+    return True

@@ -1,0 +1,112 @@
+"""The handshake with a new worker: what its machine computes with, and whether that suits the run."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from clipes.tasks.machine.devices import available_devices
+from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
+from clipes.tasks.storage.files import read_file, write_file
+from clipes.tasks.storage.listing import find_file
+from clipes_core.config.pseudo_masks import ClipConfig
+from clipes_core.errors import ClipesError
+
+# Prefect runs only in the calling process. Different processors may need different builds of OpenCV.
+COMPARED_PACKAGES = tuple(name for name in REPORTED_PACKAGES if name not in ("prefect",))
+PROBE = b"clipes"
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a worker must find out about its machine.
+
+    Attributes:
+        clip: settings of CLIP if the worker runs networks; None if it does not.
+        probe: URI of a file that the calling process has written to the store; empty to leave the store alone.
+        answer: URI of the file that the worker must write.
+    """
+
+    clip: ClipConfig | None
+    probe: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a worker's machine computes with.
+
+    Attributes:
+        versions: package, or python -> version.
+        device: device of the worker, such as cuda:0.
+        weights: digest of CLIP's weights; empty if the worker runs no networks.
+        problem: why the worker cannot work; empty if it can.
+    """
+
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    weights: str = ""
+    problem: str = ""
+
+
+def host_versions() -> dict[str, str]:
+    """Return the versions that must be equal on all machines: of Python, and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for package in COMPARED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def host_facts(greeting: Greeting) -> HostFacts:
+    """Return what this machine computes with; called in a worker."""
+    from clipes.tasks.models.clip import weights_digest
+
+    versions = host_versions()
+    try:
+        device = weights = ""
+        if greeting.clip is not None:
+            device, weights = available_devices(greeting.clip.device)[0], weights_digest(greeting.clip)
+        if greeting.probe:
+            _probe_store(greeting)
+    except (ClipesError, OSError) as exc:
+        return HostFacts(versions, problem=str(exc))
+    return HostFacts(versions, device or "cpu", weights)
+
+
+def _probe_store(greeting: Greeting) -> None:
+    """Read the file of the calling process, and write the answer; raise OSError if the file is not there."""
+    try:
+        found = read_file(greeting.probe)
+    except FileNotFoundError:
+        found = b""
+    if found != PROBE:
+        raise OSError(
+            f"a file that clipes has just written to the store is missing there ({greeting.probe}): all machines must "
+            "reach the same store under the same path or URI"
+        )
+    if find_file(greeting.answer) is None:
+        write_file(greeting.answer, PROBE)
+
+
+def differences(facts: HostFacts, expected: HostFacts) -> list[str]:
+    """Return how a machine differs from what the run expects, one text per difference; empty if it suits the run.
+
+    Args:
+        facts: answer of the worker.
+        expected: versions of the calling process; device and weights of the first worker of this kind.
+    """
+    if facts.problem:
+        return [facts.problem]
+    found = [
+        f"{name} is {facts.versions.get(name, 'not installed')} there, and {wanted} here"
+        for name, wanted in expected.versions.items()
+        if facts.versions.get(name) != wanted
+    ]
+    if facts.device.partition(":")[0] != expected.device.partition(":")[0]:
+        found.append(f"its workers run on {facts.device}, and those of the run on {expected.device}")
+    if expected.weights and facts.weights != expected.weights:
+        found.append(f"the digest of its weights is {facts.weights}, and {expected.weights} on the other machines")
+    return found

@@ -1,0 +1,131 @@
+"""The machines of the cluster, what the run expects of them, and which of them it refuses."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from clipes.tasks.execution.ray.greeting import PROBE, Greeting, HostFacts, differences, host_versions
+from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, known_nodes
+from clipes.tasks.storage.files import remove, write_file
+from clipes.tasks.storage.filesystem import first_line
+from clipes.tasks.storage.layout import temporary_name
+from clipes.tasks.storage.listing import find_file
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import ClipesError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class Hosts:
+    """Greets the machines of the cluster. A machine that differs from the run's expectations gets no worker.
+
+    Until `accept_late` is set, `check` raises an error for such a machine. Later, clipes logs a warning.
+
+    Args:
+        config: configuration of the run.
+        probes: whether to check that files of the store that a worker writes are at once visible here.
+
+    Attributes:
+        banned: ids of the refused machines; they get no workers.
+        weights: digest of CLIP's weights, as the first worker that runs networks has found it; empty before.
+        accept_late: true once the run has started.
+    """
+
+    def __init__(self, config: RunConfig, probes: bool) -> None:
+        self._config, self._probes = config, probes
+        self.banned, self.weights, self.accept_late = set[str](), "", False
+        self._versions, self._lock = host_versions(), threading.Lock()
+        self._nodes: dict[str, Node] = {}
+        self._refusals: dict[str, str] = {}
+        self._answered: set[str] = set()
+        self._probe, self._answers = self._file("ray"), dict[str, str]()
+
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Write the file that workers look for, and remove all files of the probe after the block."""
+        if self._probes:
+            write_file(self._probe, PROBE)
+            self.look()
+        try:
+            yield
+        finally:
+            if self._probes:
+                for uri in (self._probe, *self._answers.values()):
+                    remove(uri)
+
+    def look(self) -> list[Node]:
+        """Return the living machines that were not refused.
+
+        Look for the answer of each new machine, so that the probe fails if this host remembers that it is missing.
+        """
+        nodes = known_nodes()
+        for node in nodes:
+            if node.node_id not in self._nodes:
+                self._answers[node.node_id] = self._file(f"ray-{node.node_id}")
+                if self._probes:
+                    find_file(self._answers[node.node_id])
+                self._nodes[node.node_id] = node
+        return [node for node in nodes if node.alive and node.node_id not in self.banned]
+
+    def node(self, node_id: str) -> Node:
+        """Return a machine by its id."""
+        if node_id not in self._nodes:
+            self.look()
+        return self._nodes[node_id]
+
+    def greeting(self, node: Node, request: WorkerRequest) -> Greeting:
+        """Return what a worker on a machine must find out."""
+        clip = self._config.clip if request.networks else None
+        return Greeting(clip, self._probe, self._answers[node.node_id]) if self._probes else Greeting(clip)
+
+    def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:
+        """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers."""
+        with self._lock:
+            expected = HostFacts(self._versions, request.device, self.weights if request.networks else "")
+            found = differences(facts, expected) or self._unseen(node_id)
+            if not found:
+                self.weights = self.weights or facts.weights
+                return True
+            self.banned.add(node_id)
+            name = self._nodes[node_id].name
+            self._refusals[node_id] = f"the machine {name} of the Ray cluster does not suit the run: {'; '.join(found)}"
+            if self.accept_late:
+                logger.warning("%s; it gets no work", self._refusals[node_id])
+            return False
+
+    def check(self) -> None:
+        """Raise ConfigError if a machine was refused; one line per machine."""
+        if self._refusals:
+            raise ConfigError("\n".join(sorted(self._refusals.values())))
+
+    def note_failed_start(self, node: str, error: RayError) -> None:
+        """Log that a worker died at its start. Refuse the cluster if a worker's code cannot be loaded there."""
+        if isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            self._refusals[""] = (
+                f"a worker of the Ray cluster could not start ({lines[-1]}): install the same clipes and the same "
+                "packages on all machines"
+            )
+        if self.accept_late:
+            logger.warning("a worker on %s died at its start: %s", node or "the cluster", first_line(error))
+
+    def _file(self, name: str) -> str:
+        return f"{self._config.store.rstrip('/')}/{temporary_name(name)}"
+
+    def _unseen(self, node_id: str) -> list[str]:
+        """Return what is wrong if the file that a worker has just written cannot be seen here."""
+        if not self._probes or node_id in self._answered:
+            return []
+        try:
+            if find_file(self._answers[node_id]) is None:
+                return [
+                    "a file that it has just written to the store is not visible here: name a store that all machines "
+                    "share, and mount NFS with lookupcache=positive"
+                ]
+        except ClipesError as exc:
+            return [str(exc)]
+        self._answered.add(node_id)
+        return []

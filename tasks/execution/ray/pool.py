@@ -1,0 +1,189 @@
+"""Long-lived workers on the machines of a cluster. Each makes one shard at a time, and is replaced if it fails."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from clipes.tasks.execution.ray.errors import translate_ray_errors
+from clipes.tasks.execution.ray.hosts import Hosts
+from clipes.tasks.execution.ray.nodes import WorkerRequest
+from clipes.tasks.execution.ray.reports import RowCounts
+from clipes.tasks.execution.ray.slots import Slot, SlotKeeper, SlotState
+from clipes_core.errors import StoppedError, WorkerError
+
+POLL_SECONDS = 0.1
+WAIT_SECONDS = 1.0  # a waiting call also looks without being notified
+
+
+@dataclass(frozen=True)
+class ActorCall:
+    """A call that runs in an actor."""
+
+    reference: Any
+    timeout_s: float | None
+    receive: Callable[[Any], Any]
+
+    def result(self) -> Any:
+        """Wait for the end of the call. Return its result, or raise its error as Ray reports it."""
+        return self.receive(ray.get(self.reference, timeout=self.timeout_s))
+
+
+class RayPool:
+    """A pool of workers that all have the same resources. A call takes an idle worker.
+
+    A `SlotKeeper` keeps the slots filled.
+
+    Args:
+        request: resources and number of the workers.
+        hosts: the machines, and what the run expects of them.
+        counters: counts of the rows of the run.
+        wait_s: longest time that a call waits while the pool has no worker at all [s].
+        places: options of the actor of each slot; if they are given, the actors are not replaced.
+    """
+
+    def __init__(
+        self,
+        request: WorkerRequest,
+        hosts: Hosts,
+        counters: RowCounts,
+        wait_s: float,
+        places: tuple[Mapping[str, Any], ...] = (),
+    ) -> None:
+        self.request, self.hosts, self.counters = request, hosts, counters
+        self._wait_s, self._replaces = wait_s, not places
+        self._changed = threading.Condition()
+        self.slots = [Slot(request, dict(each)) for each in places or ({},) * request.count]
+        self._stopped: set[str] = set()  # names of the workers whose calls were stopped
+        self._keeper = SlotKeeper(self.slots, self._changed, hosts, counters, replaces=not places)
+
+    @contextmanager
+    def worker(self, timeout_s: float | None, number: int | None = None) -> Iterator[Callable[..., ActorCall]]:
+        """Wait for an idle worker, and yield a function that starts one call in this worker.
+
+        The caller must wait for the result inside the block, as for `WorkerPool.idle_worker`.
+
+        Args:
+            timeout_s: time limit of the call [s]; None for no limit.
+            number: number of a slot whose worker is wanted; None for any worker.
+
+        Raises:
+            WorkerError: the worker died, ran out of memory or took longer than `timeout_s`; or the pool had no worker
+                for `wait_s`.
+            NodeLostError: the machine of the worker was lost.
+            StoppedError: the pool was closed, or the call was stopped.
+            Exception: whatever the function raises.
+        """
+        slot = self._take(number)
+        name, node, failed = slot.name, slot.node, True
+
+        def is_ended() -> bool:
+            return self._keeper.closed or name in self._stopped
+
+        def receive(answer: Any) -> Any:
+            result, report = answer
+            self.counters.add(name, node, report)
+            return result
+
+        def start(function: Callable[..., Any], /, *args: Any) -> ActorCall:
+            return ActorCall(slot.actor.call.remote(function, *args), timeout_s, receive)
+
+        try:
+            with translate_ray_errors(slot.node_id, node, timeout_s, is_ended):
+                yield start
+            failed = False
+        except (WorkerError, StoppedError):
+            raise
+        except Exception:
+            failed = False  # the function has raised it, so the worker still works
+            raise
+        finally:
+            self._give_back(slot, name, failed)
+
+    def wait_until_started(self, grace_s: float) -> None:
+        """Wait until all workers have answered; after the first answer, wait for the others for at most `grace_s`.
+
+        Raises:
+            ConfigError: a machine does not suit the run.
+            WorkerError: no worker has answered within `wait_s`.
+        """
+        end, first = time.monotonic() + self._wait_s, True
+        with self._changed:
+            while not all(slot.started for slot in self.slots):
+                self._keeper.check()
+                self.hosts.check()
+                if first and any(slot.started for slot in self.slots):
+                    end, first = min(end, time.monotonic() + grace_s), False
+                if time.monotonic() >= end:
+                    break
+                self._changed.wait(POLL_SECONDS)
+            self.hosts.check()
+            if not any(slot.started for slot in self.slots):
+                raise _no_worker(self.request, self._wait_s)
+
+    def extend(self, count: int) -> None:
+        """Add slots until there are `count`; used when machines have joined the cluster."""
+        with self._changed:
+            self.slots.extend(Slot(self.request) for _ in range(count - len(self.slots)))
+
+    def paused(self) -> AbstractContextManager[None]:
+        """End all workers while a block runs, so that others can use their resources."""
+        return self._keeper.pause()
+
+    def stop_calls(self) -> None:
+        """End the busy workers. Threads that wait for their results get a StoppedError."""
+        with self._changed:
+            for slot in self.slots:
+                if slot.state is SlotState.BUSY:
+                    self._stopped.add(slot.name)
+                    ray.kill(slot.actor)
+
+    def close(self) -> None:
+        """End all workers. Their unfinished work is lost, and threads that wait for a result get a StoppedError."""
+        with self._changed:
+            self._keeper.closed = True
+            self._keeper.end_workers()
+        self._keeper.join()
+
+    def _take(self, number: int | None) -> Slot:
+        """Wait for an idle worker, and mark it as busy."""
+        alone_since: float | None = None
+        with self._changed:
+            while True:
+                wanted = self.slots if number is None else [self.slots[number]]
+                if self._keeper.closed:
+                    raise StoppedError("stopped before it was done")
+                self._keeper.check()
+                for slot in wanted:
+                    if slot.state is SlotState.IDLE:
+                        slot.state = SlotState.BUSY
+                        return slot
+                if any(slot.started for slot in wanted):
+                    alone_since = None
+                elif not self._replaces and any(slot.is_dead for slot in wanted):
+                    raise WorkerError("a worker died before it could start")
+                else:
+                    alone_since = time.monotonic() if alone_since is None else alone_since
+                    if time.monotonic() - alone_since > self._wait_s:
+                        raise _no_worker(self.request, self._wait_s)
+                self._changed.wait(WAIT_SECONDS)
+
+    def _give_back(self, slot: Slot, name: str, failed: bool) -> None:
+        with self._changed:
+            if failed and slot.name == name:
+                slot.end()
+            elif slot.name == name and slot.state is SlotState.BUSY:  # the pool was neither closed nor paused
+                slot.state = SlotState.IDLE
+            self._changed.notify_all()
+
+
+def _no_worker(request: WorkerRequest, wait_s: float) -> WorkerError:
+    gpus = f"{request.gpus:g} GPUs and " if request.gpus else ""
+    return WorkerError(
+        f"no worker of the Ray cluster was ready within {wait_s:g} s (each needs {gpus}{request.cpus:g} CPUs): "
+        "`ray status` shows what the cluster lacks; add machines, or raise execution.runner.wait_s"
+    )

@@ -1,0 +1,102 @@
+"""Workers of a cluster that train together. They replace the workers that compute CAMs while a training runs."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from clipes.tasks.execution.ray.actor import rendezvous_url
+from clipes.tasks.execution.ray.pool import ActorCall, RayPool
+from clipes.tasks.execution.ray.reports import RowCounts
+from clipes_core.errors import StoppedError, WorkerError
+
+POLL_SECONDS = 1.0
+
+
+class TrainingPool:
+    """The pool of a joint stage; see `JointPool`. Its workers have the resources of the workers that run networks.
+
+    Args:
+        pool: the pool of the workers that run networks, which are ended while a training runs.
+        most_nodes: largest number of machines that train together.
+        wait_s: longest time to wait for the machines [s].
+    """
+
+    def __init__(self, pool: RayPool, most_nodes: int, wait_s: float) -> None:
+        self._pool, self._most_nodes, self._wait_s = pool, most_nodes, wait_s
+        self._crew: RayPool | None = None
+        self._closed = False
+
+    @property
+    def counters(self) -> RowCounts:
+        """The counts of the steps."""
+        return self._pool.counters
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each worker on the machines that have the most workers, at most `most_nodes` machines."""
+        per_node = Counter(slot.node_id for slot in self._pool.slots if slot.started)
+        count = sum(number for _, number in per_node.most_common(self._most_nodes)) or 1
+        if self._pool.request.device == "cpu":
+            return ("cpu",) * count
+        return tuple(f"{self._pool.request.device}:{number}" for number in range(count))
+
+    @contextmanager
+    def gathered(self, processes: int) -> Iterator[str]:
+        """Replace the workers of the pool by training workers on as few machines as possible during the block.
+
+        Raises:
+            WorkerError: the cluster has no room for the workers, or one of them died.
+            StoppedError: the pool was closed.
+        """
+        request = replace(self._pool.request, count=processes)
+        bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if request.gpus else {})}
+        with self._pool.paused():
+            group = placement_group([bundle] * processes, "STRICT_PACK" if self._most_nodes == 1 else "PACK")
+            try:
+                self._wait_for(group)
+                places = tuple(
+                    {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, number)}
+                    for number in range(processes)
+                )
+                self._crew = RayPool(request, self._pool.hosts, self._pool.counters, self._wait_s, places)
+                if self._closed:
+                    raise StoppedError("stopped before it was done")
+                with self._crew.worker(timeout_s=None, number=0) as start:
+                    url = start(rendezvous_url).result()
+                yield url
+            finally:
+                if self._crew is not None:
+                    self._crew.close()
+                remove_placement_group(group)
+
+    def joint_worker(self, rank: int) -> AbstractContextManager[Callable[..., ActorCall]]:
+        """Wait for the worker of a rank. Rank 0 is on the machine that the rendezvous names."""
+        assert self._crew is not None
+        return self._crew.worker(timeout_s=None, number=rank)
+
+    def stop_calls(self) -> None:
+        """End the busy workers. Threads that wait for their results get a StoppedError."""
+        assert self._crew is not None
+        self._crew.stop_calls()
+
+    def close(self) -> None:
+        """End all workers, and refuse more work."""
+        self._closed = True
+        if self._crew is not None:
+            self._crew.close()
+
+    def _wait_for(self, group: PlacementGroup) -> None:
+        end = time.monotonic() + self._wait_s
+        while not group.wait(POLL_SECONDS):
+            if self._closed:
+                raise StoppedError("stopped before it was done")
+            if time.monotonic() >= end:
+                raise WorkerError(
+                    f"the Ray cluster had no room for the training within {self._wait_s:g} s: `ray status` shows what "
+                    "it lacks"
+                )

@@ -1,0 +1,50 @@
+"""Real Ray clusters on this machine, whose nodes tests can kill, freeze and add."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from clipes.tasks.machine.devices import cores
+
+SMALL_STORE = 80 << 20  # [bytes]; Ray's minimum is 75 MiB
+
+
+def node_options(**options: Any) -> dict[str, Any]:
+    """Return the options of a node with as many CPUs as this machine has cores."""
+    return {"num_cpus": cores(), "object_store_memory": SMALL_STORE, "include_dashboard": False, **options}
+
+
+@contextmanager
+def ray_cluster(*nodes: dict[str, Any], **head: Any) -> Iterator[Cluster]:
+    """Start a cluster, set RAY_ADDRESS to it, and end all its processes after the block.
+
+    Args:
+        nodes: options of each further node.
+        head: options of the first node, on which this process runs.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_ADDRESS", "OMP_NUM_THREADS"):
+            patch.delenv(name, raising=False)
+        cluster = Cluster(initialize_head=True, head_node_args=node_options(node_name="first", **head))
+        try:
+            patch.setenv("RAY_ADDRESS", cluster.address)
+            for options in nodes:
+                add_node(cluster, **options)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def add_node(cluster: Cluster, **options: Any) -> Any:
+    """Add a node to a cluster, and return it."""
+    return cluster.add_node(**node_options(**options))
+
+
+def process_ids(node: Any) -> list[int]:
+    """Return the id of the process of a node that manages its workers."""
+    return [info.process.pid for info in node.all_processes["raylet"]]
