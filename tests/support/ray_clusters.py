@@ -1,9 +1,10 @@
 """Real Ray clusters on this machine, whose nodes tests can kill, freeze and add."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
@@ -48,3 +49,18 @@ def add_node(cluster: Cluster, **options: Any) -> Any:
 def process_ids(node: Any) -> list[int]:
     """Return the id of the process of a node that manages its workers."""
     return [info.process.pid for info in node.all_processes["raylet"]]
+
+
+def freeze(node: Any) -> list[psutil.Process]:
+    """Stop all processes of a node without ending them, and return them."""
+    family = [psutil.Process(pid) for pid in process_ids(node)]
+    family += [child for process in family for child in process.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    return family
+
+
+def node_of(pid: int, nodes: Iterable[Any]) -> Any:
+    """Return the node on which a worker runs."""
+    parents = {parent.pid for parent in psutil.Process(pid).parents()}
+    return next(node for node in nodes if parents & set(process_ids(node)))

@@ -103,9 +103,10 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
         requests = worker_requests(config, settings, hosts.look())
         pools: dict[str, RayPool] = {}
         for kind, request in requests.items():
-            started = request if writes else replace(request, count=int(request.networks))
-            pools[kind] = RayPool(started, hosts, counters, settings.wait_s)
-            stack.callback(pools[kind].close)
+            if writes or request.networks:
+                wanted = request if writes else replace(request, count=1)
+                pools[kind] = RayPool(wanted, hosts, counters, settings.wait_s)
+                stack.callback(pools[kind].close)
         for pool in pools.values():
             pool.wait_until_started(GRACE_SECONDS)
         hosts.accept_late = True

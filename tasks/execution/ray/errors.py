@@ -1,17 +1,17 @@
 """Translate the errors of Ray into those of clipes."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+import ray
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipes.tasks.execution.ray.nodes import is_alive
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import StageError, StoppedError, WorkerError
 
-# After the connection to a worker has broken, Ray needs a moment to find out that the whole machine is gone.
-DETECTION_SECONDS = 6.0
+POLL_SECONDS = 0.5
 
 
 class NodeLostError(WorkerError):
@@ -45,7 +45,7 @@ def translate_ray_errors(
     except (RayError, ConnectionError) as exc:
         if is_closed():
             raise StoppedError("stopped before it was done") from exc
-        if _is_lost(node_id, exc):
+        if _is_lost(node_id):
             raise NodeLostError(f"the machine {node} of its worker was lost") from exc
         if isinstance(exc, OutOfMemoryError) or "memory monitor" in str(exc):
             raise WorkerError(f"its worker process was killed, because the memory of {node} ran out") from exc
@@ -61,11 +61,19 @@ def _raised_by_function(error: RayTaskError, node: str) -> Exception:
     return StageError(f"an error on {node}: {first_line(error)}")  # one that cannot be sent to another process
 
 
-def _is_lost(node_id: str, error: Exception) -> bool:
-    """Return whether a machine is gone. Wait for a moment if Ray may not know yet."""
-    end = time.monotonic() + (DETECTION_SECONDS if isinstance(error, ActorUnavailableError) else 0)
+def _is_lost(node_id: str) -> bool:
+    """Return whether a machine is gone. Ray may notice the end of a worker before it notices that of the machine."""
+    place = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    sign = ray.remote(num_cpus=0, max_retries=0)(_give_sign).options(scheduling_strategy=place).remote()
     while is_alive(node_id):
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.2)
+        ready, _ = ray.wait([sign], timeout=POLL_SECONDS)
+        if ready:
+            try:
+                return not ray.get(sign)
+            except RayError:
+                return True
+    return True
+
+
+def _give_sign() -> bool:
     return True

@@ -1,27 +1,185 @@
-"""Runs on clusters of real Ray nodes whose workers, nodes and head fail."""
+"""Runs on clusters of real Ray nodes whose workers and nodes fail, or do not suit the run."""
 
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 from support.process_watch import all_end_within
-from support.ray_clusters import ray_cluster
-from support.ray_runs import PHOTOS, artifacts_of, make_in_parallel, worker_processes
+from support.ray_clusters import add_node, freeze, node_of, ray_cluster
+from support.ray_runs import (
+    PHOTOS,
+    RAY,
+    artifacts_of,
+    make_in_parallel,
+    wait_for_artifact,
+    worker_processes,
+)
+from support.small_runs import planned
+from support.toy_stages import HANGS_IN_EACH
 
 from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.machine.devices import clip_precision
+from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes_core.errors import ConfigError, WorkerError
+
+FAKE_CUDA = Path(__file__).parents[3] / "support" / "fake_cuda"
+# Ray finds a frozen node after about a minute. With these settings, it takes three seconds.
+IMPATIENT = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def test_two_nodes_make_the_artifacts_of_the_local_runner(run_on, expected):
-    run = run_on()
-    with ray_cluster({"node_name": "second"}):
+def workers_of(ledger, stage="cams"):
+    """Return the nodes whose workers have made shards of a stage."""
+    return {record.worker.partition("/")[0] for record in ledger.records(stage)}
+
+
+def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is_replaced(run_on, expected):
+    run, failures = run_on(), []
+    with ray_cluster({"node_name": "second"}), ThreadPoolExecutor(1) as thread:
         with runner_for(run.config) as runner:
-            ledger = make_in_parallel(runner, run)
-            counted = {stage: runner.rows(stage) for stage in ("cams", "masks")}
             processes = worker_processes()
-        assert artifacts_of(run, ledger) == expected
-        assert counted == {"cams": PHOTOS, "masks": PHOTOS}
-        workers = {record.worker.partition(":")[0] for record in ledger.records("cams")}
-        assert workers == {"first/cpu", "second/cpu"}
+            making = thread.submit(make_in_parallel, runner, run, failures)
+            wait_for_artifact(run, making)
+            for process in processes[:2]:
+                process.kill()
+            ledger = making.result()
+            counted = {stage: runner.rows(stage) for stage in ("cams", "masks")}
+            processes += worker_processes()
         assert all_end_within(10, processes)
-        assert {path.name for path in Path(run.store.uri).iterdir()} == {"artifacts"}  # the probe left no files
+    assert artifacts_of(run, ledger) == expected
+    assert counted["masks"] >= PHOTOS
+    assert counted["cams"] >= PHOTOS
+    assert workers_of(ledger) == {"first", "second"}
+    assert all("died (often because memory ran out)" in str(failure) for failure in failures)
+    assert {path.name for path in Path(run.store.uri).iterdir()} == {"artifacts"}  # the probe left no files
+
+
+def test_a_lost_node_costs_no_attempt_and_a_new_node_takes_over(run_on, expected, s3_folder):
+    """The store is on an S3 server."""
+    run = run_on(f"{s3_folder}/store")
+    with ray_cluster({"node_name": "second"}) as cluster, ThreadPoolExecutor(1) as thread:
+        with runner_for(run.config) as runner:
+            making = thread.submit(make_in_parallel, runner, run)
+            wait_for_artifact(run, making)
+            (second,) = cluster.worker_nodes
+            cluster.remove_node(second, allow_graceful=False)
+            assert artifacts_of(run, making.result()) == expected
+            left = {process.pid for process in worker_processes()}
+            add_node(cluster, node_name="third")
+            while {process.pid for process in worker_processes()} <= left:
+                time.sleep(0.1)
+            processes = worker_processes()
+        assert all_end_within(10, processes)
+
+
+def test_a_frozen_node_costs_no_attempt(run_on, expected):
+    run = run_on()
+    with (
+        ray_cluster({"node_name": "second"}, _system_config=IMPATIENT) as cluster,
+        ThreadPoolExecutor(1) as thread,
+        runner_for(run.config) as runner,
+    ):
+        making = thread.submit(make_in_parallel, runner, run)
+        wait_for_artifact(run, making)
+        (second,) = cluster.worker_nodes
+        frozen = freeze(second)
+        try:
+            ledger = making.result()
+        finally:
+            for process in frozen:
+                process.kill()
+    assert artifacts_of(run, ledger) == expected
+
+
+def test_a_run_uses_nodes_that_join(run_on, expected):
+    run = run_on()
+    with ray_cluster(num_cpus=1) as cluster, runner_for(run.config) as runner:
+        before = len(worker_processes())
+        add_node(cluster, num_cpus=1, node_name="second")
+        while len(worker_processes()) < 2 * before:
+            time.sleep(0.1)
+        ledger = make_in_parallel(runner, run)
+        assert runner.most_jobs("gpu") == 2
+    assert artifacts_of(run, ledger) == expected
+    assert "second" in workers_of(ledger, "cams") | workers_of(ledger, "masks")
+
+
+def test_the_fourth_lost_node_fails_the_attempt(run_on):
+    run = run_on(gpu_workers=1, cpu_workers=1)
+    plan = planned(run, run.own_stages()[0], 0, {})
+    job = shard_job(HANGS_IN_EACH, plan, run.store, run.inputs, 0)
+    nodes = [{"num_cpus": 1, "node_name": f"node{number}"} for number in range(4)]
+    with (
+        ray_cluster(*nodes, num_cpus=0) as cluster,
+        ThreadPoolExecutor(1) as thread,
+        runner_for(run.config) as runner,
+    ):
+        running = thread.submit(runner.run, job)
+        for _ in nodes:
+            while not (started := list(Path(run.store.uri).parent.glob("store-hangs-*"))):
+                assert not running.done(), running.exception()
+                time.sleep(0.05)
+            (file,) = started
+            file.unlink()
+            cluster.remove_node(node_of(int(file.name.rpartition("-")[2]), cluster.worker_nodes), False)
+        with pytest.raises(WorkerError, match=r"^4 machines were lost while they made the shard$"):
+            running.result()
+
+
+def test_a_node_with_other_weights_is_refused(photos, run_on, tmp_path, monkeypatch, seeded_weights):
+    homes = [tmp_path / "first", tmp_path / "second"]
+    for home in homes:
+        home.mkdir()
+        shutil.copy(seeded_weights, home / "clip.pt")
+    with (homes[1] / "clip.pt").open("ab") as file:
+        file.write(b"changed")
+    config = photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt"})
+    monkeypatch.setenv("HOME", str(homes[0]))
+    message = (
+        r"^the machine (first|second) of the Ray cluster does not suit the run: the digest of its weights is \w{16}, "
+        r"and \w{16} on the other machines$"
+    )
+    with ray_cluster({"node_name": "second", "env_vars": {"HOME": str(homes[1])}}):
+        with pytest.raises(ConfigError, match=message), runner_for(config):
+            pass
+        assert not ray.is_initialized()
+
+
+def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos, run_on, tmp_path):
+    config = photos.config(
+        store=str(tmp_path / "store"),
+        execution={"runner": {**RAY, "cpus_per_gpu_worker": 1}},
+        clip={"precision": "auto", "device": "auto"},
+    )
+    path = os.pathsep.join([str(FAKE_CUDA), os.environ["PYTHONPATH"]])
+    second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
+    with ray_cluster(second), runner_for(config, writes=False) as runner:
+        workers = runner.network_workers()
+    assert [slot.device for slot in workers.slots] == ["cuda:0"]
+    assert clip_precision(config.clip, workers.slots) == "fp16"
+    run = prepare_run(config, "cams", list_photos(config), workers)
+    on_head = replace(run.inputs, precision="fp32")
+    assert run.keys["cams"] != run.with_inputs(on_head).keys["cams"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_cluster_without_room_for_a_worker_says_where_to_look(run_on):
+    run = run_on(runner={**RAY, "wait_s": 2})
+    with (
+        ray_cluster(num_cpus=0),
+        pytest.raises(WorkerError, match=r"^no worker of the Ray cluster was ready within 2 s .* `ray status` shows"),
+        runner_for(run.config),
+    ):
+        pass
