@@ -54,9 +54,9 @@ ui: $(INSTALLED)
 # `prefect deploy` needs the work pools, so create those that are missing. Existing pools keep their settings.
 deploy: $(INSTALLED)
 	@$(BIN)/prefect server status # fails with one line if no server runs
-	for pool in clipes-cpu clipes-gpu; do \
-		$(BIN)/prefect work-pool inspect $$pool > /dev/null 2>&1 || \
-		$(BIN)/prefect work-pool create $$pool --type process || exit 1; \
+	for pool in process:clipes-cpu process:clipes-gpu kubernetes:clipes-kubernetes; do \
+		$(BIN)/prefect work-pool inspect $${pool#*:} > /dev/null 2>&1 || \
+		$(BIN)/prefect work-pool create $${pool#*:} --type $${pool%%:*} || exit 1; \
 	done
 	$(BIN)/prefect --no-prompt deploy --all
 

@@ -1,16 +1,18 @@
 """The build step in prefect.yaml that reads the config of a deployment."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clipes.tasks.inputs.configs import read_config
 
 
-def described_run(path: str) -> dict[str, Any]:
+def described_run(path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read the config file of a deployment. `prefect deploy` calls this function as a build step of prefect.yaml.
 
     Args:
         path: path of the YAML file, relative to the folder in which `prefect deploy` is called.
+        overrides: keys with other values than in the file, such as cam.power=1; the form is that of `clipes run --set`.
 
     Returns:
         Two entries. `config` has the keys and values that the file sets; relative paths and {date} stay unchanged.
@@ -19,5 +21,5 @@ def described_run(path: str) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, or a key or value is invalid.
     """
-    config = read_config(path).model_dump(mode="json", exclude_unset=True)
+    config = read_config(path, overrides).model_dump(mode="json", exclude_unset=True)
     return {"config": config, "folder": str(Path.cwd())}

@@ -33,7 +33,8 @@ from clipes.tasks.inputs.configs import load_config, resolve_config
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 DECLARED = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-POOLS = {"demo": "clipes-cpu", "voc12": "clipes-gpu"}
+POOLS = {"demo": "clipes-cpu", "voc12": "clipes-gpu", "voc12-kubernetes": "clipes-kubernetes"}
+FOLDER_IN_IMAGE = "/clipes"
 STAGES = ("cams", "masks", "mask_scores")
 WAIT_S = 280
 
@@ -44,7 +45,7 @@ def deployment_of(name: str) -> dict[str, Any]:
     return next(each for each in DECLARED["deployments"] if each["name"] == name)
 
 
-def test_prefect_yaml_deploys_demo_and_voc12_to_their_work_pools():
+def test_prefect_yaml_deploys_each_config_to_its_work_pool():
     assert {each["name"]: each["work_pool"]["name"] for each in DECLARED["deployments"]} == POOLS
 
 
@@ -53,15 +54,17 @@ def test_a_deployment_runs_its_config_file(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     deployment = deployment_of(name)
     [(step, inputs)] = deployment["build"][0].items()
+    inputs = dict(inputs)
     outputs = {inputs.pop("id"): import_object(step)(**inputs)}
     flow = load_flow_from_entrypoint(deployment["entrypoint"])
     parameters = apply_values(deployment["parameters"], outputs)
-    [pull] = apply_values(DECLARED["pull"], outputs)
+    [pull] = apply_values(deployment.get("pull", DECLARED["pull"]), outputs)
 
     validate(parameters, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
     config = flow.validate_parameters(parameters)["config"]
-    assert resolve_config(config) == load_config(f"configs/{name}.yaml")
-    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+    assert resolve_config(config) == load_config(inputs["path"], inputs.get("overrides", ()))
+    folder = FOLDER_IN_IMAGE if name == "voc12-kubernetes" else str(ROOT)
+    assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": folder}}
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -157,6 +160,17 @@ def deployed(server_environment, tmp_path_factory) -> Iterator[Deployed]:
             for process in (*psutil.Process(worker.pid).children(recursive=True), worker):
                 process.kill()
             worker.wait()
+
+
+def test_a_pod_gets_the_image_and_the_settings_of_the_deployment(deployed):
+    deployment = deployed.client.read_deployment_by_name("clipes/voc12-kubernetes")
+    pool = deployed.client.read_work_pool("clipes-kubernetes")
+    assert pool.type == "kubernetes"
+    declared = pool.base_job_template["variables"]["properties"]
+    assert deployment.job_variables.keys() <= declared.keys()
+    assert deployment.job_variables["image"] == "clipes:cuda"
+    assert deployment.job_variables["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "clipes"
+    assert deployment.parameters["config"]["store"] == "s3://bucket/clipes"
 
 
 def few_scenes(folder: Path) -> dict[str, Any]:
