@@ -327,15 +327,18 @@ def doctor(
     model: Annotated[
         str, typer.Option(help="Name of the network that the weights belong to, as in the config key clip.model.")
     ] = "ViT-B-16-quickgelu",
+    overrides: Set = None,
 ) -> None:
-    """Check what works on this machine, and say how to fix what does not."""
+    """Check what works on this machine, or on a cluster (--set execution.runner.kind=ray), and how to fix the rest."""
     from clipes.flows.terminal.result_tables import print_findings
-    from clipes.tasks.commands.doctor import examine
-    from clipes_core.config.pseudo_masks import ClipConfig
-    from clipes_core.config.run import check_section
+    from clipes.tasks.commands.doctor import Finding, examine
+    from clipes.tasks.execution.runner import check_runner
+    from clipes.tasks.inputs.configs import config_of_overrides
 
-    clip = check_section(ClipConfig, {"model": model, "pretrained": pretrained}, "clip")
-    if not print_findings(out, examine(store, clip)):
+    values = {"name": "doctor", "store": store, "clip": {"model": model, "pretrained": pretrained}}
+    config = config_of_overrides(values, overrides or ())
+    findings = examine(store, config.clip)
+    if not print_findings(out, [*findings, *(Finding(*each) for each in check_runner(config).examine(config))]):
         raise typer.Exit(FAILED)
 
 

@@ -1,7 +1,7 @@
 """The base class of runners, which make shards. To add a runner, write a file in this folder and a line in RUNNERS."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
@@ -50,6 +50,11 @@ class Runner(ABC):
     def settings_of(cls, config: RunConfig) -> Section:
         """Return the runner's own settings; raise ConfigError if a key is unknown or a value is invalid."""
         return check_section(cls.Settings, config.execution.runner.model_extra or {}, "execution.runner")
+
+    @classmethod
+    def examine(cls, config: RunConfig) -> Iterable[tuple[str, bool, str]]:
+        """Check what the runner needs besides this machine: what was checked, whether it works, and details."""
+        return ()
 
     def __enter__(self) -> Self:
         return self

@@ -49,6 +49,22 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
     return _checked({str(key): value for key, value in values.items()})
 
 
+def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
+    """Return a config without a file, for a command that reads no data set. Make its store and weights absolute.
+
+    Args:
+        values: nested dict of plain values.
+        overrides: strings `key=value` that replace values, as for `read_config`.
+
+    Raises:
+        ConfigError: an override cannot be parsed, or a key or value is invalid; one line per key.
+    """
+    config = parse_config(reduce(_merged, map(parse_override, overrides), dict(values)))
+    weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
+    clip = config.clip.model_copy(update={"pretrained": weights})
+    return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
+
+
 def _merged(values: Any, others: Any) -> Any:
     """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
     if not (isinstance(values, dict) and isinstance(others, dict)):

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import cast
 
@@ -21,7 +21,7 @@ from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage, Workers
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import WorkerError
+from clipes_core.errors import ConfigError, WorkerError
 
 MOST_LOST_NODES = 3  # per shard; the loss of a machine costs no attempt
 GRACE_SECONDS = 30.0  # that a run waits for the other workers once the first has answered
@@ -44,7 +44,7 @@ class ClusterWorkers:
         settings = RaySettings.model_validate(config.execution.runner.model_extra or {})
         self._config, self._pools, self._requests = config, pools, requests
         self.counters, self.weights = pools["gpu"].counters, pools["gpu"].hosts.weights
-        device = next(slot.device for slot in pools["gpu"].slots if slot.started)
+        device = next((slot.device for slot in pools["gpu"].slots if slot.started), requests["gpu"].device)
         self.slots = {
             "gpu": (WorkerSlot(device, requests["gpu"].threads),) * requests["gpu"].count,
             "cpu": (WorkerSlot("cpu", requests["cpu"].threads),) * requests["cpu"].count,
@@ -113,10 +113,12 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
 
         def watch(stop: threading.Event) -> None:
             while not stop.wait(WATCH_SECONDS):
-                for kind, now in worker_requests(config, settings, hosts.look()).items():
-                    most = MOST_GROWTH * requests[kind].count
-                    if not now.fixed and len(pools[kind].slots) < min(now.count, most):
-                        pools[kind].extend(min(now.count, most))
+                now: dict[str, WorkerRequest] = {}
+                with suppress(ConfigError):  # the machines that are left may have no room for a kind of worker
+                    now = worker_requests(config, settings, hosts.look())
+                for kind, first in requests.items():
+                    if kind in now and now[kind].device == first.device and not first.fixed:
+                        pools[kind].extend(min(now[kind].count, MOST_GROWTH * first.count))
 
         if writes:
             stack.enter_context(in_background(watch, "ray-nodes"))

@@ -96,6 +96,10 @@ class Hosts:
                 logger.warning("%s; it gets no work", self._refusals[node_id])
             return False
 
+    def refusal(self, node_id: str) -> str:
+        """Return why a machine was refused."""
+        return self._refusals[node_id]
+
     def check(self) -> None:
         """Raise ConfigError if a machine was refused; one line per machine."""
         if self._refusals:

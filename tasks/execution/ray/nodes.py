@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
 
 ADDRESS = "RAY_ADDRESS"
+CONNECT_SECONDS = 10.0
 SHARED_CORE = 0.5  # without GPUs, a worker for networks and a worker for masks share each core
 
 
@@ -37,6 +39,7 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     try:
+        _check_port(os.environ.get(ADDRESS) or address if address == "auto" else address)
         with _kept_signal_handler():
             ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (RayError, ConnectionError, ValueError, RuntimeError, OSError) as exc:
@@ -50,6 +53,13 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_port(address: str) -> None:
+    """Raise OSError if an address names a port at which nobody listens, because Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class RayPool:
                 raise _no_worker(self.request, self._wait_s)
 
     def extend(self, count: int) -> None:
-        """Add slots until there are `count`; used when machines have joined the cluster."""
+        """Add slots until there are at least `count`; used when machines have joined the cluster."""
         with self._changed:
             self.slots.extend(Slot(self.request) for _ in range(count - len(self.slots)))
 

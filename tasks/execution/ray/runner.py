@@ -1,5 +1,6 @@
 """The runner `ray`, which makes shards in worker processes on all machines of a Ray cluster, and its settings."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -82,6 +83,15 @@ class RayRunner(Runner):
     def settings_of(cls, config: RunConfig) -> Section:
         RAY.check("execution.runner.kind=ray")
         return super().settings_of(config)
+
+    @override
+    @classmethod
+    def examine(cls, config: RunConfig) -> Iterator[tuple[str, bool, str]]:
+        settings = cls.settings_of(config)
+        from clipes.tasks.execution.ray.doctor import examine_cluster  # imports Ray
+
+        assert isinstance(settings, RaySettings)
+        return examine_cluster(config, settings)
 
     @override
     def __enter__(self) -> Self:

@@ -1,6 +1,7 @@
 """Runs on clusters of real Ray nodes whose workers and nodes fail, or do not suit the run."""
 
 import os
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -138,23 +139,41 @@ def test_the_fourth_lost_node_fails_the_attempt(run_on):
             running.result()
 
 
-def test_a_node_with_other_weights_is_refused(photos, run_on, tmp_path, monkeypatch, seeded_weights):
+@pytest.fixture
+def other_home(photos, tmp_path, monkeypatch, seeded_weights):
+    """Return a config with weights in the home folder, and the options of a node with another home and weights."""
     homes = [tmp_path / "first", tmp_path / "second"]
     for home in homes:
         home.mkdir()
         shutil.copy(seeded_weights, home / "clip.pt")
     with (homes[1] / "clip.pt").open("ab") as file:
         file.write(b"changed")
-    config = photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt"})
     monkeypatch.setenv("HOME", str(homes[0]))
-    message = (
-        r"^the machine (first|second) of the Ray cluster does not suit the run: the digest of its weights is \w{16}, "
-        r"and \w{16} on the other machines$"
-    )
-    with ray_cluster({"node_name": "second", "env_vars": {"HOME": str(homes[1])}}):
-        with pytest.raises(ConfigError, match=message), runner_for(config):
+    config = photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt"})
+    return config, {"node_name": "second", "env_vars": {"HOME": str(homes[1])}}
+
+
+OTHER_WEIGHTS = (
+    r"^the machine (first|second) of the Ray cluster does not suit the run: the digest of its weights is \w{16}, "
+    r"and \w{16} on the other machines"
+)
+
+
+def test_a_node_with_other_weights_is_refused(other_home):
+    config, second = other_home
+    with ray_cluster(second):
+        with pytest.raises(ConfigError, match=f"{OTHER_WEIGHTS}$"), runner_for(config):
             pass
         assert not ray.is_initialized()
+
+
+def test_a_node_with_other_weights_that_joins_gets_no_work(other_home, caplog):
+    config, second = other_home
+    with ray_cluster() as cluster, runner_for(config):
+        add_node(cluster, **second)
+        while not (warnings := [each.message for each in caplog.records if each.levelname == "WARNING"]):
+            time.sleep(0.1)
+    assert re.fullmatch(f"{OTHER_WEIGHTS}; it gets no work", warnings[0])
 
 
 def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos, run_on, tmp_path):

@@ -1,0 +1,139 @@
+"""Check a Ray cluster for `clipes doctor`: the connection, the machines, the store, and the network between them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from clipes.tasks.execution.ray.actor import rendezvous_url
+from clipes.tasks.execution.ray.greeting import host_facts
+from clipes.tasks.execution.ray.hosts import Hosts
+from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, connected, worker_requests
+from clipes.tasks.execution.ray.runner import RaySettings
+from clipes.tasks.storage.filesystem import first_line
+from clipes_core.config.run import RunConfig
+from clipes_core.errors import ClipesError, ConfigError
+
+ANSWER_SECONDS = 120.0  # time that all machines have for each check
+GIB = 1 << 30
+Check = tuple[str, bool, str]  # what was checked, whether it works, and details
+
+
+def examine_cluster(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
+    """Check a cluster, and yield the results. The check of the store writes small files, and removes them.
+
+    Args:
+        config: configuration with the store and the weights to check.
+        settings: settings of the runner.
+    """
+    try:
+        with connected(settings.address):
+            yield from _examine(config, settings)
+    except (ConfigError, RayError) as exc:
+        yield "ray cluster", False, first_line(exc)
+
+
+def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
+    # Ray hides the GPUs from a task that asks for none, so the machines are examined without them.
+    hosts = Hosts(config.model_copy(update={"clip": config.clip.model_copy(update={"device": "cpu"})}), probes=True)
+    nodes = hosts.look()
+    requests = worker_requests(config, settings, nodes)
+    counts = f"{requests['gpu'].count} GPU workers on {requests['gpu'].device}, {requests['cpu'].count} CPU workers"
+    yield "ray cluster", True, f"{len(nodes)} machines with room for {counts}"
+    yield "ray ports", True, _ports()
+    request = WorkerRequest("cpu", 0, 0, 1, 1, networks=True, fixed=True)
+    try:
+        with hosts.probing():
+            facts = [_on(node, host_facts, hosts.greeting(node, request)) for node in nodes]
+            for node, reference in zip(nodes, facts, strict=True):
+                yield _check_node(hosts, node, reference, request)
+    except ClipesError as exc:
+        yield "ray store", False, str(exc)
+    for node in nodes:
+        if node.gpus:
+            yield _check_gpu(node, settings)
+    if len(nodes) > 1:
+        yield _all_reduce(nodes)
+
+
+def _ports() -> str:
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return "a token is necessary to use the cluster"
+    return (
+        "anyone who reaches the ports of the cluster can run programs on it: keep them in a private network, or set "
+        "RAY_AUTH_MODE=token on all machines before Ray starts"
+    )
+
+
+def _check_node(hosts: Hosts, node: Node, facts: Any, request: WorkerRequest) -> Check:
+    what = f"ray {node.name}"
+    try:
+        found = ray.get(facts, timeout=ANSWER_SECONDS)
+    except RayError as exc:
+        return what, False, f"does not answer ({first_line(exc)}): install the same clipes there, and see `ray status`"
+    if not hosts.suits(node.node_id, found, request):
+        return what, False, hosts.refusal(node.node_id)
+    size = f"{node.cpus} cores, {node.gpus:g} GPUs, {node.memory_bytes / GIB:.1f} GiB"
+    return what, True, f"{size}; its packages and weights are those of this run, and it shares the store"
+
+
+def _check_gpu(node: Node, settings: RaySettings) -> Check:
+    what = f"ray {node.name} GPU"
+    try:
+        name = ray.get(_on(node, gpu_name, num_gpus=settings.gpus_per_worker), timeout=ANSWER_SECONDS)
+    except RayError as exc:
+        return what, False, f"no GPU is free, or torch cannot use it ({first_line(exc)})"
+    return what, bool(name), name or "torch finds no CUDA device: install a driver and a torch for CUDA"
+
+
+def gpu_name() -> str:
+    """Return the name and the memory of the GPU of this process; empty if torch finds none. Called in a worker."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"{torch.cuda.get_device_name()}, {torch.cuda.mem_get_info()[1] / GIB:.0f} GiB"
+
+
+def _all_reduce(nodes: Sequence[Node]) -> Check:
+    """Check that processes on all machines can add up numbers, as a training on several machines does."""
+    try:
+        url = ray.get(_on(nodes[0], rendezvous_url), timeout=ANSWER_SECONDS)
+        sums = [_on(node, sum_of_ones, url, rank, len(nodes)) for rank, node in enumerate(nodes)]
+        found = ray.get(sums, timeout=ANSWER_SECONDS)
+    except RayError as exc:
+        return "ray network", False, f"the machines cannot connect to each other's ports ({first_line(exc)})"
+    works = found == [len(nodes)] * len(nodes)
+    return "ray network", works, f"an all-reduce over {len(nodes)} machines gives {found[0]:g}"
+
+
+def sum_of_ones(url: str, rank: int, processes: int) -> float:
+    """Add up a one of each process, and return the sum. Called in a worker on each machine.
+
+    Args:
+        url: URL at which the processes find each other.
+        rank: rank of this process.
+        processes: number of processes.
+    """
+    import torch
+    from torch import distributed
+
+    limit = timedelta(seconds=ANSWER_SECONDS / 2)
+    distributed.init_process_group("gloo", init_method=url, rank=rank, world_size=processes, timeout=limit)
+    try:
+        one = torch.ones(1)
+        distributed.all_reduce(one)
+        return float(one)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _on(node: Node, function: Any, *args: Any, num_gpus: float = 0) -> Any:
+    """Start a call on a machine, and return the reference of its result."""
+    place = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    remote = ray.remote(num_cpus=0, num_gpus=num_gpus, max_retries=0)(function)
+    return remote.options(scheduling_strategy=place).remote(*args)

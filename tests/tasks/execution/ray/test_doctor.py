@@ -1,0 +1,56 @@
+"""What `clipes doctor` finds on a cluster of two real nodes."""
+
+import pytest
+from support.ray_clusters import ray_cluster
+from support.ray_runs import RAY
+
+from clipes.tasks.execution.runner import check_runner
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def examined(photos, tmp_path):
+    """Return a function that returns what was checked -> whether it works, and details."""
+
+    def examined(**runner):
+        config = photos.config(store=str(tmp_path / "store"), execution={"runner": {**RAY, **runner}})
+        return {what: (works, detail) for what, works, detail in check_runner(config).examine(config)}
+
+    return examined
+
+
+def test_a_sound_cluster_passes_all_checks_and_keeps_no_file(examined, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with ray_cluster({"node_name": "second"}):
+        found = examined()
+    assert all(works for works, _ in found.values()), found
+    assert set(found) == {"ray cluster", "ray ports", "ray first", "ray second", "ray network"}
+    assert found["ray cluster"][1].startswith("2 machines with room for ")
+    assert "set RAY_AUTH_MODE=token" in found["ray ports"][1]
+    assert found["ray network"][1] == "an all-reduce over 2 machines gives 2"
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_a_node_without_the_weights_is_named(photos, tmp_path, monkeypatch, seeded_weights, examined):
+    config = photos.config(
+        store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt", "device": "cpu"}
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "clip.pt").write_bytes(seeded_weights.read_bytes())
+    monkeypatch.setenv("HOME", str(home))
+    with ray_cluster({"node_name": "second", "env_vars": {"HOME": str(tmp_path)}}):
+        found = {what: (works, detail) for what, works, detail in check_runner(config).examine(config)}
+    assert found["ray first"][0]
+    works, detail = found["ray second"]
+    assert not works
+    assert "the machine second of the Ray cluster does not suit the run: clip.pretrained ~/clip.pt" in detail
+
+
+def test_a_missing_cluster_is_the_only_finding(examined):
+    found = examined(address="127.0.0.1:1")
+    assert list(found) == ["ray cluster"]
+    works, detail = found["ray cluster"]
+    assert not works
+    assert detail.startswith("execution.runner.address 127.0.0.1:1: cannot connect to a Ray cluster")

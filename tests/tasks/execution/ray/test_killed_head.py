@@ -1,0 +1,91 @@
+"""The clipes command on a Ray cluster: refused addresses, and a command that is killed."""
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from support.commands import ClipesProcess
+from support.process_watch import all_end_within
+from support.ray_clusters import ray_cluster
+from support.ray_runs import RAY, SHARDS, worker_processes
+
+from clipes.tasks.storage.artifact_store import ArtifactStore
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def command(tmp_path, server_environment):
+    """Return the command clipes as a separate process."""
+    return ClipesProcess(tmp_path, server_environment)
+
+
+def rows_of(folder):
+    """Return name of an artifact of cams and masks -> its rows."""
+    store = ArtifactStore(str(folder))
+    files = [path for stage in ("cams", "masks") for path in folder.glob(f"artifacts/{stage}/*/*.parquet")]
+    return {f"{path.parts[-3]}/{path.name}": list(store.read_rows(str(path))) for path in files}
+
+
+def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expected, tmp_path):
+    store = tmp_path / "store"
+    config = photos.config(store=str(store), execution={"shards": SHARDS, "runner": RAY}).model_dump(mode="json")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    with ray_cluster({"node_name": "second"}):
+        process = command.start("run", "run.yaml", "--until", "masks")
+        while not list(store.glob("artifacts/cams/*/*.parquet")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        workers, family = worker_processes(), psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert workers
+        assert all_end_within(10, [*workers, *family])
+
+        again = command("run", "run.yaml", "--until", "masks", timeout=120)
+        workers = worker_processes()
+        assert again.returncode == 0, again.stderr
+        assert all_end_within(10, workers)
+    assert rows_of(Path(store)) == expected
+
+
+def test_ctrl_c_ends_the_workers(command, photos, tmp_path):
+    config = photos.config(store=str(tmp_path / "store"), execution={"shards": SHARDS, "runner": RAY})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    with ray_cluster():
+        process = command.start("run", "run.yaml", "--until", "masks")
+        while not worker_processes():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        workers = worker_processes()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert all_end_within(10, workers)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "told"),
+    [
+        ("ray://127.0.0.1:10001", "", "execution.runner.address: clipes must itself run on a machine of the cluster"),
+        ("auto", "ray://127.0.0.1:10001", "RAY_ADDRESS: clipes must itself run on a machine of the cluster"),
+        ("127.0.0.1:1", "", "execution.runner.address 127.0.0.1:1: cannot connect to a Ray cluster"),
+    ],
+)
+def test_a_wrong_address_is_reported_in_one_line(command, photos, tmp_path, monkeypatch, address, variable, told):
+    monkeypatch.setenv("RAY_ADDRESS", variable)
+    runner = {**RAY, "address": address}
+    config = photos.config(store=str(tmp_path / "store"))
+    values = config.model_dump(mode="json")
+    values["execution"]["runner"] = runner
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+
+    done = command("run", "run.yaml", "--until", "masks", "--plan", timeout=120)
+
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
