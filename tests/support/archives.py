@@ -1,9 +1,11 @@
-"""Tar archives as img2dataset and webdataset write them, and damaged ones."""
+"""Tar archives and Parquet files as img2dataset and webdataset write them, and damaged ones."""
 
 import io
 import tarfile
 from collections.abc import Iterable, Mapping
 
+import pyarrow
+import pyarrow.parquet
 from PIL import Image
 
 BLOCK = tarfile.BLOCKSIZE
@@ -48,3 +50,20 @@ def shard(photos: Mapping[str, bytes]) -> bytes:
             for extension, content in (("jpg", photo), ("json", b'{"key": "' + key.encode() + b'"}'), ("txt", b"a dog"))
         ]
     )
+
+
+def parquet(
+    photos: Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]] = (),
+    rows_per_group: int | None = None,
+    columns: Mapping[str, list] | None = None,
+) -> bytes:
+    """Return a Parquet file with the columns key, txt and jpg as img2dataset writes it, or with other columns."""
+    rows = list(photos.items() if isinstance(photos, Mapping) else photos)
+    keys, contents = [key for key, _ in rows], [content for _, content in rows]
+    own = {"key": keys, "txt": ["a dog"] * len(rows), "jpg": pyarrow.array(contents, pyarrow.binary())}
+    sink = pyarrow.BufferOutputStream()
+    table = pyarrow.table(columns or own)
+    pyarrow.parquet.write_table(
+        table, sink, row_group_size=rows_per_group, compression="none", write_page_checksum=True
+    )
+    return sink.getvalue().to_pybytes()

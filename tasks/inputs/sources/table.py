@@ -18,6 +18,7 @@ from clipes_core.errors import PhotoError, StorageError, TransientError
 # A URI belongs to the first source that claims it, and archives come first.
 ARCHIVES = (  # each class is an ArchiveSource
     "tar:TarArchives",
+    "parquet:ParquetArchives",
 )
 WHOLE_FILES = (  # each class is a WholeFiles; the last one claims all URIs
     "http:WebFiles",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from support.archives import jpeg, member, tar
+from support.archives import jpeg, member, parquet, tar
 from support.input_cases.readers import seen_by_readers
 from support.input_cases.seen import Seen
 from support.web_server import Handler, flaky_files, serve
@@ -50,15 +50,19 @@ def damaged(content: bytes, byte: int) -> bytes:
 class Plain(Handler):
     """Answers with the photo or with the HTTP status in the path, and without headers that tell when a file changed."""
 
+    def do_HEAD(self):  # noqa: N802 - the name that http.server calls
+        self._answer()
+
     def do_GET(self):  # noqa: N802 - the name that http.server calls
+        self.wfile.write(self._answer())
+
+    def _answer(self) -> bytes:
         status = self.path.strip("/").partition(".")[0]
         content = tar({"b.jpg": jpeg()}) if ".tar" in self.path else jpeg()
         self.send_response(int(status) if status.isdecimal() else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
-
-    do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
+        return content
 
 
 def served(handler: type[Handler], path: str, image_id: str) -> Callable[[Path], Seen]:
@@ -91,10 +95,19 @@ OF_SOURCES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     (
         "Lists",
         "web server that fails every fifth request (a status such as 429 or 503, or a broken connection)",
-    ): served(flaky_files({"/b.jpg": jpeg()}, every=2), "b.jpg", "b"),
+    ): served(flaky_files({"/b.jpg": jpeg()}, every=2, asked=["an earlier request"]), "b.jpg", "b"),
     ("Lists", "photo that the web server does not have (404)"): served(Plain, "404.jpg", "404"),
     ("Lists", "photo that the web server does not give out (401, 403)"): served(Plain, "403.jpg", "403"),
     ("Lists", "web server that states neither an ETag nor a time of the last change"): served(Plain, "b.jpg", "b"),
     ("Lists", "archive on a web server that does not send parts of files"): served(Plain, "0.tar/b.jpg", "b"),
+    ("Photos", "Parquet file with a key twice"): archive(parquet([("b", jpeg()), ("b", jpeg())]), name="0.parquet"),
+    ("Photos", "Parquet file with a row that has no photo"): archive(parquet({"b": None}), name="0.parquet"),
+    ("Photos", "Parquet file without a column `key`, or without a column of photos"): archive(
+        parquet(columns={"id": ["b"], "jpg": [jpeg()]}), name="0.parquet"
+    ),
+    ("Photos", "Parquet file that is cut off"): archive(parquet({"b": jpeg()})[:-20], name="0.parquet"),
+    ("Photos", "Parquet file with a damaged row group"): archive(
+        damaged(parquet({"b": jpeg()}), parquet({"b": jpeg()}).index(jpeg()) + 5), name="0.parquet"
+    ),
     ("Photos", "web page named .tar"): archive(b"<!DOCTYPE html><title>404 Not Found</title>"),
 }

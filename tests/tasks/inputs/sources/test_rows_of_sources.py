@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.archives import tar
+from support.archives import parquet, tar
 from support.prepared import prepare_run
 from support.small_runs import make_run
 from support.web_server import flaky_files, serve
@@ -44,6 +44,18 @@ def in_tars(photos: tuple[Photo, ...], root: Path) -> list[str]:
         members = [(f"{photo.image_id}.{end}", data) for photo in own for end, data in sample(photo).items()]
         (root / f"{number:05}.tar").write_bytes(tar(members))
         paths += [f"{number:05}.tar/{photo.image_id}.jpg" for photo in own]
+    return paths
+
+
+def in_parquet_files(photos: tuple[Photo, ...], root: Path) -> list[str]:
+    """Write the photos to Parquet files with small row groups, and return the path of each photo in them."""
+    root.mkdir()
+    paths = []
+    for number, first in enumerate(range(0, len(photos), PHOTOS_PER_SHARD)):
+        own = photos[first : first + PHOTOS_PER_SHARD]
+        contents = {photo.image_id: Path(photo.uri).read_bytes() for photo in own}
+        (root / f"{number:05}.parquet").write_bytes(parquet(contents, rows_per_group=10))
+        paths += [f"{number:05}.parquet/{image_id}.jpg" for image_id in contents]
     return paths
 
 
@@ -105,6 +117,6 @@ def of_folder(photos, rows) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-@pytest.mark.parametrize("write", [in_tars])
+@pytest.mark.parametrize("write", [in_tars, in_parquet_files])
 def test_the_rows_of_a_source_equal_those_of_a_folder(rows, of_folder, write):
     assert rows(write) == of_folder
