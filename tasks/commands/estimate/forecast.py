@@ -7,11 +7,12 @@ Stages on GPUs run at the same time as stages on processor cores. Without a GPU,
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ORCHESTRATION_S = 0.016  # of a shard that is made, in the head process; see docs/performance.md
-HEAD_BASE_BYTES = 400 << 20
-HEAD_BYTES_PER_PHOTO = 2_500  # memory of the head process: photo, row digests of the stages
-TRAFFIC_PER_ROW = 400  # bytes through the head for a row of a stage: its digests, and its part of the job
-TRAFFIC_PER_SHARD = 100_000  # bytes through the head for a shard of a stage: footers and listings
+# Measured costs of the process that runs the flow; see docs/performance.md.
+ORCHESTRATION_S = 0.016  # of a shard that is made
+HEAD_BASE_BYTES = 380 << 20
+HEAD_BYTES_PER_PHOTO = 1_850
+TRAFFIC_PER_ROW = 300  # [bytes]; a row's digests (130), and its part of the job that is sent to a worker (150)
+TRAFFIC_PER_SHARD = 5_000  # [bytes]; the footer of an artifact, and requests
 
 
 @dataclass(frozen=True)
