@@ -64,35 +64,30 @@ class StageShards:
             BrokenArtifactError: more than MAX_REPAIRS damaged artifacts were found.
         """
         self._check_upstream(shard)
-        for attempt in range(MAX_REPAIRS + 1):
+        died: WorkerError | None = None  # the error of the last worker, until it is known whether it has kept new rows
+        rows = repairs = 0
+        while True:
             try:
-                return self._reuse_or_make(shard)
-            except BrokenArtifactError as broken:
-                if attempt == MAX_REPAIRS:
-                    raise
-                self._repair(broken, shard)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _reuse_or_make(self, shard: int) -> ShardRecord:
-        plan = self._current_plan(shard)
-        while (record := self.cached(plan)) is None:
-            self._prepare_host()
-            try:
+                plan = self._current_plan(shard)
+                if (record := self.cached(plan)) is not None:
+                    return record
+                if died is not None:
+                    _check_progress(plan, rows, died)
+                died, rows = None, plan.computed
+                self._prepare_host()
                 record = self._runner.run(self._job(plan, shard))
-            except WorkerError as error:
-                if not self.stage.kind.per_photo:
-                    raise
-                died = error
-            else:
                 self.run.store.add(record.uri)
                 self._digests.pop(shard, None)
                 return record
-            before, plan = plan.computed, self._current_plan(shard)
-            if not plan.cached and plan.computed >= before:
-                raise died
-            stage, kept = self.stage.name, before - plan.computed
-            logger.warning("%s shard %d: %s; it kept %d rows, %d are left", stage, shard, died, kept, plan.computed)
-        return record
+            except BrokenArtifactError as broken:
+                if repairs == MAX_REPAIRS:
+                    raise
+                repairs += 1
+                self._repair(broken, shard)
+            except WorkerError as error:
+                if error is died or not self.stage.kind.per_photo:
+                    raise
+                died = error
 
     def cached(self, plan: ShardPlan) -> ShardRecord | None:
         """Return the record of a cached shard; None if the shard is not cached."""
@@ -175,3 +170,18 @@ class StageShards:
 def _digests_of(read: tuple[StageShards, int]) -> pa.Table:
     stage_shards, shard = read
     return stage_shards.digests(shard)
+
+
+def _check_progress(plan: ShardPlan, before: int, died: WorkerError) -> None:
+    """Raise the error of a worker if it has kept no new row, and log it otherwise.
+
+    Args:
+        plan: plan of the shard after the worker has died.
+        before: number of rows to compute before the worker began.
+        died: error of the worker.
+    """
+    kept = before - plan.computed
+    if kept <= 0:
+        raise died
+    shard = f"{plan.key.stage} shard {plan.shard}"
+    logger.warning("%s: %s; it kept %d rows, %d are left", shard, died, kept, plan.computed)

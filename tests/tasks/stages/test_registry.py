@@ -56,6 +56,7 @@ CHANGED_BY = {
     "dataset.split": ("val", NOTHING),
     "dataset.truth": ("/masks", NOTHING),
     "dataset.empty": ("reject", NOTHING),
+    "dataset.sample": (3, ()),
     "dataset.seed": (1, NOTHING),  # other scenes are other photos, which are in the content keys
     "dataset.count": (100, NOTHING),
     "dataset.classes": ("coco14", TEXTS_ON),

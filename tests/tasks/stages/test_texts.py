@@ -68,7 +68,7 @@ def test_the_artifact_is_complete_and_records_its_origin(prepared, pool):
 
     record = make(run, pool)
 
-    assert plan_of(run).cached
+    assert plan_of(prepared()).cached
     metadata = run.store.footer(record.uri).metadata
     assert metadata["config"] == run.config.model_dump_json()
     assert metadata["version"] == "0.1.0"
