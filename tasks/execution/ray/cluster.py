@@ -49,7 +49,8 @@ class ClusterWorkers:
             "gpu": (WorkerSlot(device, requests["gpu"].threads),) * requests["gpu"].count,
             "cpu": (WorkerSlot("cpu", requests["cpu"].threads),) * requests["cpu"].count,
         }
-        self._training = TrainingPool(pools["gpu"], settings.training_nodes, settings.wait_s)
+        other = pools.get("cpu", pools["gpu"])  # a planned run has no other workers, and trains nothing
+        self._training = TrainingPool(pools["gpu"], other, settings.training_nodes, settings.wait_s)
 
     def run(self, job: ShardJob, workers: Workers) -> ShardRecord:
         """Make a shard; see `Runner.run`. If the machine of the worker is lost, let another worker make the shard."""

@@ -9,6 +9,7 @@ from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import read_file, write_file
 from clipes.tasks.storage.listing import find_file
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ClipesError
 
@@ -79,7 +80,7 @@ def host_facts(greeting: Greeting) -> HostFacts:
 def _probe_store(greeting: Greeting) -> None:
     """Read the file of the calling process, and write the answer; raise OSError if the file is not there."""
     try:
-        found = read_file(greeting.probe)
+        found = ONE_MINUTE.call(read_file, greeting.probe)
     except FileNotFoundError:
         found = b""
     if found != PROBE:
@@ -87,8 +88,8 @@ def _probe_store(greeting: Greeting) -> None:
             f"a file that clipes has just written to the store is missing there ({greeting.probe}): all machines must "
             "reach the same store under the same path or URI"
         )
-    if find_file(greeting.answer) is None:
-        write_file(greeting.answer, PROBE)
+    if ONE_MINUTE.call(find_file, greeting.answer) is None:
+        ONE_MINUTE.call(write_file, greeting.answer, PROBE)
 
 
 def differences(facts: HostFacts, expected: HostFacts) -> list[str]:

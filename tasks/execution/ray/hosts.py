@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
@@ -13,6 +13,7 @@ from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.layout import temporary_name
 from clipes.tasks.storage.listing import find_file
+from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ClipesError, ConfigError
 
@@ -62,12 +63,14 @@ class Hosts:
         Look for the answer of each new machine, so that the probe fails if this host remembers that it is missing.
         """
         nodes = known_nodes()
-        for node in nodes:
-            if node.node_id not in self._nodes:
-                self._answers[node.node_id] = self._file(f"ray-{node.node_id}")
-                if self._probes:
-                    find_file(self._answers[node.node_id])
-                self._nodes[node.node_id] = node
+        with self._lock:  # several threads look
+            for node in nodes:
+                if node.node_id not in self._nodes:
+                    self._answers[node.node_id] = self._file(f"ray-{node.node_id}")
+                    if self._probes:
+                        with suppress(ClipesError):  # `_unseen` reports a store that fails
+                            find_file(self._answers[node.node_id])
+                    self._nodes[node.node_id] = node
         return [node for node in nodes if node.alive and node.node_id not in self.banned]
 
     def node(self, node_id: str) -> Node:
@@ -124,7 +127,7 @@ class Hosts:
         if not self._probes or node_id in self._answered:
             return []
         try:
-            if find_file(self._answers[node_id]) is None:
+            if ONE_MINUTE.call(find_file, self._answers[node_id]) is None:
                 return [
                     "a file that it has just written to the store is not visible here: name a store that all machines "
                     "share, and mount NFS with lookupcache=positive"

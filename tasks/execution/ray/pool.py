@@ -130,9 +130,9 @@ class RayPool:
         with self._changed:
             self.slots.extend(Slot(self.request) for _ in range(count - len(self.slots)))
 
-    def paused(self) -> AbstractContextManager[None]:
-        """End all workers while a block runs, so that others can use their resources."""
-        return self._keeper.pause()
+    def paused(self, keep_started: bool = False) -> AbstractContextManager[None]:
+        """End all workers, or only those that have not answered, and start none while a block runs."""
+        return self._keeper.pause(keep_started)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""

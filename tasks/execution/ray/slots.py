@@ -143,11 +143,17 @@ class SlotKeeper:
             self._changed.notify_all()
 
     @contextmanager
-    def pause(self) -> Iterator[None]:
-        """End all workers, and start none during the block."""
+    def pause(self, keep_started: bool) -> Iterator[None]:
+        """Start no workers during the block, and end those that exist.
+
+        Args:
+            keep_started: whether to keep the workers that have answered, so that only pending ones end.
+        """
         with self._changed:
             self._paused = True
-            self.end_workers()
+            for slot in self._slots:
+                if not (keep_started and slot.started):
+                    slot.end()
         try:
             yield
         finally:

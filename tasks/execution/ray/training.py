@@ -22,12 +22,13 @@ class TrainingPool:
 
     Args:
         pool: the pool of the workers that run networks, which are ended while a training runs.
+        other: the pool of the other workers; its pending workers must not take the room of the training.
         most_nodes: largest number of machines that train together.
         wait_s: longest time to wait for the machines [s].
     """
 
-    def __init__(self, pool: RayPool, most_nodes: int, wait_s: float) -> None:
-        self._pool, self._most_nodes, self._wait_s = pool, most_nodes, wait_s
+    def __init__(self, pool: RayPool, other: RayPool, most_nodes: int, wait_s: float) -> None:
+        self._pool, self._other, self._most_nodes, self._wait_s = pool, other, most_nodes, wait_s
         self._crew: RayPool | None = None
         self._closed = False
 
@@ -55,7 +56,7 @@ class TrainingPool:
         """
         request = replace(self._pool.request, count=processes)
         bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if request.gpus else {})}
-        with self._pool.paused():
+        with self._other.paused(keep_started=True), self._pool.paused():
             group = placement_group([bundle] * processes, "STRICT_PACK" if self._most_nodes == 1 else "PACK")
             try:
                 self._wait_for(group)
