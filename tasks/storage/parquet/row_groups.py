@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from clipes.tasks.storage.checksums.blocks import BLOCK, Blocks
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken, translate_parquet_errors
-from clipes.tasks.storage.parquet.footer import blocks_of, parse, read_footer
+from clipes.tasks.storage.parquet.footer import blocks_of, parse
 from clipes_core.errors import BrokenArtifactError
 
 AT_ONCE = 16 << 20  # bytes of row groups that are fetched together; limits the memory, and hides the latency
@@ -37,19 +37,6 @@ class RowGroups:
 
     uri: str
     content: bytes
-
-    @classmethod
-    def of_file(cls, uri: str, columns: Sequence[str]) -> "RowGroups":
-        """Read the footer of a file, and check that the file has the given columns.
-
-        Raises:
-            BrokenArtifactError: the file is missing, does not open or lacks a column.
-            StorageError: the store refuses access.
-            TransientError: the store does not answer.
-        """
-        footer = read_footer(uri)
-        check_columns(uri, footer.schema, columns)
-        return cls(uri, footer.content)
 
     @property
     def footer(self) -> pq.FileMetaData:

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,16 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken
-from clipes.tasks.storage.parquet.row_groups import RowGroups
+from clipes.tasks.storage.parquet.footer import read_footer
+from clipes.tasks.storage.parquet.reading import read_table
+from clipes.tasks.storage.parquet.row_groups import RowGroups, check_columns
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.training.data.cached_files import CachedFiles, FileRead
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StageError
 from clipes_core.vocabulary import Vocabulary
 
-THREADS = 16  # number of artifacts that are read at the same time; the threads mostly wait for the store
 PHOTO_COLUMNS = ("image_id", "uri", "fingerprint")
 STATUS_COLUMNS = ("image_id", "status")
 MASK_COLUMNS = ("image_id", "mask_png", "confidence_png")
@@ -138,10 +139,9 @@ class TrainingSet:
     def _joined(
         cls, listed: pa.Table, artifacts: Sequence[str], vocabulary: Vocabulary, exif: Literal["ignore", "apply"]
     ) -> "TrainingSet":
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="masks") as threads:
-            masks = tuple(threads.map(_row_groups, artifacts))
-            locations = threads.map(_mask_locations, masks, range(len(masks)))
-            found = pa.concat_tables([MASK_LOCATIONS.empty_table(), *locations])
+        read = list(map_in_threads(_read_artifact, enumerate(artifacts)))
+        masks = tuple(row_groups for row_groups, _ in read)
+        found = pa.concat_tables([MASK_LOCATIONS.empty_table(), *(locations for _, locations in read)])
         joined = listed.join(found, keys="image_id", join_type="inner").sort_by("image_id").combine_chunks()
         return cls(joined, masks, vocabulary, exif, listed.num_rows - joined.num_rows)
 
@@ -177,19 +177,25 @@ class TrainingSet:
             return _read_mask(masks, location, files)
 
 
-def _row_groups(uri: str) -> RowGroups:
-    return RowGroups.of_file(uri, (*STATUS_COLUMNS, *MASK_COLUMNS))
+def _read_artifact(numbered: tuple[int, str]) -> tuple[RowGroups, pa.Table]:
+    """Read the footer of an artifact, and return the locations of its masks. Failed photos have none.
 
-
-def _mask_locations(masks: RowGroups, artifact: int) -> pa.Table:
-    """Return the locations of the masks in an artifact. Rows of failed photos hold no mask, and are left out."""
-    found = [MASK_LOCATIONS.empty_table()]
-    for group, table in enumerate(masks.tables(STATUS_COLUMNS)):
-        numbers = [np.full(table.num_rows, number, np.int32) for number in (artifact, group)]
-        rows = np.arange(table.num_rows, dtype=np.int32)
-        locations = pa.table([table["image_id"], *numbers, rows], schema=MASK_LOCATIONS)
-        found.append(locations.filter(pc.equal(table["status"], "ok")))
-    return pa.concat_tables(found)
+    Args:
+        numbered: index of the artifact, and its URI.
+    """
+    artifact, uri = numbered
+    footer = read_footer(uri)
+    check_columns(uri, footer.schema, MASK_COLUMNS)
+    statuses = read_table(uri, STATUS_COLUMNS, footer)
+    sizes = [footer.parsed.row_group(group).num_rows for group in range(footer.parsed.num_row_groups)]
+    groups, starts = np.arange(len(sizes)), np.cumsum([0, *sizes])[:-1]
+    places = (
+        np.full(footer.rows, artifact),
+        np.repeat(groups, sizes),
+        np.arange(footer.rows) - np.repeat(starts, sizes),
+    )
+    locations = pa.table([statuses["image_id"], *(place.astype(np.int32) for place in places)], schema=MASK_LOCATIONS)
+    return RowGroups(uri, footer.content), locations.filter(pc.equal(statuses["status"], "ok"))
 
 
 def _read_mask(masks: RowGroups, location: MaskLocation, files: CachedFiles) -> tuple[StoredMask, FileRead]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.damage import flip_in_page
 from support.masked_photos import VOCABULARY, confidence_of, ids_of, mask_row, noise
@@ -99,6 +100,13 @@ def test_the_error_for_a_missing_artifact_names_it(seven, files):
         TrainingSet.of_manifest(
             seven.manifest(seven.photos()), [each.uri for each in found.artifacts], VOCABULARY, "ignore"
         )
+
+
+def test_an_artifact_without_masks_is_broken(seven):
+    uris, path = seven.artifacts(), Path(seven.artifacts()[0])
+    pq.write_table(pq.read_table(path).drop_columns(["confidence_png"]).replace_schema_metadata(None), path)
+    with pytest.raises(BrokenArtifactError, match=r"lacks the columns \['confidence_png'\]"):
+        TrainingSet.of_manifest(seven.manifest(seven.photos()), uris, VOCABULARY, "ignore")
 
 
 def test_a_broken_manifest_is_not_taken_for_an_artifact_that_the_run_can_rebuild(seven):
