@@ -3,10 +3,10 @@ ARG PYTHON=3.11
 FROM python:${PYTHON}-slim-bookworm
 ARG DEVICE=cpu
 
-# OpenCV needs libgl1 and libglib2.0-0. A newer patch of a Debian package is always welcome, so no version is pinned.
+# OpenCV needs libgl1 and libglib2.0-0, and KubeRay's probes need wget. A newer patch of a Debian package is always welcome, so no version is pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
+    && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 clipes \
     && mkdir /clipes /data && chown clipes /clipes /data
@@ -23,9 +23,8 @@ RUN case "${DEVICE}" in \
         *) echo "DEVICE must be cpu or cuda, not ${DEVICE}" >&2; exit 1 ;; \
     esac
 COPY --chown=clipes . ./
-RUN pip install --user --constraint constraints.txt --editable '.[ray]' && clipes --help
+RUN pip install --user --constraint constraints.txt --editable '.[ray]' 'ray[default]' && clipes --help
 
 # Photos, configs and stores are mounted here, or are on an object store.
 WORKDIR /data
-ENTRYPOINT ["clipes"]
-CMD ["--help"]
+CMD ["clipes", "--help"]

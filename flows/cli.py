@@ -337,7 +337,7 @@ def doctor(
 
     values = {"name": "doctor", "store": store, "clip": {"model": model, "pretrained": pretrained}}
     config = config_of_overrides(values, overrides or ())
-    findings = examine(store, config.clip)
+    findings = examine(config.store, config.clip)
     if not print_findings(out, [*findings, *(Finding(*each) for each in check_runner(config).examine(config))]):
         raise typer.Exit(FAILED)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from clipes.flows.exit_codes import explain_resume
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast
 from clipes.tasks.commands.estimate.sample import (
+    PHOTOS_PER_WORKER,
     made_with,
     measured_costs,
     read_measurement,
@@ -29,7 +30,7 @@ class Request:
     """What the forecast is about; None stands for the value of this machine, or of the data set.
 
     Attributes:
-        sample: number of photos to measure.
+        sample: number of photos to measure; at least PHOTOS_PER_WORKER for each worker are measured.
         photos: number of photos of the run.
         gpus: number of GPUs.
         cores: number of processor cores.
@@ -70,6 +71,11 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     with runner_for(config) as runner:
         slots = runner.slots
         own, on_gpu = _machines(runner), _stages_on_gpu(runner)
+    if request.gpus == 0 and on_gpu:
+        raise ConfigError(
+            "--gpus 0: this machine runs networks on its GPU, so clipes cannot measure their time on processor cores: "
+            "leave out --gpus, or set clip.device=cpu"
+        )
     if request.gpus and not own.gpus:
         raise ConfigError(
             f"--gpus {request.gpus}: this machine has no GPU, so clipes cannot measure the time of a photo on one: "
@@ -77,7 +83,8 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         )
     photos, evaluated = len(list_photos(config).photos), count_evaluation(config)
     most_workers = max(len(of_kind) for of_kind in slots.values())
-    sample = resolve_config(sample_config(config, min(request.sample, photos), most_workers))
+    sampled = min(max(request.sample, PHOTOS_PER_WORKER * most_workers), photos)
+    sample = resolve_config(sample_config(config, sampled, most_workers))
     made = made_with(sample, slots)
     measured = read_measurement(sample, made)
     if measured is None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from clipes.tasks.plan.shard_parts import find_parts
 from clipes.tasks.plan.stage import Stage
-from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.layout import ArtifactKey, is_part
 from clipes.tasks.storage.listed_store import ListedStore
+from clipes.tasks.storage.parquet.errors import MISSING
 from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ def rows_to_copy(
                 store.check_whole(uri)
             rows = store.read(uri, ["image_id", "input_digest", "error_kind"]).to_pylist()
         except BrokenArtifactError as broken:  # copy the rows from an older artifact, or compute them
-            if uri != store.artifact_uri(key):  # is_complete has already reported the damage
+            finished = is_part(uri) and broken.reason == MISSING  # another run has just finished the shard
+            if uri != store.artifact_uri(key) and not finished:  # is_complete has already reported its damage
                 logger.warning("%s %s: clipes copies no rows from it", broken.uri, broken.reason)
             continue
         wanted = (row for row in rows if _is_of(row, missing, input_digests))

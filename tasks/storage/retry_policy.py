@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, before_sleep_log, retry_if_exception
 
 from clipes_core.errors import TransientError
 
@@ -44,19 +44,25 @@ class RetryPolicy:
         The next attempt begins no earlier than the error asks for (`TransientError.retry_after_s`).
 
         Raises:
-            Exception: the first error that is not transient or asks to wait longer than LONGEST_ASKED_WAIT_S, or the
-                error of the last attempt.
+            Exception: the first error that is not transient or asks to wait longer than LONGEST_ASKED_WAIT_S, alone or
+                together with those before; or the error of the last attempt.
         """
         attempts = Retrying(
             retry=retry_if_exception(
                 lambda error: is_transient(error) and _asked_wait_s(error) <= LONGEST_ASKED_WAIT_S
             ),
-            stop=stop_after_attempt(self.attempts),
+            stop=self._gives_up,
             wait=lambda state: max(self._wait_s(state.attempt_number), _asked_wait_s(_error_of(state))),
             before_sleep=before_sleep_log(logger, self.log_level),
             reraise=True,
         )
         return attempts(function, *args)
+
+    def _gives_up(self, state: RetryCallState) -> bool:
+        """Return whether no attempt is left, or the waits that the errors have asked for would become too long."""
+        if state.attempt_number >= self.attempts:
+            return True
+        return state.idle_for + _asked_wait_s(_error_of(state)) > LONGEST_ASKED_WAIT_S + sum(self.waits_s)
 
     def _wait_s(self, attempt: int) -> float:
         return min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from support.plain_runs import LengthRow, Lengths, photo, plain_run, run_inputs
 
+from clipes.tasks.plan import shard_parts
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.shard_parts import pause_between_parts
 from clipes.tasks.runs.prepared_run import PreparedRun
 
 End = Literal["killed", "hangs", "out of memory"]
@@ -34,7 +35,7 @@ class Undisturbed(Lengths):
 
 
 class Disturbed(Undisturbed):
-    """Ends each attempt after a few rows. The rows are kept if the pause between two parts passes before the last one.
+    """Ends each attempt after a few rows. The rows are kept if the last one ends a part because of its size.
 
     Args:
         end: what happens to the worker.
@@ -53,9 +54,10 @@ class Disturbed(Undisturbed):
             file.write(".")
         keeps = attempts.stat().st_size <= self.attempts_with_part
         for number, row in enumerate(super().rows(job), start=1):
-            if keeps and number == self.count:
-                time.sleep(pause_between_parts(job.config.execution.shard_timeout_s))
-            yield row
+            with pytest.MonkeyPatch.context() as patch:
+                if keeps and number == self.count:
+                    patch.setattr(shard_parts, "PART_BYTES", 0)
+                yield row
             if number == (self.count if keeps else 1):
                 self._end()
 

@@ -1,5 +1,6 @@
 """The sample of a data set that `clipes estimate` measures: its config, its costs, and the file that keeps them."""
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from clipes_core.errors import BrokenArtifactError, StageError
 
 SUFFIX = "-estimate"  # of the name of the run that measures a sample
 SHARDS_PER_WORKER = 4  # the first one of each worker also loads the network, so the others are timed
+PHOTOS_PER_WORKER = 2 * SHARDS_PER_WORKER
 MOST_ITERATIONS = 20  # of the sample's training
 VALIDATIONS = 10  # of a training, if train.validate_every is null
 MEASUREMENT = TypeAdapter(Measurement)
@@ -34,7 +36,8 @@ def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
         photos: number of photos of the sample.
         workers: number of workers of the kind that has more of them.
     """
-    name = config.name.replace("{date}", "").replace("{time}", "")  # so that later calls find the measurement
+    # Without placeholders, so that later calls find the measurement. A name begins with a letter or digit.
+    name = re.sub(r"\{(date|time)\}", "", config.name).strip("-_.") or "run"
     few = min(MOST_ITERATIONS, config.train.iterations or MOST_ITERATIONS)
     every = 0 if config.train.validate_every == 0 else few
     shards = max(1, min(photos // 2, SHARDS_PER_WORKER * workers))

@@ -7,7 +7,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -39,7 +39,7 @@ POLICY = replace(ONE_MINUTE, log_level=logging.DEBUG)  # the first failure of ea
 ONCE = RetryPolicy(1, 0.0, 0.0)
 PATIENCE = 5  # requests in a row that a server may fail in all attempts; then clipes does not wait for it any longer
 CONNECT_S, SILENCE_S = 10.0, 30.0  # longest waits for a connection, and for the next bytes of an answer
-PARTIAL_CONTENT, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_IMPLEMENTED = 206, 405, 404, 501
+PARTIAL_CONTENT, NOT_FOUND = 206, 404
 WEB_FILE = re.compile(r"https?://[^/]+/.")
 SIZE_AND_TIME = re.compile(r"(\d*)-(.*)")
 
@@ -195,12 +195,12 @@ def fetch(uri: str, span: tuple[int, int] | None = None) -> Answer:
 
 
 def fetch_headers(uri: str) -> Answer:
-    """Request only the headers of a file. Raises the errors of `fetch`."""
-    try:
+    """Request only the headers of a file, if necessary with GET: some servers refuse only HEAD, for various reasons.
+
+    Raises the errors of `fetch`.
+    """
+    with suppress(StorageError, FileNotFoundError):
         return _repeat(uri, "HEAD")
-    except StorageError as exc:
-        if getattr(exc.__cause__, "status", None) not in (METHOD_NOT_ALLOWED, NOT_IMPLEMENTED):
-            raise
     return _repeat(uri, "GET", None, True)
 
 

@@ -203,7 +203,9 @@ def over_the_network(run, server, name):
     """Return the run with one photo read from the server."""
     uri = f"http://127.0.0.1:{server.server_port}/{name}.png"
     (photos,) = run.inputs.shards.values()
-    moved = tuple(dataclasses.replace(each, uri=uri) if each.image_id == name else each for each in photos)
+    moved = tuple(
+        dataclasses.replace(each, uri=uri, fingerprint="served") if each.image_id == name else each for each in photos
+    )
     return dataclasses.replace(run, inputs=dataclasses.replace(run.inputs, shards={0: moved}))
 
 

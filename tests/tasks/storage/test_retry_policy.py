@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from clipes.tasks.storage import retry_policy
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy, is_transient, shard_policy
 from clipes_core.errors import (
     BrokenArtifactError,
@@ -84,3 +85,16 @@ def test_a_shard_waits_longer_before_each_retry(retries, waits):
 )
 def test_only_failures_that_may_be_over_soon_are_transient(failure, transient):
     assert is_transient(failure) is transient
+
+
+def test_the_waits_that_a_server_asks_for_do_not_add_up_to_more_than_the_longest_one(monkeypatch):
+    monkeypatch.setattr(retry_policy, "LONGEST_ASKED_WAIT_S", 0.05)
+
+    def busy(text):
+        error = TransientError(text)
+        error.retry_after_s = 0.02
+        return error
+
+    flaky = Flaky(failures=9, error=busy)
+    with pytest.raises(TransientError, match=r"^attempt 3$"):
+        RetryPolicy(attempts=9, first_wait_s=0, longest_wait_s=0).call(flaky, "value")

@@ -53,10 +53,15 @@ def recorded(config):
 
 def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
     sample = sample_config(RunConfig(name="voc-{date}", train={"iterations": 5_000}), photos=24, workers=2)
-    assert sample.name == "voc--estimate"
+    assert sample.name == "voc-estimate"
     assert sample.dataset.sample == 24
     assert sample.execution.shards == 8
     assert (sample.train.iterations, sample.train.checkpoint_every, sample.train.validate_every) == (20, 20, 20)
+
+
+@pytest.mark.parametrize(("name", "sampled"), [("{date}", "run-estimate"), ("{date}-voc{time}", "voc-estimate")])
+def test_the_name_of_a_sample_is_valid(name, sampled):
+    assert sample_config(RunConfig(name=name), 24, 2).name == sampled
 
 
 @pytest.mark.parametrize(("photos", "workers", "shards"), [(24, 16, 12), (2, 8, 1), (1, 1, 1), (1_000, 3, 12)])
