@@ -36,7 +36,13 @@ class Records(logging.Handler):
 
     def take(self) -> tuple[tuple[int, str, str], ...]:
         """Return the kept records, and forget them."""
-        return tuple(self._kept.popleft() for _ in range(len(self._kept)))
+        self.acquire()  # `emit` runs with this lock, and calls and reports take records in different threads
+        try:
+            kept = tuple(self._kept)
+            self._kept.clear()
+            return kept
+        finally:
+            self.release()
 
 
 class RowCounts:

@@ -61,6 +61,13 @@ class RaySettings(Section):
             raise ValueError("names no cluster; set execution.runner.kind to local to use this machine alone")
         return address
 
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _is_whole_above_one(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("Ray shares only single GPUs; set a number up to 1, or a whole number")
+        return gpus
+
 
 class RayRunner(Runner):
     """Hands each job to an idle worker of a Ray cluster, and replaces workers that die, hang or run out of memory.

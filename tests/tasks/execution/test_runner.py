@@ -163,6 +163,12 @@ def test_an_unknown_runner_or_setting_is_a_config_error(tiny):
         runner_for(tiny.config(execution={"runner": {"kind": "inline", "address": "auto"}}))
 
 
+def test_ray_refuses_a_fraction_of_several_gpus(tiny):
+    told = r"^execution\.runner\.gpus_per_worker: Ray shares only single GPUs; set a number up to 1, or a whole number"
+    with pytest.raises(ConfigError, match=told):
+        runner_for(tiny.config(execution={"runner": {"kind": "ray", "gpus_per_worker": 1.5}}))
+
+
 @pytest.mark.usefixtures("default_sigint_handler")
 def test_ctrl_c_takes_precedence_over_errors_of_the_closing_runner(prepared):
     class EndsBadly(LocalRunner):
