@@ -1,11 +1,14 @@
 """The workers of a run on a Ray cluster."""
 
+import contextvars
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import cast
+
+from ray.exceptions import RayError
 
 from clipes.tasks.execution.joint_work import joint_work
 from clipes.tasks.execution.ray.actor import make_prepared_shard
@@ -16,16 +19,17 @@ from clipes.tasks.execution.ray.pool import RayPool
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes.tasks.execution.ray.runner import RaySettings
 from clipes.tasks.execution.ray.training import TrainingPool
-from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage, Workers
+from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ConfigError, WorkerError
+from clipes_core.errors import ClipesError, ConfigError, WorkerError
 
 MOST_LOST_NODES = 3  # per shard; the loss of a machine costs no attempt
 GRACE_SECONDS = 30.0  # that a run waits for the other workers once the first has answered
 WATCH_SECONDS = 5.0  # between two looks for machines that have joined
+LEAVE_SECONDS = 10.0  # that a run which ends waits for this look; it hangs if the head node of the cluster is gone
 MOST_GROWTH = 2  # a run uses at most this many times as many workers as it had room for at its start
 
 logger = logging.getLogger(__name__)
@@ -115,12 +119,29 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
         def watch(stop: threading.Event) -> None:
             while not stop.wait(WATCH_SECONDS):
                 now: dict[str, WorkerRequest] = {}
-                with suppress(ConfigError):  # the machines that are left may have no room for a kind of worker
+                try:
                     now = worker_requests(config, settings, hosts.look())
+                except ConfigError:
+                    pass  # the machines that are left may have no room for a kind of worker
+                except (ClipesError, RayError) as exc:
+                    logger.warning("cannot look for machines that have joined the Ray cluster: %s", first_line(exc))
                 for kind, first in requests.items():
                     if kind in now and now[kind].device == first.device and not first.fixed:
                         pools[kind].extend(min(now[kind].count, MOST_GROWTH * first.count))
 
         if writes:
-            stack.enter_context(in_background(watch, "ray-nodes"))
+            stack.enter_context(_watching(watch))
         yield ClusterWorkers(config, requests, pools)
+
+
+@contextmanager
+def _watching(watch: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Call a function in a thread during the block; its argument is an event, which is set at the end of the block."""
+    stop, context = threading.Event(), contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(watch, stop), daemon=True, name="ray-nodes")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=LEAVE_SECONDS)

@@ -16,7 +16,7 @@ from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, connected, wor
 from clipes.tasks.execution.ray.runner import RaySettings
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ClipesError, ConfigError
+from clipes_core.errors import ClipesError, ConfigError, TransientError
 
 ANSWER_SECONDS = 120.0  # time that all machines have for each check
 GIB = 1 << 30
@@ -75,8 +75,11 @@ def _check_node(hosts: Hosts, node: Node, facts: Any, request: WorkerRequest) ->
         found = ray.get(facts, timeout=ANSWER_SECONDS)
     except RayError as exc:
         return what, False, f"does not answer ({first_line(exc)}): install the same clipes there, and see `ray status`"
-    if not hosts.suits(node.node_id, found, request):
-        return what, False, hosts.refusal(node.node_id)
+    try:
+        if not hosts.suits(node.node_id, found, request):
+            return what, False, hosts.refusal(node.node_id)
+    except TransientError as exc:
+        return what, False, str(exc)
     size = f"{node.cpus} cores, {node.gpus:g} GPUs, {node.memory_bytes / GIB:.1f} GiB"
     return what, True, f"{size}; its packages and weights are those of this run, and it shares the store"
 

@@ -9,7 +9,7 @@ from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import read_file, write_file
 from clipes.tasks.storage.listing import find_file
-from clipes.tasks.storage.retry_policy import ONE_MINUTE
+from clipes.tasks.storage.retry_policy import ONE_MINUTE, is_transient
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ClipesError
 
@@ -42,12 +42,14 @@ class HostFacts:
         device: device of the worker, such as cuda:0.
         weights: digest of CLIP's weights; empty if the worker runs no networks.
         problem: why the worker cannot work; empty if it can.
+        temporary: whether the problem may pass.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     weights: str = ""
     problem: str = ""
+    temporary: bool = False
 
 
 def host_versions() -> dict[str, str]:
@@ -73,7 +75,7 @@ def host_facts(greeting: Greeting) -> HostFacts:
         if greeting.probe:
             _probe_store(greeting)
     except (ClipesError, OSError) as exc:
-        return HostFacts(versions, problem=str(exc))
+        return HostFacts(versions, problem=str(exc), temporary=is_transient(exc))
     return HostFacts(versions, device or "cpu", weights)
 
 

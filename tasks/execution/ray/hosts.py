@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
@@ -11,11 +11,11 @@ from clipes.tasks.execution.ray.greeting import PROBE, Greeting, HostFacts, diff
 from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, known_nodes
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.filesystem import first_line
-from clipes.tasks.storage.layout import temporary_name
+from clipes.tasks.storage.layout import claims_uri, temporary_name
 from clipes.tasks.storage.listing import find_file
 from clipes.tasks.storage.retry_policy import ONE_MINUTE
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ClipesError, ConfigError
+from clipes_core.errors import ClipesError, ConfigError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,24 @@ class Hosts:
     @contextmanager
     def probing(self) -> Iterator[None]:
         """Write the file that workers look for, and remove all files of the probe after the block."""
-        if self._probes:
-            write_file(self._probe, PROBE)
-            self.look()
         try:
+            if self._probes:
+                ONE_MINUTE.call(write_file, self._probe, PROBE)
+                self.look()
             yield
         finally:
             if self._probes:
-                for uri in (self._probe, *self._answers.values()):
-                    remove(uri)
+                self._remove_probes()
+
+    def _remove_probes(self) -> None:
+        """Remove the files of the probe. If the store fails, `clipes gc` removes them later."""
+        with self._lock:
+            files = [self._probe, *self._answers.values()]
+        for uri in files:
+            try:
+                remove(uri)
+            except ClipesError as exc:
+                logger.warning("a file that only tested the store stays in it until `clipes gc` removes it: %s", exc)
 
     def look(self) -> list[Node]:
         """Return the living machines that were not refused.
@@ -68,8 +77,10 @@ class Hosts:
                 if node.node_id not in self._nodes:
                     self._answers[node.node_id] = self._file(f"ray-{node.node_id}")
                     if self._probes:
-                        with suppress(ClipesError):  # `_unseen` reports a store that fails
+                        try:
                             find_file(self._answers[node.node_id])
+                        except ClipesError as exc:  # `suits` reports a store that keeps failing
+                            logger.warning("cannot look for the answer of the machine %s yet: %s", node.name, exc)
                     self._nodes[node.node_id] = node
         return [node for node in nodes if node.alive and node.node_id not in self.banned]
 
@@ -85,7 +96,13 @@ class Hosts:
         return Greeting(clip, self._probe, self._answers[node.node_id]) if self._probes else Greeting(clip)
 
     def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:
-        """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers."""
+        """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers.
+
+        Raises:
+            TransientError: a temporary problem leaves this open, so that a worker must be greeted again.
+        """
+        if facts.temporary:
+            raise TransientError(facts.problem)
         with self._lock:
             expected = HostFacts(self._versions, request.device, self.weights if request.networks else "")
             found = differences(facts, expected) or self._unseen(node_id)
@@ -99,13 +116,19 @@ class Hosts:
                 logger.warning("%s; it gets no work", self._refusals[node_id])
             return False
 
+    def selector(self) -> dict[str, str]:
+        """Return the label selector that keeps workers off the refused machines; empty if there are none."""
+        with self._lock:
+            refused = ", ".join(sorted(self.banned))
+        return {"ray.io/node-id": f"!in({refused})"} if refused else {}
+
     def refusal(self, node_id: str) -> str:
         """Return why a machine was refused."""
         return self._refusals[node_id]
 
     def check(self) -> None:
-        """Raise ConfigError if a machine was refused; one line per machine."""
-        if self._refusals:
+        """Raise ConfigError if a machine was refused before the run started; one line per machine."""
+        if self._refusals and not self.accept_late:
             raise ConfigError("\n".join(sorted(self._refusals.values())))
 
     def note_failed_start(self, node: str, error: RayError) -> None:
@@ -120,10 +143,14 @@ class Hosts:
             logger.warning("a worker on %s died at its start: %s", node or "the cluster", first_line(error))
 
     def _file(self, name: str) -> str:
-        return f"{self._config.store.rstrip('/')}/{temporary_name(name)}"
+        return claims_uri(self._config.store, temporary_name(name))  # where `clipes gc` finds what a killed run leaves
 
     def _unseen(self, node_id: str) -> list[str]:
-        """Return what is wrong if the file that a worker has just written cannot be seen here."""
+        """Return what is wrong if the file that a worker has just written cannot be seen here.
+
+        Raises:
+            TransientError: the store does not answer.
+        """
         if not self._probes or node_id in self._answered:
             return []
         try:
@@ -132,6 +159,8 @@ class Hosts:
                     "a file that it has just written to the store is not visible here: name a store that all machines "
                     "share, and mount NFS with lookupcache=positive"
                 ]
+        except TransientError:
+            raise
         except ClipesError as exc:
             return [str(exc)]
         self._answered.add(node_id)

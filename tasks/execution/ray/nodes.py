@@ -117,6 +117,18 @@ class WorkerRequest:
     fixed: bool
 
 
+def room_for(request: WorkerRequest, nodes: Sequence[Node]) -> int:
+    """Return how many workers of a kind that runs networks the machines have room for, at least 1."""
+    return max(1, sum(_room(request, node) for node in nodes))
+
+
+def _room(request: WorkerRequest, node: Node) -> int:
+    by_cores = node.cpus // request.threads
+    if request.gpus:
+        return min(int(node.gpus / request.gpus), by_cores)
+    return by_cores if request.fixed else min(by_cores, max(1, node.memory_bytes // WORKER_BYTES))
+
+
 def known_nodes() -> list[Node]:
     """Return the machines of the cluster, including those that Ray believes to be dead."""
     return [_node(entry) for entry in ray.nodes()]

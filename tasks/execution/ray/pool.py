@@ -104,16 +104,21 @@ class RayPool:
         finally:
             self._give_back(slot, name, failed)
 
-    def wait_until_started(self, grace_s: float) -> None:
-        """Wait until all workers have answered; after the first answer, wait for the others for at most `grace_s`.
+    def wait_until_started(self, grace_s: float, number: int | None = None) -> None:
+        """Wait until workers have answered; after the first answer, wait for the others for at most `grace_s`.
+
+        Args:
+            grace_s: longest time between the first answer and the last one that is awaited [s].
+            number: number of workers to wait for; None for all.
 
         Raises:
-            ConfigError: a machine does not suit the run.
+            ConfigError: a machine does not suit the run, which has not started yet.
             WorkerError: no worker has answered within `wait_s`.
+            StoppedError: the pool was closed.
         """
         end, first = time.monotonic() + self._wait_s, True
         with self._changed:
-            while not all(slot.started for slot in self.slots):
+            while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
                 self._keeper.check()
                 self.hosts.check()
                 if first and any(slot.started for slot in self.slots):
@@ -155,8 +160,6 @@ class RayPool:
         with self._changed:
             while True:
                 wanted = self.slots if number is None else [self.slots[number]]
-                if self._keeper.closed:
-                    raise StoppedError("stopped before it was done")
                 self._keeper.check()
                 for slot in wanted:
                     if slot.state is SlotState.IDLE:

@@ -1,9 +1,10 @@
 """The slots of a pool, each the place of one worker, and the thread that fills the slots with actors."""
 
+import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -18,10 +19,13 @@ from clipes.tasks.execution.ray.nodes import WorkerRequest
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes_core.errors import StoppedError, TransientError
 
 POLL_SECONDS = 0.1
 REPORT_SECONDS = 1.0  # between two reports of a worker
-LONGEST_PAUSE_SECONDS = 30.0  # before another actor is started, if actors die at their start
+LONGEST_PAUSE_SECONDS = 30.0  # before another actor is started, if actors cannot start
+
+logger = logging.getLogger(__name__)
 
 
 class SlotState(Enum):
@@ -50,7 +54,7 @@ class Slot:
         report: pending report of an actor.
         reported: time at which the last report was asked for [s, monotonic].
         start_at: earliest time of the next start [s, monotonic].
-        deaths: number of actors that died at their start, since the last one that started.
+        deaths: number of actors that could not start, since the last one that started.
     """
 
     request: WorkerRequest
@@ -77,11 +81,11 @@ class Slot:
         """True if the slot had an actor, and has none now."""
         return self.state is SlotState.EMPTY and self.name != ""
 
-    def start(self, banned: set[str]) -> None:
+    def start(self, selector: Mapping[str, str]) -> None:
         """Create an actor. Until Ray has room for it, the actor is pending, which an autoscaler sees.
 
         Args:
-            banned: ids of machines on which the actor must not be placed.
+            selector: labels of the machines on which the actor may be placed; empty for all machines.
         """
         worker = WorkerSlot(self.request.device, self.request.threads)
         options = {
@@ -92,11 +96,17 @@ class Slot:
             "scheduling_strategy": "SPREAD",
             **self.options,
         }
-        if banned:
-            options["label_selector"] = {"ray.io/node-id": f"!in({', '.join(sorted(banned))})"}
+        if selector:
+            options["label_selector"] = dict(selector)
         self.actor = ray.remote(**options)(ShardWorker).remote(worker, log_level())
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
+
+    def end_for_now(self) -> None:
+        """End an actor that cannot start. The pause before the next start doubles each time."""
+        self.deaths += 1
+        self.start_at = time.monotonic() + min(2.0**self.deaths, LONGEST_PAUSE_SECONDS)
+        self.end()
 
     def end(self) -> None:
         """Kill the actor, if there is one."""
@@ -131,7 +141,9 @@ class SlotKeeper:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise the error that has ended the thread, if there is one."""
+        """Raise StoppedError if the thread was asked to end, or RuntimeError if an error has ended it."""
+        if self.closed:
+            raise StoppedError("stopped before it was done")
         if self._error is not None:
             raise RuntimeError("the thread that starts workers on the Ray cluster has ended") from self._error
 
@@ -189,15 +201,22 @@ class SlotKeeper:
 
     def _start_if_empty(self, slot: Slot) -> None:
         if slot.state is SlotState.EMPTY and (self._replaces or not slot.is_dead) and time.monotonic() >= slot.start_at:
-            slot.start(self._hosts.banned)
+            slot.start(self._hosts.selector())
 
     def _receive(self, slot: Slot, reference: Any) -> None:
         """Receive the answer or the report of an actor."""
         try:
-            answer = ray.get(reference)
+            self._accept(slot, reference, ray.get(reference))
         except RayError as exc:
             self._lose(slot, reference, exc)
-            return
+        except TransientError as exc:
+            logger.warning("a worker on %s cannot start yet: %s", slot.node, exc)
+            with self._changed:
+                if reference == slot.answer:
+                    slot.end_for_now()
+                self._changed.notify_all()
+
+    def _accept(self, slot: Slot, reference: Any, answer: Any) -> None:
         if slot.state is SlotState.PENDING and reference == slot.answer:
             node = self._hosts.node(answer)
             greeting = self._hosts.greeting(node, slot.request)
@@ -223,10 +242,8 @@ class SlotKeeper:
         """Replace the actor of a slot that died. If the actor was busy, the thread that waits for it does this."""
         with self._changed:
             if reference == slot.answer:
-                slot.deaths += 1
-                slot.start_at = time.monotonic() + min(2.0**slot.deaths, LONGEST_PAUSE_SECONDS)
                 self._hosts.note_failed_start(slot.node, error)
-                slot.end()
+                slot.end_for_now()
             elif reference == slot.report:
                 slot.report = None
                 if slot.state is SlotState.IDLE:

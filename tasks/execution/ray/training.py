@@ -10,11 +10,13 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from clipes.tasks.execution.ray.actor import rendezvous_url
+from clipes.tasks.execution.ray.nodes import room_for
 from clipes.tasks.execution.ray.pool import ActorCall, RayPool
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes_core.errors import StoppedError, WorkerError
 
 POLL_SECONDS = 1.0
+GRACE_SECONDS = 60.0  # that a training waits for the other workers once the first has started
 
 
 class TrainingPool:
@@ -39,9 +41,18 @@ class TrainingPool:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The device of each worker on the machines that have the most workers, at most `most_nodes` machines."""
+        """The device of each worker on the machines that have the most workers, at most `most_nodes` machines.
+
+        The workers of the pool may be about to start again, after another training or with a machine that was lost, so
+        wait until as many have started as the machines have room for.
+
+        Raises:
+            WorkerError: no worker has started in time.
+            StoppedError: the pool was closed.
+        """
+        self._pool.wait_until_started(GRACE_SECONDS, room_for(self._pool.request, self._pool.hosts.look()))
         per_node = Counter(slot.node_id for slot in self._pool.slots if slot.started)
-        count = sum(number for _, number in per_node.most_common(self._most_nodes)) or 1
+        count = sum(number for _, number in per_node.most_common(self._most_nodes))
         if self._pool.request.device == "cpu":
             return ("cpu",) * count
         return tuple(f"{self._pool.request.device}:{number}" for number in range(count))
@@ -57,7 +68,12 @@ class TrainingPool:
         request = replace(self._pool.request, count=processes)
         bundle = {"CPU": request.cpus, **({"GPU": request.gpus} if request.gpus else {})}
         with self._other.paused(keep_started=True), self._pool.paused():
-            group = placement_group([bundle] * processes, "STRICT_PACK" if self._most_nodes == 1 else "PACK")
+            selector = self._pool.hosts.selector()
+            group = placement_group(
+                [bundle] * processes,
+                "STRICT_PACK" if self._most_nodes == 1 else "PACK",
+                bundle_label_selector=[selector] * processes if selector else None,
+            )
             try:
                 self._wait_for(group)
                 places = tuple(

@@ -1,10 +1,18 @@
-"""Trainings on a cluster of three real nodes, each with room for one worker."""
+"""Trainings on clusters of real nodes."""
+
+from dataclasses import replace
 
 import pytest
+import ray
 from support.ray_clusters import ray_cluster
 from support.ray_runs import RAY
 from support.small_runs import TINY_NETWORK, make_all_shards_with
 
+from clipes.tasks.execution.ray.hosts import Hosts
+from clipes.tasks.execution.ray.nodes import WorkerRequest, connected
+from clipes.tasks.execution.ray.pool import RayPool
+from clipes.tasks.execution.ray.reports import RowCounts
+from clipes.tasks.execution.ray.training import TrainingPool
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.stages.segmenter import read_training_facts
 
@@ -27,3 +35,29 @@ def test_a_training_uses_as_many_nodes_as_the_settings_permit(small, monkeypatch
                 assert runner.rows("segmenter") == 30
             found[nodes] = read_training_facts(record.uri)["processes"]
     assert found == {1: 1, 2: 2}
+
+
+def test_a_training_that_is_repeated_has_all_workers_and_avoids_refused_machines(photos, tmp_path):
+    request = WorkerRequest("cpu", 1, 0, 1, 2, networks=False, fixed=True)
+    with ray_cluster({"num_cpus": 2, "node_name": "second"}, num_cpus=2), connected("auto"):
+        hosts = Hosts(photos.config(store=str(tmp_path / "store")), probes=False)
+        pools = [RayPool(each, hosts, RowCounts(), 60) for each in (request, replace(request, count=0))]
+        training = TrainingPool(*pools, most_nodes=2, wait_s=60)
+        try:
+            first = training.devices
+            with training.gathered(2):
+                pass
+            assert first == training.devices == ("cpu", "cpu")
+            for refused in [node["NodeID"] for node in ray.nodes()]:
+                hosts.banned = {refused}
+                with training.gathered(2), training.joint_worker(0) as start:
+                    assert start(node_id).result() != refused
+        finally:
+            training.close()
+            for pool in pools:
+                pool.close()
+
+
+def node_id():
+    """Return Ray's id of the machine; called in a worker."""
+    return ray.get_runtime_context().get_node_id()
