@@ -35,10 +35,11 @@ def three(tmp_path, large_scene, seeded_weights):
 
 
 class PhotoHandler(SimpleHTTPRequestHandler):
-    """Serves photos; `server.once` holds a function to call instead at the first request for a photo."""
+    """Serves photos; the functions in `server.once` and `server.always` are called instead for some photos."""
 
     def do_GET(self):
-        disturb = self.server.once.pop(Path(self.path).stem, None)
+        name = Path(self.path).stem
+        disturb = self.server.once.pop(name, None) or self.server.always.get(name)
         if disturb is None:
             super().do_GET()
         else:
@@ -51,7 +52,7 @@ class PhotoHandler(SimpleHTTPRequestHandler):
 @pytest.fixture
 def photo_server(three):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(PhotoHandler, directory=str(three.folder))) as server:
-        server.once = {}
+        server.once, server.always = {}, {}
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -66,6 +67,13 @@ def requesting_worker(request):
         if any(connection.laddr.port == port for connection in process.net_connections()):
             return process
     raise AssertionError(f"no worker uses port {port}")
+
+
+def refuse_for_an_hour(request):
+    """Answer that the server is busy, and so long that the worker does not repeat the request."""
+    request.send_response(503)
+    request.send_header("Retry-After", "3600")
+    request.end_headers()
 
 
 def config_of(photos, **execution):
@@ -151,7 +159,7 @@ def test_a_transient_failure_costs_one_attempt_of_one_shard(server, three, photo
     killed, _, busy = NAMES
     photo_server.once = {
         killed: lambda request: requesting_worker(request).send_signal(signal.SIGKILL),
-        busy: lambda request: request.send_error(503),
+        busy: refuse_for_an_hour,
     }
     config = config_over_http(three, photo_server)
 
@@ -177,13 +185,14 @@ def test_a_hanging_shard_is_stopped_and_its_worker_replaced(server, three, photo
         workers.append(requesting_worker(request))
         end.wait()
 
-    photo_server.once = {NAMES[0]: hang}
+    photo_server.always = {NAMES[0]: hang}
     config = config_over_http(three, photo_server, retries=0, shard_timeout_s=60)
     try:
         with pytest.raises(StageError, match=r"^cams shard 0: stopped after 60 s: raise execution\.shard_timeout_s$"):
             pipeline(config, "masks")
         assert not workers[0].is_running()
     finally:
+        photo_server.always.clear()
         end.set()
 
     assert states(three, "cams") == {0: ("failed", 1), 1: ("completed", 1), 2: ("completed", 1)}

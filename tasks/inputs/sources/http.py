@@ -85,12 +85,13 @@ class Answer:
         """
         if fingerprint.startswith(ETAG):
             return self.fingerprint == fingerprint
-        listed = SIZE_AND_TIME.fullmatch(fingerprint)
-        if listed is None:
+        found = SIZE_AND_TIME.fullmatch(fingerprint)
+        if found is None:
             return True
-        size, time = listed.groups()
-        other_size = whole and size != "" and size != (str(len(self.body)) if self.body else self.stated_bytes)
-        return not other_size and time == self.changed_at
+        size, time = found.groups()
+        own_size = str(len(self.body)) if self.body else self.stated_bytes
+        pairs = [(time, self.changed_at), *([(size, own_size)] if whole else [])]
+        return all(listed == own for listed, own in pairs if listed and own)
 
 
 class WebFiles(WholeFiles):

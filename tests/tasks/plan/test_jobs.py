@@ -179,6 +179,8 @@ class Photos(BaseHTTPRequestHandler):
         content = (self.server.folder / self.path.lstrip("/")).read_bytes()
         self.send_response(503 if self.server.busy else 200)
         self.send_header("Content-Length", str(0 if self.server.busy else len(content)))
+        if self.server.busy:
+            self.send_header("Retry-After", "3600")  # so that the worker does not repeat the request
         self.end_headers()
         if not self.server.busy:
             self.wfile.write(content)
