@@ -1,7 +1,6 @@
 import io
 import random
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from support.dataset_samples import RANDOM, same, samples
 from support.masked_photos import confidence_of, ids_of, mask_row, noise, png
 
 import clipes_core.segmentation  # noqa: F401  registers PackConfidence
-from clipes.tasks.storage.retry_policy import ONE_MINUTE
-from clipes.tasks.training.data import cached_files
 from clipes.tasks.training.data.cached_files import CachedFiles
 from clipes.tasks.training.data.dataset import PseudoMaskDataset
 from clipes.tasks.training.data.training_set import TrainingSet
@@ -214,8 +211,8 @@ def test_a_training_whose_photos_are_all_missing_stops(seven, files):
         dataset[2]
 
 
-def test_an_unreachable_store_of_photos_stops_the_training(masked, files, monkeypatch):
-    monkeypatch.setattr(cached_files, "ONE_MINUTE", replace(ONE_MINUTE, attempts=1))
+@pytest.mark.usefixtures("impatient")
+def test_an_unreachable_store_of_photos_stops_the_training(masked, files):
     masked.add("a")
     photos = [photo.__class__("a", "http://127.0.0.1:9/a.png", 1, "1", ()) for photo in masked.photos()]
     vocabulary = masked.training_set().vocabulary
