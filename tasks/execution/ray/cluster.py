@@ -112,7 +112,8 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
                 wanted = request if writes else replace(request, count=1)
                 pools[kind] = RayPool(wanted, hosts, counters, settings.wait_s)
                 stack.callback(pools[kind].close)
-        for pool in pools.values():
+        for kind, pool in pools.items():
+            pool.rivals = [other for name, other in pools.items() if name != kind]
             pool.wait_until_started(GRACE_SECONDS)
         hosts.accept_late = True
 

@@ -18,6 +18,7 @@ from clipes_core.errors import StoppedError, WorkerError
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 1.0  # a waiting call also looks without being notified
+STARVING_SECONDS = 3.0  # without any worker, before pools of other kinds are asked for room
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class RayPool:
         counters: counts of the rows of the run.
         wait_s: longest time that a call waits while the pool has no worker at all [s].
         places: options of the actor of each slot; if they are given, the actors are not replaced.
+
+    Attributes:
+        rivals: pools of other kinds on the same machines; they end idle workers if this pool has no worker at all.
+        starves: true while a call waits, and the pool has no worker.
     """
 
     def __init__(
@@ -59,7 +64,11 @@ class RayPool:
         self._changed = threading.Condition()
         self.slots = [Slot(request, dict(each)) for each in places or ({},) * request.count]
         self._stopped: set[str] = set()  # names of the workers whose calls were stopped
-        self._keeper = SlotKeeper(self.slots, self._changed, hosts, counters, replaces=not places)
+        self.rivals: list[RayPool] = []
+        self.starves = False
+        self._keeper = SlotKeeper(
+            self.slots, self._changed, hosts, counters, not places, lambda: any(pool.starves for pool in self.rivals)
+        )
 
     @contextmanager
     def worker(self, timeout_s: float | None, number: int | None = None) -> Iterator[Callable[..., ActorCall]]:
@@ -163,15 +172,17 @@ class RayPool:
                 self._keeper.check()
                 for slot in wanted:
                     if slot.state is SlotState.IDLE:
-                        slot.state = SlotState.BUSY
+                        slot.state, self.starves = SlotState.BUSY, False
                         return slot
                 if any(slot.started for slot in wanted):
-                    alone_since = None
+                    alone_since, self.starves = None, False
                 elif not self._replaces and any(slot.is_dead for slot in wanted):
                     raise WorkerError("a worker died before it could start")
                 else:
                     alone_since = time.monotonic() if alone_since is None else alone_since
-                    if time.monotonic() - alone_since > self._wait_s:
+                    alone_s = time.monotonic() - alone_since
+                    self.starves = STARVING_SECONDS < alone_s <= self._wait_s
+                    if alone_s > self._wait_s:
                         raise _no_worker(self.request, self._wait_s)
                 self._changed.wait(WAIT_SECONDS)
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -24,6 +24,7 @@ from clipes_core.errors import StoppedError, TransientError
 POLL_SECONDS = 0.1
 REPORT_SECONDS = 1.0  # between two reports of a worker
 LONGEST_PAUSE_SECONDS = 30.0  # before another actor is started, if actors cannot start
+YIELD_SECONDS = 10.0  # for which a slot stays empty so that a worker of another kind gets its room
 
 logger = logging.getLogger(__name__)
 
@@ -125,16 +126,23 @@ class SlotKeeper:
         hosts: the machines, and what the run expects of them.
         counters: counts of the rows of the run.
         replaces: whether to replace actors that die.
+        yields: returns whether a pool with workers of another kind has none at all, and needs room for one.
 
     Attributes:
         closed: set to true to end the thread.
     """
 
     def __init__(
-        self, slots: list[Slot], changed: threading.Condition, hosts: Hosts, counters: RowCounts, replaces: bool
+        self,
+        slots: list[Slot],
+        changed: threading.Condition,
+        hosts: Hosts,
+        counters: RowCounts,
+        replaces: bool,
+        yields: Callable[[], bool],
     ) -> None:
         self._slots, self._changed, self._hosts, self._counters = slots, changed, hosts, counters
-        self._replaces = replaces
+        self._replaces, self._yields, self._yielded_at = replaces, yields, -YIELD_SECONDS
         self._error: BaseException | None = None
         self.closed, self._paused = False, False
         self._thread = threading.Thread(target=self._keep, daemon=True, name="ray-slots")
@@ -187,6 +195,7 @@ class SlotKeeper:
         """Start actors, and receive what they answer."""
         with self._changed:
             if not (self.closed or self._paused):
+                self._yield_room()
                 for slot in self._slots:
                     self._start_if_empty(slot)
             waiting = {ref: slot for slot in self._slots for ref in (slot.answer, slot.report) if ref is not None}
@@ -198,6 +207,22 @@ class SlotKeeper:
         for reference in ready:
             self._receive(waiting[reference], reference)
         self._ask_for_reports()
+
+    def _yield_room(self) -> None:
+        """If a pool of another kind needs room, end an idle worker for a while.
+
+        Without this, the workers of one kind may have all machines that are left after a machine was lost.
+        """
+        now = time.monotonic()
+        if now - self._yielded_at < YIELD_SECONDS or not self._yields():
+            return
+        for slot in self._slots:
+            if slot.state is SlotState.IDLE:
+                logger.info("a worker on %s ends, to make room for a worker of another kind", slot.node)
+                slot.end()
+                slot.start_at, self._yielded_at = now + YIELD_SECONDS, now
+                self._changed.notify_all()
+                return
 
     def _start_if_empty(self, slot: Slot) -> None:
         if slot.state is SlotState.EMPTY and (self._replaces or not slot.is_dead) and time.monotonic() >= slot.start_at:
