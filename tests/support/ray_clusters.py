@@ -1,7 +1,9 @@
 """Real Ray clusters on this machine, whose nodes tests can kill, freeze and add."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,6 +13,8 @@ from ray.cluster_utils import Cluster
 
 from clipes.tasks.machine.devices import cores
 
+TESTS = Path(__file__).parents[1]
+PYTHONPATH = os.pathsep.join([str(TESTS.parent), str(TESTS)])  # of workers, which import the stages of tests
 SMALL_STORE = 80 << 20  # [bytes]; Ray's minimum is 75 MiB
 
 
@@ -30,6 +34,7 @@ def ray_cluster(*nodes: dict[str, Any], **head: Any) -> Iterator[Cluster]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_ADDRESS", "OMP_NUM_THREADS"):
             patch.delenv(name, raising=False)
+        patch.setenv("PYTHONPATH", PYTHONPATH)
         cluster = Cluster(initialize_head=True, head_node_args=node_options(node_name="first", **head))
         try:
             patch.setenv("RAY_ADDRESS", cluster.address)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 from support.process_watch import all_end_within
-from support.ray_clusters import add_node, freeze, node_of, ray_cluster
+from support.ray_clusters import PYTHONPATH, add_node, freeze, node_of, ray_cluster
 from support.ray_runs import (
     PHOTOS,
     RAY,
@@ -182,7 +182,7 @@ def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos
         execution={"runner": {**RAY, "cpus_per_gpu_worker": 1}},
         clip={"precision": "auto", "device": "auto"},
     )
-    path = os.pathsep.join([str(FAKE_CUDA), os.environ["PYTHONPATH"]])
+    path = os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])
     second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
     with ray_cluster(second), runner_for(config, writes=False) as runner:
         workers = runner.network_workers()
