@@ -57,13 +57,13 @@ def test_ctrl_c_ends_the_workers(command, photos, tmp_path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     with ray_cluster():
         process = command.start("run", "run.yaml", "--until", "masks")
-        while not worker_processes():
+        while not any((tmp_path / "store").rglob("artifacts/*/*/*.parquet")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         workers = worker_processes()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert all_end_within(10, workers)
     assert "Traceback" not in err
 
