@@ -7,6 +7,7 @@
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
 <store>/claims/run/<name>/<number>.json, <store>/claims/gc/<number>.json: see `claims`
+<store>/claims/...: also the files with which the runner ray checks that all machines see the same store
 """
 
 import posixpath

@@ -34,10 +34,8 @@ class ActorCall:
         return self.receive(ray.get(self.reference, timeout=self.timeout_s))
 
 
-class RayPool:
-    """A pool of workers that all have the same resources. A call takes an idle worker.
-
-    A `SlotKeeper` keeps the slots filled.
+class FilledSlots:
+    """Slots of workers that all have the same resources. A `SlotKeeper` keeps the slots filled.
 
     Args:
         request: resources and number of the workers.
@@ -64,11 +62,57 @@ class RayPool:
         self._changed = threading.Condition()
         self.slots = [Slot(request, dict(each)) for each in places or ({},) * request.count]
         self._stopped: set[str] = set()  # names of the workers whose calls were stopped
-        self.rivals: list[RayPool] = []
+        self.rivals: list[FilledSlots] = []
         self.starves = False
         self._keeper = SlotKeeper(
             self.slots, self._changed, hosts, counters, not places, lambda: any(pool.starves for pool in self.rivals)
         )
+
+    def wait_until_started(self, grace_s: float, number: int | None = None) -> None:
+        """Wait until workers have answered; after the first answer, wait for the others for at most `grace_s`.
+
+        Args:
+            grace_s: longest time between the first answer and the last one that is awaited [s].
+            number: number of workers to wait for; None for all.
+
+        Raises:
+            ConfigError: a machine does not suit the run, which has not started yet.
+            WorkerError: no worker has answered within `wait_s`.
+            StoppedError: the pool was closed.
+        """
+        end, first = time.monotonic() + self._wait_s, True
+        with self._changed:
+            while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
+                self._keeper.check()
+                self.hosts.check()
+                if first and any(slot.started for slot in self.slots):
+                    end, first = min(end, time.monotonic() + grace_s), False
+                if time.monotonic() >= end:
+                    break
+                self._changed.wait(POLL_SECONDS)
+            self.hosts.check()
+            if not any(slot.started for slot in self.slots):
+                raise _no_worker(self.request, self._wait_s)
+
+    def extend(self, count: int) -> None:
+        """Add slots until there are at least `count`; used when machines have joined the cluster."""
+        with self._changed:
+            self.slots.extend(Slot(self.request) for _ in range(count - len(self.slots)))
+
+    def paused(self, keep_started: bool = False) -> AbstractContextManager[None]:
+        """End all workers, or only those that have not answered, and start none while a block runs."""
+        return self._keeper.pause(keep_started)
+
+    def close(self) -> None:
+        """End all workers. Their unfinished work is lost, and threads that wait for a result get a StoppedError."""
+        with self._changed:
+            self._keeper.closed = True
+            self._keeper.end_workers()
+        self._keeper.join()
+
+
+class RayPool(FilledSlots):
+    """A pool of workers that all have the same resources. A call takes an idle worker."""
 
     @contextmanager
     def worker(self, timeout_s: float | None, number: int | None = None) -> Iterator[Callable[..., ActorCall]]:
@@ -107,46 +151,11 @@ class RayPool:
             failed = False
         except (WorkerError, StoppedError):
             raise
-        except Exception:
-            failed = False  # the function has raised it, so the worker still works
+        except Exception:  # of any type: the function has raised it, so the worker still works
+            failed = False
             raise
         finally:
             self._give_back(slot, name, failed)
-
-    def wait_until_started(self, grace_s: float, number: int | None = None) -> None:
-        """Wait until workers have answered; after the first answer, wait for the others for at most `grace_s`.
-
-        Args:
-            grace_s: longest time between the first answer and the last one that is awaited [s].
-            number: number of workers to wait for; None for all.
-
-        Raises:
-            ConfigError: a machine does not suit the run, which has not started yet.
-            WorkerError: no worker has answered within `wait_s`.
-            StoppedError: the pool was closed.
-        """
-        end, first = time.monotonic() + self._wait_s, True
-        with self._changed:
-            while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
-                self._keeper.check()
-                self.hosts.check()
-                if first and any(slot.started for slot in self.slots):
-                    end, first = min(end, time.monotonic() + grace_s), False
-                if time.monotonic() >= end:
-                    break
-                self._changed.wait(POLL_SECONDS)
-            self.hosts.check()
-            if not any(slot.started for slot in self.slots):
-                raise _no_worker(self.request, self._wait_s)
-
-    def extend(self, count: int) -> None:
-        """Add slots until there are at least `count`; used when machines have joined the cluster."""
-        with self._changed:
-            self.slots.extend(Slot(self.request) for _ in range(count - len(self.slots)))
-
-    def paused(self, keep_started: bool = False) -> AbstractContextManager[None]:
-        """End all workers, or only those that have not answered, and start none while a block runs."""
-        return self._keeper.pause(keep_started)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
@@ -155,13 +164,6 @@ class RayPool:
                 if slot.state is SlotState.BUSY:
                     self._stopped.add(slot.name)
                     ray.kill(slot.actor)
-
-    def close(self) -> None:
-        """End all workers. Their unfinished work is lost, and threads that wait for a result get a StoppedError."""
-        with self._changed:
-            self._keeper.closed = True
-            self._keeper.end_workers()
-        self._keeper.join()
 
     def _take(self, number: int | None) -> Slot:
         """Wait for an idle worker, and mark it as busy."""

@@ -126,7 +126,7 @@ class SlotKeeper:
         hosts: the machines, and what the run expects of them.
         counters: counts of the rows of the run.
         replaces: whether to replace actors that die.
-        yields: returns whether a pool with workers of another kind has none at all, and needs room for one.
+        yields: returns whether a pool of another kind has no worker at all, and needs room for one.
 
     Attributes:
         closed: set to true to end the thread.
@@ -142,7 +142,7 @@ class SlotKeeper:
         yields: Callable[[], bool],
     ) -> None:
         self._slots, self._changed, self._hosts, self._counters = slots, changed, hosts, counters
-        self._replaces, self._yields, self._yielded_at = replaces, yields, -YIELD_SECONDS
+        self._replaces, self._yields, self._yield_at = replaces, yields, 0.0
         self._error: BaseException | None = None
         self.closed, self._paused = False, False
         self._thread = threading.Thread(target=self._keep, daemon=True, name="ray-slots")
@@ -195,7 +195,8 @@ class SlotKeeper:
         """Start actors, and receive what they answer."""
         with self._changed:
             if not (self.closed or self._paused):
-                self._yield_room()
+                if time.monotonic() >= self._yield_at and self._yields() and _end_idle_worker(self._slots):
+                    self._yield_at = time.monotonic() + YIELD_SECONDS
                 for slot in self._slots:
                     self._start_if_empty(slot)
             waiting = {ref: slot for slot in self._slots for ref in (slot.answer, slot.report) if ref is not None}
@@ -207,22 +208,6 @@ class SlotKeeper:
         for reference in ready:
             self._receive(waiting[reference], reference)
         self._ask_for_reports()
-
-    def _yield_room(self) -> None:
-        """If a pool of another kind needs room, end an idle worker for a while.
-
-        Without this, the workers of one kind may have all machines that are left after a machine was lost.
-        """
-        now = time.monotonic()
-        if now - self._yielded_at < YIELD_SECONDS or not self._yields():
-            return
-        for slot in self._slots:
-            if slot.state is SlotState.IDLE:
-                logger.info("a worker on %s ends, to make room for a worker of another kind", slot.node)
-                slot.end()
-                slot.start_at, self._yielded_at = now + YIELD_SECONDS, now
-                self._changed.notify_all()
-                return
 
     def _start_if_empty(self, slot: Slot) -> None:
         if slot.state is SlotState.EMPTY and (self._replaces or not slot.is_dead) and time.monotonic() >= slot.start_at:
@@ -281,3 +266,17 @@ class SlotKeeper:
             for slot in self._slots:
                 if slot.started and slot.report is None and now - slot.reported >= REPORT_SECONDS:
                     slot.report, slot.reported = slot.actor.report.remote(), now
+
+
+def _end_idle_worker(slots: list[Slot]) -> bool:
+    """End an idle worker for a while, so that a pool of another kind gets its room; return whether there was one.
+
+    Without this, the workers of one kind may have all machines that are left after a machine was lost.
+    """
+    for slot in slots:
+        if slot.state is SlotState.IDLE:
+            logger.info("a worker on %s ends, to make room for a worker of another kind", slot.node)
+            slot.end()
+            slot.start_at = time.monotonic() + YIELD_SECONDS
+            return True
+    return False

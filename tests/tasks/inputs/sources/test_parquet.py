@@ -1,12 +1,9 @@
 """Photos in Parquet files: row groups, keys, and files that hold no photos."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
-from s3fs import S3FileSystem
 from support.archives import parquet
-from support.counting_proxy import CountingProxy, counting_proxy
 
 from clipes.tasks.inputs.sources import parquet as module
 from clipes.tasks.inputs.sources.parquet import RowGroups
@@ -137,15 +134,6 @@ def test_the_row_groups_used_last_are_kept():
     assert groups.size_bytes == 30
     small = RowGroups(5)
     assert [small.get(1, Values), small.size_bytes] == [small.get(1, list), 10]  # the last one is always kept
-
-
-@pytest.fixture
-def counted(s3, s3_folder, monkeypatch) -> Iterator[CountingProxy]:
-    """Let this process reach the S3 server through a proxy that counts the bytes of the answers."""
-    with counting_proxy(s3.url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        S3FileSystem.clear_instance_cache()
-        yield proxy
 
 
 def test_on_s3_only_the_keys_and_the_needed_row_group_are_fetched_once(s3_folder, counted):

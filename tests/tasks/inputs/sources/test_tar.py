@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 import fsspec
 import pytest
-from s3fs import S3FileSystem
 from support.archives import BLOCK, member, shard, tar
-from support.counting_proxy import CountingProxy, counting_proxy
 from support.permissions import unprivileged
 
 from clipes.tasks.inputs.sources import table
@@ -225,15 +223,6 @@ def test_photos_of_an_archive_without_a_plausible_time_are_identified_by_their_c
     assert listed(shard({"0": B, "1": A}))[1] != before
     with pytest.raises(PhotoError, match="has changed since the run listed it"):
         read_listed(f"{archive}/0.jpg", before.replace(before[-1], "x"))
-
-
-@pytest.fixture
-def counted(s3, s3_folder, monkeypatch) -> Iterator[CountingProxy]:
-    """Let this process reach the S3 server through a proxy that counts the bytes of the answers."""
-    with counting_proxy(s3.url) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        S3FileSystem.clear_instance_cache()
-        yield proxy
 
 
 def test_on_s3_only_headers_and_the_needed_member_are_fetched(s3_folder, counted):
